@@ -1,0 +1,77 @@
+"""Everything that ``nas`` raises for a user to read.
+
+::
+
+    NasError
+    ├── SpaceError (ValueError)          a search space or an architecture is not valid
+    ├── ShapeError (ValueError)          tensor shapes do not fit, for some choice
+    ├── ObjectiveError (ValueError)      an objective, constraint or measurement is not valid
+    ├── InfeasibleError (ValueError)     no architecture can meet the constraints
+    ├── DataError (ValueError)           a data set or a split is not valid
+    ├── StudyError (ValueError)          a study's description is not valid
+    ├── StudyChangedError (ValueError)   the study no longer matches its run directory
+    ├── CatalogError (LookupError)       no study of that name or path
+    ├── RunDirectoryError (OSError)      the run directory can't be read or written, or is in use
+    ├── DamagedFileError (OSError)       a checkpoint, database or result file is damaged
+    ├── TrainingError (RuntimeError)     training can't go on (NaN loss)
+    ├── EvaluationError (RuntimeError)   an objective raised or gave no finite number
+    └── ExportError (RuntimeError)       a network can't be exported or loaded
+
+A message is one sentence that says what, what was found, what was expected, and what to do.
+"""
+
+
+class NasError(Exception):
+    """Base of every error that a user can cause and put right."""
+
+
+class SpaceError(NasError, ValueError):
+    """A search space or an architecture is not valid."""
+
+
+class ShapeError(NasError, ValueError):
+    """Tensor shapes do not fit, for some choice."""
+
+
+class ObjectiveError(NasError, ValueError):
+    """An objective, constraint or measurement is not valid."""
+
+
+class InfeasibleError(NasError, ValueError):
+    """No architecture can meet the constraints."""
+
+
+class DataError(NasError, ValueError):
+    """A data set or a split is not valid."""
+
+
+class StudyError(NasError, ValueError):
+    """A study's description is not valid."""
+
+
+class StudyChangedError(NasError, ValueError):
+    """The study no longer matches what its run directory was made with."""
+
+
+class CatalogError(NasError, LookupError):
+    """No study of that name or path."""
+
+
+class RunDirectoryError(NasError, OSError):
+    """The run directory can't be read or written, or another process uses it."""
+
+
+class DamagedFileError(NasError, OSError):
+    """A checkpoint, database or result file is damaged."""
+
+
+class TrainingError(NasError, RuntimeError):
+    """Training can't go on."""
+
+
+class EvaluationError(NasError, RuntimeError):
+    """An objective raised, or its value is not a finite number."""
+
+
+class ExportError(NasError, RuntimeError):
+    """A network can't be exported or loaded."""

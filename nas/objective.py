@@ -1,0 +1,82 @@
+"""Objectives and measurements as plain values."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Literal, final
+
+from nas.errors import EvaluationError, ObjectiveError
+
+Direction = Literal["minimize", "maximize"]
+
+
+@final
+@dataclass(frozen=True)
+class Objective:
+    """A quantity to trade off.
+
+    Args:
+        name: Carries its unit where it has one: ``latency_ms``.
+        unit: As printed; empty for a rate or a count.
+        direction: Which way is better. Applied once, in :meth:`cost`; everything inside is minimised.
+
+    Raises:
+        ObjectiveError: no name, or an unknown direction.
+    """
+
+    name: str
+    unit: str
+    direction: Direction
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            raise ObjectiveError("an objective needs a name.")
+        if self.direction not in ("minimize", "maximize"):
+            raise ObjectiveError(
+                f"objective {self.name!r} has direction {self.direction!r}: use 'minimize' or 'maximize'."
+            )
+
+    def cost(self, value: float) -> float:
+        """Return ``value`` as a number to minimise."""
+        return value if self.direction == "minimize" else -value
+
+    def value(self, cost: float) -> float:
+        """Undo :meth:`cost`."""
+        return self.cost(cost)
+
+
+@final
+@dataclass(frozen=True)
+class Measurement:
+    """A value and how far to trust it.
+
+    Args:
+        value: In ``unit``.
+        spread: One standard deviation of ``value``, same unit; 0 for an exact count.
+        unit: As on the objective.
+        device: What it was measured on; empty for an exact count.
+        repeats: How many observations stand behind ``value``.
+    """
+
+    value: float
+    spread: float
+    unit: str
+    device: str
+    repeats: int
+
+    def checked(self, name: str) -> Measurement:
+        """Return self.
+
+        Raises:
+            EvaluationError: value or spread is not a finite number.
+        """
+        if not (math.isfinite(self.value) and math.isfinite(self.spread)):
+            raise EvaluationError(
+                f"objective {name!r} gave {self.value} (spread {self.spread}); a finite number is expected."
+            )
+        return self
+
+    def to_json(self) -> dict[str, float | str | int]:
+        """Return plain values."""
+        return asdict(self)

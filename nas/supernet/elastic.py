@@ -1,0 +1,311 @@
+"""Layers whose sizes may be choices. Import as ``from nas.supernet import elastic``.
+
+Each layer owns the weights of its largest form and uses the leading slice, a view, of what is active
+(Yu 2019; Cai 2020). Its size attributes hold the expressions a user wrote until the module is wrapped
+in a :class:`nas.Supernet`; from then on they hold the integers of the active architecture.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Literal, Protocol, cast, final, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils import skip_init
+
+from nas.errors import SpaceError
+from nas.space import Choice, Expression, Size, choices_of, combinations, largest_value
+
+
+@runtime_checkable
+class ElasticLayer(Protocol):
+    """A layer with weights that the active sizes cut."""
+
+    def extract(self) -> nn.Module:
+        """Return the active part as a plain torch layer with its own weights."""
+
+    def num_active_params(self) -> int:
+        """Return how many numbers the active part's parameters hold."""
+
+    def macs_per_position(self) -> int:
+        """Return the active part's multiply-accumulates per output position."""
+
+
+@final
+class Conv2d(nn.Module):
+    """Elastic width, kernel and groups; otherwise ``torch.nn.Conv2d``.
+
+    Args:
+        in_channels: Channels of the input.
+        out_channels: Channels of the output.
+        kernel_size: Side of the square kernel; a smaller one is the centre of the largest.
+        stride: As in torch.
+        padding: Pixels on each side, or "same": half the active kernel, also with a stride.
+        groups: As in torch; equal to ``in_channels`` for a depthwise convolution.
+        bias: Whether to add a learned bias.
+
+    Shape:
+        ``(n, in_channels, h, w)`` to ``(n, out_channels, h', w')``.
+
+    Raises:
+        SpaceError: for some combination of options a size is not positive, or the channels are not
+            a multiple of the groups.
+    """
+
+    def __init__(
+        self,
+        in_channels: Size,
+        out_channels: Size,
+        kernel_size: Size,
+        *,
+        stride: int = 1,
+        padding: int | Literal["same"] = 0,
+        groups: Size = 1,
+        bias: bool = True,
+    ) -> None:
+        super().__init__()
+        _check_groups(in_channels, out_channels, groups)
+        largest_out, largest_kernel = largest_value(out_channels), largest_value(kernel_size)
+        largest_in = max(
+            _integer(in_channels, options) // _integer(groups, options)
+            for options in combinations(choices_of(in_channels, groups))
+        )
+        self.in_channels = cast(int, in_channels)
+        self.out_channels = cast(int, out_channels)
+        self.kernel_size = cast(int, kernel_size)
+        self.groups = cast(int, groups)
+        self.stride = stride
+        self.padding = padding
+        self.weight = nn.Parameter(torch.empty(largest_out, largest_in, largest_kernel, largest_kernel))
+        self.bias = nn.Parameter(torch.empty(largest_out)) if bias else None
+        _reset(self.weight, self.bias)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Convolve with the active slice."""
+        weight, bias = self._slices()
+        return F.conv2d(images, weight, bias, self.stride, self._pixels(), groups=self.groups)
+
+    def _slices(self) -> tuple[Tensor, Tensor | None]:
+        start = (self.weight.shape[-1] - self.kernel_size) // 2
+        crop = slice(start, start + self.kernel_size)
+        weight = self.weight[: self.out_channels, : self.in_channels // self.groups, crop, crop]
+        return weight, None if self.bias is None else self.bias[: self.out_channels]
+
+    def _pixels(self) -> int:
+        return self.kernel_size // 2 if self.padding == "same" else self.padding
+
+    def extract(self) -> nn.Module:
+        """Return the active part as ``torch.nn.Conv2d``."""
+        weight, bias = self._slices()
+        layer = skip_init(
+            nn.Conv2d,
+            self.in_channels,
+            self.out_channels,
+            self.kernel_size,
+            stride=self.stride,
+            padding=self._pixels(),
+            groups=self.groups,
+            bias=bias is not None,
+            device=weight.device,
+            dtype=weight.dtype,
+        )
+        return _filled(layer, weight=weight, bias=bias)
+
+    def num_active_params(self) -> int:
+        """Return how many numbers the active weight and bias hold."""
+        return self.macs_per_position() + (0 if self.bias is None else self.out_channels)
+
+    def macs_per_position(self) -> int:
+        """Return multiply-accumulates per output pixel."""
+        return self.out_channels * (self.in_channels // self.groups) * self.kernel_size**2
+
+
+@final
+class Linear(nn.Module):
+    """Elastic width; otherwise ``torch.nn.Linear``.
+
+    Args:
+        in_features: Size of the last axis of the input.
+        out_features: Size of the last axis of the output.
+        bias: Whether to add a learned bias.
+
+    Shape:
+        ``(..., in_features)`` to ``(..., out_features)``.
+    """
+
+    def __init__(self, in_features: Size, out_features: Size, *, bias: bool = True) -> None:
+        super().__init__()
+        largest_in, largest_out = largest_value(in_features), largest_value(out_features)
+        self.in_features = cast(int, in_features)
+        self.out_features = cast(int, out_features)
+        self.weight = nn.Parameter(torch.empty(largest_out, largest_in))
+        self.bias = nn.Parameter(torch.empty(largest_out)) if bias else None
+        _reset(self.weight, self.bias)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Multiply with the active slice."""
+        return F.linear(inputs, *self._slices())
+
+    def _slices(self) -> tuple[Tensor, Tensor | None]:
+        weight = self.weight[: self.out_features, : self.in_features]
+        return weight, None if self.bias is None else self.bias[: self.out_features]
+
+    def extract(self) -> nn.Module:
+        """Return the active part as ``torch.nn.Linear``."""
+        weight, bias = self._slices()
+        layer = skip_init(
+            nn.Linear,
+            self.in_features,
+            self.out_features,
+            bias=bias is not None,
+            device=weight.device,
+            dtype=weight.dtype,
+        )
+        return _filled(layer, weight=weight, bias=bias)
+
+    def num_active_params(self) -> int:
+        """Return how many numbers the active weight and bias hold."""
+        return self.macs_per_position() + (0 if self.bias is None else self.out_features)
+
+    def macs_per_position(self) -> int:
+        """Return multiply-accumulates per input vector."""
+        return self.in_features * self.out_features
+
+
+@final
+class BatchNorm2d(nn.Module):
+    """Elastic width; otherwise ``torch.nn.BatchNorm2d``.
+
+    The running statistics are shared by all widths and fit none of them: recalibrate before a subnet
+    is judged (Yu 2019, section 3.1).
+
+    Args:
+        num_features: Channels of the input.
+        eps: As in torch.
+        momentum: As in torch; None for a cumulative average.
+    """
+
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
+
+    def __init__(self, num_features: Size, *, eps: float = 1e-5, momentum: float | None = 0.1) -> None:
+        super().__init__()
+        largest = largest_value(num_features)
+        self.num_features = cast(int, num_features)
+        self.eps = eps
+        self.momentum = momentum
+        self.weight = nn.Parameter(torch.ones(largest))
+        self.bias = nn.Parameter(torch.zeros(largest))
+        self.register_buffer("running_mean", torch.zeros(largest))
+        self.register_buffer("running_var", torch.ones(largest))
+        self.register_buffer("num_batches_tracked", torch.tensor(0, dtype=torch.int64))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Normalise with the batch's statistics in training, with the running ones otherwise."""
+        momentum = self.momentum
+        if self.training:
+            self.num_batches_tracked += 1
+            if momentum is None:
+                momentum = 1.0 / float(self.num_batches_tracked)
+        count = self.num_features
+        return F.batch_norm(
+            images,
+            self.running_mean[:count],
+            self.running_var[:count],
+            self.weight[:count],
+            self.bias[:count],
+            self.training,
+            0.0 if momentum is None else momentum,
+            self.eps,
+        )
+
+    def reset_running_stats(self) -> None:
+        """Forget the running statistics, as ``torch.nn.BatchNorm2d`` does."""
+        self.running_mean.zero_()
+        self.running_var.fill_(1)
+        self.num_batches_tracked.zero_()
+
+    def extract(self) -> nn.Module:
+        """Return the active part as ``torch.nn.BatchNorm2d``."""
+        count = self.num_features
+        layer = nn.BatchNorm2d(
+            count, self.eps, self.momentum, device=self.weight.device, dtype=self.weight.dtype
+        )
+        return _filled(
+            layer,
+            weight=self.weight[:count],
+            bias=self.bias[:count],
+            running_mean=self.running_mean[:count],
+            running_var=self.running_var[:count],
+            num_batches_tracked=self.num_batches_tracked,
+        )
+
+    def num_active_params(self) -> int:
+        """Return how many numbers the active weight and bias hold."""
+        return 2 * self.num_features
+
+    def macs_per_position(self) -> int:
+        """Return 0: torch's counter doesn't count normalisation, and ORT folds it into the convolution."""
+        return 0
+
+
+@final
+class Repeat(nn.Module):
+    """Elastic depth: the first ``times`` of a row of blocks; extracted as ``torch.nn.Sequential``.
+
+    Args:
+        block: Makes the block at a position, counted from 0. Choices that it names after the position
+            matter only when that block is in use.
+        times: How many blocks; 0 is allowed as an option.
+    """
+
+    def __init__(self, block: Callable[[int], nn.Module], times: int | Choice) -> None:
+        super().__init__()
+        counts = times.options if isinstance(times, Choice) else (times,)
+        for count in counts:
+            if not isinstance(count, int) or isinstance(count, bool) or count < 0:
+                raise SpaceError(f"Repeat can't run {count!r} times ({times}): use integers of 0 or more.")
+        self.times = cast(int, times)
+        self.blocks = nn.ModuleList(block(position) for position in range(max(map(int, counts))))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Run the active blocks in a row."""
+        for position in range(self.times):
+            inputs = self.blocks[position](inputs)
+        return inputs
+
+
+def _integer(size: Size, options: dict[str, int | float | str | bool]) -> int:
+    return int(size.value(options)) if isinstance(size, Expression) else size
+
+
+def _check_groups(in_channels: Size, out_channels: Size, groups: Size) -> None:
+    for size in (in_channels, out_channels, groups):
+        largest_value(size)
+    for options in combinations(choices_of(in_channels, out_channels, groups)):
+        inputs, outputs, count = (_integer(size, options) for size in (in_channels, out_channels, groups))
+        if inputs % count or outputs % count:
+            raise SpaceError(
+                f"a convolution from {inputs} to {outputs} channels can't have {count} groups, which "
+                f"{options} asks for: channels must be multiples of the groups."
+            )
+
+
+def _reset(weight: Tensor, bias: Tensor | None) -> None:
+    """Initialise as torch's own layers do."""
+    nn.init.kaiming_uniform_(weight, a=math.sqrt(5))
+    if bias is not None:
+        bound = 1 / math.sqrt(weight[0].numel())
+        nn.init.uniform_(bias, -bound, bound)
+
+
+@torch.no_grad()
+def _filled(layer: nn.Module, **values: Tensor | None) -> nn.Module:
+    for name, value in values.items():
+        if value is not None:
+            getattr(layer, name).copy_(value)
+    return layer

@@ -1,0 +1,233 @@
+"""A module with choices in it as one network whose weights all architectures share."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor, nn
+
+from nas.errors import ShapeError, SpaceError
+from nas.space import Architecture, Choice, Condition, Expression, Option, SearchSpace
+from nas.supernet.elastic import ElasticLayer, Repeat
+
+
+@final
+@dataclass(frozen=True)
+class Slot:
+    """An attribute that holds the active value of an expression."""
+
+    module: nn.Module
+    attribute: str
+    expression: Expression
+
+
+@final
+@dataclass
+class Site:
+    """A module of the network and when it is in use: any of the alternatives, each a conjunction."""
+
+    module: nn.Module
+    path: str
+    slots: tuple[Slot, ...]
+    alternatives: list[tuple[Condition, ...]]
+
+    @property
+    def conditional(self) -> bool:
+        """Whether some architecture doesn't use the module."""
+        return () not in self.alternatives
+
+
+@final
+class Supernet(nn.Module):
+    """One network whose weights all architectures of its space share.
+
+    The space is found by walking ``module``: every attribute that holds a choice, or arithmetic on
+    choices, from then on holds the number of the active architecture. This is how the elastic layers
+    work, and any module of a user's can do the same.
+
+    Args:
+        module: Any module with choices in it. It is used as it is, not copied.
+
+    Raises:
+        SpaceError: the module has no choices, or two different choices share a name.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+        self.sites = _sites(module)
+        self.space = _space(self.sites)
+        self._slots = [slot for site in self.sites for slot in site.slots]
+        self._architecture = self.space.largest()
+        self._activate(self._architecture)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Run the active subnet."""
+        output: Tensor = self.module(images)
+        return output
+
+    @property
+    def architecture(self) -> Architecture:
+        """The active architecture; the largest one at first."""
+        return self._architecture
+
+    def _activate(self, architecture: Architecture) -> None:
+        for slot in self._slots:
+            # Past nn.Module.__setattr__, which looks for parameters and modules: ten times faster.
+            slot.module.__dict__[slot.attribute] = slot.expression.value(architecture)
+        self._architecture = architecture
+
+    @contextlib.contextmanager
+    def active(self, architecture: Architecture) -> Iterator[Supernet]:
+        """Use one subnet, as views of the shared weights.
+
+        The previous one is active again on exit, also after an error.
+        """
+        previous = self._architecture
+        self._activate(self.space.architecture(architecture))
+        try:
+            yield self
+        finally:
+            self._activate(previous)
+
+    def extract(self, architecture: Architecture) -> nn.Module:
+        """Return the subnet as a plain module with its own weights, in the supernet's mode.
+
+        Elastic layers become layers of ``torch.nn``; all other modules are copied. Batch-norm
+        statistics are copied as they are: recalibrate the result before judging it.
+        """
+        with self.active(architecture):
+            replaced: dict[int, object] = {}
+            for site in self.sites:
+                if isinstance(site.module, ElasticLayer):
+                    replaced[id(site.module)] = site.module.extract()
+            # Innermost first, so that a Repeat finds the Repeats inside it already replaced.
+            for site in reversed(self.sites):
+                if isinstance(site.module, Repeat):
+                    blocks = list(site.module.blocks)[: site.module.times]
+                    replaced[id(site.module)] = nn.Sequential(
+                        *(copy.deepcopy(block, replaced) for block in blocks)
+                    )
+            plain: nn.Module = copy.deepcopy(self.module, replaced)
+        return plain.train(self.training)
+
+    def probes(self) -> list[tuple[Architecture, str]]:
+        """Return architectures that together use every option, each with what it probes, in words.
+
+        The largest, the smallest, and the largest with one choice changed.
+        """
+        largest = self.space.largest()
+        probes = [(largest, "the largest architecture"), (self.space.smallest(), "the smallest architecture")]
+        for choice in self.space.choices:
+            for option in choice.options:
+                if option != largest[choice.name]:
+                    changed: dict[str, Option] = {**largest, choice.name: option}
+                    probes.append((self.space.architecture(changed), f"choice {choice.name!r} at {option!r}"))
+        return probes
+
+    def check_shapes(self, image_shape: tuple[int, int, int], num_classes: int) -> None:
+        """Run every probe on the meta device, where only shapes are computed.
+
+        Args:
+            image_shape: Channels, height and width.
+            num_classes: Expected size of the output.
+
+        Raises:
+            ShapeError: shapes don't fit; says for which choice and in which module.
+        """
+        twin = copy.deepcopy(self).to("meta").eval()
+        images = torch.empty(1, *image_shape, device="meta")
+        for architecture, what in self.probes():
+            with twin.active(architecture), _last_module(twin.module) as last:
+                try:
+                    output = twin(images)
+                except (RuntimeError, ValueError, TypeError, IndexError) as error:
+                    reason = str(error).strip().splitlines()[0]
+                    raise ShapeError(
+                        f"the network fails on an image of shape {image_shape} with {what}, in module "
+                        f"{last[-1]!r}: {reason}. Make the sizes around that module agree for every option."
+                    ) from error
+            if output.shape != (1, num_classes):
+                raise ShapeError(
+                    f"the network gives an output of shape {tuple(output.shape)} with {what}; "
+                    f"(1, {num_classes}) is expected for {num_classes} classes."
+                )
+
+
+def _sites(root: nn.Module) -> list[Site]:
+    """Walk the module, outermost first; a shared module is one site with several alternatives."""
+    sites: dict[int, Site] = {}
+
+    def walk(module: nn.Module, path: str, conditions: tuple[Condition, ...]) -> None:
+        site = sites.get(id(module))
+        if site is None:
+            slots = tuple(
+                Slot(module, name, value)
+                for name, value in vars(module).items()
+                if isinstance(value, Expression)
+            )
+            site = sites[id(module)] = Site(module, path, slots, [])
+        if conditions not in site.alternatives:
+            site.alternatives.append(conditions)
+        if isinstance(module, Repeat):
+            for position, block in enumerate(module.blocks):
+                inner = conditions + _at_least(module.times, position + 1)
+                walk(block, f"{path}.blocks.{position}", inner)
+        else:
+            for name, child in module.named_children():
+                walk(child, f"{path}.{name}" if path else name, conditions)
+
+    walk(root, "", ())
+    return list(sites.values())
+
+
+def _at_least(times: int | Choice, count: int) -> tuple[Condition, ...]:
+    if not isinstance(times, Choice):
+        return ()
+    enough = tuple(option for option in times.options if isinstance(option, int) and option >= count)
+    return () if len(enough) == len(times.options) else (Condition(times.name, enough),)
+
+
+def _space(sites: list[Site]) -> SearchSpace:
+    choices: dict[str, Choice] = {}
+    alternatives: dict[str, list[tuple[Condition, ...]]] = {}
+    for site in sites:
+        for slot in site.slots:
+            for found in slot.expression.choices:
+                known = choices.setdefault(found.name, found)
+                if known != found:
+                    raise SpaceError(
+                        f"choice {found.name!r} is used with the options {known.options} and, in module "
+                        f"{site.path!r}, with {found.options}: one name must mean one choice."
+                    )
+                alternatives.setdefault(found.name, []).extend(site.alternatives)
+    if not choices:
+        raise SpaceError(
+            "the module has no choices: put nas.choice(name, options...) where a size of an elastic layer "
+            "goes."
+        )
+    conditions = {
+        name: tuple(dict.fromkeys(found)) for name, found in alternatives.items() if () not in found
+    }
+    return SearchSpace(tuple(choices.values()), conditions)
+
+
+@contextlib.contextmanager
+def _last_module(root: nn.Module) -> Iterator[list[str]]:
+    """Keep the path of the module whose forward began last."""
+    last = [""]
+
+    def remember(path: str) -> object:
+        return lambda *_: last.append(path)
+
+    handles = [m.register_forward_pre_hook(remember(path)) for path, m in root.named_modules()]  # type: ignore[arg-type]
+    try:
+        yield last
+    finally:
+        for handle in handles:
+            handle.remove()
