@@ -1,0 +1,93 @@
+"""Networks to be judged: a subnet in the search, an exported file for winners."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import final
+
+import numpy as np
+import onnxruntime as ort
+import torch
+from torch import Tensor, nn
+
+from nas.errors import ExportError
+from nas.evaluation.onnx_export import INPUT, OUTPUT, export_onnx
+
+_BATCH_SIZE = 256
+
+
+@final
+class SubnetCandidate:
+    """A plain, recalibrated module.
+
+    Args:
+        module: Stays on its device; not changed.
+        image_shape: Channels, height and width.
+    """
+
+    def __init__(self, module: nn.Module, image_shape: tuple[int, int, int]) -> None:
+        self._module = module.eval()
+        self.image_shape = image_shape
+
+    @torch.no_grad()
+    def predict(self, images: Tensor) -> Tensor:
+        """Return ``(n, num_classes)`` float32 logits on the CPU."""
+        device = next(self._module.parameters()).device
+        logits = [
+            self._module(batch.to(device=device, memory_format=torch.channels_last))
+            for batch in images.split(_BATCH_SIZE)
+        ]
+        return torch.cat(logits).float().cpu()
+
+    @cached_property
+    def onnx_model(self) -> bytes:
+        """The module, exported on first use."""
+        return export_onnx(self._module, self.image_shape)
+
+
+@final
+class OnnxCandidate:
+    """An ONNX file, judged as it is: run by ONNX Runtime on the CPU.
+
+    Args:
+        path: The file.
+
+    Raises:
+        ExportError: ONNX Runtime can't open it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.onnx_model = path.read_bytes()
+        self._session = open_session(self.onnx_model)
+        channels, height, width = self._session.get_inputs()[0].shape[1:]
+        self.image_shape = (int(channels), int(height), int(width))
+
+    def predict(self, images: Tensor) -> Tensor:
+        """Return ``(n, num_classes)`` float32 logits."""
+        logits = [
+            np.asarray(self._session.run([OUTPUT], {INPUT: batch.numpy()})[0])
+            for batch in images.split(_BATCH_SIZE)
+        ]
+        return torch.from_numpy(np.concatenate(logits))
+
+
+def open_session(model: bytes, *, threads: int = 1) -> ort.InferenceSession:
+    """Return an ONNX Runtime session on the CPU.
+
+    Args:
+        model: Serialised ONNX.
+        threads: Of one operator; operators run one after another.
+
+    Raises:
+        ExportError: ONNX Runtime refuses the model.
+    """
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    options.log_severity_level = 3
+    try:
+        return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's exceptions share no public base
+        raise ExportError(f"ONNX Runtime can't run the exported model: {error}") from error

@@ -1,0 +1,63 @@
+"""Counted objectives: exact, free, known before anything is paid for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+from nas.objective import Objective
+from nas.protocols import Counts
+from nas.space import FloatArray
+
+
+@final
+@dataclass(frozen=True)
+class Macs:
+    """Multiply-accumulates of one forward pass at batch size 1; 1 MAC = 2 FLOPs."""
+
+    objective: Objective = Objective("macs", "", "minimize")
+
+    def count(self, counts: Counts) -> FloatArray:
+        """Return ``(n,)`` MACs."""
+        return counts.macs.astype(float)
+
+
+@final
+@dataclass(frozen=True)
+class Flops:
+    """Floating-point operations of one forward pass at batch size 1, as torch's counter defines them."""
+
+    objective: Objective = Objective("flops", "", "minimize")
+
+    def count(self, counts: Counts) -> FloatArray:
+        """Return ``(n,)`` FLOPs."""
+        return 2.0 * counts.macs
+
+
+@final
+@dataclass(frozen=True)
+class NumParams:
+    """Numbers in all parameters; batch-norm statistics don't count."""
+
+    objective: Objective = Objective("num_params", "", "minimize")
+
+    def count(self, counts: Counts) -> FloatArray:
+        """Return ``(n,)`` parameter counts."""
+        return counts.num_params.astype(float)
+
+
+@final
+@dataclass(frozen=True)
+class WeightBytes:
+    """Bytes of all parameters.
+
+    Args:
+        bytes_per_param: 4 for float32, 1 for int8.
+    """
+
+    bytes_per_param: int = 4
+    objective: Objective = Objective("weight_bytes", "B", "minimize")
+
+    def count(self, counts: Counts) -> FloatArray:
+        """Return ``(n,)`` bytes."""
+        return float(self.bytes_per_param) * counts.num_params

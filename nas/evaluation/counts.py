@@ -1,0 +1,226 @@
+"""Exact MACs and parameters of any architecture without running it: a sum of small look-up tables."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import logging
+import math
+from collections.abc import Container
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from nas.protocols import Counts
+from nas.space import Choice, IntArray, choices_of
+from nas.supernet import Supernet
+from nas.supernet.elastic import ElasticLayer
+from nas.supernet.supernet import Site
+
+logger = logging.getLogger(__name__)
+
+_MAX_TABLE_ROWS = 200_000
+
+
+def count_macs(module: nn.Module, image_shape: tuple[int, int, int]) -> int:
+    """Return the multiply-accumulates of one image, by torch's own counter (FLOPs / 2).
+
+    Counts convolutions, matrix products and attention, not elementwise work.
+
+    Args:
+        module: In evaluation mode; its parameters may lie on the meta device.
+        image_shape: Channels, height and width.
+    """
+    device = next(module.parameters()).device
+    fast_path = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)  # fused attention would count as zero
+    try:
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            module(torch.zeros(1, *image_shape, device=device))
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast_path)
+    return int(counter.get_total_flops()) // 2
+
+
+def count_params(module: nn.Module) -> int:
+    """Return how many numbers the parameters of a plain module hold."""
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+@final
+@dataclass(frozen=True)
+class _Table:
+    """``macs`` and ``num_params`` by the options of a few choices, flattened in C order."""
+
+    columns: tuple[int, ...]
+    shape: tuple[int, ...]
+    macs: IntArray
+    num_params: IntArray
+
+    def rows(self, indices: IntArray) -> IntArray:
+        if not self.columns:
+            return np.zeros(len(indices), dtype=np.int64)
+        picked = tuple(indices[:, column] for column in self.columns)
+        return np.asarray(np.ravel_multi_index(picked, self.shape), dtype=np.int64)
+
+
+@final
+class NetworkCounter:
+    """Counts every architecture of a supernet.
+
+    A layer's cost depends on the few choices in its sizes, so the network's cost is a sum of small
+    tables: a hundred thousand architectures take milliseconds. On construction the tables are compared
+    with torch's counter; where they differ (a module that multiplies matrices of elastic size on its
+    own, a spatial size that depends on a choice) every count is torch's, exact and slow.
+
+    Args:
+        supernet: Only its structure is read.
+        image_shape: Channels, height and width.
+    """
+
+    def __init__(self, supernet: Supernet, image_shape: tuple[int, int, int]) -> None:
+        self._twin = copy.deepcopy(supernet).to("meta").eval()
+        self._image_shape = image_shape
+        self._cache: dict[str, tuple[int, int]] = {}
+        tables = self._build()
+        self.tables = tables if tables is not None and self._agrees(tables) else None
+        if self.tables is None:
+            logger.warning(
+                "MACs of this network can't be tabulated; each architecture is counted by torch, which is slow"
+            )
+
+    def counts(self, indices: IntArray) -> Counts:
+        """Return exact counts of ``(n, num_choices)`` option positions."""
+        if self.tables is not None:
+            return _sum(self.tables, self._twin.space.canonical(indices))
+        exact = [self._run(row) for row in indices]
+        macs, num_params = np.array(exact, dtype=np.int64).reshape(len(exact), 2).T
+        return Counts(macs, num_params)
+
+    def _run(self, row: IntArray) -> tuple[int, int]:
+        architecture = self._twin.space.from_indices(row[None])[0]
+        if architecture.id not in self._cache:
+            module = self._twin.extract(architecture)
+            self._cache[architecture.id] = (count_macs(module, self._image_shape), count_params(module))
+        return self._cache[architecture.id]
+
+    def _agrees(self, tables: list[_Table]) -> bool:
+        space = self._twin.space
+        rows = np.concatenate(
+            [
+                space.indices([space.smallest(), space.largest()]),
+                space.sample_indices(14, np.random.default_rng(0)),
+            ]
+        )
+        counts = _sum(tables, rows)
+        return all(
+            (int(macs), int(num_params)) == self._run(row)
+            for row, macs, num_params in zip(rows, counts.macs, counts.num_params, strict=True)
+        )
+
+    def _build(self) -> list[_Table] | None:
+        twin = self._twin
+        positions, own_macs = _trace(twin, self._image_shape)
+        merged: dict[tuple[int, ...], _Table] = {}
+        for site in twin.sites:
+            table = _tabulate(twin, site, positions.get(site.path, 0), own_macs.get(site.path, 0))
+            if table is None:
+                return None
+            known = merged.get(table.columns)
+            if known is not None:
+                table = _Table(
+                    table.columns, table.shape, known.macs + table.macs, known.num_params + table.num_params
+                )
+            merged[table.columns] = table
+        return list(merged.values())
+
+
+def _sum(tables: list[_Table], indices: IntArray) -> Counts:
+    macs = np.zeros(len(indices), dtype=np.int64)
+    num_params = np.zeros(len(indices), dtype=np.int64)
+    for table in tables:
+        rows = table.rows(indices)
+        macs += table.macs[rows]
+        num_params += table.num_params[rows]
+    return Counts(macs, num_params)
+
+
+def _trace(twin: Supernet, image_shape: tuple[int, int, int]) -> tuple[dict[str, int], dict[str, int]]:
+    """Run the largest architecture once.
+
+    Returns:
+        Output positions of each elastic layer, and the MACs that each other module performs itself,
+        both by path and summed over calls.
+    """
+    positions: dict[str, int] = {}
+
+    def remember(path: str) -> object:
+        def hook(module: nn.Module, _inputs: object, output: Tensor) -> None:
+            width = output.shape[1] if output.ndim == 4 else output.shape[-1]
+            positions[path] = positions.get(path, 0) + output.numel() // width
+
+        return hook
+
+    elastic = {site.path: site.module for site in twin.sites if isinstance(site.module, ElasticLayer)}
+    handles = [m.register_forward_hook(remember(path)) for path, m in elastic.items()]  # type: ignore[arg-type]
+    with twin.active(twin.space.largest()), torch.no_grad(), FlopCounterMode(display=False) as counter:
+        twin.module(torch.zeros(1, *image_shape, device="meta"))
+    for handle in handles:
+        handle.remove()
+    root = type(twin.module).__name__
+    total = {
+        name.removeprefix(root).removeprefix("."): sum(flops.values()) // 2
+        for name, flops in counter.get_flop_counts().items()
+        if name != "Global"
+    }
+    own = dict(total)
+    for path, macs in total.items():
+        if path:
+            own[_caller(path, total)] -= macs
+    return positions, own
+
+
+def _caller(path: str, called: Container[str]) -> str:
+    """Return the nearest enclosing module that was called itself (a ModuleList never is)."""
+    while path:
+        path = path.rpartition(".")[0]
+        if path in called:
+            break
+    return path
+
+
+def _tabulate(twin: Supernet, site: Site, positions: int, own_macs: int) -> _Table | None:
+    space = twin.space
+    controlling = [space[c.choice] for alternative in site.alternatives for c in alternative]
+    if not site.conditional:
+        controlling = []
+    choices = tuple(
+        dict.fromkeys([*choices_of(*(slot.expression for slot in site.slots)), *controlling])
+    )
+    shape = tuple(len(choice.options) for choice in choices)
+    if math.prod(shape) > _MAX_TABLE_ROWS:
+        return None
+    rows = [_cost(site, choices, row, positions, own_macs) for row in itertools.product(*map(range, shape))]
+    macs, num_params = np.array(rows, dtype=np.int64).T
+    columns = tuple(space.choices.index(choice) for choice in choices)
+    return _Table(columns, shape, macs, num_params)
+
+
+def _cost(
+    site: Site, choices: tuple[Choice, ...], row: tuple[int, ...], positions: int, own_macs: int
+) -> tuple[int, int]:
+    options = {c.name: c.options[position] for c, position in zip(choices, row, strict=True)}
+    in_use = not site.conditional or any(
+        all(options[c.choice] in c.options for c in alternative) for alternative in site.alternatives
+    )
+    if not in_use:
+        return 0, 0
+    for slot in site.slots:
+        slot.module.__dict__[slot.attribute] = slot.expression.value(options)
+    if isinstance(site.module, ElasticLayer):
+        return positions * site.module.macs_per_position(), site.module.num_active_params()
+    return own_macs, sum(parameter.numel() for parameter in site.module.parameters(recurse=False))

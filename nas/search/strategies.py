@@ -1,0 +1,76 @@
+"""Search strategies a study can name: ours, or any sampler of Optuna's."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import final
+
+import optuna
+from optuna.samplers import BaseSampler
+
+from nas.errors import StudyError
+from nas.protocols import Problem, Surrogate
+from nas.search.surrogate_sampler import SurrogateSampler
+
+
+@final
+@dataclass(frozen=True)
+class SurrogateSearch:
+    """Surrogate-assisted NSGA-II: see :class:`nas.search.surrogate_sampler.SurrogateSampler`.
+
+    Args:
+        surrogate: Makes an untrained surrogate; a class will do.
+        num_startup: Evaluations before the first fit, at least 4.
+        batch_size: Proposals per fit.
+    """
+
+    surrogate: Callable[[], Surrogate]
+    num_startup: int = 24
+    batch_size: int = 8
+
+    def __post_init__(self) -> None:
+        if self.num_startup < 4 or self.batch_size < 1:
+            raise StudyError(
+                f"SurrogateSearch has num_startup={self.num_startup} and batch_size={self.batch_size}: at "
+                "least 4 and 1 are needed."
+            )
+
+    def sampler(self, problem: Problem, seed: int) -> BaseSampler:
+        """Return the sampler."""
+        return SurrogateSampler(
+            problem,
+            self.surrogate,
+            seed=seed,
+            num_startup=self.num_startup,
+            batch_size=self.batch_size,
+        )
+
+
+@final
+@dataclass(frozen=True)
+class OptunaSampler:
+    """A sampler of Optuna's by its class name, with its defaults: ``OptunaSampler("NSGAIISampler")``.
+
+    It doesn't know the counted objectives in advance; what it proposes against a hard constraint is
+    turned down unpaid, and a repeated proposal is answered from the record.
+
+    Raises:
+        StudyError: Optuna has no such sampler.
+    """
+
+    name: str
+
+    def __post_init__(self) -> None:
+        known = getattr(optuna.samplers, self.name, None)
+        if not (inspect.isclass(known) and issubclass(known, BaseSampler)):
+            raise StudyError(
+                f"Optuna has no sampler {self.name!r}: name a class of optuna.samplers, "
+                "for example NSGAIISampler, TPESampler or RandomSampler."
+            )
+
+    def sampler(self, problem: Problem, seed: int) -> BaseSampler:  # noqa: ARG002 - the Strategy protocol
+        """Return the sampler."""
+        made: BaseSampler = getattr(optuna.samplers, self.name)(seed=seed)
+        return made
