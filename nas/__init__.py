@@ -1,6 +1,38 @@
-"""Multi-objective neural architecture search. See README.md."""
+"""Multi-objective neural architecture search: a network with choices in, a Pareto set of models out."""
 
+from nas.compression import Int8
+from nas.errors import NasError
+from nas.evaluation import Accuracy, Flops, LatencyMs, Macs, NumParams, WeightBytes
+from nas.export import load
+from nas.objective import Measurement, Objective
+from nas.protocols import Constraint
+from nas.search import OptunaSampler, SurrogateSearch
 from nas.space import Architecture, Choice, SearchSpace, choice
+from nas.study import Study, Winners
 from nas.supernet import Supernet
+from nas.training import Recipe
 
-__all__ = ["Architecture", "Choice", "SearchSpace", "Supernet", "choice"]
+__all__ = [
+    "Accuracy",
+    "Architecture",
+    "Choice",
+    "Constraint",
+    "Flops",
+    "Int8",
+    "LatencyMs",
+    "Macs",
+    "Measurement",
+    "NasError",
+    "NumParams",
+    "Objective",
+    "OptunaSampler",
+    "Recipe",
+    "SearchSpace",
+    "Study",
+    "Supernet",
+    "SurrogateSearch",
+    "WeightBytes",
+    "Winners",
+    "choice",
+    "load",
+]

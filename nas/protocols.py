@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -78,6 +78,16 @@ class Splits:
     """Three disjoint parts of one data set, made once.
 
     ``train`` teaches weights, ``search`` judges candidates, ``test`` is read once, for the winners.
+
+    Args:
+        name: Of the data set.
+        train: First part.
+        search: Second part.
+        test: Third part.
+        num_classes: Labels are smaller than this.
+        mean: Per channel; subtracted from the raw pixels.
+        std: Per channel; the raw pixels are divided by it after that.
+        fingerprint: Changes when any pixel or label of any part does.
     """
 
     name: str
@@ -85,7 +95,15 @@ class Splits:
     search: Split
     test: Split
     num_classes: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
     fingerprint: str
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width."""
+        channels, height, width = self.train.images.shape[1:]
+        return channels, height, width
 
 
 class DataSource(Protocol):
@@ -129,6 +147,7 @@ class Bench:
     calibration: Mapping[str, float]
 
 
+@runtime_checkable
 class MeasuredObjective(Protocol):
     """A value that costs something to learn."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import math
 from collections.abc import Callable, Iterator
@@ -158,7 +159,7 @@ class _seeded:  # noqa: N801 - a context manager, used like a function
         self._fork.__enter__()
         torch.manual_seed(self._seed)
 
-    def __exit__(self, *error: Any) -> None:  # noqa: ANN401
+    def __exit__(self, *error: Any) -> None:
         self._fork.__exit__(*error)
 
 
@@ -190,8 +191,11 @@ def _save(
         "generator": generator.get_state(),
         "losses": losses,
     }
+    # Through memory, because torch.save reports a full disk as a RuntimeError of its own.
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
     with replacing(checkpoint) as temporary:
-        torch.save(state, temporary)
+        temporary.write_bytes(buffer.getvalue())
         if checkpoint.exists():
             _previous(checkpoint).unlink(missing_ok=True)
             _previous(checkpoint).hardlink_to(checkpoint)

@@ -47,9 +47,7 @@ class MlpEnsemble:
         picks = rng.integers(0, len(costs), size=(self.num_members, len(costs)))
         weights = torch.from_numpy(np.stack([np.bincount(p, minlength=len(costs)) for p in picks])).float()
         self._parameters = self._initial(encodings.shape[1], costs.shape[1], rng)
-        optimizer = torch.optim.AdamW(
-            self._parameters, lr=self.learning_rate, weight_decay=self.weight_decay
-        )
+        optimizer = torch.optim.AdamW(self._parameters, lr=self.learning_rate, weight_decay=self.weight_decay)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.steps)
         for _ in range(self.steps):
             optimizer.zero_grad()

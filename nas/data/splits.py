@@ -51,8 +51,17 @@ def split_images(
     mean = pixels[train].mean(axes, keepdim=True)
     std = pixels[train].std(axes, keepdim=True).clamp_min(1e-6)
     normalised = (pixels - mean) / std
-    parts = [Split(normalised[rows].contiguous(), labels[rows].to(torch.int64)) for rows in (train, search, test)]
-    return Splits(name, *parts, num_classes=int(labels.max()) + 1, fingerprint=_fingerprint(parts))
+    parts = [
+        Split(normalised[rows].contiguous(), labels[rows].to(torch.int64)) for rows in (train, search, test)
+    ]
+    return Splits(
+        name,
+        *parts,
+        num_classes=int(labels.max()) + 1,
+        mean=tuple(mean.flatten().tolist()),
+        std=tuple(std.flatten().tolist()),
+        fingerprint=_fingerprint(parts),
+    )
 
 
 def _check(images: Tensor, labels: Tensor) -> None:

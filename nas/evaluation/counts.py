@@ -198,9 +198,7 @@ def _tabulate(twin: Supernet, site: Site, positions: int, own_macs: int) -> _Tab
     controlling = [space[c.choice] for alternative in site.alternatives for c in alternative]
     if not site.conditional:
         controlling = []
-    choices = tuple(
-        dict.fromkeys([*choices_of(*(slot.expression for slot in site.slots)), *controlling])
-    )
+    choices = tuple(dict.fromkeys([*choices_of(*(slot.expression for slot in site.slots)), *controlling]))
     shape = tuple(len(choice.options) for choice in choices)
     if math.prod(shape) > _MAX_TABLE_ROWS:
         return None

@@ -66,13 +66,13 @@ class LatencyMs:
         seconds = self.long_seconds if bench.thorough else self.short_seconds
         reference, *timed = _take_turns([self._reference, *runners], seconds * (len(runners) + 1))
         nominal = bench.calibration["reference_ms"]
-        device = f"{processor_name()}, {self.threads} thread(s), batch {self.batch_size}, ONNX Runtime {ort.__version__}"
+        setting = f"{self.threads} thread(s), batch {self.batch_size}, ONNX Runtime {ort.__version__}"
         return [
             Measurement(
                 nominal * float(np.median(times) / np.median(reference)),
                 nominal * _spread(times, reference),
                 self.objective.unit,
-                device,
+                f"{processor_name()}, {setting}",
                 times.size,
             )
             for times in timed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from typing import Protocol
 
 import numpy as np
@@ -40,26 +41,26 @@ def most_improving(
     extent = np.where(high > low, high - low, np.maximum(np.abs(high), 1e-12))
     reference = np.full(front.shape[1], 1.1)
     shape = (len(predicted), front.shape[1])
-    samples = [
-        (predicted.at(rng.standard_normal(shape)) - low) / extent for _ in range(_NUM_SAMPLES)
-    ]
+    samples = [(predicted.at(rng.standard_normal(shape)) - low) / extent for _ in range(_NUM_SAMPLES)]
     fronts = [(front - low) / extent] * _NUM_SAMPLES
+
+    def expected_gain(row: int) -> float:
+        gains = [_gain(f, s[row], reference) for f, s in zip(fronts, samples, strict=True)]
+        return float(np.mean(gains))
+
+    # A gain only shrinks as the fronts grow, so an outdated one is a bound (lazy greedy, Minoux 1978).
+    queue = [(-expected_gain(row), row, 0) for row in range(shape[0])]
+    heapq.heapify(queue)
     picked: list[int] = []
-    gains = np.array([_gains(f, s, range(shape[0]), reference) for f, s in zip(fronts, samples, strict=True)])
-    expected = gains.mean(axis=0)
-    while len(picked) < min(count, shape[0]):
-        # A gain only shrinks as the front grows, so an outdated gain is a bound (lazy greedy, Minoux 1978).
-        row = int(np.argmax(expected))
-        fresh = float(np.mean([_gains(f, s, [row], reference)[0] for f, s in zip(fronts, samples, strict=True)]))
-        if fresh < np.partition(expected, -2)[-2] if shape[0] > 1 else False:
-            expected[row] = fresh
-            continue
-        picked.append(row)
-        expected[row] = -np.inf
-        fronts = [np.vstack([f, s[row]]) for f, s in zip(fronts, samples, strict=True)]
+    while queue and len(picked) < count:
+        _, row, num_picked_then = heapq.heappop(queue)
+        if num_picked_then == len(picked):
+            picked.append(row)
+            fronts = [np.vstack([f, s[row]]) for f, s in zip(fronts, samples, strict=True)]
+        else:
+            heapq.heappush(queue, (-expected_gain(row), row, len(picked)))
     return picked
 
 
-def _gains(front: FloatArray, costs: FloatArray, rows: object, reference: FloatArray) -> list[float]:
-    before = pareto.hypervolume(front, reference)
-    return [pareto.hypervolume(np.vstack([front, costs[row]]), reference) - before for row in rows]  # type: ignore[attr-defined]
+def _gain(front: FloatArray, cost: FloatArray, reference: FloatArray) -> float:
+    return pareto.hypervolume(np.vstack([front, cost]), reference) - pareto.hypervolume(front, reference)

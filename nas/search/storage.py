@@ -72,6 +72,6 @@ def _check(path: Path) -> None:
         )
 
 
-def _relax(connection: Any, _record: object) -> None:  # noqa: ANN401 - a DBAPI connection
+def _relax(connection: Any, _record: object) -> None:
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=NORMAL")

@@ -70,7 +70,7 @@ class OptunaSampler:
                 "for example NSGAIISampler, TPESampler or RandomSampler."
             )
 
-    def sampler(self, problem: Problem, seed: int) -> BaseSampler:  # noqa: ARG002 - the Strategy protocol
+    def sampler(self, problem: Problem, seed: int) -> BaseSampler:
         """Return the sampler."""
         made: BaseSampler = getattr(optuna.samplers, self.name)(seed=seed)
         return made

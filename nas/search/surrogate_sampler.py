@@ -85,7 +85,7 @@ class SurrogateSampler(BaseSampler):
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
-    ) -> Any:  # noqa: ANN401 - Optuna's interface
+    ) -> Any:
         """Sample a parameter that is not in the space at random."""
         return self._independent.sample_independent(study, trial, param_name, param_distribution)
 

@@ -1,0 +1,82 @@
+"""Studies by name or file: the only place that imports what it is told to."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import pkgutil
+import sys
+from pathlib import Path
+from types import ModuleType
+
+from nas.errors import CatalogError, NasError
+from nas.study import Study
+
+STUDY_PACKAGES = "NAS_STUDIES"
+"""Environment variable: packages of studies, by comma. Default ``studies``."""
+
+
+def study_names() -> list[str]:
+    """Return the names of all studies in the operator's packages."""
+    return sorted(name for package in _packages() for name in _modules(package))
+
+
+def find_study(name: str) -> Study:
+    """Return the study of that name, or in that Python file.
+
+    A study file defines a function ``study()`` that returns a :class:`nas.Study`.
+
+    Args:
+        name: A name from :func:`study_names`, or a path that ends in ``.py``.
+
+    Raises:
+        CatalogError: no such study, or the file can't be imported or defines none.
+    """
+    module = _from_file(Path(name)) if name.endswith(".py") else _from_package(name)
+    make = getattr(module, "study", None)
+    if not callable(make):
+        raise CatalogError(f"{name} defines no function study(): define one that returns a nas.Study.")
+    made = make()
+    if not isinstance(made, Study):
+        raise CatalogError(f"study() in {name} returned {type(made).__name__}: a nas.Study is expected.")
+    return made
+
+
+def _packages() -> list[str]:
+    return os.environ.get(STUDY_PACKAGES, "studies").split(",")
+
+
+def _modules(package: str) -> list[str]:
+    try:
+        paths = importlib.import_module(package).__path__
+    except ImportError:
+        return []
+    return [module.name for module in pkgutil.iter_modules(paths)]
+
+
+def _from_package(name: str) -> ModuleType:
+    for package in _packages():
+        if name in _modules(package):
+            return importlib.import_module(f"{package}.{name}")
+    raise CatalogError(
+        f"there is no study {name!r}: the studies are {study_names()}; a file of your own is named with its "
+        "path, ending in .py."
+    )
+
+
+def _from_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise CatalogError(f"there is no file {path}: name a Python file that defines study().")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    try:
+        spec.loader.exec_module(module)
+    except NasError:
+        raise
+    except Exception as error:
+        raise CatalogError(f"{path} can't be imported: {type(error).__name__}: {error}.") from error
+    return module

@@ -1,0 +1,190 @@
+"""The command line: ``nas run | status | front | export``."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nas.catalog import find_study, study_names
+from nas.errors import NasError, RunDirectoryError
+from nas.files import read_json
+from nas.report.results import Results
+from nas.report.tables import front_table
+from nas.terminal import Bars, console, described_status, log_to_terminal, print_results, print_table
+
+app = typer.Typer(
+    help="Multi-objective neural architecture search.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+_Verbose = Annotated[bool, typer.Option("--verbose", help="Show the traceback of an error, and the log.")]
+_RunPath = Annotated[Path, typer.Argument(help="A run directory, for example runs/digits.")]
+
+
+@app.command("run")
+def run_command(
+    study: Annotated[str, typer.Argument(help="Name of a study, or a Python file that defines study().")],
+    out: Annotated[Path | None, typer.Option(help="Run directory. [default: runs/<study>]")] = None,
+    evaluations: Annotated[
+        int | None, typer.Option(help="Instead of the study's own; may grow later.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Instead of the study's own.")] = None,
+    sampler: Annotated[
+        str | None, typer.Option(help="One of Optuna's instead of the study's own: NSGAIISampler, ...")
+    ] = None,
+    device: Annotated[str, typer.Option(help="Where to train: cpu, cuda, ...")] = "cpu",
+    baselines: Annotated[bool, typer.Option("--baselines", help="Also run the baselines.")] = False,
+    verbose: _Verbose = False,
+) -> None:
+    """Run a study, or go on with it where it was left."""
+    log_to_terminal(verbose)
+    from nas.runner import run
+    from nas.runner.preparation import choose_device
+    from nas.search import OptunaSampler
+
+    chosen = find_study(study)
+    changes: dict[str, object] = {"evaluations": evaluations, "seed": seed}
+    if sampler is not None:
+        changes["strategy"] = OptunaSampler(sampler)
+    chosen = dataclasses.replace(chosen, **{k: v for k, v in changes.items() if v is not None})  # type: ignore[arg-type]
+    path = out or Path("runs") / chosen.name
+    with Bars() as bars:
+        results = run(
+            chosen,
+            path,
+            device=choose_device(device),
+            progress=bars,
+            baselines=baselines,
+            command=" ".join(["nas", *sys.argv[1:]]),
+        )
+    print_results(results, path)
+
+
+@app.command()
+def status(path: _RunPath, verbose: _Verbose = False) -> None:
+    """Show how far a run is, from any process."""
+    log_to_terminal(verbose)
+    from nas.runner.directory import RunDirectory, open_record
+    from nas.search.record import ERROR, complete_trials, costs_of, paid_trials, reference_box
+
+    directory = RunDirectory(_existing(path))
+    if directory.status.exists():
+        state = read_json(directory.status)
+        console.print(described_status(state))
+    if directory.database.exists():
+        study, objectives = open_record(directory.manifest, directory.database)
+        trials = complete_trials(study)
+        failed = [t for t in paid_trials(study) if ERROR in t.user_attrs]
+        console.print(f"{len(trials)} evaluated, {len(failed)} failed")
+        for error in dict.fromkeys(t.user_attrs[ERROR] for t in failed):
+            console.print(f"  {error}")
+        box = reference_box(study, objectives)
+        if box is not None:
+            console.print(f"hypervolume {box.hypervolume(costs_of(objectives, trials)):.4f}")
+
+
+@app.command("front")
+def front_command(
+    path: _RunPath,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    verbose: _Verbose = False,
+) -> None:
+    """Print the search's front so far."""
+    log_to_terminal(verbose)
+    import numpy as np
+
+    from nas import pareto
+    from nas.runner.directory import RunDirectory, open_record
+    from nas.search.record import ARCHITECTURE, complete_trials, costs_of
+
+    directory = RunDirectory(_existing(path))
+    study, objectives = open_record(directory.manifest, directory.database)
+    trials = complete_trials(study)
+    rows = np.flatnonzero(pareto.non_dominated(costs_of(objectives, trials)))
+    members = [
+        (trials[r].number, str(trials[r].user_attrs[ARCHITECTURE]), list(trials[r].values)) for r in rows
+    ]
+    if as_json:
+        plain = [
+            {
+                "trial": trial.number,
+                "architecture": trial.user_attrs[ARCHITECTURE],
+                "choices": trial.params,
+                "values": dict(zip([o.name for o in objectives], trial.values, strict=True)),
+            }
+            for trial in members
+        ]
+        print(json.dumps(plain, indent=2))
+        return
+    rows = [(t.number, str(t.user_attrs[ARCHITECTURE]), list(t.values)) for t in members]
+    print_table(f"front of {len(trials)} evaluations", front_table(objectives, rows))
+
+
+@app.command()
+def export(
+    path: _RunPath,
+    to: Annotated[Path, typer.Option(help="Directory to make; must not exist.")],
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also winners that another one dominates.")
+    ] = False,
+    verbose: _Verbose = False,
+) -> None:
+    """Copy the Pareto set, with its model cards, to a directory of its own."""
+    log_to_terminal(verbose)
+    from nas.runner.directory import RunDirectory
+
+    directory = RunDirectory(_existing(path))
+    if not directory.results.exists():
+        raise RunDirectoryError(f"{path} has no finished winners yet: run its study to the end first.")
+    if to.exists():
+        raise RunDirectoryError(f"{to} exists already: name a directory that doesn't.")
+    results = Results.read(directory.results)
+    ids = [w.id for w in results.winners if everything or any(v.on_front for v in w.variants)]
+    partial = to.with_name(f".{to.name}.part")
+    shutil.rmtree(partial, ignore_errors=True)
+    for id_ in ids:
+        shutil.copytree(
+            directory.winners / id_, partial / id_, ignore=shutil.ignore_patterns("finished.json")
+        )
+    shutil.copy(directory.winners / "README.md", partial / "README.md")
+    partial.rename(to)
+    console.print(f"{len(ids)} models in {to}")
+
+
+@app.command()
+def studies(verbose: _Verbose = False) -> None:
+    """List the studies that can be named."""
+    log_to_terminal(verbose)
+    for name in study_names():
+        console.print(name)
+
+
+def _existing(path: Path) -> Path:
+    if not (path / "run.json").exists():
+        raise RunDirectoryError(
+            f"{path} is no run directory: name one that 'nas run' made, such as runs/digits."
+        )
+    return path
+
+
+def main() -> None:
+    """Run the command line; an error a user can put right is one sentence and exit code 2."""
+    try:
+        app(standalone_mode=False)
+    except typer.Exit as stop:
+        sys.exit(stop.exit_code)
+    except NasError as error:
+        if "--verbose" in sys.argv:
+            raise
+        print(f"nas: {error}", file=sys.stderr)
+        sys.exit(2)
+    except (KeyboardInterrupt, typer.Abort):
+        print("\nnas: stopped; the same command goes on from here.", file=sys.stderr)
+        sys.exit(130)

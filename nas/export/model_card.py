@@ -1,0 +1,171 @@
+"""Model cards (Mitchell 2019) in the Hugging Face format, from stored results alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
+
+from nas.errors import ExportError
+from nas.export.folder import ARCHITECTURE, CARD, PICTURE, WEIGHTS
+from nas.files import write_bytes, write_text
+from nas.report.figures import front_png
+from nas.report.results import FILE_BYTES, Results, Winner
+from nas.report.tables import Table, shown, with_spread
+
+_REQUIRED = ("model_name", "library_name", "license", "pipeline_tag", "tags", "datasets")
+
+
+def write_card(folder: Path, results: Results, winner: Winner) -> None:
+    """Write ``README.md`` and ``front.png`` of a winner into its folder.
+
+    Raises:
+        ExportError: the card misses something or doesn't survive being read back.
+    """
+    content = str(ModelCard(f"---\n{_metadata(results, winner).to_yaml()}\n---\n\n{_body(results, winner)}"))
+    write_bytes(folder / PICTURE, front_png(results, marked=winner.id))
+    write_text(folder / CARD, content)
+    validate_card(folder / CARD)
+
+
+def validate_card(path: Path) -> None:
+    """Check a card without a network: it is read back by huggingface_hub, with its results.
+
+    Raises:
+        ExportError: a required field or every result is missing, or the metadata can't be read.
+    """
+    try:
+        data = ModelCard.load(path).data
+    except (ValueError, yaml.YAMLError) as error:
+        raise ExportError(f"the model card {path} can't be read back: {error}") from error
+    missing = [name for name in _REQUIRED if not data.get(name)]
+    if missing or not data.eval_results:
+        raise ExportError(f"the model card {path} lacks {missing or 'evaluation results'}.")
+
+
+def _metadata(results: Results, winner: Winner) -> ModelCardData:
+    data = results.facts["data"]
+    evaluations = [
+        EvalResult(
+            task_type="image-classification",
+            dataset_type=data["name"],
+            dataset_name=data["name"],
+            dataset_split="test",
+            metric_type=name,
+            metric_name=f"{name} ({variant.name})",
+            metric_value=measurement.value,
+        )
+        for variant in winner.variants
+        for name, measurement in variant.values.items()
+    ]
+    return ModelCardData(
+        model_name=f"{results.study}-{winner.id}",
+        library_name="pytorch",
+        license="other",
+        pipeline_tag="image-classification",
+        tags=["neural-architecture-search", "onnx", *(v.name for v in winner.variants if v.name != "fp32")],
+        datasets=[data["name"]],
+        metrics=[results.quality.name],
+        eval_results=evaluations,
+    )
+
+
+def _body(results: Results, winner: Winner) -> str:
+    facts = results.facts
+    data, machine = facts["data"], facts["machine"]
+    measured = [*results.objectives, FILE_BYTES]
+    numbers = Table(
+        ["variant", "file", *(o.name for o in measured), "on the final front"],
+        [
+            [
+                v.name,
+                f"`{v.file}`",
+                *(with_spread(v.values[o.name], o) for o in measured),
+                "yes" if v.on_front else "no",
+            ]
+            for v in winner.variants
+        ],
+    )
+    device = next((m.device for m in winner.variants[0].values.values() if m.device), "")
+    quality = results.quality
+    shape = ", ".join(map(str, data["image_shape"]))
+    noise = shown(2 * winner.variants[0].values[quality.name].spread, quality)
+    choices = Table(["choice", "option"], [[name, str(option)] for name, option in winner.choices.items()])
+    return f"""# {results.study}-{winner.id}
+
+A network of {winner.num_params:,} parameters and {winner.macs:,} multiply-accumulates per image, found by
+multi-objective architecture search over {", ".join(o.name for o in results.objectives)} among
+{facts["space"]["cardinality"]} architectures, then fine-tuned with the largest of them as teacher.
+
+![The front, with this model marked]({PICTURE})
+
+## Results
+
+{numbers.markdown()}
+
+## Intended use
+
+{facts["intended_use"]}
+
+```python
+import nas
+module = nas.load("path/to/this/folder")   # a plain torch.nn.Module, in evaluation mode
+```
+
+or any ONNX runtime with `{winner.variants[0].file}`. Input `images`: float32 `(batch, {shape})`, raw pixels minus
+{_numbers(data["mean"])}, divided by {_numbers(data["std"])} (per channel). Output `logits`: `(batch, {data["num_classes"]})`.
+
+## Data
+
+{data["name"]}: {data["train"]} images to train on, {data["search"]} that judged the search, {data["test"]} for the numbers
+above.
+The three parts are disjoint, stratified by class and seeded; their fingerprint is `{data["fingerprint"]}`.
+
+## How it was measured
+
+Every number is of the exported file. {quality.name}: on the test split, which was not read before the winners
+were chosen and fine-tuned; ± is one standard deviation. Latency: on {device or "no device"}, all variants
+of all winners taking turns with a fixed reference network, first runs thrown away. MACs: torch's counter, FLOPs / 2.
+
+| | {quality.name} |
+|---|---|
+| in the supernet, search split | {shown(winner.searched[quality.name].value, quality)} |
+| fine-tuned, search split | {shown(winner.fine_tuned.value, quality)} |
+| fine-tuned, test split | {shown(winner.variants[0].values[quality.name].value, quality)} |
+
+Machine and versions: {"; ".join(f"{name} {value}" for name, value in machine.items())}.
+
+## Limits
+
+Measured on one data set and one machine; latency on another processor can rank models differently. The test
+split holds {data["test"]} images, so differences of about {noise} are noise.
+
+## How it was made
+
+Study `{results.study}`, seed {facts["seed"]}, trial {winner.trial}. Command: `{facts["command"]}`.
+
+{choices.markdown()}
+
+`{ARCHITECTURE}` holds the same for programs; `{WEIGHTS}` the weights.
+"""
+
+
+def set_card(results: Results) -> str:
+    """Return the ``README.md`` of the whole Pareto set."""
+    objectives = [*results.objectives, FILE_BYTES]
+    rows = [
+        [f"[{w.id}]({w.id}/{CARD})", v.name, *(shown(v.values[o.name].value, o) for o in objectives)]
+        for w in results.winners
+        for v in w.variants
+        if v.on_front
+    ]
+    head = ["model", "variant", *(o.name for o in objectives)]
+    return (
+        f"# {results.study}: the Pareto set\n\nNo model here is worse than another in every column. Quality is of "
+        f"the test split; every number was measured on the exported file.\n\n{Table(head, rows).markdown()}\n"
+    )
+
+
+def _numbers(values: list[float]) -> str:
+    return ", ".join(f"{value:.4f}" for value in values)

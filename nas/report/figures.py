@@ -1,0 +1,90 @@
+"""Figures of a run, as PNG."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from nas.objective import Objective
+from nas.report.results import Results
+
+_GREY, _BLUE, _ORANGE, _GREEN = "#b8bec6", "#2f6fb0", "#d9722c", "#3b8f5a"
+_VARIANT_MARKERS = ("*", "D", "s", "^", "v", "P")
+
+
+def front_png(results: Results, *, marked: str | None = None) -> bytes:
+    """Return the front: quality over each other objective, with the winners' variants.
+
+    Args:
+        results: Of the run.
+        marked: Id of the winner to point out.
+    """
+    others = list(enumerate(results.objectives))[1:] or [(0, results.objectives[0])]
+    figure = Figure(figsize=(5.4 * len(others), 4.6), layout="constrained")
+    axes = figure.subplots(1, len(others), squeeze=False)[0]
+    for axis, (column, objective) in zip(axes, others, strict=True):
+        _draw_front(axis, results, column, objective, marked)
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
+    figure.suptitle(f"{results.study}: {len(results.values)} architectures evaluated", fontsize=12)
+    return _png(figure)
+
+
+def hypervolume_png(results: Results) -> bytes:
+    """Return the hypervolume after each evaluation, baselines beside it."""
+    figure = Figure(figsize=(6.4, 4.0), layout="constrained")
+    axis = figure.subplots()
+    axis.plot(range(1, len(results.hypervolume) + 1), results.hypervolume, color=_BLUE, label="this search")
+    for baseline, colour in zip(results.baselines, (_ORANGE, _GREEN), strict=False):
+        steps = range(1, len(baseline.hypervolume) + 1)
+        axis.plot(steps, baseline.hypervolume, color=colour, label=baseline.name)
+    axis.set(xlabel="evaluations", ylabel="hypervolume (1 = start-up box)", title=results.study)
+    axis.legend(frameon=False)
+    _tidy(axis)
+    return _png(figure)
+
+
+def _draw_front(axis: Axes, results: Results, column: int, objective: Objective, marked: str | None) -> None:
+    quality = results.quality
+    values = np.array(results.values)
+    front = values[results.front]
+    axis.scatter(values[:, column], values[:, 0], s=14, c=_GREY, label="evaluated (search split)")
+    axis.scatter(front[:, column], front[:, 0], s=22, c=_BLUE, label="search front, all objectives")
+    for baseline, colour in zip(results.baselines, (_ORANGE, _GREEN), strict=False):
+        rows = np.array(baseline.values)
+        axis.scatter(rows[:, column], rows[:, 0], s=26, marker="x", c=colour, alpha=0.7, label=baseline.name)
+    names = [variant.name for variant in results.winners[0].variants] if results.winners else []
+    for name, marker in zip(names, _VARIANT_MARKERS, strict=False):
+        variants = [(w.id, v) for w in results.winners for v in w.variants if v.name == name]
+        points = [(v.values[objective.name].value, v.values[quality.name].value) for _, v in variants]
+        axis.scatter(
+            *np.array(points).T,
+            s=110 if marker == "*" else 45,
+            marker=marker,
+            c=_ORANGE if name == "fp32" else _GREEN,
+            edgecolors="black",
+            linewidths=0.5,
+            zorder=3,
+            label=f"winners {name} (test split)",
+        )
+        if marked is not None and name == "fp32":
+            x, y = points[[id_ for id_, _ in variants].index(marked)]
+            axis.scatter([x], [y], s=380, facecolors="none", edgecolors="crimson", linewidths=2, zorder=4)
+            axis.annotate("this model", (x, y), (8, -18), textcoords="offset points", color="crimson")
+    unit = f" [{objective.unit}]" if objective.unit else ""
+    axis.set(xlabel=f"{objective.name}{unit}", ylabel=quality.name)
+    _tidy(axis)
+
+
+def _tidy(axis: Axes) -> None:
+    axis.grid(alpha=0.3)
+    axis.spines[["top", "right"]].set_visible(False)
+
+
+def _png(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=140)
+    return buffer.getvalue()

@@ -1,0 +1,160 @@
+"""What a run found, as plain values that can be stored and read back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, final
+
+from scipy.stats import kendalltau
+
+from nas.files import read_json, write_json
+from nas.objective import Measurement, Objective
+from nas.space import Option
+
+FILE_BYTES = Objective("file_bytes", "B", "minimize")
+"""Size of the exported file: an objective of the final front, beside the study's own."""
+
+
+@final
+@dataclass(frozen=True)
+class Variant:
+    """A winner in one form, measured on its exported file.
+
+    Args:
+        name: ``fp32``, or the compression pass.
+        file: Name of the ONNX file in the winner's folder.
+        values: Of the final front's objectives by name; quality on the test split.
+        on_front: Whether no other variant of any winner dominates it.
+    """
+
+    name: str
+    file: str
+    values: Mapping[str, Measurement]
+    on_front: bool
+
+
+@final
+@dataclass(frozen=True)
+class Winner:
+    """A front member that was finished.
+
+    Args:
+        id: Of its architecture; the name of its folder.
+        trial: Number of the trial that found it.
+        choices: Its architecture.
+        macs: Of one image.
+        num_params: Of the network.
+        predicted: Quality as a surrogate predicts it that has not seen this trial; None without one.
+        searched: Measurements of the search: supernet weights, search split, short latency.
+        fine_tuned: Quality on the search split after fine-tuning.
+        variants: The exported files; fp32 first.
+    """
+
+    id: str
+    trial: int
+    choices: Mapping[str, Option]
+    macs: int
+    num_params: int
+    predicted: float | None
+    searched: Mapping[str, Measurement]
+    fine_tuned: Measurement
+    variants: tuple[Variant, ...]
+
+
+@final
+@dataclass(frozen=True)
+class Baseline:
+    """What another method found with the same objectives.
+
+    Args:
+        name: Of the method.
+        note: What was spent on it.
+        values: One row per evaluation, in the order of the study's objectives.
+        hypervolume: After each evaluation, in the study's box.
+    """
+
+    name: str
+    note: str
+    values: list[list[float]]
+    hypervolume: list[float]
+
+
+@final
+@dataclass(frozen=True)
+class Results:
+    """A finished run.
+
+    Args:
+        study: Its name.
+        objectives: In the order of a trial's values.
+        facts: Data, space, network, seed, command, machine and durations, for people to read.
+        trials: Number of trials by outcome.
+        failures: What failed evaluations said, without repeats.
+        trial_numbers: Of the evaluated trials.
+        values: Of the evaluated trials, one row each.
+        front: Positions in ``values`` of the search's front.
+        hypervolume: After each evaluated trial, as a multiple of the study's reference box.
+        winners: Finished front members.
+        baselines: Empty unless asked for.
+    """
+
+    study: str
+    objectives: tuple[Objective, ...]
+    facts: dict[str, Any]
+    trials: dict[str, int]
+    failures: list[str]
+    trial_numbers: list[int]
+    values: list[list[float]]
+    front: list[int]
+    hypervolume: list[float]
+    winners: tuple[Winner, ...]
+    baselines: tuple[Baseline, ...]
+
+    @property
+    def quality(self) -> Objective:
+        """The first objective."""
+        return self.objectives[0]
+
+    def rank_agreement(self) -> float | None:
+        """Return Kendall's tau of the winners' quality in the supernet and after fine-tuning.
+
+        None where it is undefined: fewer than two winners, or all equal.
+        """
+        name = self.quality.name
+        before = [w.searched[name].value for w in self.winners]
+        after = [w.fine_tuned.value for w in self.winners]
+        if len(set(before)) < 2 or len(set(after)) < 2:
+            return None
+        return float(kendalltau(before, after).statistic)
+
+    def save(self, path: Path) -> None:
+        """Write as JSON."""
+        write_json(path, asdict(self))
+
+    @classmethod
+    def read(cls, path: Path) -> Results:
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            DamagedFileError: the file is not JSON.
+        """
+        stored = read_json(path)
+        stored["objectives"] = tuple(Objective(**o) for o in stored["objectives"])
+        stored["winners"] = tuple(_winner(w) for w in stored["winners"])
+        stored["baselines"] = tuple(Baseline(**b) for b in stored["baselines"])
+        return cls(**stored)
+
+
+def _winner(stored: dict[str, Any]) -> Winner:
+    stored["searched"] = _measurements(stored["searched"])
+    stored["fine_tuned"] = Measurement(**stored["fine_tuned"])
+    stored["variants"] = tuple(
+        Variant(**{**v, "values": _measurements(v["values"])}) for v in stored["variants"]
+    )
+    return Winner(**stored)
+
+
+def _measurements(stored: dict[str, dict[str, Any]]) -> dict[str, Measurement]:
+    return {name: Measurement(**values) for name, values in stored.items()}

@@ -1,0 +1,97 @@
+"""Tables of a run, as rows of text; who prints them decides how they look."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+from nas.objective import Measurement, Objective
+from nas.report.results import FILE_BYTES, Results, Variant, Winner
+
+
+@final
+@dataclass(frozen=True)
+class Table:
+    """A head and rows of equal length."""
+
+    head: list[str]
+    rows: list[list[str]]
+
+    def markdown(self) -> str:
+        """Return the table in GitHub's markdown."""
+        lines = [self.head, ["---"] * len(self.head), *self.rows]
+        return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def shown(value: float, objective: Objective) -> str:
+    """Return a value with the digits that mean something: rates as percent, counts with thousands."""
+    if objective.unit == "" and objective.direction == "maximize" and 0 <= value <= 1:
+        return f"{100 * value:.2f} %"
+    if objective.unit == "B":
+        return f"{value / 1024:.1f} KiB"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.4g}{' ' + objective.unit if objective.unit else ''}"
+
+
+def with_spread(measurement: Measurement, objective: Objective) -> str:
+    """Return value and standard deviation."""
+    text = shown(measurement.value, objective)
+    return text if measurement.spread == 0 else f"{text} ± {shown(measurement.spread, objective)}"
+
+
+def winners_table(results: Results) -> Table:
+    """Return every variant of every winner: the final front and what it dominates."""
+    measured = [*results.objectives, FILE_BYTES]
+    head = ["model", "variant", *(_label(o) for o in measured), "on final front"]
+    rows = [
+        [
+            winner.id,
+            variant.name,
+            *(with_spread(variant.values[o.name], o) for o in measured),
+            "yes" if variant.on_front else "no",
+        ]
+        for winner, variant in _variants(results)
+    ]
+    return Table(head, rows)
+
+
+def trust_table(results: Results) -> Table:
+    """Return the winners' quality as predicted, in the supernet, and after fine-tuning."""
+    quality = results.quality
+    head = ["model", "trial", "surrogate predicted", "supernet", "fine-tuned", "fine-tuned, test split"]
+    rows = [
+        [
+            winner.id,
+            str(winner.trial),
+            "–" if winner.predicted is None else shown(winner.predicted, quality),
+            shown(winner.searched[quality.name].value, quality),
+            shown(winner.fine_tuned.value, quality),
+            shown(winner.variants[0].values[quality.name].value, quality),
+        ]
+        for winner in results.winners
+    ]
+    return Table(head, rows)
+
+
+def front_table(objectives: tuple[Objective, ...], trials: list[tuple[int, str, list[float]]]) -> Table:
+    """Return front members of a search, best quality first.
+
+    Args:
+        objectives: In the order of the values.
+        trials: Number, architecture id and values of each.
+    """
+    ordered = sorted(trials, key=lambda t: objectives[0].cost(t[2][0]))
+    rows = [
+        [str(number), id_, *(shown(v, o) for v, o in zip(values, objectives, strict=True))]
+        for number, id_, values in ordered
+    ]
+    return Table(["trial", "architecture", *(_label(o) for o in objectives)], rows)
+
+
+def _label(objective: Objective) -> str:
+    return objective.name.removesuffix("_ms").replace("_", " ")
+
+
+def _variants(results: Results) -> list[tuple[Winner, Variant]]:
+    return [(winner, variant) for winner in results.winners for variant in winner.variants]

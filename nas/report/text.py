@@ -1,0 +1,79 @@
+"""The report of a run, in markdown."""
+
+from __future__ import annotations
+
+from nas.report.results import Results
+from nas.report.tables import front_table, trust_table, winners_table
+
+
+def report_markdown(results: Results) -> str:
+    """Return the whole report; pictures are named relative to the run directory."""
+    facts = results.facts
+    agreement = results.rank_agreement()
+    tau = "undefined (all equal)" if agreement is None else f"{agreement:.2f}"
+    front = [(results.trial_numbers[row], "", results.values[row]) for row in results.front]
+    sections = [
+        f"# {results.study}",
+        f"{facts['space']['cardinality']} architectures in {facts['space']['num_choices']} choices; "
+        f"{results.trials['complete']} evaluated, {results.trials['failed']} failed, "
+        f"{results.trials['turned_down']} turned down unpaid by a constraint, "
+        f"{results.trials['repeated']} proposed again and answered from the record.",
+        _durations(facts["seconds"]),
+        "![front](front.png)",
+        "## Winners",
+        "Every row was measured on the exported file: quality on the test split, which nothing before this "
+        "table has read; latency with all rows taking turns; ± is one standard deviation. The final front is "
+        "taken over all rows and all columns.",
+        winners_table(results).markdown(),
+        "## Can the search's numbers be trusted?",
+        f"Kendall's tau between supernet and fine-tuned {results.quality.name} of the winners: **{tau}** "
+        f"({len(results.winners)} winners; with so few, anything but the sign is weak evidence). The first "
+        "three columns are of the search split. The prediction is by a surrogate that has not seen the trial.",
+        trust_table(results).markdown(),
+        "## Hypervolume",
+        f"{results.hypervolume[-1]:.4f} after {len(results.hypervolume)} evaluations, as a multiple of the box "
+        "that the first ten spanned; the reference point lies a tenth of the range beyond its worst corner."
+        if results.hypervolume
+        else "Fewer than ten evaluations: no reference box.",
+        "![hypervolume](hypervolume.png)",
+        *_baselines(results),
+        "## The search's front",
+        front_table(results.objectives, front).markdown(),
+        *_failures(results),
+        "## How it was made",
+        "\n".join(f"- {name}: {value}" for name, value in _described(facts)),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _durations(seconds: dict[str, float]) -> str:
+    return "Seconds spent: " + ", ".join(f"{name} {spent:.0f}" for name, spent in seconds.items()) + "."
+
+
+def _baselines(results: Results) -> list[str]:
+    if not results.baselines:
+        return []
+    last = results.hypervolume[-1] if results.hypervolume else 0.0
+    lines = [f"- this search: {last:.4f} after {len(results.hypervolume)} evaluations"]
+    lines += [
+        f"- {b.name}: {b.hypervolume[-1]:.4f} after {len(b.hypervolume)} evaluations ({b.note})"
+        for b in results.baselines
+        if b.hypervolume
+    ]
+    return ["## Baselines", "Hypervolume in the same box:", "\n".join(lines)]
+
+
+def _failures(results: Results) -> list[str]:
+    if not results.failures:
+        return []
+    return ["## Failed evaluations", "\n".join(f"- {failure}" for failure in results.failures)]
+
+
+def _described(facts: dict[str, object]) -> list[tuple[str, object]]:
+    flat: list[tuple[str, object]] = []
+    for name, value in facts.items():
+        if isinstance(value, dict) and name in ("data", "machine"):
+            flat += [(f"{name} {key}", inner) for key, inner in value.items()]
+        elif name not in ("seconds", "space"):
+            flat.append((name, value))
+    return flat

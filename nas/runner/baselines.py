@@ -1,0 +1,91 @@
+"""What the search is compared with, at equal evaluations and under the same objectives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import optuna
+from optuna.samplers import RandomSampler
+
+from nas.evaluation import SubnetCandidate
+from nas.evaluation.from_scratch import train_from_scratch
+from nas.objective import Measurement
+from nas.protocols import Problem, Progress
+from nas.report.results import Baseline
+from nas.runner.directory import RunDirectory
+from nas.runner.preparation import Prepared
+from nas.runner.stages import calibration, measurements, spend, subnet_judge
+from nas.search.record import ReferenceBox, complete_trials, costs_of
+from nas.search.storage import open_study
+from nas.space import Architecture
+
+_LEVELS = 9
+
+
+def run_baselines(
+    prepared: Prepared,
+    run: RunDirectory,
+    record: optuna.Study,
+    box: ReferenceBox | None,
+    evaluations: int,
+    progress: Progress,
+) -> tuple[Baseline, ...]:
+    """Run both baselines, or read them back; their trials are studies beside the main one.
+
+    Random search judges architectures exactly as the search did. Uniform scaling trains every member of
+    the uniformly scaled family from scratch, with the supernet's recipe; a family has few members, so it
+    spends fewer evaluations, each of them far dearer.
+    """
+    known = calibration(prepared, record)
+    objectives = prepared.problem.objectives
+    random = open_study(
+        run.database, f"{record.study_name}-random", objectives, RandomSampler(seed=prepared.study.seed)
+    )
+    spend(prepared, random, subnet_judge(prepared, known), evaluations, "baseline: random search", progress)
+    family = uniform_family(prepared.problem)[:evaluations]
+    uniform = open_study(
+        run.database, f"{record.study_name}-uniform", objectives, RandomSampler(seed=prepared.study.seed)
+    )
+    if not uniform.get_trials(deepcopy=False):
+        for architecture in family:
+            uniform.enqueue_trial(dict(architecture))
+
+    def judge(architecture: Architecture) -> Mapping[str, Measurement]:
+        module = train_from_scratch(
+            prepared.study.network,
+            architecture,
+            prepared.splits.train,
+            prepared.study.recipe,
+            seed=prepared.study.seed,
+            device=prepared.device,
+            checkpoint=run.baselines / f"{architecture.id}.pt",
+        )
+        candidate = SubnetCandidate(module, prepared.splits.image_shape)
+        return measurements(prepared, architecture, candidate, known)
+
+    spend(prepared, uniform, judge, len(family), "baseline: uniform scaling", progress)
+    notes = {
+        "random search": "in the same supernet",
+        "uniform scaling": f"all {len(family)} members of the family, each trained from scratch",
+    }
+    return tuple(
+        _baseline(prepared, study, name, notes[name], box)
+        for name, study in (("random search", random), ("uniform scaling", uniform))
+    )
+
+
+def uniform_family(problem: Problem) -> list[Architecture]:
+    """Return feasible architectures with every choice at the same relative position, small to large."""
+    levels = np.linspace(0, 1, _LEVELS)[:, None]
+    rows = np.rint(levels * (problem.space.num_options - 1)).astype(np.int64)
+    feasible = rows[problem.violation(problem.space.canonical(rows)) <= 0]
+    return list(dict.fromkeys(problem.space.from_indices(feasible)))
+
+
+def _baseline(
+    prepared: Prepared, study: optuna.Study, name: str, note: str, box: ReferenceBox | None
+) -> Baseline:
+    trials = complete_trials(study)
+    costs = costs_of(prepared.problem.objectives, trials)
+    return Baseline(name, note, [list(t.values) for t in trials], box.history(costs) if box else [])

@@ -1,0 +1,220 @@
+"""Winners: chosen from the front, fine-tuned, compressed, exported, measured again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+import numpy as np
+import optuna
+import torch
+from optuna.trial import FrozenTrial
+from torch import nn
+
+from nas import pareto
+from nas.compression.fine_tune import distillation_step
+from nas.evaluation import OnnxCandidate, SubnetCandidate
+from nas.export.folder import ARCHITECTURE, ONNX, WEIGHTS, export_model, save_weights, variant_file
+from nas.files import write_json
+from nas.objective import Measurement
+from nas.protocols import Bench, Progress
+from nas.report.results import FILE_BYTES, Variant, Winner
+from nas.runner.directory import RunDirectory, file_digest, finish, finished
+from nas.runner.preparation import Prepared
+from nas.runner.stages import CALIBRATION, counted_measurements, extract_recalibrated, recalibration_batches
+from nas.search import SurrogateSearch
+from nas.search.record import (
+    REFERENCE,
+    ReferenceBox,
+    architecture_of,
+    complete_trials,
+    costs_of,
+    indices_of,
+    measurements_of,
+)
+from nas.search.surrogate_sampler import CostModel
+from nas.space import Architecture
+from nas.study import network_reference, stable_repr
+from nas.supernet import recalibrate
+from nas.training import train
+
+
+@final
+@dataclass(frozen=True)
+class _Finished:
+    """A winner whose files are made."""
+
+    trial: FrozenTrial
+    architecture: Architecture
+    folder: Path
+    fine_tuned: Measurement
+
+
+def choose_winners(prepared: Prepared, record: optuna.Study) -> list[FrozenTrial]:
+    """Return up to ``winners.count`` front members.
+
+    The one of best quality first, then those that keep most of the front's hypervolume.
+    """
+    trials = complete_trials(record)
+    costs = costs_of(prepared.problem.objectives, trials)
+    front = np.flatnonzero(pareto.non_dominated(costs))
+    stored = record.user_attrs.get(REFERENCE)
+    box = (
+        ReferenceBox(np.array(stored[0]), np.array(stored[1]))
+        if stored is not None
+        else ReferenceBox(costs.min(axis=0), costs.max(axis=0))
+    )
+    scaled = box.scaled(costs[front])
+    best = int(np.argmin(scaled[:, 0]))
+    rows = pareto.spread_subset(scaled, prepared.study.winners.count, box.reference, best)
+    return [trials[front[row]] for row in rows]
+
+
+def finish_winners(
+    prepared: Prepared, run: RunDirectory, record: optuna.Study, progress: Progress
+) -> tuple[Winner, ...]:
+    """Fine-tune, compress, export and measure the winners. Reads the test split, here alone."""
+    chosen = choose_winners(prepared, record)
+    progress.start("finish winners", len(chosen) + 1, 0)
+    done = []
+    for trial in chosen:
+        done.append(_finish(prepared, run, trial))
+        progress.advance(done[-1].architecture.id)
+    variants = _measure(prepared, run, record, done)
+    progress.advance("measured on the test split")
+    return tuple(_winner(prepared, record, d, v) for d, v in zip(done, variants, strict=True))
+
+
+def _finish(prepared: Prepared, run: RunDirectory, trial: FrozenTrial) -> _Finished:
+    """Make the files of one winner, as far as they aren't made."""
+    study, splits = prepared.study, prepared.splits
+    architecture = architecture_of(prepared.problem.space, trial)
+    folder = run.winners / architecture.id
+    weights_digest = file_digest(run.supernet / "weights.safetensors")
+    inputs = [weights_digest, architecture.id, stable_repr(study.winners), study.seed]
+    stored = finished(folder / "finished.json", inputs)
+    if stored is None:
+        module = _fine_tune(prepared, architecture, folder)
+        _export(prepared, architecture, module, folder)
+        candidate = SubnetCandidate(module, splits.image_shape)
+        quality = prepared.measured[0]
+        bench = Bench(splits.search, thorough=True, calibration={})
+        measured = quality.measure([candidate], bench)[0].checked(quality.objective.name)
+        stored = measured.to_json()
+        finish(folder / "finished.json", inputs, stored)
+        for leftover in folder.glob("checkpoint.pt*"):
+            leftover.unlink()
+    return _Finished(trial, architecture, folder, Measurement(**stored))
+
+
+def _fine_tune(prepared: Prepared, architecture: Architecture, folder: Path) -> nn.Module:
+    study, splits = prepared.study, prepared.splits
+    recipe = study.winners.recipe
+    student = extract_recalibrated(prepared.supernet, architecture, splits.train)
+    teacher = extract_recalibrated(prepared.supernet, prepared.problem.space.largest(), splits.train)
+    train(
+        student,
+        distillation_step(student, teacher, recipe),
+        splits.train,
+        recipe,
+        seed=study.seed,
+        device=prepared.device,
+        checkpoint=folder / "checkpoint.pt",
+    )
+    recalibrate(student, [b.to(prepared.device) for b in recalibration_batches(splits.train)])
+    return student.to(device="cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload, no-any-return]
+
+
+def _export(prepared: Prepared, architecture: Architecture, module: nn.Module, folder: Path) -> None:
+    splits = prepared.splits
+    save_weights(folder / WEIGHTS, module)
+    export_model(folder, module, splits.image_shape)
+    for compression in prepared.study.winners.passes:
+        compression.apply(folder / ONNX, folder / variant_file(compression.name), splits.train)
+    write_json(
+        folder / ARCHITECTURE,
+        {
+            "format": 1,
+            "id": architecture.id,
+            "study": prepared.study.name,
+            "choices": dict(architecture),
+            "network": network_reference(prepared.study.network),
+            "image_shape": splits.image_shape,
+            "num_classes": splits.num_classes,
+            "mean": splits.mean,
+            "std": splits.std,
+            "weights_sha256": file_digest(folder / WEIGHTS),
+        },
+    )
+
+
+def _measure(
+    prepared: Prepared, run: RunDirectory, record: optuna.Study, done: list[_Finished]
+) -> list[list[Variant]]:
+    """Measure every variant of every winner together, and mark the final front."""
+    names = ["fp32", *(p.name for p in prepared.study.winners.passes)]
+    files = [(d, name, d.folder / variant_file(name)) for d in done for name in names]
+    inputs = [[str(path.name), file_digest(path)] for _, _, path in files]
+    stored = finished(run.winners / "measurements.json", inputs)
+    if stored is None:
+        candidates = [OnnxCandidate(path) for _, _, path in files]
+        stored = [{} for _ in files]
+        for objective in prepared.measured:
+            name = objective.objective.name
+            known = record.user_attrs[CALIBRATION][name]
+            bench = Bench(prepared.splits.test, thorough=True, calibration=known)
+            for row, measurement in zip(stored, objective.measure(candidates, bench), strict=True):
+                row[name] = measurement.checked(name).to_json()
+        finish(run.winners / "measurements.json", inputs, stored)
+    values = []
+    for (d, _, path), measured in zip(files, stored, strict=True):
+        size = Measurement(float(path.stat().st_size), 0.0, FILE_BYTES.unit, "", 1)
+        values.append(
+            {
+                **counted_measurements(prepared, d.architecture),
+                **{name: Measurement(**m) for name, m in measured.items()},
+                FILE_BYTES.name: size,
+            }
+        )
+    objectives = [*prepared.problem.objectives, FILE_BYTES]
+    costs = np.array([[o.cost(row[o.name].value) for o in objectives] for row in values])
+    on_front = pareto.non_dominated(costs)
+    variants = [
+        Variant(name, path.name, row, bool(front))
+        for (_, name, path), row, front in zip(files, values, on_front, strict=True)
+    ]
+    return [variants[start : start + len(names)] for start in range(0, len(variants), len(names))]
+
+
+def _winner(prepared: Prepared, record: optuna.Study, done: _Finished, variants: list[Variant]) -> Winner:
+    counts = prepared.counter.counts(prepared.problem.space.indices([done.architecture]))
+    return Winner(
+        id=done.architecture.id,
+        trial=done.trial.number,
+        choices=dict(done.architecture),
+        macs=int(counts.macs[0]),
+        num_params=int(counts.num_params[0]),
+        predicted=_predicted(prepared, record, done.trial),
+        searched=measurements_of(done.trial),
+        fine_tuned=done.fine_tuned,
+        variants=tuple(variants),
+    )
+
+
+def _predicted(prepared: Prepared, record: optuna.Study, trial: FrozenTrial) -> float | None:
+    """Return the quality that a surrogate of all other trials predicts."""
+    strategy = prepared.study.strategy
+    others = [t for t in complete_trials(record) if t.number != trial.number]
+    if not isinstance(strategy, SurrogateSearch) or len(others) < 2:
+        return None
+    problem = prepared.problem
+    model = CostModel(
+        problem,
+        strategy.surrogate(),
+        indices_of(problem.space, others),
+        costs_of(problem.objectives, others),
+        np.random.default_rng(prepared.study.seed),
+    )
+    predicted = model.predict(indices_of(problem.space, [trial])).at(0.0)
+    return problem.objectives[0].value(float(predicted[0, 0]))

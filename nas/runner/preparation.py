@@ -1,0 +1,164 @@
+"""Everything a run needs, made and checked before anything is paid for."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, final
+
+import numpy as np
+import torch
+
+from nas.errors import InfeasibleError, StudyError
+from nas.evaluation import NetworkCounter
+from nas.evaluation.from_scratch import fresh_network
+from nas.protocols import Constraint, CountedObjective, MeasuredObjective, Problem, Splits
+from nas.search.designs import tilted_samples
+from nas.space import FloatArray, IntArray
+from nas.study import Study, network_reference, stable_repr
+from nas.supernet import Supernet
+
+
+@final
+@dataclass(frozen=True)
+class Prepared:
+    """A study, ready to run.
+
+    Args:
+        study: As written.
+        splits: Loaded.
+        supernet: With the random weights of the study's seed.
+        counter: Of the supernet.
+        problem: What the strategy sees.
+        measured: The measured objectives, in the study's order.
+        device: For training and for the supernet's evaluation.
+    """
+
+    study: Study
+    splits: Splits
+    supernet: Supernet
+    counter: NetworkCounter
+    problem: Problem
+    measured: tuple[MeasuredObjective, ...]
+    device: torch.device
+
+    def description(self) -> dict[str, Any]:
+        """Return what must not change while the run directory is used, as plain values."""
+        study = self.study
+        return {
+            "study": study.name,
+            "space": self.problem.space.describe(),
+            "network": _plain(network_reference(study.network)),
+            "data": self.splits.fingerprint,
+            "values": [asdict(objective) for objective in self.problem.objectives],
+            "objectives": [stable_repr(objective) for objective in study.objectives],
+            "constraints": [stable_repr(constraint) for constraint in study.constraints],
+            "recipe": stable_repr(study.recipe),
+            "strategy": stable_repr(study.strategy),
+            "seed": study.seed,
+        }
+
+
+def prepare(study: Study, device: torch.device) -> Prepared:
+    """Load the data, build the network, and check that they fit.
+
+    Raises:
+        DataError: the data is not valid.
+        SpaceError: the network's choices are not valid.
+        ShapeError: some choice doesn't fit the images.
+        InfeasibleError: no architecture meets the constraints.
+    """
+    splits = study.data.load()
+    supernet = fresh_network(study.network, study.seed)
+    supernet.check_shapes(splits.image_shape, splits.num_classes)
+    counter = NetworkCounter(supernet, splits.image_shape)
+    measured: list[MeasuredObjective] = []
+    counted: list[CountedObjective] = []
+    for objective in study.objectives:
+        if isinstance(objective, MeasuredObjective):
+            measured.append(objective)
+        else:
+            counted.append(objective)
+
+    def count(indices: IntArray) -> dict[str, FloatArray]:
+        counts = counter.counts(indices)
+        return {o.objective.name: o.count(counts) for o in counted}
+
+    def violation(indices: IntArray) -> FloatArray:
+        if not study.constraints:
+            return np.zeros(len(indices))
+        counts = counter.counts(indices)
+        return np.sum([_excess(c, c.quantity.count(counts)) for c in study.constraints], axis=0)
+
+    problem = Problem(supernet.space, tuple(o.objective for o in study.objectives), count, violation)
+    _check_feasible(problem, study.constraints, counter)
+    return Prepared(study, splits, supernet, counter, problem, tuple(measured), device)
+
+
+def _excess(constraint: Constraint, values: FloatArray) -> FloatArray:
+    scale = max(abs(constraint.at_most), 1e-12)
+    return np.maximum(values - constraint.at_most, 0) / scale
+
+
+def _check_feasible(problem: Problem, constraints: tuple[Constraint, ...], counter: NetworkCounter) -> None:
+    """Look for one feasible architecture: the ends, many samples, then downhill from the best of them."""
+    if not constraints:
+        return
+    space = problem.space
+    rng = np.random.default_rng(0)
+    ends = space.indices([space.smallest(), space.largest()])
+    rows = np.concatenate([ends, tilted_samples(problem, 4000, rng), space.sample_indices(1000, rng)])
+    best, excess = _least(problem, rows)
+    while excess > 0:
+        neighbours = space.canonical(
+            np.array(
+                [[*best[:j], o, *best[j + 1 :]] for j, n in enumerate(space.num_options) for o in range(n)]
+            )
+        )
+        best, least = _least(problem, neighbours)
+        if least >= excess:
+            counts = counter.counts(best[None])
+            closest = "; ".join(
+                f"{c.quantity.objective.name} is {c.quantity.count(counts)[0]:,.0f}, at most {c.at_most:,.0f} is "
+                "asked for"
+                for c in constraints
+            )
+            raise InfeasibleError(
+                f"no architecture of the space meets the constraints; in the closest one {closest}: loosen the "
+                "constraints or add smaller options. Nothing was trained."
+            )
+        excess = least
+
+
+def _least(problem: Problem, rows: IntArray) -> tuple[IntArray, float]:
+    violation = problem.violation(rows)
+    row = int(np.argmin(violation))
+    return rows[row], float(violation[row])
+
+
+def _plain(reference: dict[str, object]) -> dict[str, object]:
+    """Arguments that are not JSON are told by their repr."""
+    arguments = reference["arguments"]
+    if not isinstance(arguments, dict):
+        raise StudyError(f"the network's arguments are {arguments!r}: a dictionary is expected.")
+    plain = (int, float, str, bool, type(None))
+    return {
+        **reference,
+        "arguments": {k: v if isinstance(v, plain) else repr(v) for k, v in arguments.items()},
+    }
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the torch device of that name.
+
+    Raises:
+        StudyError: torch doesn't know it, or this machine has none.
+    """
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise StudyError(
+            f"device {name!r} can't be used ({str(error).splitlines()[0]}): use cpu, or cuda on a machine with "
+            "a GPU and its driver."
+        ) from error
+    return device

@@ -1,0 +1,162 @@
+"""A run from beginning to end. The same call again resumes it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import optuna
+import sqlalchemy
+import torch
+from optuna.trial import TrialState
+
+from nas import pareto
+from nas.errors import EvaluationError
+from nas.evaluation.machine import machine_facts
+from nas.export.model_card import set_card, write_card
+from nas.files import write_bytes, write_text
+from nas.protocols import Progress
+from nas.report.figures import front_png, hypervolume_png
+from nas.report.results import Baseline, Results, Winner
+from nas.report.text import report_markdown
+from nas.runner.baselines import run_baselines
+from nas.runner.directory import RunDirectory, StatusFile
+from nas.runner.finishing import finish_winners
+from nas.runner.preparation import Prepared, prepare
+from nas.runner.stages import search_architectures, train_supernet
+from nas.search.record import ERROR, REPEATS, complete_trials, costs_of, paid_trials, reference_box
+from nas.search.storage import storage_error
+from nas.study import Study, network_reference, stable_repr
+
+
+def run(
+    study: Study,
+    path: Path,
+    *,
+    device: torch.device,
+    progress: Progress,
+    baselines: bool = False,
+    command: str = "",
+) -> Results:
+    """Run a study in a directory, or go on with it there, and return what it found.
+
+    Args:
+        study: What to do.
+        path: The run directory; made if it isn't there.
+        device: Where to train and to judge.
+        progress: Is told how it goes.
+        baselines: Whether to run the baselines as well.
+        command: What the user typed, for the cards.
+
+    Raises:
+        NasError: something is wrong with the study, its data, or the directory; says what to do.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    directory = RunDirectory(path)
+    with directory.locked():
+        listener = StatusFile(directory.status, progress)
+        prepared = prepare(study, device)
+        directory.claim(prepared.description())
+        cardinality = prepared.problem.space.cardinality()
+        listener.say(f"{study.name}: {cardinality:,} architectures; results go to {path}")
+        try:
+            return _stages(prepared, directory, listener, baselines, command)
+        except (sqlalchemy.exc.OperationalError, optuna.exceptions.StorageInternalError) as error:
+            raise storage_error(directory.database, error) from error
+
+
+def _stages(
+    prepared: Prepared, directory: RunDirectory, progress: Progress, baselines: bool, command: str
+) -> Results:
+    seconds = {"supernet": train_supernet(prepared, directory, progress)}
+    record = search_architectures(prepared, directory, prepared.study.evaluations, progress)
+    seconds["search"] = _spent(record)
+    if not complete_trials(record):
+        raise EvaluationError(
+            "every evaluation failed, so there is no front: see 'nas status' for what they said."
+        )
+    winners = finish_winners(prepared, directory, record, progress)
+    compared: tuple[Baseline, ...] = ()
+    if baselines:
+        box = reference_box(record, prepared.problem.objectives)
+        compared = run_baselines(prepared, directory, record, box, prepared.study.evaluations, progress)
+    results = _results(prepared, record, winners, compared, seconds, command)
+    _write(directory, results)
+    progress.start("done", 0, 0)
+    return results
+
+
+def _spent(record: optuna.Study) -> float:
+    """Return the seconds from each trial's proposal to its end, summed."""
+    durations = (trial.duration for trial in paid_trials(record))
+    return sum(d.total_seconds() for d in durations if d is not None)
+
+
+def _results(
+    prepared: Prepared,
+    record: optuna.Study,
+    winners: tuple[Winner, ...],
+    baselines: tuple[Baseline, ...],
+    seconds: dict[str, float],
+    command: str,
+) -> Results:
+    study, splits = prepared.study, prepared.splits
+    trials = complete_trials(record)
+    costs = costs_of(prepared.problem.objectives, trials)
+    box = reference_box(record, prepared.problem.objectives)
+    everything = record.get_trials(deepcopy=False)
+    errors = [t.user_attrs[ERROR] for t in everything if ERROR in t.user_attrs]
+    facts = {
+        "data": {
+            "name": splits.name,
+            "train": len(splits.train),
+            "search": len(splits.search),
+            "test": len(splits.test),
+            "image_shape": list(splits.image_shape),
+            "num_classes": splits.num_classes,
+            "mean": list(splits.mean),
+            "std": list(splits.std),
+            "fingerprint": splits.fingerprint,
+        },
+        "space": {
+            "cardinality": f"{prepared.problem.space.cardinality():,}",
+            "num_choices": len(prepared.problem.space.choices),
+        },
+        "network": f"{network_reference(study.network)['factory']}",
+        "strategy": stable_repr(study.strategy),
+        "recipe": stable_repr(study.recipe),
+        "winners": stable_repr(study.winners),
+        "seed": study.seed,
+        "command": command,
+        "intended_use": study.intended_use,
+        "machine": machine_facts(),
+        "seconds": seconds,
+    }
+    return Results(
+        study=study.name,
+        objectives=prepared.problem.objectives,
+        facts=facts,
+        trials={
+            "complete": len(trials),
+            "failed": sum(t.state == TrialState.FAIL for t in everything),
+            "turned_down": sum(t.state == TrialState.PRUNED for t in everything),
+            "repeated": sum(REPEATS in t.user_attrs for t in everything),
+        },
+        failures=list(dict.fromkeys(errors)),
+        trial_numbers=[t.number for t in trials],
+        values=[list(t.values) for t in trials],
+        front=np.flatnonzero(pareto.non_dominated(costs)).tolist(),
+        hypervolume=box.history(costs) if box else [],
+        winners=winners,
+        baselines=baselines,
+    )
+
+
+def _write(directory: RunDirectory, results: Results) -> None:
+    results.save(directory.results)
+    for winner in results.winners:
+        write_card(directory.winners / winner.id, results, winner)
+    write_text(directory.winners / "README.md", set_card(results))
+    write_bytes(directory.front, front_png(results))
+    write_bytes(directory.hypervolume, hypervolume_png(results))
+    write_text(directory.report, report_markdown(results))

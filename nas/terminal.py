@@ -1,0 +1,136 @@
+"""What the command line shows: progress bars, or plain lines where nobody watches; tables; the log."""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+from typing import Any, final
+
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table as RichTable
+
+from nas.report.results import Results
+from nas.report.tables import Table, trust_table, winners_table
+
+console = Console()
+_LINES_PER_STAGE = 10
+
+
+@final
+class Bars:
+    """Progress for people: a bar per stage on a terminal, about ten lines per stage elsewhere."""
+
+    def __init__(self) -> None:
+        self._bars = Progress(
+            TextColumn("{task.description:>24}"),
+            BarColumn(bar_width=28),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._task: TaskID | None = None
+        self._stage, self._total, self._done, self._began_at, self._began = "", 0, 0, 0, 0.0
+
+    def __enter__(self) -> Bars:
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bars.stop()
+
+    def start(self, stage: str, total: int, done: int) -> None:
+        """Show a new stage."""
+        self._stage, self._total, self._done, self._began_at = stage, total, done, done
+        self._began = time.monotonic()
+        if total == 0:
+            return
+        self._task = self._bars.add_task(stage, total=total, completed=done, note="")
+        if not console.is_terminal:
+            resumed = f", going on after {done}" if done else ""
+            print(f"{stage}: {total} steps{resumed}", flush=True)
+
+    def advance(self, note: str) -> None:
+        """Move the stage's bar."""
+        self._done += 1
+        if self._task is not None:
+            self._bars.update(self._task, advance=1, note=note)
+        every = max(1, self._total // _LINES_PER_STAGE)
+        if not console.is_terminal and (self._done % every == 0 or self._done == self._total):
+            spent = time.monotonic() - self._began
+            left = spent / (self._done - self._began_at) * (self._total - self._done)
+            print(f"  {self._stage} {self._done}/{self._total}, {left:.0f} s left, {note}", flush=True)
+
+    def say(self, sentence: str) -> None:
+        """Print a sentence above the bars."""
+        self._bars.console.print(sentence, highlight=False)
+
+
+def log_to_terminal(verbose: bool) -> None:
+    """Show warnings of the library's log, and with ``verbose`` everything."""
+    handler = RichHandler(console=console, show_path=False, show_time=False)
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING, handlers=[handler], format="%(message)s"
+    )
+    if not verbose:
+        for name in ("torch", "onnxscript", "onnx_ir", "matplotlib", "alembic"):
+            logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def print_table(title: str, table: Table) -> None:
+    """Print a table."""
+    shown = RichTable(title=title, title_justify="left")
+    for column, name in enumerate(table.head):
+        shown.add_column(name, justify="left" if column == 0 else "right", overflow="fold")
+    for row in table.rows:
+        shown.add_row(*row)
+    console.print(shown)
+
+
+def print_results(results: Results, path: Path) -> None:
+    """Print what a run found."""
+    print_table("winners, measured on the exported files (test split)", winners_table(results))
+    print_table("the same winners before: can the search's numbers be trusted?", trust_table(results))
+    agreement = results.rank_agreement()
+    if agreement is not None:
+        console.print(
+            f"Kendall's tau, supernet against fine-tuned: {agreement:.2f} ({len(results.winners)} winners)"
+        )
+    if results.hypervolume:
+        console.print(
+            f"hypervolume {results.hypervolume[-1]:.4f} after {len(results.hypervolume)} evaluations"
+        )
+    for baseline in results.baselines:
+        last = baseline.hypervolume[-1] if baseline.hypervolume else float("nan")
+        console.print(
+            f"  {baseline.name}: {last:.4f} after {len(baseline.values)} evaluations, {baseline.note}"
+        )
+    seconds = ", ".join(f"{name} {spent:.0f} s" for name, spent in results.facts["seconds"].items())
+    console.print(f"{seconds}. Report: {path / 'report.md'}; models: {path / 'winners'}", soft_wrap=True)
+
+
+def described_status(state: dict[str, Any]) -> str:
+    """Return the stage of a run in a line."""
+    if state["stage"] == "done":
+        return "finished"
+    ago = time.time() - state["updated"]
+    steps = state["done"] - state["resumed_at"]
+    left = ""
+    if steps > 0:
+        pace = (state["updated"] - state["began"]) / steps
+        left = f", about {pace * (state['total'] - state['done']):.0f} s left in this stage"
+    return f"{state['stage']}: {state['done']} of {state['total']}, {state['note']} ({ago:.0f} s ago){left}"

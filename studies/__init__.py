@@ -1,0 +1,1 @@
+"""Runnable experiments, one per file: a function ``study()`` that returns a :class:`nas.Study`."""
