@@ -23,7 +23,7 @@ from rich.table import Table as RichTable
 from nas.report.results import Results
 from nas.report.tables import Table, trust_table, winners_table
 
-console = Console()
+console = Console(width=None if Console().is_terminal else 120)
 _LINES_PER_STAGE = 10
 
 

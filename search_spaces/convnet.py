@@ -24,7 +24,7 @@ class InvertedResidual(nn.Module):
 
     def __init__(self, name: str, in_width: Size, out_width: Size, *, stride: int, skip: bool) -> None:
         super().__init__()
-        hidden = choice(f"{name}.expansion", 2, 3, 4) * in_width
+        hidden = choice(f"{name}.expansion", 1, 2, 4) * in_width
         kernel = choice(f"{name}.kernel", 3, 5)
         self.skip = skip
         self.layers = nn.Sequential(
@@ -76,18 +76,18 @@ def convnet(classes: int, channels: int = 3, resolution: int = 32, scale: float 
     def widths(*base: int) -> tuple[int, ...]:
         return tuple(max(4, round(width * scale / 4) * 4) for width in base)
 
-    width: Size = choice("stem.width", *widths(8, 12, 16))
+    width: Size = choice("stem.width", *widths(4, 8, 16))
     stem_stride = 2 if resolution >= 64 else 1
     layers: list[nn.Module] = [
         elastic.Conv2d(channels, width, 3, stride=stem_stride, padding="same", bias=False),
         elastic.BatchNorm2d(width),
         nn.ReLU(inplace=True),
     ]
-    stages = [(widths(8, 12, 16), 1), (widths(16, 24, 32), 2), (widths(24, 36, 48), 2)]
+    stages = [(widths(4, 8, 16), 1), (widths(8, 16, 32), 2), (widths(12, 24, 48), 2)]
     if resolution >= 32:
-        stages.append((widths(40, 60, 80), 2))
+        stages.append((widths(20, 40, 80), 2))
     if resolution >= 128:
-        stages.append((widths(64, 96, 128), 2))
+        stages.append((widths(32, 64, 128), 2))
     for number, (options, stride) in enumerate(stages, start=1):
         stage = f"stage{number}"
         before, width = width, choice(f"{stage}.width", *options)

@@ -74,6 +74,8 @@ def _draw_front(axis: Axes, results: Results, column: int, objective: Objective,
             x, y = points[[id_ for id_, _ in variants].index(marked)]
             axis.scatter([x], [y], s=380, facecolors="none", edgecolors="crimson", linewidths=2, zorder=4)
             axis.annotate("this model", (x, y), (8, -18), textcoords="offset points", color="crimson")
+    if values[:, column].min() > 0 and values[:, column].max() > 10 * values[:, column].min():
+        axis.set_xscale("log")
     unit = f" [{objective.unit}]" if objective.unit else ""
     axis.set(xlabel=f"{objective.name}{unit}", ylabel=quality.name)
     _tidy(axis)

@@ -36,14 +36,17 @@ def shown(value: float, objective: Objective) -> str:
 
 def with_spread(measurement: Measurement, objective: Objective) -> str:
     """Return value and standard deviation."""
-    text = shown(measurement.value, objective)
-    return text if measurement.spread == 0 else f"{text} ± {shown(measurement.spread, objective)}"
+    if measurement.spread == 0:
+        return shown(measurement.value, objective)
+    number, _, unit = shown(measurement.value, objective).partition(" ")
+    spread = 100 * measurement.spread if unit == "%" else measurement.spread
+    return f"{number} ± {spread:.2g} {unit}".rstrip()
 
 
 def winners_table(results: Results) -> Table:
     """Return every variant of every winner: the final front and what it dominates."""
     measured = [*results.objectives, FILE_BYTES]
-    head = ["model", "variant", *(_label(o) for o in measured), "on final front"]
+    head = ["model", "variant", *(_label(o) for o in measured), "on front"]
     rows = [
         [
             winner.id,
