@@ -1,0 +1,59 @@
+"""Hypervolume of the search against random search in the same supernet, at equal evaluations.
+
+    python -m benchmarks.front_vs_random --seeds 5 --out runs/bench
+
+Both judge architectures in the same way; the box is fixed by the search's first ten evaluations.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import optuna
+import torch
+from optuna.samplers import RandomSampler
+
+from benchmarks.quiet import Quiet
+from nas.runner.directory import RunDirectory
+from nas.runner.preparation import prepare
+from nas.runner.stages import calibration, search_architectures, spend, subnet_judge, train_supernet
+from nas.search.record import complete_trials, costs_of, reference_box
+from nas.search.storage import open_study
+from studies.digits import study
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--out", type=Path, default=Path("runs/bench"))
+    arguments = parser.parse_args()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    marks = (25, 50, 100, 150)
+    print("seed | " + " | ".join(f"ours {m}" for m in marks) + " | " + " | ".join(f"random {m}" for m in marks))
+    wins = 0
+    for seed in range(arguments.seeds):
+        chosen = dataclasses.replace(study(), seed=seed)
+        prepared = prepare(chosen, torch.device("cpu"))
+        run = RunDirectory(arguments.out / f"digits-{seed}")
+        train_supernet(prepared, run, Quiet())
+        ours = search_architectures(prepared, run, chosen.evaluations, Quiet())
+        objectives = prepared.problem.objectives
+        random = open_study(run.database, "random", objectives, RandomSampler(seed=seed))
+        judge = subnet_judge(prepared, calibration(prepared, ours))
+        spend(prepared, random, judge, chosen.evaluations, "random", Quiet())
+        box = reference_box(ours, objectives)
+        assert box is not None
+        volumes = [
+            [box.hypervolume(costs_of(objectives, complete_trials(s))[:mark]) for mark in marks]
+            for s in (ours, random)
+        ]
+        wins += volumes[0][-1] > volumes[1][-1]
+        print(f"{seed} | " + " | ".join(f"{v:.4f}" for v in np.concatenate(volumes)), flush=True)
+    print(f"ours above random at {marks[-1]} evaluations in {wins} of {arguments.seeds} seeds")
+
+
+if __name__ == "__main__":
+    main()
