@@ -32,7 +32,9 @@ def main() -> None:
     arguments = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     marks = (25, 50, 100, 150)
-    print("seed | " + " | ".join(f"ours {m}" for m in marks) + " | " + " | ".join(f"random {m}" for m in marks))
+    print(
+        "seed | " + " | ".join(f"ours {m}" for m in marks) + " | " + " | ".join(f"random {m}" for m in marks)
+    )
     wins = 0
     for seed in range(arguments.seeds):
         chosen = dataclasses.replace(study(), seed=seed)

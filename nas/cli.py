@@ -31,7 +31,9 @@ _RunPath = Annotated[Path, typer.Argument(help="A run directory, for example run
 @app.command("run")
 def run_command(
     study: Annotated[str, typer.Argument(help="Name of a study, or a Python file that defines study().")],
-    out: Annotated[Path | None, typer.Option(help="Run directory. [default: runs/<study>]")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Run directory; runs/<study> unless told otherwise.")
+    ] = None,
     evaluations: Annotated[
         int | None, typer.Option(help="Instead of the study's own; may grow later.")
     ] = None,
@@ -55,15 +57,19 @@ def run_command(
         changes["strategy"] = OptunaSampler(sampler)
     chosen = dataclasses.replace(chosen, **{k: v for k, v in changes.items() if v is not None})  # type: ignore[arg-type]
     path = out or Path("runs") / chosen.name
-    with Bars() as bars:
-        results = run(
-            chosen,
-            path,
-            device=choose_device(device),
-            progress=bars,
-            baselines=baselines,
-            command=" ".join(["nas", *sys.argv[1:]]),
-        )
+    try:
+        with Bars() as bars:
+            results = run(
+                chosen,
+                path,
+                device=choose_device(device),
+                progress=bars,
+                baselines=baselines,
+                command=" ".join(["nas", *sys.argv[1:]]),
+            )
+    except KeyboardInterrupt:
+        print("\nnas: stopped; the same command goes on from here.", file=sys.stderr)
+        raise typer.Exit(130) from None
     print_results(results, path)
 
 
@@ -107,10 +113,7 @@ def front_command(
     directory = RunDirectory(_existing(path))
     study, objectives = open_record(directory.manifest, directory.database)
     trials = complete_trials(study)
-    rows = np.flatnonzero(pareto.non_dominated(costs_of(objectives, trials)))
-    members = [
-        (trials[r].number, str(trials[r].user_attrs[ARCHITECTURE]), list(trials[r].values)) for r in rows
-    ]
+    members = [trials[row] for row in np.flatnonzero(pareto.non_dominated(costs_of(objectives, trials)))]
     if as_json:
         plain = [
             {
@@ -123,8 +126,8 @@ def front_command(
         ]
         print(json.dumps(plain, indent=2))
         return
-    rows = [(t.number, str(t.user_attrs[ARCHITECTURE]), list(t.values)) for t in members]
-    print_table(f"front of {len(trials)} evaluations", front_table(objectives, rows))
+    shown = [(t.number, str(t.user_attrs[ARCHITECTURE]), list(t.values)) for t in members]
+    print_table(f"front of {len(trials)} evaluations", front_table(objectives, shown))
 
 
 @app.command()
@@ -177,14 +180,9 @@ def _existing(path: Path) -> Path:
 def main() -> None:
     """Run the command line; an error a user can put right is one sentence and exit code 2."""
     try:
-        app(standalone_mode=False)
-    except typer.Exit as stop:
-        sys.exit(stop.exit_code)
+        app()
     except NasError as error:
         if "--verbose" in sys.argv:
             raise
         print(f"nas: {error}", file=sys.stderr)
         sys.exit(2)
-    except (KeyboardInterrupt, typer.Abort):
-        print("\nnas: stopped; the same command goes on from here.", file=sys.stderr)
-        sys.exit(130)

@@ -102,8 +102,8 @@ def stable_repr(value: object) -> str:
 def network_reference(network: Callable[[], nn.Module]) -> dict[str, object]:
     """Return where a network comes from, as plain values: ``factory`` and ``arguments``.
 
-    ``arguments`` are those of a ``functools.partial``; a closure can't be told by name, and its
-    ``factory`` says so with ``<lambda>`` or ``<locals>``.
+    ``arguments`` are those of a ``functools.partial``. What can't be told in plain values, such as a
+    closure or an argument that is an object, has a ``factory`` that is no name: ``module:<lambda>``.
     """
     arguments: dict[str, object] = {}
     factory: object = network
@@ -111,6 +111,7 @@ def network_reference(network: Callable[[], nn.Module]) -> dict[str, object]:
         if network.args:
             raise StudyError("name the arguments of the network's partial: partial(convnet, classes=10).")
         arguments, factory = dict(network.keywords), network.func
-    module = getattr(factory, "__module__", "?")
-    name = getattr(factory, "__qualname__", type(factory).__qualname__)
-    return {"factory": f"{module}:{name}", "arguments": arguments}
+    name = getattr(factory, "__qualname__", f"<{type(factory).__qualname__}>")
+    if not all(isinstance(value, int | float | str | bool | None) for value in arguments.values()):
+        name, arguments = f"<{name}>", {key: stable_repr(value) for key, value in arguments.items()}
+    return {"factory": f"{getattr(factory, '__module__', '?')}:{name}", "arguments": arguments}

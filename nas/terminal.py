@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any, final
 
+import optuna
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.progress import (
@@ -86,6 +87,7 @@ def log_to_terminal(verbose: bool) -> None:
     logging.basicConfig(
         level=logging.INFO if verbose else logging.WARNING, handlers=[handler], format="%(message)s"
     )
+    optuna.logging.set_verbosity(optuna.logging.INFO if verbose else optuna.logging.WARNING)
     if not verbose:
         for name in ("torch", "onnxscript", "onnx_ir", "matplotlib", "alembic"):
             logging.getLogger(name).setLevel(logging.ERROR)

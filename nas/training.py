@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import math
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -134,7 +135,7 @@ def cross_entropy_step(model: nn.Module, recipe: Recipe) -> Step:
 
     def step(images: Tensor, labels: Tensor, _generator: torch.Generator) -> float:
         loss: Tensor = criterion(model(images), labels)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         return loss.item()
 
     return step
@@ -197,8 +198,7 @@ def _save(
     with replacing(checkpoint) as temporary:
         temporary.write_bytes(buffer.getvalue())
         if checkpoint.exists():
-            _previous(checkpoint).unlink(missing_ok=True)
-            _previous(checkpoint).hardlink_to(checkpoint)
+            shutil.copyfile(checkpoint, _previous(checkpoint))
 
 
 def _restore(

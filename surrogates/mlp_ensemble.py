@@ -53,7 +53,7 @@ class MlpEnsemble:
             optimizer.zero_grad()
             residuals = self._forward(inputs) - targets
             loss = (weights[..., None] * residuals**2).sum(dim=0).mean()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimizer.step()
             schedule.step()
         with torch.no_grad():

@@ -24,7 +24,7 @@ def distillation_step(student: nn.Module, teacher: nn.Module, recipe: Recipe) ->
             target = teacher(images).softmax(dim=1)
         logits = student(images)
         loss: Tensor = (criterion(logits, labels) + F.cross_entropy(logits, target)) / 2
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         return loss.item()
 
     return step

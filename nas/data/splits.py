@@ -51,12 +51,12 @@ def split_images(
     mean = pixels[train].mean(axes, keepdim=True)
     std = pixels[train].std(axes, keepdim=True).clamp_min(1e-6)
     normalised = (pixels - mean) / std
-    parts = [
-        Split(normalised[rows].contiguous(), labels[rows].to(torch.int64)) for rows in (train, search, test)
-    ]
+    parts = [Split(normalised[rows], labels[rows].to(torch.int64)) for rows in (train, search, test)]
     return Splits(
         name,
-        *parts,
+        train=parts[0],
+        search=parts[1],
+        test=parts[2],
         num_classes=int(labels.max()) + 1,
         mean=tuple(mean.flatten().tolist()),
         std=tuple(std.flatten().tolist()),

@@ -31,7 +31,7 @@ class Flops:
 
     def count(self, counts: Counts) -> FloatArray:
         """Return ``(n,)`` FLOPs."""
-        return 2.0 * counts.macs
+        return 2.0 * counts.macs.astype(float)
 
 
 @final
@@ -60,4 +60,4 @@ class WeightBytes:
 
     def count(self, counts: Counts) -> FloatArray:
         """Return ``(n,)`` bytes."""
-        return float(self.bytes_per_param) * counts.num_params
+        return self.bytes_per_param * counts.num_params.astype(float)

@@ -7,7 +7,6 @@ import io
 import logging
 import warnings
 
-import onnx
 import torch
 from torch import nn
 
@@ -55,7 +54,7 @@ def _torchscript(module: nn.Module, image_shape: tuple[int, int, int]) -> bytes:
         torch.onnx.export(
             module,
             (torch.zeros(2, *image_shape),),
-            buffer,
+            buffer,  # type: ignore[arg-type] # the annotation forgets what the documentation allows
             dynamo=False,
             opset_version=_OPSET,
             input_names=[INPUT],
@@ -79,8 +78,8 @@ def _dynamo(module: nn.Module, image_shape: tuple[int, int, int]) -> bytes:
         )
     if program is None:
         raise ExportError("torch.onnx.export returned nothing")
-    model: onnx.ModelProto = program.model_proto
-    return model.SerializeToString()
+    content: bytes = program.model_proto.SerializeToString()
+    return content
 
 
 def _first_line(error: Exception) -> str:

@@ -114,19 +114,20 @@ module = nas.load("path/to/this/folder")   # a plain torch.nn.Module, in evaluat
 ```
 
 or any ONNX runtime with `{winner.variants[0].file}`. Input `images`: float32 `(batch, {shape})`, raw pixels minus
-{_numbers(data["mean"])}, divided by {_numbers(data["std"])} (per channel). Output `logits`: `(batch, {data["num_classes"]})`.
+{_numbers(data["mean"])}, divided by {_numbers(data["std"])} (per channel).
+Output `logits`: `(batch, {data["num_classes"]})`.
 
 ## Data
 
-{data["name"]}: {data["train"]} images to train on, {data["search"]} that judged the search, {data["test"]} for the numbers
-above.
-The three parts are disjoint, stratified by class and seeded; their fingerprint is `{data["fingerprint"]}`.
+{data["name"]}: {data["train"]} images to train on, {data["search"]} that judged the search, and {data["test"]} for the
+numbers above. The three parts are disjoint, stratified by class and seeded; fingerprint `{data["fingerprint"]}`.
 
 ## How it was measured
 
 Every number is of the exported file. {quality.name}: on the test split, which was not read before the winners
-were chosen and fine-tuned; ± is one standard deviation. Latency: on {device or "no device"}, all variants
-of all winners taking turns with a fixed reference network, first runs thrown away. MACs: torch's counter, FLOPs / 2.
+were chosen and fine-tuned; ± is one standard deviation. Latency: on {device or "no device"},
+all variants of all winners taking turns with a fixed reference network, first runs thrown away.
+MACs: torch's counter, FLOPs / 2.
 
 | | {quality.name} |
 |---|---|

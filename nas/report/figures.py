@@ -61,7 +61,8 @@ def _draw_front(axis: Axes, results: Results, column: int, objective: Objective,
         variants = [(w.id, v) for w in results.winners for v in w.variants if v.name == name]
         points = [(v.values[objective.name].value, v.values[quality.name].value) for _, v in variants]
         axis.scatter(
-            *np.array(points).T,
+            [x for x, _ in points],
+            [y for _, y in points],
             s=110 if marker == "*" else 45,
             marker=marker,
             c=_ORANGE if name == "fp32" else _GREEN,

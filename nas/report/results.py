@@ -93,6 +93,7 @@ class Results:
         trials: Number of trials by outcome.
         failures: What failed evaluations said, without repeats.
         trial_numbers: Of the evaluated trials.
+        ids: Of their architectures.
         values: Of the evaluated trials, one row each.
         front: Positions in ``values`` of the search's front.
         hypervolume: After each evaluated trial, as a multiple of the study's reference box.
@@ -106,6 +107,7 @@ class Results:
     trials: dict[str, int]
     failures: list[str]
     trial_numbers: list[int]
+    ids: list[str]
     values: list[list[float]]
     front: list[int]
     hypervolume: list[float]

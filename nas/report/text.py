@@ -11,7 +11,7 @@ def report_markdown(results: Results) -> str:
     facts = results.facts
     agreement = results.rank_agreement()
     tau = "undefined (all equal)" if agreement is None else f"{agreement:.2f}"
-    front = [(results.trial_numbers[row], "", results.values[row]) for row in results.front]
+    front = [(results.trial_numbers[row], results.ids[row], results.values[row]) for row in results.front]
     sections = [
         f"# {results.study}",
         f"{facts['space']['cardinality']} architectures in {facts['space']['num_choices']} choices; "

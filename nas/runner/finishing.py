@@ -16,7 +16,7 @@ from nas import pareto
 from nas.compression.fine_tune import distillation_step
 from nas.evaluation import OnnxCandidate, SubnetCandidate
 from nas.export.folder import ARCHITECTURE, ONNX, WEIGHTS, export_model, save_weights, variant_file
-from nas.files import write_json
+from nas.files import digest, write_json
 from nas.objective import Measurement
 from nas.protocols import Bench, Progress
 from nas.report.results import FILE_BYTES, Variant, Winner
@@ -94,8 +94,9 @@ def _finish(prepared: Prepared, run: RunDirectory, trial: FrozenTrial) -> _Finis
     weights_digest = file_digest(run.supernet / "weights.safetensors")
     inputs = [weights_digest, architecture.id, stable_repr(study.winners), study.seed]
     stored = finished(folder / "finished.json", inputs)
-    if stored is None:
-        module = _fine_tune(prepared, architecture, folder)
+    files = [WEIGHTS, ARCHITECTURE, *(variant_file(name) for name in _variant_names(prepared))]
+    if stored is None or not all((folder / name).exists() for name in files):
+        module = _fine_tune(prepared, architecture, folder, digest(inputs))
         _export(prepared, architecture, module, folder)
         candidate = SubnetCandidate(module, splits.image_shape)
         quality = prepared.measured[0]
@@ -103,12 +104,16 @@ def _finish(prepared: Prepared, run: RunDirectory, trial: FrozenTrial) -> _Finis
         measured = quality.measure([candidate], bench)[0].checked(quality.objective.name)
         stored = measured.to_json()
         finish(folder / "finished.json", inputs, stored)
-        for leftover in folder.glob("checkpoint.pt*"):
+        for leftover in folder.glob("checkpoint-*"):
             leftover.unlink()
     return _Finished(trial, architecture, folder, Measurement(**stored))
 
 
-def _fine_tune(prepared: Prepared, architecture: Architecture, folder: Path) -> nn.Module:
+def _variant_names(prepared: Prepared) -> list[str]:
+    return ["fp32", *(compression.name for compression in prepared.study.winners.passes)]
+
+
+def _fine_tune(prepared: Prepared, architecture: Architecture, folder: Path, attempt: str) -> nn.Module:
     study, splits = prepared.study, prepared.splits
     recipe = study.winners.recipe
     student = extract_recalibrated(prepared.supernet, architecture, splits.train)
@@ -120,7 +125,7 @@ def _fine_tune(prepared: Prepared, architecture: Architecture, folder: Path) -> 
         recipe,
         seed=study.seed,
         device=prepared.device,
-        checkpoint=folder / "checkpoint.pt",
+        checkpoint=folder / f"checkpoint-{attempt}.pt",
     )
     recalibrate(student, [b.to(prepared.device) for b in recalibration_batches(splits.train)])
     return student.to(device="cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload, no-any-return]
@@ -153,7 +158,7 @@ def _measure(
     prepared: Prepared, run: RunDirectory, record: optuna.Study, done: list[_Finished]
 ) -> list[list[Variant]]:
     """Measure every variant of every winner together, and mark the final front."""
-    names = ["fp32", *(p.name for p in prepared.study.winners.passes)]
+    names = _variant_names(prepared)
     files = [(d, name, d.folder / variant_file(name)) for d in done for name in names]
     inputs = [[str(path.name), file_digest(path)] for _, _, path in files]
     stored = finished(run.winners / "measurements.json", inputs)

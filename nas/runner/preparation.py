@@ -47,7 +47,7 @@ class Prepared:
         return {
             "study": study.name,
             "space": self.problem.space.describe(),
-            "network": _plain(network_reference(study.network)),
+            "network": network_reference(study.network),
             "data": self.splits.fingerprint,
             "values": [asdict(objective) for objective in self.problem.objectives],
             "objectives": [stable_repr(objective) for objective in study.objectives],
@@ -87,7 +87,8 @@ def prepare(study: Study, device: torch.device) -> Prepared:
         if not study.constraints:
             return np.zeros(len(indices))
         counts = counter.counts(indices)
-        return np.sum([_excess(c, c.quantity.count(counts)) for c in study.constraints], axis=0)
+        excess = [_excess(c, c.quantity.count(counts)) for c in study.constraints]
+        return np.asarray(np.sum(excess, axis=0), dtype=np.float64)
 
     problem = Problem(supernet.space, tuple(o.objective for o in study.objectives), count, violation)
     _check_feasible(problem, study.constraints, counter)
@@ -133,18 +134,6 @@ def _least(problem: Problem, rows: IntArray) -> tuple[IntArray, float]:
     violation = problem.violation(rows)
     row = int(np.argmin(violation))
     return rows[row], float(violation[row])
-
-
-def _plain(reference: dict[str, object]) -> dict[str, object]:
-    """Arguments that are not JSON are told by their repr."""
-    arguments = reference["arguments"]
-    if not isinstance(arguments, dict):
-        raise StudyError(f"the network's arguments are {arguments!r}: a dictionary is expected.")
-    plain = (int, float, str, bool, type(None))
-    return {
-        **reference,
-        "arguments": {k: v if isinstance(v, plain) else repr(v) for k, v in arguments.items()},
-    }
 
 
 def choose_device(name: str) -> torch.device:

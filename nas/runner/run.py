@@ -24,7 +24,7 @@ from nas.runner.directory import RunDirectory, StatusFile
 from nas.runner.finishing import finish_winners
 from nas.runner.preparation import Prepared, prepare
 from nas.runner.stages import search_architectures, train_supernet
-from nas.search.record import ERROR, REPEATS, complete_trials, costs_of, paid_trials, reference_box
+from nas.search.record import ARCHITECTURE, ERROR, REPEATS, SECONDS, complete_trials, costs_of, reference_box
 from nas.search.storage import storage_error
 from nas.study import Study, network_reference, stable_repr
 
@@ -51,7 +51,6 @@ def run(
     Raises:
         NasError: something is wrong with the study, its data, or the directory; says what to do.
     """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     directory = RunDirectory(path)
     with directory.locked():
         listener = StatusFile(directory.status, progress)
@@ -87,9 +86,8 @@ def _stages(
 
 
 def _spent(record: optuna.Study) -> float:
-    """Return the seconds from each trial's proposal to its end, summed."""
-    durations = (trial.duration for trial in paid_trials(record))
-    return sum(d.total_seconds() for d in durations if d is not None)
+    """Return the seconds that proposing and evaluating took; those of killed attempts don't count."""
+    return float(sum(trial.user_attrs[SECONDS] for trial in complete_trials(record)))
 
 
 def _results(
@@ -144,6 +142,7 @@ def _results(
         },
         failures=list(dict.fromkeys(errors)),
         trial_numbers=[t.number for t in trials],
+        ids=[t.user_attrs[ARCHITECTURE] for t in trials],
         values=[list(t.values) for t in trials],
         front=np.flatnonzero(pareto.non_dominated(costs)).tolist(),
         hypervolume=box.history(costs) if box else [],

@@ -101,7 +101,7 @@ def recalibration_batches(split: Split) -> list[Tensor]:
 
 def extract_recalibrated(supernet: Supernet, architecture: Architecture, split: Split) -> torch.nn.Module:
     """Return the subnet as a plain module with batch-norm statistics of its own, in evaluation mode."""
-    module = supernet.extract(architecture).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    module = supernet.extract(architecture).to(memory_format=torch.channels_last)
     device = next(supernet.parameters()).device
     recalibrate(
         module,

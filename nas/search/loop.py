@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping
 
 import optuna
@@ -16,6 +17,7 @@ from nas.search.record import (
     ERROR,
     MEASUREMENTS,
     REPEATS,
+    SECONDS,
     complete_trials,
     distributions,
     paid_trials,
@@ -75,6 +77,7 @@ def search(
                 paid,
             )
             break
+        begin = time.perf_counter()
         trial = _next_trial(study, problem, left_running)
         architecture = problem.space.architecture(trial.params)
         unpaid_in_a_row += 1
@@ -86,14 +89,14 @@ def search(
             study.tell(trial, earlier.values)
         else:
             trial.set_user_attr(ARCHITECTURE, architecture.id)
-            finished = _evaluate(study, problem, trial, architecture, evaluate)
+            finished = _evaluate(study, problem, trial, architecture, evaluate, begin)
             paid, unpaid_in_a_row = paid + 1, 0
             if finished.state == TrialState.COMPLETE:
                 known[architecture.id] = finished
             else:
                 failed.add(architecture.id)
                 _stop_if_hopeless(known, len(failed), finished)
-        on_trial(study.trials[trial.number])
+        on_trial(study.get_trials(deepcopy=False)[trial.number])
 
 
 def _next_trial(study: optuna.Study, problem: Problem, left_running: list[FrozenTrial]) -> Trial:
@@ -101,13 +104,18 @@ def _next_trial(study: optuna.Study, problem: Problem, left_running: list[Frozen
     if not left_running:
         return study.ask(wanted)
     trial = Trial(study, left_running.pop(0)._trial_id)
-    for name, distribution in wanted.items():
-        trial.suggest_categorical(name, distribution.choices)  # known ones are kept, missing ones asked
+    for choice in problem.space.choices:
+        trial.suggest_categorical(choice.name, choice.options)  # known ones are kept, missing ones asked
     return trial
 
 
 def _evaluate(
-    study: optuna.Study, problem: Problem, trial: Trial, architecture: Architecture, evaluate: Evaluate
+    study: optuna.Study,
+    problem: Problem,
+    trial: Trial,
+    architecture: Architecture,
+    evaluate: Evaluate,
+    begin: float,
 ) -> FrozenTrial:
     try:
         measurements = evaluate(architecture)
@@ -118,6 +126,7 @@ def _evaluate(
         logger.debug("trial %d failed", trial.number, exc_info=True)
         trial.set_user_attr(ERROR, reason)
         return study.tell(trial, state=TrialState.FAIL)
+    trial.set_user_attr(SECONDS, time.perf_counter() - begin)
     trial.set_user_attr(MEASUREMENTS, {name: m.to_json() for name, m in measurements.items()})
     return study.tell(trial, values)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import final
 
 import numpy as np
-from optuna.distributions import CategoricalDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
@@ -15,12 +15,13 @@ from nas import pareto
 from nas.objective import Measurement, Objective
 from nas.space import Architecture, FloatArray, IntArray, SearchSpace
 
-ARCHITECTURE, MEASUREMENTS, REPEATS, ERROR = "architecture", "measurements", "repeats", "error"
+ARCHITECTURE, MEASUREMENTS, SECONDS = "architecture", "measurements", "seconds"
+REPEATS, ERROR = "repeats", "error"
 REFERENCE = "reference_box"
 _NUM_FOR_REFERENCE = 10
 
 
-def distributions(space: SearchSpace) -> dict[str, CategoricalDistribution]:
+def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
     """Return the space as Optuna sees it: every choice, categorical, conditions left out."""
     return {c.name: CategoricalDistribution(c.options) for c in space.choices}
 

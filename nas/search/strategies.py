@@ -72,5 +72,10 @@ class OptunaSampler:
 
     def sampler(self, problem: Problem, seed: int) -> BaseSampler:
         """Return the sampler."""
-        made: BaseSampler = getattr(optuna.samplers, self.name)(seed=seed)
+        try:
+            made: BaseSampler = getattr(optuna.samplers, self.name)(seed=seed)
+        except TypeError as error:
+            raise StudyError(
+                f"{self.name} can't be made from a seed alone ({error}): write a strategy that makes it."
+            ) from error
         return made

@@ -67,7 +67,7 @@ class SurrogateSampler(BaseSampler):
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """Return the whole space: all choices are proposed together."""
-        return dict(distributions(self._problem.space))
+        return distributions(self._problem.space)
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]

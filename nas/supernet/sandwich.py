@@ -29,13 +29,13 @@ def sandwich_step(supernet: Supernet, recipe: Recipe, *, num_random: int = 2) ->
         with supernet.active(largest):
             logits = supernet(images)
             loss: Tensor = criterion(logits, labels)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
         teacher = logits.detach().softmax(dim=1)
         rng = np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))
         for architecture in [supernet.space.sample(rng) for _ in range(num_random)] + [smallest]:
             with supernet.active(architecture):
                 student: Tensor = F.cross_entropy(supernet(images), teacher)
-                student.backward()  # type: ignore[no-untyped-call]
+                student.backward()
         return loss.item()
 
     return step

@@ -131,7 +131,7 @@ class Supernet(nn.Module):
         return probes
 
     def check_shapes(self, image_shape: tuple[int, int, int], num_classes: int) -> None:
-        """Run every probe on the meta device, where only shapes are computed.
+        """Run every probe on one black image.
 
         Args:
             image_shape: Channels, height and width.
@@ -140,12 +140,13 @@ class Supernet(nn.Module):
         Raises:
             ShapeError: shapes don't fit; says for which choice and in which module.
         """
-        twin = copy.deepcopy(self).to("meta").eval()
-        images = torch.empty(1, *image_shape, device="meta")
+        was_training = self.training
+        self.eval()
+        images = torch.zeros(1, *image_shape, device=next(self.parameters()).device)
         for architecture, what in self.probes():
-            with twin.active(architecture), _last_module(twin.module) as last:
+            with self.active(architecture), torch.no_grad(), _last_module(self.module) as last:
                 try:
-                    output = twin(images)
+                    output = self(images)
                 except (RuntimeError, ValueError, TypeError, IndexError) as error:
                     reason = str(error).strip().splitlines()[0]
                     raise ShapeError(
@@ -157,6 +158,7 @@ class Supernet(nn.Module):
                     f"the network gives an output of shape {tuple(output.shape)} with {what}; "
                     f"(1, {num_classes}) is expected for {num_classes} classes."
                 )
+        self.train(was_training)
 
 
 def _sites(root: nn.Module) -> list[Site]:
@@ -225,7 +227,7 @@ def _last_module(root: nn.Module) -> Iterator[list[str]]:
     def remember(path: str) -> object:
         return lambda *_: last.append(path)
 
-    handles = [m.register_forward_pre_hook(remember(path)) for path, m in root.named_modules()]  # type: ignore[arg-type]
+    handles = [m.register_forward_pre_hook(remember(path)) for path, m in root.named_modules()]
     try:
         yield last
     finally:

@@ -1,0 +1,101 @@
+"""Kill a short run with SIGKILL at a random moment, run the same command again, and look for losses.
+
+    python -m benchmarks.kill_resume --times 20
+
+After every resumed run: the command succeeded; the study holds each evaluation once; every trial that was
+finished when the process died is there unchanged; the winners' files are complete.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import optuna
+
+import nas
+from benchmarks.short_study import study
+from nas.search.record import ARCHITECTURE, complete_trials
+
+Finished = dict[int, tuple[str, list[float]]]
+
+
+def finished_trials(database: Path) -> Finished:
+    """Return architecture and values of the finished trials by number."""
+    if not database.exists():
+        return {}
+    try:
+        record = optuna.load_study(study_name=study().name, storage=f"sqlite:///{database}")
+    except KeyError:  # killed before the study was made
+        return {}
+    return {t.number: (t.user_attrs[ARCHITECTURE], t.values) for t in complete_trials(record)}
+
+
+def faults(out: Path, before: Finished) -> list[str]:
+    """Return what is wrong with a resumed run."""
+    record = optuna.load_study(study_name=study().name, storage=f"sqlite:///{out / 'study.db'}")
+    after = finished_trials(out / "study.db")
+    found = []
+    if len(after) != study().evaluations or len(record.trials) != study().evaluations:
+        found.append(f"{len(after)} finished of {len(record.trials)} trials")
+    if len({architecture for architecture, _ in after.values()}) != len(after):
+        found.append("an architecture was evaluated twice")
+    if any(after.get(number) != values for number, values in before.items()):
+        found.append("a finished trial changed")
+    for folder in (p for p in (out / "winners").iterdir() if p.is_dir()):
+        nas.load(folder)
+        if not (folder / "README.md").exists():
+            found.append(f"{folder} has no card")
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--times", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=Path("runs/kill"))
+    arguments = parser.parse_args()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    rng = random.Random(arguments.seed)
+    here = Path(__file__).parent
+    command = [sys.executable, "-m", "nas", "run", str(here / "short_study.py"), "--out", str(arguments.out)]
+
+    def fresh() -> subprocess.Popen[bytes]:
+        shutil.rmtree(arguments.out, ignore_errors=True)
+        return subprocess.Popen(command, stdout=subprocess.DEVNULL)
+
+    begin = time.perf_counter()
+    assert fresh().wait() == 0
+    whole = time.perf_counter() - begin
+    print(f"an uninterrupted run takes {whole:.0f} s")
+    good = 0
+    for turn in range(arguments.times):
+        process = fresh()
+        moment = rng.uniform(0.05, 0.95) * whole
+        try:
+            process.wait(timeout=moment)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        before = finished_trials(arguments.out / "study.db")
+        status = arguments.out / "status.json"
+        stage = status.read_text().split('"')[3] if status.exists() else "start"
+        code = subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode
+        found = faults(arguments.out, before) if code == 0 else [f"exit code {code}"]
+        good += not found
+        print(
+            f"{turn + 1:>2}: killed after {moment:4.1f} s in '{stage}' with {len(before)} trials: "
+            f"{'; '.join(found) or 'resumed, nothing lost'}",
+            flush=True,
+        )
+    print(f"{good} of {arguments.times} finished with nothing lost or doubled")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,523 @@
+"""Contract suites: what every part that a user brings must do. Our own parts pass through the same ones.
+
+Call them from a test of your own::
+
+    from nas.testing import check_surrogate
+    from surrogates.my_forest import MyForest
+
+
+    def test_my_forest_keeps_the_contract() -> None:
+        check_surrogate(MyForest)
+
+A broken promise is an ``AssertionError`` that says which. No test framework is needed.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import optuna
+import torch
+from optuna.trial import FrozenTrial, TrialState
+from torch import Tensor, nn
+
+from nas.evaluation import NetworkCounter, OnnxCandidate, SubnetCandidate
+from nas.evaluation.counts import count_macs, count_params
+from nas.evaluation.from_scratch import fresh_network
+from nas.evaluation.onnx_export import export_onnx
+from nas.objective import Measurement, Objective
+from nas.protocols import (
+    Bench,
+    CompressionPass,
+    CountedObjective,
+    Counts,
+    DataSource,
+    MeasuredObjective,
+    Prediction,
+    Problem,
+    Split,
+    Strategy,
+    Surrogate,
+)
+from nas.search.loop import search
+from nas.search.record import REPEATS
+from nas.space import (
+    Architecture,
+    Choice,
+    Condition,
+    Expression,
+    FloatArray,
+    IntArray,
+    Option,
+    SearchSpace,
+    choice,
+)
+from nas.supernet import Supernet, recalibrate
+from nas.supernet.elastic import ElasticLayer, Repeat
+
+_TOLERANCE = 1e-5
+_MAX_ENUMERATED = 20_000
+
+
+def check_network(
+    make: Callable[[], nn.Module],
+    image_shape: tuple[int, int, int],
+    num_classes: int,
+    *,
+    num_random: int = 10,
+    seed: int = 0,
+) -> None:
+    """Check a network with choices, as a file in ``search_spaces`` makes it.
+
+    Made twice it has the same space; every option fits the images; an extracted subnet equals the active
+    one after recalibration and is plain torch; MACs and parameters equal torch's own count; the
+    cardinality equals an enumeration where that is small; and every option changes something.
+
+    Args:
+        make: Makes the network.
+        image_shape: Channels, height and width that it must work on.
+        num_classes: Size of its output.
+        num_random: Random architectures to try, beside the largest and the smallest.
+        seed: Of weights, images and random architectures.
+
+    Raises:
+        AssertionError: a promise is broken.
+        NasError: the space is not valid, or some option doesn't fit.
+    """
+    supernet = fresh_network(make, seed).eval()
+    space = supernet.space
+    assert space.describe() == Supernet(make()).space.describe(), "made twice, the network has another space"
+    supernet.check_shapes(image_shape, num_classes)
+    rng = np.random.default_rng(seed)
+    architectures = [space.largest(), space.smallest(), *(space.sample(rng) for _ in range(num_random))]
+    images = torch.randn(16, *image_shape, generator=torch.Generator().manual_seed(seed))
+    for architecture in architectures:
+        _check_extracted(supernet, architecture, images)
+    counter = NetworkCounter(supernet, image_shape)
+    _check_counts(supernet, counter, [*architectures, *(a for a, _ in supernet.probes())], image_shape)
+    _check_cardinality(space)
+    _check_options_used(supernet, counter, architectures, images)
+
+
+def _check_extracted(supernet: Supernet, architecture: Architecture, images: Tensor) -> None:
+    plain = supernet.extract(architecture)
+    for path, module in plain.named_modules():
+        elastic = isinstance(module, ElasticLayer | Repeat)
+        assert not elastic, f"{architecture}: the extracted module {path!r} is still elastic"
+        left = [name for name, value in vars(module).items() if isinstance(value, Expression)]
+        assert not left, f"{architecture}: {left} of the extracted module {path!r} are still choices"
+    recalibrate(plain, [images])
+    with torch.no_grad(), supernet.active(architecture):
+        recalibrate(supernet, [images])
+        expected = supernet(images)
+        got = plain(images)
+    gap = float((expected - got).abs().max())
+    allowed = _TOLERANCE * max(1.0, float(expected.abs().max()))
+    assert gap <= allowed, f"{architecture}: extracted and active subnet differ by {gap}"
+
+
+def _check_counts(
+    supernet: Supernet,
+    counter: NetworkCounter,
+    architectures: Sequence[Architecture],
+    image_shape: tuple[int, int, int],
+) -> None:
+    counts = counter.counts(supernet.space.indices(architectures))
+    for row, architecture in enumerate(architectures):
+        module = supernet.extract(architecture).to("meta").eval()
+        expected = (count_macs(module, image_shape), count_params(module))
+        got = (int(counts.macs[row]), int(counts.num_params[row]))
+        assert got == expected, f"{architecture}: MACs and parameters are {expected}, counted {got}"
+
+
+def _check_cardinality(space: SearchSpace) -> None:
+    if math.prod(space.num_options.tolist()) > _MAX_ENUMERATED:
+        return
+    every = np.array(list(itertools.product(*map(range, space.num_options))), dtype=np.int64)
+    different = {architecture.id for architecture in space.from_indices(every)}
+    assert len(different) == space.cardinality(), (
+        f"the space has {len(different)} different architectures, cardinality() says {space.cardinality()}"
+    )
+
+
+def _check_options_used(
+    supernet: Supernet, counter: NetworkCounter, bases: Sequence[Architecture], images: Tensor
+) -> None:
+    for one in supernet.space.choices:
+        for first, second in itertools.pairwise(one.options):
+            pairs = [(_with(supernet, a, one, first), _with(supernet, a, one, second)) for a in bases]
+            assert any(_differ(supernet, counter, pair, images) for pair in pairs), (
+                f"choice {one.name!r}: {first!r} and {second!r} give networks of the same cost and output"
+            )
+
+
+def _with(supernet: Supernet, architecture: Architecture, one: Choice, option: Option) -> Architecture:
+    return supernet.space.architecture({**architecture, one.name: option})
+
+
+def _differ(
+    supernet: Supernet, counter: NetworkCounter, pair: tuple[Architecture, Architecture], images: Tensor
+) -> bool:
+    if pair[0] == pair[1]:
+        return False
+    counts = counter.counts(supernet.space.indices(pair))
+    if counts.macs[0] != counts.macs[1] or counts.num_params[0] != counts.num_params[1]:
+        return True
+    outputs = []
+    for architecture in pair:
+        with torch.no_grad(), supernet.active(architecture):
+            recalibrate(supernet, [images])
+            outputs.append(supernet(images))
+    return not torch.equal(outputs[0], outputs[1])
+
+
+def check_data_source(source: DataSource) -> None:
+    """Check a data source.
+
+    Loading twice gives the same splits; the parts fit each other in shape and dtype, hold finite pixels
+    and valid labels, and train and search hold every class.
+
+    Args:
+        source: Loads the data.
+
+    Raises:
+        AssertionError: a promise is broken.
+    """
+    splits, again = source.load(), source.load()
+    assert splits.fingerprint == again.fingerprint, "loading twice gives other data"
+    channels, _, _ = splits.image_shape
+    assert len(splits.mean) == len(splits.std) == channels, "mean and std must have one number per channel"
+    for name in ("train", "search", "test"):
+        part: Split = getattr(splits, name)
+        assert len(part) > 0, f"{name} is empty"
+        assert part.images.dtype == torch.float32, f"{name}: images must be float32"
+        assert part.labels.dtype == torch.int64, f"{name}: labels must be int64"
+        assert part.images.shape == (len(part), *splits.image_shape), f"{name}: images have another shape"
+        assert bool(part.images.isfinite().all()), f"{name}: a pixel is not finite"
+        inside = (part.labels >= 0) & (part.labels < splits.num_classes)
+        assert bool(inside.all()), f"{name}: a label is not in [0, {splits.num_classes})"
+        if name != "test":
+            assert len(part.labels.unique()) == splits.num_classes, f"{name} lacks a class"
+
+
+def check_surrogate(make: Callable[[], Surrogate]) -> None:
+    """Check a surrogate.
+
+    All randomness comes from the generator; fitting again forgets; shapes are right; std is positive and
+    finite; constant costs, equal rows and two rows are fine; predictions don't depend on the other rows.
+
+    Args:
+        make: Makes an untrained surrogate.
+
+    Raises:
+        AssertionError: a promise is broken.
+    """
+    rng = np.random.default_rng(0)
+    encodings = np.eye(4)[rng.integers(0, 4, size=(30, 3))].reshape(30, 12)
+    costs = np.stack([encodings @ rng.normal(size=12), 1e6 * (1 + encodings @ rng.uniform(size=12))], axis=1)
+    queries = np.eye(4)[rng.integers(0, 4, size=(9, 3))].reshape(9, 12)
+    kept = encodings.copy(), costs.copy(), queries.copy()
+    first = _fitted(make, encodings, costs, queries)
+    _check_surrogate_state(make, encodings, costs, queries, first)
+    cases = {
+        "constant costs": (encodings, np.full((30, 2), 3.0)),
+        "constant zero costs": (encodings, np.zeros((30, 2))),
+        "one constant column": (encodings, np.column_stack([costs[:, 0], np.ones(30)])),
+        "equal rows": (np.tile(encodings[0], (30, 1)), costs),
+        "two rows": (encodings[:2], costs[:2]),
+        "two equal rows": (encodings[[0, 0]], costs[[0, 0]]),
+        "one objective": (encodings, costs[:, :1]),
+        "twelve objectives": (encodings, np.tile(costs, (1, 6))),
+    }
+    for case, (rows, values) in cases.items():
+        _check_prediction(_fitted(make, rows, values, queries), (9, values.shape[1]), case)
+    unchanged = all(map(np.array_equal, kept, (encodings, costs, queries)))
+    assert unchanged, "the surrogate changes the arrays it is given"
+
+
+def _check_surrogate_state(
+    make: Callable[[], Surrogate],
+    encodings: FloatArray,
+    costs: FloatArray,
+    queries: FloatArray,
+    first: Prediction,
+) -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        same = _fitted(make, encodings, costs, queries)
+    assert _equal(first, same), "equal data and generator state must give equal predictions"
+    surrogate = make()
+    surrogate.fit(encodings[::2, :6], -5.0 * costs[::2, :1], np.random.default_rng(7))
+    surrogate.fit(encodings, costs, np.random.default_rng(0))
+    assert _equal(first, surrogate.predict(queries)), "fitting again must forget earlier data"
+    assert _equal(first, surrogate.predict(queries)), "predicting must not change the surrogate"
+    alone = surrogate.predict(queries[4:5])
+    _check_prediction(alone, (1, 2), "one query")
+    near = np.allclose(alone.mean[0], first.mean[4], rtol=1e-4) and np.allclose(
+        alone.std[0], first.std[4], rtol=1e-3
+    )
+    assert near, "the prediction of a row must not depend on the rows beside it"
+
+
+def _fitted(
+    make: Callable[[], Surrogate], encodings: FloatArray, costs: FloatArray, queries: FloatArray
+) -> Prediction:
+    surrogate = make()
+    surrogate.fit(encodings, costs, np.random.default_rng(0))
+    return surrogate.predict(queries)
+
+
+def _equal(a: Prediction, b: Prediction) -> bool:
+    return np.array_equal(a.mean, b.mean) and np.array_equal(a.std, b.std)
+
+
+def _check_prediction(prediction: Prediction, shape: tuple[int, int], case: str) -> None:
+    for name, array in (("mean", prediction.mean), ("std", prediction.std)):
+        assert array.shape == shape, f"{case}: {name} has shape {array.shape}, expected {shape}"
+        assert array.dtype == np.float64, f"{case}: {name} is {array.dtype}, expected float64"
+        assert np.isfinite(array).all(), f"{case}: {name} is not finite"
+    assert (prediction.std > 0).all(), f"{case}: std is not positive"
+
+
+def check_counted_objective(objective: CountedObjective) -> None:
+    """Check a counted objective: a pure function of the counts, one finite value per architecture.
+
+    Args:
+        objective: To check.
+
+    Raises:
+        AssertionError: a promise is broken.
+    """
+    macs = np.array([1, 10_000, 3_000_000_000, 10_000, 77], dtype=np.int64)
+    num_params = np.array([1, 500, 70_000_000_000, 500, 77], dtype=np.int64)
+    values = objective.count(Counts(macs.copy(), num_params.copy()))
+    assert isinstance(objective.objective, Objective), "objective.objective must be a nas.Objective"
+    assert values.shape == (5,), f"count() gives shape {values.shape} for 5 architectures, expected (5,)"
+    assert np.isfinite(values).all(), f"count() gives {values}: every value must be finite"
+    assert values[1] == values[3], "equal counts must give equal values"
+    counts = Counts(macs.copy(), num_params.copy())
+    assert np.array_equal(objective.count(counts), values), "count() must be a pure function"
+    untouched = np.array_equal(counts.macs, macs) and np.array_equal(counts.num_params, num_params)
+    assert untouched, "count() changes the counts it is given"
+    backwards = objective.count(Counts(macs[::-1].copy(), num_params[::-1].copy()))
+    assert np.array_equal(backwards[::-1], values), "a value must not depend on the other architectures"
+    alone = objective.count(Counts(macs[2:3], num_params[2:3]))
+    assert alone.shape == (1,), f"count() gives shape {alone.shape} for one architecture, expected (1,)"
+
+
+def check_measured_objective(
+    objective: MeasuredObjective,
+    *,
+    image_shape: tuple[int, int, int] = (3, 16, 16),
+    num_classes: int = 10,
+    candidates: Sequence[Callable[[], nn.Module]] = (),
+) -> None:
+    """Check a measured objective.
+
+    ``calibrate`` returns JSON that still serves after being stored; ``measure`` returns one finite
+    measurement per candidate, in order, with the objective's own unit, brief and thorough.
+
+    Args:
+        objective: To check.
+        image_shape: Of the images it is given.
+        num_classes: Of their labels.
+        candidates: Make networks to measure; without any, two small ones of the suite.
+
+    Raises:
+        AssertionError: a promise is broken.
+    """
+    calibration = objective.calibrate()
+    stored = json.loads(json.dumps(calibration, allow_nan=False))
+    assert stored == calibration, f"calibrate() gives {calibration}: JSON doesn't keep it"
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(24, *image_shape, generator=generator)
+    split = Split(images, torch.arange(24) % num_classes)
+    makers = candidates or [partial(_small_network, image_shape[0], width, num_classes) for width in (2, 8)]
+    networks = [SubnetCandidate(make(), image_shape) for make in makers]
+    for thorough in (False, True):
+        bench = Bench(split, thorough, stored)
+        _check_measurements(objective, objective.measure(networks, bench), len(networks))
+        _check_measurements(objective, objective.measure(networks[:1], bench), 1)
+
+
+def _check_measurements(objective: MeasuredObjective, got: list[Measurement], count: int) -> None:
+    assert len(got) == count, f"measure() gives {len(got)} measurements for {count} candidates"
+    for measurement in got:
+        measurement.checked(objective.objective.name)
+        unit = objective.objective.unit
+        assert measurement.unit == unit, f"a measurement has unit {measurement.unit!r}, expected {unit!r}"
+        assert measurement.spread >= 0, f"a spread is negative: {measurement}"
+        assert measurement.repeats >= 1, f"a measurement without observations: {measurement}"
+        again = Measurement(**json.loads(json.dumps(measurement.to_json())))
+        assert again == measurement, f"{measurement} doesn't survive being stored"
+
+
+def check_compression_pass(
+    compression: CompressionPass,
+    folder: Path,
+    *,
+    image_shape: tuple[int, int, int] = (3, 16, 16),
+    num_classes: int = 10,
+) -> None:
+    """Check a compression pass.
+
+    It writes the target and nothing beside it, leaves the source as it is, and ONNX Runtime runs the
+    result on any batch size with finite outputs of the same shape.
+
+    Args:
+        compression: To check.
+        folder: An empty directory to write to.
+        image_shape: Of the images.
+        num_classes: Size of the output.
+
+    Raises:
+        AssertionError: a promise is broken.
+        ExportError: ONNX Runtime refuses the result.
+    """
+    plain_name = compression.name and not set(compression.name) & set("/\\. ")
+    assert plain_name, f"{compression.name!r} can't be a part of a file name"
+    source, target = folder / "model.onnx", folder / f"model.{compression.name}.onnx"
+    content = export_onnx(_small_network(image_shape[0], 8, num_classes), image_shape)
+    source.write_bytes(content)
+    images = torch.randn(70, *image_shape, generator=torch.Generator().manual_seed(0))
+    compression.apply(source, target, Split(images, torch.arange(70) % num_classes))
+    assert target.is_file(), f"{compression.name} wrote no {target.name}"
+    assert source.read_bytes() == content, f"{compression.name} changes its source"
+    beside = {path.name for path in folder.iterdir()} - {source.name, target.name}
+    assert not beside, f"{compression.name} leaves {sorted(beside)} behind"
+    before, after = OnnxCandidate(source), OnnxCandidate(target)
+    for count in (1, 5, 70):
+        expected, got = before.predict(images[:count]), after.predict(images[:count])
+        assert got.shape == expected.shape, f"the output has shape {tuple(got.shape)} for {count} images"
+        assert bool(got.isfinite().all()), "an output is not finite"
+
+
+def _small_network(channels: int, width: int, num_classes: int) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return nn.Sequential(
+            nn.Conv2d(channels, width, 3, padding=1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+            nn.Conv2d(width, width, 3, padding=1, groups=width),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(width, num_classes),
+        ).eval()
+
+
+def check_strategy(
+    strategy: Strategy,
+    *,
+    num_trials: int = 30,
+    exact_resume: bool = True,
+    never_wastes: bool = False,
+) -> None:
+    """Check a search strategy on a small space with a hard constraint and evaluations that fail.
+
+    Proposals are in the space; equal seeds and study contents give equal proposals, also from a sampler
+    that was made anew in the middle.
+
+    Args:
+        strategy: To check.
+        num_trials: Evaluations to search for.
+        exact_resume: Whether a new sampler must go on exactly as the old one would have. Optuna's own
+            samplers don't: their generators are not restored.
+        never_wastes: Whether it also promises never to repeat a proposal nor to exceed a hard constraint.
+
+    Raises:
+        AssertionError: a promise is broken.
+    """
+    problem = toy_problem()
+    whole = _searched(strategy, problem, [num_trials])
+    assert _proposals(whole) == _proposals(_searched(strategy, problem, [num_trials])), (
+        "equal seeds and study contents must give equal proposals"
+    )
+    third = num_trials // 3
+    resumed = _searched(strategy, problem, [1, third, third + 1, num_trials])
+    if exact_resume:
+        assert _proposals(resumed) == _proposals(whole), "a new sampler must go on as the old one would have"
+    if never_wastes:
+        for study in (whole, resumed):
+            _check_nothing_wasted(problem, study)
+
+
+def _check_nothing_wasted(problem: Problem, study: optuna.Study) -> None:
+    trials = study.get_trials(deepcopy=False)
+    repeated = [t.number for t in trials if REPEATS in t.user_attrs]
+    assert not repeated, f"trials {repeated} repeat an architecture"
+    exceeding = [t.number for t in trials if t.state == TrialState.PRUNED]
+    assert not exceeding, f"trials {exceeding} exceed a hard constraint, or repeat a failed architecture"
+    ids = {problem.space.architecture(t.params).id for t in trials}
+    assert len(ids) == len(trials), "some architecture was proposed twice"
+
+
+def toy_problem() -> Problem:
+    """Return a problem of 1,536 architectures with a condition, two objectives and a hard constraint.
+
+    ``quality`` is to be learned; ``size`` is counted, and may be at most 30. See :func:`toy_evaluate`.
+    """
+    space = SearchSpace(
+        (
+            choice("width", 1, 2, 3, 4, 5, 6),
+            choice("kernel", 3, 5, 7, 9),
+            choice("depth", 1, 2),
+            choice("second.width", 1, 2, 3, 4, 5),
+            choice("second.kernel", 3, 5, 7),
+            choice("mode", "a", "b", "c", "d"),
+        ),
+        {name: ((Condition("depth", (2,)),),) for name in ("second.width", "second.kernel")},
+    )
+
+    def size(indices: IntArray) -> FloatArray:
+        width, kernel, depth, second, second_kernel, _ = (indices + 1.0).T
+        return np.asarray(width * kernel + (depth - 1) * second * second_kernel, dtype=np.float64)
+
+    return Problem(
+        space=space,
+        objectives=(Objective("quality", "", "maximize"), Objective("size", "", "minimize")),
+        count=lambda indices: {"size": size(indices)},
+        violation=lambda indices: np.maximum(size(indices) - 30.0, 0.0) / 30.0,
+    )
+
+
+def toy_evaluate(problem: Problem, architecture: Architecture) -> Mapping[str, Measurement]:
+    """Return the measurements of an architecture of :func:`toy_problem`; one in eight raises instead."""
+    if int(architecture.id, 16) % 8 == 0:
+        raise RuntimeError("this architecture can't be evaluated")
+    row = problem.space.indices([architecture])
+    gain = np.array([0.7, 0.4, 0.9, 0.3, 0.2, -0.1]) * np.sqrt(row[0])
+    return {
+        "quality": Measurement(float(1 - np.exp(-gain.sum())), 0.01, "", "", 1),
+        "size": Measurement(float(problem.count(row)["size"][0]), 0.0, "", "", 1),
+    }
+
+
+def _searched(strategy: Strategy, problem: Problem, marks: Sequence[int]) -> optuna.Study:
+    """Search until each of ``marks`` in turn, every time with a new sampler on the same study."""
+    study = optuna.create_study(directions=[objective.direction for objective in problem.objectives])
+    for mark in marks:
+        study.sampler = strategy.sampler(problem, 3)
+        search(
+            study,
+            problem,
+            lambda architecture: toy_evaluate(problem, architecture),
+            evaluations=mark,
+            on_trial=_ignore,
+        )
+    return study
+
+
+def _ignore(_trial: FrozenTrial) -> None:
+    pass
+
+
+def _proposals(study: optuna.Study) -> list[dict[str, object]]:
+    return [trial.params for trial in study.get_trials(deepcopy=False)]
