@@ -12,7 +12,7 @@ from nas.errors import InfeasibleError, StudyError
 from nas.evaluation import NetworkCounter
 from nas.evaluation.from_scratch import fresh_network
 from nas.protocols import Constraint, CountedObjective, MeasuredObjective, Problem, Splits
-from nas.search.designs import tilted_samples
+from nas.search.designs import downhill, tilted_samples
 from nas.space import FloatArray, IntArray
 from nas.study import Study, network_reference, stable_repr
 from nas.supernet import Supernet
@@ -107,33 +107,19 @@ def _check_feasible(problem: Problem, constraints: tuple[Constraint, ...], count
     space = problem.space
     rng = np.random.default_rng(0)
     ends = space.indices([space.smallest(), space.largest()])
-    rows = np.concatenate([ends, tilted_samples(problem, 4000, rng), space.sample_indices(1000, rng)])
-    best, excess = _least(problem, rows)
-    while excess > 0:
-        neighbours = space.canonical(
-            np.array(
-                [[*best[:j], o, *best[j + 1 :]] for j, n in enumerate(space.num_options) for o in range(n)]
-            )
+    rows = np.concatenate([ends, tilted_samples(problem, 4000, rng)])
+    closest, violation = downhill(problem, rows[np.argmin(problem.violation(rows))])
+    if violation > 0:
+        counts = counter.counts(closest[None])
+        found = "; ".join(
+            f"{c.quantity.objective.name} is {c.quantity.count(counts)[0]:,.0f} and at most {c.at_most:,.0f} is "
+            "asked for"
+            for c in constraints
         )
-        best, least = _least(problem, neighbours)
-        if least >= excess:
-            counts = counter.counts(best[None])
-            closest = "; ".join(
-                f"{c.quantity.objective.name} is {c.quantity.count(counts)[0]:,.0f}, at most {c.at_most:,.0f} is "
-                "asked for"
-                for c in constraints
-            )
-            raise InfeasibleError(
-                f"no architecture of the space meets the constraints; in the closest one {closest}: loosen the "
-                "constraints or add smaller options. Nothing was trained."
-            )
-        excess = least
-
-
-def _least(problem: Problem, rows: IntArray) -> tuple[IntArray, float]:
-    violation = problem.violation(rows)
-    row = int(np.argmin(violation))
-    return rows[row], float(violation[row])
+        raise InfeasibleError(
+            f"no architecture of the space meets the constraints; in the closest one {found}: loosen the "
+            "constraints or add smaller options. Nothing was trained."
+        )
 
 
 def choose_device(name: str) -> torch.device:

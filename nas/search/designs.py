@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
+
 import numpy as np
 
 from nas.protocols import Problem
@@ -10,7 +12,9 @@ from nas.space import FloatArray, IntArray
 _POOL_SIZE = 1024
 
 
-def space_filling(problem: Problem, count: int, rng: np.random.Generator) -> IntArray:
+def space_filling(
+    problem: Problem, count: int, rng: np.random.Generator, *, avoid: AbstractSet[bytes] = frozenset()
+) -> IntArray:
     """Return feasible designs: the smallest, the largest, then each far from all before it.
 
     Distances are in the options' positions and in the logarithms of the counted objectives, so that
@@ -21,14 +25,15 @@ def space_filling(problem: Problem, count: int, rng: np.random.Generator) -> Int
         problem: Space and constraints.
         count: How many; fewer if fewer different feasible ones are found.
         rng: Draws the pool that is chosen from.
+        avoid: ``tobytes()`` of rows that must not come back.
 
     Returns:
         ``(n, num_choices)`` canonical positions, no repeats, n <= count.
     """
     space = problem.space
     ends = space.indices([space.smallest(), space.largest()])
-    pool = np.unique(np.concatenate([ends, tilted_samples(problem, _POOL_SIZE, rng)]), axis=0)
-    pool = pool[problem.violation(pool) <= 0]
+    pool = _feasible_pool(problem, np.concatenate([ends, tilted_samples(problem, _POOL_SIZE, rng)]), count)
+    pool = pool[[row.tobytes() not in avoid for row in pool]]
     if len(pool) == 0:
         return pool
     points = _coordinates(problem, pool)
@@ -40,6 +45,43 @@ def space_filling(problem: Problem, count: int, rng: np.random.Generator) -> Int
         chosen.append(row)
         distance = np.minimum(distance, np.linalg.norm(points - points[row], axis=1))
     return pool[chosen]
+
+
+def _feasible_pool(problem: Problem, rows: IntArray, count: int) -> IntArray:
+    """Return the feasible of ``rows``; where they are fewer than ``count``, others led downhill too."""
+    violation = problem.violation(rows)
+    feasible = rows[violation <= 0]
+    if len(feasible) < count:
+        nearest = rows[np.argsort(violation)[: 4 * count]]
+        led = np.array([downhill(problem, row)[0] for row in nearest])
+        feasible = np.concatenate([feasible, led[problem.violation(led) <= 0]])
+    return np.unique(feasible, axis=0)
+
+
+def downhill(problem: Problem, row: IntArray) -> tuple[IntArray, float]:
+    """Change one choice at a time, always the best change, until the constraints hold or nothing helps.
+
+    Args:
+        problem: Space and constraints.
+        row: ``(num_choices,)`` positions to begin with.
+
+    Returns:
+        Canonical positions and how far they violate the constraints; 0.0 is feasible.
+    """
+    violation = float(problem.violation(row[None])[0])
+    while violation > 0:
+        changed = [
+            [*row[:column], option, *row[column + 1 :]]
+            for column, count in enumerate(problem.space.num_options)
+            for option in range(count)
+        ]
+        neighbours = problem.space.canonical(np.array(changed, dtype=np.int64))
+        violations = problem.violation(neighbours)
+        best = int(np.argmin(violations))
+        if violations[best] >= violation:
+            break
+        row, violation = neighbours[best], float(violations[best])
+    return row, violation
 
 
 def tilted_samples(problem: Problem, count: int, rng: np.random.Generator) -> IntArray:

@@ -79,8 +79,11 @@ class SurrogateSampler(BaseSampler):
         space = self._problem.space
         earlier = [t for t in study.get_trials(deepcopy=False) if t.number < trial.number]
         seen = _keys(indices_of(space, [t for t in earlier if len(t.params) == len(space.choices)]))
-        fresh = [row for row in self._ranked[1] if row.tobytes() not in seen]
-        row = fresh[0] if fresh else self._ranked[1][0]
+        fresh = (row for row in self._ranked[1] if row.tobytes() not in seen)
+        row = next(fresh, None)
+        if row is None:
+            logger.info("found no architecture that was not seen; proposing any")
+            return {}
         return dict(space.from_indices(row[None])[0])
 
     def sample_independent(
@@ -97,15 +100,15 @@ class SurrogateSampler(BaseSampler):
     def _rank(self, study: Study, begin: int) -> IntArray:
         """Return proposals for the batch that begins at trial ``begin``, best first."""
         rng = np.random.default_rng([self._seed, begin])
-        designs = space_filling(self._problem, max(self._num_startup, 2 * self._batch_size), rng)
-        earlier = [t for t in study.get_trials(deepcopy=False) if t.number < begin]
-        complete = [t for t in earlier if t.state == TrialState.COMPLETE]
-        if begin == 0 or len(complete) < _MIN_TRIALS_TO_FIT:
-            return designs
         space = self._problem.space
+        earlier = [t for t in study.get_trials(deepcopy=False) if t.number < begin]
+        seen = _keys(indices_of(space, [t for t in earlier if len(t.params) == len(space.choices)]))
+        designs = space_filling(self._problem, max(self._num_startup, 3 * self._batch_size), rng, avoid=seen)
+        complete = [t for t in earlier if t.state == TrialState.COMPLETE]
+        if len(complete) < _MIN_TRIALS_TO_FIT:
+            return designs
         costs = costs_of(self._problem.objectives, complete)
         model = CostModel(self._problem, self._surrogate(), indices_of(space, complete), costs, rng)
-        seen = _keys(indices_of(space, [t for t in earlier if len(t.params) == len(space.choices)]))
         pool = evolve(
             self._problem,
             model.optimistic,
