@@ -68,11 +68,17 @@ def _from_package(name: str) -> ModuleType:
 def _from_file(path: Path) -> ModuleType:
     if not path.is_file():
         raise CatalogError(f"there is no file {path}: name a Python file that defines study().")
+    known = importlib.util.find_spec(path.stem)
+    if known is not None and known.origin != str(path.resolve()):
+        raise CatalogError(f"{path} has the name of the installed module {path.stem!r}: rename the file.")
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[path.stem] = module
+    folder = str(path.resolve().parent)
+    if folder not in sys.path:
+        sys.path.insert(0, folder)  # as `python file.py` does, so that a study can import its neighbours
     try:
         spec.loader.exec_module(module)
     except NasError:

@@ -154,7 +154,7 @@ def export(
     shutil.rmtree(partial, ignore_errors=True)
     for id_ in ids:
         shutil.copytree(
-            directory.winners / id_, partial / id_, ignore=shutil.ignore_patterns("finished.json")
+            directory.winners / id_, partial / id_, ignore=shutil.ignore_patterns("finished*.json")
         )
     shutil.copy(directory.winners / "README.md", partial / "README.md")
     partial.rename(to)

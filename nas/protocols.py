@@ -33,6 +33,7 @@ class Counts:
     num_params: IntArray
 
 
+@runtime_checkable
 class CountedObjective(Protocol):
     """An exact, free cost. Must be a pure function of the counts."""
 

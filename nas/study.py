@@ -11,7 +11,15 @@ from typing import final
 from torch import nn
 
 from nas.errors import StudyError
-from nas.protocols import AnyObjective, CompressionPass, Constraint, DataSource, MeasuredObjective, Strategy
+from nas.protocols import (
+    AnyObjective,
+    CompressionPass,
+    Constraint,
+    CountedObjective,
+    DataSource,
+    MeasuredObjective,
+    Strategy,
+)
 from nas.training import Recipe
 
 
@@ -85,6 +93,12 @@ class Study:
             raise StudyError(f"study {self.name!r} has no objectives: give it at least one.")
         if len(set(names)) < len(names):
             raise StudyError(f"study {self.name!r} has two objectives of one name in {names}: remove one.")
+        for objective in self.objectives:
+            if isinstance(objective, MeasuredObjective) == isinstance(objective, CountedObjective):
+                raise StudyError(
+                    f"objective {objective!r} of study {self.name!r} must have either count(), or both calibrate() "
+                    "and measure(): see CountedObjective and MeasuredObjective in nas.protocols."
+                )
         if not isinstance(self.objectives[0], MeasuredObjective):
             raise StudyError(
                 f"the first objective of study {self.name!r} is {names[0]!r}, which is counted: put a measured "

@@ -100,7 +100,7 @@ def check_network(
     for architecture in architectures:
         _check_extracted(supernet, architecture, images)
     counter = NetworkCounter(supernet, image_shape)
-    _check_counts(supernet, counter, [*architectures, *(a for a, _ in supernet.probes())], image_shape)
+    _check_counts(supernet, counter, [*architectures, *supernet.probes()], image_shape)
     _check_cardinality(space)
     _check_options_used(supernet, counter, architectures, images)
 

@@ -12,7 +12,7 @@ from nas.supernet import elastic
 
 
 class InvertedResidual(nn.Module):
-    """Expand, filter each channel, project (Sandler 2018, figure 4b); a skip where the shape stays.
+    """Expand, filter each channel, project (Sandler 2018, figure 4d); a skip where the shape stays.
 
     Args:
         name: Prefix of this block's choices.

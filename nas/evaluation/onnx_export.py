@@ -43,7 +43,7 @@ def export_onnx(module: nn.Module, image_shape: tuple[int, int, int]) -> bytes:
     except Exception as error:
         raise ExportError(
             f"the network can't be exported to ONNX: {_first_line(error)}. Write the operation in its forward "
-            "with standard torch functions, or leave out latency_ms and deployment."
+            "with standard torch functions."
         ) from error
 
 

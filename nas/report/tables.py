@@ -29,9 +29,8 @@ def shown(value: float, objective: Objective) -> str:
         return f"{100 * value:.2f} %"
     if objective.unit == "B":
         return f"{value / 1024:.1f} KiB"
-    if abs(value) >= 1000:
-        return f"{value:,.0f}"
-    return f"{value:.4g}{' ' + objective.unit if objective.unit else ''}"
+    number = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    return f"{number} {objective.unit}".rstrip()
 
 
 def with_spread(measurement: Measurement, objective: Objective) -> str:

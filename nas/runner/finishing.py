@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
@@ -14,11 +15,12 @@ from torch import nn
 
 from nas import pareto
 from nas.compression.fine_tune import distillation_step
+from nas.errors import EvaluationError, ExportError, NasError
 from nas.evaluation import OnnxCandidate, SubnetCandidate
 from nas.export.folder import ARCHITECTURE, ONNX, WEIGHTS, export_model, save_weights, variant_file
 from nas.files import digest, write_json
 from nas.objective import Measurement
-from nas.protocols import Bench, Progress
+from nas.protocols import Bench, Candidate, CompressionPass, MeasuredObjective, Progress, Split
 from nas.report.results import FILE_BYTES, Variant, Winner
 from nas.runner.directory import RunDirectory, file_digest, finish, finished
 from nas.runner.preparation import Prepared
@@ -79,34 +81,52 @@ def finish_winners(
     progress.start("finish winners", len(chosen) + 1, 0)
     done = []
     for trial in chosen:
-        done.append(_finish(prepared, run, trial))
+        done.append(_finish(prepared, run, trial, record.user_attrs[CALIBRATION]))
         progress.advance(done[-1].architecture.id)
     variants = _measure(prepared, run, record, done)
     progress.advance("measured on the test split")
     return tuple(_winner(prepared, record, d, v) for d, v in zip(done, variants, strict=True))
 
 
-def _finish(prepared: Prepared, run: RunDirectory, trial: FrozenTrial) -> _Finished:
+def _finish(
+    prepared: Prepared, run: RunDirectory, trial: FrozenTrial, known: Mapping[str, Mapping[str, float]]
+) -> _Finished:
     """Make the files of one winner, as far as they aren't made."""
     study, splits = prepared.study, prepared.splits
     architecture = architecture_of(prepared.problem.space, trial)
     folder = run.winners / architecture.id
     weights_digest = file_digest(run.supernet / "weights.safetensors")
-    inputs = [weights_digest, architecture.id, stable_repr(study.winners), study.seed]
+    inputs = [weights_digest, architecture.id, stable_repr(study.winners.recipe), study.seed]
     stored = finished(folder / "finished.json", inputs)
-    files = [WEIGHTS, ARCHITECTURE, *(variant_file(name) for name in _variant_names(prepared))]
-    if stored is None or not all((folder / name).exists() for name in files):
+    if stored is None or not all((folder / name).exists() for name in (WEIGHTS, ONNX, ARCHITECTURE)):
         module = _fine_tune(prepared, architecture, folder, digest(inputs))
         _export(prepared, architecture, module, folder)
         candidate = SubnetCandidate(module, splits.image_shape)
-        quality = prepared.measured[0]
-        bench = Bench(splits.search, thorough=True, calibration={})
-        measured = quality.measure([candidate], bench)[0].checked(quality.objective.name)
-        stored = measured.to_json()
+        bench = Bench(splits.search, thorough=True, calibration=known[prepared.measured[0].objective.name])
+        stored = _judged(prepared.measured[0], [candidate], bench)[0].to_json()
         finish(folder / "finished.json", inputs, stored)
         for leftover in folder.glob("checkpoint-*"):
             leftover.unlink()
+    for compression in study.winners.passes:
+        _compress(compression, folder, splits.train)
     return _Finished(trial, architecture, folder, Measurement(**stored))
+
+
+def _compress(compression: CompressionPass, folder: Path, calibration: Split) -> None:
+    target, record = folder / variant_file(compression.name), folder / f"finished.{compression.name}.json"
+    inputs = [file_digest(folder / ONNX), stable_repr(compression)]
+    if target.exists() and finished(record, inputs) is not None:
+        return
+    try:
+        compression.apply(folder / ONNX, target, calibration)
+    except NasError:
+        raise
+    except Exception as error:  # whatever a user's pass raises
+        raise ExportError(
+            f"the pass {compression.name!r} failed on {folder / ONNX} ({type(error).__name__}: {error}): mend it "
+            "or take it out of winners.passes, and run the same command again; the winners' weights are kept."
+        ) from error
+    finish(record, inputs, {})
 
 
 def _variant_names(prepared: Prepared) -> list[str]:
@@ -135,8 +155,6 @@ def _export(prepared: Prepared, architecture: Architecture, module: nn.Module, f
     splits = prepared.splits
     save_weights(folder / WEIGHTS, module)
     export_model(folder, module, splits.image_shape)
-    for compression in prepared.study.winners.passes:
-        compression.apply(folder / ONNX, folder / variant_file(compression.name), splits.train)
     write_json(
         folder / ARCHITECTURE,
         {
@@ -169,8 +187,8 @@ def _measure(
             name = objective.objective.name
             known = record.user_attrs[CALIBRATION][name]
             bench = Bench(prepared.splits.test, thorough=True, calibration=known)
-            for row, measurement in zip(stored, objective.measure(candidates, bench), strict=True):
-                row[name] = measurement.checked(name).to_json()
+            for row, measurement in zip(stored, _judged(objective, candidates, bench), strict=True):
+                row[name] = measurement.to_json()
         finish(run.winners / "measurements.json", inputs, stored)
     values = []
     for (d, _, path), measured in zip(files, stored, strict=True):
@@ -190,6 +208,17 @@ def _measure(
         for (_, name, path), row, front in zip(files, values, on_front, strict=True)
     ]
     return [variants[start : start + len(names)] for start in range(0, len(variants), len(names))]
+
+
+def _judged(objective: MeasuredObjective, candidates: Sequence[Candidate], bench: Bench) -> list[Measurement]:
+    name = objective.objective.name
+    try:
+        return [measurement.checked(name) for measurement in objective.measure(candidates, bench)]
+    except Exception as error:  # whatever a user's objective raises
+        raise EvaluationError(
+            f"objective {name!r} failed on the winners ({type(error).__name__}: {error}): mend it and run the "
+            "same command again; the search and the winners' weights are kept."
+        ) from error
 
 
 def _winner(prepared: Prepared, record: optuna.Study, done: _Finished, variants: list[Variant]) -> Winner:

@@ -50,7 +50,7 @@ def train_supernet(prepared: Prepared, run: RunDirectory, progress: Progress) ->
     weights, record = run.supernet / "weights.safetensors", run.supernet / "training.json"
     inputs = [stable_repr(study.recipe), study.seed, prepared.splits.fingerprint]
     stored = finished(record, inputs)
-    if stored is not None:
+    if stored is not None and weights.exists():
         load_weights(weights, supernet)
         supernet.to(prepared.device).eval()
         return float(stored["seconds"])

@@ -66,6 +66,7 @@ def _check(path: Path) -> None:
     except sqlite3.DatabaseError as error:
         verdict = str(error)
     if verdict != "ok":
+        verdict = " ".join(verdict.split())
         raise DamagedFileError(
             f"the study's database {path} is damaged ({verdict}): rescue its trials with "
             f"'sqlite3 {path.name} .recover', or move it away to search again; the trained supernet is kept."

@@ -180,7 +180,7 @@ class BatchNorm2d(nn.Module):
     """Elastic width; otherwise ``torch.nn.BatchNorm2d``.
 
     The running statistics are shared by all widths and fit none of them: recalibrate before a subnet
-    is judged (Yu 2019, section 3.1).
+    is judged (Yu 2019).
 
     Args:
         num_features: Channels of the input.

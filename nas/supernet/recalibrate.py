@@ -13,7 +13,7 @@ from nas.supernet.elastic import BatchNorm2d
 
 @torch.no_grad()
 def recalibrate(module: nn.Module, batches: Iterable[Tensor]) -> None:
-    """Replace the batch-norm statistics of ``module`` by the average over ``batches`` (Yu 2019, 3.1).
+    """Replace the batch-norm statistics of ``module`` by the average over ``batches`` (Yu 2019).
 
     Batch norm alone is in training mode meanwhile, so dropout and the like stay off. The module keeps
     its mode and its momentum. In a supernet only the active subnet's part is meaningful afterwards.

@@ -14,8 +14,8 @@ from nas.training import Recipe, Step
 def sandwich_step(supernet: Supernet, recipe: Recipe, *, num_random: int = 2) -> Step:
     """Return a step that trains the largest subnet, the smallest, and random ones in between.
 
-    The largest learns from the labels, the others from what it predicts (Yu 2019, sections 3.2 and
-    3.3). The losses add up, as there; the gradient norm is clipped by the training loop.
+    The largest learns from the labels, the others from what it predicts (Yu 2019). The losses add up,
+    as there; the gradient norm is clipped by the training loop.
 
     Args:
         supernet: What is trained.

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from nas.errors import ShapeError, SpaceError
-from nas.space import Architecture, Choice, Condition, Expression, Option, SearchSpace
+from nas.space import Architecture, Choice, Condition, Expression, SearchSpace
 from nas.supernet.elastic import ElasticLayer, Repeat
 
 
@@ -116,19 +116,22 @@ class Supernet(nn.Module):
             plain: nn.Module = copy.deepcopy(self.module, replaced)
         return plain.train(self.training)
 
-    def probes(self) -> list[tuple[Architecture, str]]:
-        """Return architectures that together use every option, each with what it probes, in words.
+    def probes(self) -> list[Architecture]:
+        """Return architectures that together use every option.
 
         The largest, the smallest, and the largest with one choice changed.
         """
         largest = self.space.largest()
-        probes = [(largest, "the largest architecture"), (self.space.smallest(), "the smallest architecture")]
-        for choice in self.space.choices:
-            for option in choice.options:
-                if option != largest[choice.name]:
-                    changed: dict[str, Option] = {**largest, choice.name: option}
-                    probes.append((self.space.architecture(changed), f"choice {choice.name!r} at {option!r}"))
-        return probes
+        return [largest, self.space.smallest(), *(changed for changed, _ in self._neighbours(largest))]
+
+    def _neighbours(self, architecture: Architecture) -> list[tuple[Architecture, Choice]]:
+        """Return every architecture that differs in one choice, with that choice."""
+        return [
+            (self.space.architecture({**architecture, choice.name: option}), choice)
+            for choice in self.space.choices
+            for option in choice.options
+            if option != architecture[choice.name]
+        ]
 
     def check_shapes(self, image_shape: tuple[int, int, int], num_classes: int) -> None:
         """Run every probe on one black image.
@@ -138,27 +141,40 @@ class Supernet(nn.Module):
             num_classes: Expected size of the output.
 
         Raises:
-            ShapeError: shapes don't fit; says for which choice and in which module.
+            ShapeError: shapes don't fit; says in which module, and which choice alone would mend it.
         """
         was_training = self.training
         self.eval()
-        images = torch.zeros(1, *image_shape, device=next(self.parameters()).device)
-        for architecture, what in self.probes():
-            with self.active(architecture), torch.no_grad(), _last_module(self.module) as last:
-                try:
-                    output = self(images)
-                except (RuntimeError, ValueError, TypeError, IndexError) as error:
-                    reason = str(error).strip().splitlines()[0]
+        try:
+            for architecture in self.probes():
+                fault = self._fault(architecture, image_shape, num_classes)
+                if fault is not None:
+                    mending = [
+                        f"{choice.name!r} is {architecture[choice.name]!r} (with {changed[choice.name]!r} it fits)"
+                        for changed, choice in self._neighbours(architecture)
+                        if self._fault(changed, image_shape, num_classes) is None
+                    ]
+                    where = " or ".join(mending) or f"no single choice is to blame in {dict(architecture)}"
                     raise ShapeError(
-                        f"the network fails on an image of shape {image_shape} with {what}, in module "
-                        f"{last[-1]!r}: {reason}. Make the sizes around that module agree for every option."
-                    ) from error
-            if output.shape != (1, num_classes):
-                raise ShapeError(
-                    f"the network gives an output of shape {tuple(output.shape)} with {what}; "
-                    f"(1, {num_classes}) is expected for {num_classes} classes."
-                )
-        self.train(was_training)
+                        f"the network doesn't fit an image of shape {image_shape} where choice {where}: {fault}. "
+                        "Make the sizes agree for every option."
+                    )
+        finally:
+            self.train(was_training)
+
+    def _fault(
+        self, architecture: Architecture, image_shape: tuple[int, int, int], num_classes: int
+    ) -> str | None:
+        """Return what is wrong with a subnet's shapes in words, or None."""
+        images = torch.zeros(1, *image_shape, device=next(self.parameters()).device)
+        with self.active(architecture), torch.no_grad(), _last_module(self.module) as last:
+            try:
+                output = self(images)
+            except (RuntimeError, ValueError, TypeError, IndexError) as error:
+                return f"module {last[-1]!r} says {str(error).strip().splitlines()[0]!r}"
+        if output.shape != (1, num_classes):
+            return f"the output has shape {tuple(output.shape)} and (1, {num_classes}) is expected"
+        return None
 
 
 def _sites(root: nn.Module) -> list[Site]:
