@@ -174,7 +174,12 @@ AnyObjective = CountedObjective | MeasuredObjective
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a surrogate believes: ``mean`` and standard deviation ``std``, each ``(n, m)`` float64."""
+    """What a surrogate believes, each ``(n, m)`` float64.
+
+    Args:
+        mean: Of the costs.
+        std: How far the mean may be off, as a standard deviation; not how much a measurement scatters.
+    """
 
     mean: FloatArray
     std: FloatArray

@@ -21,8 +21,8 @@ class MlpEnsemble:
     """Bootstrapped perceptrons with one hidden layer (Lakshminarayanan 2017; Breiman 1996).
 
     The response surface of Smithson 2016, several times: members see different bootstrap samples, so
-    where data is thin they disagree. The predicted variance is the members' disagreement plus the noise
-    that out-of-bag residuals show beyond it.
+    where data is thin they disagree. The predicted standard deviation is that disagreement: how far the
+    mean may be off, not how much one measurement scatters, because a search gains nothing from noise.
 
     Args:
         num_members: Networks in the ensemble.
@@ -56,16 +56,13 @@ class MlpEnsemble:
             loss.backward()
             optimizer.step()
             schedule.step()
-        with torch.no_grad():
-            self._noise = self._out_of_bag_noise(self._forward(inputs), targets, weights == 0)
 
     def predict(self, encodings: FloatArray) -> Prediction:
         """Predict the costs of ``(n, d)`` encodings."""
         with torch.no_grad():
             members = self._forward(torch.from_numpy(encodings).float())
         mean = members.mean(dim=0).numpy().astype(np.float64)
-        variance = members.var(dim=0).numpy().astype(np.float64) + self._noise
-        std = np.sqrt(np.maximum(variance, _MIN_STD**2))
+        std = np.maximum(members.std(dim=0).numpy().astype(np.float64), _MIN_STD)
         return Prediction(mean * self._scale + self._center, std * self._scale)
 
     def _initial(self, num_inputs: int, num_outputs: int, rng: np.random.Generator) -> list[Tensor]:
@@ -90,17 +87,3 @@ class MlpEnsemble:
         inputs = inputs.expand(self.num_members, *inputs.shape)
         hidden = torch.tanh(inputs @ first + first_bias)
         return hidden @ second + second_bias + inputs @ skip
-
-    @staticmethod
-    def _out_of_bag_noise(members: Tensor, targets: Tensor, outside: Tensor) -> FloatArray:
-        """Return ``(m,)`` residual variance out of bag beyond the members' disagreement."""
-        mask = outside[..., None].float()
-        count = mask.sum(dim=0)
-        judged = count[:, 0] >= 2
-        if not judged.any():
-            return np.zeros(targets.shape[1])
-        mean = (members * mask).sum(dim=0) / count.clamp_min(1)
-        spread = ((members - mean) ** 2 * mask).sum(dim=0) / (count - 1).clamp_min(1)
-        excess = ((mean - targets) ** 2 - spread)[judged].mean(dim=0)
-        noise: FloatArray = excess.clamp_min(0).numpy().astype(np.float64)
-        return noise

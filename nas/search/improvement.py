@@ -37,7 +37,8 @@ def most_improving(
         rng: Draws the samples.
     """
     front = known[pareto.non_dominated(known)]
-    low, high = front.min(axis=0), front.max(axis=0)
+    # Of all that is known: a front's own worst corner would rule out better networks at a higher cost.
+    low, high = known.min(axis=0), known.max(axis=0)
     extent = np.where(high > low, high - low, np.maximum(np.abs(high), 1e-12))
     reference = np.full(front.shape[1], 1.1)
     shape = (len(predicted), front.shape[1])

@@ -125,8 +125,9 @@ class SurrogateSampler(BaseSampler):
 class CostModel:
     """All objectives as predicted costs: measured ones by the surrogate, counted ones exact.
 
-    Measured costs that are positive throughout are learned as logarithms, so that a difference means
-    the same factor for a small and for a large network.
+    A measured cost c that is positive throughout is learned as log(1 + c / median): like a logarithm
+    for large costs, where differences are factors, and like c itself near 0, where a logarithm would make
+    much of differences that no front shows.
 
     Args:
         problem: What is searched.
@@ -148,13 +149,14 @@ class CostModel:
         self._surrogate = surrogate
         counted = set(problem.count(indices[:1]))
         self._measured = [c for c, o in enumerate(problem.objectives) if o.name not in counted]
-        self._log = (costs > 0).all(axis=0)
+        positive = (costs > 0).all(axis=0)
+        self._soft = np.where(positive, np.median(costs, axis=0), np.nan)
         self.front = indices[non_dominated(costs)]
         if self._measured:
             surrogate.fit(problem.space.encode(indices), self._learned(costs)[:, self._measured], rng)
 
     def _learned(self, costs: FloatArray) -> FloatArray:
-        return np.where(self._log, np.log(np.where(self._log, costs, 1.0)), costs)
+        return np.where(np.isnan(self._soft), costs, np.log1p(costs / self._soft))
 
     def predict(self, indices: IntArray) -> PredictedCosts:
         """Predict the costs of ``(n, num_choices)`` positions."""
@@ -170,8 +172,8 @@ class CostModel:
             predicted: Prediction = self._surrogate.predict(problem.space.encode(indices))
             mean[:, self._measured] = predicted.mean
             std[:, self._measured] = predicted.std
-        is_log = self._log & np.isin(np.arange(mean.shape[1]), self._measured)
-        return PredictedCosts(mean, std, is_log)
+        is_measured = np.isin(np.arange(mean.shape[1]), self._measured)
+        return PredictedCosts(mean, std, np.where(is_measured, self._soft, np.nan))
 
     def optimistic(self, indices: IntArray) -> FloatArray:
         """Return costs one standard deviation below the prediction, ``(n, num_objectives)``."""
@@ -180,10 +182,16 @@ class CostModel:
 
 @final
 class PredictedCosts:
-    """Normal predictions of costs, some of them of the logarithm; each array is ``(n, m)``."""
+    """Normal predictions of costs, or of their soft logarithm.
 
-    def __init__(self, mean: FloatArray, std: FloatArray, is_log: np.ndarray) -> None:
-        self._mean, self._std, self._is_log = mean, std, is_log
+    Args:
+        mean: ``(n, m)``.
+        std: ``(n, m)``; 0 for exact costs.
+        soft: ``(m,)`` what a cost was divided by in log(1 + c / soft); NaN where it was left as it is.
+    """
+
+    def __init__(self, mean: FloatArray, std: FloatArray, soft: FloatArray) -> None:
+        self._mean, self._std, self._soft = mean, std, soft
 
     def __len__(self) -> int:
         return len(self._mean)
@@ -191,7 +199,7 @@ class PredictedCosts:
     def at(self, deviations: float | FloatArray) -> FloatArray:
         """Return the costs ``deviations`` standard deviations from the mean, ``(n, m)``."""
         values = self._mean + deviations * self._std
-        return np.where(self._is_log, np.exp(np.where(self._is_log, values, 0.0)), values)
+        return np.where(np.isnan(self._soft), values, self._soft * np.expm1(values))
 
 
 def _keys(indices: IntArray) -> set[bytes]:
