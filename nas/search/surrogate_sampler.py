@@ -199,7 +199,8 @@ class PredictedCosts:
     def at(self, deviations: float | FloatArray) -> FloatArray:
         """Return the costs ``deviations`` standard deviations from the mean, ``(n, m)``."""
         values = self._mean + deviations * self._std
-        return np.where(np.isnan(self._soft), values, self._soft * np.expm1(values))
+        as_is = np.isnan(self._soft)
+        return np.where(as_is, values, self._soft * np.expm1(np.where(as_is, 0.0, values)))
 
 
 def _keys(indices: IntArray) -> set[bytes]:
