@@ -55,7 +55,15 @@ def _draw_front(axis: Axes, results: Results, column: int, objective: Objective,
     axis.scatter(front[:, column], front[:, 0], s=22, c=_BLUE, label="search front, all objectives")
     for baseline, colour in zip(results.baselines, (_ORANGE, _GREEN), strict=False):
         rows = np.array(baseline.values)
-        axis.scatter(rows[:, column], rows[:, 0], s=26, marker="x", c=colour, alpha=0.7, label=baseline.name)
+        axis.scatter(
+            rows[:, column],
+            rows[:, 0],
+            s=26,
+            marker="x",
+            c=colour,
+            alpha=0.7,
+            label=f"{baseline.name} (search split)",
+        )
     names = [variant.name for variant in results.winners[0].variants] if results.winners else []
     for name, marker in zip(names, _VARIANT_MARKERS, strict=False):
         variants = [(w.id, v) for w in results.winners for v in w.variants if v.name == name]

@@ -97,6 +97,8 @@ class Results:
         values: Of the evaluated trials, one row each.
         front: Positions in ``values`` of the search's front.
         hypervolume: After each evaluated trial, as a multiple of the study's reference box.
+        finished_hypervolume: Of the winners in the same box, with their quality after fine-tuning; what
+            to compare with networks trained from scratch. None without a box.
         winners: Finished front members.
         baselines: Empty unless asked for.
     """
@@ -111,6 +113,7 @@ class Results:
     values: list[list[float]]
     front: list[int]
     hypervolume: list[float]
+    finished_hypervolume: float | None
     winners: tuple[Winner, ...]
     baselines: tuple[Baseline, ...]
 

@@ -26,6 +26,7 @@ from nas.runner.preparation import Prepared, prepare
 from nas.runner.stages import search_architectures, train_supernet
 from nas.search.record import ARCHITECTURE, ERROR, REPEATS, SECONDS, complete_trials, costs_of, reference_box
 from nas.search.storage import storage_error
+from nas.space import FloatArray
 from nas.study import Study, network_reference, stable_repr
 
 
@@ -146,9 +147,20 @@ def _results(
         values=[list(t.values) for t in trials],
         front=np.flatnonzero(pareto.non_dominated(costs)).tolist(),
         hypervolume=box.history(costs) if box else [],
+        finished_hypervolume=box.hypervolume(_finished_costs(prepared, winners)) if box else None,
         winners=winners,
         baselines=baselines,
     )
+
+
+def _finished_costs(prepared: Prepared, winners: tuple[Winner, ...]) -> FloatArray:
+    """Return the winners' costs on the search split, quality after fine-tuning, ``(n, num_objectives)``."""
+    quality, *others = prepared.problem.objectives
+    rows = [
+        [quality.cost(w.fine_tuned.value), *(o.cost(w.searched[o.name].value) for o in others)]
+        for w in winners
+    ]
+    return np.array(rows)
 
 
 def _write(directory: RunDirectory, results: Results) -> None:
