@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from nas.errors import ExportError, NasError
+from nas.evaluation import OnnxCandidate, SubnetCandidate
+
+
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.Dropout(), nn.Flatten(), nn.Linear(16, 3))
+
+
+@pytest.mark.parametrize("count", [1, 256, 600])
+def test_a_subnet_and_its_exported_file_agree(tmp_path: Path, count: int) -> None:
+    subnet = SubnetCandidate(network(), (2, 4, 4))
+    (tmp_path / "model.onnx").write_bytes(subnet.onnx_model)
+    exported = OnnxCandidate(tmp_path / "model.onnx")
+    images = torch.randn(count, 2, 4, 4)
+    assert exported.image_shape == subnet.image_shape == (2, 4, 4)
+    assert subnet.predict(images).shape == (count, 3)
+    assert torch.allclose(subnet.predict(images), exported.predict(images), atol=1e-5)
+
+
+def test_a_module_is_judged_in_evaluation_mode() -> None:
+    subnet = SubnetCandidate(network().train(), (2, 4, 4))
+    images = torch.randn(8, 2, 4, 4)
+    assert torch.equal(subnet.predict(images), subnet.predict(images))
+    assert torch.allclose(subnet.predict(images)[:1], subnet.predict(images[:1]), atol=1e-6)
+
+
+def test_a_file_that_is_no_onnx_model_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(b"not a model")
+    with pytest.raises(ExportError) as caught:
+        OnnxCandidate(tmp_path / "model.onnx")
+    assert "\n" not in str(caught.value).strip()
+
+
+def test_a_missing_file_is_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(NasError):
+        OnnxCandidate(tmp_path / "missing.onnx")

@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import torch
+from fakes import tiny_network
+
+from nas.evaluation.from_scratch import fresh_network, train_from_scratch
+from nas.protocols import Split
+from nas.training import Recipe
+
+CPU = torch.device("cpu")
+
+
+def test_weights_come_from_the_seed_alone() -> None:
+    torch.manual_seed(3)
+    first = fresh_network(tiny_network, 0).state_dict()
+    torch.manual_seed(4)
+    again, other = fresh_network(tiny_network, 0).state_dict(), fresh_network(tiny_network, 1).state_dict()
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert any(not torch.equal(first[name], other[name]) for name in first)
+
+
+def test_making_a_network_leaves_the_global_generator_alone() -> None:
+    torch.manual_seed(0)
+    expected = torch.rand(2)
+    torch.manual_seed(0)
+    fresh_network(tiny_network, 7)
+    assert torch.equal(torch.rand(2), expected)
+
+
+def test_an_architecture_is_trained_the_same_from_the_same_seed() -> None:
+    torch.manual_seed(0)
+    data, recipe = Split(torch.randn(40, 1, 8, 8), torch.arange(40) % 10), Recipe(epochs=2, batch_size=20)
+    architecture = fresh_network(tiny_network, 0).space.smallest()
+    trained = [
+        train_from_scratch(tiny_network, architecture, data, recipe, seed=seed, device=CPU)
+        for seed in (1, 1, 2)
+    ]
+    images = torch.randn(4, 1, 8, 8)
+    assert not trained[0].training
+    assert torch.equal(trained[0](images), trained[1](images))
+    assert not torch.equal(trained[0](images), trained[2](images))

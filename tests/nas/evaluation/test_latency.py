@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import gc
+import os
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+from nas.evaluation import LatencyMs, SubnetCandidate
+from nas.protocols import Bench, Split
+from nas.testing import check_measured_objective
+
+SHAPE = (1, 16, 16)
+BRIEF = LatencyMs(short_seconds=0.02, long_seconds=0.05)
+
+
+def candidate(width: int) -> SubnetCandidate:
+    layers = [
+        nn.Conv2d(1, width, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(width, width, 3, padding=1),
+        nn.Flatten(),
+    ]
+    return SubnetCandidate(nn.Sequential(*layers), SHAPE)
+
+
+@pytest.fixture(scope="module")
+def bench() -> Bench:
+    split = Split(torch.zeros(2, *SHAPE), torch.zeros(2, dtype=torch.int64))
+    return Bench(split, thorough=False, calibration=BRIEF.calibrate())
+
+
+def test_the_contract_is_kept() -> None:
+    check_measured_objective(BRIEF)
+
+
+def test_latency_is_positive_with_a_spread_and_its_circumstances(bench: Bench) -> None:
+    measured = BRIEF.measure([candidate(4)], bench)[0].checked("latency_ms")
+    assert measured.value > 0
+    assert measured.spread >= 0
+    assert measured.unit == "ms"
+    assert measured.repeats >= 40
+    assert "1 thread(s), batch 1, ONNX Runtime" in measured.device
+
+
+def test_a_network_of_more_than_50_times_the_work_is_slower(bench: Bench) -> None:
+    small, large = BRIEF.measure([candidate(2), candidate(64)], bench)
+    assert large.value > 2 * small.value
+
+
+def test_the_value_is_relative_to_the_stored_reference(bench: Bench) -> None:
+    slow_day = Bench(bench.split, thorough=False, calibration={"reference_ms": 1000.0})
+    fast_day = Bench(bench.split, thorough=False, calibration={"reference_ms": 0.001})
+    network = [candidate(8)]
+    assert BRIEF.measure(network, slow_day)[0].value > 100 * BRIEF.measure(network, fast_day)[0].value
+
+
+def test_a_larger_batch_takes_longer(bench: Bench) -> None:
+    batch = LatencyMs(batch_size=64, short_seconds=0.02)
+    assert batch.measure([candidate(8)], bench)[0].value > 2 * BRIEF.measure([candidate(8)], bench)[0].value
+
+
+def test_the_process_is_left_as_it_was(bench: Bench) -> None:
+    before = os.sched_getaffinity(0) if sys.platform == "linux" else None
+    BRIEF.measure([candidate(2)], bench)
+    assert gc.isenabled()
+    assert before is None or os.sched_getaffinity(0) == before
+
+
+def test_equal_settings_are_one_objective() -> None:
+    assert LatencyMs(threads=2) == LatencyMs(threads=2)
+    assert repr(LatencyMs(threads=2)) != repr(LatencyMs())

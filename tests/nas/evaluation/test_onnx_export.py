@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from torch import Tensor, nn
+
+from nas.errors import ExportError
+from nas.evaluation import onnx_export
+from nas.evaluation.candidate import open_session
+from nas.evaluation.onnx_export import INPUT, OUTPUT, export_onnx
+from nas.supernet import Supernet, recalibrate
+from search_spaces.convnet import convnet
+
+SHAPE = (1, 8, 8)
+
+
+def subnet(seed: int) -> nn.Module:
+    torch.manual_seed(seed)
+    supernet = Supernet(convnet(classes=10, channels=1, resolution=8))
+    module = supernet.extract(supernet.space.sample(np.random.default_rng(seed)))
+    recalibrate(module, [torch.randn(32, *SHAPE)])
+    return module.eval()
+
+
+def run(model: bytes, images: Tensor) -> Tensor:
+    return torch.from_numpy(open_session(model).run([OUTPUT], {INPUT: images.numpy()})[0])
+
+
+class Branching(nn.Module):
+    """Its forward reads the values, which tracing would freeze."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        total = images.sum((1, 2, 3))[:, None]
+        return total if total.mean() > 0 else -10 * total
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_exported_network_equals_torch_for_every_batch_size(seed: int) -> None:
+    module = subnet(seed)
+    model = export_onnx(module, SHAPE)
+    for count in (1, 2, 7, 64):
+        images = torch.randn(count, *SHAPE)
+        with torch.no_grad():
+            expected = module(images)
+        assert torch.allclose(run(model, images), expected, atol=1e-4)
+
+
+def test_both_exporters_give_the_same_network_and_the_second_steps_in(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    module = subnet(0)
+    fast = export_onnx(module, SHAPE)
+    assert not caplog.records
+
+    def gone(_module: nn.Module, _image_shape: tuple[int, int, int]) -> bytes:
+        raise RuntimeError("this exporter is no more")
+
+    monkeypatch.setattr(onnx_export, "_torchscript", gone)
+    slow = export_onnx(module, SHAPE)
+    assert "this exporter is no more" in caplog.text
+    assert slow != fast
+    for count in (1, 5):
+        images = torch.randn(count, *SHAPE)
+        assert torch.allclose(run(fast, images), run(slow, images), atol=1e-4)
+
+
+def test_what_neither_exporter_can_do_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(reason: str, _module: nn.Module, _image_shape: tuple[int, int, int]) -> bytes:
+        raise ValueError(f"{reason}\nand a long explanation")
+
+    monkeypatch.setattr(onnx_export, "_torchscript", partial(fails, "first"))
+    monkeypatch.setattr(onnx_export, "_dynamo", partial(fails, "second"))
+    with pytest.raises(ExportError, match="can't be exported to ONNX: second") as caught:
+        export_onnx(subnet(0), SHAPE)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_forward_that_reads_values_is_not_frozen_silently() -> None:
+    module = Branching()
+    try:
+        model = export_onnx(module, SHAPE)
+    except ExportError:
+        return  # refusing is as good
+    for images in (torch.ones(3, *SHAPE), -torch.ones(3, *SHAPE)):
+        assert torch.allclose(run(model, images), module(images), atol=1e-4)
+
+
+def test_the_module_is_not_changed() -> None:
+    module = subnet(1).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    export_onnx(module, SHAPE)
+    assert module.training
+    assert all(torch.equal(before[name], value) for name, value in module.state_dict().items())
+    assert module[0].weight.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_the_same_module_gives_the_same_bytes() -> None:
+    assert export_onnx(subnet(2), SHAPE) == export_onnx(subnet(2), SHAPE)
+
+
+def test_the_model_is_valid_onnx_with_a_named_dynamic_batch() -> None:
+    model = onnx.load_from_string(export_onnx(subnet(0), SHAPE))
+    onnx.checker.check_model(model)
+    for value, rest in ((model.graph.input[0], [1, 8, 8]), (model.graph.output[0], [10])):
+        first, *others = value.type.tensor_type.shape.dim
+        assert first.dim_param == "batch"
+        assert [d.dim_value for d in others] == rest
+
+
+@pytest.mark.parametrize("make", [lambda: nn.Hardswish(), lambda: nn.SiLU(), lambda: nn.GELU()])
+def test_usual_activations_export(make: Callable[[], nn.Module]) -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(1, 2, 3), make(), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
+    images = torch.randn(3, *SHAPE)
+    with torch.no_grad():
+        assert torch.allclose(run(export_onnx(module, SHAPE), images), module(images), atol=1e-5)

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+from fakes import tiny_network
+from torch import nn
+
+import nas
+from nas.errors import DamagedFileError, ExportError, NasError
+from nas.export.folder import load_weights, save_weights, variant_file
+
+
+@pytest.fixture
+def winner(cli_run: Path, tmp_path: Path) -> Path:
+    """A copy of a winner's folder, to be changed."""
+    source = next(path for path in (cli_run / "winners").iterdir() if path.is_dir())
+    return Path(shutil.copytree(source, tmp_path / "winner"))
+
+
+def test_a_winner_is_loaded_by_path_or_string(winner: Path) -> None:
+    state = nas.load(winner).state_dict()
+    assert all(torch.equal(state[name], value) for name, value in nas.load(str(winner)).state_dict().items())
+
+
+def test_the_loaded_module_is_plain_torch_with_the_stored_weights(winner: Path) -> None:
+    module = nas.load(winner)
+    assert not [m for m in module.modules() if type(m).__module__.startswith("nas.")]
+    stored = safetensors.torch.load_file(winner / "model.safetensors")
+    state = module.state_dict()
+    assert stored.keys() == state.keys()
+    assert all(torch.equal(stored[name], state[name]) for name in state)
+
+
+def test_a_folder_that_is_no_winners_is_a_sentence(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "missing"):
+        with pytest.raises(ExportError, match="name the folder of a winner"):
+            nas.load(folder)
+
+
+@pytest.mark.parametrize("content", [b"", b"short", b"\xff" * 1000])
+def test_damaged_weights_are_a_sentence(winner: Path, content: bytes) -> None:
+    (winner / "model.safetensors").write_bytes(content)
+    with pytest.raises(DamagedFileError, match=r"model\.safetensors") as caught:
+        nas.load(winner)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_weights_are_a_sentence(winner: Path) -> None:
+    (winner / "model.safetensors").unlink()
+    with pytest.raises(NasError):
+        nas.load(winner)
+
+
+def test_a_damaged_description_is_a_sentence(winner: Path) -> None:
+    (winner / "architecture.json").write_text("{")
+    with pytest.raises(DamagedFileError):
+        nas.load(winner)
+
+
+def test_nothing_is_imported_on_the_word_of_a_file(winner: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    description = json.loads((winner / "architecture.json").read_text())
+    for factory in (
+        "os:system",
+        "fakes:tiny_network",
+        "search_spaces_evil:f",
+        "search_spaces.convnet:nn.Module",
+    ):
+        description["network"]["factory"] = factory
+        (winner / "architecture.json").write_text(json.dumps(description))
+        with pytest.raises(ExportError, match="network="):
+            nas.load(winner)
+    description["network"]["factory"] = "search_spaces.convnet:no_such_network"
+    (winner / "architecture.json").write_text(json.dumps(description))
+    with pytest.raises(ExportError, match="can't be imported"):
+        nas.load(winner)
+
+
+def test_operators_trust_packages_of_their_own(tiny_copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = next(path for path in (tiny_copy / "winners").iterdir() if path.is_dir())
+    with pytest.raises(ExportError, match="fakes:tiny_network"):
+        nas.load(folder)
+    monkeypatch.setenv("NAS_SEARCH_SPACES", "search_spaces,fakes")
+    images = torch.randn(2, 1, 8, 8)
+    assert torch.equal(nas.load(folder)(images), nas.load(folder, network=tiny_network)(images))
+
+
+def test_another_network_than_the_winners_is_a_sentence(winner: Path) -> None:
+    with pytest.raises(NasError):
+        nas.load(winner, network=tiny_network)
+
+
+def test_weights_keep_every_bit_and_dtype(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Linear(2, 2).double())
+    save_weights(tmp_path / "w", module.to(memory_format=torch.channels_last))  # type: ignore[call-overload]
+    other = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Linear(2, 2).double())
+    load_weights(tmp_path / "w", other)
+    pairs = zip(module.state_dict().items(), other.state_dict().items(), strict=True)
+    assert all(a == b and torch.equal(x, y) and x.dtype == y.dtype for (a, x), (b, y) in pairs)
+
+
+def test_variants_have_files_of_their_own() -> None:
+    assert variant_file("fp32") == "model.onnx"
+    assert variant_file("int8") == "model.int8.onnx"

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from huggingface_hub import ModelCard
+
+from nas.errors import ExportError
+from nas.export.model_card import set_card, validate_card, write_card
+from nas.report.results import Results
+
+
+@pytest.fixture
+def results(cli_run: Path) -> Results:
+    return Results.read(cli_run / "report.json")
+
+
+def test_every_card_is_read_back_by_huggingface_hub(cli_run: Path, results: Results) -> None:
+    for winner in results.winners:
+        card = ModelCard.load(cli_run / "winners" / winner.id / "README.md")
+        assert card.data.model_name == f"small-{winner.id}"
+        assert card.data.pipeline_tag == "image-classification"
+        assert card.data.library_name == "pytorch"
+        assert card.data.license
+        assert card.data.datasets == ["digits"]
+        assert {"onnx", "int8"} <= set(card.data.tags)
+        assert len(card.data.eval_results) == sum(len(v.values) for v in winner.variants)
+        assert {e.dataset_split for e in card.data.eval_results} == {"test"}
+
+
+def test_a_card_tells_what_a_reader_must_know(cli_run: Path, results: Results) -> None:
+    for winner in results.winners:
+        text = (cli_run / "winners" / winner.id / "README.md").read_text()
+        for section in (
+            "Results",
+            "Intended use",
+            "Data",
+            "How it was measured",
+            "Limits",
+            "How it was made",
+        ):
+            assert f"## {section}" in text
+        assert "model.int8.onnx" in text
+        assert results.facts["data"]["fingerprint"] in text
+        assert f"{winner.num_params:,} parameters" in text
+        assert all(name in text for name in winner.choices)
+        assert "nas run" in text
+
+
+def test_text_of_a_user_does_not_break_a_card(results: Results, tmp_path: Path) -> None:
+    facts = {**results.facts, "intended_use": "---\nlicense: x\n---\n: [odd] | text | {with} `marks`"}
+    odd = dataclasses.replace(results, facts=facts)
+    write_card(tmp_path, odd, odd.winners[0])
+    assert ModelCard.load(tmp_path / "README.md").data.license != "x"
+
+
+@pytest.mark.parametrize(
+    "content", ["no metadata at all", "---\nlicense: other\n---\ntext", "---\n: [\n---\ntext", ""]
+)
+def test_a_card_that_lacks_something_is_a_sentence(tmp_path: Path, content: str) -> None:
+    (tmp_path / "README.md").write_text(content)
+    with pytest.raises(ExportError):
+        validate_card(tmp_path / "README.md")
+
+
+def test_the_sets_card_lists_the_final_front(results: Results) -> None:
+    card = set_card(results)
+    for winner in results.winners:
+        for variant in winner.variants:
+            row = f"| [{winner.id}]({winner.id}/README.md) | {variant.name} |"
+            assert (row in card) == variant.on_front

@@ -1,0 +1,323 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import optuna
+import pytest
+from fakes import NearestSurrogate, exact, grid_evaluate, grid_problem
+from optuna.samplers import BaseSampler, RandomSampler
+from optuna.trial import FrozenTrial, TrialState
+
+from nas.errors import EvaluationError
+from nas.objective import Measurement
+from nas.protocols import Problem
+from nas.search import OptunaSampler, SurrogateSearch
+from nas.search.loop import search
+from nas.search.record import (
+    ARCHITECTURE,
+    ERROR,
+    MEASUREMENTS,
+    REPEATS,
+    complete_trials,
+    distributions,
+    measurements_of,
+    paid_trials,
+)
+from nas.search.storage import open_study
+from nas.space import Architecture
+
+OURS = SurrogateSearch(NearestSurrogate, num_startup=6, batch_size=4)
+Evaluate = Callable[[Architecture], Mapping[str, Measurement]]
+
+
+def memory_study(problem: Problem, sampler: BaseSampler | None = None) -> optuna.Study:
+    return optuna.create_study(
+        directions=[o.direction for o in problem.objectives], sampler=sampler or RandomSampler(seed=0)
+    )
+
+
+def run(
+    study: optuna.Study, problem: Problem, evaluations: int, evaluate: Evaluate | None = None
+) -> list[FrozenTrial]:
+    """Search, and return the trials that were told of."""
+    told: list[FrozenTrial] = []
+    judge = evaluate or (lambda architecture: grid_evaluate(problem, architecture))
+    search(study, problem, judge, evaluations=evaluations, on_trial=told.append)
+    return told
+
+
+def states(study: optuna.Study) -> list[TrialState]:
+    return [trial.state for trial in study.trials]
+
+
+def params(study: optuna.Study) -> list[dict[str, object]]:
+    return [trial.params for trial in study.trials]
+
+
+class Sequence(BaseSampler):
+    """Proposes the given rows, then the last one for ever."""
+
+    def __init__(self, *rows: tuple[int, ...]) -> None:
+        self._rows = rows
+
+    def infer_relative_search_space(self, study: object, trial: object) -> dict[str, object]:  # type: ignore[override]
+        return {}
+
+    def sample_relative(self, study: object, trial: object, space: object) -> dict[str, object]:  # type: ignore[override]
+        return {}
+
+    def sample_independent(self, study: object, trial: FrozenTrial, name: str, distribution: object) -> int:  # type: ignore[override]
+        return self._rows[min(trial.number, len(self._rows) - 1)][int(name[1:])]
+
+
+def test_as_many_evaluations_as_asked_for_each_with_its_record() -> None:
+    problem = grid_problem()
+    study = memory_study(problem)
+    told = run(study, problem, 9)
+    assert len(complete_trials(study)) == len(paid_trials(study)) == 9
+    assert [t.number for t in told] == [t.number for t in study.trials]
+    for trial in complete_trials(study):
+        architecture = problem.space.architecture(trial.params)
+        assert trial.user_attrs[ARCHITECTURE] == architecture.id
+        assert measurements_of(trial) == grid_evaluate(problem, architecture)
+        assert trial.values == [m.value for m in grid_evaluate(problem, architecture).values()]
+
+
+def test_more_evaluations_later_go_on_and_fewer_do_nothing() -> None:
+    problem = grid_problem()
+    study = memory_study(problem)
+    run(study, problem, 5)
+    assert run(study, problem, 5) == []
+    assert run(study, problem, 2) == []
+    run(study, problem, 8)
+    assert len(paid_trials(study)) == 8
+
+
+def test_a_failing_objective_fails_its_trial_and_the_search_goes_on() -> None:
+    problem = grid_problem()
+    study = memory_study(problem)
+
+    def evaluate(architecture: Architecture) -> Mapping[str, Measurement]:
+        if int(architecture.id, 16) % 3 == 0:
+            raise ZeroDivisionError("an accident")
+        return grid_evaluate(problem, architecture)
+
+    run(study, problem, 20, evaluate)
+    failed = [t for t in study.trials if t.state == TrialState.FAIL]
+    assert failed
+    assert all(t.user_attrs[ERROR] == "ZeroDivisionError: an accident" for t in failed)
+    assert all(t.values is None for t in failed)
+    assert len(paid_trials(study)) == 20
+    assert len(complete_trials(study)) == 20 - len(failed)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"quality": exact(math.nan), "size": exact(1.0)},
+        {"quality": exact(1.0), "size": exact(math.inf)},
+        {"quality": exact(-math.inf), "size": exact(1.0)},
+        {"quality": Measurement(1.0, math.nan, "", "", 1), "size": exact(1.0)},
+        {"quality": exact(1.0)},
+        {},
+        None,
+    ],
+)
+def test_no_finite_number_is_a_failure_never_a_value(bad: Mapping[str, Measurement]) -> None:
+    problem = grid_problem()
+    study = memory_study(problem)
+    evaluated = 0
+
+    def evaluate(architecture: Architecture) -> Mapping[str, Measurement]:
+        nonlocal evaluated
+        evaluated += 1
+        return bad if evaluated == 3 else grid_evaluate(problem, architecture)
+
+    run(study, problem, 6, evaluate)
+    assert states(study)[2] == TrialState.FAIL
+    assert study.trials[2].user_attrs[ERROR]
+    assert len(complete_trials(study)) == 5
+    assert all(math.isfinite(v) for t in complete_trials(study) for v in t.values)
+
+
+def test_an_extra_measurement_that_is_not_an_objective_may_not_be_nan_in_the_record() -> None:
+    problem = grid_problem()
+    study = memory_study(problem)
+    run(study, problem, 2, lambda a: {**grid_evaluate(problem, a), "energy_mj": exact(3.0, "mJ")})
+    assert study.trials[0].user_attrs[MEASUREMENTS]["energy_mj"]["value"] == 3.0
+
+
+def test_the_first_ten_failing_is_an_error_that_says_why() -> None:
+    problem = grid_problem()
+    study = memory_study(problem)
+
+    def evaluate(_: Architecture) -> Mapping[str, Measurement]:
+        raise OSError("no such device")
+
+    with pytest.raises(EvaluationError, match=r"first 10 evaluations all failed.*no such device") as caught:
+        run(study, problem, 50, evaluate)
+    assert "\n" not in str(caught.value)
+    assert states(study) == [TrialState.FAIL] * 10
+    run(study, problem, 15)
+    assert len(complete_trials(study)) == 5
+
+
+def test_a_keyboard_interrupt_is_no_failed_evaluation(whole: optuna.Study) -> None:
+    problem = grid_problem()
+    study = memory_study(problem, OURS.sampler(problem, 0))
+    evaluated = 0
+
+    def evaluate(architecture: Architecture) -> Mapping[str, Measurement]:
+        nonlocal evaluated
+        evaluated += 1
+        if evaluated == 4:
+            raise KeyboardInterrupt
+        return grid_evaluate(problem, architecture)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(study, problem, 11, evaluate)
+    assert TrialState.FAIL not in states(study)
+    run(study, problem, 11)
+    assert params(study) == params(whole)
+    assert states(study) == [TrialState.COMPLETE] * 11
+
+
+@pytest.mark.parametrize("strategy", [OURS, OptunaSampler("RandomSampler"), OptunaSampler("NSGAIISampler")])
+def test_a_space_smaller_than_the_budget_is_evaluated_once_and_stops(
+    strategy: SurrogateSearch | OptunaSampler,
+) -> None:
+    problem = grid_problem(num_choices=2, num_options=3)
+    study = memory_study(problem, strategy.sampler(problem, 0))
+    evaluated: list[str] = []
+
+    def evaluate(architecture: Architecture) -> Mapping[str, Measurement]:
+        evaluated.append(architecture.id)
+        if len(evaluated) == 4:
+            raise RuntimeError("one of them can't be evaluated")
+        return grid_evaluate(problem, architecture)
+
+    run(study, problem, 100, evaluate)
+    assert len(evaluated) == len(set(evaluated)) == 9
+    assert len(paid_trials(study)) == 9
+
+
+def test_a_space_with_fewer_feasible_ones_than_the_budget_stops(caplog: pytest.LogCaptureFixture) -> None:
+    problem = grid_problem(num_choices=2, num_options=3, at_most=1)
+    study = memory_study(problem)
+    run(study, problem, 100)
+    assert len(paid_trials(study)) == 3
+    assert "nothing new" in caplog.text
+
+
+def test_a_repeated_proposal_is_answered_from_the_record() -> None:
+    problem = grid_problem()
+    a, b, c = (0, 0, 0, 1), (1, 1, 0, 0), (2, 0, 0, 0)
+    study = memory_study(problem, Sequence(a, b, a, a, c))
+    evaluated: list[Architecture] = []
+
+    def evaluate(architecture: Architecture) -> Mapping[str, Measurement]:
+        evaluated.append(architecture)
+        return grid_evaluate(problem, architecture)
+
+    run(study, problem, 3, evaluate)
+    assert len(evaluated) == 3
+    assert states(study) == [TrialState.COMPLETE] * 5
+    assert [t.user_attrs.get(REPEATS) for t in study.trials] == [None, None, 0, 0, None]
+    assert study.trials[2].values == study.trials[3].values == study.trials[0].values
+    assert [t.number for t in complete_trials(study)] == [0, 1, 4]
+
+
+def test_a_repeat_of_a_failed_architecture_is_not_paid_again() -> None:
+    problem = grid_problem()
+    a, b, c = (0, 0, 0, 1), (1, 1, 0, 0), (2, 0, 0, 0)
+    study = memory_study(problem, Sequence(b, a, a, c))
+
+    def evaluate(architecture: Architecture) -> Mapping[str, Measurement]:
+        if tuple(architecture.values()) == a:
+            raise RuntimeError("never")
+        return grid_evaluate(problem, architecture)
+
+    run(study, problem, 3, evaluate)
+    expected = [TrialState.COMPLETE, TrialState.FAIL, TrialState.PRUNED, TrialState.COMPLETE]
+    assert states(study) == expected
+    assert len(paid_trials(study)) == 3
+
+
+def test_a_proposal_against_a_constraint_is_pruned_unpaid() -> None:
+    problem = grid_problem(at_most=4)
+    study = memory_study(problem, Sequence((3, 3, 3, 3), (1, 1, 0, 0), (2, 2, 1, 0), (0, 0, 0, 1)))
+    evaluated: list[tuple[object, ...]] = []
+
+    def evaluate(architecture: Architecture) -> Mapping[str, Measurement]:
+        evaluated.append(tuple(architecture.values()))
+        return grid_evaluate(problem, architecture)
+
+    run(study, problem, 2, evaluate)
+    pruned, complete = TrialState.PRUNED, TrialState.COMPLETE
+    assert states(study) == [pruned, complete, pruned, complete]
+    assert evaluated == [(1, 1, 0, 0), (0, 0, 0, 1)]
+
+
+def killed_study(path: Path, problem: Problem, *, finished: int, set_params: int) -> optuna.Study:
+    """Return a study whose process died after ``finished`` trials, with ``set_params`` of the next one set."""
+    study = open_study(path, "s", problem.objectives, OURS.sampler(problem, 0))
+    run(study, problem, finished)
+    trial = study.ask()
+    for name, distribution in list(distributions(problem.space).items())[:set_params]:
+        trial.suggest_categorical(name, distribution.choices)  # type: ignore[attr-defined]
+    return study
+
+
+@pytest.fixture(scope="module")
+def whole() -> optuna.Study:
+    """A search of eleven evaluations that nothing interrupted."""
+    problem = grid_problem()
+    study = memory_study(problem, OURS.sampler(problem, 0))
+    run(study, problem, 11)
+    return study
+
+
+@pytest.mark.parametrize(("finished", "set_params"), [(0, 0), (3, 2), (8, 0), (8, 2), (8, 4)])
+def test_a_trial_left_running_is_finished_under_its_own_number(
+    tmp_path: Path, whole: optuna.Study, finished: int, set_params: int
+) -> None:
+    problem = grid_problem()
+    killed_study(tmp_path / "killed.db", problem, finished=finished, set_params=set_params)
+    resumed = open_study(tmp_path / "killed.db", "s", problem.objectives, OURS.sampler(problem, 0))
+    assert states(resumed)[-1] == TrialState.RUNNING
+    run(resumed, problem, 11)
+    assert states(resumed) == [TrialState.COMPLETE] * 11
+    assert params(resumed) == params(whole)
+    assert [t.values for t in resumed.trials] == [t.values for t in whole.trials]
+
+
+def test_a_trial_that_died_after_it_was_measured_is_measured_again(tmp_path: Path) -> None:
+    problem = grid_problem()
+    study = killed_study(tmp_path / "killed.db", problem, finished=2, set_params=4)
+    left = study.trials[-1]
+    study._storage.set_trial_user_attr(
+        left._trial_id, ARCHITECTURE, problem.space.architecture(left.params).id
+    )
+    resumed = open_study(tmp_path / "killed.db", "s", problem.objectives, OURS.sampler(problem, 0))
+    run(resumed, problem, 6)
+    assert states(resumed) == [TrialState.COMPLETE] * 6
+
+
+def test_a_trial_that_died_while_failing_counts_as_what_it_becomes(tmp_path: Path) -> None:
+    problem = grid_problem()
+    study = killed_study(tmp_path / "killed.db", problem, finished=2, set_params=4)
+    study._storage.set_trial_user_attr(study.trials[-1]._trial_id, ERROR, "RuntimeError: by chance")
+    resumed = open_study(tmp_path / "killed.db", "s", problem.objectives, OURS.sampler(problem, 0))
+    run(resumed, problem, 3)
+    assert states(resumed) == [TrialState.COMPLETE] * 3
+
+
+def test_several_trials_left_running_are_all_finished() -> None:
+    problem = grid_problem()
+    study = memory_study(problem, OURS.sampler(problem, 0))
+    for _ in range(3):
+        study.ask(distributions(problem.space))
+    run(study, problem, 5)
+    assert states(study) == [TrialState.COMPLETE] * 5

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import numpy as np
+import optuna
+import pytest
+from fakes import grid_evaluate, grid_problem
+from optuna.samplers import RandomSampler
+from optuna.trial import TrialState
+
+from nas.protocols import Problem
+from nas.search.loop import search
+from nas.search.record import ReferenceBox, complete_trials, costs_of, indices_of, reference_box
+from nas.testing import toy_problem
+
+
+def searched(problem: Problem, evaluations: int) -> optuna.Study:
+    study = optuna.create_study(directions=["maximize", "minimize"], sampler=RandomSampler(seed=0))
+    search(
+        study, problem, lambda a: grid_evaluate(problem, a), evaluations=evaluations, on_trial=lambda _: None
+    )
+    return study
+
+
+def test_there_is_no_box_before_the_tenth_evaluation() -> None:
+    problem = grid_problem()
+    assert reference_box(searched(problem, 9), problem.objectives) is None
+    assert reference_box(searched(problem, 10), problem.objectives) is not None
+
+
+def test_the_box_is_that_of_the_first_ten_for_ever() -> None:
+    problem = grid_problem()
+    study = searched(problem, 10)
+    first = reference_box(study, problem.objectives)
+    search(study, problem, lambda a: grid_evaluate(problem, a), evaluations=40, on_trial=lambda _: None)
+    later = reference_box(study, problem.objectives)
+    late = reference_box(searched(problem, 40), problem.objectives)  # asked for the first time at 40
+    assert first is not None
+    for box in (later, late):
+        assert box is not None
+        assert box.best.tolist() == first.best.tolist()
+        assert box.worst.tolist() == first.worst.tolist()
+    costs = costs_of(problem.objectives, complete_trials(study)[:10])
+    assert first.best.tolist() == costs.min(axis=0).tolist()
+    assert first.worst.tolist() == costs.max(axis=0).tolist()
+
+
+def test_hypervolume_is_in_boxes() -> None:
+    box = ReferenceBox(np.array([-10.0, 100.0]), np.array([0.0, 300.0]))
+    assert box.scaled(np.array([[-5.0, 200.0]])).tolist() == [[0.5, 0.5]]
+    assert box.hypervolume(np.array([[-10.0, 100.0]])) == pytest.approx(1.21)
+    assert box.hypervolume(np.array([[50.0, 100.0]])) == 0.0
+    assert box.hypervolume(np.zeros((0, 2))) == 0.0
+
+
+def test_a_constant_objective_makes_no_box_of_nan() -> None:
+    box = ReferenceBox(np.array([1.0, 5.0]), np.array([2.0, 5.0]))
+    volume = box.hypervolume(np.array([[1.0, 5.0]]))
+    assert np.isfinite(volume)
+    assert volume > 0
+
+
+def test_history_never_falls_and_ends_at_the_whole() -> None:
+    problem = grid_problem()
+    study = searched(problem, 20)
+    box = reference_box(study, problem.objectives)
+    assert box is not None
+    costs = costs_of(problem.objectives, complete_trials(study))
+    history = box.history(costs)
+    assert len(history) == 20
+    assert history == sorted(history)
+    assert history[-1] == box.hypervolume(costs)
+
+
+def test_costs_turn_the_direction_and_keep_the_columns() -> None:
+    problem = grid_problem()
+    study = searched(problem, 3)
+    costs = costs_of(problem.objectives, complete_trials(study))
+    assert costs.tolist() == [[-t.values[0], t.values[1]] for t in study.trials]
+    assert costs_of(problem.objectives, []).shape == (0, 2)
+
+
+def test_positions_of_trials_are_canonical() -> None:
+    problem = toy_problem()
+    study = optuna.create_study(directions=["maximize", "minimize"])
+    options = {"width": 3, "kernel": 5, "depth": 1, "second.width": 4, "second.kernel": 7, "mode": "c"}
+    study.enqueue_trial(options)
+    trial = study.ask(
+        {n: optuna.distributions.CategoricalDistribution(problem.space[n].options) for n in options}
+    )
+    study.tell(trial, state=TrialState.PRUNED)
+    row = indices_of(problem.space, study.trials)[0]
+    assert row.tolist() == [2, 1, 0, 0, 0, 2]

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import pytest
+from fakes import NearestSurrogate, grid_problem
+
+from nas.errors import StudyError
+from nas.search import OptunaSampler, SurrogateSearch
+from nas.testing import check_strategy
+
+OURS = SurrogateSearch(NearestSurrogate, num_startup=8, batch_size=4)
+
+
+def test_surrogate_search_keeps_the_contract_and_wastes_nothing() -> None:
+    check_strategy(OURS, num_trials=22, never_wastes=True)
+
+
+@pytest.mark.parametrize("name", ["RandomSampler", "NSGAIISampler", "TPESampler"])
+def test_optunas_samplers_by_name_keep_the_contract(name: str) -> None:
+    check_strategy(OptunaSampler(name), num_trials=40, exact_resume=False)
+
+
+@pytest.mark.parametrize("name", ["", "NoSuchSampler", "BaseStudy", "nsgaii", "os"])
+def test_an_unknown_sampler_is_refused(name: str) -> None:
+    with pytest.raises(StudyError, match="Optuna has no sampler"):
+        OptunaSampler(name)
+
+
+@pytest.mark.parametrize("name", ["BaseSampler", "GridSampler"])
+def test_a_sampler_that_can_not_be_made_from_a_seed_is_refused(name: str) -> None:
+    with pytest.raises(StudyError, match=name):
+        OptunaSampler(name).sampler(grid_problem(), 0)
+
+
+@pytest.mark.parametrize("settings", [{"num_startup": 3}, {"batch_size": 0}, {"num_startup": -1}])
+def test_settings_out_of_range_are_refused(settings: dict[str, int]) -> None:
+    with pytest.raises(StudyError):
+        SurrogateSearch(NearestSurrogate, **settings)
+
+
+def test_a_strategy_tells_its_settings() -> None:
+    assert repr(OURS) != repr(SurrogateSearch(NearestSurrogate, num_startup=8, batch_size=5))
+    assert "0x" not in repr(OURS)

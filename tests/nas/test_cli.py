@@ -1,0 +1,281 @@
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+import nas
+from nas.errors import CatalogError
+from nas.report.results import Results
+
+Command = Callable[..., int]
+HERE = Path(__file__).parent
+SMALL_STUDY = HERE.parent / "support" / "small_study.py"
+
+
+def one_sentence(capsys: pytest.CaptureFixture[str]) -> str:
+    """Return the one line on stderr; nothing else may be there."""
+    captured = capsys.readouterr()
+    lines = captured.err.splitlines()
+    assert len(lines) == 1, captured.err
+    assert lines[0].startswith("nas: ")
+    assert "Traceback" not in captured.out
+    return lines[0]
+
+
+@pytest.fixture
+def no_run(tmp_path: Path) -> Path:
+    return tmp_path / "nothing"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "nosuch"], "no study 'nosuch'"),
+        (["run", "nosuch.py"], "no file nosuch.py"),
+        (["run", SMALL_STUDY, "--sampler", "NoSuchSampler"], "no sampler"),
+        (["run", SMALL_STUDY, "--device", "nonsense"], "can't be used"),
+        (["run", SMALL_STUDY, "--evaluations", "0"], "at least 1"),
+        (["run", SMALL_STUDY, "--out", "/proc/nothing/here"], "can't be written"),
+        (["status", "nothing-here"], "no run directory"),
+        (["front", "nothing-here"], "no run directory"),
+        (["export", "nothing-here", "--to", "x"], "no run directory"),
+    ],
+)
+def test_an_error_is_exit_code_2_and_one_sentence(
+    nas_command: Command,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    arguments: list[str],
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert nas_command(*arguments) == 2
+    assert message in one_sentence(capsys)
+
+
+@pytest.mark.parametrize(
+    "content", ["def study(:\n", "raise RuntimeError('first\\nsecond')\n", "def study():\n    return 1 / 0\n"]
+)
+def test_a_broken_study_file_is_one_sentence(
+    nas_command: Command, capsys: pytest.CaptureFixture[str], tmp_path: Path, content: str
+) -> None:
+    (tmp_path / "broken_study.py").write_text(content)
+    assert nas_command("run", tmp_path / "broken_study.py", "--out", tmp_path / "run") == 2
+    assert "broken_study" in one_sentence(capsys)
+
+
+def test_a_changed_seed_is_one_sentence(
+    nas_command: Command, capsys: pytest.CaptureFixture[str], cli_run: Path
+) -> None:
+    capsys.readouterr()
+    assert nas_command("run", SMALL_STUDY, "--out", cli_run, "--seed", 5) == 2
+    assert "seed was 0 and is now 5" in one_sentence(capsys)
+
+
+def test_another_sampler_is_another_study(
+    nas_command: Command, capsys: pytest.CaptureFixture[str], cli_run: Path
+) -> None:
+    capsys.readouterr()
+    assert nas_command("run", SMALL_STUDY, "--out", cli_run, "--sampler", "NSGAIISampler") == 2
+    assert "strategy was" in one_sentence(capsys)
+
+
+def test_a_second_run_in_one_directory_is_one_sentence(
+    nas_command: Command, capsys: pytest.CaptureFixture[str], cli_run: Path
+) -> None:
+    capsys.readouterr()
+    with FileLock(cli_run / ".lock"):
+        assert nas_command("run", SMALL_STUDY, "--out", cli_run) == 2
+    assert "another process is running" in one_sentence(capsys)
+
+
+def test_an_error_of_a_real_process_is_one_line_and_nothing_else() -> None:
+    command = [sys.executable, "-m", "nas", "run", "nosuch"]
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert process.returncode == 2
+    assert process.stdout == ""
+    assert len(process.stderr.splitlines()) == 1
+    assert process.stderr.startswith("nas: there is no study 'nosuch'")
+
+
+def test_verbose_shows_the_traceback(nas_command: Command) -> None:
+    with pytest.raises(CatalogError):
+        nas_command("run", "nosuch", "--verbose")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["run"], ["nosuchcommand"], ["run", "digits", "--nosuch"], ["run", "digits", "--seed", "x"]]
+)
+def test_wrong_usage_is_no_traceback(
+    nas_command: Command, capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    assert nas_command(*arguments) == 2
+    captured = capsys.readouterr()
+    assert "Traceback" not in captured.err + captured.out
+    assert captured.err
+
+
+def test_help_names_the_commands(nas_command: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    assert nas_command("--help") == 0
+    text = capsys.readouterr().out
+    assert all(name in text for name in ("run", "status", "front", "export", "studies"))
+
+
+def test_studies_are_listed(nas_command: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    assert nas_command("studies") == 0
+    assert "digits" in capsys.readouterr().out.split()
+
+
+def test_a_finished_run_says_so(
+    nas_command: Command, capsys: pytest.CaptureFixture[str], cli_run: Path
+) -> None:
+    capsys.readouterr()
+    assert nas_command("status", cli_run) == 0
+    text = capsys.readouterr().out
+    assert "finished" in text
+    assert "12 evaluated, 0 failed" in text
+    volume = Results.read(cli_run / "report.json").hypervolume[-1]
+    assert f"hypervolume {volume:.4f}" in text
+
+
+def test_a_run_under_way_says_how_far_it_is(
+    nas_command: Command, capsys: pytest.CaptureFixture[str], tmp_path: Path, cli_run: Path
+) -> None:
+    run = Path(shutil.copytree(cli_run, tmp_path / "run"))
+    state = {
+        "stage": "search",
+        "total": 20,
+        "done": 12,
+        "resumed_at": 2,
+        "note": "x",
+        "began": 0.0,
+        "updated": 50.0,
+    }
+    (run / "status.json").write_text(json.dumps(state))
+    capsys.readouterr()
+    assert nas_command("status", run) == 0
+    text = capsys.readouterr().out
+    assert "search: 12 of 20" in text
+    assert "about 40 s left" in text
+
+
+@pytest.mark.parametrize("file", ["status.json", "run.json", "study.db"])
+def test_a_damaged_run_is_one_sentence(
+    nas_command: Command, capsys: pytest.CaptureFixture[str], tmp_path: Path, cli_run: Path, file: str
+) -> None:
+    run = Path(shutil.copytree(cli_run, tmp_path / "run"))
+    for leftover in run.glob(f"{file}*"):
+        leftover.unlink()
+    (run / file).write_text("half of it " * 200)
+    capsys.readouterr()
+    assert nas_command("status", run) == 2
+    assert file in one_sentence(capsys)
+
+
+def test_the_front_is_a_table_of_its_members(
+    nas_command: Command, capsys: pytest.CaptureFixture[str], cli_run: Path
+) -> None:
+    results = Results.read(cli_run / "report.json")
+    capsys.readouterr()
+    assert nas_command("front", cli_run) == 0
+    text = capsys.readouterr().out
+    assert "front of 12 evaluations" in text
+    assert all(winner.id in text for winner in results.winners)
+
+
+def test_the_front_is_json_for_programs(
+    nas_command: Command, capsys: pytest.CaptureFixture[str], cli_run: Path
+) -> None:
+    results = Results.read(cli_run / "report.json")
+    capsys.readouterr()
+    assert nas_command("front", cli_run, "--json") == 0
+    members = json.loads(capsys.readouterr().out)
+    assert [m["trial"] for m in members] == [results.trial_numbers[row] for row in results.front]
+    by_id = {m["architecture"]: m for m in members}
+    for winner in results.winners:
+        assert by_id[winner.id]["choices"] == winner.choices
+        assert by_id[winner.id]["values"]["macs"] == winner.macs
+
+
+def test_exported_models_load_and_stand_alone(
+    nas_command: Command, capsys: pytest.CaptureFixture[str], tmp_path: Path, cli_run: Path
+) -> None:
+    out = tmp_path / "released" / "models"
+    assert nas_command("export", cli_run, "--to", out, "--all") == 0
+    assert "2 models" in capsys.readouterr().out
+    results = Results.read(cli_run / "report.json")
+    assert {p.name for p in out.iterdir()} == {"README.md", *(w.id for w in results.winners)}
+    for winner in results.winners:
+        nas.load(out / winner.id)
+        assert not list((out / winner.id).glob("finished*"))
+    assert not list(out.parent.glob(".*"))
+
+
+def test_by_default_the_final_front_alone_is_exported(
+    nas_command: Command, tmp_path: Path, cli_run: Path
+) -> None:
+    out = tmp_path / "models"
+    assert nas_command("export", cli_run, "--to", out) == 0
+    results = Results.read(cli_run / "report.json")
+    kept = {w.id for w in results.winners if any(v.on_front for v in w.variants)}
+    assert {p.name for p in out.iterdir() if p.is_dir()} == kept
+    card = (out / "README.md").read_text()
+    assert all(id_ in card for id_ in kept)
+
+
+def test_exporting_over_something_is_one_sentence(
+    nas_command: Command, capsys: pytest.CaptureFixture[str], tmp_path: Path, cli_run: Path
+) -> None:
+    capsys.readouterr()
+    assert nas_command("export", cli_run, "--to", tmp_path) == 2
+    assert "exists already" in one_sentence(capsys)
+
+
+def test_exporting_to_a_place_that_can_not_be_written_is_one_sentence(
+    nas_command: Command, capsys: pytest.CaptureFixture[str], tmp_path: Path, cli_run: Path
+) -> None:
+    (tmp_path / "file").touch()
+    capsys.readouterr()
+    assert nas_command("export", cli_run, "--to", tmp_path / "file" / "models") == 2
+    one_sentence(capsys)
+
+
+def test_exporting_before_the_end_is_one_sentence(
+    nas_command: Command, capsys: pytest.CaptureFixture[str], tmp_path: Path, cli_run: Path
+) -> None:
+    run = Path(shutil.copytree(cli_run, tmp_path / "run"))
+    (run / "report.json").unlink()
+    capsys.readouterr()
+    assert nas_command("export", run, "--to", tmp_path / "models") == 2
+    assert "no finished winners" in one_sentence(capsys)
+
+
+def test_exporting_a_winner_that_lost_its_folder_is_one_sentence(
+    nas_command: Command, capsys: pytest.CaptureFixture[str], tmp_path: Path, cli_run: Path
+) -> None:
+    run = Path(shutil.copytree(cli_run, tmp_path / "run"))
+    shutil.rmtree(run / "winners")
+    capsys.readouterr()
+    assert nas_command("export", run, "--to", tmp_path / "models") == 2
+    one_sentence(capsys)
+
+
+def test_ctrl_c_says_that_the_same_command_goes_on(
+    nas_command: Command, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("nas.runner.run", interrupted)
+    assert nas_command("run", SMALL_STUDY, "--out", tmp_path / "run") == 130
+    captured = capsys.readouterr()
+    assert "the same command goes on" in captured.err
+    assert "Traceback" not in captured.err

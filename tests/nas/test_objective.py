@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+
+from nas.errors import EvaluationError, ObjectiveError
+from nas.objective import Measurement, Objective
+
+
+def test_costs_are_minimised_whatever_the_direction() -> None:
+    quality, size = Objective("accuracy", "", "maximize"), Objective("size", "B", "minimize")
+    assert quality.cost(0.9) < quality.cost(0.8)
+    assert size.cost(10.0) < size.cost(20.0)
+    for objective in (quality, size):
+        assert objective.value(objective.cost(0.3)) == 0.3
+
+
+@pytest.mark.parametrize("direction", ["", "max", "MINIMIZE", None])
+def test_an_unknown_direction_is_refused(direction: str) -> None:
+    with pytest.raises(ObjectiveError, match="'minimize' or 'maximize'"):
+        Objective("accuracy", "", direction)  # type: ignore[arg-type]
+
+
+def test_an_objective_needs_a_name() -> None:
+    with pytest.raises(ObjectiveError, match="name"):
+        Objective("", "", "minimize")
+
+
+@pytest.mark.parametrize(
+    ("value", "spread"), [(math.nan, 0.0), (math.inf, 0.0), (1.0, math.nan), (-math.inf, 1.0)]
+)
+def test_a_number_that_is_not_finite_is_no_measurement(value: float, spread: float) -> None:
+    with pytest.raises(EvaluationError, match="'latency_ms'"):
+        Measurement(value, spread, "ms", "", 1).checked("latency_ms")
+
+
+def test_a_measurement_survives_json() -> None:
+    measurement = Measurement(1.25, 0.5, "ms", "some CPU", 40)
+    assert measurement.checked("latency_ms") is measurement
+    assert Measurement(**json.loads(json.dumps(measurement.to_json()))) == measurement

@@ -1,0 +1,310 @@
+"""The contract suites find what they are there to find."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from fakes import FewDigits, NearestSurrogate, tiny_network
+from optuna.samplers import BaseSampler, RandomSampler
+from torch import Tensor, nn
+
+from nas import Accuracy, choice
+from nas.errors import NasError
+from nas.objective import Measurement, Objective
+from nas.protocols import Bench, Candidate, Counts, Prediction, Problem, Split, Splits
+from nas.space import FloatArray
+from nas.supernet import elastic
+from nas.testing import (
+    check_compression_pass,
+    check_counted_objective,
+    check_data_source,
+    check_measured_objective,
+    check_network,
+    check_strategy,
+    check_surrogate,
+    toy_problem,
+)
+
+
+def test_good_parts_pass() -> None:
+    check_surrogate(NearestSurrogate)
+    check_data_source(FewDigits())
+    check_network(tiny_network, (1, 8, 8), 10, num_random=2)
+
+
+class Changed(NearestSurrogate):
+    """A nearest-neighbour surrogate with one fault."""
+
+    def __init__(self, fault: str) -> None:
+        self.fault = fault
+
+    def fit(self, encodings: FloatArray, costs: FloatArray, rng: np.random.Generator) -> None:
+        if self.fault == "remembers" and hasattr(self, "_encodings"):
+            return
+        if self.fault == "global":
+            rng = np.random.default_rng(int(torch.randint(1000, ())))
+        if self.fault == "changes data":
+            costs -= costs.mean(axis=0)
+        if self.fault == "two rows" and len(costs) < 3:
+            raise ValueError("too few")
+        super().fit(encodings, costs, rng)
+        self._noise = rng.normal()
+
+    def predict(self, encodings: FloatArray) -> Prediction:
+        good = super().predict(encodings)
+        if self.fault == "zero std":
+            return Prediction(good.mean, np.zeros_like(good.std))
+        if self.fault == "constant std":
+            return Prediction(good.mean, np.full_like(good.std, np.nan))
+        if self.fault == "shape":
+            return Prediction(good.mean[:, 0], good.std)
+        if self.fault == "float32":
+            return Prediction(good.mean.astype(np.float32), good.std)  # type: ignore[arg-type]
+        if self.fault == "batch":
+            return Prediction(good.mean - good.mean.mean(axis=0), good.std)
+        if self.fault == "drifts":
+            self._noise += 1.0
+        return Prediction(good.mean + self._noise, good.std)
+
+
+FAULTS = [
+    *("remembers", "global", "changes data", "two rows", "zero std", "constant std"),
+    *("shape", "float32", "batch", "drifts"),
+]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_faulty_surrogate_is_found(fault: str) -> None:
+    with pytest.raises((AssertionError, ValueError)):
+        check_surrogate(partial(Changed, fault))
+
+
+@dataclass
+class Cost:
+    """A counted objective that counts with a function."""
+
+    function: Callable[[Counts], Any]
+    objective: Objective = Objective("cost", "", "minimize")
+
+    def count(self, counts: Counts) -> FloatArray:
+        return self.function(counts)  # type: ignore[no-any-return]
+
+
+def spoil(counts: Counts) -> FloatArray:
+    counts.macs[:] = 0
+    return counts.num_params.astype(np.float64)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda counts: np.log(counts.macs - 1.0),
+        lambda counts: counts.macs.sum() * np.ones(1),
+        lambda counts: counts.macs / counts.macs.max(),
+        lambda counts: np.random.default_rng().random(len(counts.macs)),
+        lambda counts: np.arange(len(counts.macs), dtype=np.float64),
+        spoil,
+    ],
+)
+@pytest.mark.filterwarnings("ignore:divide by zero")  # of the first, which is what it is there for
+def test_a_faulty_counted_objective_is_found(function: Callable[[Counts], Any]) -> None:
+    with pytest.raises(AssertionError):
+        check_counted_objective(Cost(function))
+
+
+@dataclass
+class Measured:
+    """Accuracy with one fault."""
+
+    fault: str
+    objective: Objective = Accuracy().objective
+
+    def calibrate(self) -> dict[str, float]:
+        return {"x": np.float32(1.0)} if self.fault == "no JSON" else {}  # type: ignore[dict-item]
+
+    def measure(self, candidates: Sequence[Candidate], bench: Bench) -> list[Measurement]:
+        good = Accuracy().measure(candidates, bench)
+        changes: dict[str, dict[str, Any]] = {
+            "unit": {"unit": "%"},
+            "nan": {"value": float("nan")},
+            "spread": {"spread": -1.0},
+            "repeats": {"repeats": 0},
+        }
+        if self.fault == "one for all":
+            return good[:1]
+        if self.fault == "thorough" and bench.thorough:
+            return []
+        return [dataclasses.replace(m, **changes.get(self.fault, {})) for m in good]
+
+
+@pytest.mark.parametrize("fault", ["no JSON", "unit", "nan", "spread", "repeats", "one for all", "thorough"])
+def test_a_faulty_measured_objective_is_found(fault: str) -> None:
+    with pytest.raises((AssertionError, NasError, TypeError)):
+        check_measured_objective(Measured(fault))
+
+
+@dataclass
+class Pass:
+    """A copy with one fault."""
+
+    fault: str
+    name: str = "copy"
+
+    def apply(self, source: Path, target: Path, calibration: Split) -> None:
+        content = source.read_bytes()
+        if self.fault == "source":
+            source.write_bytes(content + b"\0")
+        if self.fault == "leftover":
+            target.with_suffix(".tmp").touch()
+        if self.fault != "nothing":
+            target.write_bytes(content if self.fault != "garbage" else b"garbage")
+
+
+@pytest.mark.parametrize("fault", ["source", "leftover", "nothing", "garbage"])
+def test_a_faulty_pass_is_found(fault: str, tmp_path: Path) -> None:
+    with pytest.raises((AssertionError, NasError)):
+        check_compression_pass(Pass(fault), tmp_path)
+
+
+def test_a_pass_that_does_nothing_wrong_passes(tmp_path: Path) -> None:
+    check_compression_pass(Pass(""), tmp_path)
+    with pytest.raises(AssertionError, match="file name"):
+        check_compression_pass(Pass("", name="a/b"), tmp_path)
+
+
+class Unused(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.nothing = choice("nothing", 1, 2)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images
+
+
+class WrongSlice(nn.Module):
+    """An elastic layer that extracts other weights than it uses."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.width = choice("sliced", 4, 8)
+        self.weight = nn.Parameter(torch.randn(8, 8))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return nn.functional.linear(images, self.weight)[..., : self.width].repeat(1, 1, 1, 8 // self.width)
+
+    def extract(self) -> nn.Module:
+        plain = nn.Linear(8, 8, bias=False)
+        plain.weight.data = self.weight.flip(0)[: self.width].repeat(8 // self.width, 1)
+        return plain
+
+    def num_active_params(self) -> int:
+        return 64
+
+    def macs_per_position(self) -> int:
+        return 64
+
+
+def with_module(module: type[nn.Module]) -> nn.Module:
+    width = choice("width", 2, 4)
+    return nn.Sequential(module(), nn.Flatten(), elastic.Linear(64, width), elastic.Linear(width, 10))
+
+
+@pytest.mark.parametrize(
+    ("module", "message"),
+    [(Unused, "same cost and output"), (WrongSlice, "extracted and active subnet differ")],
+)
+def test_a_faulty_network_is_found(module: type[nn.Module], message: str) -> None:
+    with pytest.raises(AssertionError, match=message):
+        check_network(partial(with_module, module), (1, 8, 8), 10)
+
+
+def test_a_network_that_differs_each_time_is_found() -> None:
+    names = iter("abcdef")
+
+    def make() -> nn.Module:
+        return nn.Sequential(
+            nn.Flatten(), elastic.Linear(64, 10), elastic.Linear(10, choice(next(names), 10))
+        )
+
+    with pytest.raises(AssertionError, match="another space"):
+        check_network(make, (1, 8, 8), 10)
+
+
+def test_a_network_that_does_not_fit_is_found() -> None:
+    with pytest.raises(NasError):
+        check_network(tiny_network, (3, 8, 8), 10)
+
+
+@dataclass
+class Source:
+    change: Callable[[Splits], Splits]
+    loads: int = 0
+
+    def load(self) -> Splits:
+        self.loads += 1
+        splits = self.change(FewDigits().load())
+        return dataclasses.replace(splits, fingerprint=f"{self.loads}") if self.change is same else splits
+
+
+def same(splits: Splits) -> Splits:
+    return splits
+
+
+def with_train(splits: Splits, **changes: Tensor) -> Splits:
+    return dataclasses.replace(splits, train=dataclasses.replace(splits.train, **changes))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        same,
+        lambda s: with_train(s, images=s.train.images.double()),
+        lambda s: with_train(s, labels=s.train.labels.int()),
+        lambda s: with_train(s, labels=s.train.labels + 1),
+        lambda s: with_train(s, labels=s.train.labels * 0),
+        lambda s: with_train(s, images=s.train.images / 0.0),
+        lambda s: with_train(s, images=s.train.images[:-1]),
+        lambda s: dataclasses.replace(s, mean=()),
+    ],
+)
+def test_a_faulty_source_is_found(change: Callable[[Splits], Splits]) -> None:
+    with pytest.raises(AssertionError):
+        check_data_source(Source(change))
+
+
+class Forgetful:
+    """Its sampler's generator starts again after a resume."""
+
+    def sampler(self, problem: Problem, seed: int) -> BaseSampler:
+        return RandomSampler(seed=seed)
+
+
+class Unseeded:
+    def sampler(self, problem: Problem, seed: int) -> BaseSampler:
+        return RandomSampler()
+
+
+def test_faulty_strategies_are_found() -> None:
+    with pytest.raises(AssertionError, match="as the old one would have"):
+        check_strategy(Forgetful())
+    check_strategy(Forgetful(), exact_resume=False)
+    with pytest.raises(AssertionError, match="equal seeds"):
+        check_strategy(Unseeded(), exact_resume=False)
+    with pytest.raises(AssertionError, match=r"exceed a hard constraint|repeat an architecture"):
+        check_strategy(Forgetful(), exact_resume=False, never_wastes=True)
+
+
+def test_the_toy_problem_is_what_it_says() -> None:
+    problem = toy_problem()
+    assert problem.space.cardinality() == 1536
+    rows = np.array(list(np.ndindex(*problem.space.num_options)), dtype=np.int64)
+    feasible = float((problem.violation(rows) <= 0).mean())
+    assert 0.5 < feasible < 0.9

@@ -1,0 +1,288 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from fakes import tiny_network
+from torch import Tensor, nn
+from torchvision.transforms import v2
+
+from nas.errors import DamagedFileError, RunDirectoryError, StudyError, TrainingError
+from nas.protocols import Split
+from nas.supernet import Supernet
+from nas.supernet.sandwich import sandwich_step
+from nas.training import Recipe, cross_entropy_step, train
+
+CPU = torch.device("cpu")
+SHAKE = v2.RandomAffine(degrees=10, translate=(0.1, 0.1))
+
+
+def blobs(count: int = 50) -> Split:
+    """Two classes that a linear network can tell apart."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(count) % 2
+    images = torch.randn(count, 1, 6, 6, generator=generator) + 2.0 * labels[:, None, None, None]
+    return Split(images, labels)
+
+
+def fresh(dropout: bool = False) -> nn.Module:
+    torch.manual_seed(0)
+    middle: nn.Module = nn.Dropout(0.5) if dropout else nn.Identity()
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), middle, nn.Flatten(), nn.Linear(64, 2)
+    )
+
+
+def weights(model: nn.Module) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+def equal(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+class StopError(Exception):
+    pass
+
+
+def stop_after(epochs: int) -> Callable[[int, float], None]:
+    def on_epoch(epoch: int, _loss: float) -> None:
+        if epoch == epochs:
+            raise StopError
+
+    return on_epoch
+
+
+def trained(
+    recipe: Recipe,
+    *,
+    supernet: bool = False,
+    seed: int = 1,
+    checkpoint: Path | None = None,
+    on_epoch: Callable[[int, float], None] = lambda _epoch, _loss: None,
+) -> tuple[dict[str, Tensor], list[float]]:
+    """Train a fresh network and return its weights and losses."""
+    if supernet:
+        torch.manual_seed(0)
+        model: nn.Module = Supernet(tiny_network(classes=2))
+        step = sandwich_step(model, recipe)  # type: ignore[arg-type]
+    else:
+        model = fresh(dropout=True)
+        step = cross_entropy_step(model, recipe)
+    losses = train(
+        model, step, blobs(), recipe, seed=seed, device=CPU, checkpoint=checkpoint, on_epoch=on_epoch
+    )
+    return weights(model), losses
+
+
+@pytest.mark.parametrize("supernet", [False, True])
+@pytest.mark.parametrize("stops", [[1], [3], [1, 2, 3]])
+def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path: Path, supernet: bool, stops: list[int]) -> None:
+    recipe = Recipe(epochs=4, batch_size=16, augment=SHAKE)
+    expected = trained(recipe, supernet=supernet)
+    checkpoint = tmp_path / "checkpoint.pt"
+    for epoch in stops:
+        torch.manual_seed(epoch)  # the global generator must not matter
+        with pytest.raises(StopError):
+            trained(recipe, supernet=supernet, checkpoint=checkpoint, on_epoch=stop_after(epoch))
+    resumed = trained(recipe, supernet=supernet, checkpoint=checkpoint)
+    assert equal(resumed[0], expected[0])
+    assert resumed[1] == expected[1]
+
+
+def test_a_step_that_dies_in_the_middle_of_an_epoch_loses_that_epoch_alone(tmp_path: Path) -> None:
+    recipe = Recipe(epochs=3, batch_size=16)
+    expected = trained(recipe)
+    model, checkpoint, calls = fresh(dropout=True), tmp_path / "checkpoint.pt", 0
+    inner = cross_entropy_step(model, recipe)
+
+    def dying(images: Tensor, labels: Tensor, generator: torch.Generator) -> float:
+        nonlocal calls
+        calls += 1
+        if calls == 7:
+            raise StopError
+        return inner(images, labels, generator)
+
+    with pytest.raises(StopError):
+        train(model, dying, blobs(), recipe, seed=1, device=CPU, checkpoint=checkpoint)
+    resumed = trained(recipe, checkpoint=checkpoint)
+    assert equal(resumed[0], expected[0])
+
+
+def test_a_finished_training_is_not_repeated(tmp_path: Path) -> None:
+    recipe, checkpoint = Recipe(epochs=2, batch_size=16), tmp_path / "checkpoint.pt"
+    first = trained(recipe, checkpoint=checkpoint)
+    epochs: list[int] = []
+    again = trained(recipe, checkpoint=checkpoint, on_epoch=lambda epoch, _: epochs.append(epoch))
+    assert equal(first[0], again[0])
+    assert first[1] == again[1]
+    assert epochs == []
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others() -> None:
+    recipe = Recipe(epochs=2, batch_size=16, augment=SHAKE)
+    torch.manual_seed(5)
+    first = trained(recipe)[0]
+    assert equal(first, trained(recipe)[0])
+    assert not equal(first, trained(recipe, seed=2)[0])
+
+
+def test_training_leaves_the_global_generator_alone() -> None:
+    model, recipe = fresh(dropout=True), Recipe(epochs=1, augment=SHAKE)
+    torch.manual_seed(42)
+    expected = torch.rand(3)
+    torch.manual_seed(42)
+    train(model, cross_entropy_step(model, recipe), blobs(), recipe, seed=0, device=CPU)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_training_learns_and_ends_in_evaluation_mode() -> None:
+    model, recipe, data = fresh(), Recipe(epochs=10, batch_size=16), blobs()
+    losses = train(model, cross_entropy_step(model, recipe), data, recipe, seed=0, device=CPU)
+    assert len(losses) == 10
+    assert losses[-1] < losses[0] / 2
+    assert not model.training
+    assert (model(data.images).argmax(1) == data.labels).float().mean() > 0.95
+
+
+def test_a_supernet_learns_in_all_its_subnets() -> None:
+    torch.manual_seed(0)
+    supernet, recipe, data = Supernet(tiny_network(classes=2)), Recipe(epochs=12, batch_size=10), blobs()
+    train(supernet, sandwich_step(supernet, recipe), data, recipe, seed=0, device=CPU)
+    for architecture in (supernet.space.smallest(), supernet.space.largest()):
+        with supernet.active(architecture):
+            supernet.train()
+            assert (supernet(data.images).argmax(1) == data.labels).float().mean() > 0.9
+
+
+def test_a_nan_loss_stops_and_keeps_the_checkpoint(tmp_path: Path) -> None:
+    recipe, checkpoint = Recipe(epochs=4, batch_size=25), tmp_path / "checkpoint.pt"
+    model = fresh()
+    inner, calls = cross_entropy_step(model, recipe), 0
+
+    def diverging(images: Tensor, labels: Tensor, generator: torch.Generator) -> float:
+        nonlocal calls
+        calls += 1
+        return math.nan if calls == 5 else inner(images, labels, generator)
+
+    with pytest.raises(TrainingError, match=r"nan in epoch 3 of 4.*learning_rate") as caught:
+        train(model, diverging, blobs(), recipe, seed=0, device=CPU, checkpoint=checkpoint)
+    assert "\n" not in str(caught.value)
+    saved = torch.load(checkpoint, weights_only=True)
+    assert len(saved["losses"]) == 2
+    assert all(value.isfinite().all() for value in saved["model"].values())
+
+
+def test_a_truly_diverging_training_is_told(tmp_path: Path) -> None:
+    data = Split(torch.full((8, 1, 6, 6), math.nan), torch.zeros(8, dtype=torch.int64))
+    model, recipe = fresh(), Recipe(epochs=1)
+    with pytest.raises(TrainingError):
+        train(model, cross_entropy_step(model, recipe), data, recipe, seed=0, device=CPU)
+
+
+@pytest.mark.parametrize("keep", [0, 100, 0.5, 0.99])
+def test_a_truncated_checkpoint_is_told_and_the_previous_one_serves(tmp_path: Path, keep: float) -> None:
+    recipe, checkpoint = Recipe(epochs=4, batch_size=16), tmp_path / "checkpoint.pt"
+    expected = trained(recipe)
+    with pytest.raises(StopError):
+        trained(recipe, checkpoint=checkpoint, on_epoch=stop_after(3))
+    content = checkpoint.read_bytes()
+    checkpoint.unlink()  # the previous one must not share its bytes
+    checkpoint.write_bytes(content[: int(keep * len(content)) if keep < 1 else int(keep)])
+    with pytest.raises(DamagedFileError, match=r"replace it by checkpoint\.pt\.previous") as caught:
+        trained(recipe, checkpoint=checkpoint)
+    assert "\n" not in str(caught.value)
+    checkpoint.with_name("checkpoint.pt.previous").replace(checkpoint)
+    epochs: list[int] = []
+    resumed = trained(recipe, checkpoint=checkpoint, on_epoch=lambda epoch, _: epochs.append(epoch))
+    assert epochs == [3, 4]
+    assert equal(resumed[0], expected[0])
+
+
+def test_damaging_the_checkpoint_in_place_leaves_the_previous_one_whole(tmp_path: Path) -> None:
+    recipe, checkpoint = Recipe(epochs=3, batch_size=16), tmp_path / "checkpoint.pt"
+    trained(recipe, checkpoint=checkpoint)
+    checkpoint.write_bytes(b"\0" * 10)
+    assert len(torch.load(tmp_path / "checkpoint.pt.previous", weights_only=True)["losses"]) == 2
+
+
+def test_without_a_previous_one_the_advice_is_to_delete(tmp_path: Path) -> None:
+    (tmp_path / "checkpoint.pt").write_bytes(b"not a checkpoint")
+    with pytest.raises(DamagedFileError, match="delete it to train from the start"):
+        trained(Recipe(epochs=1), checkpoint=tmp_path / "checkpoint.pt")
+
+
+def test_a_checkpoint_runs_no_code_of_its_own(tmp_path: Path) -> None:
+    class Payload:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return (Path.touch, (tmp_path / "touched",))  # type: ignore[return-value]
+
+    torch.save(Payload(), tmp_path / "checkpoint.pt")
+    with pytest.raises(DamagedFileError):
+        trained(Recipe(epochs=1), checkpoint=tmp_path / "checkpoint.pt")
+    assert not (tmp_path / "touched").exists()
+
+
+def test_a_full_disk_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_path: Path, _content: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(RunDirectoryError, match="No space left on device"):
+        trained(Recipe(epochs=1), checkpoint=tmp_path / "checkpoint.pt")
+
+
+@pytest.mark.parametrize("count", [1, 2, 16, 17, 33])
+def test_no_batch_of_one_image_unless_there_is_but_one(count: int) -> None:
+    sizes: list[int] = []
+
+    def step(images: Tensor, labels: Tensor, _generator: torch.Generator) -> float:
+        sizes.append(len(images))
+        assert len(images) == len(labels)
+        return 0.0
+
+    data = blobs(count)
+    train(fresh(), step, data, Recipe(epochs=1, batch_size=16), seed=0, device=CPU)
+    assert sum(sizes) == count
+    assert count == 1 or 1 not in sizes
+
+
+def test_every_epoch_sees_every_image_once_in_another_order() -> None:
+    seen: list[list[float]] = []
+
+    def step(images: Tensor, _labels: Tensor, _generator: torch.Generator) -> float:
+        seen.append(images[:, 0, 0, 0].tolist())
+        return 0.0
+
+    data = Split(torch.arange(20.0).reshape(20, 1, 1, 1).expand(20, 1, 6, 6).clone(), torch.zeros(20).long())
+    train(fresh(), step, data, Recipe(epochs=2, batch_size=20), seed=0, device=CPU)
+    assert sorted(seen[0]) == sorted(seen[1]) == list(range(20))
+    assert seen[0] != seen[1]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"epochs": 0},
+        {"epochs": -1},
+        {"batch_size": 0},
+        {"learning_rate": 0.0},
+        {"learning_rate": -1e-3},
+        {"learning_rate": math.nan},
+        {"learning_rate": math.inf},
+        {"weight_decay": -0.1},
+        {"weight_decay": math.nan},
+        {"label_smoothing": -0.1},
+        {"label_smoothing": 1.5},
+        {"max_grad_norm": 0.0},
+        {"max_grad_norm": -1.0},
+        {"max_grad_norm": math.nan},
+    ],
+    ids=str,
+)
+def test_a_recipe_out_of_range_is_refused(settings: dict[str, float]) -> None:
+    with pytest.raises(StudyError):
+        Recipe(**{"epochs": 1, **settings})  # type: ignore[arg-type]

@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from nas.catalog import find_study, study_names
+from nas.runner.preparation import prepare
+from nas.study import network_reference
+
+
+@pytest.mark.parametrize("name", study_names())
+def test_every_study_is_named_as_its_file_and_can_be_prepared(name: str) -> None:
+    study = find_study(name)
+    assert study.name == name
+    prepared = prepare(study, torch.device("cpu"))
+    assert prepared.problem.space.cardinality() > study.evaluations
+    assert prepared.counter.tables is not None
+
+
+@pytest.mark.parametrize("name", study_names())
+def test_a_winner_of_every_study_can_be_loaded_by_itself(name: str) -> None:
+    factory = str(network_reference(find_study(name).network)["factory"])
+    assert factory.startswith("search_spaces.")
+    assert "<" not in factory
+
+
+@pytest.mark.parametrize("name", study_names())
+def test_a_study_is_the_same_each_time_it_is_made(name: str) -> None:
+    descriptions = [prepare(find_study(name), torch.device("cpu")).description() for _ in range(2)]
+    assert descriptions[0] == descriptions[1]

@@ -1,0 +1,140 @@
+"""Small stand-ins that tests share."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.datasets import load_digits
+from torch import nn
+
+from nas import Accuracy, NumParams, Recipe, Study, SurrogateSearch, Winners
+from nas.data import split_images
+from nas.objective import Measurement, Objective
+from nas.protocols import Prediction, Problem, Splits
+from nas.report.results import Results
+from nas.runner import run
+from nas.space import Architecture, FloatArray, SearchSpace, choice
+from nas.supernet import elastic
+
+
+def tiny_network(classes: int = 10, channels: int = 1) -> nn.Module:
+    """24 architectures of at most a few hundred weights."""
+    width = choice("width", 2, 4, 8)
+    return nn.Sequential(
+        elastic.Conv2d(channels, width, choice("kernel", 3, 5), padding="same", bias=False),
+        elastic.BatchNorm2d(width),
+        nn.ReLU(),
+        elastic.Repeat(lambda i: tiny_block(i, width), times=choice("depth", 0, 1, 2)),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        elastic.Linear(width, classes),
+    )
+
+
+def tiny_block(position: int, width: object) -> nn.Module:
+    return nn.Sequential(
+        elastic.Conv2d(width, width, choice(f"{position}.kernel", 1, 3), padding="same", bias=False),
+        elastic.BatchNorm2d(width),
+        nn.ReLU(),
+    )
+
+
+class NearestSurrogate:
+    """Predicts the costs of the nearest known row; sure near it."""
+
+    def fit(self, encodings: FloatArray, costs: FloatArray, rng: np.random.Generator) -> None:
+        self._encodings, self._costs = encodings.copy(), costs.copy()
+        self._scale = costs.std(axis=0) + 1e-6
+        self._tie = rng.permutation(len(costs))
+
+    def predict(self, encodings: FloatArray) -> Prediction:
+        distance = np.abs(encodings[:, None] - self._encodings[None, self._tie]).sum(axis=2)
+        nearest = self._tie[distance.argmin(axis=1)]
+        std = (0.1 + distance.min(axis=1)[:, None]) * self._scale
+        return Prediction(self._costs[nearest], std)
+
+
+@dataclass
+class Listener:
+    """Keeps what a run says."""
+
+    stages: list[str] = field(default_factory=list)
+    steps: list[tuple[str, str]] = field(default_factory=list)
+    sentences: list[str] = field(default_factory=list)
+
+    def start(self, stage: str, total: int, done: int) -> None:
+        self.stages.append(stage)
+
+    def advance(self, note: str) -> None:
+        self.steps.append((self.stages[-1], note))
+
+    def say(self, sentence: str) -> None:
+        self.sentences.append(sentence)
+
+
+def grid_problem(num_choices: int = 4, num_options: int = 4, *, at_most: float = np.inf) -> Problem:
+    """``quality`` is to be learned; ``size``, the sum of the positions, is counted."""
+    options = tuple(range(num_options))
+    space = SearchSpace(tuple(choice(f"c{number}", *options) for number in range(num_choices)))
+    return Problem(
+        space=space,
+        objectives=(Objective("quality", "", "maximize"), Objective("size", "", "minimize")),
+        count=lambda indices: {"size": indices.sum(axis=1).astype(np.float64)},
+        violation=lambda indices: np.maximum(indices.sum(axis=1) - at_most, 0.0),
+    )
+
+
+def grid_evaluate(problem: Problem, architecture: Architecture) -> Mapping[str, Measurement]:
+    row = problem.space.indices([architecture])[0]
+    quality = float(np.sqrt(row).sum() - 0.2 * row[0])
+    return {"quality": exact(quality), "size": exact(float(row.sum()))}
+
+
+def exact(value: float, unit: str = "") -> Measurement:
+    return Measurement(value, 0.0, unit, "", 1)
+
+
+@dataclass(frozen=True)
+class FewDigits:
+    """The first 300 digits."""
+
+    seed: int = 0
+
+    def load(self) -> Splits:
+        data = load_digits()
+        images = torch.from_numpy(data.images[:300]).to(torch.float32).unsqueeze(1)
+        return split_images("few digits", images, torch.from_numpy(data.target[:300]), seed=self.seed)
+
+
+def tiny_study(**changes: object) -> Study:
+    """A run of a second or two: 42 architectures, six evaluations, two winners."""
+    study = Study(
+        name="tiny",
+        network=tiny_network,
+        data=FewDigits(),
+        objectives=(Accuracy(), NumParams()),
+        recipe=Recipe(epochs=2, batch_size=64),
+        strategy=SurrogateSearch(NearestSurrogate, num_startup=4, batch_size=4),
+        evaluations=6,
+        winners=Winners(count=2, recipe=Recipe(epochs=1, batch_size=64, learning_rate=1e-3)),
+    )
+    return dataclasses.replace(study, **changes)  # type: ignore[arg-type]
+
+
+def run_in(study: Study, path: Path, listener: Listener | None = None, *, baselines: bool = False) -> Results:
+    cpu = torch.device("cpu")
+    return run(
+        study, path, device=cpu, progress=listener or Listener(), baselines=baselines, command="a test"
+    )
+
+
+def digests(folder: Path, *patterns: str) -> dict[str, str]:
+    """Return the SHA-256 of every file that matches, by its path in ``folder``."""
+    files = [path for pattern in patterns or ("*",) for path in folder.rglob(pattern) if path.is_file()]
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}

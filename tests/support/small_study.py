@@ -1,0 +1,21 @@
+"""The demo with little of everything, for the command line."""
+
+from functools import partial
+
+from nas import Accuracy, Int8, LatencyMs, Macs, Recipe, Study, SurrogateSearch, Winners
+from nas.data import Digits
+from search_spaces.convnet import convnet
+from surrogates.mlp_ensemble import MlpEnsemble
+
+
+def study() -> Study:
+    return Study(
+        name="small",
+        network=partial(convnet, classes=10, channels=1, resolution=8),
+        data=Digits(),
+        objectives=(Accuracy(), Macs(), LatencyMs(short_seconds=0.005, long_seconds=0.02)),
+        recipe=Recipe(epochs=1),
+        strategy=SurrogateSearch(partial(MlpEnsemble, steps=20), num_startup=8, batch_size=4),
+        evaluations=12,
+        winners=Winners(count=2, recipe=Recipe(epochs=1, learning_rate=1e-3), passes=(Int8(num_images=64),)),
+    )

@@ -1,0 +1,143 @@
+"""Who may import whom. Imports inside functions count, those for type checking alone don't."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+MAY_IMPORT: dict[str, set[str]] = {
+    "nas": set(),
+    "search_spaces": {"nas"},
+    "surrogates": {"nas"},
+    "studies": {"nas", "search_spaces", "surrogates"},
+}
+ABOVE_ALL = {"__init__", "__main__", "testing"}
+"""Files of ``nas`` that may import anything, and that nothing imports."""
+
+
+def documented_order() -> list[str]:
+    """Return the rows of the table in docs/architecture.md, left to right and top to bottom."""
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    table = text[text.index("| row |") :].split("\n\n")[0]
+    return [name for line in table.splitlines()[2:] for name in re.findall(r"`(\w+)`", line.split("|")[1])]
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Yield the full names of imported modules; of ``from a import b``, ``a.b``."""
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+            node.body = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} has a relative import"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def modules(package: str) -> dict[str, Path]:
+    """Return the files of a package by dotted name."""
+    found = {}
+    for path in (ROOT / package).rglob("*.py"):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def resolved(name: str, known: dict[str, Path]) -> str | None:
+    """Return the longest beginning of a dotted name that is a module of ours."""
+    while name and name not in known:
+        name = name.rpartition(".")[0]
+    return name or None
+
+
+def unit_of(module: str) -> str:
+    """Return the file or folder directly in ``nas`` that a module belongs to."""
+    return module.partition(".")[2].partition(".")[0] or "__init__"
+
+
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_a_package_imports_only_what_it_may(package: str) -> None:
+    forbidden = MAY_IMPORT.keys() - MAY_IMPORT[package] - {package}
+    forbidden |= {"tests", "benchmarks"}
+    guilty = {
+        (str(path), name)
+        for path in (ROOT / package).rglob("*.py")
+        for name in imported(path)
+        if name.partition(".")[0] in forbidden
+    }
+    assert not guilty
+
+
+def test_every_file_of_nas_has_its_row() -> None:
+    units = {
+        path.relative_to(ROOT / "nas").parts[0].removesuffix(".py") for path in (ROOT / "nas").rglob("*.py")
+    }
+    assert units - {"__init__", "__main__"} == set(documented_order())
+
+
+def test_a_file_imports_only_from_rows_above_its_own() -> None:
+    order = {name: row for row, name in enumerate(documented_order())}
+    known = modules("nas")
+    guilty = []
+    for module, path in known.items():
+        unit = unit_of(module)
+        for name in imported(path):
+            target = resolved(name, known)
+            if target is None or unit in ABOVE_ALL:
+                continue
+            other = unit_of(target)
+            if other != unit and (other in ABOVE_ALL or order[other] >= order[unit]):
+                guilty.append(f"{module} imports {target}")
+    assert not guilty
+
+
+def test_no_modules_import_each_other_in_a_cycle() -> None:
+    known = modules("nas")
+    edges = {
+        module: {
+            target
+            for name in imported(path)
+            if (target := resolved(name, known)) not in (None, module, "nas")
+        }
+        for module, path in known.items()
+        if module != "nas"
+    }
+    waiting = dict(edges)
+    while ready := [module for module, targets in waiting.items() if not targets & waiting.keys()]:
+        for module in ready:
+            del waiting[module]
+    assert not waiting, f"a cycle among {sorted(waiting)}"
+
+
+def test_values_know_nothing_of_torch() -> None:
+    for name in ("errors", "files", "space", "objective", "pareto"):
+        tops = {imported_name.partition(".")[0] for imported_name in imported(ROOT / "nas" / f"{name}.py")}
+        assert not tops & {"torch", "optuna", "onnxruntime", "pymoo"}, name
+
+
+def test_the_library_never_prints_and_adds_no_handlers() -> None:
+    for path in (ROOT / "nas").rglob("*.py"):
+        if path.name in ("cli.py", "terminal.py"):
+            continue
+        calls = [
+            ast.unparse(n.func) for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Call)
+        ]
+        assert not {"print", "logging.basicConfig"} & set(calls), path
+        assert not [call for call in calls if call.endswith(".addHandler")], path
+
+
+def test_nothing_is_unpickled() -> None:
+    for path in (ROOT / "nas").rglob("*.py"):
+        tree = ast.parse(path.read_text())
+        assert not {"pickle", "dill", "joblib"} & {name.partition(".")[0] for name in imported(path)}, path
+        for call in (
+            n for n in ast.walk(tree) if isinstance(n, ast.Call) and ast.unparse(n.func) == "torch.load"
+        ):
+            assert "weights_only=True" in ast.unparse(call), path
