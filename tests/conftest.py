@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import os
 
 os.environ["OMP_NUM_THREADS"] = "1"  # equal sums in every process, and no fight over two cores
@@ -23,6 +24,11 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 SMALL_STUDY = Path(__file__).parent / "support" / "small_study.py"
 Command = Callable[..., int]
+
+
+def close_databases() -> None:
+    """Let go of what earlier runs left open, so that SQLite's side files don't vanish under a copy."""
+    gc.collect()
 
 
 @pytest.fixture(scope="session")
@@ -51,6 +57,7 @@ def cli_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "small"
     with pytest.MonkeyPatch.context() as monkeypatch:
         assert run_command(monkeypatch, "run", SMALL_STUDY, "--out", out) == 0
+    close_databases()
     return out
 
 
@@ -59,10 +66,12 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny study, run without interruption. Not to be changed: copy it."""
     out = tmp_path_factory.mktemp("runs") / "tiny"
     run_in(tiny_study(), out)
+    close_databases()
     return out
 
 
 @pytest.fixture
 def tiny_copy(tiny_run: Path, tmp_path: Path) -> Path:
     """A copy of the tiny run, to be changed."""
+    close_databases()
     return Path(shutil.copytree(tiny_run, tmp_path / "tiny"))
