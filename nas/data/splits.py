@@ -40,6 +40,7 @@ def split_images(
             every split.
     """
     _check(images, labels)
+    _check_shares(len(labels), int(labels.max()) + 1, search_share, test_share)
     everything = np.arange(len(labels))
     classes = labels.numpy()
     rest, test = train_test_split(everything, test_size=test_share, random_state=seed, stratify=classes)
@@ -72,6 +73,10 @@ def _check(images: Tensor, labels: Tensor) -> None:
         )
     if not torch.isfinite(images.to(torch.float32)).all():
         raise DataError("some pixels are NaN or infinite: clean the images first.")
+    if labels.is_floating_point() or (len(labels) > 0 and labels.min() < 0):
+        raise DataError(
+            f"labels are {labels.dtype} and begin at {labels.min()}: integers from 0 are expected."
+        )
     counts = torch.bincount(labels)
     rare = [number for number, count in enumerate(counts.tolist()) if count < 5]
     if len(counts) < 2:
@@ -83,9 +88,21 @@ def _check(images: Tensor, labels: Tensor) -> None:
         )
 
 
+def _check_shares(count: int, num_classes: int, search_share: float, test_share: float) -> None:
+    """Every part must be able to hold each class once."""
+    parts = {"train": 1 - search_share - test_share, "search": search_share, "test": test_share}
+    for name, share in parts.items():
+        if not share * count >= num_classes:
+            raise DataError(
+                f"the {name} split would hold {share:.3g} of {count} images, fewer than the {num_classes} classes: "
+                "choose search_share and test_share so that every part holds at least one image of each class."
+            )
+
+
 def _fingerprint(parts: list[Split]) -> str:
     hasher = hashlib.sha256()
     for part in parts:
+        hasher.update(repr(tuple(part.images.shape)).encode())
         hasher.update(part.images.numpy().tobytes())
         hasher.update(part.labels.numpy().tobytes())
     return hasher.hexdigest()[:16]

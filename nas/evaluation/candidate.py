@@ -54,11 +54,16 @@ class OnnxCandidate:
         path: The file.
 
     Raises:
-        ExportError: ONNX Runtime can't open it.
+        ExportError: it can't be read, or ONNX Runtime can't open it.
     """
 
     def __init__(self, path: Path) -> None:
-        self.onnx_model = path.read_bytes()
+        try:
+            self.onnx_model = path.read_bytes()
+        except OSError as error:
+            raise ExportError(
+                f"the exported model {path} can't be read: {error.strerror or error}."
+            ) from error
         self._session = open_session(self.onnx_model)
         channels, height, width = self._session.get_inputs()[0].shape[1:]
         self.image_shape = (int(channels), int(height), int(width))

@@ -87,7 +87,7 @@ class NetworkCounter:
         self._image_shape = image_shape
         self._cache: dict[str, tuple[int, int]] = {}
         tables = self._build()
-        self.tables = tables if tables is not None and self._agrees(tables) else None
+        self.tables = tables if tables is not None and self._agrees(supernet, tables) else None
         if self.tables is None:
             logger.warning(
                 "MACs of this network can't be tabulated; each architecture is counted by torch, which is slow"
@@ -108,19 +108,25 @@ class NetworkCounter:
             self._cache[architecture.id] = (count_macs(module, self._image_shape), count_params(module))
         return self._cache[architecture.id]
 
-    def _agrees(self, tables: list[_Table]) -> bool:
-        space = self._twin.space
-        rows = np.concatenate(
-            [
-                space.indices([space.smallest(), space.largest()]),
-                space.sample_indices(14, np.random.default_rng(0)),
-            ]
-        )
-        counts = _sum(tables, rows)
-        return all(
-            (int(macs), int(num_params)) == self._run(row)
-            for row, macs, num_params in zip(rows, counts.macs, counts.num_params, strict=True)
-        )
+    def _agrees(self, supernet: Supernet, tables: list[_Table]) -> bool:
+        """Compare with torch's counter where every option is in use once, and at some random places."""
+        space = supernet.space
+        random = space.sample_indices(14, np.random.default_rng(0))
+        counts = _sum(tables, random)
+        exact = [self._run(row) for row in random[:4]]
+        if exact != list(zip(counts.macs[:4].tolist(), counts.num_params[:4].tolist(), strict=True)):
+            return False
+        probes = [*supernet.probes(), *space.from_indices(random)]
+        was_training = supernet.training
+        supernet.eval()
+        try:
+            for architecture, macs in zip(probes, _sum(tables, space.indices(probes)).macs, strict=True):
+                with supernet.active(architecture):
+                    if count_macs(supernet, self._image_shape) != macs:
+                        return False
+            return True
+        finally:
+            supernet.train(was_training)
 
     def _build(self) -> list[_Table] | None:
         twin = self._twin

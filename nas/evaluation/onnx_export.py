@@ -50,7 +50,9 @@ def export_onnx(module: nn.Module, image_shape: tuple[int, int, int]) -> bytes:
 def _torchscript(module: nn.Module, image_shape: tuple[int, int, int]) -> bytes:
     buffer = io.BytesIO()
     with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # deprecation, and tracer notes about shapes
+        warnings.simplefilter("ignore")
+        # A forward that branches on values is traced along one branch only: that must not pass in silence.
+        warnings.simplefilter("error", torch.jit.TracerWarning)
         torch.onnx.export(
             module,
             (torch.zeros(2, *image_shape),),

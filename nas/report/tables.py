@@ -38,7 +38,7 @@ def with_spread(measurement: Measurement, objective: Objective) -> str:
     if measurement.spread == 0:
         return shown(measurement.value, objective)
     number, _, unit = shown(measurement.value, objective).partition(" ")
-    spread = 100 * measurement.spread if unit == "%" else measurement.spread
+    spread = measurement.spread * {"%": 100, "KiB": 1 / 1024}.get(unit, 1.0)
     return f"{number} ± {spread:.2g} {unit}".rstrip()
 
 

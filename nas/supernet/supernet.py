@@ -195,7 +195,7 @@ def _sites(root: nn.Module) -> list[Site]:
         if isinstance(module, Repeat):
             for position, block in enumerate(module.blocks):
                 inner = conditions + _at_least(module.times, position + 1)
-                walk(block, f"{path}.blocks.{position}", inner)
+                walk(block, f"{path}.blocks.{position}".removeprefix("."), inner)
         else:
             for name, child in module.named_children():
                 walk(child, f"{path}.{name}" if path else name, conditions)

@@ -8,9 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from fakes import run_in, tiny_study
 from filelock import FileLock
 
 import nas
+from nas import Architecture, OptunaSampler
 from nas.errors import CatalogError
 from nas.report.results import Results
 
@@ -203,6 +205,16 @@ def test_the_front_is_json_for_programs(
     for winner in results.winners:
         assert by_id[winner.id]["choices"] == winner.choices
         assert by_id[winner.id]["values"]["macs"] == winner.macs
+
+
+def test_the_front_tells_architectures_in_their_canonical_form(
+    nas_command: Command, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    run_in(tiny_study(strategy=OptunaSampler("RandomSampler"), evaluations=12), tmp_path / "run")
+    capsys.readouterr()
+    assert nas_command("front", tmp_path / "run", "--json") == 0
+    for member in json.loads(capsys.readouterr().out):
+        assert Architecture(member["choices"]).id == member["architecture"]
 
 
 def test_exported_models_load_and_stand_alone(

@@ -48,7 +48,7 @@ from nas.evaluation import OnnxCandidate
 from nas.objective import Measurement, Objective
 from nas.protocols import Bench, Candidate, CompressionPass, Split, Splits
 from nas.report.results import Results
-from nas.supernet import elastic
+from nas.supernet import elastic, recalibrate
 
 PAID = (
     "*.safetensors",
@@ -151,6 +151,15 @@ def test_counts_in_the_report_are_those_of_the_loaded_modules(cli_run: Path) -> 
         assert winner.variants[0].values["macs"].value == winner.macs
 
 
+def test_a_winners_statistics_are_those_of_the_first_training_images(cli_run: Path, digits: Splits) -> None:
+    for folder in winner_folders(cli_run):
+        module = nas.load(folder)
+        before = {name: value.clone() for name, value in module.named_buffers()}
+        recalibrate(module, digits.train.images[:512].split(256))
+        for name, value in module.named_buffers():
+            assert torch.allclose(value, before[name], rtol=1e-3, atol=1e-5), name
+
+
 def test_all_returned_points_were_evaluated_and_the_final_front_is_one(cli_run: Path) -> None:
     results = Results.read(cli_run / "report.json")
     assert len(results.values) == results.trials["complete"] == 12
@@ -198,6 +207,20 @@ def test_two_runs_of_one_seed_are_equal(tiny_run: Path, tmp_path: Path) -> None:
     run_in(tiny_study(), tmp_path / "other")
     assert digests(tmp_path / "other", *PAID) == digests(tiny_run, *PAID)
     assert trials(tmp_path / "other") == trials(tiny_run)
+
+
+def test_the_number_of_threads_changes_nothing_for_a_small_network(tiny_run: Path, tmp_path: Path) -> None:
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        run_in(tiny_study(), tmp_path / "other")
+        assert torch.get_num_threads() == 2
+        with pytest.raises(RunDirectoryError):
+            run_in(tiny_study(), tmp_path / "other" / "run.json")
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
+    assert digests(tmp_path / "other", *PAID) == digests(tiny_run, *PAID)
 
 
 def test_more_evaluations_go_on_from_the_record(tiny_copy: Path) -> None:
