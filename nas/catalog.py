@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 from nas.errors import CatalogError, NasError
+from nas.files import digest
 from nas.study import Study
 
 STUDY_PACKAGES = "NAS_STUDIES"
@@ -37,7 +38,12 @@ def find_study(name: str) -> Study:
     make = getattr(module, "study", None)
     if not callable(make):
         raise CatalogError(f"{name} defines no function study(): define one that returns a nas.Study.")
-    made = make()
+    try:
+        made = make()
+    except NasError:
+        raise
+    except Exception as error:  # it is the user's code
+        raise CatalogError(f"study() in {name} failed: {_told(error)}.") from error
     if not isinstance(made, Study):
         raise CatalogError(f"study() in {name} returned {type(made).__name__}: a nas.Study is expected.")
     return made
@@ -68,14 +74,12 @@ def _from_package(name: str) -> ModuleType:
 def _from_file(path: Path) -> ModuleType:
     if not path.is_file():
         raise CatalogError(f"there is no file {path}: name a Python file that defines study().")
-    known = importlib.util.find_spec(path.stem)
-    if known is not None and known.origin != str(path.resolve()):
-        raise CatalogError(f"{path} has the name of the installed module {path.stem!r}: rename the file.")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    name = path.stem if _is_free(path) else f"study_{digest(str(path.resolve()))}"
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
+    sys.modules[name] = module
     folder = str(path.resolve().parent)
     if folder not in sys.path:
         sys.path.insert(0, folder)  # as `python file.py` does, so that a study can import its neighbours
@@ -83,6 +87,19 @@ def _from_file(path: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except NasError:
         raise
-    except Exception as error:
-        raise CatalogError(f"{path} can't be imported: {type(error).__name__}: {error}.") from error
+    except Exception as error:  # it is the user's code
+        raise CatalogError(f"{path} can't be imported: {_told(error)}.") from error
     return module
+
+
+def _is_free(path: Path) -> bool:
+    """Whether the file's name is the name of no other module."""
+    try:
+        known = importlib.util.find_spec(path.stem)
+    except (ImportError, ValueError):
+        return True
+    return known is None or known.origin in (str(path), str(path.resolve()))
+
+
+def _told(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())

@@ -108,18 +108,20 @@ def front_command(
 
     from nas import pareto
     from nas.runner.directory import RunDirectory, open_record
-    from nas.search.record import ARCHITECTURE, complete_trials, costs_of
+    from nas.search.record import ARCHITECTURE, architecture_of, complete_trials, costs_of
+    from nas.space import space_from_description
 
     directory = RunDirectory(_existing(path))
     study, objectives = open_record(directory.manifest, directory.database)
     trials = complete_trials(study)
     members = [trials[row] for row in np.flatnonzero(pareto.non_dominated(costs_of(objectives, trials)))]
     if as_json:
+        space = space_from_description(read_json(directory.manifest)["space"])
         plain = [
             {
                 "trial": trial.number,
                 "architecture": trial.user_attrs[ARCHITECTURE],
-                "choices": trial.params,
+                "choices": dict(architecture_of(space, trial)),
                 "values": dict(zip([o.name for o in objectives], trial.values, strict=True)),
             }
             for trial in members
@@ -150,14 +152,13 @@ def export(
         raise RunDirectoryError(f"{to} exists already: name a directory that doesn't.")
     results = Results.read(directory.results)
     ids = [w.id for w in results.winners if everything or any(v.on_front for v in w.variants)]
-    partial = to.with_name(f".{to.name}.part")
-    shutil.rmtree(partial, ignore_errors=True)
-    for id_ in ids:
-        shutil.copytree(
-            directory.winners / id_, partial / id_, ignore=shutil.ignore_patterns("finished*.json")
-        )
-    shutil.copy(directory.winners / "README.md", partial / "README.md")
-    partial.rename(to)
+    try:
+        _copy_winners(directory.winners, ids, to)
+    except OSError as error:
+        raise RunDirectoryError(
+            f"the models can't be copied to {to} ({error}): choose another place, or run the study again if a "
+            "winner's folder is gone."
+        ) from error
     console.print(f"{len(ids)} models in {to}")
 
 
@@ -167,6 +168,19 @@ def studies(verbose: _Verbose = False) -> None:
     log_to_terminal(verbose)
     for name in study_names():
         console.print(name)
+
+
+def _copy_winners(winners: Path, ids: list[str], to: Path) -> None:
+    """Make ``to`` whole or not at all."""
+    partial = to.with_name(f".{to.name}.part")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        for id_ in ids:
+            shutil.copytree(winners / id_, partial / id_, ignore=shutil.ignore_patterns("finished*.json"))
+        shutil.copy(winners / "README.md", partial / "README.md")
+        partial.rename(to)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _existing(path: Path) -> Path:

@@ -5,6 +5,7 @@ Costs are minimised values; arrays of them have one row per architecture.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 
+from nas.errors import ObjectiveError
 from nas.objective import Measurement, Objective
 from nas.space import FloatArray, IntArray, SearchSpace
 
@@ -52,10 +54,24 @@ class Constraint:
     Args:
         quantity: Need not be one of the study's objectives.
         at_most: Largest feasible value, in the quantity's unit.
+
+    Raises:
+        ObjectiveError: the quantity is not counted, or the limit is NaN.
     """
 
     quantity: CountedObjective
     at_most: float
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.quantity, CountedObjective):
+            raise ObjectiveError(
+                f"a constraint is on {self.quantity!r}, which can't be counted: only counted quantities such as "
+                "Macs() or NumParams() can be limited before anything is paid for."
+            )
+        if math.isnan(self.at_most):
+            raise ObjectiveError(
+                f"the constraint on {self.quantity.objective.name!r} is at most NaN: give a number."
+            )
 
 
 @dataclass(frozen=True)

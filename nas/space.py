@@ -15,7 +15,7 @@ import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import final
+from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,6 +90,8 @@ class Choice(Expression):
             raise SpaceError(f"a choice needs a name, a non-empty string; got {self.name!r}.")
         if not self.options:
             raise SpaceError(f"choice {self.name!r} has no options: give it at least one.")
+        plain = tuple(option.item() if isinstance(option, np.generic) else option for option in self.options)
+        object.__setattr__(self, "options", plain)
         for option in self.options:
             if not isinstance(option, int | float | str | bool):
                 raise SpaceError(
@@ -174,6 +176,8 @@ class Operation(Expression):
         )
         if not isinstance(left, int) or not isinstance(right, int):
             raise SpaceError(f"{self} needs integers on both sides, got {left!r} and {right!r}.")
+        if self.symbol == "//" and right == 0:
+            raise SpaceError(f"{self} divides by 0: remove that option.")
         return _OPERATORS[self.symbol](left, right)
 
 
@@ -473,6 +477,19 @@ class SearchSpace:
                 for name, alternatives in self.conditions.items()
             },
         }
+
+
+def space_from_description(description: Mapping[str, Any]) -> SearchSpace:
+    """Undo :meth:`SearchSpace.describe`."""
+    choices = tuple(Choice(name, tuple(options)) for name, options in description["choices"].items())
+    conditions = {
+        name: tuple(
+            tuple(Condition(about, tuple(options)) for about, options in alternative)
+            for alternative in alternatives
+        )
+        for name, alternatives in description["conditions"].items()
+    }
+    return SearchSpace(choices, conditions)
 
 
 def _same(a: Option, b: Option) -> bool:

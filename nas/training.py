@@ -59,6 +59,16 @@ class Recipe:
             )
         if not self.learning_rate > 0:
             raise StudyError(f"learning_rate is {self.learning_rate}: it must be positive.")
+        if not (math.isfinite(self.learning_rate) and 0 <= self.weight_decay < math.inf):
+            raise StudyError(
+                f"learning_rate is {self.learning_rate} and weight_decay {self.weight_decay}: both must be finite, "
+                "and the decay not negative."
+            )
+        if not (0 <= self.label_smoothing < 1 and self.max_grad_norm > 0):
+            raise StudyError(
+                f"label_smoothing is {self.label_smoothing} and max_grad_norm {self.max_grad_norm}: the first must "
+                "be in [0, 1), the second positive."
+            )
 
 
 def train(

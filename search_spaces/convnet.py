@@ -74,7 +74,7 @@ def convnet(classes: int, channels: int = 3, resolution: int = 32, scale: float 
     """
 
     def widths(*base: int) -> tuple[int, ...]:
-        return tuple(max(4, round(width * scale / 4) * 4) for width in base)
+        return tuple(sorted({max(4, round(width * scale / 4) * 4) for width in base}))
 
     width: Size = choice("stem.width", *widths(4, 8, 16))
     stem_stride = 2 if resolution >= 64 else 1

@@ -52,7 +52,7 @@ def _torchscript(module: nn.Module, image_shape: tuple[int, int, int]) -> bytes:
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         # A forward that branches on values is traced along one branch only: that must not pass in silence.
-        warnings.simplefilter("error", torch.jit.TracerWarning)
+        warnings.simplefilter("error", torch.jit.TracerWarning)  # type: ignore[attr-defined]
         torch.onnx.export(
             module,
             (torch.zeros(2, *image_shape),),

@@ -92,6 +92,7 @@ def prepare(study: Study, device: torch.device) -> Prepared:
 
     problem = Problem(supernet.space, tuple(o.objective for o in study.objectives), count, violation)
     _check_feasible(problem, study.constraints, counter)
+    study.strategy.sampler(problem, study.seed)  # to hear now, not after the training, if it can't be made
     return Prepared(study, splits, supernet, counter, problem, tuple(measured), device)
 
 

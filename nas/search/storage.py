@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import optuna
 import sqlalchemy
@@ -31,7 +32,7 @@ def open_study(
     _check(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        storage = RDBStorage(f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": 60}})
+        storage = RDBStorage(f"sqlite:///{quote(str(path))}", engine_kwargs={"connect_args": {"timeout": 60}})
         sqlalchemy.event.listen(storage.engine, "connect", _relax)
         storage.engine.dispose()  # connections made before the listener
         return optuna.create_study(

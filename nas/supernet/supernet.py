@@ -106,13 +106,11 @@ class Supernet(nn.Module):
             for site in self.sites:
                 if isinstance(site.module, ElasticLayer):
                     replaced[id(site.module)] = site.module.extract()
-            # Innermost first, so that a Repeat finds the Repeats inside it already replaced.
-            for site in reversed(self.sites):
-                if isinstance(site.module, Repeat):
-                    blocks = list(site.module.blocks)[: site.module.times]
-                    replaced[id(site.module)] = nn.Sequential(
-                        *(copy.deepcopy(block, replaced) for block in blocks)
-                    )
+            repeats = [site.module for site in self.sites if isinstance(site.module, Repeat)]
+            # Those that hold fewest others first, so that a Repeat finds the ones inside it replaced.
+            for repeat in sorted(repeats, key=lambda r: sum(isinstance(m, Repeat) for m in r.modules())):
+                blocks = list(repeat.blocks)[: repeat.times]
+                replaced[id(repeat)] = nn.Sequential(*(copy.deepcopy(block, replaced) for block in blocks))
             plain: nn.Module = copy.deepcopy(self.module, replaced)
         return plain.train(self.training)
 
@@ -170,8 +168,12 @@ class Supernet(nn.Module):
         with self.active(architecture), torch.no_grad(), _last_module(self.module) as last:
             try:
                 output = self(images)
-            except (RuntimeError, ValueError, TypeError, IndexError) as error:
-                return f"module {last[-1]!r} says {str(error).strip().splitlines()[0]!r}"
+            except Exception as error:  # whatever a user's forward raises
+                return f"module {last[-1]!r} says {' '.join(str(error).split()) or type(error).__name__!r}"
+        if not isinstance(output, torch.Tensor):
+            return (
+                f"the output is {type(output).__name__} and a tensor of shape (1, {num_classes}) is expected"
+            )
         if output.shape != (1, num_classes):
             return f"the output has shape {tuple(output.shape)} and (1, {num_classes}) is expected"
         return None
@@ -218,7 +220,7 @@ def _space(sites: list[Site]) -> SearchSpace:
         for slot in site.slots:
             for found in slot.expression.choices:
                 known = choices.setdefault(found.name, found)
-                if known != found:
+                if repr(known) != repr(found):  # 1 and True are equal, and different options
                     raise SpaceError(
                         f"choice {found.name!r} is used with the options {known.options} and, in module "
                         f"{site.path!r}, with {found.options}: one name must mean one choice."
