@@ -12,6 +12,7 @@ from nas.objective import Objective
 from nas.report.results import Results
 
 _GREY, _BLUE, _ORANGE, _GREEN = "#b8bec6", "#2f6fb0", "#d9722c", "#3b8f5a"
+_BASELINE_COLOURS = ("#8a63b3", "#8c564b")
 _VARIANT_MARKERS = ("*", "D", "s", "^", "v", "P")
 
 
@@ -38,7 +39,7 @@ def hypervolume_png(results: Results) -> bytes:
     figure = Figure(figsize=(6.4, 4.0), layout="constrained")
     axis = figure.subplots()
     axis.plot(range(1, len(results.hypervolume) + 1), results.hypervolume, color=_BLUE, label="this search")
-    for baseline, colour in zip(results.baselines, (_ORANGE, _GREEN), strict=False):
+    for baseline, colour in zip(results.baselines, _BASELINE_COLOURS, strict=False):
         steps = range(1, len(baseline.hypervolume) + 1)
         axis.plot(steps, baseline.hypervolume, color=colour, label=baseline.name)
     axis.set(xlabel="evaluations", ylabel="hypervolume (1 = start-up box)", title=results.study)
@@ -53,7 +54,7 @@ def _draw_front(axis: Axes, results: Results, column: int, objective: Objective,
     front = values[results.front]
     axis.scatter(values[:, column], values[:, 0], s=14, c=_GREY, label="evaluated (search split)")
     axis.scatter(front[:, column], front[:, 0], s=22, c=_BLUE, label="search front, all objectives")
-    for baseline, colour in zip(results.baselines, (_ORANGE, _GREEN), strict=False):
+    for baseline, colour in zip(results.baselines, _BASELINE_COLOURS, strict=False):
         rows = np.array(baseline.values)
         axis.scatter(
             rows[:, column],

@@ -47,9 +47,8 @@ def run_baselines(
     uniform = open_study(
         run.database, f"{record.study_name}-uniform", objectives, RandomSampler(seed=prepared.study.seed)
     )
-    if not uniform.get_trials(deepcopy=False):
-        for architecture in family:
-            uniform.enqueue_trial(dict(architecture))
+    for architecture in family:  # also after a kill half-way through this loop: nothing else may be sampled
+        uniform.enqueue_trial(dict(architecture), skip_if_exists=True)
 
     def judge(architecture: Architecture) -> Mapping[str, Measurement]:
         module = train_from_scratch(

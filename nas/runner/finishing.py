@@ -27,13 +27,13 @@ from nas.runner.preparation import Prepared
 from nas.runner.stages import CALIBRATION, counted_measurements, extract_recalibrated, recalibration_batches
 from nas.search import SurrogateSearch
 from nas.search.record import (
-    REFERENCE,
     ReferenceBox,
     architecture_of,
     complete_trials,
     costs_of,
     indices_of,
     measurements_of,
+    reference_box,
 )
 from nas.search.surrogate_sampler import CostModel
 from nas.space import Architecture
@@ -61,12 +61,7 @@ def choose_winners(prepared: Prepared, record: optuna.Study) -> list[FrozenTrial
     trials = complete_trials(record)
     costs = costs_of(prepared.problem.objectives, trials)
     front = np.flatnonzero(pareto.non_dominated(costs))
-    stored = record.user_attrs.get(REFERENCE)
-    box = (
-        ReferenceBox(np.array(stored[0]), np.array(stored[1]))
-        if stored is not None
-        else ReferenceBox(costs.min(axis=0), costs.max(axis=0))
-    )
+    box = reference_box(record, prepared.problem.objectives) or ReferenceBox.around(costs)
     scaled = box.scaled(costs[front])
     best = int(np.argmin(scaled[:, 0]))
     rows = pareto.spread_subset(scaled, prepared.study.winners.count, box.reference, best)

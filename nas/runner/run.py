@@ -26,7 +26,16 @@ from nas.runner.directory import RunDirectory, StatusFile
 from nas.runner.finishing import finish_winners
 from nas.runner.preparation import Prepared, prepare
 from nas.runner.stages import search_architectures, train_supernet
-from nas.search.record import ARCHITECTURE, ERROR, REPEATS, SECONDS, complete_trials, costs_of, reference_box
+from nas.search.record import (
+    ARCHITECTURE,
+    ERROR,
+    REPEATS,
+    SECONDS,
+    complete_trials,
+    costs_of,
+    paid_trials,
+    reference_box,
+)
 from nas.search.storage import storage_error
 from nas.space import FloatArray
 from nas.study import Study, network_reference, stable_repr
@@ -112,7 +121,7 @@ def _stages(
 
 def _spent(record: optuna.Study) -> float:
     """Return the seconds that proposing and evaluating took; those of killed attempts don't count."""
-    return float(sum(trial.user_attrs[SECONDS] for trial in complete_trials(record)))
+    return float(sum(trial.user_attrs[SECONDS] for trial in paid_trials(record)))
 
 
 def _results(

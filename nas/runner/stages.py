@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,13 +15,13 @@ from nas.errors import StudyChangedError
 from nas.evaluation import SubnetCandidate
 from nas.evaluation.machine import processor_name
 from nas.export.folder import load_weights, save_weights
-from nas.files import write_json
+from nas.files import read_json, write_json
 from nas.objective import Measurement
 from nas.protocols import Bench, Candidate, Progress, Split
 from nas.runner.directory import RunDirectory, file_digest, finish, finished
 from nas.runner.preparation import Prepared
 from nas.search.loop import search
-from nas.search.record import complete_trials, costs_of, paid_trials, reference_box
+from nas.search.record import REPEATS, complete_trials, costs_of, paid_trials, reference_box
 from nas.search.storage import open_study
 from nas.space import Architecture
 from nas.study import stable_repr
@@ -84,7 +83,7 @@ class _Clock:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self.seconds: list[float] = json.loads(path.read_text()) if path.exists() else []
+        self.seconds: list[float] = read_json(path) if path.exists() else []
         self._last = time.perf_counter()
 
     def tick(self, epoch: int) -> None:
@@ -208,7 +207,7 @@ def spend(
     objectives = prepared.problem.objectives
 
     def on_trial(trial: FrozenTrial) -> None:
-        if trial.state == TrialState.PRUNED or "repeats" in trial.user_attrs:
+        if trial.state == TrialState.PRUNED or REPEATS in trial.user_attrs:
             return
         box = reference_box(record, objectives)
         note = "start-up"

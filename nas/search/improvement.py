@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from nas import pareto
+from nas.search.record import ReferenceBox
 from nas.space import FloatArray
 
 _NUM_SAMPLES = 16
@@ -38,16 +39,15 @@ def most_improving(
     """
     front = known[pareto.non_dominated(known)]
     # Of all that is known: a front's own worst corner would rule out better networks at a higher cost.
-    low, high = known.min(axis=0), known.max(axis=0)
-    extent = np.where(high > low, high - low, np.maximum(np.abs(high), 1e-12))
-    reference = np.full(front.shape[1], 1.1)
+    box = ReferenceBox.around(known)
     shape = (len(predicted), front.shape[1])
-    samples = [(predicted.at(rng.standard_normal(shape)) - low) / extent for _ in range(_NUM_SAMPLES)]
-    fronts = [(front - low) / extent] * _NUM_SAMPLES
+    samples = [predicted.at(rng.standard_normal(shape)) for _ in range(_NUM_SAMPLES)]
+    fronts = [front] * _NUM_SAMPLES
+    volume = box.hypervolume(front)  # mean over the samples' fronts
 
     def expected_gain(row: int) -> float:
-        gains = [_gain(f, s[row], reference) for f, s in zip(fronts, samples, strict=True)]
-        return float(np.mean(gains))
+        volumes = [box.hypervolume(np.vstack([f, s[row]])) for f, s in zip(fronts, samples, strict=True)]
+        return float(np.mean(volumes)) - volume
 
     # A gain only shrinks as the fronts grow, so an outdated one is a bound (lazy greedy, Minoux 1978).
     queue = [(-expected_gain(row), row, 0) for row in range(shape[0])]
@@ -58,10 +58,7 @@ def most_improving(
         if num_picked_then == len(picked):
             picked.append(row)
             fronts = [np.vstack([f, s[row]]) for f, s in zip(fronts, samples, strict=True)]
+            volume = float(np.mean([box.hypervolume(f) for f in fronts]))
         else:
             heapq.heappush(queue, (-expected_gain(row), row, len(picked)))
     return picked
-
-
-def _gain(front: FloatArray, cost: FloatArray, reference: FloatArray) -> float:
-    return pareto.hypervolume(np.vstack([front, cost]), reference) - pareto.hypervolume(front, reference)

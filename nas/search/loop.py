@@ -121,6 +121,7 @@ def _evaluate(
         measurements = evaluate(architecture)
         values = [measurements[o.name].checked(o.name).value for o in problem.objectives]
     except Exception as error:  # whatever a user's objective raises fails this trial alone
+        trial.set_user_attr(SECONDS, time.perf_counter() - begin)
         reason = f"{type(error).__name__}: {error}"
         logger.warning("trial %d failed: %s", trial.number, reason)
         logger.debug("trial %d failed", trial.number, exc_info=True)

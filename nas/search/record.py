@@ -77,10 +77,16 @@ class ReferenceBox:
     best: FloatArray
     worst: FloatArray
 
+    @classmethod
+    def around(cls, costs: FloatArray) -> ReferenceBox:
+        """Return the box that ``(n, m)`` costs span, n >= 1."""
+        return cls(costs.min(axis=0), costs.max(axis=0))
+
     def scaled(self, costs: FloatArray) -> FloatArray:
-        """Return costs with 0 at ``best`` and 1 at ``worst``."""
+        """Return costs with 0 at ``best`` and 1 at ``worst``; where these are equal, in units of ``worst``."""
         extent = self.worst - self.best
-        return (costs - self.best) / np.where(extent > 0, extent, 1.0)
+        size = np.maximum(np.abs(self.worst), 1e-12)
+        return (costs - self.best) / np.where(extent > 0, extent, size)
 
     @property
     def reference(self) -> FloatArray:
@@ -103,7 +109,7 @@ def reference_box(study: Study, objectives: Sequence[Objective]) -> ReferenceBox
         trials = complete_trials(study)[:_NUM_FOR_REFERENCE]
         if len(trials) < _NUM_FOR_REFERENCE:
             return None
-        costs = costs_of(objectives, trials)
-        stored = [costs.min(axis=0).tolist(), costs.max(axis=0).tolist()]
+        box = ReferenceBox.around(costs_of(objectives, trials))
+        stored = [box.best.tolist(), box.worst.tolist()]
         study.set_user_attr(REFERENCE, stored)
     return ReferenceBox(np.array(stored[0]), np.array(stored[1]))

@@ -42,7 +42,9 @@ def test_a_limit_that_one_architecture_meets_is_feasible() -> None:
     prepared = prepare(tiny_study(), CPU)
     space = prepared.problem.space
     smallest = prepared.counter.counts(space.indices([space.smallest()])).num_params[0]
-    prepare(tiny_study(constraints=(Constraint(NumParams(), float(smallest)),)), CPU)
+    limited = prepare(tiny_study(constraints=(Constraint(NumParams(), float(smallest)),)), CPU)
+    violation = limited.problem.violation(space.indices([space.smallest(), space.largest()]))
+    assert violation[0] == 0 < violation[1]
 
 
 @pytest.mark.parametrize(
