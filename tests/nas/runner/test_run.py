@@ -644,22 +644,6 @@ def activated_network(activation: type[nn.Module]) -> nn.Module:
     )
 
 
-# Baselines
-
-
-def test_baselines_have_the_same_budget_and_are_paid_for_once(tiny_copy: Path) -> None:
-    results = run_in(tiny_study(evaluations=10), tiny_copy, baselines=True)
-    assert [b.name for b in results.baselines] == ["random search", "uniform scaling"]
-    random, uniform = results.baselines
-    assert len(random.values) == len(random.hypervolume) == 10
-    assert 0 < len(uniform.values) <= 10
-    assert "random search" in (tiny_copy / "report.md").read_text()
-    before = [trials(tiny_copy, f"tiny-{name}") for name in ("random", "uniform")]
-    again = run_in(tiny_study(evaluations=10), tiny_copy, baselines=True)
-    assert again.baselines == results.baselines
-    assert [trials(tiny_copy, f"tiny-{name}") for name in ("random", "uniform")] == before
-
-
 # What the fingerprint must not notice
 
 
