@@ -1,6 +1,8 @@
-"""Pareto dominance and hypervolume on arrays of costs (minimised). Imports nothing of ours."""
+"""Pareto dominance and the quality of fronts, on arrays of costs (minimised). Imports nothing of ours."""
 
 from __future__ import annotations
+
+import math
 
 import moocore
 import numpy as np
@@ -55,6 +57,60 @@ def hypervolume(costs: FloatArray, reference: FloatArray) -> float:
     return float(moocore.hypervolume(inside, ref=reference))
 
 
+def igd_plus(costs: FloatArray, reference_front: FloatArray) -> float:
+    """Return IGD+: how far ``costs`` are from a reference front, on average over the front (Ishibuchi 2015).
+
+    Only what is worse than the reference counts, so a better set never has a larger value (weakly Pareto
+    compliant; plain IGD isn't). Distances are Euclidean: scale the columns first where units differ.
+
+    Args:
+        costs: ``(n, m)`` float64, minimised; may hold dominated or equal rows.
+        reference_front: ``(k, m)`` float64, k >= 1.
+
+    Returns:
+        Mean distance in the columns' common unit; 0.0 when every row of the reference is weakly
+        dominated, infinity for an empty set.
+
+    Raises:
+        ValueError: a value is NaN, or the reference is empty.
+    """
+    _check_reference(costs, reference_front)
+    if len(costs) == 0:
+        return math.inf
+    return float(moocore.igd_plus(costs, ref=reference_front))
+
+
+def adrs(costs: FloatArray, reference_front: FloatArray) -> float:
+    """Return the average distance from a reference set, relative: the measure of design-space exploration.
+
+    Mean over the reference's rows r of the smallest, over the rows q of ``costs``, of
+    max over j of max(0, (q_j - r_j) / r_j): by which fraction the nearest row is worse in its worst column.
+    It needs no scaling, but for the same reason every cost of the reference must be positive: relative to
+    0 any distance is infinite, relative to a negative number better looks worse. A maximised rate is
+    compared as 1 - rate.
+
+    Args:
+        costs: ``(n, m)`` float64, minimised; any sign; may hold dominated or equal rows.
+        reference_front: ``(k, m)`` float64, k >= 1, positive.
+
+    Returns:
+        A fraction: 0.0 when every row of the reference is weakly dominated, infinity for an empty set.
+
+    Raises:
+        ValueError: a value is NaN, or the reference is empty or not positive.
+    """
+    _check_reference(costs, reference_front)
+    if (reference_front <= 0).any():
+        raise ValueError(
+            f"a reference front holds the cost {reference_front.min()}: ADRS is relative to it and needs positive "
+            "costs; compare 1 - rate for a rate that is maximised, or use IGD+ on scaled costs."
+        )
+    if len(costs) == 0:
+        return math.inf
+    excess = costs[None, :, :] / reference_front[:, None, :] - 1.0
+    return float(np.maximum(excess, 0.0).max(axis=2).min(axis=1).mean())
+
+
 def spread_subset(costs: FloatArray, count: int, reference: FloatArray, first: int) -> list[int]:
     """Return up to ``count`` rows of a front that keep most of its hypervolume.
 
@@ -75,6 +131,13 @@ def spread_subset(costs: FloatArray, count: int, reference: FloatArray, first: i
         volumes = [hypervolume(costs[[*chosen, row]], reference) for row in rest]
         chosen.append(rest[int(np.argmax(volumes))])
     return chosen
+
+
+def _check_reference(costs: FloatArray, reference_front: FloatArray) -> None:
+    _refuse_nan(costs)
+    _refuse_nan(reference_front)
+    if len(reference_front) == 0:
+        raise ValueError("a reference front is empty: it needs one row at least.")
 
 
 def _refuse_nan(costs: FloatArray) -> None:

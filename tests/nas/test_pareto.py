@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 
 from nas import pareto
+
+Distance = Callable[[np.ndarray, np.ndarray], float]
 
 
 def brute_force(costs: np.ndarray) -> np.ndarray:
@@ -90,3 +93,69 @@ def test_spread_subset_keeps_the_first_and_the_ends() -> None:
 def test_spread_subset_of_more_than_there_are_is_all_of_them() -> None:
     costs = np.array([[0.0, 1.0], [1.0, 0.0]])
     assert sorted(pareto.spread_subset(costs, 9, np.full(2, 1.1), 1)) == [0, 1]
+
+
+REFERENCE = np.array([[1.0, 4.0], [2.0, 2.0], [4.0, 1.0]])
+
+
+def test_igd_plus_by_hand() -> None:
+    """(4, 2) is 2 and 0 worse than (2, 2), 0 and 1 worse than (4, 1), 3 and 0 worse than (1, 4)."""
+    assert pareto.igd_plus(np.array([[4.0, 2.0]]), REFERENCE) == pytest.approx((3 + 2 + 1) / 3)
+
+
+def test_adrs_by_hand() -> None:
+    """(4, 2) is 300 % worse than (1, 4), 100 % worse than (2, 2) and (4, 1)."""
+    assert pareto.adrs(np.array([[4.0, 2.0]]), REFERENCE) == pytest.approx((3 + 1 + 1) / 3)
+
+
+def test_adrs_takes_the_nearest_row_and_its_worst_column() -> None:
+    found = np.array([[2.2, 3.0], [3.0, 2.1]])
+    assert pareto.adrs(found, np.array([[2.0, 2.0]])) == pytest.approx(0.5)
+
+
+def brute_adrs(found: np.ndarray, front: np.ndarray) -> float:
+    return float(
+        np.mean(
+            [min(max(max(0.0, (q - r) / r) for q, r in zip(f, t, strict=True)) for f in found) for t in front]
+        )
+    )
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_adrs_equals_the_definition(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    found, front = rng.uniform(0.5, 2, (17, 3)), rng.uniform(0.5, 2, (9, 3))
+    assert pareto.adrs(found, front) == pytest.approx(brute_adrs(found, front))
+
+
+@pytest.mark.parametrize("distance", [pareto.igd_plus, pareto.adrs])
+def test_distance_to_a_front_is_0_once_it_is_found(distance: Distance) -> None:
+    found = np.vstack([REFERENCE, [[9.0, 9.0]], REFERENCE - [0.5, 0.0]])
+    assert distance(found, REFERENCE) == 0.0
+    assert distance(REFERENCE[:2], REFERENCE) > 0.0
+
+
+@pytest.mark.parametrize("distance", [pareto.igd_plus, pareto.adrs])
+def test_distance_to_a_front_never_grows_with_another_point(distance: Distance) -> None:
+    rng = np.random.default_rng(0)
+    found = rng.uniform(1, 9, (30, 2))
+    distances = [distance(found[:count], REFERENCE) for count in range(31)]
+    assert distances[0] == np.inf
+    assert all(after <= before for before, after in itertools.pairwise(distances))
+
+
+@pytest.mark.parametrize("distance", [pareto.igd_plus, pareto.adrs])
+def test_distance_to_an_empty_or_undefined_front_is_refused(distance: Distance) -> None:
+    with pytest.raises(ValueError, match="empty"):
+        distance(REFERENCE, REFERENCE[:0])
+    with pytest.raises(ValueError, match="NaN"):
+        distance(REFERENCE, np.array([[np.nan, 1.0]]))
+    with pytest.raises(ValueError, match="NaN"):
+        distance(np.array([[np.nan, 1.0]]), REFERENCE)
+
+
+@pytest.mark.parametrize("cost", [0.0, -0.5])
+def test_adrs_needs_a_positive_reference_and_says_what_to_do(cost: float) -> None:
+    with pytest.raises(ValueError, match="needs positive costs; compare 1 - rate"):
+        pareto.adrs(REFERENCE, np.array([[1.0, cost]]))
+    assert pareto.adrs(np.array([[1.0, cost]]), REFERENCE) == 0.0
