@@ -6,7 +6,7 @@ from nas.evaluation import Accuracy, Flops, LatencyMs, Macs, NumParams, WeightBy
 from nas.export import load
 from nas.objective import Measurement, Objective
 from nas.protocols import Constraint
-from nas.search import OptunaSampler, SurrogateSearch
+from nas.search import LocalSearch, OptunaSampler, Smithson, SurrogateSearch, TwoStage
 from nas.space import Architecture, Choice, SearchSpace, choice
 from nas.study import Study, Winners
 from nas.supernet import Supernet
@@ -20,6 +20,7 @@ __all__ = [
     "Flops",
     "Int8",
     "LatencyMs",
+    "LocalSearch",
     "Macs",
     "Measurement",
     "NasError",
@@ -28,9 +29,11 @@ __all__ = [
     "OptunaSampler",
     "Recipe",
     "SearchSpace",
+    "Smithson",
     "Study",
     "Supernet",
     "SurrogateSearch",
+    "TwoStage",
     "WeightBytes",
     "Winners",
     "choice",

@@ -1,0 +1,180 @@
+"""What samplers share: the study as arrays, and new architectures that meet the hard constraints."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler, RandomSampler
+from optuna.study import Study
+from optuna.trial import FrozenTrial
+
+from nas.protocols import Problem
+from nas.search.designs import downhill, tilted_samples
+from nas.search.record import costs_of, distributions, has_values, is_paid
+from nas.space import FloatArray, IntArray, Option, SearchSpace
+
+logger = logging.getLogger(__name__)
+
+_POOL_SIZE = 512
+_NUM_LED_DOWNHILL = 16
+_MAX_ENUMERATED = 2**17
+_CHUNK = 1024
+
+
+@final
+@dataclass(frozen=True)
+class History:
+    """What the other trials of a study tell a sampler that is asked for one more.
+
+    Args:
+        finished: ``(n, num_choices)`` canonical positions of the trials with finite values, by number, no
+            repeats.
+        costs: ``(n, m)`` of these.
+        seen: ``tobytes()`` of what must not be proposed: the rows of all other trials, whether finished,
+            failed, refused, running in another process or queued.
+    """
+
+    finished: IntArray
+    costs: FloatArray
+    seen: AbstractSet[bytes]
+
+
+def history_of(problem: Problem, trials: Sequence[FrozenTrial]) -> History:
+    """Return what ``trials`` tell; those that don't hold a whole architecture yet tell nothing."""
+    space = problem.space
+    whole = [(trial, options) for trial in trials if (options := options_of(space, trial)) is not None]
+    rows = space.canonical(space.indices(options for _, options in whole))
+    taught = np.array([is_paid(trial) and has_values(trial) for trial, _ in whole], dtype=np.bool_)
+    costs = costs_of(problem.objectives, [trial for (trial, _), by in zip(whole, taught, strict=True) if by])
+    return History(rows[taught], costs, keys(rows))
+
+
+def others(study: Study, trial: FrozenTrial) -> list[FrozenTrial]:
+    """Return all trials but this one, by number.
+
+    A trial that a killed process left running is sampled again under its own number, so what it held is
+    not in its own way.
+    """
+    return [t for t in study.get_trials(deepcopy=False) if t.number != trial.number]
+
+
+def options_of(space: SearchSpace, trial: FrozenTrial) -> dict[str, Option] | None:
+    """Return a trial's options, queued ones included; None while some are missing."""
+    options = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+    if any(choice.name not in options for choice in space.choices):
+        return None
+    return {choice.name: options[choice.name] for choice in space.choices}
+
+
+def keys(rows: IntArray) -> set[bytes]:
+    """Return ``tobytes()`` of each row."""
+    return {row.tobytes() for row in rows}
+
+
+def fresh(problem: Problem, rows: IntArray, seen: AbstractSet[bytes]) -> IntArray:
+    """Return those of ``(n, num_choices)`` positions that may be proposed.
+
+    Canonical, unseen and within the hard constraints; without repeats, in the given order.
+    """
+    rows = problem.space.canonical(rows)
+    different = {row.tobytes(): position for position, row in reversed(list(enumerate(rows)))}
+    unseen = sorted(position for key, position in different.items() if key not in seen)
+    rows = rows[unseen]
+    return rows[problem.violation(rows) <= 0] if len(rows) else rows
+
+
+def any_fresh(problem: Problem, seen: AbstractSet[bytes], rng: np.random.Generator) -> IntArray | None:
+    """Return a random architecture that may be proposed, ``(num_choices,)``; None if none is found.
+
+    Drawn with equally likely options where that meets the constraints. Else from small or large
+    architectures, from infeasible ones led downhill, and, where all that was seen, from a listing of the
+    space. Spaces of more than 2^17 combinations are not listed: there, the neighbours of what was seen are
+    tried.
+    """
+    for rows in (problem.space.sample_indices(_POOL_SIZE, rng), tilted_samples(problem, _POOL_SIZE, rng)):
+        found = fresh(problem, rows, seen)
+        if len(found):
+            return np.asarray(found[0])
+    led = np.array(
+        [downhill(problem, row)[0] for row in problem.space.sample_indices(_NUM_LED_DOWNHILL, rng)]
+    )
+    for rows in (led, *_remaining(problem.space, seen, rng)):
+        found = fresh(problem, rows, seen)
+        if len(found):
+            return np.asarray(found[0])
+    return None
+
+
+def _remaining(space: SearchSpace, seen: AbstractSet[bytes], rng: np.random.Generator) -> list[IntArray]:
+    if math.prod(space.num_options.tolist()) > _MAX_ENUMERATED:
+        rows = [np.frombuffer(key, dtype=np.int64) for key in sorted(seen)]
+        return [neighbours(space, row) for row in rng.permutation(rows)] if rows else []
+    every = np.stack(np.unravel_index(np.arange(math.prod(space.num_options)), space.num_options), axis=1)
+    rows = np.unique(space.canonical(every.astype(np.int64)), axis=0)
+    return np.array_split(rng.permutation(rows), range(_CHUNK, len(rows), _CHUNK))
+
+
+def neighbours(space: SearchSpace, row: IntArray) -> IntArray:
+    """Return every architecture that differs from ``row`` in one choice, ``(n, num_choices)`` canonical.
+
+    A choice that matters only now stands at its first option. Choices that don't matter are not changed.
+    """
+    matters = np.flatnonzero(space.active(row[None])[0])
+    columns = np.concatenate([np.full(space.num_options[c], c) for c in matters] or [np.zeros(0, np.int64)])
+    options = np.concatenate([np.arange(space.num_options[c]) for c in matters] or [np.zeros(0, np.int64)])
+    different = options != row[columns]
+    rows = np.tile(row, (int(different.sum()), 1))
+    rows[np.arange(len(rows)), columns[different]] = options[different]
+    return space.canonical(rows)
+
+
+Propose = Callable[[History, np.random.Generator], IntArray | None]
+"""Returns ``(num_choices,)`` positions that are not seen and feasible; None if there are none left."""
+
+
+@final
+class HistorySampler(BaseSampler):
+    """An Optuna sampler around a function of the study's history and a random generator.
+
+    It has no state besides the study. What it proposes depends on the seed, the trial's number and the
+    other trials alone, so another process that reads the same storage proposes the same.
+
+    Args:
+        problem: What is searched.
+        seed: Of the generator, together with the trial's number.
+        propose: Must be a function of its arguments; it may keep what it has computed from them.
+    """
+
+    def __init__(self, problem: Problem, seed: int, propose: Propose) -> None:
+        self._problem = problem
+        self._seed = seed
+        self._propose = propose
+        self._independent = RandomSampler(seed=seed)
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """Return the whole space: all choices are proposed together."""
+        return distributions(self._problem.space)
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Return the options of one architecture, or nothing when none is left to propose."""
+        rng = np.random.default_rng([self._seed, trial.number])
+        row = self._propose(history_of(self._problem, others(study, trial)), rng)
+        if row is None:
+            logger.info("found no architecture that was not seen and is feasible; proposing any")
+            return {}
+        return dict(self._problem.space.from_indices(row[None])[0])
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """Sample a parameter that is not in the space at random."""
+        return self._independent.sample_independent(study, trial, param_name, param_distribution)

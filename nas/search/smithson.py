@@ -1,0 +1,182 @@
+"""Response-surface search: Gaussian steps from known designs, screened by a prediction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+from numpy.typing import NDArray
+from optuna.samplers import BaseSampler
+
+from nas.errors import StudyError
+from nas.pareto import non_dominated
+from nas.protocols import Problem, Surrogate
+from nas.search.proposals import History, HistorySampler, any_fresh, fresh
+from nas.space import FloatArray, IntArray, SearchSpace
+
+_POOL_SIZE = 64
+_NUM_POOLS = 8
+
+
+@final
+@dataclass(frozen=True)
+class Smithson:
+    """Response-surface search after Smithson 2016.
+
+    After some random designs, a candidate is a Gaussian step from a known design. The response surface
+    predicts its measured costs, its counted costs are exact; it is accepted when no finished trial is
+    predicted to dominate it, and otherwise with a small probability. The first accepted candidate is
+    evaluated.
+
+    A variant: the paper's details are not public to us. Here a step starts from a random member of the front
+    and is taken in option positions, all choices at once; a choice whose options are not numbers has no
+    order, so where it moves it moves anywhere; so does a choice that didn't matter before the step. When
+    512 candidates are all rejected, the last one is taken.
+
+    Args:
+        surrogate: Makes an untrained response surface; a class will do. Its deviations are not used.
+        num_startup: Random designs with values before the first fit, at least 2.
+        sigma: Standard deviation of a step, in option positions; a step is rounded.
+        accept: Probability of taking a candidate that is predicted to be dominated.
+        retrain_every: Finished trials between two fits.
+
+    Raises:
+        StudyError: a setting is out of range.
+    """
+
+    surrogate: Callable[[], Surrogate]
+    num_startup: int = 10
+    sigma: float = 0.7
+    accept: float = 0.05
+    retrain_every: int = 3
+
+    def __post_init__(self) -> None:
+        if self.num_startup < 2 or self.retrain_every < 1:
+            raise StudyError(
+                f"Smithson has num_startup={self.num_startup} and retrain_every={self.retrain_every}: at "
+                "least 2 and 1 are needed."
+            )
+        if not (0 < self.sigma < float("inf") and 0 <= self.accept <= 1):
+            raise StudyError(
+                f"Smithson has sigma={self.sigma} and accept={self.accept}: a positive number and a "
+                "probability in [0, 1] are needed."
+            )
+
+    def sampler(self, problem: Problem, seed: int) -> BaseSampler:
+        """Return the sampler."""
+        return HistorySampler(problem, seed, _Proposer(self, problem, seed).propose)
+
+
+@final
+class _Proposer:
+    """Keeps the last fit, which is a function of the trials that it was made from."""
+
+    def __init__(self, settings: Smithson, problem: Problem, seed: int) -> None:
+        self._settings = settings
+        self._problem = problem
+        self._seed = seed
+        self._fitted: tuple[bytes, _ResponseSurface] | None = None
+
+    def propose(self, history: History, rng: np.random.Generator) -> IntArray | None:
+        settings, problem = self._settings, self._problem
+        if len(history.finished) < settings.num_startup:
+            return any_fresh(problem, history.seen, rng)
+        surface = self._surface(history)
+        known = surface.comparable(history.costs)
+        front = non_dominated(known)
+        candidates = history.finished[:0]
+        for _ in range(_NUM_POOLS):
+            bases = rng.choice(history.finished[front], size=_POOL_SIZE)
+            candidates = fresh(
+                problem, gaussian_steps(problem.space, bases, settings.sigma, rng), history.seen
+            )
+            lucky = rng.random(len(candidates)) < settings.accept
+            if not len(candidates):
+                continue
+            accepted = lucky | ~_dominated(surface.predict(candidates), known[front])
+            if accepted.any():
+                return np.asarray(candidates[np.argmax(accepted)])
+        return np.asarray(candidates[-1]) if len(candidates) else any_fresh(problem, history.seen, rng)
+
+    def _surface(self, history: History) -> _ResponseSurface:
+        settings = self._settings
+        count = len(history.finished)
+        count -= (count - settings.num_startup) % settings.retrain_every
+        rows, costs = history.finished[:count], history.costs[:count]
+        content = rows.tobytes() + costs.tobytes()
+        if self._fitted is None or self._fitted[0] != content:
+            rng = np.random.default_rng([self._seed, count])
+            self._fitted = content, _ResponseSurface(self._problem, settings.surrogate(), rows, costs, rng)
+        return self._fitted[1]
+
+
+@final
+class _ResponseSurface:
+    """Predicts measured costs, and counts the others.
+
+    Costs that are positive throughout are learned and compared as logarithms: dominance is the same.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        surrogate: Surrogate,
+        rows: IntArray,
+        costs: FloatArray,
+        rng: np.random.Generator,
+    ) -> None:
+        self._problem = problem
+        self._surrogate = surrogate
+        counted = problem.count(rows[:1])
+        self._measured = [c for c, o in enumerate(problem.objectives) if o.name not in counted]
+        is_measured = np.isin(np.arange(costs.shape[1]), self._measured)
+        self._positive: NDArray[np.bool_] = np.asarray((costs > 0).all(axis=0)) & is_measured
+        if self._measured:
+            learned = self.comparable(costs)[:, self._measured]
+            surrogate.fit(problem.space.encode(rows), learned, rng)
+
+    def comparable(self, costs: FloatArray) -> FloatArray:
+        """Return costs on the scales that predictions are on; the same order in every column."""
+        floor = np.finfo(np.float64).tiny  # a later cost may be 0 or less
+        return np.where(self._positive, np.log(np.maximum(costs, floor)), costs)
+
+    def predict(self, rows: IntArray) -> FloatArray:
+        problem = self._problem
+        counts = problem.count(rows)
+        predicted = np.zeros((len(rows), len(problem.objectives)))
+        for column, objective in enumerate(problem.objectives):
+            if objective.name in counts:
+                predicted[:, column] = objective.cost(1.0) * counts[objective.name]
+        if self._measured:
+            predicted[:, self._measured] = self._surrogate.predict(problem.space.encode(rows)).mean
+        return predicted
+
+
+def _dominated(costs: FloatArray, front: FloatArray) -> NDArray[np.bool_]:
+    """Return which rows some row of ``front`` dominates or equals."""
+    worse: NDArray[np.bool_] = np.all(front[None] <= costs[:, None], axis=2)
+    return np.asarray(worse.any(axis=1))
+
+
+def gaussian_steps(space: SearchSpace, rows: IntArray, sigma: float, rng: np.random.Generator) -> IntArray:
+    """Return ``(n, num_choices)`` canonical positions, each a rounded Gaussian step from its row.
+
+    Args:
+        space: Of the rows.
+        rows: ``(n, num_choices)`` positions to step from.
+        sigma: Standard deviation, in option positions.
+        rng: Draws the steps.
+    """
+    ordered = np.array(
+        [
+            all(isinstance(o, int | float) and not isinstance(o, bool) for o in c.options)
+            for c in space.choices
+        ]
+    )
+    steps = np.rint(rng.normal(0.0, sigma, size=rows.shape)).astype(np.int64)
+    anywhere = rng.integers(0, space.num_options, size=rows.shape)
+    stepped = np.clip(rows + steps, 0, space.num_options - 1)
+    moved = np.where(ordered, stepped, np.where(steps != 0, anywhere, rows))
+    return space.canonical(np.where(space.active(rows), moved, anywhere))
