@@ -12,6 +12,7 @@
     ├── StudyChangedError (ValueError)   the study no longer matches its run directory
     ├── CatalogError (LookupError)       no study of that name or path
     ├── RunDirectoryError (OSError)      the run directory can't be read or written, or is in use
+    ├── StorageError (OSError)           the study's database server can't be used
     ├── DamagedFileError (OSError)       a checkpoint, database or result file is damaged
     ├── TrainingError (RuntimeError)     training can't go on (NaN loss)
     ├── EvaluationError (RuntimeError)   an objective raised or gave no finite number
@@ -59,6 +60,10 @@ class CatalogError(NasError, LookupError):
 
 class RunDirectoryError(NasError, OSError):
     """The run directory can't be read or written, or another process uses it."""
+
+
+class StorageError(NasError, OSError):
+    """The study's database server can't be reached, or refuses."""
 
 
 class DamagedFileError(NasError, OSError):

@@ -5,23 +5,29 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
+from typing import final
 
 import optuna
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from nas.errors import EvaluationError
 from nas.objective import Measurement
 from nas.protocols import Problem
+from nas.search.ledger import Ledger
 from nas.search.record import (
     ARCHITECTURE,
+    ENDED,
     ERROR,
+    LIMITS,
     MEASUREMENTS,
     REPEATS,
+    RETRIES,
     SECONDS,
-    complete_trials,
-    distributions,
-    paid_trials,
+    WORKER,
 )
+from nas.search.stopping import NEVER, Ending, Limits, Stopping
+from nas.search.workers import LoneWorker, TeamWorker
 from nas.space import Architecture
 
 logger = logging.getLogger(__name__)
@@ -29,7 +35,6 @@ logger = logging.getLogger(__name__)
 Evaluate = Callable[[Architecture], Mapping[str, Measurement]]
 
 _MAX_FAILURES_AT_START = 10
-_MAX_UNPAID_IN_A_ROW = 500
 
 
 def search(
@@ -39,102 +44,223 @@ def search(
     *,
     evaluations: int,
     on_trial: Callable[[FrozenTrial], None],
-) -> None:
+    stopping: Stopping = NEVER,
+    worker: LoneWorker | TeamWorker | None = None,
+) -> str:
     """Evaluate architectures that the study's sampler proposes, until ``evaluations`` are paid for.
 
     A trial that an earlier, killed process left running is evaluated again under its own number, so
     the sequence of architectures is the one of an uninterrupted run. Call it from one process at a
-    time.
+    time; others may :func:`join`.
 
     - A proposal that exceeds a hard constraint is told as PRUNED, unpaid.
     - A proposal that repeats a finished architecture gets the earlier values, unpaid.
+    - A proposal that somebody else evaluates just now is told as PRUNED, unpaid.
     - An evaluation that raises, or gives a value that is not finite, is told as FAIL.
 
     Args:
         study: Holds the sampler.
         problem: Space, objectives and constraints.
         evaluate: Returns a measurement by objective name.
-        evaluations: Finished and failed ones, those of earlier calls included.
-        on_trial: Called after every trial.
+        evaluations: Finished and failed ones, those of earlier calls and other workers included.
+        on_trial: Called after every trial, also another worker's.
+        stopping: What may end the search earlier.
+        worker: This process among others; alone, unless told otherwise.
+
+    Returns:
+        Why the search ended, as a sentence; also stored with the study.
 
     Raises:
         EvaluationError: the first ten evaluations all failed.
     """
-    known = {t.user_attrs[ARCHITECTURE]: t for t in complete_trials(study)}
-    failed = {t.user_attrs.get(ARCHITECTURE) for t in paid_trials(study) if t.state == TrialState.FAIL}
-    paid = len(paid_trials(study))
-    left_running = [t for t in study.get_trials(deepcopy=False) if t.state == TrialState.RUNNING]
-    cardinality = problem.space.cardinality()
-    unpaid_in_a_row = 0
-    while paid < evaluations:
-        if len(known) + len(failed) >= cardinality:
-            logger.info("all %d architectures of the space are evaluated", cardinality)
-            break
-        if unpaid_in_a_row >= _MAX_UNPAID_IN_A_ROW + len(known):
-            logger.warning(
-                "the sampler proposed nothing new %d times in a row: the search stops after %d evaluations",
-                unpaid_in_a_row,
-                paid,
-            )
-            break
-        begin = time.perf_counter()
-        trial = _next_trial(study, problem, left_running)
-        architecture = problem.space.architecture(trial.params)
-        unpaid_in_a_row += 1
-        if problem.violation(problem.space.indices([architecture]))[0] > 0 or architecture.id in failed:
-            study.tell(trial, state=TrialState.PRUNED)
-        elif architecture.id in known:
-            earlier = known[architecture.id]
-            trial.set_user_attr(REPEATS, earlier.number)
-            study.tell(trial, earlier.values)
-        else:
-            trial.set_user_attr(ARCHITECTURE, architecture.id)
-            finished = _evaluate(study, problem, trial, architecture, evaluate, begin)
-            paid, unpaid_in_a_row = paid + 1, 0
-            if finished.state == TrialState.COMPLETE:
-                known[architecture.id] = finished
-            else:
-                failed.add(architecture.id)
-                _stop_if_hopeless(known, len(failed), finished)
-        on_trial(study.get_trials(deepcopy=False)[trial.number])
+    limits = Limits(evaluations, stopping)
+    study.set_user_attr(LIMITS, limits.to_json())
+    study.set_user_attr(ENDED, None)
+    return _Loop(study, problem, evaluate, on_trial, worker or LoneWorker(), limits).run()
 
 
-def _next_trial(study: optuna.Study, problem: Problem, left_running: list[FrozenTrial]) -> Trial:
-    wanted = distributions(problem.space)
-    if not left_running:
-        return study.ask(wanted)
-    trial = Trial(study, left_running.pop(0)._trial_id)
-    for choice in problem.space.choices:
-        trial.suggest_categorical(choice.name, choice.options)  # known ones are kept, missing ones asked
-    return trial
-
-
-def _evaluate(
+def join(
     study: optuna.Study,
     problem: Problem,
-    trial: Trial,
-    architecture: Architecture,
     evaluate: Evaluate,
-    begin: float,
-) -> FrozenTrial:
-    try:
-        measurements = evaluate(architecture)
-        values = [measurements[o.name].checked(o.name).value for o in problem.objectives]
-    except Exception as error:  # whatever a user's objective raises fails this trial alone
+    *,
+    on_trial: Callable[[FrozenTrial], None],
+    worker: TeamWorker,
+) -> str:
+    """Help another process's :func:`search` until it ends; its limits are read from the study.
+
+    Raises:
+        EvaluationError: the first ten evaluations all failed.
+    """
+    return _Loop(study, problem, evaluate, on_trial, worker, None).run()
+
+
+@final
+class _Loop:
+    """One process's part of a search.
+
+    Args:
+        limits: None to read them from the study, where the coordinator writes them.
+    """
+
+    def __init__(
+        self,
+        study: optuna.Study,
+        problem: Problem,
+        evaluate: Evaluate,
+        on_trial: Callable[[FrozenTrial], None],
+        worker: LoneWorker | TeamWorker,
+        limits: Limits | None,
+    ) -> None:
+        self._study, self._problem = study, problem
+        self._evaluate, self._on_trial = evaluate, on_trial
+        self._worker, self._limits = worker, limits
+        self._team = worker if isinstance(worker, TeamWorker) else None
+        self._ledger = Ledger(study, problem.space)
+        self._ending = Ending(study, problem)
+        self._news: list[FrozenTrial] = []
+        self._last_failure = ""
+        self._unpaid_in_a_row = 0
+        with worker.lock():
+            self._ending.note(self._ledger.read_on())
+            self._left = [t for t in self._ledger.running.values() if worker.is_dead(t)]
+            for trial in self._left:
+                worker.beat(trial._trial_id)
+
+    def run(self) -> str:
+        """Work until the search ends, and return why."""
+        while True:
+            begin = time.perf_counter()
+            trial, ended = self._next()
+            if trial is not None:
+                with self._worker.beating(trial._trial_id):
+                    self._process(trial, begin)
+                self._read_on()
+            self._report()
+            if ended:
+                return ended
+            if trial is None and self._team is not None:
+                self._team.wait()
+
+    def _read_on(self) -> None:
+        paid = self._ledger.paid
+        finished = self._ledger.read_on()
+        self._news += finished
+        if finished:
+            self._ending.note(finished)
+        if self._ledger.paid > paid:
+            self._unpaid_in_a_row = 0
+
+    def _report(self) -> None:
+        news, self._news = self._news, []
+        for trial in news:
+            self._on_trial(trial)
+        failure, self._last_failure = self._last_failure, ""
+        if failure and not self._ledger.known and len(self._ledger.failed) >= _MAX_FAILURES_AT_START:
+            raise EvaluationError(
+                f"the first {len(self._ledger.failed)} evaluations all failed, the last one with "
+                f"{failure!r}: mend the objective and run the same command again."
+            )
+
+    def _next(self) -> tuple[Trial | None, str]:
+        """Take a trial; or tell why the search ended; or neither, when others are to be waited for.
+
+        A taken trial counts as paid for as long as it runs, so that the workers together never pay for
+        more than was asked for.
+        """
+        with self._worker.lock():
+            limits, ended = self._limits, ""
+            if self._team is not None:
+                self._mend(self._team)
+                limits, ended = self._shared_limits()
+            if limits is None:
+                return None, ""
+            ended = ended or self._ending.reason(self._ledger, limits, self._unpaid_in_a_row)
+            if ended:
+                return None, self._end(ended)
+            if self._left:
+                return Trial(self._study, self._left.pop(0)._trial_id), ""
+            if self._team is not None and self._is_spoken_for(limits.evaluations):
+                return None, ""
+            trial = self._study.ask()
+            if self._team is not None:
+                trial.set_user_attr(WORKER, self._team.name)
+            return trial, ""
+
+    def _shared_limits(self) -> tuple[Limits | None, str]:
+        attributes = self._study.user_attrs
+        stored = attributes.get(LIMITS)
+        return self._limits or (stored and Limits.from_json(stored)), attributes.get(ENDED) or ""
+
+    def _mend(self, team: TeamWorker) -> None:
+        """Read on, fail the trials of dead workers, and queue what they worked on once more."""
+        self._read_on()
+        if team.fail_stale(self._ledger.running):
+            self._read_on()
+        for number, trial in list(self._ledger.lost.items()):
+            self._study.enqueue_trial(self._ledger.options(trial) or {}, user_attrs={RETRIES: number})
+            del self._ledger.lost[number]
+
+    def _is_spoken_for(self, evaluations: int) -> bool:
+        """Whether running trials, if none of them is lost, leave nothing to do."""
+        if self._ledger.paid + len(self._ledger.running) >= evaluations:
+            return True
+        coming = len(self._ledger.claimed())
+        return coming > 0 and self._ending.is_exhausted(self._ledger.num_tried + coming, self._unpaid_in_a_row)
+
+    def _end(self, reason: str) -> str:
+        """Tell everybody; the coordinator waits for running trials, so that the record is at rest afterwards."""
+        if self._study.user_attrs.get(ENDED) != reason:
+            logger.log(logging.WARNING if "nothing new" in reason else logging.INFO, "search: %s", reason)
+            self._study.set_user_attr(ENDED, reason)
+        waits = self._team is not None and self._team.is_coordinator and self._ledger.running
+        return "" if waits else reason
+
+    def _process(self, trial: Trial, begin: float) -> None:
+        try:
+            for choice in self._problem.space.choices:  # options that are set are kept, missing ones asked for
+                trial.suggest_categorical(choice.name, choice.options)
+            architecture = self._problem.space.architecture(trial.params)
+            if self._claim(trial, architecture):
+                self._pay(trial, architecture, begin)
+            else:
+                self._unpaid_in_a_row += 1
+        except UpdateFinishedTrialError:
+            logger.warning(
+                "trial %d was given up by another worker while this one was silent: what it found is dropped",
+                trial.number,
+            )
+
+    def _claim(self, trial: Trial, architecture: Architecture) -> bool:
+        """Whether the trial may be evaluated; if not, tell it without paying."""
+        violation = self._problem.violation(self._problem.space.indices([architecture]))[0]
+        with self._worker.lock():
+            if self._team is not None:
+                self._read_on()
+            taken = self._ledger.failed | self._ledger.claimed(besides=trial.number)
+            if violation > 0 or architecture.id in taken:
+                self._study.tell(trial, state=TrialState.PRUNED)
+            elif architecture.id in self._ledger.known:
+                earlier = self._ledger.known[architecture.id]
+                trial.set_user_attr(REPEATS, earlier.number)
+                self._study.tell(trial, earlier.values)
+            else:
+                trial.set_user_attr(ARCHITECTURE, architecture.id)
+                return True
+        return False
+
+    def _pay(self, trial: Trial, architecture: Architecture, begin: float) -> None:
+        try:
+            measurements = self._evaluate(architecture)
+            values = [measurements[o.name].checked(o.name).value for o in self._problem.objectives]
+        except Exception as error:  # whatever a user's objective raises fails this trial alone
+            trial.set_user_attr(SECONDS, time.perf_counter() - begin)
+            self._last_failure = f"{type(error).__name__}: {error}"
+            logger.warning("trial %d failed: %s", trial.number, self._last_failure)
+            logger.debug("trial %d failed", trial.number, exc_info=True)
+            trial.set_user_attr(ERROR, self._last_failure)
+            self._study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
+            return
         trial.set_user_attr(SECONDS, time.perf_counter() - begin)
-        reason = f"{type(error).__name__}: {error}"
-        logger.warning("trial %d failed: %s", trial.number, reason)
-        logger.debug("trial %d failed", trial.number, exc_info=True)
-        trial.set_user_attr(ERROR, reason)
-        return study.tell(trial, state=TrialState.FAIL)
-    trial.set_user_attr(SECONDS, time.perf_counter() - begin)
-    trial.set_user_attr(MEASUREMENTS, {name: m.to_json() for name, m in measurements.items()})
-    return study.tell(trial, values)
-
-
-def _stop_if_hopeless(known: Mapping[str, FrozenTrial], num_failed: int, last: FrozenTrial) -> None:
-    if not known and num_failed >= _MAX_FAILURES_AT_START:
-        raise EvaluationError(
-            f"the first {num_failed} evaluations all failed, the last one with "
-            f"{last.user_attrs[ERROR]!r}: mend the objective and run the same command again."
-        )
+        trial.set_user_attr(MEASUREMENTS, {name: m.to_json() for name, m in measurements.items()})
+        self._study.tell(trial, values, skip_if_finished=True)

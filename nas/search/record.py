@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
@@ -17,8 +18,10 @@ from nas.space import Architecture, FloatArray, IntArray, SearchSpace
 
 ARCHITECTURE, MEASUREMENTS, SECONDS = "architecture", "measurements", "seconds"
 REPEATS, ERROR = "repeats", "error"
-REFERENCE = "reference_box"
+LOST, RETRIES, WORKER = "lost", "retries", "worker"
+REFERENCE, LIMITS, ENDED = "reference_box", "limits", "ended"
 _NUM_FOR_REFERENCE = 10
+_FAR_OUT = 1000.0
 
 
 def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
@@ -32,9 +35,18 @@ def indices_of(space: SearchSpace, trials: Sequence[FrozenTrial]) -> IntArray:
 
 
 def is_paid(trial: FrozenTrial) -> bool:
-    """Whether an evaluation was spent: finished or failed, and no repeat."""
-    spent = trial.state in (TrialState.COMPLETE, TrialState.FAIL)
-    return spent and REPEATS not in trial.user_attrs
+    """Whether an evaluation was spent: finished or failed, and no repeat.
+
+    A trial whose worker died is failed too, but says nothing of its architecture and counts for nothing.
+    """
+    if trial.state == TrialState.FAIL:
+        return LOST not in trial.user_attrs
+    return trial.state == TrialState.COMPLETE and REPEATS not in trial.user_attrs
+
+
+def has_values(trial: FrozenTrial) -> bool:
+    """Whether a trial has finite values; Optuna itself takes an infinite one for a finished trial."""
+    return trial.state == TrialState.COMPLETE and all(map(math.isfinite, trial.values))
 
 
 def paid_trials(study: Study) -> list[FrozenTrial]:
@@ -44,7 +56,7 @@ def paid_trials(study: Study) -> list[FrozenTrial]:
 
 def complete_trials(study: Study) -> list[FrozenTrial]:
     """Return the evaluated trials that have values, without repeats, oldest first."""
-    return [trial for trial in paid_trials(study) if trial.state == TrialState.COMPLETE]
+    return [trial for trial in paid_trials(study) if has_values(trial)]
 
 
 def costs_of(objectives: Sequence[Objective], trials: Sequence[FrozenTrial]) -> FloatArray:
@@ -64,6 +76,21 @@ def measurements_of(trial: FrozenTrial) -> dict[str, Measurement]:
     return {name: Measurement(**values) for name, values in stored.items()}  # type: ignore[arg-type]
 
 
+def wall_seconds(trials: Sequence[FrozenTrial]) -> float:
+    """Return how long somebody was proposing and evaluating: trials at the same time count once.
+
+    Interrupted attempts and the time between two runs don't count.
+    """
+    until, total = -math.inf, 0.0
+    finished = [t for t in trials if t.datetime_complete is not None and SECONDS in t.user_attrs]
+    ends = {t.number: t.datetime_complete.timestamp() for t in finished if t.datetime_complete is not None}
+    for trial in sorted(finished, key=lambda t: ends[t.number]):
+        end = ends[trial.number]
+        total += end - min(max(end - float(trial.user_attrs[SECONDS]), until), end)
+        until = end
+    return total
+
+
 @final
 @dataclass(frozen=True)
 class ReferenceBox:
@@ -71,7 +98,7 @@ class ReferenceBox:
 
     Args:
         best: ``(m,)`` lowest cost of each objective among the first ten evaluations.
-        worst: ``(m,)`` highest; the reference point lies a tenth of the range beyond it.
+        worst: ``(m,)`` highest that is not far out; the reference point lies a tenth of the range beyond it.
     """
 
     best: FloatArray
@@ -79,14 +106,25 @@ class ReferenceBox:
 
     @classmethod
     def around(cls, costs: FloatArray) -> ReferenceBox:
-        """Return the box that ``(n, m)`` costs span, n >= 1."""
-        return cls(costs.min(axis=0), costs.max(axis=0))
+        """Return the box that ``(n, m)`` costs span, n >= 1.
+
+        A cost is far out when it exceeds the third quartile by a thousand times the distance of the
+        quartiles: a clock that stood still, an overflow. One such value would make the box so large that
+        nothing else could be told apart in it.
+        """
+        first, third = np.quantile(costs, [0.25, 0.75], axis=0)
+        usual = np.maximum(third - first, np.abs(third) / _FAR_OUT)
+        near = np.where(costs <= third + _FAR_OUT * usual, costs, -np.inf)
+        return cls(costs.min(axis=0), near.max(axis=0))
 
     def scaled(self, costs: FloatArray) -> FloatArray:
-        """Return costs with 0 at ``best`` and 1 at ``worst``; where these are equal, in units of ``worst``."""
+        """Return costs with 0 at ``best`` and 1 at ``worst``.
+
+        Where these are equal, the unit is their absolute value, or 1 when they are 0.
+        """
         extent = self.worst - self.best
-        size = np.maximum(np.abs(self.worst), 1e-12)
-        return (costs - self.best) / np.where(extent > 0, extent, size)
+        unit = np.where(self.worst == 0, 1.0, np.abs(self.worst))
+        return (costs - self.best) / np.where(extent > 0, extent, unit)
 
     @property
     def reference(self) -> FloatArray:
@@ -99,7 +137,30 @@ class ReferenceBox:
 
     def history(self, costs: FloatArray) -> list[float]:
         """Return the hypervolume after each row of costs in turn."""
-        return [self.hypervolume(costs[: count + 1]) for count in range(len(costs))]
+        front = GrowingFront(self)
+        return [front.add(row) for row in costs]
+
+
+@final
+class GrowingFront:
+    """Hypervolume of costs that come one by one; a dominated one costs a comparison, not a computation.
+
+    Args:
+        box: To measure in.
+    """
+
+    def __init__(self, box: ReferenceBox) -> None:
+        self._box = box
+        self._members = np.zeros((0, len(box.best)))
+        self.hypervolume = 0.0
+
+    def add(self, cost: FloatArray) -> float:
+        """Add ``(m,)`` costs and return the hypervolume with them."""
+        if not (self._members <= cost).all(axis=1).any():
+            kept = self._members[~(cost <= self._members).all(axis=1)]
+            self._members = np.concatenate([kept, cost[None]])
+            self.hypervolume = self._box.hypervolume(self._members)
+        return self.hypervolume
 
 
 def reference_box(study: Study, objectives: Sequence[Objective]) -> ReferenceBox | None:

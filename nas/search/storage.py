@@ -1,7 +1,8 @@
-"""The study's database: an ordinary Optuna SQLite storage, checked before it is trusted."""
+"""The study's database: an ordinary Optuna storage, in an SQLite file or on a PostgreSQL server."""
 
 from __future__ import annotations
 
+import importlib.util
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,45 +14,116 @@ import sqlalchemy
 from optuna.samplers import BaseSampler
 from optuna.storages import RDBStorage
 
-from nas.errors import DamagedFileError, RunDirectoryError
+from nas.errors import DamagedFileError, RunDirectoryError, StorageError
 from nas.objective import Objective
+
+DATABASE_ERRORS = (
+    sqlalchemy.exc.OperationalError,
+    sqlalchemy.exc.ProgrammingError,
+    optuna.exceptions.StorageInternalError,
+)
+Location = Path | str
+"""Where a study lies: an SQLite file, or the URL of a PostgreSQL database."""
+
+LOCK_SPACE = 0x6E6173
+"""Our advisory locks among those of other programs: "nas"."""
+
+_POSTGRESQL = "postgresql+psycopg"
+_EXAMPLE = f"{_POSTGRESQL}://user@host/database"
 
 
 def open_study(
-    path: Path, name: str, objectives: Sequence[Objective], sampler: BaseSampler | None
+    location: Location, name: str, objectives: Sequence[Objective], sampler: BaseSampler | None
 ) -> optuna.Study:
-    """Open or create the study in the SQLite file ``path``.
-
-    A trial costs a commit per parameter. Write-ahead logging makes a commit an append without a sync:
-    nothing is lost when the process is killed, at most the last moments when the power fails.
+    """Open or create a study.
 
     Raises:
         DamagedFileError: the file is not an intact SQLite database.
         RunDirectoryError: the file can't be opened or written.
+        StorageError: the server can't be reached or refuses.
     """
-    _check(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        storage = RDBStorage(f"sqlite:///{quote(str(path))}", engine_kwargs={"connect_args": {"timeout": 60}})
-        sqlalchemy.event.listen(storage.engine, "connect", _relax)
-        storage.engine.dispose()  # connections made before the listener
         return optuna.create_study(
-            storage=storage,
+            storage=_open_file(location) if isinstance(location, Path) else _open_server(location),
             study_name=name,
             sampler=sampler,
             directions=[objective.direction for objective in objectives],
             load_if_exists=True,
         )
-    except (OSError, sqlalchemy.exc.OperationalError, optuna.exceptions.StorageInternalError) as error:
+    except DATABASE_ERRORS as error:
+        raise storage_error(location, error) from error
+
+
+def _open_file(path: Path) -> RDBStorage:
+    """Return the storage in an SQLite file.
+
+    A trial costs a commit per parameter. Write-ahead logging makes a commit an append without a sync:
+    nothing is lost when the process is killed, at most the last moments when the power fails.
+    """
+    _check(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
         raise storage_error(path, error) from error
+    storage = RDBStorage(f"sqlite:///{quote(str(path))}", engine_kwargs={"connect_args": {"timeout": 60}})
+    sqlalchemy.event.listen(storage.engine, "connect", _relax)
+    storage.engine.dispose()  # connections made before the listener
+    return storage
 
 
-def storage_error(path: Path, error: Exception) -> RunDirectoryError:
-    """Return what to tell a user when the database can't be written."""
-    reason = str(getattr(error, "orig", None) or error.__cause__ or error).splitlines()[0]
-    return RunDirectoryError(
-        f"the study's database {path} can't be written ({reason}): free some space or make the directory "
-        "writable, then run the same command again; finished trials are kept."
+def _open_server(url: str) -> RDBStorage:
+    """Return the storage on a PostgreSQL server; connections that it closed meanwhile are opened anew.
+
+    Two processes can't make the tables at the same time, so they take turns.
+    """
+    check_url(url)
+    turns = sqlalchemy.create_engine(url)
+    try:
+        with turns.begin() as connection:
+            connection.execute(sqlalchemy.text("SELECT pg_advisory_xact_lock(:space, 0)"), {"space": LOCK_SPACE})
+            return RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
+    finally:
+        turns.dispose()
+
+
+def check_url(url: str) -> None:
+    """Refuse what is no URL of a PostgreSQL database.
+
+    Raises:
+        StorageError: and says what is expected.
+    """
+    try:
+        scheme = sqlalchemy.make_url(url).drivername
+    except sqlalchemy.exc.ArgumentError:
+        scheme = "something that is no URL"
+    if scheme != _POSTGRESQL:
+        raise StorageError(
+            f"the storage is {scheme}, and {_EXAMPLE} is expected; leave --storage out to keep the trials in an "
+            "SQLite file in the run directory."
+        )
+    if importlib.util.find_spec("psycopg") is None:
+        raise StorageError("PostgreSQL needs psycopg, which isn't installed: pip install 'nas[postgres]'.")
+
+
+def without_password(url: str) -> str:
+    """Return a storage URL to be shown and stored: nobody may read a password off it."""
+    return sqlalchemy.make_url(url).set(password=None).render_as_string(hide_password=False)
+
+
+def storage_error(location: Location, error: Exception) -> RunDirectoryError | StorageError:
+    """Return what to tell a user when the database can't be read or written."""
+    cause = getattr(error, "orig", None) or error.__cause__ or error
+    cause = getattr(cause, "orig", None) or cause
+    reason = " ".join(str(cause).split()) if isinstance(location, str) else str(cause).splitlines()[0]
+    if isinstance(location, Path):
+        return RunDirectoryError(
+            f"the study's database {location} can't be written ({reason}): free some space or make the directory "
+            "writable, then run the same command again; finished trials are kept."
+        )
+    return StorageError(
+        f"the study's database {without_password(location)} can't be used ({reason}): see that the server runs, "
+        "and give the password in PGPASSWORD, in a .pgpass file, or in the URL of --storage or NAS_STORAGE, then run "
+        "the same command again; finished trials are kept."
     )
 
 

@@ -1,0 +1,188 @@
+"""When a search ends: evaluations spent, time over, plateau reached, or nothing left."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, final
+
+import numpy as np
+import optuna
+from optuna.trial import FrozenTrial
+
+from nas.errors import StudyError
+from nas.objective import Objective
+from nas.protocols import Problem
+from nas.search.forecast import Forecast, forecast
+from nas.search.ledger import Ledger
+from nas.search.record import (
+    GrowingFront,
+    complete_trials,
+    costs_of,
+    has_values,
+    is_paid,
+    reference_box,
+    wall_seconds,
+)
+
+_MAX_UNPAID_IN_A_ROW = 500
+_UNPAID_BEFORE_COUNTING = 50
+_MAX_COUNTED = 4096
+_EVALUATIONS_PER_CHECK = 10
+_TRIALS_FOR_PACE = 50
+
+
+@final
+@dataclass(frozen=True)
+class Stopping:
+    """When to stop before the evaluations are spent; never, unless told.
+
+    Args:
+        minutes: Of searching, over all attempts; what several workers do at the same time counts once.
+        plateau: Stop when ``horizon`` more evaluations are not expected to raise the hypervolume by this share,
+            not even at the upper end of the forecast: 0.001 for 0.1 %.
+        horizon: Evaluations to look ahead.
+
+    Raises:
+        StudyError: a value is out of range.
+    """
+
+    minutes: float | None = None
+    plateau: float | None = None
+    horizon: int = 100
+
+    def __post_init__(self) -> None:
+        if self.minutes is not None and not self.minutes > 0:
+            raise StudyError(f"a search can't stop after {self.minutes} minutes: give more than 0.")
+        if self.plateau is not None and not 0 < self.plateau < 1:
+            raise StudyError(
+                f"plateau is {self.plateau}: give a share of the hypervolume between 0 and 1, such as 0.001."
+            )
+        if self.horizon < 1:
+            raise StudyError(f"horizon is {self.horizon}: look at least 1 evaluation ahead.")
+
+
+@final
+@dataclass(frozen=True)
+class Limits:
+    """All that ends a search, as it is stored with the study for other workers.
+
+    Args:
+        evaluations: Finished and failed ones.
+        stopping: What may end it earlier.
+    """
+
+    evaluations: int
+    stopping: Stopping
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Limits:
+        """Undo :meth:`to_json`."""
+        return cls(stored["evaluations"], Stopping(**stored["stopping"]))
+
+
+NEVER = Stopping()
+
+
+@final
+class Ending:
+    """Tells why a search ends, if it does.
+
+    Args:
+        study: The record.
+        problem: What is searched.
+    """
+
+    def __init__(self, study: optuna.Study, problem: Problem) -> None:
+        self._study, self._problem = study, problem
+        self._cardinality = problem.space.cardinality()
+        self._num_feasible: int | None = None
+        self._evaluated: list[FrozenTrial] = []
+        self._history: list[float] = []
+        self._front: GrowingFront | None = None
+        self._next_check = 0
+        self._began = time.monotonic()
+        self._seconds_before: float | None = None
+
+    def note(self, finished: Sequence[FrozenTrial]) -> None:
+        """Take in finished trials."""
+        self._evaluated += [t for t in finished if is_paid(t) and has_values(t)]
+        if self._seconds_before is None:
+            self._seconds_before = wall_seconds(finished)
+        if self._front is None:
+            box = reference_box(self._study, self._problem.objectives)
+            self._front = box and GrowingFront(box)
+
+    def reason(self, ledger: Ledger, limits: Limits, unpaid_in_a_row: int) -> str:
+        """Return why the search ends as a sentence, or nothing."""
+        stopping = limits.stopping
+        if ledger.paid >= limits.evaluations:
+            return f"{limits.evaluations} evaluations are spent"
+        if self.is_exhausted(ledger.num_tried, unpaid_in_a_row):
+            which = "of the space" if self._num_feasible is None else "that meet the constraints"
+            return f"all {ledger.num_tried} architectures {which} are evaluated"
+        if unpaid_in_a_row >= _MAX_UNPAID_IN_A_ROW + ledger.num_tried:
+            return f"the sampler proposed nothing new {unpaid_in_a_row} times in a row"
+        if stopping.minutes is not None and self._seconds() >= 60 * stopping.minutes:
+            return f"{stopping.minutes:g} minutes of searching are over"
+        if stopping.plateau is not None and ledger.paid >= self._next_check:
+            self._next_check = ledger.paid + _EVALUATIONS_PER_CHECK
+            return self._plateau(stopping.plateau, stopping.horizon)
+        return ""
+
+    def is_exhausted(self, num_tried: int, unpaid_in_a_row: int) -> bool:
+        """Whether so many evaluated architectures are all there are.
+
+        Those that meet the constraints are counted when a small space seems to have no more.
+        """
+        if num_tried >= self._cardinality:
+            return True
+        if unpaid_in_a_row >= _UNPAID_BEFORE_COUNTING and self._num_feasible is None:
+            self._num_feasible = count_feasible(self._problem)
+        return self._num_feasible is not None and num_tried >= self._num_feasible
+
+    def _seconds(self) -> float:
+        return (self._seconds_before or 0.0) + time.monotonic() - self._began
+
+    def _plateau(self, share: float, horizon: int) -> str:
+        if self._front is None:
+            return ""
+        rest = self._evaluated[len(self._history) :]
+        self._history += [self._front.add(cost) for cost in costs_of(self._problem.objectives, rest)]
+        if len(self._history) < horizon:  # no looking farther ahead than back
+            return ""
+        expected = forecast(self._history, evaluations=horizon, seconds_each=pace(self._evaluated))
+        if expected is None or expected.high >= share:
+            return ""
+        return f"the hypervolume has reached a plateau: {expected}"
+
+
+def count_feasible(problem: Problem) -> int | None:
+    """Return how many architectures meet the constraints; None when the space is too large to look at all."""
+    sizes = problem.space.num_options
+    if np.prod(sizes.astype(np.float64)) > _MAX_COUNTED:
+        return None
+    rows = np.indices(tuple(sizes)).reshape(len(sizes), -1).T.astype(np.int64)
+    different = np.unique(problem.space.canonical(rows), axis=0)
+    return int((problem.violation(different) <= 0).sum())
+
+
+def pace(trials: Sequence[FrozenTrial]) -> float:
+    """Return the seconds per evaluation of the latest trials, all workers together."""
+    latest = trials[-_TRIALS_FOR_PACE:]
+    return wall_seconds(latest) / max(len(latest), 1)
+
+
+def forecast_of(study: optuna.Study, objectives: Sequence[Objective], evaluations: int) -> Forecast | None:
+    """Return what more evaluations of a study would bring; None when it is too early to tell."""
+    trials = complete_trials(study)
+    box = reference_box(study, objectives)
+    if box is None:
+        return None
+    history = box.history(costs_of(objectives, trials))
+    return forecast(history, evaluations=evaluations, seconds_each=pace(trials))
