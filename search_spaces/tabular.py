@@ -108,13 +108,14 @@ class Table:
     @cached_property
     def costs(self) -> FloatArray:
         """Values to be minimised, ``(n, m)``."""
-        return self.values * np.array([objective.cost(1.0) for objective in self.objectives])
+        signs = np.array([objective.cost(1.0) for objective in self.objectives])
+        return np.asarray(self.values * signs)
 
     @cached_property
     def scaled(self) -> FloatArray:
         """Costs with 0 at a column's best and 1 at its worst, ``(n, m)``; a constant column is 0."""
         extent = np.ptp(self.costs, axis=0)
-        return (self.costs - self.costs.min(axis=0)) / np.where(extent > 0, extent, 1.0)
+        return np.asarray((self.costs - self.costs.min(axis=0)) / np.where(extent > 0, extent, 1.0))
 
     @cached_property
     def true_front(self) -> IntArray:

@@ -1,0 +1,163 @@
+"""What is compared: our search, and what a user would pick instead, each with its documented defaults.
+
+All see the same choices as categories. Only ours can be told what is counted; the others learn every objective.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, TPESampler
+from pymoo.core.mixed import MixedVariableGA
+from pymoo.core.problem import ElementwiseProblem
+from pymoo.core.variable import Choice as PymooChoice
+from pymoo.operators.survival.rank_and_crowding import RankAndCrowding
+from pymoo.optimize import minimize
+
+from benchmarks.search.ledger import Ledger
+from nas import pareto
+from nas.objective import Measurement
+from nas.protocols import Strategy
+from nas.search import SurrogateSearch
+from nas.search.loop import search
+from nas.search.record import distributions
+from nas.space import Architecture, IntArray, SearchSpace
+from surrogates.mlp_ensemble import MlpEnsemble
+
+Run = Callable[[Ledger, int], None]
+"""Asks the ledger, with a seed, until the ledger raises or there is nothing left to ask."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way to search.
+
+    Args:
+        title: For reports.
+        run: Does it.
+        patience: Evaluations that its own time makes bearable; None for any number.
+        ours: Whether its results depend on this repository's code.
+    """
+
+    title: str
+    run: Run
+    patience: int | None = None
+    ours: bool = False
+
+
+def ours(strategy: Callable[[], Strategy], ledger: Ledger, seed: int, *, counted: bool = True) -> None:
+    """Run a strategy of ours, or anything else with that interface, in the real search loop."""
+    table = ledger.table if counted else ledger.table.all_measured()
+    problem = table.problem()
+
+    def evaluate(architecture: Architecture) -> Mapping[str, Measurement]:
+        ledger.costs(table.space.indices([architecture]))
+        return table.evaluate(architecture)
+
+    study = optuna.create_study(
+        directions=[objective.direction for objective in table.objectives],
+        sampler=strategy().sampler(problem, seed),
+    )
+    search(study, problem, evaluate, evaluations=ledger.evaluations, on_trial=lambda trial: None)
+
+
+def default_strategy() -> Strategy:
+    """Return what a study gets that asks for nothing else."""
+    return SurrogateSearch(MlpEnsemble)
+
+
+def random(ledger: Ledger, seed: int) -> None:
+    """Ask in a random order, without repeats."""
+    for row in np.random.default_rng(seed).permutation(len(ledger.table.positions)):
+        ledger.costs(ledger.table.positions[[row]])
+
+
+def optuna_sampler(make: Callable[[int], BaseSampler], ledger: Ledger, seed: int) -> None:
+    """Ask and tell an Optuna study in memory."""
+    table, space = ledger.table, ledger.table.space
+    study = optuna.create_study(directions=["minimize"] * len(table.objectives), sampler=make(seed))
+    while True:
+        trial = study.ask(distributions(space))
+        study.tell(trial, ledger.costs(space.indices([trial.params]))[0].tolist())
+
+
+def pymoo_nsga2(ledger: Ledger, seed: int) -> None:
+    """Run pymoo's NSGA-II on categories, as its documentation on mixed variables says."""
+    algorithm = MixedVariableGA(pop_size=20, survival=RankAndCrowding())
+    minimize(_PymooTable(ledger), algorithm, ("n_gen", 10**6), seed=seed)
+
+
+class _PymooTable(ElementwiseProblem):  # type: ignore[misc] # pymoo has no types
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        choices = ledger.table.space.choices
+        super().__init__(
+            vars={c.name: PymooChoice(options=np.arange(len(c.options))) for c in choices},
+            n_obj=len(ledger.table.objectives),
+        )
+
+    def _evaluate(self, x: Mapping[str, Any], out: dict[str, Any], *_: object, **__: object) -> None:
+        positions = [int(x[choice.name]) for choice in self._ledger.table.space.choices]
+        out["F"] = self._ledger.costs(np.array([positions], dtype=np.int64))[0]
+
+
+def pareto_local_search(ledger: Ledger, seed: int) -> None:
+    """Step by step, evaluate an unknown neighbour of a member of the front, both drawn at random.
+
+    It starts from ten random architectures, and from another one whenever the front's neighbours are all known. Looking
+    at one neighbour at a time leaves a member as soon as it is dominated; with all neighbours of a member at once, as
+    it is mostly written, it needs about half as many evaluations again.
+    """
+    rng = np.random.default_rng(seed)
+    space = ledger.table.space
+    front = space.sample_indices(10, rng)
+    known = {row.tobytes() for row in front}
+    exhausted: set[bytes] = set()
+    while True:
+        front = front[pareto.non_dominated(ledger.costs(front))]
+        members = [row for row in front if row.tobytes() not in exhausted]
+        if not members:
+            new = space.sample_indices(1, rng)
+        else:
+            member = members[rng.integers(len(members))]
+            near = [row for row in neighbours(space, member) if row.tobytes() not in known]
+            if not near:
+                exhausted.add(member.tobytes())
+                continue
+            new = near[rng.integers(len(near))][None]
+        known.add(new.tobytes())
+        front = np.concatenate([front, new])
+
+
+def neighbours(space: SearchSpace, row: IntArray) -> IntArray:
+    """Return every architecture that differs from a canonical row in one choice that matters."""
+    changed = [
+        [*row[:column], option, *row[column + 1 :]]
+        for column, count in enumerate(space.num_options)
+        for option in range(count)
+    ]
+    near = np.unique(space.canonical(np.array(changed, dtype=np.int64)), axis=0)
+    return near[(near != row).any(axis=1)]
+
+
+METHODS: dict[str, Method] = {
+    "ours": Method("ours", functools.partial(ours, default_strategy), ours=True),
+    "ours-measured": Method(
+        "ours, nothing counted", functools.partial(ours, default_strategy, counted=False), ours=True
+    ),
+    "random": Method("random", random),
+    "pls": Method("Pareto local search", pareto_local_search),
+    "nsga2": Method("Optuna NSGA-II", functools.partial(optuna_sampler, lambda s: NSGAIISampler(seed=s))),
+    "pymoo": Method("pymoo NSGA-II", pymoo_nsga2),
+    "tpe": Method(
+        "Optuna TPE", functools.partial(optuna_sampler, lambda s: TPESampler(seed=s)), patience=200
+    ),
+    "gp": Method(
+        "Optuna GPSampler", functools.partial(optuna_sampler, lambda s: GPSampler(seed=s)), patience=100
+    ),
+}
