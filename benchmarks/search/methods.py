@@ -72,9 +72,10 @@ def default_strategy() -> Strategy:
 
 
 def random(ledger: Ledger, seed: int) -> None:
-    """Ask in a random order, without repeats."""
-    for row in np.random.default_rng(seed).permutation(len(ledger.table.positions)):
-        ledger.costs(ledger.table.positions[[row]])
+    """Draw every choice's option at random."""
+    rng = np.random.default_rng(seed)
+    while True:
+        ledger.costs(ledger.table.space.sample_indices(1, rng))
 
 
 def optuna_sampler(make: Callable[[int], BaseSampler], ledger: Ledger, seed: int) -> None:

@@ -14,13 +14,16 @@ from benchmarks.search.results import Result
 from benchmarks.search.tables import BenchmarkTable
 
 _SMALLEST = 1e-4  # where nothing is missing any more, a logarithm ends
-_COLOURS = dict(
-    zip(
-        METHODS,
-        ("#c0392b", "#e59866", "#7f8c8d", "#27ae60", "#2e86c1", "#85c1e9", "#8e44ad", "#b7950b"),
-        strict=False,
-    )
-)
+_COLOURS = {
+    "ours": "#c0392b",
+    "ours-measured": "#e59866",
+    "random": "#7f8c8d",
+    "pls": "#27ae60",
+    "nsga2": "#2e86c1",
+    "pymoo": "#85c1e9",
+    "tpe": "#8e44ad",
+    "gp": "#b7950b",
+}
 
 
 def plot(
@@ -53,8 +56,6 @@ def _draw(axes: Axes, seeds: Sequence[Result]) -> None:
     missing = np.maximum(1 - np.array([result.hypervolume[:length] for result in seeds]), _SMALLEST)
     low, middle, high = np.percentile(missing, [25, 50, 75], axis=0)
     steps = np.arange(1, length + 1)
-    ours = METHODS[method].ours
-    axes.plot(
-        steps, middle, color=_COLOURS[method], linewidth=2.2 if ours else 1.2, label=METHODS[method].title
-    )
-    axes.fill_between(steps, low, high, color=_COLOURS[method], alpha=0.15, linewidth=0)
+    ours, colour = METHODS[method].ours, _COLOURS.get(method, f"C{list(METHODS).index(method) % 10}")
+    axes.plot(steps, middle, color=colour, linewidth=2.2 if ours else 1.2, label=METHODS[method].title)
+    axes.fill_between(steps, low, high, color=colour, alpha=0.15, linewidth=0)

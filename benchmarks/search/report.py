@@ -50,10 +50,13 @@ def seconds_per_100(results: Sequence[Result]) -> float:
 def line(chosen: BenchmarkTable, name: str, results: Sequence[Result]) -> str:
     """Return one method on one table in one line."""
     cells = [f"{budget}: {quartiles(results, ratio, budget)}" for budget in chosen.budgets]
-    return (
-        f"{name} {_title(results)} | {len(results)} seeds | {' | '.join(cells)} | to {_levels()} "
-        f"{_evaluations(results)} | {seconds_per_100(results):.1f} s / 100"
-    )
+    levels = "/".join(map(str, LEVELS))
+    cells.append(f"to {levels}: {'/'.join(_count(evaluations_to(results, level)) for level in LEVELS)}")
+    if name == "digits":
+        distances = [_adrs(adrs(chosen))(results, budget) for budget in chosen.budgets]
+        cells.append(f"mean ADRS {' '.join(distances)}")
+    cells.append(f"{seconds_per_100(results):.1f} s/100")
+    return f"{name} {_title(results)} | {len(results)} seeds | {' | '.join(cells)}"
 
 
 def tables(chosen: BenchmarkTable, by_method: Sequence[Sequence[Result]]) -> str:
@@ -134,14 +137,6 @@ def _rank(results: Sequence[Result], budget: int) -> float:
 
 def _title(results: Sequence[Result]) -> str:
     return METHODS[results[0].method].title + (" \\*" if any(map(is_stale, results)) else "")
-
-
-def _levels() -> str:
-    return " / ".join(map(str, LEVELS))
-
-
-def _evaluations(results: Sequence[Result]) -> str:
-    return " / ".join(_count(evaluations_to(results, level)) for level in LEVELS)
 
 
 def _count(evaluations: float) -> str:

@@ -54,12 +54,13 @@ class Result:
 def run(name: str, data: Path | None, method: str, seed: int, evaluations: int) -> Result:
     """Run a method on a table."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
     chosen = tables.load(name, data)
     ledger = Ledger(chosen.table, evaluations)
     stopped = "ended"
     try:
-        METHODS[method].run(ledger, seed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            METHODS[method].run(ledger, seed)
     except SpentError:
         stopped = "spent"
     except StuckError:
