@@ -1,4 +1,4 @@
-"""The command line: ``nas run | status | front | export``."""
+"""The command line: ``nas run | work | status | front | export``."""
 
 from __future__ import annotations
 
@@ -25,12 +25,23 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 _Verbose = Annotated[bool, typer.Option("--verbose", help="Show the traceback of an error, and the log.")]
+_StudyName = Annotated[str, typer.Argument(help="Name of a study, or a Python file that defines study().")]
+_Device = Annotated[str, typer.Option(help="Where to train and to judge: cpu, cuda, ...")]
+_Storage = Annotated[
+    str | None,
+    typer.Option(
+        envvar="NAS_STORAGE",
+        show_envvar=True,
+        help="PostgreSQL for the trials, so that 'nas work' can join: postgresql+psycopg://user@host/database. "
+        "An SQLite file in the run directory unless told otherwise.",
+    ),
+]
 _RunPath = Annotated[Path, typer.Argument(help="A run directory, for example runs/digits.")]
 
 
 @app.command("run")
 def run_command(
-    study: Annotated[str, typer.Argument(help="Name of a study, or a Python file that defines study().")],
+    study: _StudyName,
     out: Annotated[
         Path | None, typer.Option(help="Run directory; runs/<study> unless told otherwise.")
     ] = None,
@@ -41,7 +52,18 @@ def run_command(
     sampler: Annotated[
         str | None, typer.Option(help="One of Optuna's instead of the study's own: NSGAIISampler, ...")
     ] = None,
-    device: Annotated[str, typer.Option(help="Where to train: cpu, cuda, ...")] = "cpu",
+    minutes: Annotated[
+        float | None, typer.Option(help="End the search after so many, over all attempts.")
+    ] = None,
+    plateau: Annotated[
+        float | None,
+        typer.Option(help="End the search when more is not expected to raise the hypervolume by this share."),
+    ] = None,
+    warm_start: Annotated[
+        Path | None, typer.Option(help="Evaluate these first: a JSON file from 'nas front --json'.")
+    ] = None,
+    storage: _Storage = None,
+    device: _Device = "cpu",
     baselines: Annotated[bool, typer.Option("--baselines", help="Also run the baselines.")] = False,
     verbose: _Verbose = False,
 ) -> None:
@@ -50,11 +72,17 @@ def run_command(
     from nas.runner import run
     from nas.runner.preparation import choose_device
     from nas.search import OptunaSampler
+    from nas.search.warm_start import read_architectures
 
     chosen = find_study(study)
-    changes: dict[str, object] = {"evaluations": evaluations, "seed": seed}
-    if sampler is not None:
-        changes["strategy"] = OptunaSampler(sampler)
+    ends = {"minutes": minutes, "plateau": plateau}
+    changes: dict[str, object] = {
+        "evaluations": evaluations,
+        "seed": seed,
+        "strategy": None if sampler is None else OptunaSampler(sampler),
+        "stopping": dataclasses.replace(chosen.stopping, **{k: v for k, v in ends.items() if v is not None}),
+        "warm_start": None if warm_start is None else read_architectures(warm_start),
+    }
     chosen = dataclasses.replace(chosen, **{k: v for k, v in changes.items() if v is not None})  # type: ignore[arg-type]
     path = out or Path("runs") / chosen.name
     try:
@@ -65,7 +93,8 @@ def run_command(
                 device=choose_device(device),
                 progress=bars,
                 baselines=baselines,
-                command=" ".join(["nas", *sys.argv[1:]]),
+                command=_command(storage),
+                storage=storage,
             )
     except KeyboardInterrupt:
         print("\nnas: stopped; the same command goes on from here.", file=sys.stderr)
@@ -73,19 +102,52 @@ def run_command(
     print_results(results, path)
 
 
+@app.command("work")
+def work_command(
+    study: _StudyName,
+    out: Annotated[Path | None, typer.Option(help="Run directory of the run to help with.")] = None,
+    seed: Annotated[int | None, typer.Option(help="As given to 'nas run'.")] = None,
+    sampler: Annotated[str | None, typer.Option(help="As given to 'nas run'.")] = None,
+    storage: _Storage = None,
+    device: _Device = "cpu",
+    verbose: _Verbose = False,
+) -> None:
+    """Help with the search of a run that 'nas run --storage' coordinates; may be started first."""
+    log_to_terminal(verbose)
+    from nas.runner import work
+    from nas.runner.preparation import choose_device
+    from nas.search import OptunaSampler
+
+    chosen = find_study(study)
+    changes: dict[str, object] = {
+        "seed": seed,
+        "strategy": None if sampler is None else OptunaSampler(sampler),
+    }
+    chosen = dataclasses.replace(chosen, **{k: v for k, v in changes.items() if v is not None})  # type: ignore[arg-type]
+    path = out or Path("runs") / chosen.name
+    try:
+        with Bars() as bars:
+            ended = work(chosen, path, device=choose_device(device), progress=bars, storage=storage)
+    except KeyboardInterrupt:
+        print("\nnas: stopped; others evaluate what was left.", file=sys.stderr)
+        raise typer.Exit(130) from None
+    console.print(f"the search has ended: {ended}", soft_wrap=True)
+
+
 @app.command()
-def status(path: _RunPath, verbose: _Verbose = False) -> None:
+def status(path: _RunPath, storage: _Storage = None, verbose: _Verbose = False) -> None:
     """Show how far a run is, from any process."""
     log_to_terminal(verbose)
     from nas.runner.directory import RunDirectory, open_record
-    from nas.search.record import ERROR, complete_trials, costs_of, paid_trials, reference_box
+    from nas.search.record import ENDED, ERROR, complete_trials, costs_of, paid_trials, reference_box
+    from nas.search.stopping import NEVER, forecast_of
 
-    directory = RunDirectory(_existing(path))
+    directory = RunDirectory(_existing(path), storage)
     if directory.status.exists():
         state = read_json(directory.status)
         console.print(described_status(state))
-    if directory.database.exists():
-        study, objectives = open_record(directory.manifest, directory.database)
+    if directory.has_trials():
+        study, objectives = open_record(directory)
         trials = complete_trials(study)
         failed = [t for t in paid_trials(study) if ERROR in t.user_attrs]
         console.print(f"{len(trials)} evaluated, {len(failed)} failed")
@@ -94,12 +156,18 @@ def status(path: _RunPath, verbose: _Verbose = False) -> None:
         box = reference_box(study, objectives)
         if box is not None:
             console.print(f"hypervolume {box.hypervolume(costs_of(objectives, trials)):.4f}")
+        if study.user_attrs.get(ENDED):
+            console.print(f"the search has ended: {study.user_attrs[ENDED]}", soft_wrap=True)
+        gain = forecast_of(study, objectives, NEVER.horizon)
+        if gain is not None:
+            console.print(str(gain), soft_wrap=True)
 
 
 @app.command("front")
 def front_command(
     path: _RunPath,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    storage: _Storage = None,
     verbose: _Verbose = False,
 ) -> None:
     """Print the search's front so far."""
@@ -111,8 +179,8 @@ def front_command(
     from nas.search.record import ARCHITECTURE, architecture_of, complete_trials, costs_of
     from nas.space import space_from_description
 
-    directory = RunDirectory(_existing(path))
-    study, objectives = open_record(directory.manifest, directory.database)
+    directory = RunDirectory(_existing(path), storage)
+    study, objectives = open_record(directory)
     trials = complete_trials(study)
     members = [trials[row] for row in np.flatnonzero(pareto.non_dominated(costs_of(objectives, trials)))]
     if as_json:
@@ -168,6 +236,17 @@ def studies(verbose: _Verbose = False) -> None:
     log_to_terminal(verbose)
     for name in study_names():
         console.print(name)
+
+
+def _command(storage: str | None) -> str:
+    """Return what was typed, without a password."""
+    from nas.search.storage import check_url, without_password
+
+    typed = " ".join(["nas", *sys.argv[1:]])
+    if storage is None:
+        return typed
+    check_url(storage)
+    return typed.replace(storage, without_password(storage))
 
 
 def _copy_winners(winners: Path, ids: list[str], to: Path) -> None:

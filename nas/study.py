@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import final
 
@@ -20,6 +20,8 @@ from nas.protocols import (
     MeasuredObjective,
     Strategy,
 )
+from nas.search.stopping import NEVER, Stopping
+from nas.space import Option
 from nas.training import Recipe
 
 
@@ -62,6 +64,8 @@ class Study:
         strategy: How architectures are proposed.
         constraints: Hard limits on counted quantities.
         evaluations: How many architectures to evaluate.
+        stopping: What ends the search before that.
+        warm_start: Known architectures to evaluate first, each with an option for every choice.
         winners: How many winners, and what is made of them.
         seed: Of everything that is random.
         intended_use: A sentence for the model cards.
@@ -78,6 +82,8 @@ class Study:
     strategy: Strategy
     constraints: tuple[Constraint, ...] = ()
     evaluations: int = 150
+    stopping: Stopping = NEVER
+    warm_start: tuple[Mapping[str, Option], ...] = ()
     winners: Winners = field(default_factory=Winners)
     seed: int = 0
     intended_use: str = "Research on neural architecture search."

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from nas.report.results import Results
 from nas.report.tables import front_table, trust_table, winners_table
 
@@ -19,6 +21,7 @@ def report_markdown(results: Results) -> str:
         f"{results.trials['turned_down']} turned down unpaid by a constraint, "
         f"{results.trials['repeated']} proposed again and answered from the record.",
         _durations(facts["seconds"]),
+        *_ending(facts),
         "![front](front.png)",
         "## Winners",
         "Every row was measured on the exported file: quality on the test split, which nothing before this "
@@ -48,6 +51,15 @@ def report_markdown(results: Results) -> str:
 
 def _durations(seconds: dict[str, float]) -> str:
     return "Seconds spent: " + ", ".join(f"{name} {spent:.0f}" for name, spent in seconds.items()) + "."
+
+
+def _ending(facts: dict[str, Any]) -> list[str]:
+    sentences = []
+    if facts.get("ended"):
+        sentences.append(f"The search ended because {facts['ended']}.")
+    if facts.get("forecast"):
+        sentences.append(f"Forecast: {facts['forecast']}.")
+    return [" ".join(sentences)] if sentences else []
 
 
 def _baselines(results: Results) -> list[str]:
@@ -81,6 +93,6 @@ def _described(facts: dict[str, object]) -> list[tuple[str, object]]:
     for name, value in facts.items():
         if isinstance(value, dict) and name in ("data", "machine"):
             flat += [(f"{name} {key}", inner) for key, inner in value.items()]
-        elif name not in ("seconds", "space"):
+        elif name not in ("seconds", "space", "ended", "forecast"):
             flat.append((name, value))
     return flat

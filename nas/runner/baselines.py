@@ -17,7 +17,6 @@ from nas.runner.directory import RunDirectory
 from nas.runner.preparation import Prepared
 from nas.runner.stages import calibration, measurements, spend, subnet_judge
 from nas.search.record import ReferenceBox, complete_trials, costs_of
-from nas.search.storage import open_study
 from nas.space import Architecture
 
 _LEVELS = 9
@@ -39,14 +38,11 @@ def run_baselines(
     """
     known = calibration(prepared, record)
     objectives = prepared.problem.objectives
-    random = open_study(
-        run.database, f"{record.study_name}-random", objectives, RandomSampler(seed=prepared.study.seed)
-    )
+    name, seed = prepared.study.name, prepared.study.seed
+    random = run.open_study(f"{name}-random", objectives, RandomSampler(seed=seed))
     spend(prepared, random, subnet_judge(prepared, known), evaluations, "baseline: random search", progress)
     family = uniform_family(prepared.problem)[:evaluations]
-    uniform = open_study(
-        run.database, f"{record.study_name}-uniform", objectives, RandomSampler(seed=prepared.study.seed)
-    )
+    uniform = run.open_study(f"{name}-uniform", objectives, RandomSampler(seed=seed))
     for architecture in family:  # also after a kill half-way through this loop: nothing else may be sampled
         uniform.enqueue_trial(dict(architecture), skip_if_exists=True)
 

@@ -4,27 +4,37 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import secrets
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, final
 
 import optuna
 from filelock import FileLock, Timeout
+from optuna.samplers import BaseSampler
 
 from nas.errors import RunDirectoryError, StudyChangedError
 from nas.files import digest, read_json, write_json
 from nas.objective import Objective
 from nas.protocols import Progress
-from nas.search.storage import open_study
+from nas.search.storage import Location, check_connection, check_url, open_study, without_password
 
 
 @final
 class RunDirectory:
-    """Paths of one run."""
+    """Paths of one run, and where its trials lie.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: Of the directory.
+        storage: URL of a PostgreSQL database for the trials, with the password if it needs one; None for
+            the database the directory remembers, which is an SQLite file unless told otherwise.
+    """
+
+    def __init__(self, path: Path, storage: str | None = None) -> None:
+        self._given = storage
         self.path = path
+        self.storage = path / "storage.json"
         self.manifest = path / "run.json"
         self.status = path / "status.json"
         self.database = path / "study.db"
@@ -82,18 +92,70 @@ class RunDirectory:
                 "run in another directory with --out; nothing here was touched."
             )
 
+    def claim_storage(self) -> None:
+        """Store where the trials lie, without the password, or compare with where they lie.
 
-def open_record(manifest: Path, database: Path) -> tuple[optuna.Study, tuple[Objective, ...]]:
+        On a server the run gets a number, because studies of one name share the server with it.
+
+        Raises:
+            StudyChangedError: the trials lie elsewhere.
+            StorageError: the server can't be used.
+        """
+        if self._given is not None:
+            check_url(self._given)
+            known = read_json(self.storage)["url"] if self.storage.exists() else None
+            if known is None and self.database.exists():
+                known = str(self.database)
+            if known not in (None, without_password(self._given)):
+                raise StudyChangedError(
+                    f"the trials of {self.path} are in {known}, and --storage names "
+                    f"{without_password(self._given)}: leave --storage out, or run in another directory with --out. "
+                    f"If the database has moved, write its new URL into {self.storage}."
+                )
+            check_connection(self._given)
+            if known is None:
+                write_json(self.storage, {"url": without_password(self._given), "run": secrets.token_hex(4)})
+        elif isinstance(self.location, str):
+            check_connection(self.location)
+
+    @property
+    def location(self) -> Location:
+        """Where the trials lie; a URL that was given has the password, the stored one doesn't."""
+        if not self.storage.exists():
+            return self.database
+        return self._given or str(read_json(self.storage)["url"])
+
+    def has_trials(self) -> bool:
+        """Whether the search may have begun."""
+        return self.storage.exists() or self.database.exists()
+
+    def open_study(
+        self, name: str, objectives: Sequence[Objective], sampler: BaseSampler | None
+    ) -> optuna.Study:
+        """Open or create one of this run's Optuna studies.
+
+        Raises:
+            DamagedFileError: the database is damaged.
+            RunDirectoryError: the database file can't be opened or written.
+            StorageError: the database server can't be used.
+        """
+        location = self.location
+        if isinstance(location, str):
+            name = f"{name}-{read_json(self.storage)['run']}"
+        return open_study(location, name, objectives, sampler)
+
+
+def open_record(directory: RunDirectory) -> tuple[optuna.Study, tuple[Objective, ...]]:
     """Open a run's Optuna study to read it, from any process, and tell its objectives.
 
     Raises:
         RunDirectoryError: the search hasn't begun.
     """
-    if not database.exists():
-        raise RunDirectoryError(f"{database} isn't there: the search hasn't begun.")
-    stored = read_json(manifest)
+    if not directory.has_trials():
+        raise RunDirectoryError(f"{directory.database} isn't there: the search hasn't begun.")
+    stored = read_json(directory.manifest)
     objectives = tuple(Objective(**values) for values in stored["values"])
-    return open_study(database, stored["study"], objectives, None), objectives
+    return directory.open_study(stored["study"], objectives, None), objectives
 
 
 def _difference(aspect: str, before: object, after: object) -> str:

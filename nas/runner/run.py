@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import optuna
-import sqlalchemy
 import torch
 from optuna.trial import TrialState
 
@@ -25,9 +24,10 @@ from nas.runner.baselines import run_baselines
 from nas.runner.directory import RunDirectory, StatusFile
 from nas.runner.finishing import finish_winners
 from nas.runner.preparation import Prepared, prepare
-from nas.runner.stages import search_architectures, train_supernet
+from nas.runner.stages import expected_gain, search_architectures, train_supernet
 from nas.search.record import (
     ARCHITECTURE,
+    ENDED,
     ERROR,
     REPEATS,
     SECONDS,
@@ -36,7 +36,8 @@ from nas.search.record import (
     paid_trials,
     reference_box,
 )
-from nas.search.storage import storage_error
+from nas.search.storage import DATABASE_ERRORS, storage_error
+from nas.search.warm_start import checked
 from nas.space import FloatArray
 from nas.study import Study, network_reference, stable_repr
 
@@ -51,6 +52,7 @@ def run(
     progress: Progress,
     baselines: bool = False,
     command: str = "",
+    storage: str | None = None,
 ) -> Results:
     """Run a study in a directory, or go on with it there, and return what it found.
 
@@ -61,22 +63,26 @@ def run(
         progress: Is told how it goes.
         baselines: Whether to run the baselines as well.
         command: What the user typed, for the cards.
+        storage: URL of a PostgreSQL database that the trials go to, so that other processes may work on them
+            too; None for the one the directory remembers, at first an SQLite file in it.
 
     Raises:
         NasError: something is wrong with the study, its data, or the directory; says what to do.
     """
-    directory = RunDirectory(path)
+    directory = RunDirectory(path, storage)
     with directory.locked():
         listener = StatusFile(directory.status, progress)
         prepared = prepare(study, device)
+        checked(prepared.problem, study.warm_start)
         directory.claim(prepared.description())
+        directory.claim_storage()
         cardinality = prepared.problem.space.cardinality()
         listener.say(f"{study.name}: {cardinality:,} architectures; results go to {path}")
         try:
             with _suitable_threads(prepared):
                 return _stages(prepared, directory, listener, baselines, command)
-        except (sqlalchemy.exc.OperationalError, optuna.exceptions.StorageInternalError) as error:
-            raise storage_error(directory.database, error) from error
+        except DATABASE_ERRORS as error:
+            raise storage_error(directory.location, error) from error
 
 
 @contextlib.contextmanager
@@ -104,6 +110,9 @@ def _stages(
     seconds = {"supernet": train_supernet(prepared, directory, progress)}
     record = search_architectures(prepared, directory, prepared.study.evaluations, progress)
     seconds["search"] = _spent(record)
+    gain = expected_gain(prepared, record)
+    if gain is not None:
+        progress.say(str(gain))
     if not complete_trials(record):
         raise EvaluationError(
             "every evaluation failed, so there is no front: see 'nas status' for what they said."
@@ -112,7 +121,7 @@ def _stages(
     compared: tuple[Baseline, ...] = ()
     if baselines:
         box = reference_box(record, prepared.problem.objectives)
-        compared = run_baselines(prepared, directory, record, box, prepared.study.evaluations, progress)
+        compared = run_baselines(prepared, directory, record, box, len(paid_trials(record)), progress)
     results = _results(prepared, record, winners, compared, seconds, command)
     _write(directory, results)
     progress.start("done", 0, 0)
@@ -121,7 +130,7 @@ def _stages(
 
 def _spent(record: optuna.Study) -> float:
     """Return the seconds that proposing and evaluating took; those of killed attempts don't count."""
-    return float(sum(trial.user_attrs[SECONDS] for trial in paid_trials(record)))
+    return float(sum(trial.user_attrs.get(SECONDS, 0.0) for trial in paid_trials(record)))
 
 
 def _results(
@@ -135,6 +144,7 @@ def _results(
     study, splits = prepared.study, prepared.splits
     trials = complete_trials(record)
     costs = costs_of(prepared.problem.objectives, trials)
+    gain = expected_gain(prepared, record)
     box = reference_box(record, prepared.problem.objectives)
     everything = record.get_trials(deepcopy=False)
     errors = [t.user_attrs[ERROR] for t in everything if ERROR in t.user_attrs]
@@ -159,6 +169,8 @@ def _results(
         "recipe": stable_repr(study.recipe),
         "winners": stable_repr(study.winners),
         "seed": study.seed,
+        "ended": record.user_attrs.get(ENDED),
+        "forecast": None if gain is None else str(gain),
         "command": command,
         "intended_use": study.intended_use,
         "machine": machine_facts(),

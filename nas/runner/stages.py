@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import final
 
 import optuna
 import torch
@@ -17,12 +18,23 @@ from nas.evaluation.machine import processor_name
 from nas.export.folder import load_weights, save_weights
 from nas.files import read_json, write_json
 from nas.objective import Measurement
-from nas.protocols import Bench, Candidate, Progress, Split
+from nas.protocols import Bench, Candidate, Problem, Progress, Split
 from nas.runner.directory import RunDirectory, file_digest, finish, finished
 from nas.runner.preparation import Prepared
+from nas.search.forecast import Forecast
 from nas.search.loop import search
-from nas.search.record import REPEATS, complete_trials, costs_of, paid_trials, reference_box
-from nas.search.storage import open_study
+from nas.search.record import (
+    ENDED,
+    GrowingFront,
+    complete_trials,
+    costs_of,
+    is_paid,
+    paid_trials,
+    reference_box,
+)
+from nas.search.stopping import NEVER, Stopping, forecast_of
+from nas.search.warm_start import queue
+from nas.search.workers import worker_for
 from nas.space import Architecture
 from nas.study import stable_repr
 from nas.supernet import Supernet, recalibrate
@@ -47,12 +59,11 @@ def train_supernet(prepared: Prepared, run: RunDirectory, progress: Progress) ->
     """
     study, supernet = prepared.study, prepared.supernet
     weights, record = run.supernet / "weights.safetensors", run.supernet / "training.json"
-    inputs = [stable_repr(study.recipe), study.seed, prepared.splits.fingerprint]
-    stored = finished(record, inputs)
-    if stored is not None and weights.exists():
+    seconds = trained_supernet(prepared, run)
+    if seconds is not None:
         load_weights(weights, supernet)
         supernet.to(prepared.device).eval()
-        return float(stored["seconds"])
+        return seconds
     checkpoint = run.supernet / "checkpoint.pt"
     clock = _Clock(run.supernet / "seconds.json")
     progress.start("train supernet", study.recipe.epochs, len(clock.seconds) if checkpoint.exists() else 0)
@@ -72,10 +83,21 @@ def train_supernet(prepared: Prepared, run: RunDirectory, progress: Progress) ->
         on_epoch=on_epoch,
     )
     save_weights(weights, supernet)
-    finish(record, inputs, {"losses": losses, "seconds": sum(clock.seconds)})
+    finish(record, _training_inputs(prepared), {"losses": losses, "seconds": sum(clock.seconds)})
     for leftover in run.supernet.glob("checkpoint.pt*"):
         leftover.unlink()
     return sum(clock.seconds)
+
+
+def trained_supernet(prepared: Prepared, run: RunDirectory) -> float | None:
+    """Return the seconds that the directory's supernet was trained for; None if it has to be trained."""
+    stored = finished(run.supernet / "training.json", _training_inputs(prepared))
+    trained = stored is not None and (run.supernet / "weights.safetensors").exists()
+    return float(stored["seconds"]) if stored is not None and trained else None
+
+
+def _training_inputs(prepared: Prepared) -> list[object]:
+    return [stable_repr(prepared.study.recipe), prepared.study.seed, prepared.splits.fingerprint]
 
 
 class _Clock:
@@ -122,19 +144,29 @@ def search_architectures(
     """
     study = prepared.study
     sampler = study.strategy.sampler(prepared.problem, study.seed)
-    record = open_study(run.database, study.name, prepared.problem.objectives, sampler)
+    record = run.open_study(study.name, prepared.problem.objectives, sampler)
+    check_supernet(run, record)
+    queue(record, prepared.problem, study.warm_start, progress.say)
+    judge = subnet_judge(prepared, calibration(prepared, record))
+    spend(prepared, record, judge, evaluations, "search", progress, study.stopping)
+    return record
+
+
+def check_supernet(run: RunDirectory, record: optuna.Study) -> None:
+    """Store which supernet the trials are judged with, or compare.
+
+    Raises:
+        StudyChangedError: earlier trials were judged with another one.
+    """
     used = record.user_attrs.get(SUPERNET_DIGEST)
     weights = file_digest(run.supernet / "weights.safetensors")
     if used is None:
         record.set_user_attr(SUPERNET_DIGEST, weights)
     elif used != weights:
         raise StudyChangedError(
-            f"the trials in {run.database} were judged with another supernet than the one in {run.supernet}: "
-            "move study.db away to search again with this supernet, or restore the old one."
+            f"the trials of {run.path} were judged with another supernet than the one in {run.supernet}: restore "
+            "the old one, or move study.db (or storage.json) away to search again with this one."
         )
-    judge = subnet_judge(prepared, calibration(prepared, record))
-    spend(prepared, record, judge, evaluations, "search", progress)
-    return record
 
 
 def calibration(prepared: Prepared, record: optuna.Study) -> dict[str, dict[str, float]]:
@@ -198,21 +230,59 @@ def spend(
     evaluations: int,
     stage: str,
     progress: Progress,
+    stopping: Stopping = NEVER,
 ) -> None:
-    """Run the search loop on ``record`` until ``evaluations`` are spent, and tell how it stands."""
+    """Run the search loop on ``record`` until it ends, and tell how it stands."""
     done = len(paid_trials(record))
     if done >= evaluations:
         return
     progress.start(stage, evaluations, done)
-    objectives = prepared.problem.objectives
+    search(
+        record,
+        prepared.problem,
+        judge,
+        evaluations=evaluations,
+        on_trial=Reporter(record, prepared.problem, progress),
+        stopping=stopping,
+        worker=worker_for(record, coordinator=True),
+    )
+    if len(paid_trials(record)) < evaluations:
+        progress.say(f"{stage}: {record.user_attrs[ENDED]}")
 
-    def on_trial(trial: FrozenTrial) -> None:
-        if trial.state == TrialState.PRUNED or REPEATS in trial.user_attrs:
-            return
-        box = reference_box(record, objectives)
-        note = "start-up"
-        if box is not None:
-            note = f"hypervolume {box.hypervolume(costs_of(objectives, complete_trials(record))):.4f}"
-        progress.advance("failed" if trial.state == TrialState.FAIL else note)
 
-    search(record, prepared.problem, judge, evaluations=evaluations, on_trial=on_trial)
+@final
+class Reporter:
+    """Tells a listener how a search stands after each of its evaluations.
+
+    Args:
+        record: The search's study.
+        problem: What is searched.
+        progress: Who is told.
+    """
+
+    def __init__(self, record: optuna.Study, problem: Problem, progress: Progress) -> None:
+        self._record, self._objectives, self._progress = record, problem.objectives, progress
+        self._front: GrowingFront | None = None
+
+    def __call__(self, trial: FrozenTrial) -> None:
+        """Take in a finished trial."""
+        if is_paid(trial):
+            self._progress.advance(self._note(trial))
+
+    def _note(self, trial: FrozenTrial) -> str:
+        if trial.state == TrialState.FAIL:
+            return "failed"
+        new = [trial]
+        if self._front is None:
+            box = reference_box(self._record, self._objectives)
+            if box is None:
+                return "start-up"
+            self._front, new = GrowingFront(box), complete_trials(self._record)
+        for cost in costs_of(self._objectives, new):
+            self._front.add(cost)
+        return f"hypervolume {self._front.hypervolume:.4f}"
+
+
+def expected_gain(prepared: Prepared, record: optuna.Study) -> Forecast | None:
+    """Return what more evaluations would bring; None when it is too early to tell."""
+    return forecast_of(record, prepared.problem.objectives, prepared.study.stopping.horizon)

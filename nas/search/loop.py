@@ -206,7 +206,9 @@ class _Loop:
         if self._ledger.paid + len(self._ledger.running) >= evaluations:
             return True
         coming = len(self._ledger.claimed())
-        return coming > 0 and self._ending.is_exhausted(self._ledger.num_tried + coming, self._unpaid_in_a_row)
+        return coming > 0 and self._ending.is_exhausted(
+            self._ledger.num_tried + coming, self._unpaid_in_a_row
+        )
 
     def _end(self, reason: str) -> str:
         """Tell everybody; the coordinator waits for running trials, so that the record is at rest afterwards."""
@@ -218,13 +220,23 @@ class _Loop:
 
     def _process(self, trial: Trial, begin: float) -> None:
         try:
-            for choice in self._problem.space.choices:  # options that are set are kept, missing ones asked for
+            for (
+                choice
+            ) in self._problem.space.choices:  # options that are set are kept, missing ones asked for
                 trial.suggest_categorical(choice.name, choice.options)
             architecture = self._problem.space.architecture(trial.params)
             if self._claim(trial, architecture):
                 self._pay(trial, architecture, begin)
             else:
                 self._unpaid_in_a_row += 1
+        except KeyboardInterrupt:
+            if (
+                self._team is not None and not self._team.is_coordinator
+            ):  # the coordinator will come back to it
+                self._team.give_up(
+                    self._study.get_trials(deepcopy=False)[trial.number], "its worker was stopped"
+                )
+            raise
         except UpdateFinishedTrialError:
             logger.warning(
                 "trial %d was given up by another worker while this one was silent: what it found is dropped",

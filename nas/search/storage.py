@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sqlite3
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -80,10 +81,14 @@ def _open_server(url: str) -> RDBStorage:
     turns = sqlalchemy.create_engine(url)
     try:
         with turns.begin() as connection:
-            connection.execute(sqlalchemy.text("SELECT pg_advisory_xact_lock(:space, 0)"), {"space": LOCK_SPACE})
-            return RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
+            connection.execute(
+                sqlalchemy.text("SELECT pg_advisory_xact_lock(:space, 0)"), {"space": LOCK_SPACE}
+            )
+            storage = RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
     finally:
         turns.dispose()
+    weakref.finalize(storage, storage.engine.dispose)  # nothing else closes its connections
+    return storage
 
 
 def check_url(url: str) -> None:
@@ -103,6 +108,22 @@ def check_url(url: str) -> None:
         )
     if importlib.util.find_spec("psycopg") is None:
         raise StorageError("PostgreSQL needs psycopg, which isn't installed: pip install 'nas[postgres]'.")
+
+
+def check_connection(url: str) -> None:
+    """Try a server, before anything is paid for.
+
+    Raises:
+        StorageError: it can't be used.
+    """
+    engine = sqlalchemy.create_engine(url)
+    try:
+        with engine.connect():
+            pass
+    except DATABASE_ERRORS as error:
+        raise storage_error(url, error) from error
+    finally:
+        engine.dispose()
 
 
 def without_password(url: str) -> str:

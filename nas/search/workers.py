@@ -15,7 +15,7 @@ from typing import Any, final
 import optuna
 import sqlalchemy
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.storages import RDBStorage
+from optuna.storages import InMemoryStorage, RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.search.record import ERROR, LOST, RETRIES, WORKER
@@ -187,3 +187,10 @@ def backend_of(study: optuna.Study) -> RDBStorage:
     backend = getattr(study._storage, "_backend", study._storage)
     assert isinstance(backend, RDBStorage)
     return backend
+
+
+def worker_for(study: optuna.Study, *, coordinator: bool) -> LoneWorker | TeamWorker:
+    """Return this process's part in a study: one of a team where the database is made for several."""
+    if isinstance(study._storage, InMemoryStorage) or backend_of(study).engine.dialect.name != "postgresql":
+        return LoneWorker()
+    return TeamWorker(study, coordinator=coordinator)

@@ -40,10 +40,12 @@ def main(url: str, evaluations: str, role: str, log: str, choices: str = "4", op
             stream.write(f"{os.getpid()} {architecture.id}\n")
         if role == "deadly" and mine == 3:
             os.kill(os.getpid(), signal.SIGKILL)
-        time.sleep(0.05)  # stands for the evaluation: without it one worker would be done before the others began
+        time.sleep(
+            0.05
+        )  # stands for the evaluation: without it one worker would be done before the others began
         return grid_evaluate(problem, architecture)
 
-    worker = TeamWorker(study, coordinator=role == "coordinator", interval=0.2, grace=2.0, poll=0.1)
+    worker = TeamWorker(study, coordinator=role == "coordinator", interval=0.5, grace=10.0, poll=0.2)
     if role == "coordinator":
         search(study, problem, evaluate, evaluations=int(evaluations), on_trial=lambda _: None, worker=worker)
     else:

@@ -1,0 +1,91 @@
+"""A further process on a run's search: it evaluates architectures, and leaves the rest to ``nas run``."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import optuna
+import torch
+
+from nas.errors import RunDirectoryError
+from nas.export.folder import load_weights
+from nas.protocols import Progress
+from nas.runner.directory import RunDirectory
+from nas.runner.preparation import Prepared, prepare
+from nas.runner.stages import (
+    CALIBRATION,
+    Reporter,
+    calibration,
+    check_supernet,
+    subnet_judge,
+    trained_supernet,
+)
+from nas.search.loop import join
+from nas.search.record import LIMITS, paid_trials
+from nas.search.stopping import Limits
+from nas.search.storage import DATABASE_ERRORS, storage_error
+from nas.search.workers import TeamWorker
+from nas.study import Study
+
+_POLL_SECONDS = 2.0
+
+
+def work(
+    study: Study, path: Path, *, device: torch.device, progress: Progress, storage: str | None = None
+) -> str:
+    """Help with the search of a run that another process coordinates, and return why the search ended.
+
+    The run directory is shared with the coordinator, the trials are on a PostgreSQL server. What isn't
+    there yet is waited for: the run directory, the trained supernet, the begin of the search.
+
+    Raises:
+        NasError: something is wrong with the study, its data, the directory or the server; says what to do.
+    """
+    directory = RunDirectory(path, storage)
+    prepared = prepare(study, device)
+    _wait_until(directory.manifest.exists, f"{path} to be made by 'nas run'", progress)
+    directory.claim(prepared.description())
+    _wait_until(directory.has_trials, "the run to begin", progress)
+    if isinstance(directory.location, Path):
+        raise RunDirectoryError(
+            f"the trials of {path} are in an SQLite file, which one process alone can work on: begin the run with "
+            "--storage postgresql+psycopg://user@host/database to let others join."
+        )
+    try:
+        return _search(prepared, directory, progress)
+    except DATABASE_ERRORS as error:
+        raise storage_error(directory.location, error) from error
+
+
+def _search(prepared: Prepared, directory: RunDirectory, progress: Progress) -> str:
+    _wait_until(lambda: trained_supernet(prepared, directory) is not None, "the trained supernet", progress)
+    load_weights(directory.supernet / "weights.safetensors", prepared.supernet)
+    prepared.supernet.to(prepared.device).eval()
+    study = prepared.study
+    sampler = study.strategy.sampler(prepared.problem, study.seed)
+    record = directory.open_study(study.name, prepared.problem.objectives, sampler)
+    _wait_until(lambda: {CALIBRATION, LIMITS} <= record.user_attrs.keys(), "the search to begin", progress)
+    check_supernet(directory, record)
+    judge = subnet_judge(prepared, calibration(prepared, record))
+    progress.start("search, as a worker", _evaluations(record), len(paid_trials(record)))
+    return join(
+        record,
+        prepared.problem,
+        judge,
+        on_trial=Reporter(record, prepared.problem, progress),
+        worker=TeamWorker(record, coordinator=False),
+    )
+
+
+def _evaluations(record: optuna.Study) -> int:
+    return Limits.from_json(record.user_attrs[LIMITS]).evaluations
+
+
+def _wait_until(ready: Callable[[], bool], what: str, progress: Progress) -> None:
+    if ready():
+        return
+    progress.say(f"waiting for {what}")
+    while not ready():
+        time.sleep(_POLL_SECONDS)
