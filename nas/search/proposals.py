@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any, final
@@ -22,10 +22,10 @@ from nas.space import FloatArray, IntArray, Option, SearchSpace
 
 logger = logging.getLogger(__name__)
 
+_FIRST_POOL_SIZE = 32
 _POOL_SIZE = 512
 _NUM_LED_DOWNHILL = 16
 _MAX_ENUMERATED = 2**17
-_CHUNK = 1024
 
 
 @final
@@ -93,32 +93,33 @@ def fresh(problem: Problem, rows: IntArray, seen: AbstractSet[bytes]) -> IntArra
 def any_fresh(problem: Problem, seen: AbstractSet[bytes], rng: np.random.Generator) -> IntArray | None:
     """Return a random architecture that may be proposed, ``(num_choices,)``; None if none is found.
 
-    Drawn with equally likely options where that meets the constraints. Else from small or large
-    architectures, from infeasible ones led downhill, and, where all that was seen, from a listing of the
-    space. Spaces of more than 2^17 combinations are not listed: there, the neighbours of what was seen are
-    tried.
+    Drawn with equally likely options where that meets the constraints, else leaning to small or large.
+    When none of these may be proposed, a space of at most 2^17 combinations is listed. In a larger one,
+    infeasible architectures are led downhill, and the neighbours of what was seen are tried.
     """
-    for rows in (problem.space.sample_indices(_POOL_SIZE, rng), tilted_samples(problem, _POOL_SIZE, rng)):
-        found = fresh(problem, rows, seen)
-        if len(found):
-            return np.asarray(found[0])
-    led = np.array(
-        [downhill(problem, row)[0] for row in problem.space.sample_indices(_NUM_LED_DOWNHILL, rng)]
-    )
-    for rows in (led, *_remaining(problem.space, seen, rng)):
+    for rows in _random_then_systematic(problem, seen, rng):
         found = fresh(problem, rows, seen)
         if len(found):
             return np.asarray(found[0])
     return None
 
 
-def _remaining(space: SearchSpace, seen: AbstractSet[bytes], rng: np.random.Generator) -> list[IntArray]:
-    if math.prod(space.num_options.tolist()) > _MAX_ENUMERATED:
-        rows = [np.frombuffer(key, dtype=np.int64) for key in sorted(seen)]
-        return [neighbours(space, row) for row in rng.permutation(rows)] if rows else []
-    every = np.stack(np.unravel_index(np.arange(math.prod(space.num_options)), space.num_options), axis=1)
-    rows = np.unique(space.canonical(every.astype(np.int64)), axis=0)
-    return np.array_split(rng.permutation(rows), range(_CHUNK, len(rows), _CHUNK))
+def _random_then_systematic(
+    problem: Problem, seen: AbstractSet[bytes], rng: np.random.Generator
+) -> Iterator[IntArray]:
+    space = problem.space
+    for size in (_FIRST_POOL_SIZE, _POOL_SIZE):
+        yield space.sample_indices(size, rng)
+    yield tilted_samples(problem, _POOL_SIZE, rng)
+    num_combinations = math.prod(space.num_options.tolist())
+    if num_combinations <= _MAX_ENUMERATED:
+        every = np.stack(np.unravel_index(rng.permutation(num_combinations), space.num_options), axis=1)
+        yield from np.array_split(every, range(_POOL_SIZE, num_combinations, _POOL_SIZE))
+        return
+    samples = space.sample_indices(_NUM_LED_DOWNHILL, rng)
+    yield np.array([downhill(problem, row)[0] for row in samples])
+    for key in sorted(seen):
+        yield neighbours(space, np.frombuffer(key, dtype=np.int64))
 
 
 def neighbours(space: SearchSpace, row: IntArray) -> IntArray:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nas.protocols import Problem
 from nas.space import Choice, Condition, FloatArray, IntArray, SearchSpace
@@ -71,6 +72,10 @@ class SubProblem:
             inside = (self.expand(part) == rows).all(axis=1)
             parts[inside] = part[inside]
         return parts
+
+    def holds(self, rows: IntArray) -> NDArray[np.bool_]:
+        """Return which ``(n, num_choices)`` positions in the whole space are in the sub-problem."""
+        return self.project(rows)[:, 0] >= 0
 
     def _count(self, rows: IntArray) -> Mapping[str, FloatArray]:
         return self.full.count(self.expand(rows))

@@ -17,14 +17,12 @@ from __future__ import annotations
 import itertools
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-import optuna
 import torch
-from optuna.trial import FrozenTrial, TrialState
 from torch import Tensor, nn
 
 from nas.evaluation import NetworkCounter, OnnxCandidate, SubnetCandidate
@@ -40,26 +38,32 @@ from nas.protocols import (
     DataSource,
     MeasuredObjective,
     Prediction,
-    Problem,
     Split,
-    Strategy,
     Surrogate,
 )
-from nas.search.loop import search
-from nas.search.record import REPEATS
 from nas.space import (
     Architecture,
     Choice,
-    Condition,
     Expression,
     FloatArray,
-    IntArray,
     Option,
     SearchSpace,
-    choice,
 )
 from nas.supernet import Supernet, recalibrate
 from nas.supernet.elastic import ElasticLayer, Repeat
+from nas.testing.strategies import check_strategy, toy_evaluate, toy_problem
+
+__all__ = [
+    "check_compression_pass",
+    "check_counted_objective",
+    "check_data_source",
+    "check_measured_objective",
+    "check_network",
+    "check_strategy",
+    "check_surrogate",
+    "toy_evaluate",
+    "toy_problem",
+]
 
 _TOLERANCE = 1e-5
 _MAX_ENUMERATED = 20_000
@@ -411,113 +415,3 @@ def _small_network(channels: int, width: int, num_classes: int) -> nn.Module:
             nn.Flatten(),
             nn.Linear(width, num_classes),
         ).eval()
-
-
-def check_strategy(
-    strategy: Strategy,
-    *,
-    num_trials: int = 30,
-    exact_resume: bool = True,
-    never_wastes: bool = False,
-) -> None:
-    """Check a search strategy on a small space with a hard constraint and evaluations that fail.
-
-    Proposals are in the space; equal seeds and study contents give equal proposals, also from a sampler
-    that was made anew in the middle.
-
-    Args:
-        strategy: To check.
-        num_trials: Evaluations to search for.
-        exact_resume: Whether a new sampler must go on exactly as the old one would have. Optuna's own
-            samplers don't: their generators are not restored.
-        never_wastes: Whether it also promises never to repeat a proposal nor to exceed a hard constraint.
-
-    Raises:
-        AssertionError: a promise is broken.
-    """
-    problem = toy_problem()
-    whole = _searched(strategy, problem, [num_trials])
-    assert _proposals(whole) == _proposals(_searched(strategy, problem, [num_trials])), (
-        "equal seeds and study contents must give equal proposals"
-    )
-    third = num_trials // 3
-    resumed = _searched(strategy, problem, [1, third, third + 1, num_trials])
-    if exact_resume:
-        assert _proposals(resumed) == _proposals(whole), "a new sampler must go on as the old one would have"
-    if never_wastes:
-        for study in (whole, resumed):
-            _check_nothing_wasted(problem, study)
-
-
-def _check_nothing_wasted(problem: Problem, study: optuna.Study) -> None:
-    trials = study.get_trials(deepcopy=False)
-    repeated = [t.number for t in trials if REPEATS in t.user_attrs]
-    assert not repeated, f"trials {repeated} repeat an architecture"
-    exceeding = [t.number for t in trials if t.state == TrialState.PRUNED]
-    assert not exceeding, f"trials {exceeding} exceed a hard constraint, or repeat a failed architecture"
-    ids = {problem.space.architecture(t.params).id for t in trials}
-    assert len(ids) == len(trials), "some architecture was proposed twice"
-
-
-def toy_problem() -> Problem:
-    """Return a problem of 1,536 architectures with a condition, two objectives and a hard constraint.
-
-    ``quality`` is to be learned; ``size`` is counted, and may be at most 16. See :func:`toy_evaluate`.
-    """
-    space = SearchSpace(
-        (
-            choice("width", 1, 2, 3, 4, 5, 6),
-            choice("kernel", 3, 5, 7, 9),
-            choice("depth", 1, 2),
-            choice("second.width", 1, 2, 3, 4, 5),
-            choice("second.kernel", 3, 5, 7),
-            choice("mode", "a", "b", "c", "d"),
-        ),
-        {name: ((Condition("depth", (2,)),),) for name in ("second.width", "second.kernel")},
-    )
-
-    def size(indices: IntArray) -> FloatArray:
-        width, kernel, depth, second, second_kernel, _ = (indices + 1.0).T
-        return np.asarray(width * kernel + (depth - 1) * second * second_kernel, dtype=np.float64)
-
-    return Problem(
-        space=space,
-        objectives=(Objective("quality", "", "maximize"), Objective("size", "", "minimize")),
-        count=lambda indices: {"size": size(indices)},
-        violation=lambda indices: np.maximum(size(indices) - 16.0, 0.0) / 16.0,
-    )
-
-
-def toy_evaluate(problem: Problem, architecture: Architecture) -> Mapping[str, Measurement]:
-    """Return the measurements of an architecture of :func:`toy_problem`; one in eight raises instead."""
-    if int(architecture.id, 16) % 8 == 0:
-        raise RuntimeError("this architecture can't be evaluated")
-    row = problem.space.indices([architecture])
-    gain = np.array([0.7, 0.4, 0.9, 0.3, 0.2, -0.1]) * np.sqrt(row[0])
-    return {
-        "quality": Measurement(float(1 - np.exp(-gain.sum())), 0.01, "", "", 1),
-        "size": Measurement(float(problem.count(row)["size"][0]), 0.0, "", "", 1),
-    }
-
-
-def _searched(strategy: Strategy, problem: Problem, marks: Sequence[int]) -> optuna.Study:
-    """Search until each of ``marks`` in turn, every time with a new sampler on the same study."""
-    study = optuna.create_study(directions=[objective.direction for objective in problem.objectives])
-    for mark in marks:
-        study.sampler = strategy.sampler(problem, 3)
-        search(
-            study,
-            problem,
-            lambda architecture: toy_evaluate(problem, architecture),
-            evaluations=mark,
-            on_trial=_ignore,
-        )
-    return study
-
-
-def _ignore(_trial: FrozenTrial) -> None:
-    pass
-
-
-def _proposals(study: optuna.Study) -> list[dict[str, object]]:
-    return [trial.params for trial in study.get_trials(deepcopy=False)]

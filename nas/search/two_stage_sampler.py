@@ -1,0 +1,166 @@
+"""The sampler of a two-stage search: an inner sampler asked about one sub-problem after the other."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any, final
+
+import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler, RandomSampler
+from optuna.storages import InMemoryStorage
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from nas.pareto import non_dominated
+from nas.protocols import Problem, Strategy
+from nas.search.proposals import any_fresh, history_of, keys, options_of, others
+from nas.search.record import ReferenceBox, distributions, has_values
+from nas.search.sub_problem import SubProblem
+from nas.space import IntArray, Option
+
+logger = logging.getLogger(__name__)
+
+_MIRROR = "stage"
+
+
+@final
+class TwoStageSampler(BaseSampler):
+    """Asks the inner strategy's sampler about the present stage; see :class:`nas.search.TwoStage`.
+
+    The inner sampler sees a study in memory: the trials that lie in the stage's sub-problem, in its choices.
+    What it notes in a trial's system attributes goes to the real trial. A proposal of its that is known or
+    breaks a constraint is replaced by a random one of the stage. Proposals are a function of the seed and the
+    storage as far as the inner sampler's are.
+
+    Args:
+        problem: What is searched.
+        inner: Makes a sampler for a stage.
+        seed: Of the inner samplers and of replacements.
+        first: Columns of the choices that the first stage searches.
+        default: ``(num_choices,)`` positions; where the others stand in it.
+        first_evaluations: Of the first stage.
+        carry_knee: Whether the second stage goes on from the knee alone, not from the Pareto set.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        inner: Strategy,
+        *,
+        seed: int,
+        first: IntArray,
+        default: IntArray,
+        first_evaluations: int,
+        carry_knee: bool,
+    ) -> None:
+        everything = np.arange(len(default))
+        self._problem = problem
+        self._inner = inner
+        self._seed = seed
+        self._second = np.setdiff1d(everything, first)
+        self._default = default
+        self._first_evaluations = first_evaluations
+        self._carry_knee = carry_knee
+        self._first_stage = SubProblem(problem, default[None], first)
+        self._last_stage = SubProblem(problem, default[None], everything)
+        self._asked: tuple[SubProblem, BaseSampler] | None = None
+        self._independent = RandomSampler(seed=seed)
+        self._empty = InMemoryStorage()  # to be copied: making one is logged by Optuna
+        directions = [StudyDirection[objective.direction.upper()] for objective in problem.objectives]
+        self._empty.create_new_study(directions, _MIRROR)
+
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """Return the whole space: all choices are proposed together."""
+        return distributions(self._problem.space)
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Return the options of one architecture, or nothing when none is left to propose."""
+        space = self._problem.space
+        earlier = others(study, trial)
+        options = [options_of(space, t) for t in earlier]
+        whole = [t for t, made in zip(earlier, options, strict=True) if made is not None]
+        rows = space.canonical(space.indices(made for made in options if made is not None))
+        rng = np.random.default_rng([self._seed, trial.number])
+        for stage in self._stages(whole, rows):
+            proposal = self._propose(stage, whole, rows, rng)
+            if proposal is not None:
+                row, notes = proposal
+                for key, value in notes.items():
+                    study._storage.set_trial_system_attr(trial._trial_id, key, value)
+                return dict(space.from_indices(row[None])[0])
+        logger.info("found no architecture that was not seen and is feasible; proposing any")
+        return {}
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """Sample a parameter that is not in the space at random."""
+        return self._independent.sample_independent(study, trial, param_name, param_distribution)
+
+    def _stages(self, trials: Sequence[FrozenTrial], rows: IntArray) -> list[SubProblem]:
+        """Return the present stage, and those after it for when nothing is left in it."""
+        inside = self._first_stage.holds(rows)
+        first = [t for t, of_first in zip(trials, inside, strict=True) if of_first]
+        spent = [row for t, row in zip(first, rows[inside], strict=True) if t.state != TrialState.PRUNED]
+        second = SubProblem(self._problem, self._carried(first), self._second)
+        stages = [self._first_stage, second, self._last_stage]
+        return stages if len(keys(np.array(spent))) < self._first_evaluations else stages[1:]
+
+    def _carried(self, first: Sequence[FrozenTrial]) -> IntArray:
+        """Return the designs that the second stage goes on from, the best of the first objective first."""
+        history = history_of(self._problem, first)
+        costs = history.costs
+        if len(costs) == 0:
+            return self._default[None]
+        front = np.flatnonzero(non_dominated(costs))
+        if self._carry_knee:
+            distance = np.linalg.norm(ReferenceBox.around(costs[front]).scaled(costs[front]), axis=1)
+            front = front[[int(np.argmin(distance))]]
+        return history.finished[front[np.lexsort(costs[front].T[::-1])]]
+
+    def _propose(
+        self, stage: SubProblem, trials: Sequence[FrozenTrial], rows: IntArray, rng: np.random.Generator
+    ) -> tuple[IntArray, Mapping[str, Any]] | None:
+        """Return positions in the whole space and what the inner sampler notes; None if nothing is left."""
+        if self._asked is None or self._asked[0] != stage:
+            self._asked = stage, self._inner.sampler(stage.problem, self._seed)
+        parts = stage.project(rows)
+        inside = np.flatnonzero(parts[:, 0] >= 0)
+        storage = copy.deepcopy(self._empty)
+        mirror = optuna.load_study(study_name=_MIRROR, storage=storage, sampler=self._asked[1])
+        space = stage.problem.space
+        wanted = distributions(space)
+        for position, architecture in zip(inside, space.from_indices(parts[inside]), strict=True):
+            mirror.add_trial(_mirrored(trials[position], dict(architecture), wanted))
+        number = mirror.ask(wanted).number
+        asked = mirror.get_trials(deepcopy=False)[number]
+        seen = keys(parts[inside])
+        proposal: IntArray | None = space.canonical(space.indices([asked.params]))[0]
+        assert proposal is not None
+        if proposal.tobytes() in seen or stage.problem.violation(proposal[None])[0] > 0:
+            proposal = any_fresh(stage.problem, seen, rng)
+        return None if proposal is None else (stage.expand(proposal[None])[0], asked.system_attrs)
+
+
+def _mirrored(
+    trial: FrozenTrial, options: dict[str, Option], wanted: dict[str, BaseDistribution]
+) -> FrozenTrial:
+    """Return a trial with other choices; a queued one as running, so that nobody is asked to run it."""
+    finite = has_values(trial)
+    state = trial.state if trial.state.is_finished() else TrialState.RUNNING
+    return optuna.trial.create_trial(
+        state=TrialState.FAIL if state == TrialState.COMPLETE and not finite else state,
+        values=trial.values if finite else None,
+        params=options,
+        distributions=wanted,
+        user_attrs=trial.user_attrs,
+        system_attrs={key: value for key, value in trial.system_attrs.items() if key != "fixed_params"},
+    )

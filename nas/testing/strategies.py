@@ -1,0 +1,286 @@
+"""The contract of a search strategy, on a toy problem and on records that are hard to go on from."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from nas.objective import Measurement, Objective
+from nas.protocols import Problem, Strategy
+from nas.search.loop import search
+from nas.search.record import REPEATS, distributions
+from nas.space import Architecture, Condition, FloatArray, IntArray, SearchSpace, choice
+
+_SEED = 3
+_NUM_EARLIER = 32
+_NUM_WORKERS = 4
+
+
+def check_strategy(
+    strategy: Strategy,
+    *,
+    num_trials: int = 30,
+    exact_resume: bool = True,
+    never_wastes: bool = False,
+) -> None:
+    """Check a search strategy on a small space with a hard constraint and evaluations that fail.
+
+    Proposals are in the space; equal seeds and study contents give equal proposals, also from a sampler
+    that was made anew in the middle, also after a kill. Nothing stops it: an empty study, one finished
+    trial, failures alone, equal rows, constant, huge or infinite values, one objective or twelve, a space of one
+    architecture, a space that is exhausted.
+
+    Args:
+        strategy: To check. Its spaces have the choices of :func:`toy_problem`, with fewer options at times.
+        num_trials: Evaluations to search for.
+        exact_resume: Whether a new sampler must go on exactly as the old one would have. Optuna's own
+            samplers don't: their generators are not restored.
+        never_wastes: Whether it also promises never to repeat a proposal, be it finished, failed or running
+            in another worker, nor to exceed a hard constraint, as long as anything else is left.
+
+    Raises:
+        AssertionError: a promise is broken.
+    """
+    problem = toy_problem()
+    whole = _searched(strategy, problem, [num_trials])
+    assert _proposals(whole) == _proposals(_searched(strategy, problem, [num_trials])), (
+        "equal seeds and study contents must give equal proposals"
+    )
+    third = num_trials // 3
+    resumed = _searched(strategy, problem, [1, third, third + 1, num_trials])
+    if exact_resume:
+        assert _proposals(resumed) == _proposals(whole), "a new sampler must go on as the old one would have"
+        for with_options in (False, True):
+            killed = _searched(strategy, problem, [third, num_trials], killed_with_options=with_options)
+            assert _proposals(killed) == _proposals(whole), (
+                "after a kill, a new sampler must go on as the old one would have"
+            )
+    if never_wastes:
+        for study in (whole, resumed):
+            _check_nothing_wasted(problem, study)
+    for case, (hard, earlier) in hard_records().items():
+        _check_record(strategy, case, hard, earlier, exact=exact_resume, never_wastes=never_wastes)
+
+
+def _check_nothing_wasted(problem: Problem, study: optuna.Study) -> None:
+    trials = study.get_trials(deepcopy=False)
+    repeated = [t.number for t in trials if REPEATS in t.user_attrs]
+    assert not repeated, f"trials {repeated} repeat an architecture"
+    exceeding = [t.number for t in trials if t.state == TrialState.PRUNED]
+    assert not exceeding, f"trials {exceeding} exceed a hard constraint, or repeat a failed architecture"
+    ids = {problem.space.architecture(t.params).id for t in trials}
+    assert len(ids) == len(trials), "some architecture was proposed twice"
+
+
+def _check_record(
+    strategy: Strategy,
+    case: str,
+    problem: Problem,
+    earlier: Sequence[FrozenTrial],
+    *,
+    exact: bool,
+    never_wastes: bool,
+) -> None:
+    """Ask as several workers do, each with a sampler of its own, none of them finished."""
+    space = problem.space
+    seen = {space.architecture(t.params).id for t in earlier if t.params}
+    every = np.unique(space.canonical(_every(space)), axis=0)
+    feasible = {a.id for a in space.from_indices(every[problem.violation(every) <= 0])}
+    left = feasible - seen
+    count = len(left) + 2 if len(left) <= 2 * _NUM_WORKERS else _NUM_WORKERS
+    asked = _asked(strategy, problem, earlier, count)
+    if exact:
+        assert asked == _asked(strategy, problem, earlier, count), (
+            f"{case}: equal seeds and study contents must give equal proposals"
+        )
+    if not never_wastes:
+        return
+    for number, architecture in enumerate(asked[: len(left)]):
+        assert architecture.id not in seen, f"{case}: a known architecture is proposed again"
+        assert architecture not in asked[:number], f"{case}: what another worker evaluates is proposed again"
+        assert architecture.id in feasible, f"{case}: a proposal exceeds a hard constraint"
+
+
+def _asked(
+    strategy: Strategy, problem: Problem, earlier: Sequence[FrozenTrial], count: int
+) -> list[Architecture]:
+    """Return ``count`` proposals that all run at the same time."""
+    study = optuna.create_study(directions=[objective.direction for objective in problem.objectives])
+    study.add_trials(earlier)
+    proposals = []
+    for _ in range(count):
+        study.sampler = strategy.sampler(problem, _SEED)
+        trial = study.ask(distributions(problem.space))
+        proposals.append(problem.space.architecture(trial.params))
+    return proposals
+
+
+def toy_space(max_options: int = 6) -> SearchSpace:
+    """Return six choices of at most so many options; ``second.*`` matter at ``depth`` 2."""
+    space = SearchSpace(
+        (
+            choice("width", *(1, 2, 3, 4, 5, 6)[:max_options]),
+            choice("kernel", *(3, 5, 7, 9)[:max_options]),
+            choice("depth", *(1, 2)[:max_options]),
+            choice("second.width", *(1, 2, 3, 4, 5)[:max_options]),
+            choice("second.kernel", *(3, 5, 7)[:max_options]),
+            choice("mode", *("a", "b", "c", "d")[:max_options]),
+        )
+    )
+    if max_options < 2:
+        return space
+    return SearchSpace(
+        space.choices, {name: ((Condition("depth", (2,)),),) for name in ("second.width", "second.kernel")}
+    )
+
+
+def toy_problem(space: SearchSpace | None = None, *, at_most: float = 16.0) -> Problem:
+    """Return a problem of 1,536 architectures with a condition, two objectives and a hard constraint.
+
+    ``quality`` is to be learned; ``size`` is counted, and may be ``at_most``. See :func:`toy_evaluate`.
+    """
+
+    def size(indices: IntArray) -> FloatArray:
+        width, kernel, depth, second, second_kernel, _ = (indices + 1.0).T
+        return np.asarray(width * kernel + (depth - 1) * second * second_kernel, dtype=np.float64)
+
+    return Problem(
+        space=space or toy_space(),
+        objectives=(Objective("quality", "", "maximize"), Objective("size", "", "minimize")),
+        count=lambda indices: {"size": size(indices)},
+        violation=lambda indices: np.maximum(size(indices) - at_most, 0.0) / at_most,
+    )
+
+
+def toy_evaluate(problem: Problem, architecture: Architecture) -> Mapping[str, Measurement]:
+    """Return the measurements of an architecture of :func:`toy_problem`; one in eight raises instead."""
+    if int(architecture.id, 16) % 8 == 0:
+        raise RuntimeError("this architecture can't be evaluated")
+    row = problem.space.indices([architecture])
+    return {
+        "quality": Measurement(_quality(row[0]), 0.01, "", "", 1),
+        "size": Measurement(float(problem.count(row)["size"][0]), 0.0, "", "", 1),
+    }
+
+
+def hard_records() -> dict[str, tuple[Problem, list[FrozenTrial]]]:
+    """Return problems with trials of an earlier search that is hard to go on from, by what is hard."""
+    problem = toy_problem()
+    measured = dataclasses.replace(
+        problem, objectives=_objectives("quality", "latency"), count=lambda indices: {}
+    )
+    many = dataclasses.replace(problem, objectives=_objectives(*(f"measured{n}" for n in range(11)), "size"))
+    one = dataclasses.replace(problem, objectives=problem.objectives[:1], count=lambda indices: {})
+    single, small, tight = toy_problem(toy_space(1)), toy_problem(toy_space(2)), toy_problem(at_most=2.0)
+    rows = _feasible(problem)
+    usual = _values(problem, rows)
+    constant = np.full((len(rows), 2), 0.5)
+    odd = {name: usual.copy() for name in ("huge", "infinite", "no number to learn from")}
+    odd["huge"][5, 0] = -1e12
+    odd["huge"][6, 0] = 1e12
+    odd["infinite"][::5, 0] = math.inf
+    odd["infinite"][1::5, 0] = -math.inf
+    odd["no number to learn from"][:, 0] = -math.inf
+    waves = np.sin(np.outer(np.arange(len(rows)), np.arange(1, 13)))
+    waves[:, -1] = usual[:, 1]
+    failed = [_trial(problem, row, None) for row in rows]
+    return {
+        "an empty study": (problem, []),
+        "one finished trial": (problem, _trials(problem, rows[:1], usual)),
+        "all trials failed": (problem, failed),
+        "a trial that failed before it had options": (
+            problem,
+            [optuna.trial.create_trial(state=TrialState.FAIL), *_trials(problem, rows, usual)],
+        ),
+        "equal rows": (problem, _trials(problem, rows[[0] * len(rows)], usual[[0] * len(rows)])),
+        "constant objectives": (measured, _trials(measured, rows, constant)),
+        "constant zero objectives": (measured, _trials(measured, rows, 0.0 * constant)),
+        "one objective": (one, _trials(one, rows, usual[:, :1])),
+        "twelve objectives": (many, _trials(many, rows, waves)),
+        "a space of one architecture": (single, []),
+        "a space of one architecture that is known": (
+            single,
+            _trials(single, _feasible(single), _values(single, _feasible(single))),
+        ),
+        "a small space, nearly exhausted": (
+            small,
+            _trials(small, _feasible(small)[4:], _values(small, _feasible(small)[4:])),
+        ),
+        "few feasible architectures": (
+            tight,
+            _trials(tight, _feasible(tight)[4:], _values(tight, _feasible(tight)[4:])),
+        ),
+        **{f"{name} values": (problem, _trials(problem, rows, values)) for name, values in odd.items()},
+    }
+
+
+def _objectives(*names: str) -> tuple[Objective, ...]:
+    return tuple(Objective(name, "", "maximize" if name == "quality" else "minimize") for name in names)
+
+
+def _every(space: SearchSpace) -> IntArray:
+    return np.array(list(np.ndindex(*space.num_options)), dtype=np.int64)
+
+
+def _feasible(problem: Problem) -> IntArray:
+    """Return different feasible rows in random order, 32 at most."""
+    rows = np.unique(problem.space.canonical(_every(problem.space)), axis=0)
+    rows = rows[problem.violation(rows) <= 0]
+    return np.random.default_rng(0).permutation(rows)[:_NUM_EARLIER]
+
+
+def _quality(row: IntArray) -> float:
+    gain = np.array([0.7, 0.4, 0.9, 0.3, 0.2, -0.1]) * np.sqrt(row)
+    return float(1 - np.exp(-gain.sum()))
+
+
+def _values(problem: Problem, rows: IntArray) -> FloatArray:
+    return np.column_stack([[_quality(row) for row in rows], problem.count(rows)["size"]])
+
+
+def _trials(problem: Problem, rows: IntArray, values: FloatArray) -> list[FrozenTrial]:
+    return [_trial(problem, row, value) for row, value in zip(rows, values, strict=False)]
+
+
+def _trial(problem: Problem, row: IntArray, values: FloatArray | None) -> FrozenTrial:
+    return optuna.trial.create_trial(
+        state=TrialState.FAIL if values is None else TrialState.COMPLETE,
+        values=None if values is None else values.tolist(),
+        params=dict(problem.space.from_indices(row[None])[0]),
+        distributions=distributions(problem.space),
+    )
+
+
+def _searched(
+    strategy: Strategy, problem: Problem, marks: Sequence[int], *, killed_with_options: bool | None = None
+) -> optuna.Study:
+    """Search until each of ``marks`` in turn, every time with a new sampler on the same study.
+
+    Unless ``killed_with_options`` is None, in between a trial is left running, with options or without.
+    """
+    study = optuna.create_study(directions=[objective.direction for objective in problem.objectives])
+    for mark in marks:
+        study.sampler = strategy.sampler(problem, _SEED)
+        search(
+            study,
+            problem,
+            lambda architecture: toy_evaluate(problem, architecture),
+            evaluations=mark,
+            on_trial=_ignore,
+        )
+        if mark != marks[-1] and killed_with_options is not None:
+            study.ask(distributions(problem.space) if killed_with_options else None)
+    return study
+
+
+def _ignore(_trial: FrozenTrial) -> None:
+    pass
+
+
+def _proposals(study: optuna.Study) -> list[dict[str, object]]:
+    return [trial.params for trial in study.get_trials(deepcopy=False)]
