@@ -23,7 +23,7 @@ from benchmarks.search.ledger import Ledger
 from nas import pareto
 from nas.objective import Measurement
 from nas.protocols import Strategy
-from nas.search import SurrogateSearch
+from nas.search import LocalSearch, Smithson, SurrogateSearch
 from nas.search.loop import search
 from nas.search.record import distributions
 from nas.space import Architecture, IntArray, SearchSpace
@@ -151,6 +151,10 @@ METHODS: dict[str, Method] = {
     "ours-measured": Method(
         "ours, nothing counted", functools.partial(ours, default_strategy, counted=False), ours=True
     ),
+    "smithson": Method(
+        "ours, Smithson", functools.partial(ours, functools.partial(Smithson, MlpEnsemble)), ours=True
+    ),
+    "local": Method("ours, LocalSearch", functools.partial(ours, LocalSearch), ours=True),
     "random": Method("random", random),
     "pls": Method("Pareto local search", pareto_local_search),
     "nsga2": Method("Optuna NSGA-II", functools.partial(optuna_sampler, lambda s: NSGAIISampler(seed=s))),

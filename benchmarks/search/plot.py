@@ -17,6 +17,8 @@ _SMALLEST = 1e-4  # where nothing is missing any more, a logarithm ends
 _COLOURS = {
     "ours": "#c0392b",
     "ours-measured": "#e59866",
+    "smithson": "#34495e",
+    "local": "#7dcea0",
     "random": "#7f8c8d",
     "pls": "#27ae60",
     "nsga2": "#2e86c1",

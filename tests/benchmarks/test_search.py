@@ -17,7 +17,7 @@ from search_spaces.digits_mlp import digits_mlp_table
 
 TABLE = digits_mlp_table()
 DIGITS = tables.load("digits", None)
-CHEAP = ["ours", "ours-measured", "random", "pls", "nsga2", "pymoo", "tpe"]
+CHEAP = ["ours", "ours-measured", "smithson", "local", "random", "pls", "nsga2", "pymoo", "tpe"]
 
 
 RANDOM = results.run("digits", None, "random", 0, 13)
