@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+from fakes import NearestSurrogate, grid_evaluate, grid_problem
+
+from nas.errors import StudyError
+from nas.protocols import Prediction
+from nas.search import Smithson
+from nas.search.loop import search
+from nas.search.smithson import gaussian_steps
+from nas.space import FloatArray, SearchSpace, choice
+from nas.testing import check_strategy
+
+
+def test_it_keeps_the_contract_and_wastes_nothing() -> None:
+    check_strategy(Smithson(NearestSurrogate), never_wastes=True)
+
+
+class Oracle:
+    """Knows the grid's quality from the one-hot encoding; counts its fits."""
+
+    fits = 0
+
+    def fit(self, encodings: FloatArray, costs: FloatArray, rng: np.random.Generator) -> None:
+        type(self).fits += 1
+        assert costs.shape[1] == 1, "the counted size is not to be learned"
+
+    def predict(self, encodings: FloatArray) -> Prediction:
+        rows = encodings.reshape(len(encodings), -1, 4).argmax(axis=2)
+        mean = -(np.sqrt(rows).sum(axis=1) - 0.2 * rows[:, 0])[:, None]
+        return Prediction(mean, np.ones_like(mean))
+
+
+def searched(strategy: Smithson, evaluations: int) -> optuna.Study:
+    problem = grid_problem()
+    study = optuna.create_study(directions=["maximize", "minimize"], sampler=strategy.sampler(problem, 0))
+    search(
+        study, problem, lambda a: grid_evaluate(problem, a), evaluations=evaluations, on_trial=lambda _: None
+    )
+    return study
+
+
+def test_with_a_perfect_response_surface_nothing_dominated_is_evaluated() -> None:
+    study = searched(Smithson(Oracle, num_startup=5, accept=0.0), 16)
+    values = np.array([t.values for t in study.trials]) * [-1, 1]
+    for number in range(5, 16):
+        assert not (values[:number] <= values[number]).all(axis=1).any(), f"trial {number} is dominated"
+
+
+def test_it_refits_after_so_many_trials() -> None:
+    Oracle.fits = 0
+    searched(Smithson(Oracle, num_startup=5, retrain_every=4), 14)
+    assert Oracle.fits == 3  # after 5, 9 and 13 trials
+
+
+def test_what_is_predicted_to_be_dominated_is_taken_as_often_as_told() -> None:
+    study = searched(Smithson(Oracle, num_startup=5, accept=1.0), 40)
+    values = np.array([t.values for t in study.trials]) * [-1, 1]
+    dominated = [(values[:n] <= values[n]).all(axis=1).any() for n in range(5, 40)]
+    assert sum(dominated) > 10
+
+
+def test_steps_stay_in_the_space_and_near_where_options_are_numbers() -> None:
+    space = SearchSpace((choice("n", *range(30)), choice("op", "a", "b", "c", "d", "e")))
+    start = np.tile([15, 2], (4000, 1))
+    moved = gaussian_steps(space, start, 1.0, np.random.default_rng(0))
+    steps = moved[:, 0] - 15
+    assert abs(steps.mean()) < 0.1
+    assert abs(steps.std() - 1.0) < 0.1
+    ops = np.bincount(moved[:, 1], minlength=5) / 4000
+    assert ops[2] > 0.4
+    assert np.ptp(ops[[0, 1, 3, 4]]) < 0.04, "options without an order are equally near"
+    edge = gaussian_steps(space, start * 0, 5.0, np.random.default_rng(0))
+    assert edge.min() == 0
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"num_startup": 1}, {"retrain_every": 0}, {"sigma": 0.0}, {"sigma": float("nan")}, {"accept": 1.1}],
+)
+def test_settings_out_of_range_are_refused(settings: dict[str, Any]) -> None:
+    with pytest.raises(StudyError, match=next(iter(settings))):
+        Smithson(NearestSurrogate, **settings)
+
+
+def test_costs_over_many_orders_and_a_later_zero_are_no_obstacle() -> None:
+    problem = dataclasses.replace(grid_problem(), count=lambda _: {})
+    study = optuna.create_study(
+        directions=["maximize", "minimize"], sampler=Smithson(NearestSurrogate).sampler(problem, 0)
+    )
+    for number in range(20):
+        trial = study.ask()
+        for one in problem.space.choices:
+            trial.suggest_categorical(one.name, one.options)
+        study.tell(trial, [0.1 * number, 0.0 if number > 12 else 10.0 ** (number - 6)])
+    assert len({tuple(t.params.values()) for t in study.trials}) == 20

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+from fakes import NearestSurrogate
+
+from nas.errors import StudyError
+from nas.pareto import non_dominated
+from nas.search import LocalSearch, OptunaSampler, Smithson, TwoStage
+from nas.search.loop import search
+from nas.search.record import complete_trials, costs_of, indices_of
+from nas.testing import check_strategy, toy_evaluate, toy_problem
+
+PARTITION = (("width", "kernel"), ("depth", "second.*", "mode"))
+PROBLEM = toy_problem()
+
+
+@pytest.mark.parametrize("carry", ["pareto", "knee"])
+@pytest.mark.parametrize("default", ["largest", "smallest"])
+def test_it_keeps_the_contract_and_wastes_nothing(carry: Any, default: Any) -> None:
+    inner = Smithson(NearestSurrogate, num_startup=4)
+    check_strategy(TwoStage(inner, PARTITION, 8, carry, default), never_wastes=True)
+
+
+@pytest.mark.parametrize("name", ["RandomSampler", "NSGAIISampler", "TPESampler"])
+def test_around_a_sampler_of_optunas_nothing_is_wasted(name: str) -> None:
+    strategy = TwoStage(OptunaSampler(name), PARTITION, 8, default="smallest")
+    check_strategy(strategy, exact_resume=False, never_wastes=True)
+
+
+def searched(strategy: TwoStage, evaluations: int) -> tuple[np.ndarray, np.ndarray, optuna.Study]:
+    study = optuna.create_study(directions=["maximize", "minimize"], sampler=strategy.sampler(PROBLEM, 0))
+    search(
+        study, PROBLEM, lambda a: toy_evaluate(PROBLEM, a), evaluations=evaluations, on_trial=lambda _: None
+    )
+    complete = complete_trials(study)
+    rows = indices_of(PROBLEM.space, study.get_trials())
+    return rows, costs_of(PROBLEM.objectives, complete), study
+
+
+@pytest.mark.parametrize("carry", ["pareto", "knee"])
+def test_the_second_stage_goes_on_from_what_the_first_found(carry: Any) -> None:
+    rows, costs, study = searched(TwoStage(LocalSearch(4), PARTITION, 12, carry, "smallest"), 40)
+    assert (rows[:12, 2:] == 0).all()
+    complete = [t.number for t in complete_trials(study) if t.number < 12]
+    front = rows[complete][non_dominated(costs[: len(complete)])][:, :2].tolist()
+    later = {tuple(row) for row in rows[12:, :2].tolist()}
+    assert later <= {tuple(row) for row in front}
+    assert len(later) == 1 if carry == "knee" else len(later) > 1
+
+
+def test_a_first_stage_that_is_exhausted_ends_early_and_so_does_the_second() -> None:
+    partition = (("mode",), ("width", "kernel", "depth", "second.*"))
+    rows, _, _ = searched(TwoStage(LocalSearch(1), partition, 100, default="smallest"), 12)
+    assert (rows[:4, :5] == 0).all()
+    assert (rows[4:, :5] != 0).any(axis=1).all()
+    partition = (("width", "kernel", "depth", "second.*"), ("mode",))
+    rows, _, _ = searched(TwoStage(LocalSearch(1), partition, 1, carry="knee"), 8)
+    assert len(np.unique(rows[:4, :5], axis=0)) == 1, "one design, four modes"
+    assert len(np.unique(rows[4:, :5], axis=0)) > 1, "then the whole space"
+
+
+@pytest.mark.parametrize(
+    ("partition", "message"),
+    [
+        ((("width", "wdith"), ("kernel", "depth", "second.*", "mode")), "'wdith' fits no choice"),
+        ((("width", "kernel"), ("*",)), "'width' is in both groups"),
+        ((("width",), ("kernel", "depth", "second.*")), "'mode' is in no group"),
+    ],
+)
+def test_a_partition_that_does_not_fit_is_refused(partition: Any, message: str) -> None:
+    with pytest.raises(StudyError, match=message):
+        TwoStage(LocalSearch(), partition, 8).sampler(PROBLEM, 0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"first_evaluations": 0}, "first_evaluations=0"),
+        ({"carry": "best"}, "carry='best'"),
+        ({"default": "middle"}, "default='middle'"),
+        ({"partition": ("width", "kernel")}, "partition"),
+        ({"partition": (("width",),)}, "partition"),
+        ({"partition": (("*",), ())}, "partition"),
+    ],
+)
+def test_settings_out_of_range_are_refused(settings: dict[str, Any], message: str) -> None:
+    usual: dict[str, Any] = {"inner": LocalSearch(), "partition": PARTITION, "first_evaluations": 8}
+    with pytest.raises(StudyError, match=message):
+        TwoStage(**(usual | settings))
+
+
+def test_the_inner_sampler_finds_its_notes_again() -> None:
+    """NSGA-II keeps its generations in the trials' system attributes."""
+    _, _, study = searched(TwoStage(OptunaSampler("NSGAIISampler"), PARTITION, 100, default="smallest"), 12)
+    assert all(t.system_attrs == {"NSGAIISampler:generation": 0} for t in study.get_trials())
