@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,6 @@ from typing import Any
 import optuna
 
 from nas.errors import SpaceError, StudyError
-from nas.files import read_json
 from nas.protocols import Problem
 from nas.search.ledger import Ledger
 from nas.space import Architecture, Option
@@ -20,13 +20,14 @@ def read_architectures(path: Path) -> tuple[Mapping[str, Option], ...]:
 
     Raises:
         StudyError: the file isn't there, or holds something else.
-        DamagedFileError: the file is not JSON.
     """
     try:
-        content = read_json(path)
-    except OSError as error:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise StudyError(
-            f"the architectures to start from can't be read from {path} ({error.strerror or error})."
+            f"the architectures to start from can't be read from {path} ({reason}): give a JSON file that "
+            "'nas front --json' printed."
         ) from error
     rows = [_choices(row) for row in content] if isinstance(content, list) else [None]
     if any(row is None for row in rows):

@@ -62,7 +62,7 @@ def test_a_steps_result_holds_for_its_inputs_alone(tmp_path: Path) -> None:
 
 def test_a_record_that_is_not_there_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(RunDirectoryError, match="search hasn't begun"):
-        open_record(tmp_path / "run.json", tmp_path / "study.db")
+        open_record(RunDirectory(tmp_path))
 
 
 def test_progress_is_passed_on_and_can_be_read_by_others(tmp_path: Path) -> None:

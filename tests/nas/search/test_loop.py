@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+import logging
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -11,20 +13,26 @@ from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.errors import EvaluationError
-from nas.objective import Measurement
+from nas.objective import Measurement, Objective
 from nas.protocols import Problem
 from nas.search import OptunaSampler, SurrogateSearch
 from nas.search.loop import search
 from nas.search.record import (
     ARCHITECTURE,
+    ENDED,
     ERROR,
     MEASUREMENTS,
     REPEATS,
+    SECONDS,
     complete_trials,
+    costs_of,
     distributions,
     measurements_of,
     paid_trials,
+    reference_box,
+    wall_seconds,
 )
+from nas.search.stopping import Stopping
 from nas.search.storage import open_study
 from nas.space import Architecture
 
@@ -204,11 +212,149 @@ def test_a_space_smaller_than_the_budget_is_evaluated_once_and_stops(
 
 
 def test_a_space_with_fewer_feasible_ones_than_the_budget_stops(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
     problem = grid_problem(num_choices=2, num_options=3, at_most=1)
     study = memory_study(problem)
     run(study, problem, 100)
     assert len(paid_trials(study)) == 3
-    assert "nothing new" in caplog.text
+    assert "all 3 architectures that meet the constraints are evaluated" in caplog.text
+    assert study.user_attrs[ENDED] in caplog.text
+
+
+def test_a_sampler_that_finds_nothing_new_ends_the_search_with_a_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    problem = grid_problem()
+    study = memory_study(problem, Sequence((0, 0, 0, 1), (1, 1, 0, 0)))
+    run(study, problem, 3)
+    assert len(paid_trials(study)) == 2
+    assert "nothing new 502 times in a row" in caplog.text
+    assert caplog.records[-1].levelno == logging.WARNING
+
+
+def test_a_space_of_one_architecture_is_evaluated_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    problem = grid_problem(num_choices=1, num_options=1)
+    study = memory_study(problem, OURS.sampler(problem, 0))
+    told = run(study, problem, 20)
+    assert len(told) == len(paid_trials(study)) == 1
+    assert "all 1 architectures of the space are evaluated" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("strategy", "value"),
+    [(OURS, 1e12), *((OptunaSampler("RandomSampler"), value) for value in (1e12, -1e12, 0.0))],
+)
+def test_one_absurd_or_constant_objective_stops_nothing(
+    strategy: SurrogateSearch | OptunaSampler, value: float
+) -> None:
+    problem = grid_problem()
+    study = memory_study(problem, strategy.sampler(problem, 0))
+    number = 0
+
+    def evaluate(architecture: Architecture) -> Mapping[str, Measurement]:
+        nonlocal number
+        number += 1
+        absurd = value == 0 or number == 3
+        return {**grid_evaluate(problem, architecture), **({"quality": exact(value)} if absurd else {})}
+
+    run(study, problem, 25, evaluate)
+    assert len(complete_trials(study)) == 25
+    box = reference_box(study, problem.objectives)
+    assert box is not None
+    assert math.isfinite(box.hypervolume(costs_of(problem.objectives, complete_trials(study))))
+
+
+def test_a_foreign_trial_with_an_infinite_value_is_a_failure_of_its_architecture() -> None:
+    problem = grid_problem(num_choices=2, num_options=2)
+    study = memory_study(problem, OURS.sampler(problem, 0))
+    trial = study.ask(distributions(problem.space))
+    study.tell(trial, [math.inf, 1.0])
+    evaluated: list[Architecture] = []
+
+    def evaluate(architecture: Architecture) -> Mapping[str, Measurement]:
+        evaluated.append(architecture)
+        return grid_evaluate(problem, architecture)
+
+    run(study, problem, 10, evaluate)
+    assert problem.space.architecture(trial.params) not in evaluated
+    assert len(complete_trials(study)) == len(evaluated) == 3
+
+
+def test_twelve_objectives_are_searched() -> None:
+    grid = grid_problem()
+    names = ["quality", *(f"extra{i}" for i in range(10)), "size"]
+    problem = dataclasses.replace(grid, objectives=tuple(Objective(n, "", "minimize") for n in names))
+    study = memory_study(problem)
+
+    def evaluate(architecture: Architecture) -> Mapping[str, Measurement]:
+        row = problem.space.indices([architecture])[0]
+        extra = {f"extra{i}": exact(float(row[i % 4] * i)) for i in range(10)}
+        return {"quality": exact(float(-row[0])), **extra, "size": exact(float(row.sum()))}
+
+    run(study, problem, 14, evaluate)
+    assert len(complete_trials(study)) == 14
+
+
+def test_the_search_stops_when_the_time_is_up_and_goes_on_with_more() -> None:
+    problem = grid_problem()
+    study = memory_study(problem)
+
+    def searched(stopping: Stopping) -> str:
+        return search(
+            study,
+            problem,
+            lambda a: grid_evaluate(problem, a),
+            evaluations=8,
+            on_trial=lambda _: None,
+            stopping=stopping,
+        )
+
+    assert searched(Stopping(minutes=1e-9)) == "1e-09 minutes of searching are over"
+    assert len(paid_trials(study)) == 0
+    assert searched(Stopping(minutes=60.0)) == "8 evaluations are spent"
+    assert study.user_attrs[ENDED] == "8 evaluations are spent"
+
+
+def test_time_that_earlier_attempts_took_counts() -> None:
+    problem = grid_problem()
+    study = memory_study(problem)
+    run(study, problem, 5)
+    spent = wall_seconds(study.trials)
+    assert spent == pytest.approx(sum(t.user_attrs[SECONDS] for t in study.trials), rel=0.05)
+    ended = search(
+        study,
+        problem,
+        lambda a: grid_evaluate(problem, a),
+        evaluations=8,
+        on_trial=lambda _: None,
+        stopping=Stopping(minutes=spent / 60),
+    )
+    assert "are over" in ended
+    assert len(paid_trials(study)) == 5
+
+
+def test_the_search_stops_on_a_plateau() -> None:
+    problem = grid_problem(num_choices=6)
+    study = memory_study(problem)
+    best = {"quality": exact(2.0), "size": exact(0.5)}
+    number = 0
+
+    def evaluate(architecture: Architecture) -> Mapping[str, Measurement]:
+        nonlocal number
+        number += 1
+        return best if number == 9 else {"quality": exact(1.0 / number), "size": exact(float(number))}
+
+    ended = search(
+        study,
+        problem,
+        evaluate,
+        evaluations=500,
+        on_trial=lambda _: None,
+        stopping=Stopping(plateau=0.001, horizon=60),
+    )
+    assert "the hypervolume has reached a plateau: 60 more evaluations" in ended
+    assert 60 <= len(paid_trials(study)) < 100
 
 
 def test_a_repeated_proposal_is_answered_from_the_record() -> None:

@@ -9,7 +9,7 @@ from optuna.trial import TrialState
 
 from nas.protocols import Problem
 from nas.search.loop import search
-from nas.search.record import ReferenceBox, complete_trials, costs_of, indices_of, reference_box
+from nas.search.record import GrowingFront, ReferenceBox, complete_trials, costs_of, indices_of, reference_box
 from nas.testing import toy_problem
 
 
@@ -90,3 +90,36 @@ def test_positions_of_trials_are_canonical() -> None:
     study.tell(trial, state=TrialState.PRUNED)
     row = indices_of(problem.space, study.trials)[0]
     assert row.tolist() == [2, 1, 0, 0, 0, 2]
+
+
+@pytest.mark.parametrize("constant", [5.0, 0.0, -3.0, 1e12])
+def test_a_constant_objective_is_measured_in_its_own_size(constant: float) -> None:
+    box = ReferenceBox.around(np.array([[1.0, constant], [2.0, constant], [3.0, constant]]))
+    assert box.hypervolume(np.array([[1.0, constant]])) == pytest.approx(1.21)
+    unit = abs(constant) or 1.0
+    assert box.scaled(np.array([[1.0, constant + 0.05 * unit]]))[0, 1] == pytest.approx(0.05)
+
+
+def test_one_value_far_out_does_not_make_everything_else_equal() -> None:
+    usual = np.stack([np.arange(9.0), np.arange(9.0)[::-1]], axis=1)
+    costs = np.concatenate([usual, [[4.0, 1e12]]])
+    box = ReferenceBox.around(costs)
+    assert box.worst.tolist() == [8.0, 8.0]
+    assert box.hypervolume(np.array([[2.0, 2.0]])) > 1.3 * box.hypervolume(np.array([[4.0, 4.0]]))
+
+
+def test_costs_that_span_six_orders_of_magnitude_are_not_far_out() -> None:
+    costs = np.logspace(0, 6, 10)[:, None]
+    assert ReferenceBox.around(costs).worst.tolist() == [1e6]
+
+
+def test_dominated_costs_change_nothing_and_the_order_does_not_matter() -> None:
+    rng = np.random.default_rng(0)
+    costs = rng.uniform(size=(60, 3))
+    box = ReferenceBox(np.zeros(3), np.ones(3))
+    front = GrowingFront(box)
+    for cost in costs:
+        front.add(cost)
+    assert front.hypervolume == pytest.approx(box.hypervolume(costs), rel=1e-12)
+    assert front.add(np.full(3, 0.99)) == front.hypervolume
+    assert box.history(costs)[-1] == pytest.approx(box.history(costs[::-1])[-1], rel=1e-12)
