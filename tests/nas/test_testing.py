@@ -384,7 +384,7 @@ def test_a_strategy_that_keeps_every_promise_passes() -> None:
         ("counts in memory", "a new sampler must go on"),
         ("counts in the storage", "after a kill"),
         ("exceeds", "exceed"),
-        ("forgets failures", "a failed architecture"),
+        ("forgets failures", "failed architecture|known architecture"),
         ("forgets running", "what another worker evaluates"),
         ("expects options", "options|depth|width|missing"),
         ("never ends", "nothing left"),
