@@ -25,8 +25,9 @@ from nas.objective import Measurement
 from nas.protocols import Strategy
 from nas.search import LocalSearch, Smithson, SurrogateSearch
 from nas.search.loop import search
+from nas.search.proposals import neighbours
 from nas.search.record import distributions
-from nas.space import Architecture, IntArray, SearchSpace
+from nas.space import Architecture
 from surrogates.mlp_ensemble import MlpEnsemble
 
 Run = Callable[[Ledger, int], None]
@@ -133,17 +134,6 @@ def pareto_local_search(ledger: Ledger, seed: int) -> None:
             new = near[rng.integers(len(near))][None]
         known.add(new.tobytes())
         front = np.concatenate([front, new])
-
-
-def neighbours(space: SearchSpace, row: IntArray) -> IntArray:
-    """Return every architecture that differs from a canonical row in one choice that matters."""
-    changed = [
-        [*row[:column], option, *row[column + 1 :]]
-        for column, count in enumerate(space.num_options)
-        for option in range(count)
-    ]
-    near = np.unique(space.canonical(np.array(changed, dtype=np.int64)), axis=0)
-    return near[(near != row).any(axis=1)]
 
 
 METHODS: dict[str, Method] = {

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.search import report, results, tables
 from benchmarks.search.ledger import Ledger, SpentError, StuckError
-from benchmarks.search.methods import METHODS, neighbours
+from benchmarks.search.methods import METHODS
 from benchmarks.search.plot import plot
 from benchmarks.search.results import Result, Store
 from nas.errors import DataError
@@ -71,13 +71,6 @@ def test_the_whole_space_can_be_searched(method: str) -> None:
     result = results.run("digits", None, method, 0, 258)
     assert result.hypervolume[-1] == 1.0
     assert TABLE.found_share(np.array(result.rows)) == 1.0
-
-
-def test_neighbours_differ_in_one_choice_that_matters() -> None:
-    near = neighbours(TABLE.space, np.array([1, 2, 3, 0]))
-    assert len(np.unique(near, axis=0)) == len(near) == 2 + 5 + 5
-    assert not (near == [1, 2, 3, 0]).all(axis=1).any()
-    assert np.array_equal(near, TABLE.space.canonical(near))
 
 
 def test_results_are_read_as_they_were_stored(tmp_path: Path) -> None:
