@@ -75,12 +75,15 @@ def run_command(
     from nas.search.warm_start import read_architectures
 
     chosen = find_study(study)
-    ends = {"minutes": minutes, "plateau": plateau}
     changes: dict[str, object] = {
         "evaluations": evaluations,
         "seed": seed,
         "strategy": None if sampler is None else OptunaSampler(sampler),
-        "stopping": dataclasses.replace(chosen.stopping, **{k: v for k, v in ends.items() if v is not None}),
+        "stopping": dataclasses.replace(
+            chosen.stopping,
+            minutes=chosen.stopping.minutes if minutes is None else minutes,
+            plateau=chosen.stopping.plateau if plateau is None else plateau,
+        ),
         "warm_start": None if warm_start is None else read_architectures(warm_start),
     }
     chosen = dataclasses.replace(chosen, **{k: v for k, v in changes.items() if v is not None})  # type: ignore[arg-type]
