@@ -51,7 +51,8 @@ def forecast(history: Sequence[float], *, evaluations: int, seconds_each: float)
     observed to expected gain are drawn again in blocks, the model is fitted to the history they make, and
     further ratios are drawn for the future. The replicates know nothing of gains larger than any yet, so the interval
     goes from their 4 % to their 96 % quantile, which held 80 % of what followed in random searches of
-    NAS-Bench-201 (320 forecasts; 68 to 90 % by length and objectives). Where three quarters of the history brought nothing, nothing is expected.
+    NAS-Bench-201 (320 forecasts; 68 to 90 % by length and objectives). Where three quarters of the history
+    brought nothing, nothing is expected.
 
     Args:
         history: Hypervolume after each evaluation, oldest first; never falls.
