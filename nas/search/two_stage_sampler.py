@@ -133,7 +133,7 @@ class TwoStageSampler(BaseSampler):
         if self._asked is None or self._asked[0] != stage:
             self._asked = stage, self._inner.sampler(stage.problem, self._seed)
         parts = stage.project(rows)
-        inside = np.flatnonzero(parts[:, 0] >= 0)
+        inside = np.flatnonzero(parts[:, 0] >= 0).tolist()
         storage = copy.deepcopy(self._empty)
         mirror = optuna.load_study(study_name=_MIRROR, storage=storage, sampler=self._asked[1])
         space = stage.problem.space
