@@ -128,7 +128,11 @@ def check_connection(url: str) -> None:
 
 def without_password(url: str) -> str:
     """Return a storage URL to be shown and stored: nobody may read a password off it."""
-    return sqlalchemy.make_url(url).set(password=None).render_as_string(hide_password=False)
+    parts = sqlalchemy.make_url(url).difference_update_query(["password"])
+    shown = sqlalchemy.URL.create(
+        parts.drivername, parts.username, None, parts.host, parts.port, parts.database, parts.query
+    )
+    return shown.render_as_string(hide_password=False)
 
 
 def storage_error(location: Location, error: Exception) -> RunDirectoryError | StorageError:

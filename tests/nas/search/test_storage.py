@@ -10,7 +10,7 @@ from fakes import NearestSurrogate, grid_evaluate, grid_problem
 from nas.errors import DamagedFileError, NasError, RunDirectoryError
 from nas.search import SurrogateSearch
 from nas.search.loop import search
-from nas.search.storage import open_study
+from nas.search.storage import open_study, without_password
 
 PROBLEM = grid_problem()
 OURS = SurrogateSearch(NearestSurrogate, num_startup=4, batch_size=4)
@@ -106,3 +106,16 @@ def test_any_directory_name_will_do(tmp_path: Path, name: str) -> None:
     before = len(filled(path, 3).trials)
     assert path.exists()
     assert len(open_study(path, "s", PROBLEM.objectives, None).trials) == before == 3
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql+psycopg://me:s3cret@db.example.org:5433/nas?sslmode=require",
+        "postgresql+psycopg://me@db.example.org:5433/nas?sslmode=require&password=s3cret",
+    ],
+)
+def test_a_url_is_shown_without_its_password_and_else_unchanged(url: str) -> None:
+    shown = without_password(url)
+    assert shown == "postgresql+psycopg://me@db.example.org:5433/nas?sslmode=require"
+    assert without_password(shown) == shown
