@@ -25,7 +25,7 @@ from nas.runner.stages import (
 from nas.search.loop import join
 from nas.search.record import LIMITS, paid_trials
 from nas.search.stopping import Limits
-from nas.search.storage import DATABASE_ERRORS, storage_error
+from nas.search.storage import DATABASE_ERRORS, check_url, storage_error
 from nas.search.workers import TeamWorker
 from nas.study import Study
 
@@ -43,6 +43,8 @@ def work(
     Raises:
         NasError: something is wrong with the study, its data, the directory or the server; says what to do.
     """
+    if storage is not None:
+        check_url(storage)
     directory = RunDirectory(path, storage)
     prepared = prepare(study, device)
     _wait_until(directory.manifest.exists, f"{path} to be made by 'nas run'", progress)

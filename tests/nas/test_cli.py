@@ -45,6 +45,11 @@ def no_run(tmp_path: Path) -> Path:
         (["run", SMALL_STUDY, "--device", "nonsense"], "can't be used"),
         (["run", SMALL_STUDY, "--evaluations", "0"], "at least 1"),
         (["run", SMALL_STUDY, "--out", "/proc/nothing/here"], "can't be written"),
+        (["run", SMALL_STUDY, "--minutes", "0"], "more than 0"),
+        (["run", SMALL_STUDY, "--plateau", "2"], "between 0 and 1"),
+        (["run", SMALL_STUDY, "--warm-start", "nothing.json"], "can't be read from nothing.json"),
+        (["run", SMALL_STUDY, "--storage", "nonsense"], "is expected"),
+        (["work", SMALL_STUDY, "--storage", "mysql://x/y"], "the storage is mysql"),
         (["status", "nothing-here"], "no run directory"),
         (["front", "nothing-here"], "no run directory"),
         (["export", "nothing-here", "--to", "x"], "no run directory"),
@@ -128,7 +133,7 @@ def test_wrong_usage_is_no_traceback(
 def test_help_names_the_commands(nas_command: Command, capsys: pytest.CaptureFixture[str]) -> None:
     assert nas_command("--help") == 0
     text = capsys.readouterr().out
-    assert all(name in text for name in ("run", "status", "front", "export", "studies"))
+    assert all(name in text for name in ("run", "work", "status", "front", "export", "studies"))
 
 
 def test_studies_are_listed(nas_command: Command, capsys: pytest.CaptureFixture[str]) -> None:
