@@ -7,7 +7,7 @@ import time
 from nas.space import FloatArray, IntArray
 from search_spaces.tabular import Table
 
-_MAX_REPEATS_IN_A_ROW = 5000
+_MAX_REPEATS_IN_A_ROW = 1000
 
 
 class SpentError(Exception):
@@ -15,7 +15,7 @@ class SpentError(Exception):
 
 
 class StuckError(Exception):
-    """The method has asked for nothing new for thousands of questions."""
+    """The method has asked for nothing new for a thousand questions."""
 
 
 class Ledger:
