@@ -7,7 +7,7 @@ import time
 from nas.space import FloatArray, IntArray
 from search_spaces.tabular import Table
 
-_MAX_REPEATS_IN_A_ROW = 1000
+_MAX_REPEATS_IN_A_ROW = 300
 
 
 class SpentError(Exception):
@@ -15,7 +15,7 @@ class SpentError(Exception):
 
 
 class StuckError(Exception):
-    """The method has asked for nothing new for a thousand questions."""
+    """The method has asked for nothing new for hundreds of questions."""
 
 
 class Ledger:
