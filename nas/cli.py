@@ -1,7 +1,8 @@
-"""The command line: ``nas run | status | front | export``."""
+"""The command line: ``nas run | status | front | export | studies | serve | token``."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import shutil
@@ -11,12 +12,22 @@ from typing import Annotated
 
 import typer
 
-from nas.catalog import find_study, study_names
-from nas.errors import NasError, RunDirectoryError
+from nas.catalog import describe_study, find_study, study_names
+from nas.errors import NasError, RunDirectoryError, StudyError
 from nas.files import read_json
 from nas.report.results import Results
 from nas.report.tables import front_table
-from nas.terminal import Bars, console, described_status, log_to_terminal, print_results, print_table
+from nas.service import commands
+from nas.terminal import (
+    Bars,
+    Terminated,
+    console,
+    described_status,
+    log_to_terminal,
+    print_results,
+    print_table,
+    sigterm_interrupts,
+)
 
 app = typer.Typer(
     help="Multi-objective neural architecture search.",
@@ -24,6 +35,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.command("serve")(commands.serve)
+app.add_typer(commands.token_app, name="token")
 _Verbose = Annotated[bool, typer.Option("--verbose", help="Show the traceback of an error, and the log.")]
 _RunPath = Annotated[Path, typer.Argument(help="A run directory, for example runs/digits.")]
 
@@ -41,35 +54,53 @@ def run_command(
     sampler: Annotated[
         str | None, typer.Option(help="One of Optuna's instead of the study's own: NSGAIISampler, ...")
     ] = None,
-    device: Annotated[str, typer.Option(help="Where to train: cpu, cuda, ...")] = "cpu",
+    device: Annotated[
+        str | None, typer.Option(help="Where to train: cpu, cuda, ...; cpu unless told otherwise.")
+    ] = None,
+    objective: Annotated[
+        list[str] | None,
+        typer.Option(help="Keep this objective of the study's; repeat for more. All unless told otherwise."),
+    ] = None,
+    constraint: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=VALUE: at most so much of a counted quantity; repeat for more."),
+    ] = None,
     baselines: Annotated[bool, typer.Option("--baselines", help="Also run the baselines.")] = False,
     verbose: _Verbose = False,
 ) -> None:
-    """Run a study, or go on with it where it was left."""
+    """Run a study, or go on with it where it was left. Stopped by Ctrl-C or SIGTERM, it can go on."""
     log_to_terminal(verbose)
     from nas.runner import run
     from nas.runner.preparation import choose_device
     from nas.search import OptunaSampler
+    from nas.study import changed, check_changeable
 
     chosen = find_study(study)
-    changes: dict[str, object] = {"evaluations": evaluations, "seed": seed}
+    if device is not None:
+        check_changeable(chosen, "device")
+    chosen = changed(
+        chosen,
+        evaluations=evaluations,
+        seed=seed,
+        objectives=objective or (),
+        constraints=_limits(constraint or []),
+    )
     if sampler is not None:
-        changes["strategy"] = OptunaSampler(sampler)
-    chosen = dataclasses.replace(chosen, **{k: v for k, v in changes.items() if v is not None})  # type: ignore[arg-type]
+        chosen = dataclasses.replace(chosen, strategy=OptunaSampler(sampler))
     path = out or Path("runs") / chosen.name
     try:
-        with Bars() as bars:
+        with sigterm_interrupts(), Bars() as bars:
             results = run(
                 chosen,
                 path,
-                device=choose_device(device),
+                device=choose_device(device or "cpu"),
                 progress=bars,
                 baselines=baselines,
                 command=" ".join(["nas", *sys.argv[1:]]),
             )
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print("\nnas: stopped; the same command goes on from here.", file=sys.stderr)
-        raise typer.Exit(130) from None
+        raise typer.Exit(143 if isinstance(stop, Terminated) else 130) from None
     print_results(results, path)
 
 
@@ -163,11 +194,33 @@ def export(
 
 
 @app.command()
-def studies(verbose: _Verbose = False) -> None:
+def studies(
+    as_json: Annotated[bool, typer.Option("--json", help="Describe each study in JSON.")] = False,
+    verbose: _Verbose = False,
+) -> None:
     """List the studies that can be named."""
     log_to_terminal(verbose)
+    if as_json:
+        with contextlib.redirect_stdout(sys.stderr):  # what a study file prints is no JSON
+            described = [describe_study(name) for name in study_names()]
+        print(json.dumps(described, indent=2))
+        return
     for name in study_names():
         console.print(name)
+
+
+def _limits(constraints: list[str]) -> dict[str, float]:
+    """Read ``NAME=VALUE`` of the command line."""
+    limits = {}
+    for text in constraints:
+        name, equals, value = text.partition("=")
+        try:
+            limits[name.strip()] = float(value)
+        except ValueError:
+            equals = ""
+        if not equals:
+            raise StudyError(f"--constraint is {text!r}: write NAME=VALUE with a number, such as macs=2e6.")
+    return limits
 
 
 def _copy_winners(winners: Path, ids: list[str], to: Path) -> None:

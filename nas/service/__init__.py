@@ -1,1 +1,1 @@
-"""The service."""
+"""The service: studies run under supervision, watched and chosen from over HTTP."""
