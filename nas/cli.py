@@ -8,16 +8,16 @@ import json
 import shutil
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nas.catalog import describe_study, find_study, study_names
-from nas.errors import NasError, RunDirectoryError, StudyError
+from nas.errors import NasError, RunDirectoryError, ServiceError, StudyError
 from nas.files import read_json
 from nas.report.results import Results
 from nas.report.tables import front_table
-from nas.service import commands
+from nas.service import commands, remote
 from nas.terminal import (
     Bars,
     Terminated,
@@ -29,6 +29,9 @@ from nas.terminal import (
     sigterm_interrupts,
 )
 
+if TYPE_CHECKING:
+    from nas.service.client import Client
+
 app = typer.Typer(
     help="Multi-objective neural architecture search.",
     no_args_is_help=True,
@@ -38,7 +41,13 @@ app = typer.Typer(
 app.command("serve")(commands.serve)
 app.add_typer(commands.token_app, name="token")
 _Verbose = Annotated[bool, typer.Option("--verbose", help="Show the traceback of an error, and the log.")]
-_RunPath = Annotated[Path, typer.Argument(help="A run directory, for example runs/digits.")]
+_RunPath = Annotated[
+    Path, typer.Argument(help="A run directory, for example runs/digits; with --server, the name of a run.")
+]
+_Server = Annotated[
+    str | None,
+    typer.Option(help="Address of a service to do it, with the token in the environment variable NAS_TOKEN."),
+]
 
 
 @app.command("run")
@@ -66,10 +75,18 @@ def run_command(
         typer.Option(help="NAME=VALUE: at most so much of a counted quantity; repeat for more."),
     ] = None,
     baselines: Annotated[bool, typer.Option("--baselines", help="Also run the baselines.")] = False,
+    server: _Server = None,
     verbose: _Verbose = False,
 ) -> None:
     """Run a study, or go on with it where it was left. Stopped by Ctrl-C or SIGTERM, it can go on."""
     log_to_terminal(verbose)
+    limits = _limits(constraint or [])
+    if server is not None:
+        _refuse_local_only(out=out, sampler=sampler, baselines=baselines or None)
+        changes = {"evaluations": evaluations, "seed": seed, "device": device}
+        with _client(server) as client:
+            remote.start_run(client, study, {**changes, "objectives": objective, "constraints": limits})
+        return
     from nas.runner import run
     from nas.runner.preparation import choose_device
     from nas.search import OptunaSampler
@@ -83,7 +100,7 @@ def run_command(
         evaluations=evaluations,
         seed=seed,
         objectives=objective or (),
-        constraints=_limits(constraint or []),
+        constraints=limits,
     )
     if sampler is not None:
         chosen = dataclasses.replace(chosen, strategy=OptunaSampler(sampler))
@@ -105,9 +122,13 @@ def run_command(
 
 
 @app.command()
-def status(path: _RunPath, verbose: _Verbose = False) -> None:
+def status(path: _RunPath, server: _Server = None, verbose: _Verbose = False) -> None:
     """Show how far a run is, from any process."""
     log_to_terminal(verbose)
+    if server is not None:
+        with _client(server) as client:
+            remote.print_status(client, str(path))
+        return
     from nas.runner.directory import RunDirectory, open_record
     from nas.search.record import ERROR, complete_trials, costs_of, paid_trials, reference_box
 
@@ -131,10 +152,15 @@ def status(path: _RunPath, verbose: _Verbose = False) -> None:
 def front_command(
     path: _RunPath,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    server: _Server = None,
     verbose: _Verbose = False,
 ) -> None:
     """Print the search's front so far."""
     log_to_terminal(verbose)
+    if server is not None:
+        with _client(server) as client:
+            remote.print_front(client, str(path), as_json)
+        return
     import numpy as np
 
     from nas import pareto
@@ -170,10 +196,16 @@ def export(
     everything: Annotated[
         bool, typer.Option("--all", help="Also winners that another one dominates.")
     ] = False,
+    server: _Server = None,
     verbose: _Verbose = False,
 ) -> None:
     """Copy the Pareto set, with its model cards, to a directory of its own."""
     log_to_terminal(verbose)
+    if server is not None:
+        _refuse_local_only(all=everything or None)
+        with _client(server) as client:
+            remote.export(client, str(path), to)
+        return
     from nas.runner.directory import RunDirectory
 
     directory = RunDirectory(_existing(path))
@@ -196,10 +228,15 @@ def export(
 @app.command()
 def studies(
     as_json: Annotated[bool, typer.Option("--json", help="Describe each study in JSON.")] = False,
+    server: _Server = None,
     verbose: _Verbose = False,
 ) -> None:
     """List the studies that can be named."""
     log_to_terminal(verbose)
+    if server is not None:
+        with _client(server) as client:
+            remote.print_studies(client, as_json)
+        return
     if as_json:
         with contextlib.redirect_stdout(sys.stderr):  # what a study file prints is no JSON
             described = [describe_study(name) for name in study_names()]
@@ -207,6 +244,18 @@ def studies(
         return
     for name in study_names():
         console.print(name)
+
+
+def _client(server: str) -> contextlib.closing[Client]:
+    from nas.service.client import Client
+
+    return contextlib.closing(Client(server))
+
+
+def _refuse_local_only(**options: object) -> None:
+    for name, value in options.items():
+        if value is not None:
+            raise ServiceError(f"--{name} is for runs of this machine: leave it out with --server.")
 
 
 def _limits(constraints: list[str]) -> dict[str, float]:

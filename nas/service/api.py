@@ -109,9 +109,9 @@ def pause(_principal: Runner, run: TheRun, service: Service) -> models.RunModel:
 
 
 @router.post("/runs/{run}/resume", responses=documented(403, 404, 409), tags=["runs"])
-def resume(principal: Runner, run: TheRun, service: Service) -> models.RunModel:
+def resume(_principal: Runner, run: TheRun, service: Service) -> models.RunModel:
     """Let a paused or failed run go on from where it was."""
-    return _described(service, service.supervisor.resume(run))
+    return _described(service, service.resume(run))
 
 
 @router.post("/runs/{run}/cancel", responses=documented(403, 404, 409), tags=["runs"])

@@ -32,6 +32,7 @@ def create_app(settings: Settings) -> FastAPI:
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         await asyncio.to_thread(service.supervisor.begin)
+        service.studies.warm()
         try:
             yield
         finally:
@@ -47,6 +48,7 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         lifespan=lifespan,
+        redirect_slashes=False,  # a redirect would repeat whatever host the client claims
         max_body_size=settings.max_body_bytes,
         middleware=[
             Middleware(SecurityHeaders),

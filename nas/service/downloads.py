@@ -38,9 +38,9 @@ def zipped(files: list[tuple[str, Path]]) -> Iterator[bytes]:
         files: Name in the zip, and path.
     """
     sink = _Sink()
-    with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED) as archive:  # type: ignore[arg-type]
+    with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED) as archive:
         for name, path in files:
-            entry = zipfile.ZipInfo.from_file(path, name)
+            entry = zipfile.ZipInfo.from_file(path, name, strict_timestamps=False)
             with path.open("rb") as source, archive.open(entry, "w") as target:
                 while chunk := source.read(_CHUNK_BYTES):
                     target.write(chunk)
@@ -60,6 +60,9 @@ class _Sink:
         return len(data)
 
     def flush(self) -> None:
+        pass
+
+    def close(self) -> None:
         pass
 
     def taken(self) -> bytes:

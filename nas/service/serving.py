@@ -58,8 +58,7 @@ def only_service(folder: Path) -> Iterator[None]:
     """
     lock = FileLock(folder / ".service.lock")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        folder.chmod(0o700)  # tokens' hashes and models are for the operator
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # models and queue are for the operator
         lock.acquire(timeout=0)
     except Timeout:
         raise ServiceError(

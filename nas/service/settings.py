@@ -33,7 +33,7 @@ class Settings(BaseSettings):
     )
     restarts: int = Field(3, ge=0, description="How often a crashed run is restarted from its checkpoint.")
     restart_after_s: float = Field(2.0, ge=0, description="Pause before the first restart; doubles.")
-    grace_s: float = Field(7.0, gt=0, description="What a stopped run gets to put things down.")
+    grace_s: float = Field(6.0, gt=0, description="What a stopped run gets to put things down.")
     max_body_bytes: int = Field(64 * 1024, ge=1024, description="Largest request body.")
     max_query_bytes: int = Field(4096, ge=256, description="Longest path and query.")
     max_unfinished: int = Field(10, ge=1, description="Unfinished studies per token.")

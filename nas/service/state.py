@@ -15,7 +15,7 @@ from nas.service.limits import Attempts, check_quota
 from nas.service.runs import Runs
 from nas.service.sessions import Sessions
 from nas.service.settings import Settings
-from nas.service.store import Run, Store
+from nas.service.store import UNFINISHED, Run, Store
 from nas.service.studies import Studies
 from nas.service.supervisor import Supervisor
 from nas.service.tokens import Tokens
@@ -102,6 +102,17 @@ class State:
             return self.supervisor.submit(
                 study["name"], changes, evaluations=evaluations, device=device, token_id=token_id
             )
+
+    def resume(self, run: Run) -> Run:
+        """Let a run go on.
+
+        Raises:
+            Problem: it can't (409), or it was over and is one too many for its token now (429).
+        """
+        with self._quota:
+            if run.state not in UNFINISHED:
+                check_quota(self.store, self.settings, run.token_id, run.evaluations)
+            return self.supervisor.resume(run)
 
     def close(self) -> None:
         """Let go of everything."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import logging
 import subprocess
 import sys
 import threading
@@ -13,6 +14,8 @@ from typing import Any, final
 from nas.catalog import study_packages
 from nas.errors import CatalogError
 from nas.service.environment import child_environment
+
+logger = logging.getLogger(__name__)
 
 _PATIENCE_S = 120
 
@@ -39,9 +42,15 @@ class Studies:
                 self._seen = files
             return self._described
 
-    def find(self, name: str) -> dict[str, Any] | None:
-        """Return the description of one study, None if there is none of that name."""
-        return next((study for study in self.all() if study["name"] == name), None)
+    def warm(self) -> None:
+        """Begin to read them, so that the first who asks needn't wait."""
+        threading.Thread(target=self._try, name="studies", daemon=True).start()
+
+    def _try(self) -> None:
+        try:
+            self.all()
+        except CatalogError as error:
+            logger.warning("%s", error)
 
 
 def _describe() -> list[dict[str, Any]]:

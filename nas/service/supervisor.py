@@ -148,7 +148,7 @@ class Supervisor:
         return self._halt(run, "cancelled", ("queued", "running", "paused", "failed"))
 
     def resume(self, run: Run) -> Run:
-        """Let a paused or failed run go on from where it was, at the end of its own place in the queue.
+        """Let a paused or failed run go on from where it was, at its old place in the queue.
 
         Raises:
             Problem: it is neither paused nor failed, or still stopping (409).
