@@ -6,15 +6,17 @@ import functools
 import gzip
 import hashlib
 import importlib.resources
+import importlib.util
 import re
 from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
 from typing import final
 
-import plotly
 from fastapi import Request
 from fastapi.responses import Response
 
-PLOTLY = f"plotly-{plotly.__version__}.min.js"
+PLOTLY = f"plotly-{version('plotly')}.min.js"
 _TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 _FOR_EVER = "public, max-age=31536000, immutable"
 
@@ -42,7 +44,7 @@ def assets() -> dict[str, Asset]:
     """Return all static files by name."""
     folder = importlib.resources.files("nas.service") / "static"
     found = {item.name: item.read_bytes() for item in folder.iterdir() if item.is_file()}
-    found[PLOTLY] = (importlib.resources.files("plotly") / "package_data" / "plotly.min.js").read_bytes()
+    found[PLOTLY] = _plotly().read_bytes()
     return {name: _asset(name, content) for name, content in found.items()}
 
 
@@ -89,6 +91,14 @@ def packed(
         headers |= {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
         content = gzip.compress(content, 3) if compressed is None else compressed
     return Response(content, media_type=media_type, headers=headers)
+
+
+def _plotly() -> Path:
+    """Return where plotly.js lies, without importing the package around it."""
+    spec = importlib.util.find_spec("plotly")
+    assert spec is not None
+    assert spec.origin is not None
+    return Path(spec.origin).parent / "package_data" / "plotly.min.js"
 
 
 def _asset(name: str, content: bytes) -> Asset:

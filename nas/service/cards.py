@@ -59,7 +59,7 @@ def rendered(card: str, picture: str) -> Markup:
 
 def tags_of(card: str) -> list[str]:
     """Return the tags in a card's metadata."""
-    return [str(tag) for tag in ModelCard(card, ignore_metadata_errors=True).data.tags or []]
+    return [str(tag) for tag in ModelCard(card, ignore_metadata_errors=True).data.get("tags") or []]
 
 
 def _with_own_picture(children: list[Token] | None, picture: str) -> list[Token] | None:

@@ -24,7 +24,8 @@ _FIRST_OPTION = ord("0")
 def costs_of_rows(snapshot: Snapshot) -> FloatArray:
     """Return all rows' values to be minimised, ``(n, num_objectives)``."""
     values = values_of(snapshot, snapshot.rows)
-    return values * np.array([objective.cost(1.0) for objective in snapshot.objectives])
+    costs: FloatArray = values * np.array([objective.cost(1.0) for objective in snapshot.objectives])
+    return costs
 
 
 def values_of(snapshot: Snapshot, rows: Sequence[TrialRow], which: str = "value") -> FloatArray:
@@ -91,9 +92,7 @@ def thinned(values: FloatArray, front: Sequence[int], most: int) -> NDArray[np.i
 
 
 def genes_of(space: SearchSpace, rows: Sequence[TrialRow]) -> list[str]:
-    """Return each architecture as a character per choice: ``0`` for its first option and so on, ``.`` where
-    the choice doesn't matter.
-    """
+    """Return each architecture as a character per choice: ``0`` is its first option, ``.`` says it doesn't matter."""
     if not rows:
         return []
     indices = space.indices(row.choices for row in rows)

@@ -167,8 +167,8 @@ def is_noise(difference: float, *spreads: float) -> bool:
 
 
 def _covered(front: FloatArray, other: FloatArray) -> float:
-    reached = (other[None] <= front[:, None]).all(axis=2).any(axis=1)
-    return float(reached.mean())
+    reached = [bool((other <= member).all(axis=1).any()) for member in front]
+    return float(np.mean(reached))
 
 
 def _scaled(costs: FloatArray) -> FloatArray:

@@ -9,7 +9,7 @@ from fastapi.responses import RedirectResponse, Response
 from pydantic import ValidationError
 
 from nas.objective import Objective
-from nas.service import assets, run_pages
+from nas.service import assets, run_data, run_pages
 from nas.service.access import Principal, Reader, access_of
 from nas.service.api import Service, TheRun
 from nas.service.changes import checked_changes
@@ -230,3 +230,4 @@ def _sentence(error: ValueError) -> str:
 
 
 router.include_router(run_pages.router)
+router.include_router(run_data.router)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -27,7 +27,7 @@ def label(name: str) -> str:
     return _NAMES.get(name) or name.removesuffix("_ms").replace("_", " ")
 
 
-def described_objective(objective: Objective, values: Sequence[float] = ()) -> dict[str, Any]:
+def described_objective(objective: Objective, values: Iterable[float] = ()) -> dict[str, Any]:
     """Return what the page needs of an objective.
 
     Args:
