@@ -102,7 +102,12 @@ def _modules(package: str) -> list[str]:
 def _from_package(name: str) -> ModuleType:
     for package in study_packages():
         if name in _modules(package):
-            return importlib.import_module(f"{package}.{name}")
+            try:
+                return importlib.import_module(f"{package}.{name}")
+            except NasError:
+                raise
+            except Exception as error:  # it is the user's code
+                raise CatalogError(f"{package}/{name}.py can't be imported: {_told(error)}.") from error
     raise CatalogError(
         f"there is no study {name!r}: the studies are {study_names()}; a file of your own is named with its "
         "path, ending in .py."

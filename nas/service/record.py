@@ -102,7 +102,7 @@ class Record:
         if not complete:
             return
         before = len(self.rows)
-        self.rows += [_row(self._space, trial) for trial in complete]
+        self.rows += [_row(self._space, self.objectives, trial) for trial in complete]
         costs = costs_of(self.objectives, complete)
         self._costs = np.concatenate([self._costs, costs]) if before else costs
         self._measure()
@@ -154,20 +154,20 @@ class Record:
 def _read_only(database: Path, name: str) -> optuna.Study | None:
     """Open a study without the means to change it; None if it is only just being made."""
     url = f"sqlite:///file:{quote(str(database.resolve()))}?mode=ro&uri=true"
-    storage = RDBStorage(
-        url,
-        engine_kwargs={"connect_args": {"timeout": 5}, "poolclass": sqlalchemy.pool.NullPool},
-        skip_compatibility_check=True,
-        skip_table_creation=True,
-    )
     try:
+        storage = RDBStorage(
+            url,
+            engine_kwargs={"connect_args": {"timeout": 5}, "poolclass": sqlalchemy.pool.NullPool},
+            skip_compatibility_check=True,
+            skip_table_creation=True,
+        )
         return optuna.load_study(study_name=name, storage=storage)
     except (KeyError, sqlalchemy.exc.OperationalError, optuna.exceptions.StorageInternalError):
         return None
 
 
-def _row(space: SearchSpace, trial: FrozenTrial) -> TrialRow:
-    measured = trial.user_attrs[MEASUREMENTS]
+def _row(space: SearchSpace, objectives: tuple[Objective, ...], trial: FrozenTrial) -> TrialRow:
+    measured = {o.name: trial.user_attrs[MEASUREMENTS][o.name] for o in objectives}
     values = {
         name: {"value": m["value"], "spread": m["spread"], "unit": m["unit"]} for name, m in measured.items()
     }
