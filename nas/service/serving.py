@@ -96,6 +96,7 @@ def _listening(settings: Settings) -> Iterator[socket.socket]:
         listener = socket.socket(family, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((settings.host, settings.port))
+        listener.listen()  # whoever follows the printed address at once waits instead of being refused
     except OSError as error:
         raise ServiceError(
             f"the service can't listen on {settings.host}, port {settings.port} ({error.strerror or error}): choose "
