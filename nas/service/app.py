@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib.util
 from collections.abc import AsyncIterator
 from importlib.metadata import version
 
-from fastapi import FastAPI, Request
-from fastapi.responses import RedirectResponse, Response
+from fastapi import FastAPI
 from starlette.middleware import Middleware
 
-from nas.service import api, problems, reference
+from nas.service import api, pages, problems, reference
 from nas.service.headers import SecurityHeaders
 from nas.service.limits import QueryLimit
 from nas.service.settings import Settings
 from nas.service.state import State
-
-_PAGES = "nas.service.pages"
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -62,18 +58,5 @@ def create_app(settings: Settings) -> FastAPI:
     problems.describe(app)
     app.include_router(api.router)
     app.include_router(reference.router)
-    _include_pages(app)
+    app.include_router(pages.router)
     return app
-
-
-def _include_pages(app: FastAPI) -> None:
-    """Add the web page, where it is installed."""
-    if importlib.util.find_spec(_PAGES) is not None:
-        from nas.service import pages
-
-        app.include_router(pages.router)
-        return
-
-    @app.get("/", include_in_schema=False)
-    def root(_request: Request) -> Response:
-        return RedirectResponse("/docs")

@@ -25,7 +25,7 @@ _Folder = Annotated[
 _Storage = Annotated[
     str | None,
     typer.Option(
-        help="Database of queue and tokens: postgresql+psycopg://...; a file in the folder otherwise."
+        help="PostgreSQL for queue, tokens and trials: postgresql+psycopg://...; SQLite files otherwise."
     ),
 ]
 _Verbose = Annotated[bool, typer.Option("--verbose", help="Show the traceback of an error, and the log.")]

@@ -55,8 +55,13 @@ class Process:
         self._process, self._log, self._log_begin, self._child = process, log, log_begin, child
 
     @classmethod
-    def start(cls, command: list[str], directory: Path) -> Process:
+    def start(cls, command: list[str], directory: Path, storage: str | None) -> Process:
         """Start a run's process. It writes to a file and has a session of its own, so it outlives us.
+
+        Args:
+            command: See :func:`command_of`.
+            directory: Of the run; made if it isn't there.
+            storage: Database for its trials; None for a file in the directory.
 
         Raises:
             OSError: it can't be started.
@@ -71,7 +76,7 @@ class Process:
                 stdout=stream,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                env=child_environment(),
+                env=child_environment(storage),
             )
         return cls(psutil.Process(child.pid), log, begin, child)
 

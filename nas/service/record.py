@@ -32,6 +32,8 @@ from nas.search.record import (
 from nas.space import FloatArray, SearchSpace, space_from_description
 
 _NUM_FOR_REFERENCE = 10
+_LOCATION = "storage.json"
+"""File of a run directory whose trials are on a server: ``url`` without the password, and the run's number."""
 
 
 @final
@@ -63,10 +65,12 @@ class Record:
 
     Args:
         directory: The run directory; need not be there yet.
+        storage: Database of the trials with its password, for runs whose trials aren't in a file.
     """
 
-    def __init__(self, directory: RunDirectory) -> None:
+    def __init__(self, directory: RunDirectory, storage: str | None = None) -> None:
         self._directory = directory
+        self._storage = storage
         self._study: optuna.Study | None = None
         self._space: SearchSpace | None = None
         self._seen: set[int] = set()
@@ -81,7 +85,7 @@ class Record:
     def refresh(self) -> bool:
         """Read what is new, and return whether all there is could be read."""
         if not self._is_open():
-            return not self._directory.database.exists()
+            return not (self._directory.database.exists() or self.is_on_server)
         assert self._study is not None
         try:
             new = [t for t in self._study.get_trials(deepcopy=False) if self._is_news(t)]
@@ -140,9 +144,18 @@ class Record:
         described = read_json(self._directory.manifest)
         self.objectives = tuple(Objective(**values) for values in described["values"])
         self._space = space_from_description(described["space"])
-        if self._directory.database.exists():
-            self._study = _read_only(self._directory.database, described["study"])
+        location = self._directory.path / _LOCATION
+        if location.exists():
+            where = read_json(location)
+            self._study = _on_server(self._storage or where["url"], f"{described['study']}-{where['run']}")
+        elif self._directory.database.exists():
+            self._study = _in_file(self._directory.database, described["study"])
         return self._study is not None
+
+    @property
+    def is_on_server(self) -> bool:
+        """Whether the trials are where no file tells that there are new ones."""
+        return (self._directory.path / _LOCATION).exists()
 
     def close(self) -> None:
         """Let go of the database."""
@@ -151,13 +164,23 @@ class Record:
             self._study = None
 
 
-def _read_only(database: Path, name: str) -> optuna.Study | None:
+def _in_file(database: Path, name: str) -> optuna.Study | None:
+    return _read_only(
+        f"sqlite:///file:{quote(str(database.resolve()))}?mode=ro&uri=true", name, {"timeout": 5}
+    )
+
+
+def _on_server(url: str, name: str) -> optuna.Study | None:
+    never_write = {"connect_timeout": 5, "options": "-c default_transaction_read_only=on"}
+    return _read_only(url, name, never_write)
+
+
+def _read_only(url: str, name: str, connecting: Mapping[str, Any]) -> optuna.Study | None:
     """Open a study without the means to change it; None if it is only just being made."""
-    url = f"sqlite:///file:{quote(str(database.resolve()))}?mode=ro&uri=true"
     try:
         storage = RDBStorage(
             url,
-            engine_kwargs={"connect_args": {"timeout": 5}, "poolclass": sqlalchemy.pool.NullPool},
+            engine_kwargs={"connect_args": dict(connecting), "poolclass": sqlalchemy.pool.NullPool},
             skip_compatibility_check=True,
             skip_table_creation=True,
         )

@@ -77,12 +77,15 @@ class RunView:
 
     Args:
         path: The run directory; need not be there yet.
+        storage: Database of the trials, where they aren't in a file of the directory.
         clock: Seconds on a clock that never goes back.
     """
 
-    def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, path: Path, storage: str | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.directory = RunDirectory(path)
-        self._record = Record(self.directory)
+        self._record = Record(self.directory, storage)
         self._clock = clock
         self._lock = threading.Lock()
         self._looked = -1e9
@@ -129,10 +132,13 @@ class RunView:
         files = self.directory
         watched = (files.manifest, files.database, Path(f"{files.database}-wal"), files.status, files.results)
         seen = tuple(_signature(path) for path in watched)
-        if seen == self._seen:
+        if seen == self._seen and not self._record.is_on_server:
             return
+        before = len(self._record.rows), self._record.failed
         record = self._record
         is_whole = record.refresh()
+        if seen == self._seen and (len(record.rows), record.failed) == before:
+            return
         self._snapshot = Snapshot(
             version=self._snapshot.version + 1,
             objectives=record.objectives,
@@ -157,17 +163,18 @@ class Runs:
 
     Args:
         folder: Holds the run directories.
+        storage: Database of trials that aren't in files.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, storage: str | None = None) -> None:
+        self._folder, self._storage = folder, storage
         self._views: OrderedDict[str, RunView] = OrderedDict()
         self._lock = threading.Lock()
 
     def view(self, run: Run) -> RunView:
         """Return the view of a run that is in the store."""
         with self._lock:
-            view = self._views.pop(run.id, None) or RunView(self._folder / run.id)
+            view = self._views.pop(run.id, None) or RunView(self._folder / run.id, self._storage)
             self._views[run.id] = view
             outdated = self._views.popitem(last=False)[1] if len(self._views) > _MAX_VIEWS else None
         if outdated is not None:

@@ -23,7 +23,7 @@ class Settings(BaseSettings):
 
     folder: Path = Field(Path("runs/service"), description="Holds everything: runs, queue, tokens.")
     storage: str | None = Field(
-        None, description="Database of queue and tokens; SQLite in the folder unless told otherwise."
+        None, description="PostgreSQL for queue, tokens and trials; SQLite unless told otherwise."
     )
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 is any free one.")

@@ -56,7 +56,7 @@ class State:
         store = Store(settings.database_url)
         tokens = Tokens(store)
         sessions = Sessions(store, tokens, settings.session_hours)
-        runs = Runs(settings.runs)
+        runs = Runs(settings.runs, settings.storage)
         return cls(
             settings=settings,
             store=store,

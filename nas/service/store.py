@@ -150,7 +150,7 @@ class Store:
             reason = str(getattr(error, "orig", None) or error).splitlines()[0]
             raise ServiceError(
                 f"the service's database {shown} can't be opened ({reason}): check the address given with "
-                "--storage and that the database runs."
+                "--storage, that the database runs, and for PostgreSQL that nas[postgres] is installed."
             ) from None
 
     def close(self) -> None:

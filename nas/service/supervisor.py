@@ -63,7 +63,7 @@ class Supervisor:
     Args:
         store: The queue.
         settings: Devices, restarts, folder.
-        start: Starts the process of a run in a directory.
+        start: Starts the process of a run in a directory, with a database for its trials or None.
         find: Returns the process that an earlier service left there.
         now: Seconds since 1970.
     """
@@ -73,7 +73,7 @@ class Supervisor:
         store: Store,
         settings: Settings,
         *,
-        start: Callable[[list[str], Path], Child] = Process.start,
+        start: Callable[[list[str], Path, str | None], Child] = Process.start,
         find: Callable[[Path], Child | None] = Process.find,
         now: Callable[[], float] = time.time,
     ) -> None:
@@ -208,7 +208,7 @@ class Supervisor:
             run.id, state="running", started=run.started or self._now(), intent=None, last_words=None
         )
         try:
-            child = self._start(command_of(run, directory), directory)
+            child = self._start(command_of(run, directory), directory, self._settings.storage)
         except OSError as error:
             self._rest(run.id, "failed", f"The run can't be started: {error.strerror or error}.")
             return

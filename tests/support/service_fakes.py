@@ -28,6 +28,7 @@ class FakeChild:
 
     command: list[str]
     directory: Path
+    storage: str | None = None
     code: int | None = None
     alive: bool = True
     words: str = "last words"

@@ -27,8 +27,8 @@ class World:
             self.store, self.settings, start=self.start, find=self.left_behind.get, now=lambda: self.time
         )
 
-    def start(self, command: list[str], directory: Path) -> FakeChild:
-        self.children.append(FakeChild(command, directory))
+    def start(self, command: list[str], directory: Path, storage: str | None) -> FakeChild:
+        self.children.append(FakeChild(command, directory, storage))
         return self.children[-1]
 
     def submit(self, device: str = "cpu", changes: dict[str, object] | None = None) -> Run:
@@ -250,7 +250,7 @@ def test_a_device_that_is_gone(world: World) -> None:
 
 
 def test_a_process_that_cant_be_started(store: Store, tmp_path: Path) -> None:
-    def start(command: list[str], directory: Path) -> FakeChild:
+    def start(command: list[str], directory: Path, storage: str | None) -> FakeChild:
         raise OSError(28, "No space left on device")
 
     supervisor = Supervisor(store, Settings(folder=tmp_path), start=start, find=lambda _: None)
