@@ -59,10 +59,13 @@ def measured(objective: Objective, value: Mapping[str, Any] | Measurement) -> di
 
 
 def change(objective: Objective, difference: float) -> str:
-    """Return a difference with its sign; of rates, in points."""
-    text = shown(abs(difference), objective)
+    """Return a difference with its sign and two digits that mean something; of rates, in points."""
+    size = abs(difference)
+    text = shown(size, objective)
     if text.endswith(" %"):
-        text = f"{100 * abs(difference):.2f} points"
+        text = f"{100 * size:.2f} points"
+    elif size < 1000 and objective.unit != "B":
+        text = f"{size:.2g} {objective.unit}".rstrip()
     return f"{'+' if difference > 0 else '−' if difference < 0 else '±'}{text}"
 
 

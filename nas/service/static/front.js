@@ -73,19 +73,17 @@ export class Front {
     return layout({
       xaxis: axes[0],
       yaxis: axes[1],
-      shapes: [...this.budget(this.x, "x"), ...this.budget(this.y, "y")],
+      shapes: [...this.budget(this.x, "x", axes[0]), ...this.budget(this.y, "y", axes[1])],
       uirevision: `${this.x} ${this.y}`, // zoom survives new points
     });
   }
 
   /** The part of the plane that a budget rules out, shaded up to the plot's edge. */
-  budget(column, direction) {
+  budget(column, direction, axis_) {
     const limit = this.limits[column];
     if (limit === null || limit === undefined) return [];
-    const values = this.trials.values[column];
-    const isFloor = this.trials.objectives[column].direction === "maximize";
-    const low = Math.min(...values);
-    const edge = isFloor ? (low > 0 ? low / 100 : low - 10 * Math.abs(low) - 1) : Math.max(...values) * 100 + 1;
+    const end = axis_.range[this.trials.objectives[column].direction === "maximize" ? 0 : 1];
+    const edge = axis_.type === "log" ? 10 ** end : end;
     const band = direction === "x" ? { x0: limit, x1: edge, y0: 0, y1: 1, yref: "paper" } : { y0: limit, y1: edge, x0: 0, x1: 1, xref: "paper" };
     const line = direction === "x" ? { ...band, x1: limit } : { ...band, y1: limit };
     return [

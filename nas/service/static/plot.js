@@ -36,6 +36,14 @@ function wide(values) {
   return low > 0 && Math.max(...values) > 10 * low;
 }
 
+/** The range of an axis, with some room; stated, so that a shaded budget can't stretch it. */
+function span(values, isLog) {
+  if (!values.length) return undefined;
+  const [low, high] = [Math.min(...values), Math.max(...values)].map((value) => (isLog ? Math.log10(value) : value));
+  const room = 0.05 * (high - low) || 0.05 * Math.abs(high) || 1;
+  return [low - room, high + room];
+}
+
 /** An axis for an objective: logarithmic where values differ tenfold, rates as percent. */
 export function axis(objective, values, extra = {}) {
   const isLog = values.length > 0 && wide(values);
@@ -43,6 +51,7 @@ export function axis(objective, values, extra = {}) {
   return {
     title: { text: label(objective), standoff: 12, font: { size: 13, color: colour("ink") } },
     type: isLog ? "log" : "linear",
+    range: span(values, isLog),
     tickformat: objective.shown_unit === "%" ? ".3~p" : isLarge ? "~s" : ".4~g",
     dtick: isLog ? "D2" : undefined,
     gridcolor: colour("grid"),
