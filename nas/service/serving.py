@@ -81,6 +81,7 @@ def _only_user(engine: sqlalchemy.Engine) -> Iterator[None]:
         yield
         return
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.detach()  # from the pool, which would keep the lock when this is over
         asked = sqlalchemy.select(sqlalchemy.func.pg_try_advisory_lock(_LOCK_NUMBER))
         if not connection.execute(asked).scalar():
             raise ServiceError(
@@ -91,18 +92,18 @@ def _only_user(engine: sqlalchemy.Engine) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _listening(settings: Settings) -> Iterator[socket.socket]:
-    try:
-        family = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0][0]
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((settings.host, settings.port))
-        listener.listen()  # whoever follows the printed address at once waits instead of being refused
-    except OSError as error:
-        raise ServiceError(
-            f"the service can't listen on {settings.host}, port {settings.port} ({error.strerror or error}): choose "
-            "another --host or --port."
-        ) from error
-    with listener:
+    with contextlib.ExitStack() as stack:
+        try:
+            family = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0][0]
+            listener = stack.enter_context(socket.socket(family, socket.SOCK_STREAM))
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((settings.host, settings.port))
+            listener.listen()  # whoever follows the printed address at once waits instead of being refused
+        except OSError as error:
+            raise ServiceError(
+                f"the service can't listen on {settings.host}, port {settings.port} ({error.strerror or error}): "
+                "choose another --host or --port."
+            ) from error
         yield listener
 
 

@@ -21,6 +21,8 @@ from nas.service.store import Run, State, Store
 logger = logging.getLogger(__name__)
 
 _TICK_S = 0.25
+_AFTER_FAILURE_S = 5.0
+_PATIENCE_S = 1.5
 _MISTAKE = 2
 _STOPPED = (130, 143, -2, -15)
 
@@ -103,7 +105,7 @@ class Supervisor:
                 self._ask_to_stop(running)
         self._wake.set()
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(self._settings.grace_s + _PATIENCE_S)
 
     def take_up(self) -> None:
         """Watch the processes that still run; put the other unfinished runs where they belong."""
@@ -172,8 +174,8 @@ class Supervisor:
         with self._lock:
             for running in list(self._running.values()):
                 if not running.child.is_alive():
+                    self._ended(running)  # first, so that it is tried again if the database can't be written
                     del self._running[running.run_id]
-                    self._ended(running)
                 elif running.kill_at is not None and self._now() >= running.kill_at:
                     running.child.kill()
             if not self._ending:
@@ -181,14 +183,16 @@ class Supervisor:
 
     def _loop(self) -> None:
         while True:
+            wait = _TICK_S
             try:
                 self.step()
             except Exception:
-                logger.exception("supervision failed; trying again")
+                logger.exception("supervision failed; trying again in %s s", _AFTER_FAILURE_S)
+                wait = _AFTER_FAILURE_S
             with self._lock:
                 if self._ending and not self._running:
                     return
-            self._wake.wait(_TICK_S)
+            self._wake.wait(wait)
             self._wake.clear()
 
     def _start_queued(self) -> None:

@@ -173,6 +173,7 @@ def test_sigterm_ends_a_run_as_ctrl_c_does(tmp_path: Path) -> None:
 def test_a_process_is_found_again_by_its_directory(tmp_path: Path) -> None:
     sleeper = tmp_path / "nas"
     sleeper.mkdir()
+    (sleeper / "__init__.py").touch()
     (sleeper / "__main__.py").write_text("import sys, time\nprint('here', flush=True)\ntime.sleep(600)\n")
     directory = tmp_path / "run"
     command = [sys.executable, "-m", "nas", "run", "tiny", "--out", str(directory)]
