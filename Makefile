@@ -20,7 +20,7 @@ test: install chromium
 chromium: install
 	@command -v chromium || command -v chromium-browser || command -v google-chrome \
 	|| { [ "$$(id -u)" = 0 ] && command -v apt-get && apt-get update -q && apt-get install -qy chromium; } \
-	|| $(BIN)/playwright install --with-deps chromium
+	|| $(BIN)/playwright install chromium || echo "There is no Chromium: the tests of the page will fail."
 
 lint: install
 	$(BIN)/ruff check .

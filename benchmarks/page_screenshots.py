@@ -114,7 +114,7 @@ def take_for_readme(browser: Browser, service: Service, run: str, path: Path) ->
     page.wait_for_timeout(500)  # the card fades in
     page.screenshot(path=path)
     context.close()
-    Image.open(path).convert("RGB").quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
+    Image.open(path).convert("RGB").save(path, optimize=True)
     if path.stat().st_size > _MAX_BYTES:
         raise SystemExit(f"{path} has {path.stat().st_size} bytes: at most {_MAX_BYTES} are wanted.")
 
