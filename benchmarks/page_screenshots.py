@@ -90,10 +90,15 @@ def take_all(
         "winner": f"/runs/{run}/winners/{winner}",
         "compare": "/compare",
     }
+    runs = [r["id"] for r in service.ask("GET", "/runs")["runs"] if r["evaluations"]["complete"]]
+    if len(runs) > 1:
+        pages["compare"] += f"?a={runs[0]}&b={runs[1]}"
     for name, path in pages.items():
         page.goto(url + path)
         if name == "run":
             set_budget(page)
+        if name == "compare" and len(runs) > 1:
+            page.wait_for_selector("#both .points")
         page.screenshot(path=to / f"{name}-{theme}-{size[0]}.png", full_page=True)
     context.close()
 

@@ -54,7 +54,7 @@ def rendered(card: str, picture: str) -> Markup:
         token.children = _with_own_picture(token.children, picture)
     html = markdown.renderer.render(tokens, markdown.options, {})
     clean = nh3.clean(html, tags=_TAGS, attributes=_ATTRIBUTES, url_schemes={"http", "https"})
-    return Markup(clean)
+    return Markup(clean.replace("<pre>", '<pre tabindex="0">'))  # long lines are reached by keyboard
 
 
 def tags_of(card: str) -> list[str]:

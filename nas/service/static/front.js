@@ -35,6 +35,7 @@ export class Front {
       this.box.on("plotly_unhover", () => this.hide());
       this.box.on("plotly_click", (event) => this.onPick(event.points[0].customdata));
       performance.mark("front-drawn");
+      this.box.dataset.drawn = "yes";
     }
   }
 

@@ -24,6 +24,12 @@ def test_tables_can_be_scrolled_and_reached_by_keyboard() -> None:
     assert "style" not in shown
 
 
+def test_code_can_be_scrolled_by_keyboard() -> None:
+    assert '<pre tabindex="0"><code>import nas' in html("```python\nimport nas\n```").replace(
+        ' class="language-python"', ""
+    )
+
+
 def test_the_picture_is_the_winners_own() -> None:
     assert html("![The front](front.png)").count('src="/picture"') == 1
     for foreign in ("https://elsewhere.example/a.png", "//elsewhere.example/a.png", "../../secret.png"):
