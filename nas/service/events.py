@@ -51,7 +51,7 @@ class Watch:
         log_bytes = _size(self.log)
         if (run, snapshot.version, log_bytes) == (self.run, self.snapshot.version, self.log_bytes):
             return False
-        if snapshot.front != self.snapshot.front or snapshot.rows[:1] != self.snapshot.rows[:1]:
+        if snapshot.front != self.snapshot.front:
             self.front = front_text(snapshot)
         self.run, self.snapshot, self.log_bytes = run, snapshot, log_bytes
         self.status = _text(described(run, snapshot))
