@@ -62,11 +62,14 @@ def measure(service: Service, rounds: int) -> None:
             complete = service.ask("GET", f"/runs/{_RUN}")["evaluations"]["complete"]
     print(f"{complete} trials; the service's first look at them: {time.perf_counter() - began:.2f} s")
     seconds: list[float] = []
+    cpu_seconds: list[float] = []
     url = service.url.removesuffix("/api/v1")
     with chromium() as browser:
         for _ in range(rounds):
             context = signed_in(browser, url, service.token, viewport={"width": 1440, "height": 900})
             page = context.new_page()
+            inspector = context.new_cdp_session(page)
+            inspector.send("Performance.enable")
             page.goto(f"{url}/runs/{_RUN}", wait_until="commit")
             page.wait_for_selector("#front[data-drawn]")
             times = {name: page.evaluate(_TIME, name) / 1000 for name in ("points-here", "front-drawn")}
