@@ -73,14 +73,18 @@ def measure(service: Service, rounds: int) -> None:
             page.goto(f"{url}/runs/{_RUN}", wait_until="commit")
             page.wait_for_selector("#front[data-drawn]")
             times = {name: page.evaluate(_TIME, name) / 1000 for name in ("points-here", "front-drawn")}
+            metrics = {m["name"]: m["value"] for m in inspector.send("Performance.getMetrics")["metrics"]}
             seconds.append(times["front-drawn"])
+            cpu_seconds.append(metrics["ProcessTime"])
             print(
-                f"  points there after {times['points-here']:.2f} s, drawn after {times['front-drawn']:.2f} s"
+                f"  points there after {times['points-here']:.2f} s, drawn after {times['front-drawn']:.2f} s; "
+                f"the page's process took {metrics['ProcessTime']:.2f} s of a core"
             )
             context.close()
     load = ", ".join(f"{load:.1f}" for load in os.getloadavg())
     print(
-        f"first draw: median {statistics.median(seconds):.2f} s, worst {max(seconds):.2f} s (load averages {load})"
+        f"first draw: median {statistics.median(seconds):.2f} s, worst {max(seconds):.2f} s (load averages {load}); "
+        f"of a core: median {statistics.median(cpu_seconds):.2f} s"
     )
 
 
