@@ -13,5 +13,5 @@ def study() -> Study:
         name="long",
         objectives=(Accuracy(), Macs(), NumParams()),
         strategy=OptunaSampler("RandomSampler"),
-        evaluations=100_000,
+        evaluations=20_000,
     )

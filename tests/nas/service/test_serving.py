@@ -14,6 +14,7 @@ import httpx2
 import pytest
 
 from nas.errors import ServiceError
+from nas.files import read_json
 from nas.report.results import Results
 from nas.service.processes import Process, tail
 from nas.service.serving import only_service, serve
@@ -82,7 +83,8 @@ def events_until_done(http: httpx2.Client, run: str) -> str:
 def test_a_study_survives_the_death_of_the_service(served: Served, tmp_path: Path) -> None:
     """Start, kill -9 the service, start again, wait for the end, stop with SIGTERM."""
     served.start()
-    run = served.http.post("/runs", json={"study": "tiny", "seed": 1}).json()["id"]
+    changes = {"seed": 1, "objectives": ["accuracy"], "constraints": {"num_params": 400}}
+    run = served.http.post("/runs", json={"study": "tiny", **changes}).json()["id"]
     with served.http.stream("GET", f"/runs/{run}/events", timeout=None) as answer:
         for text in answer.iter_text():
             if '"state": "running"' in text:
@@ -95,7 +97,10 @@ def test_a_study_survives_the_death_of_the_service(served: Served, tmp_path: Pat
     assert found["restarts"] == 0
     assert found["evaluations"] == {"complete": 6, "failed": 0, "asked": 6}
     assert events.count("event: trial\n") == 6
-    results = Results.read(tmp_path / "service" / "runs" / run / "report.json")
+    directory = tmp_path / "service" / "runs" / run
+    results = Results.read(directory / "report.json")
+    assert [o.name for o in results.objectives] == ["accuracy"]
+    assert "400" in str(read_json(directory / "run.json")["constraints"])
     assert results.trials["complete"] == 6
     assert len(set(results.ids)) == 6
     assert results.facts["seed"] == 1
