@@ -14,7 +14,7 @@ from nas.service.runs import Snapshot
 from nas.service.words import described_objective
 from nas.space import SearchSpace
 
-MAX_DOMINATED = 2500
+MAX_DOMINATED = 1500
 """Dominated trials that are sent at once, at most: more can't be told apart in a picture."""
 
 _FINEST_GRID = 512

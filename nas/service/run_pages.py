@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import FileResponse, HTMLResponse, Response
 
 from nas.export.folder import CARD, PICTURE
+from nas.objective import Objective
 from nas.report.results import FILE_BYTES, Winner
 from nas.service import words
 from nas.service.access import Reader
@@ -136,6 +137,8 @@ def _context(service: State, run: Run) -> dict[str, Any]:
     told["live"] = run.state in ("queued", "running", "paused")
     values = values_of(snapshot, snapshot.rows)
     objectives = [words.described_objective(o, values[:, at]) for at, o in enumerate(snapshot.objectives)]
+    if not objectives:
+        objectives = [words.described_objective(o) for o in _planned_objectives(service, run)]
     winners = [_winner(snapshot, winner) for winner in _winners_best_first(snapshot)]
     quality = snapshot.objectives[0] if snapshot.objectives else None
     return {
@@ -152,6 +155,13 @@ def _context(service: State, run: Run) -> dict[str, Any]:
         "winners": winners,
         "log": log_tail(service.supervisor.directory(run.id), _LOG_LINES),
     }
+
+
+def _planned_objectives(service: State, run: Run) -> list[Objective]:
+    """Return the objectives that a run will have, as the catalogue knows them, until the run itself says so."""
+    study = next((s for s in service.catalogue() if s["name"] == run.study), {"objectives": []})
+    kept = run.changes.get("objectives") or [o["name"] for o in study["objectives"]]
+    return [Objective(o["name"], o["unit"], o["direction"]) for o in study["objectives"] if o["name"] in kept]
 
 
 def _best_first(snapshot: Snapshot) -> list[Any]:

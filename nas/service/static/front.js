@@ -45,8 +45,10 @@ export class Front {
     const dominated = trials.number.map((_, row) => row).filter((row) => !front.has(row));
     const [x, y] = [trials.objectives[this.x], trials.objectives[this.y]];
     const steps = staircase(trials.values[this.x], trials.values[this.y], better(x), better(y), trials.front);
-    const inside = dominated.map((row) => (this.fits(row) ? 0.5 : 0.14));
-    const member = trials.front.map((row) => (this.fits(row) ? 1 : 0.28));
+    const isLimited = this.limits.some((limit) => limit !== null && limit !== undefined);
+    const faded = (rows, full, faint) => (isLimited ? rows.map((row) => (this.fits(row) ? full : faint)) : full);
+    const inside = faded(dominated, 0.5, 0.14);
+    const member = faded(trials.front, 1, 0.28);
     return [
       this.marks(dominated, { size: 6, color: colour("dominated"), opacity: inside }),
       {

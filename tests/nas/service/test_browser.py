@@ -74,6 +74,8 @@ def test_the_front_grew_on_the_page_that_started_it(site: Site) -> None:
     assert page.url == site.run
     expect(page.locator("#front-count")).to_have_text(re.compile(r"^\d of 8$"))
     assert page.locator("#front .points path").count() >= 8
+    expect(page.locator("#front .xtitle")).to_have_text("parameters")
+    expect(page.get_by_role("slider", name="parameters")).to_be_enabled()
     expect(page.get_by_role("heading", name="Winners")).to_be_visible()
 
 

@@ -119,6 +119,7 @@ def test_a_study_is_started_with_what_was_changed_and_nothing_else(
     page = person.get(answer.headers["location"]).text
     assert "Waiting for cpu: next in line." in page
     assert "No front yet" in page
+    assert re.search(r'<select id="axis-x"[^>]*><option value="0" selected>accuracy</option></select>', page)
 
 
 @pytest.mark.parametrize(
