@@ -5,7 +5,8 @@
 Every client keeps an event stream open and reads the front once a second. Quiet and loaded spells take turns, so that
 both see the same other work of the machine; the study's pace is counted in evaluations that were finished in each.
 The clients run in a process of their own on the same machine, and so take their part of its cores too; their cost is
-shown.
+shown. Reads wait for a core where others keep all of them busy, so what the service spends is shown as well: seconds
+of a core per read, the event streams included.
 """
 
 from __future__ import annotations
@@ -121,11 +122,12 @@ def main() -> None:
     reads: list[float] = []
     wrong: list[int] = []
     pace: dict[bool, list[float]] = {True: [], False: []}
-    events, cpu_s = 0, 0.0
+    events, cpu_s, service_cpu_s = 0, 0.0, 0.0
     num_pairs = max(1, round(arguments.seconds / _SPELL_S))
     for turn in range(2 * num_pairs):
         is_loaded = turn % 4 in (1, 2)  # quiet, loaded, loaded, quiet: a drift of the machine cancels out
         process = None
+        service_cpu_s -= service.cpu_s() if is_loaded else 0.0
         if is_loaded:
             process = context.Process(
                 target=clients,
@@ -142,6 +144,7 @@ def main() -> None:
             reads += found["reads"]
             wrong += found["wrong"]
             events, cpu_s = events + found["events"], cpu_s + found["cpu_s"]
+            service_cpu_s += service.cpu_s()
     service.ask("POST", f"/runs/{run}/cancel")
     code = service.signal(signal.SIGTERM)
     reads.sort()
@@ -156,6 +159,7 @@ def main() -> None:
         "p50_ms": round(1000 * reads[len(reads) // 2], 1),
         "p95_ms": round(1000 * reads[int(0.95 * len(reads))], 1),
         "p99_ms": round(1000 * reads[int(0.99 * len(reads))], 1),
+        "service_cpu_ms_per_read": round(1000 * service_cpu_s / len(reads), 2),
         "clients_cpu_share": round(cpu_s / (num_pairs * (_SPELL_S + 4)), 3),
         "evaluations_per_s_quiet": [round(p, 2) for p in pace[False]],
         "evaluations_per_s_loaded": [round(p, 2) for p in pace[True]],

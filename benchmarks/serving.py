@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import psutil
 
 _PATIENCE_S = 180
 
@@ -59,6 +60,12 @@ class Service:
         answer = httpx2.request(method, self.url + path, json=content, headers=self.headers, timeout=120)
         answer.raise_for_status()
         return answer.json()
+
+    def cpu_s(self) -> float:
+        """Return the seconds of a core that the service has used so far, its runs left out."""
+        assert self._process is not None
+        times = psutil.Process(self._process.pid).cpu_times()
+        return float(times.user + times.system)
 
     def signal(self, number: int) -> int:
         """Send a signal to the service alone and return its exit code."""
