@@ -98,7 +98,7 @@ def take_all(
         if name == "run":
             set_budget(page)
         if name == "compare" and len(runs) > 1:
-            page.wait_for_selector("#both .points")
+            page.wait_for_selector("#both .points path")
         page.screenshot(path=to / f"{name}-{theme}-{size[0]}.png", full_page=True)
     context.close()
 
