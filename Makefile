@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint install
+.PHONY: demo test lint install chromium
 install: $(VENV)/.installed
 
 $(VENV)/.installed: pyproject.toml
@@ -13,8 +13,14 @@ $(VENV)/.installed: pyproject.toml
 demo: install
 	$(BIN)/nas run digits
 
-test: install
+test: install chromium
 	$(BIN)/python -m pytest
+
+# The page's tests need Chromium: the system's, the distribution's where we may install it, or Playwright's own.
+chromium: install
+	@command -v chromium || command -v chromium-browser || command -v google-chrome \
+	|| { [ "$$(id -u)" = 0 ] && command -v apt-get && apt-get update -q && apt-get install -qy chromium; } \
+	|| $(BIN)/playwright install chromium || echo "There is no Chromium: the tests of the page will fail."
 
 lint: install
 	$(BIN)/ruff check .

@@ -7,12 +7,15 @@ import importlib.util
 import os
 import pkgutil
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from nas.errors import CatalogError, NasError
 from nas.files import digest
-from nas.study import Study
+from nas.protocols import CountedObjective
+from nas.study import Study, limitable, stable_repr
 
 STUDY_PACKAGES = "NAS_STUDIES"
 """Environment variable: packages of studies, by comma. Default ``studies``."""
@@ -20,7 +23,7 @@ STUDY_PACKAGES = "NAS_STUDIES"
 
 def study_names() -> list[str]:
     """Return the names of all studies in the operator's packages."""
-    return sorted(name for package in _packages() for name in _modules(package))
+    return sorted(name for package in study_packages() for name in _modules(package))
 
 
 def find_study(name: str) -> Study:
@@ -49,7 +52,42 @@ def find_study(name: str) -> Study:
     return made
 
 
-def _packages() -> list[str]:
+def describe_study(name: str) -> dict[str, Any]:
+    """Return what a user must know of a study to choose and change it, as plain values.
+
+    Args:
+        name: From :func:`study_names`.
+
+    Returns:
+        ``name``, ``title``, ``objectives``, ``constraints`` (every quantity that can be limited, with the
+        study's own limit or None), ``defaults``, ``changeable``, ``needs``, and ``error``: None, or the
+        sentence that says why the study can't be used; the rest is empty then.
+    """
+    nothing: dict[str, Any] = {"name": name, "title": name, "objectives": [], "constraints": []}
+    nothing |= {"defaults": {}, "changeable": [], "needs": {}, "error": None}
+    try:
+        study = find_study(name)
+    except NasError as error:
+        return nothing | {"error": str(error)}
+    limits = {c.quantity.objective.name: c.at_most for c in study.constraints}
+    title = (_from_package(name).__doc__ or name).strip().splitlines()[0]
+    return nothing | {
+        "title": title,
+        "objectives": [
+            {**asdict(o.objective), "counted": isinstance(o, CountedObjective)} for o in study.objectives
+        ],
+        "constraints": [
+            {"name": quantity, "unit": o.objective.unit, "at_most": limits.get(quantity)}
+            for quantity, o in limitable(study).items()
+        ],
+        "defaults": {"evaluations": study.evaluations, "seed": study.seed},
+        "changeable": list(study.changeable),
+        "needs": {"data": stable_repr(study.data), "intended_use": study.intended_use},
+    }
+
+
+def study_packages() -> list[str]:
+    """Return the packages that hold the operator's studies."""
     return os.environ.get(STUDY_PACKAGES, "studies").split(",")
 
 
@@ -62,9 +100,14 @@ def _modules(package: str) -> list[str]:
 
 
 def _from_package(name: str) -> ModuleType:
-    for package in _packages():
+    for package in study_packages():
         if name in _modules(package):
-            return importlib.import_module(f"{package}.{name}")
+            try:
+                return importlib.import_module(f"{package}.{name}")
+            except NasError:
+                raise
+            except Exception as error:  # it is the user's code
+                raise CatalogError(f"{package}/{name}.py can't be imported: {_told(error)}.") from error
     raise CatalogError(
         f"there is no study {name!r}: the studies are {study_names()}; a file of your own is named with its "
         "path, ending in .py."

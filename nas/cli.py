@@ -1,22 +1,38 @@
-"""The command line: ``nas run | work | status | front | export``."""
+"""The command line: ``nas run | work | status | front | export | studies | serve | token``."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nas.catalog import find_study, study_names
-from nas.errors import NasError, RunDirectoryError
+from nas.catalog import describe_study, find_study, study_names
+from nas.errors import NasError, RunDirectoryError, ServiceError, StudyError
 from nas.files import read_json
 from nas.report.results import Results
 from nas.report.tables import front_table
-from nas.terminal import Bars, console, described_status, log_to_terminal, print_results, print_table
+from nas.service import commands, remote
+from nas.terminal import (
+    Bars,
+    Terminated,
+    console,
+    described_status,
+    log_to_terminal,
+    print_results,
+    print_table,
+    sigterm_interrupts,
+)
+
+if TYPE_CHECKING:
+    from nas.service.client import Client
+    from nas.study import Study
 
 app = typer.Typer(
     help="Multi-objective neural architecture search.",
@@ -24,9 +40,21 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.command("serve")(commands.serve)
+app.add_typer(commands.token_app, name="token")
 _Verbose = Annotated[bool, typer.Option("--verbose", help="Show the traceback of an error, and the log.")]
 _StudyName = Annotated[str, typer.Argument(help="Name of a study, or a Python file that defines study().")]
-_Device = Annotated[str, typer.Option(help="Where to train and to judge: cpu, cuda, ...")]
+_Device = Annotated[
+    str | None, typer.Option(help="Where to train and to judge: cpu, cuda, ...; cpu unless told otherwise.")
+]
+_Objective = Annotated[
+    list[str] | None,
+    typer.Option(help="Keep this objective of the study's; repeat for more. All unless told otherwise."),
+]
+_Constraint = Annotated[
+    list[str] | None,
+    typer.Option(help="NAME=VALUE: at most so much of a counted quantity; repeat for more."),
+]
 _Storage = Annotated[
     str | None,
     typer.Option(
@@ -36,7 +64,13 @@ _Storage = Annotated[
         "An SQLite file in the run directory unless told otherwise.",
     ),
 ]
-_RunPath = Annotated[Path, typer.Argument(help="A run directory, for example runs/digits.")]
+_RunPath = Annotated[
+    Path, typer.Argument(help="A run directory, for example runs/digits; with --server, the name of a run.")
+]
+_Server = Annotated[
+    str | None,
+    typer.Option(help="Address of a service to do it, with the token in the environment variable NAS_TOKEN."),
+]
 
 
 @app.command("run")
@@ -63,45 +97,57 @@ def run_command(
         Path | None, typer.Option(help="Evaluate these first: a JSON file from 'nas front --json'.")
     ] = None,
     storage: _Storage = None,
-    device: _Device = "cpu",
+    device: _Device = None,
+    objective: _Objective = None,
+    constraint: _Constraint = None,
     baselines: Annotated[bool, typer.Option("--baselines", help="Also run the baselines.")] = False,
+    server: _Server = None,
     verbose: _Verbose = False,
 ) -> None:
-    """Run a study, or go on with it where it was left."""
+    """Run a study, or go on with it where it was left. Stopped by Ctrl-C or SIGTERM, it can go on."""
     log_to_terminal(verbose)
+    limits = _limits(constraint or [])
+    if server is not None:
+        _refuse_local_only(
+            out=out,
+            sampler=sampler,
+            minutes=minutes,
+            plateau=plateau,
+            warm_start=warm_start,
+            storage=None if storage == os.environ.get("NAS_STORAGE") else storage,
+            baselines=baselines or None,
+        )
+        changes = {"evaluations": evaluations, "seed": seed, "device": device}
+        with _client(server) as client:
+            remote.start_run(client, study, {**changes, "objectives": objective, "constraints": limits})
+        return
     from nas.runner import run
     from nas.runner.preparation import choose_device
-    from nas.search import OptunaSampler
     from nas.search.warm_start import read_architectures
 
-    chosen = find_study(study)
-    changes: dict[str, object] = {
-        "evaluations": evaluations,
-        "seed": seed,
-        "strategy": None if sampler is None else OptunaSampler(sampler),
-        "stopping": dataclasses.replace(
-            chosen.stopping,
-            minutes=chosen.stopping.minutes if minutes is None else minutes,
-            plateau=chosen.stopping.plateau if plateau is None else plateau,
-        ),
-        "warm_start": None if warm_start is None else read_architectures(warm_start),
-    }
-    chosen = dataclasses.replace(chosen, **{k: v for k, v in changes.items() if v is not None})  # type: ignore[arg-type]
+    chosen = _chosen(study, device, sampler, evaluations, seed, objective, limits)
+    stopping = dataclasses.replace(
+        chosen.stopping,
+        minutes=chosen.stopping.minutes if minutes is None else minutes,
+        plateau=chosen.stopping.plateau if plateau is None else plateau,
+    )
+    first = chosen.warm_start if warm_start is None else read_architectures(warm_start)
+    chosen = dataclasses.replace(chosen, stopping=stopping, warm_start=first)
     path = out or Path("runs") / chosen.name
     try:
-        with Bars() as bars:
+        with sigterm_interrupts(), Bars() as bars:
             results = run(
                 chosen,
                 path,
-                device=choose_device(device),
+                device=choose_device(device or "cpu"),
                 progress=bars,
                 baselines=baselines,
                 command=_command(storage),
                 storage=storage,
             )
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print("\nnas: stopped; the same command goes on from here.", file=sys.stderr)
-        raise typer.Exit(130) from None
+        raise typer.Exit(143 if isinstance(stop, Terminated) else 130) from None
     print_results(results, path)
 
 
@@ -112,35 +158,37 @@ def work_command(
     seed: Annotated[int | None, typer.Option(help="As given to 'nas run'.")] = None,
     sampler: Annotated[str | None, typer.Option(help="As given to 'nas run'.")] = None,
     storage: _Storage = None,
-    device: _Device = "cpu",
+    device: _Device = None,
+    objective: _Objective = None,
+    constraint: _Constraint = None,
     verbose: _Verbose = False,
 ) -> None:
     """Help with the search of a run that 'nas run --storage' coordinates; may be started first."""
     log_to_terminal(verbose)
     from nas.runner import work
     from nas.runner.preparation import choose_device
-    from nas.search import OptunaSampler
 
-    chosen = find_study(study)
-    changes: dict[str, object] = {
-        "seed": seed,
-        "strategy": None if sampler is None else OptunaSampler(sampler),
-    }
-    chosen = dataclasses.replace(chosen, **{k: v for k, v in changes.items() if v is not None})  # type: ignore[arg-type]
+    chosen = _chosen(study, device, sampler, None, seed, objective, _limits(constraint or []))
     path = out or Path("runs") / chosen.name
     try:
-        with Bars() as bars:
-            ended = work(chosen, path, device=choose_device(device), progress=bars, storage=storage)
-    except KeyboardInterrupt:
+        with sigterm_interrupts(), Bars() as bars:
+            ended = work(chosen, path, device=choose_device(device or "cpu"), progress=bars, storage=storage)
+    except KeyboardInterrupt as stop:
         print("\nnas: stopped; others evaluate what was left.", file=sys.stderr)
-        raise typer.Exit(130) from None
+        raise typer.Exit(143 if isinstance(stop, Terminated) else 130) from None
     console.print(f"the search has ended: {ended}", soft_wrap=True)
 
 
 @app.command()
-def status(path: _RunPath, storage: _Storage = None, verbose: _Verbose = False) -> None:
+def status(
+    path: _RunPath, storage: _Storage = None, server: _Server = None, verbose: _Verbose = False
+) -> None:
     """Show how far a run is, from any process."""
     log_to_terminal(verbose)
+    if server is not None:
+        with _client(server) as client:
+            remote.print_status(client, str(path))
+        return
     from nas.runner.directory import RunDirectory, open_record
     from nas.search.record import ENDED, ERROR, complete_trials, costs_of, paid_trials, reference_box
     from nas.search.stopping import NEVER, forecast_of
@@ -171,10 +219,15 @@ def front_command(
     path: _RunPath,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
     storage: _Storage = None,
+    server: _Server = None,
     verbose: _Verbose = False,
 ) -> None:
     """Print the search's front so far."""
     log_to_terminal(verbose)
+    if server is not None:
+        with _client(server) as client:
+            remote.print_front(client, str(path), as_json)
+        return
     import numpy as np
 
     from nas import pareto
@@ -210,10 +263,16 @@ def export(
     everything: Annotated[
         bool, typer.Option("--all", help="Also winners that another one dominates.")
     ] = False,
+    server: _Server = None,
     verbose: _Verbose = False,
 ) -> None:
     """Copy the Pareto set, with its model cards, to a directory of its own."""
     log_to_terminal(verbose)
+    if server is not None:
+        _refuse_local_only(all=everything or None)
+        with _client(server) as client:
+            remote.export(client, str(path), to)
+        return
     from nas.runner.directory import RunDirectory
 
     directory = RunDirectory(_existing(path))
@@ -234,9 +293,22 @@ def export(
 
 
 @app.command()
-def studies(verbose: _Verbose = False) -> None:
+def studies(
+    as_json: Annotated[bool, typer.Option("--json", help="Describe each study in JSON.")] = False,
+    server: _Server = None,
+    verbose: _Verbose = False,
+) -> None:
     """List the studies that can be named."""
     log_to_terminal(verbose)
+    if server is not None:
+        with _client(server) as client:
+            remote.print_studies(client, as_json)
+        return
+    if as_json:
+        with contextlib.redirect_stdout(sys.stderr):  # what a study file prints is no JSON
+            described = [describe_study(name) for name in study_names()]
+        print(json.dumps(described, indent=2))
+        return
     for name in study_names():
         console.print(name)
 
@@ -250,6 +322,56 @@ def _command(storage: str | None) -> str:
         return typed
     check_url(storage)
     return typed.replace(storage, without_password(storage))
+
+
+def _chosen(
+    study: str,
+    device: str | None,
+    sampler: str | None,
+    evaluations: int | None,
+    seed: int | None,
+    objectives: list[str] | None,
+    limits: dict[str, float],
+) -> Study:
+    """Return a study with what was changed on the command line."""
+    from nas.search import OptunaSampler
+    from nas.study import changed, check_changeable
+
+    chosen = find_study(study)
+    if device is not None:
+        check_changeable(chosen, "device")
+    chosen = changed(
+        chosen, evaluations=evaluations, seed=seed, objectives=objectives or (), constraints=limits
+    )
+    return chosen if sampler is None else dataclasses.replace(chosen, strategy=OptunaSampler(sampler))
+
+
+def _client(server: str) -> contextlib.closing[Client]:
+    from nas.service.client import Client
+
+    return contextlib.closing(Client(server))
+
+
+def _refuse_local_only(**options: object) -> None:
+    for name, value in options.items():
+        if value is not None:
+            raise ServiceError(
+                f"--{name.replace('_', '-')} is for runs of this machine: leave it out with --server."
+            )
+
+
+def _limits(constraints: list[str]) -> dict[str, float]:
+    """Read ``NAME=VALUE`` of the command line."""
+    limits = {}
+    for text in constraints:
+        name, equals, value = text.partition("=")
+        try:
+            limits[name.strip()] = float(value)
+        except ValueError:
+            equals = ""
+        if not equals:
+            raise StudyError(f"--constraint is {text!r}: write NAME=VALUE with a number, such as macs=2e6.")
+    return limits
 
 
 def _copy_winners(winners: Path, ids: list[str], to: Path) -> None:

@@ -16,7 +16,8 @@
     ├── DamagedFileError (OSError)       a checkpoint, database or result file is damaged
     ├── TrainingError (RuntimeError)     training can't go on (NaN loss)
     ├── EvaluationError (RuntimeError)   an objective raised or gave no finite number
-    └── ExportError (RuntimeError)       a network can't be exported or loaded
+    ├── ExportError (RuntimeError)       a network can't be exported or loaded
+    └── ServiceError (RuntimeError)      the service can't start, or a server turned a request down
 
 A message is one sentence that says what, what was found, what was expected, and what to do.
 """
@@ -80,3 +81,7 @@ class EvaluationError(NasError, RuntimeError):
 
 class ExportError(NasError, RuntimeError):
     """A network can't be exported or loaded."""
+
+
+class ServiceError(NasError, RuntimeError):
+    """The service can't start, or a server turned a request down."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import final
 
 from torch import nn
 
 from nas.errors import StudyError
+from nas.evaluation import Flops, Macs, NumParams, WeightBytes
 from nas.protocols import (
     AnyObjective,
     CompressionPass,
@@ -23,6 +25,11 @@ from nas.protocols import (
 from nas.search.stopping import NEVER, Stopping
 from nas.space import Option
 from nas.training import Recipe
+
+CHANGEABLE = ("evaluations", "seed", "device", "objectives", "constraints")
+"""What a study may let a user change without editing its file."""
+
+_COUNTED: tuple[CountedObjective, ...] = (Macs(), Flops(), NumParams(), WeightBytes())
 
 
 @final
@@ -69,6 +76,7 @@ class Study:
         winners: How many winners, and what is made of them.
         seed: Of everything that is random.
         intended_use: A sentence for the model cards.
+        changeable: Which of :data:`CHANGEABLE` a user may change on the command line or through the service.
 
     Raises:
         StudyError: something is missing or out of range.
@@ -87,6 +95,7 @@ class Study:
     winners: Winners = field(default_factory=Winners)
     seed: int = 0
     intended_use: str = "Research on neural architecture search."
+    changeable: tuple[str, ...] = CHANGEABLE
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.name):
@@ -112,6 +121,95 @@ class Study:
             )
         if self.evaluations < 1:
             raise StudyError(f"study {self.name!r} has {self.evaluations} evaluations: at least 1 is needed.")
+        unknown = [aspect for aspect in self.changeable if aspect not in CHANGEABLE]
+        if unknown:
+            raise StudyError(
+                f"study {self.name!r} declares {unknown} changeable: choose among {list(CHANGEABLE)}."
+            )
+
+
+def changed(
+    study: Study,
+    *,
+    evaluations: int | None = None,
+    seed: int | None = None,
+    objectives: Sequence[str] = (),
+    constraints: Mapping[str, float] | None = None,
+) -> Study:
+    """Return the study with what a user changed.
+
+    Args:
+        study: As its file describes it.
+        evaluations: Instead of the study's own; None leaves them.
+        seed: Instead of the study's own; None leaves it.
+        objectives: Names of those to keep, the quality among them; none leaves all.
+        constraints: Largest value by name of a counted quantity, instead of the study's own limit on it
+            or as one more.
+
+    Raises:
+        StudyError: the study doesn't declare an aspect changeable, or a name is unknown.
+    """
+    asked = {
+        "evaluations": evaluations is not None,
+        "seed": seed is not None,
+        "objectives": bool(objectives),
+        "constraints": bool(constraints),
+    }
+    for aspect in (name for name, is_asked in asked.items() if is_asked):
+        check_changeable(study, aspect)
+    return dataclasses.replace(
+        study,
+        evaluations=study.evaluations if evaluations is None else evaluations,
+        seed=study.seed if seed is None else seed,
+        objectives=_kept_objectives(study, objectives) if objectives else study.objectives,
+        constraints=_with_limits(study, constraints or {}),
+    )
+
+
+def check_changeable(study: Study, aspect: str) -> None:
+    """Refuse a change that the study doesn't allow.
+
+    Raises:
+        StudyError: ``aspect`` is not among ``study.changeable``.
+    """
+    if aspect not in study.changeable:
+        allowed = ", ".join(study.changeable) or "nothing"
+        raise StudyError(
+            f"study {study.name!r} doesn't let its {aspect} be changed (what may be: {allowed}): leave it as it "
+            "is, or name it in the study's changeable."
+        )
+
+
+def limitable(study: Study) -> dict[str, CountedObjective]:
+    """Return the counted quantities that a constraint may be put on, by name: ``nas``'s and the study's own."""
+    own = [c.quantity for c in study.constraints]
+    own += [o for o in study.objectives if isinstance(o, CountedObjective)]
+    return {o.objective.name: o for o in [*_COUNTED, *own]}
+
+
+def _kept_objectives(study: Study, names: Sequence[str]) -> tuple[AnyObjective, ...]:
+    known = [o.objective.name for o in study.objectives]
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise StudyError(f"study {study.name!r} has no objective {unknown[0]!r}: choose among {known}.")
+    if known[0] not in names:
+        raise StudyError(
+            f"the objectives of study {study.name!r} are to be {list(names)}: {known[0]!r} must stay, because it "
+            "is the quality that is searched for."
+        )
+    return tuple(o for o in study.objectives if o.objective.name in names)
+
+
+def _with_limits(study: Study, limits: Mapping[str, float]) -> tuple[Constraint, ...]:
+    quantities = limitable(study)
+    for name in limits:
+        if name not in quantities:
+            raise StudyError(
+                f"study {study.name!r} has no counted quantity {name!r} to put a constraint on: choose among "
+                f"{sorted(quantities)}."
+            )
+    kept = tuple(c for c in study.constraints if c.quantity.objective.name not in limits)
+    return (*kept, *(Constraint(quantities[name], limit) for name, limit in limits.items()))
 
 
 def stable_repr(value: object) -> str:

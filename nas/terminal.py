@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import signal
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, final
 
@@ -79,6 +83,27 @@ class Bars:
     def say(self, sentence: str) -> None:
         """Print a sentence above the bars."""
         self._bars.console.print(sentence, highlight=False)
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came: stop as after Ctrl-C, so that whatever was finished is kept."""
+
+
+@contextlib.contextmanager
+def sigterm_interrupts() -> Iterator[None]:
+    """Within, SIGTERM raises :class:`Terminated` in the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may handle signals
+        return
+
+    def stop(_number: int, _frame: object) -> None:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def log_to_terminal(verbose: bool) -> None:

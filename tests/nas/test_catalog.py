@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from nas.catalog import find_study, study_names
+from nas.catalog import describe_study, find_study, study_names
 from nas.errors import CatalogError, NasError, StudyError
 
 GOOD = """
@@ -130,3 +131,21 @@ def test_operators_name_packages_of_their_own(tmp_path: Path, monkeypatch: pytes
     assert find_study("mine").name == "mine"
     with pytest.raises(CatalogError):
         find_study("digits")
+
+
+def test_a_study_is_described_in_plain_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NAS_STUDIES", "service_studies")
+    described = describe_study("tiny")
+    assert json.loads(json.dumps(described)) == described
+    assert described["error"] is None
+    assert described["title"] == "The tiny study."
+    assert [o["name"] for o in described["objectives"]] == ["accuracy", "num_params"]
+
+
+def test_a_broken_study_is_described_by_what_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NAS_STUDIES", "service_studies")
+    described = describe_study("broken")
+    assert "RuntimeError: no data on this machine" in described["error"]
+    assert described["changeable"] == []
+    with pytest.raises(CatalogError, match="can't be imported"):
+        find_study("broken")

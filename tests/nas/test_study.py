@@ -1,15 +1,16 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import pytest
 from fakes import tiny_network, tiny_study
 from torch import nn
 from torchvision.transforms import v2
 
-from nas import Accuracy, Int8, Macs, Recipe, Winners
+from nas import Accuracy, Constraint, Int8, Macs, NumParams, Recipe, Winners
 from nas.errors import StudyError
-from nas.study import network_reference, stable_repr
+from nas.study import changed, network_reference, stable_repr
 
 
 @pytest.mark.parametrize(
@@ -67,3 +68,48 @@ def test_an_argument_without_a_name_is_refused() -> None:
 @pytest.mark.parametrize("network", [lambda: tiny_network(), partial(tiny_network, classes=nn.ReLU)])
 def test_what_has_no_plain_name_says_so(network: object) -> None:
     assert "<" in str(network_reference(network)["factory"])  # type: ignore[arg-type]
+
+
+def test_what_a_user_changes() -> None:
+    study = tiny_study(constraints=(Constraint(NumParams(), 500),))
+    made = changed(
+        study,
+        evaluations=9,
+        seed=4,
+        objectives=["accuracy"],
+        constraints={"num_params": 100, "macs": 1e6},
+    )
+    assert (made.evaluations, made.seed) == (9, 4)
+    assert [o.objective.name for o in made.objectives] == ["accuracy"]
+    limits = {c.quantity.objective.name: c.at_most for c in made.constraints}
+    assert limits == {"num_params": 100, "macs": 1e6}
+    assert changed(study) == study
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"objectives": ["num_params"]}, "'accuracy' must stay"),
+        ({"objectives": ["accuracy", "nosuch"]}, "no objective 'nosuch'"),
+        ({"constraints": {"accuracy": 1.0}}, "no counted quantity 'accuracy'"),
+        ({"evaluations": 0}, "at least 1"),
+    ],
+)
+def test_a_change_that_makes_no_sense(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(StudyError, match=message):
+        changed(tiny_study(), **changes)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"evaluations": 3}, {"objectives": ["accuracy"]}, {"constraints": {"macs": 1.0}}]
+)
+def test_what_a_study_doesnt_let_be_changed(changes: dict[str, Any]) -> None:
+    study = tiny_study(changeable=("seed",))
+    assert changed(study, seed=3).seed == 3
+    with pytest.raises(StudyError, match=r"what may be: seed"):
+        changed(study, **changes)
+
+
+def test_only_known_aspects_are_changeable() -> None:
+    with pytest.raises(StudyError, match="choose among"):
+        tiny_study(changeable=("weather",))

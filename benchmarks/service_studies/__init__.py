@@ -1,0 +1,1 @@
+"""What the benchmarks' services offer; named in ``NAS_STUDIES``."""

@@ -1,0 +1,1 @@
+"""The service: studies run under supervision, watched and chosen from over HTTP."""

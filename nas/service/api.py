@@ -1,0 +1,315 @@
+"""The API, version 1. Answers about a run are made once per change of the run, as text."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
+from fastapi.responses import FileResponse, StreamingResponse
+
+from nas.report.results import Winner
+from nas.service import models
+from nas.service.access import Reader, Runner, access_of
+from nas.service.changes import checked_changes
+from nas.service.downloads import files_of, zipped
+from nas.service.events import front_text
+from nas.service.problems import Problem, documented
+from nas.service.runs import RunView, Snapshot, described, trial_json
+from nas.service.state import State, state_of
+from nas.service.store import Run
+from nas.service.supervisor import log_tail
+
+_RUN_ID = re.compile(r"[A-Za-z0-9_]{1,100}-[0-9a-f]{8}", re.ASCII)
+_PNG = "front.png"
+
+router = APIRouter(prefix="/api/v1", responses=documented(401, 414, 422, 429))
+Service = Annotated[State, Depends(state_of)]
+
+
+def _run_of(service: Service, run: Annotated[str, Path(description="Of a run: see /runs.")]) -> Run:
+    """Return the run that the address names; a route that needs one names who may ask before it."""
+    found = service.store.run(run) if _RUN_ID.fullmatch(run) else None
+    if found is None:
+        raise Problem(404, "unknown-run", "There is no run of that name: /api/v1/runs lists them.")
+    return found
+
+
+TheRun = Annotated[Run, Depends(_run_of)]
+_Cursor = Annotated[int | None, Query(ge=0, le=2**31 - 1, description="What the page before gave as next.")]
+
+
+@router.post("/session", responses=documented(400, 413), tags=["session"])
+def sign_in(asked: models.SignIn, request: Request, response: Response) -> models.SessionModel:
+    """Exchange a token for a cookie, as the page does."""
+    principal = access_of(request).sign_in(request, response, asked.token)
+    return models.SessionModel(
+        name=principal.token.name, role=principal.token.role, csrf_token=principal.csrf
+    )
+
+
+@router.get("/session", tags=["session"])
+def session(principal: Reader) -> models.SessionModel:
+    """Tell who is signed in."""
+    return models.SessionModel(
+        name=principal.token.name, role=principal.token.role, csrf_token=principal.csrf
+    )
+
+
+@router.delete("/session", status_code=204, responses=documented(403), tags=["session"])
+def sign_out(_principal: Reader, request: Request, response: Response) -> None:
+    """Sign out: the cookie is worth nothing from now on."""
+    access_of(request).sign_out(request, response)
+
+
+@router.get("/studies", responses=documented(409), tags=["studies"])
+def studies(_principal: Reader, service: Service) -> list[models.StudyModel]:
+    """List the operator's studies, what each needs and what may be changed in it."""
+    return [models.StudyModel(**study) for study in service.catalogue()]
+
+
+@router.post("/runs", status_code=201, responses=documented(400, 403, 404, 409, 413), tags=["runs"])
+def start(principal: Runner, asked: models.NewRun, service: Service) -> models.RunModel:
+    """Put a study in the queue."""
+    study = next((s for s in service.catalogue() if s["name"] == asked.study), None)
+    if study is None:
+        raise Problem(404, "unknown-study", f"There is no study {asked.study!r}: /api/v1/studies lists them.")
+    changes = checked_changes(study, asked, service.settings.devices)
+    run = service.submit(study, changes, principal.token.id)
+    return _described(service, run)
+
+
+@router.get("/runs", tags=["runs"])
+def runs(
+    _principal: Reader,
+    service: Service,
+    cursor: _Cursor = None,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+) -> models.RunsPage:
+    """List the runs, newest first."""
+    found = service.store.runs(before=cursor, limit=limit + 1)
+    shown = found[:limit]
+    more = shown[-1].position if len(found) > limit else None
+    return models.RunsPage(runs=[_described(service, run) for run in shown], next=more)
+
+
+@router.get("/runs/{run}", responses=documented(404), tags=["runs"])
+def run(_principal: Reader, run: TheRun, service: Service) -> models.RunModel:
+    """Tell how a run stands."""
+    return _described(service, run)
+
+
+@router.post("/runs/{run}/pause", responses=documented(403, 404, 409), tags=["runs"])
+def pause(_principal: Runner, run: TheRun, service: Service) -> models.RunModel:
+    """Stop a run and keep it, to go on later."""
+    return _described(service, service.supervisor.pause(run))
+
+
+@router.post("/runs/{run}/resume", responses=documented(403, 404, 409), tags=["runs"])
+def resume(_principal: Runner, run: TheRun, service: Service) -> models.RunModel:
+    """Let a paused or failed run go on from where it was."""
+    return _described(service, service.resume(run))
+
+
+@router.post("/runs/{run}/cancel", responses=documented(403, 404, 409), tags=["runs"])
+def cancel(_principal: Runner, run: TheRun, service: Service) -> models.RunModel:
+    """Stop a run for good; what it found stays."""
+    return _described(service, service.supervisor.cancel(run))
+
+
+@router.get(
+    "/runs/{run}/trials", response_model=models.TrialsPage, responses=documented(404), tags=["results"]
+)
+def trials(
+    _principal: Reader,
+    run: TheRun,
+    service: Service,
+    cursor: _Cursor = None,
+    limit: Annotated[int, Query(ge=1, le=5000)] = 500,
+) -> Response:
+    """List the evaluated architectures, in the order in which they were finished."""
+    begin = cursor or 0
+
+    def make(snapshot: Snapshot) -> bytes:
+        end = min(begin + limit, len(snapshot.rows))
+        more = end if end < len(snapshot.rows) else None
+        shown = trial_json(snapshot, range(begin, end))
+        head = f'{{"objectives": {_objectives(snapshot)}, "position": {max(begin, end)}, "next": {json.dumps(more)}'
+        return f'{head}, "trials": [{shown}]}}'.encode()
+
+    return _json(service.runs.view(run).text(("trials", begin, limit), make))
+
+
+@router.get(
+    "/runs/{run}/front", response_model=models.FrontModel, responses=documented(404), tags=["results"]
+)
+def front(_principal: Reader, run: TheRun, service: Service) -> Response:
+    """Return the front so far."""
+
+    def make(snapshot: Snapshot) -> bytes:
+        return f'{{"objectives": {_objectives(snapshot)}, {front_text(snapshot)[1:]}'.encode()
+
+    return _json(service.runs.view(run).text("front", make))
+
+
+@router.get(
+    "/runs/{run}/hypervolume",
+    response_model=models.HypervolumeModel,
+    responses=documented(404),
+    tags=["results"],
+)
+def hypervolume(_principal: Reader, run: TheRun, service: Service) -> Response:
+    """Return the hypervolume after each evaluated architecture; empty before the tenth."""
+    return _json(service.runs.view(run).text("hypervolume", lambda s: {"hypervolume": list(s.hypervolume)}))
+
+
+@router.get("/runs/{run}/log", responses=documented(404), tags=["runs"])
+def log(
+    _principal: Reader, run: TheRun, service: Service, lines: Annotated[int, Query(ge=1, le=1000)] = 100
+) -> models.LogModel:
+    """Return the end of the log."""
+    return models.LogModel(lines=log_tail(service.supervisor.directory(run.id), lines).splitlines())
+
+
+@router.get(
+    "/runs/{run}/events",
+    response_class=StreamingResponse,
+    responses={
+        200: {"description": "Server-sent events.", "content": {"text/event-stream": {}}},
+        **documented(404),
+    },
+    tags=["runs"],
+)
+async def events(
+    principal: Reader,
+    run: TheRun,
+    service: Service,
+    request: Request,
+    after: Annotated[int, Query(ge=0, le=2**31 - 1, description="Trials that are known already.")] = 0,
+    last_event_id: Annotated[str | None, Header(max_length=64)] = None,
+) -> StreamingResponse:
+    """Tell what happens to a run while it happens.
+
+    Events are ``trial``, ``front``, ``log``, ``status``, and ``done`` at the end. Each has an id; a client that
+    sends the last one as ``Last-Event-ID`` goes on from there.
+    """
+    watches, access = service.watches, access_of(request)
+    if watches.num_streams[principal.token.id] >= watches.max_streams:
+        raise Problem(
+            429,
+            "limit-reached",
+            f"This token watches {watches.max_streams} runs already, which is the most it may: close a page.",
+            more={"limit": watches.max_streams, "used": watches.max_streams, "what": "event streams"},
+        )
+    stream = watches.stream(run, after, last_event_id, principal.token.id, lambda: access.is_still(principal))
+    return StreamingResponse(stream, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
+
+
+@router.get("/runs/{run}/winners", responses=documented(404), tags=["results"])
+def winners(_principal: Reader, run: TheRun, service: Service) -> models.WinnersModel:
+    """List the winners; none before the run is finished."""
+    view = service.runs.view(run)
+    return models.WinnersModel(winners=[_winner(view, winner) for winner in view.snapshot().winners])
+
+
+def _winner_of(
+    run: TheRun, service: Service, winner: Annotated[str, Path(description="Of a winner.")]
+) -> Winner:
+    found = service.runs.view(run).snapshot().winner(winner)
+    if found is None:
+        raise Problem(404, "unknown-winner", "There is no winner of that name: see the run's winners.")
+    return found
+
+
+TheWinner = Annotated[Winner, Depends(_winner_of)]
+
+
+@router.get("/runs/{run}/winners/{winner}", responses=documented(404), tags=["results"])
+def winner(_principal: Reader, run: TheRun, winner: TheWinner, service: Service) -> models.WinnerCard:
+    """Return a winner with its model card."""
+    view = service.runs.view(run)
+    card = next(
+        (p for p in files_of(view.directory.winners / winner.id, winner) if p.name == "README.md"), None
+    )
+    text = card.read_text() if card is not None else ""
+    return models.WinnerCard(**_winner(view, winner).model_dump(), card=text)
+
+
+@router.get(
+    "/runs/{run}/winners/{winner}/files/{name}",
+    response_class=FileResponse,
+    responses={200: {"content": {"application/octet-stream": {}, "image/png": {}}}, **documented(404)},
+    tags=["results"],
+)
+def winner_file(
+    _principal: Reader,
+    run: TheRun,
+    winner: TheWinner,
+    service: Service,
+    name: Annotated[str, Path(description="One of the winner's files.")],
+) -> FileResponse:
+    """Download one file of a winner."""
+    files = files_of(service.runs.view(run).directory.winners / winner.id, winner)
+    path = next((path for path in files if path.name == name), None)
+    if path is None:
+        raise Problem(404, "unknown-file", "The winner has no file of that name: see its files.")
+    if name == _PNG:
+        return FileResponse(path, media_type="image/png")
+    return FileResponse(path, media_type="application/octet-stream", filename=path.name)
+
+
+_ZIP: dict[int | str, dict[str, Any]] = {
+    200: {"description": "A zip.", "content": {"application/zip": {}}},
+    **documented(404),
+}
+
+
+@router.get(
+    "/runs/{run}/winners/{winner}/zip", response_class=StreamingResponse, responses=_ZIP, tags=["results"]
+)
+def winner_zip(_principal: Reader, run: TheRun, winner: TheWinner, service: Service) -> StreamingResponse:
+    """Download a winner's folder."""
+    folder = service.runs.view(run).directory.winners / winner.id
+    files = [(f"{winner.id}/{path.name}", path) for path in files_of(folder, winner)]
+    return _zip(zipped(files), f"{run.id}-{winner.id}.zip")
+
+
+@router.get("/runs/{run}/pareto.zip", response_class=StreamingResponse, responses=_ZIP, tags=["results"])
+def pareto_zip(_principal: Reader, run: TheRun, service: Service) -> StreamingResponse:
+    """Download every winner on the final front, and the card of the set."""
+    view = service.runs.view(run)
+    members = [w for w in view.snapshot().winners if any(v.on_front for v in w.variants)]
+    if not members:
+        raise Problem(404, "no-winners", "The run has no winners yet: they come at its end.")
+    card = view.directory.winners / "README.md"
+    files = [("README.md", card)] if card.is_file() and not card.is_symlink() else []
+    for member in members:
+        folder = view.directory.winners / member.id
+        files += [(f"{member.id}/{path.name}", path) for path in files_of(folder, member)]
+    return _zip(zipped(files), f"{run.id}-pareto.zip")
+
+
+def _described(service: State, run: Run) -> models.RunModel:
+    return models.RunModel(**described(run, service.runs.view(run).snapshot()))
+
+
+def _winner(view: RunView, winner: Winner) -> models.WinnerModel:
+    files = files_of(view.directory.winners / winner.id, winner)
+    sizes = [{"name": path.name, "bytes": path.stat().st_size} for path in files]
+    return models.WinnerModel.model_validate({**asdict(winner), "files": sizes})
+
+
+def _objectives(snapshot: Snapshot) -> str:
+    return json.dumps([asdict(objective) for objective in snapshot.objectives])
+
+
+def _json(text: bytes) -> Response:
+    return Response(text, media_type="application/json")
+
+
+def _zip(pieces: Iterator[bytes], name: str) -> StreamingResponse:
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return StreamingResponse(pieces, media_type="application/zip", headers=headers)

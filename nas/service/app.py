@@ -1,0 +1,62 @@
+"""The application: routes, errors, limits and headers, around the service's state."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from importlib.metadata import version
+
+from fastapi import FastAPI
+from starlette.middleware import Middleware
+
+from nas.service import api, pages, problems, reference
+from nas.service.headers import SecurityHeaders
+from nas.service.limits import QueryLimit
+from nas.service.settings import Settings
+from nas.service.state import State
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Return the application. Its state holds ``service``, and by name ``store``, ``supervisor``, ``settings``.
+
+    Raises:
+        ServiceError: the database can't be opened.
+    """
+    service = State.of(settings)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        await asyncio.to_thread(service.supervisor.begin)
+        service.studies.warm()
+        try:
+            yield
+        finally:
+            service.watches.end()
+            await asyncio.to_thread(service.supervisor.end)
+            service.close()
+
+    app = FastAPI(
+        title="nas",
+        version=version("nas"),
+        description="Multi-objective neural architecture search: start studies, watch them, choose a model.",
+        openapi_url="/api/v1/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+        redirect_slashes=False,  # a redirect would repeat whatever host the client claims
+        max_body_size=settings.max_body_bytes,
+        middleware=[
+            Middleware(SecurityHeaders),
+            Middleware(QueryLimit, max_bytes=settings.max_query_bytes),
+        ],
+    )
+    app.state.service = service
+    app.state.access = service.access
+    app.state.store, app.state.supervisor, app.state.settings = service.store, service.supervisor, settings
+    problems.install(app)
+    problems.describe(app)
+    app.include_router(api.router)
+    app.include_router(reference.router)
+    app.include_router(pages.router)
+    return app

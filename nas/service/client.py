@@ -1,0 +1,118 @@
+"""The API from the other side: what ``--server URL`` on the command line talks through."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, final
+from urllib.parse import quote
+
+import httpx2
+
+from nas.errors import ServiceError
+from nas.service.environment import TOKEN
+
+_TIMEOUT_S = 60.0
+
+
+@final
+class Client:
+    """A server, and the token to speak to it with.
+
+    Args:
+        url: Of the service, for example ``http://127.0.0.1:8000``.
+        token: From the environment variable ``NAS_TOKEN`` unless given.
+        transport: Instead of the network.
+
+    Raises:
+        ServiceError: there is no token, or the address is none.
+    """
+
+    def __init__(
+        self, url: str, token: str | None = None, transport: httpx2.BaseTransport | None = None
+    ) -> None:
+        token = token or os.environ.get(TOKEN)
+        if not token:
+            raise ServiceError(
+                f"no token to speak to {url} with: set the environment variable {TOKEN} to one of "
+                "'nas token create'."
+            )
+        if not token.isascii() or not token.isprintable():
+            raise ServiceError(
+                f"the token in {TOKEN} is none: it holds what no token of 'nas token create' does."
+            )
+        if not url.startswith(("http://", "https://")):
+            raise ServiceError(f"the server is {url!r}: give an address such as http://127.0.0.1:8000.")
+        self._url = url.rstrip("/")
+        self._http = httpx2.Client(
+            headers={"Authorization": f"Bearer {token}"}, timeout=_TIMEOUT_S, transport=transport
+        )
+
+    def studies(self) -> list[dict[str, Any]]:
+        """Return the catalogue."""
+        found: list[dict[str, Any]] = self._ask("GET", "/studies").json()
+        return found
+
+    def start(self, study: str, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """Queue a study and return its run."""
+        return self._object("POST", "/runs", {"study": study, **changes})
+
+    def run(self, run: str) -> dict[str, Any]:
+        """Return how a run stands."""
+        return self._object("GET", f"/runs/{quote(run, safe='')}")
+
+    def front(self, run: str) -> dict[str, Any]:
+        """Return the front so far."""
+        return self._object("GET", f"/runs/{quote(run, safe='')}/front")
+
+    def download(self, run: str, to: Path) -> None:
+        """Write the zip of the whole Pareto set to a file."""
+        address = f"{self._url}/api/v1/runs/{quote(run, safe='')}/pareto.zip"
+        try:
+            with self._http.stream("GET", address) as response:
+                if response.is_error:
+                    response.read()
+                _check(response, self._url)
+                with to.open("wb") as stream:
+                    for piece in response.iter_bytes():
+                        stream.write(piece)
+        except httpx2.HTTPError as error:
+            raise self._unreachable(error) from error
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._http.close()
+
+    def _object(self, method: str, path: str, content: object = None) -> dict[str, Any]:
+        found: dict[str, Any] = self._ask(method, path, content).json()
+        return found
+
+    def _ask(self, method: str, path: str, content: object = None) -> httpx2.Response:
+        try:
+            response = self._http.request(method, f"{self._url}/api/v1{path}", json=content)
+        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+            raise self._unreachable(error) from error
+        _check(response, self._url)
+        return response
+
+    def _unreachable(self, error: Exception) -> ServiceError:
+        return ServiceError(
+            f"the server {self._url} can't be reached ({error}): check the address, and that 'nas serve' runs there."
+        )
+
+
+def _check(response: httpx2.Response, url: str) -> None:
+    """Raise what a server says when it turns a request down.
+
+    Raises:
+        ServiceError: it did.
+    """
+    kind = response.headers.get("content-type", "").partition(";")[0]
+    if response.is_error and kind == "application/problem+json":
+        raise ServiceError(f"the server {url} says: {response.json().get('detail', response.status_code)}")
+    if response.is_error or kind not in ("application/json", "application/zip"):
+        raise ServiceError(
+            f"the server {url} answered {response.status_code} ({kind or 'nothing'}), which is not how a nas service "
+            "answers: check the address."
+        )

@@ -1,0 +1,116 @@
+"""A run's evaluated architectures in columns, small enough to be drawn at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas.service.explore import FloatArray
+from nas.service.record import TrialRow
+from nas.service.runs import Snapshot
+from nas.service.words import described_objective
+from nas.space import SearchSpace
+
+MAX_DOMINATED = 1500
+"""Dominated trials that are sent at once, at most: more can't be told apart in a picture."""
+
+_FINEST_GRID = 512
+_FIRST_OPTION = ord("0")
+
+
+def costs_of_rows(snapshot: Snapshot) -> FloatArray:
+    """Return all rows' values to be minimised, ``(n, num_objectives)``."""
+    values = values_of(snapshot, snapshot.rows)
+    costs: FloatArray = values * np.array([objective.cost(1.0) for objective in snapshot.objectives])
+    return costs
+
+
+def values_of(snapshot: Snapshot, rows: Sequence[TrialRow], which: str = "value") -> FloatArray:
+    """Return the rows' values, or spreads, ``(n, num_objectives)``."""
+    table = [[row.values[objective.name][which] for objective in snapshot.objectives] for row in rows]
+    return np.array(table, dtype=np.float64).reshape(len(rows), len(snapshot.objectives))
+
+
+def columns(snapshot: Snapshot, space: SearchSpace | None, after: int = 0) -> dict[str, Any]:
+    """Return the rows from position ``after`` on, as columns for the page's plot.
+
+    Args:
+        snapshot: Of the run.
+        space: To write architectures as genes; None while the run isn't prepared, when there are no rows.
+        after: How many rows the page has already been offered.
+
+    Returns:
+        ``objectives``, ``choices``, ``number``, ``id``, ``values`` and ``spread`` (a list per objective),
+        ``genes`` (see :func:`genes_of`), ``front`` (trial numbers), ``total`` (all rows), and ``cursor`` (the next
+        ``after``). At the first time dominated rows are thinned where they lie closest.
+    """
+    kept = np.arange(after, len(snapshot.rows))
+    if after == 0:
+        kept = thinned(values_of(snapshot, snapshot.rows), snapshot.front, MAX_DOMINATED)
+    kept = np.union1d(kept, np.array(snapshot.front, dtype=np.int64))  # a member may have been thinned before
+    rows = [snapshot.rows[position] for position in kept]
+    values, spread = values_of(snapshot, rows), values_of(snapshot, rows, "spread")
+    described = [described_objective(o, values[:, at]) for at, o in enumerate(snapshot.objectives)]
+    return {
+        "objectives": described,
+        "choices": []
+        if space is None
+        else [{"name": c.name, "options": list(c.options)} for c in space.choices],
+        "number": [row.number for row in rows],
+        "id": [row.architecture for row in rows],
+        "values": values.T.tolist(),
+        "spread": spread.T.tolist(),
+        "genes": [] if space is None else genes_of(space, rows),
+        "front": [row.number for row in snapshot.front_rows],
+        "total": len(snapshot.rows),
+        "cursor": len(snapshot.rows),
+    }
+
+
+def thinned(values: FloatArray, front: Sequence[int], most: int) -> NDArray[np.int64]:
+    """Return positions of all members of the front, and of at most ``most`` other rows.
+
+    Of rows in one cell of a grid over all objectives the first stays; the grid is the finest that leaves few
+    enough. So every region that holds a trial shows one.
+
+    Args:
+        values: ``(n, m)`` float64.
+        front: Positions that stay in any case.
+        most: How many of the others.
+    """
+    dominated = np.setdiff1d(np.arange(len(values)), np.array(front, dtype=np.int64))
+    kept, grid = dominated, _FINEST_GRID
+    extent = np.ptp(values, axis=0) if len(values) else np.ones(values.shape[1])
+    while len(kept) > most and grid > 1:
+        scaled = (values[dominated] - values.min(axis=0)) / np.where(extent > 0, extent, 1.0)
+        _, first = np.unique((scaled * grid).astype(np.int64), axis=0, return_index=True)
+        kept, grid = dominated[np.sort(first)], round(grid * 0.8)
+    return np.union1d(kept[:most], np.array(front, dtype=np.int64)).astype(np.int64)
+
+
+def genes_of(space: SearchSpace, rows: Sequence[TrialRow]) -> list[str]:
+    """Return each architecture as a character per choice: ``0`` is its first option, ``.`` says it doesn't matter."""
+    if not rows:
+        return []
+    indices = space.indices(row.choices for row in rows)
+    codes = np.where(space.active(indices), indices + _FIRST_OPTION, ord("."))
+    return ["".join(map(chr, line)) for line in codes]
+
+
+def bars_of(space: SearchSpace, row: TrialRow) -> list[float | None]:
+    """Return the height of each choice's bar in the picture of an architecture; None where it doesn't matter."""
+    indices = space.indices([row.choices])
+    active = space.active(indices)[0]
+    highest = np.maximum(space.num_options - 1, 1)
+    return [float(i / h) if is_on else None for i, h, is_on in zip(indices[0], highest, active, strict=True)]
+
+
+def volume_steps(hypervolume: Sequence[float]) -> dict[str, Any]:
+    """Return the evaluations ``after`` which hypervolume changed, and its ``value`` from there; and the last."""
+    places = [at for at, volume in enumerate(hypervolume) if at == 0 or volume != hypervolume[at - 1]]
+    if hypervolume and places[-1] != len(hypervolume) - 1:
+        places.append(len(hypervolume) - 1)
+    return {"after": [at + 1 for at in places], "value": [hypervolume[at] for at in places]}

@@ -1,0 +1,124 @@
+"""``nas serve`` and ``nas token``. What takes time to import is imported when it is needed."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from nas.report.tables import Table
+from nas.terminal import console, log_to_terminal, print_table
+
+if TYPE_CHECKING:
+    from nas.service.tokens import Tokens
+
+token_app = typer.Typer(
+    help="Create, list and revoke the tokens that the service lets in.", no_args_is_help=True
+)
+
+_Folder = Annotated[
+    Path | None, typer.Option(help="Holds everything the service keeps; runs/service unless told otherwise.")
+]
+_Storage = Annotated[
+    str | None,
+    typer.Option(
+        help="PostgreSQL for queue, tokens and trials: postgresql+psycopg://...; SQLite files otherwise."
+    ),
+]
+_Verbose = Annotated[bool, typer.Option("--verbose", help="Show the traceback of an error, and the log.")]
+
+
+def serve(
+    folder: _Folder = None,
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on; 127.0.0.1 unless told otherwise.")
+    ] = None,
+    port: Annotated[int | None, typer.Option(help="8000 unless told otherwise; 0 is any free one.")] = None,
+    storage: _Storage = None,
+    device: Annotated[
+        list[str] | None, typer.Option(help="Where studies may train; repeat for more. One runs on each.")
+    ] = None,
+    https: Annotated[
+        bool | None, typer.Option("--https", help="A proxy in front speaks HTTPS: cookies are for it alone.")
+    ] = None,
+    verbose: _Verbose = False,
+) -> None:
+    """Serve the web page and the API. Other settings are environment variables: see docs/service.md."""
+    log_to_terminal(verbose)
+    from nas.service.serving import serve as run_service
+    from nas.service.settings import settings_from
+
+    logging.getLogger("uvicorn").handlers.clear()
+    settings = settings_from(
+        folder=folder,
+        host=host,
+        port=port,
+        storage=storage,
+        devices=tuple(device) if device else None,
+        https=https,
+    )
+    run_service(
+        settings, lambda sentence: console.print(sentence, highlight=False, soft_wrap=True, markup=False)
+    )
+
+
+@token_app.command("create")
+def create_token(
+    name: Annotated[str, typer.Option(help="Whose it is, for the list.")],
+    role: Annotated[str, typer.Option(help="read: look and download; run: also start and stop.")] = "run",
+    days: Annotated[float | None, typer.Option(help="Until it expires; never unless told otherwise.")] = None,
+    folder: _Folder = None,
+    storage: _Storage = None,
+    verbose: _Verbose = False,
+) -> None:
+    """Create a token and show it, once."""
+    log_to_terminal(verbose)
+    tokens = _tokens(folder, storage)
+    _token, text = tokens.create(name, role, days)  # type: ignore[arg-type] # checked there
+    print_line(text)
+
+
+@token_app.command("list")
+def list_tokens(folder: _Folder = None, storage: _Storage = None, verbose: _Verbose = False) -> None:
+    """List the tokens; what they read is known to nobody."""
+    log_to_terminal(verbose)
+    rows = [
+        [t.id, t.name, t.role, _day(t.created), _day(t.expires), _day(t.revoked)]
+        for t in _tokens(folder, storage).list()
+    ]
+    print_table("tokens", Table(["id", "name", "role", "created", "expires", "revoked"], rows))
+
+
+@token_app.command("revoke")
+def revoke_token(
+    id_: Annotated[str, typer.Argument(metavar="ID", help="Of the token: see 'nas token list'.")],
+    folder: _Folder = None,
+    storage: _Storage = None,
+    verbose: _Verbose = False,
+) -> None:
+    """Revoke a token, and whatever was signed in with it; a running service turns it down at once."""
+    log_to_terminal(verbose)
+    token = _tokens(folder, storage).revoke(id_)
+    console.print(f"revoked {token.id} ({token.name})", highlight=False)
+
+
+def print_line(text: str) -> None:
+    """Print a line as it is, for programs to read."""
+    console.print(text, highlight=False, soft_wrap=True, markup=False)
+
+
+def _tokens(folder: Path | None, storage: str | None) -> Tokens:
+    from nas.service.settings import settings_from
+    from nas.service.store import Store
+    from nas.service.tokens import Tokens
+
+    settings = settings_from(folder=folder, storage=storage)
+    settings.folder.mkdir(parents=True, exist_ok=True)
+    return Tokens(Store(settings.database_url))
+
+
+def _day(seconds: float | None) -> str:
+    return "" if seconds is None else datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M")

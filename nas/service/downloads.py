@@ -1,0 +1,71 @@
+"""A winner's files, and zips of them that are made while they are sent."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import final
+
+from nas.export.folder import ARCHITECTURE, CARD, PICTURE, WEIGHTS
+from nas.report.results import Winner
+
+_CHUNK_BYTES = 256 * 1024
+
+
+def files_of(folder: Path, winner: Winner) -> list[Path]:
+    """Return the files of a winner that are there: those a winner has, and no others.
+
+    Names come from our own list and from the run's report, never from a request. A link is left out, and
+    so is whatever lies outside the folder.
+    """
+    names = [CARD, PICTURE, ARCHITECTURE, WEIGHTS, *(variant.file for variant in winner.variants)]
+    root = folder.resolve()
+    found = []
+    for name in dict.fromkeys(names):
+        path = folder / name
+        if not path.is_symlink() and path.is_file() and path.resolve().parent == root:
+            found.append(path)
+    return found
+
+
+def zipped(files: list[tuple[str, Path]]) -> Iterator[bytes]:
+    """Yield a zip piece by piece.
+
+    Weights don't shrink, so nothing is compressed.
+
+    Args:
+        files: Name in the zip, and path.
+    """
+    sink = _Sink()
+    with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED) as archive:
+        for name, path in files:
+            entry = zipfile.ZipInfo.from_file(path, name, strict_timestamps=False)
+            with path.open("rb") as source, archive.open(entry, "w") as target:
+                while chunk := source.read(_CHUNK_BYTES):
+                    target.write(chunk)
+                    yield sink.taken()
+    yield sink.taken()
+
+
+@final
+class _Sink:
+    """Where a zip is written to that can't be rewound."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+
+    def write(self, data: bytes) -> int:
+        self._pieces.append(bytes(data))
+        return len(data)
+
+    def flush(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+    def taken(self) -> bytes:
+        """Return what was written since the last time."""
+        pieces, self._pieces = self._pieces, []
+        return b"".join(pieces)

@@ -1,0 +1,113 @@
+"""What a client may ask for: sizes of requests, wrong tokens, studies and evaluations per token."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import final
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from nas.service.problems import Problem
+from nas.service.settings import Settings
+from nas.service.store import UNFINISHED, Store
+
+_MAX_ADDRESSES = 10_000
+
+
+@final
+class Attempts:
+    """Counts wrong tokens per address, over a sliding window.
+
+    Args:
+        limit: Wrong ones before an address has to wait.
+        window_s: Seconds that a wrong one counts for.
+        now: Seconds on any clock that never goes back.
+    """
+
+    def __init__(self, limit: int, window_s: float, now: Callable[[], float] = time.monotonic) -> None:
+        self._limit, self._window_s, self._now = limit, window_s, now
+        self._failures: dict[str, deque[float]] = {}
+        self._lock = threading.Lock()
+
+    def check(self, address: str) -> None:
+        """Let an address try.
+
+        Raises:
+            Problem: it must wait (429).
+        """
+        with self._lock:
+            failures = self._recent(address)
+            if len(failures) < self._limit:
+                return
+            wait = max(1, math.ceil(failures[0] + self._window_s - self._now()))
+        raise Problem(
+            429,
+            "too-many-attempts",
+            f"Too many wrong tokens came from this address: try again in {wait} s.",
+            headers={"Retry-After": str(wait)},
+        )
+
+    def failed(self, address: str) -> None:
+        """Note a wrong token."""
+        with self._lock:
+            if len(self._failures) >= _MAX_ADDRESSES:
+                self._failures = {a: f for a in list(self._failures) if (f := self._recent(a))}
+            self._failures.setdefault(address, deque(maxlen=self._limit)).append(self._now())
+
+    def _recent(self, address: str) -> deque[float]:
+        failures = self._failures.get(address, deque())
+        while failures and failures[0] <= self._now() - self._window_s:
+            failures.popleft()
+        return failures
+
+
+@final
+class QueryLimit:
+    """Turns down requests whose path and query are too long (ASGI middleware)."""
+
+    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+        self._app, self._max_bytes = app, max_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle a request."""
+        if scope["type"] == "http":
+            length = len(scope.get("raw_path") or b"") + len(scope["query_string"])
+            if length > self._max_bytes:
+                problem = Problem(
+                    414,
+                    "address-too-long",
+                    f"The address has {length} bytes: at most {self._max_bytes} are read.",
+                )
+                await problem.response()(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+
+def check_quota(store: Store, settings: Settings, token_id: str, evaluations: int) -> None:
+    """Refuse a study that is one too many for its token.
+
+    Raises:
+        Problem: a limit is hit (429); tells limit and use.
+    """
+    mine = store.runs_in(UNFINISHED, token_id)
+    if len(mine) >= settings.max_unfinished:
+        raise Problem(
+            429,
+            "limit-reached",
+            f"This token has {len(mine)} unfinished studies and may have {settings.max_unfinished}: wait for one, or "
+            "cancel one.",
+            more={"limit": settings.max_unfinished, "used": len(mine), "what": "unfinished studies"},
+        )
+    used = sum(run.evaluations for run in mine)
+    if used + evaluations > settings.max_evaluations:
+        raise Problem(
+            429,
+            "limit-reached",
+            f"This token's unfinished studies have {used} evaluations, {evaluations} more were asked for, and it may "
+            f"have {settings.max_evaluations}: ask for fewer, wait for a study, or cancel one.",
+            more={"limit": settings.max_evaluations, "used": used, "what": "evaluations"},
+        )

@@ -1,0 +1,233 @@
+"""The web page: signing in, the studies, the list of runs, and what starts or stops one."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import RedirectResponse, Response
+from pydantic import ValidationError
+
+from nas.objective import Objective
+from nas.service import assets, run_data, run_pages
+from nas.service.access import Principal, Reader, access_of
+from nas.service.api import Service, TheRun
+from nas.service.changes import checked_changes
+from nas.service.models import NewRun
+from nas.service.problems import Problem
+from nas.service.rendering import Form, FormRunner, PageRoute, Posted, field, page
+from nas.service.runs import described
+from nas.service.state import State
+from nas.service.words import described_objective, label, now_line
+
+_RUNS_PER_PAGE = 20
+_LIMIT = "limit."
+
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
+
+
+@router.get("/")
+def root(_principal: Reader, service: Service) -> Response:
+    """Lead to the runs; to the studies while there are none."""
+    return RedirectResponse("/runs" if service.store.runs(before=None, limit=1) else "/studies")
+
+
+@router.get("/static/{name}")
+def static(request: Request, name: str) -> Response:
+    """Send a static file."""
+    found = assets.answer(request, name)
+    if found is None:
+        raise Problem(404, "not-found", "There is no such file.")
+    return found
+
+
+@router.get("/login")
+def login(request: Request, next: Annotated[str, Query(max_length=300)] = "/") -> Response:
+    """Show the form to sign in, or go on where somebody is signed in."""
+    if _signed_in(request) is not None:
+        return RedirectResponse(_inside(next), 303)
+    return page(request, "login.html", None, problem=None, next=_inside(next))
+
+
+@router.post("/login")
+def sign_in(request: Request, form: Posted) -> Response:
+    """Exchange the token for a cookie."""
+    there = _inside(field(form, "next"))
+    answer = RedirectResponse(there, 303)
+    try:
+        access_of(request).sign_in(request, answer, field(form, "token"))
+    except Problem as problem:
+        return page(request, "login.html", None, problem.status, problem=problem.detail, next=there)
+    return answer
+
+
+@router.post("/logout")
+def sign_out(request: Request, form: Posted) -> Response:
+    """End the sign-in."""
+    access_of(request).check_csrf(request, field(form, "csrf_token"))
+    answer = RedirectResponse("/login", 303)
+    access_of(request).sign_out(request, answer)
+    return answer
+
+
+@router.get("/studies")
+def studies(request: Request, principal: Reader, service: Service) -> Response:
+    """Show the catalogue."""
+    shown = [_shown_study(study) for study in service.catalogue()]
+    return page(request, "studies.html", principal, here="Studies", studies=shown)
+
+
+@router.get("/studies/{study}")
+def start_form(request: Request, principal: Reader, study: str, service: Service) -> Response:
+    """Show what may be changed in a study, and the button that starts it."""
+    return _start_page(request, principal, _study(service, study))
+
+
+@router.post("/studies/{study}/runs")
+def start(request: Request, principal: FormRunner, form: Posted, study: str, service: Service) -> Response:
+    """Start a study and lead to its run."""
+    chosen = _study(service, study)
+    try:
+        asked = NewRun(study=chosen["name"], **_asked(chosen, form))
+        changes = checked_changes(chosen, asked, service.settings.devices)
+        run = service.submit(chosen, changes, principal.token.id)
+    except (Problem, ValidationError, ValueError) as error:
+        said = error.detail if isinstance(error, Problem) else _sentence(error)
+        status = error.status if isinstance(error, Problem) else 422
+        return _start_page(request, principal, chosen, status, problem=said, form=form)
+    return RedirectResponse(f"/runs/{run.id}", 303)
+
+
+@router.get("/runs")
+def runs(
+    request: Request,
+    principal: Reader,
+    service: Service,
+    cursor: Annotated[int | None, Query(ge=0, le=2**31 - 1)] = None,
+) -> Response:
+    """Show the runs, newest first."""
+    found = service.store.runs(before=cursor, limit=_RUNS_PER_PAGE + 1)
+    shown = found[:_RUNS_PER_PAGE]
+    rows = []
+    for run in shown:
+        told = described(run, service.runs.view(run).snapshot())
+        now = now_line(told, run_pages.num_waiting(service, run))
+        evaluated = f"{told['evaluations']['complete']:,} of {told['evaluations']['asked']:,}"
+        rows.append({**told, "progress": now["what"].rstrip("."), "evaluated": evaluated})
+    older = shown[-1].position if len(found) > _RUNS_PER_PAGE else None
+    return page(request, "runs.html", principal, here="Runs", runs=rows, next=older, newer=cursor is not None)
+
+
+@router.post("/runs/{run}/pause")
+def pause(_principal: FormRunner, run: TheRun, service: Service) -> Response:
+    """Stop a run and keep it."""
+    return _back_to(service.supervisor.pause(run).id)
+
+
+@router.post("/runs/{run}/resume")
+def resume(_principal: FormRunner, run: TheRun, service: Service) -> Response:
+    """Let a run go on."""
+    return _back_to(service.supervisor.resume(run).id)
+
+
+@router.post("/runs/{run}/cancel")
+def cancel(_principal: FormRunner, run: TheRun, service: Service) -> Response:
+    """Stop a run for good."""
+    return _back_to(service.supervisor.cancel(run).id)
+
+
+def _back_to(run_id: str) -> Response:
+    return RedirectResponse(f"/runs/{run_id}", 303)
+
+
+def _signed_in(request: Request) -> Principal | None:
+    try:
+        return access_of(request).principal(request)
+    except Problem:
+        return None
+
+
+def _inside(there: str) -> str:
+    """Return a path of this page; anything that could lead elsewhere becomes its root."""
+    is_path = there.startswith("/") and there.isprintable() and there[1:2] not in ("/", "\\")
+    return there if is_path and not there.startswith("/login") else "/"
+
+
+def _study(service: State, name: str) -> dict[str, Any]:
+    found = next((study for study in service.catalogue() if study["name"] == name), None)
+    if found is None:
+        raise Problem(404, "unknown-study", f"There is no study {name!r}: the catalogue lists them.")
+    return found
+
+
+def _shown_study(study: dict[str, Any]) -> dict[str, Any]:
+    objectives = [
+        described_objective(Objective(o["name"], o["unit"], o["direction"])) for o in study["objectives"]
+    ]
+    return {**study, "objectives": objectives}
+
+
+def _start_page(
+    request: Request,
+    principal: Principal,
+    study: dict[str, Any],
+    status: int = 200,
+    problem: str | None = None,
+    form: Form | None = None,
+) -> Response:
+    limits = [
+        {**quantity, "label": label(quantity["name"]), "value": quantity["at_most"]}
+        for quantity in study["constraints"]
+    ]
+    for limit in limits if form is not None else []:
+        limit["value"] = field(form or {}, f"{_LIMIT}{limit['name']}")
+    sent = {**study["defaults"], "objectives": [o["name"] for o in study["objectives"]]}
+    if form is not None:
+        sent |= {name: field(form, name) for name in ("evaluations", "seed", "device") if name in form}
+        sent["objectives"] = [study["objectives"][0]["name"], *form.get("objectives", [])]
+    more = {
+        "study": _shown_study(study),
+        "limits": limits,
+        "sent": sent,
+        "problem": problem or study["error"],
+    }
+    return page(request, "start.html", principal, status, here="Studies", **more)
+
+
+def _asked(study: dict[str, Any], form: Form) -> dict[str, Any]:
+    """Return what a form changes in a study: what it leaves as it is isn't a change."""
+    asked: dict[str, Any] = {}
+    for name in ("evaluations", "seed"):
+        text = field(form, name)
+        if text and text != str(study["defaults"].get(name)):
+            asked[name] = _number(text, name, int)
+    if field(form, "device") not in ("", study["defaults"].get("device")):
+        asked["device"] = field(form, "device")
+    names = [o["name"] for o in study["objectives"]]
+    if "objectives" in study["changeable"]:
+        kept = [names[0], *form.get("objectives", [])]
+        asked |= {"objectives": kept} if set(kept) != set(names) else {}
+    limits = {}
+    for quantity in study["constraints"]:
+        text = field(form, f"{_LIMIT}{quantity['name']}")
+        if text and _number(text, quantity["name"], float) != quantity["at_most"]:
+            limits[quantity["name"]] = _number(text, quantity["name"], float)
+    return asked | ({"constraints": limits} if limits else {})
+
+
+def _number(text: str, name: str, kind: type[int] | type[float]) -> float:
+    try:
+        return kind(text)
+    except ValueError:
+        raise ValueError(f"{label(name).capitalize()} is {text[:40]!r}: a number is expected.") from None
+
+
+def _sentence(error: ValueError) -> str:
+    if isinstance(error, ValidationError):
+        first = error.errors(include_input=False, include_url=False)[0]
+        return f"{label(str(first['loc'][0])).capitalize()} is not valid: {first['msg'].lower()}."
+    return str(error)
+
+
+router.include_router(run_pages.router)
+router.include_router(run_data.router)

@@ -1,0 +1,199 @@
+"""A run's Optuna study, read as it grows and never written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, final
+from urllib.parse import quote
+
+import numpy as np
+import optuna
+import sqlalchemy
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial, TrialState
+
+from nas import pareto
+from nas.files import read_json
+from nas.objective import Objective
+from nas.runner.directory import RunDirectory
+from nas.search.record import (
+    ARCHITECTURE,
+    MEASUREMENTS,
+    REFERENCE,
+    ReferenceBox,
+    architecture_of,
+    costs_of,
+    has_values,
+    is_paid,
+)
+from nas.space import FloatArray, SearchSpace, space_from_description
+
+_NUM_FOR_REFERENCE = 10
+
+
+@final
+@dataclass(frozen=True)
+class TrialRow:
+    """An evaluated architecture, for people and programs to read.
+
+    Args:
+        number: Of the trial.
+        architecture: Its id.
+        values: By objective: value, spread and unit.
+        choices: By name.
+        text: All of this as the beginning of a JSON object, without the closing brace.
+    """
+
+    number: int
+    architecture: str
+    values: Mapping[str, Mapping[str, Any]]
+    choices: Mapping[str, Any]
+    text: str
+
+
+@final
+class Record:
+    """The evaluated trials of a run, in the order in which they were found finished.
+
+    Only what is new is read at each refresh, over a connection that can't write, so that the search
+    isn't held up. Not for more than one thread at a time.
+
+    Args:
+        directory: The run directory; need not be there yet.
+        storage: Database of the trials with its password, for runs whose trials aren't in a file.
+    """
+
+    def __init__(self, directory: RunDirectory, storage: str | None = None) -> None:
+        self._directory = directory
+        self._storage = storage
+        self._study: optuna.Study | None = None
+        self._space: SearchSpace | None = None
+        self._seen: set[int] = set()
+        self._box: ReferenceBox | None = None
+        self._costs: FloatArray = np.zeros((0, 0))
+        self.objectives: tuple[Objective, ...] = ()
+        self.rows: list[TrialRow] = []
+        self.failed = 0
+        self.front: list[int] = []
+        self.hypervolume: list[float] = []
+
+    def refresh(self) -> bool:
+        """Read what is new, and return whether all there is could be read."""
+        if not self._is_open():
+            return not (self._directory.database.exists() or self.is_on_server)
+        assert self._study is not None
+        try:
+            new = [t for t in self._study.get_trials(deepcopy=False) if self._is_news(t)]
+        except (sqlalchemy.exc.OperationalError, optuna.exceptions.StorageInternalError):
+            return False  # the writer has it for itself this moment; the next refresh reads it
+        self._take(sorted(new, key=lambda t: (t.datetime_complete or datetime.max, t.number)))
+        return True
+
+    def _is_news(self, trial: FrozenTrial) -> bool:
+        return trial.number not in self._seen and trial.state.is_finished()
+
+    def _take(self, trials: list[FrozenTrial]) -> None:
+        assert self._space is not None
+        self._seen |= {trial.number for trial in trials}
+        paid = [trial for trial in trials if is_paid(trial)]
+        self.failed += sum(trial.state == TrialState.FAIL for trial in paid)
+        complete = [trial for trial in paid if has_values(trial)]
+        if not complete:
+            return
+        before = len(self.rows)
+        self.rows += [_row(self._space, self.objectives, trial) for trial in complete]
+        costs = costs_of(self.objectives, complete)
+        self._costs = np.concatenate([self._costs, costs]) if before else costs
+        self._measure()
+
+    def _measure(self) -> None:
+        """Bring front and hypervolume up to the rows."""
+        self._box = self._box or self._reference_box()
+        first = len(self.hypervolume) if self._box is not None else len(self._costs)
+        front = np.array(self.front, dtype=np.int64)
+        if self._box is None:
+            front = np.flatnonzero(pareto.non_dominated(self._costs))
+        elif first == 0:
+            front = front[:0]
+        for row in range(first, len(self._costs)):
+            front = np.append(front, row)
+            front = front[pareto.non_dominated(self._costs[front])]
+            assert self._box is not None
+            self.hypervolume.append(self._box.hypervolume(self._costs[front]))
+        self.front = front.tolist()
+
+    def _reference_box(self) -> ReferenceBox | None:
+        """Return the study's box, or what it will be once its own process has stored it."""
+        assert self._study is not None
+        stored = self._study.user_attrs.get(REFERENCE)
+        if stored is not None:
+            return ReferenceBox(np.array(stored[0]), np.array(stored[1]))
+        first = sorted(range(len(self.rows)), key=lambda row: self.rows[row].number)[:_NUM_FOR_REFERENCE]
+        return ReferenceBox.around(self._costs[first]) if len(first) == _NUM_FOR_REFERENCE else None
+
+    def _is_open(self) -> bool:
+        if self._study is not None:
+            return True
+        if not self._directory.manifest.exists():
+            return False
+        described = read_json(self._directory.manifest)
+        self.objectives = tuple(Objective(**values) for values in described["values"])
+        self._space = space_from_description(described["space"])
+        location = self._directory.storage
+        if location.exists():
+            where = read_json(location)
+            self._study = _on_server(self._storage or where["url"], f"{described['study']}-{where['run']}")
+        elif self._directory.database.exists():
+            self._study = _in_file(self._directory.database, described["study"])
+        return self._study is not None
+
+    @property
+    def is_on_server(self) -> bool:
+        """Whether the trials are where no file tells that there are new ones."""
+        return (self._directory.storage).exists()
+
+    def close(self) -> None:
+        """Let go of the database."""
+        if self._study is not None:
+            self._study._storage.remove_session()
+            self._study = None
+
+
+def _in_file(database: Path, name: str) -> optuna.Study | None:
+    return _read_only(
+        f"sqlite:///file:{quote(str(database.resolve()))}?mode=ro&uri=true", name, {"timeout": 5}
+    )
+
+
+def _on_server(url: str, name: str) -> optuna.Study | None:
+    never_write = {"connect_timeout": 5, "options": "-c default_transaction_read_only=on"}
+    return _read_only(url, name, never_write)
+
+
+def _read_only(url: str, name: str, connecting: Mapping[str, Any]) -> optuna.Study | None:
+    """Open a study without the means to change it; None if it is only just being made."""
+    try:
+        storage = RDBStorage(
+            url,
+            engine_kwargs={"connect_args": dict(connecting), "poolclass": sqlalchemy.pool.NullPool},
+            skip_compatibility_check=True,
+            skip_table_creation=True,
+        )
+        return optuna.load_study(study_name=name, storage=storage)
+    except (KeyError, sqlalchemy.exc.OperationalError, optuna.exceptions.StorageInternalError):
+        return None
+
+
+def _row(space: SearchSpace, objectives: tuple[Objective, ...], trial: FrozenTrial) -> TrialRow:
+    measured = {o.name: trial.user_attrs[MEASUREMENTS][o.name] for o in objectives}
+    values = {
+        name: {"value": m["value"], "spread": m["spread"], "unit": m["unit"]} for name, m in measured.items()
+    }
+    choices = dict(architecture_of(space, trial))
+    id_ = str(trial.user_attrs[ARCHITECTURE])
+    shown = {"number": trial.number, "architecture": id_, "values": values, "choices": choices}
+    return TrialRow(trial.number, id_, values, choices, json.dumps(shown)[:-1])

@@ -1,0 +1,111 @@
+"""What ``nas run | status | front | export | studies`` do with ``--server URL``."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nas.errors import ServiceError
+from nas.objective import Objective
+from nas.report.tables import front_table
+from nas.terminal import console, print_table
+
+if TYPE_CHECKING:
+    from nas.service.client import Client
+
+
+def start_run(client: Client, study: str, changes: Mapping[str, Any]) -> None:
+    """Queue a study and say how to watch it."""
+    run = client.start(study, {k: v for k, v in changes.items() if v not in (None, [], {})})
+    console.print(f"{run['id']} is {run['state']}; 'nas status {run['id']} --server ...' shows how it goes.")
+
+
+def print_status(client: Client, run_id: str) -> None:
+    """Print how a run stands."""
+    run = client.run(run_id)
+    stage = f", {run['stage']}: {run['done']} of {run['total']} {run['note']}" if run["total"] else ""
+    left = f", about {run['seconds_left']:.0f} s left in this stage" if run["seconds_left"] else ""
+    console.print(f"{run['state']}{stage}{left}", highlight=False, markup=False)
+    evaluations = run["evaluations"]
+    console.print(f"{evaluations['complete']} evaluated, {evaluations['failed']} failed")
+    if run["hypervolume"] is not None:
+        console.print(f"hypervolume {run['hypervolume']:.4f}")
+    if run["last_words"]:
+        console.print(run["last_words"], highlight=False, markup=False)
+
+
+def print_front(client: Client, run_id: str, as_json: bool) -> None:
+    """Print the front so far, in the form of ``nas front``."""
+    front = client.front(run_id)
+    objectives = tuple(Objective(o["name"], o["unit"], o["direction"]) for o in front["objectives"])
+    members = [
+        (t["number"], t["architecture"], [t["values"][o.name]["value"] for o in objectives])
+        for t in front["trials"]
+    ]
+    if not as_json:
+        print_table(f"front of {front['evaluations']} evaluations", front_table(objectives, members))
+        return
+    names = [o.name for o in objectives]
+    plain = [
+        {
+            "trial": number,
+            "architecture": architecture,
+            "choices": trial["choices"],
+            "values": dict(zip(names, values, strict=True)),
+        }
+        for (number, architecture, values), trial in zip(members, front["trials"], strict=True)
+    ]
+    console.print(json.dumps(plain, indent=2), highlight=False, soft_wrap=True, markup=False)
+
+
+def print_studies(client: Client, as_json: bool) -> None:
+    """Print the server's catalogue."""
+    studies = client.studies()
+    if as_json:
+        console.print(json.dumps(studies, indent=2), highlight=False, soft_wrap=True, markup=False)
+        return
+    for study in studies:
+        console.print(study["name"])
+
+
+def export(client: Client, run_id: str, to: Path) -> None:
+    """Download the Pareto set and unpack it to ``to``, whole or not at all.
+
+    Raises:
+        ServiceError: ``to`` exists or can't be written, or what came is no proper zip.
+    """
+    if to.exists():
+        raise ServiceError(f"{to} exists already: name a directory that doesn't.")
+    partial, archive = to.with_name(f".{to.name}.part"), to.with_name(f".{to.name}.zip.part")
+    try:
+        to.parent.mkdir(parents=True, exist_ok=True)
+        client.download(run_id, archive)
+        _unpack(archive, partial)
+        partial.rename(to)
+    except OSError as error:
+        raise ServiceError(f"the models can't be written to {to} ({error}): choose another place.") from error
+    finally:
+        archive.unlink(missing_ok=True)
+        shutil.rmtree(partial, ignore_errors=True)
+    models = [path for path in to.iterdir() if path.is_dir()]
+    console.print(f"{len(models)} models in {to}")
+
+
+def _unpack(archive: Path, to: Path) -> None:
+    """Unpack a zip whose names all stay below ``to``."""
+    shutil.rmtree(to, ignore_errors=True)
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            for name in opened.namelist():
+                parts = Path(name).parts
+                if Path(name).is_absolute() or ".." in parts or "\\" in name:
+                    raise ServiceError(
+                        f"the server sent a zip with the name {name!r} in it: nothing was unpacked."
+                    )
+            opened.extractall(to)
+    except zipfile.BadZipFile as error:
+        raise ServiceError(f"what the server sent is no whole zip ({error}): try again.") from error

@@ -1,0 +1,131 @@
+"""How a page is answered: templates, the frame around them, and errors as pages instead of problem details."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Coroutine, Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any
+from urllib.parse import parse_qs, quote
+
+import jinja2
+from fastapi import Depends, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi.routing import APIRoute
+
+from nas.errors import NasError
+from nas.service.access import Principal, access_of
+from nas.service.assets import PLOTLY, address, plotly_styles
+from nas.service.problems import Problem
+from nas.service.sessions import CSRF_FIELD
+from nas.service.words import ago, label
+
+_MAX_FIELDS = 100
+Form = Mapping[str, list[str]]
+
+
+class PageRoute(APIRoute):
+    """A route for people: whoever isn't signed in is sent to the form, and an error is a page that says so.
+
+    Scripts of the page, which don't ask for HTML, get problem details as everybody else.
+    """
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return what FastAPI calls with a request."""
+        handle = super().get_route_handler()
+
+        async def handle_for_people(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except Problem as problem:
+                if "text/html" not in request.headers.get("accept", ""):
+                    raise
+                return _page_of(request, problem)
+            except NasError as error:
+                return _page_of(request, Problem(409, "not-possible", str(error)))
+
+        return handle_for_people
+
+
+def page(
+    request: Request, template: str, principal: Principal | None, status: int = 200, **more: Any
+) -> HTMLResponse:
+    """Return a rendered template in the page's frame."""
+    return HTMLResponse(rendered(request, template, principal, **more), status)
+
+
+def rendered(request: Request, template: str, principal: Principal | None, **more: Any) -> str:
+    """Return a rendered template."""
+    theme = request.cookies.get("theme")
+    frame = {"principal": principal, "theme": theme if theme in ("light", "dark") else None, "here": ""}
+    return _templates().get_template(template).render({**frame, **more})
+
+
+async def _posted(request: Request) -> Form:
+    """Return the fields of a form that was sent.
+
+    Raises:
+        Problem: the body is no form (400).
+    """
+    try:
+        body = (await request.body()).decode("ascii")
+        return parse_qs(body, strict_parsing=bool(body), keep_blank_values=True, max_num_fields=_MAX_FIELDS)
+    except ValueError:
+        raise Problem(
+            400, "unreadable-request", "The request is no form of this page: load it and try again."
+        ) from None
+
+
+Posted = Annotated[Form, Depends(_posted)]
+"""A route's parameter of this type is the form that was sent."""
+
+
+def _form_runner(request: Request, form: Posted) -> Principal:
+    """Return who sent a form, if the form is ours and they may change things.
+
+    Raises:
+        Problem: nobody is signed in (401); the form is not of our page or they may only read (403).
+    """
+    access = access_of(request)
+    principal = access.principal(request)
+    if principal is None:
+        raise Problem(401, "not-signed-in", "Nobody is signed in: sign in first.")
+    access.check_csrf(request, field(form, CSRF_FIELD))
+    if not principal.may_run:
+        raise Problem(
+            403,
+            "not-allowed",
+            f"The token {principal.token.name!r} has the role read: starting and stopping needs the role run.",
+        )
+    return principal
+
+
+FormRunner = Annotated[Principal, Depends(_form_runner)]
+"""A route's parameter of this type lets in a form of ours, sent by whoever may run studies."""
+
+
+def field(form: Form, name: str) -> str:
+    """Return a field of a form, empty where it wasn't sent."""
+    return form.get(name, [""])[0]
+
+
+def _page_of(request: Request, problem: Problem) -> Response:
+    if problem.status == 401:
+        there = quote(request.url.path) if request.method == "GET" else "/"
+        return RedirectResponse(f"/login?next={there}", 303)
+    content = rendered(request, "error.html", None, title=problem.title, detail=problem.detail, back=None)
+    return HTMLResponse(content, problem.status, problem.headers)
+
+
+@functools.cache
+def _templates() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("nas.service"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals.update(static=address, plotly=address(PLOTLY), plotly_styles=plotly_styles())
+    environment.filters.update(ago=lambda time: ago(time, datetime.now(UTC)), label=label)
+    return environment

@@ -1,0 +1,129 @@
+"""What the scripts of a run's page ask for: architectures in columns, and answers to budgets."""
+
+from __future__ import annotations
+
+import functools
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import Response
+
+from nas.files import read_json
+from nas.service import words
+from nas.service.access import Reader
+from nas.service.api import Service, TheRun
+from nas.service.assets import packed
+from nas.service.columns import columns, costs_of_rows, volume_steps
+from nas.service.explore import FloatArray, Step, best_within, knees, next_steps
+from nas.service.problems import Problem
+from nas.service.rendering import PageRoute
+from nas.service.runs import RunView, Snapshot
+from nas.space import SearchSpace, space_from_description
+
+_NO_STEP = "No larger budget buys anything better."
+_NO_BUDGET = "Without a budget, this is the best of all."
+
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
+Name = Annotated[str, Query(max_length=100)]
+
+
+@router.get("/runs/{run}/points")
+def points(
+    request: Request,
+    _principal: Reader,
+    run: TheRun,
+    service: Service,
+    after: Annotated[int, Query(ge=0, le=2**31 - 1)] = 0,
+) -> Response:
+    """Send evaluated architectures in columns, for the plot."""
+    view = service.runs.view(run)
+    text = view.text(("points", after), lambda snapshot: columns(snapshot, space_of(view), after))
+    return packed(request, text, "application/json")
+
+
+@router.get("/runs/{run}/volumes")
+def volumes(request: Request, _principal: Reader, run: TheRun, service: Service) -> Response:
+    """Send the hypervolume over evaluations: each value that it had, and after how many it came."""
+    text = service.runs.view(run).text("volumes", lambda snapshot: volume_steps(snapshot.hypervolume))
+    return packed(request, text, "application/json")
+
+
+@router.get("/runs/{run}/explore")
+def explore(
+    request: Request,
+    _principal: Reader,
+    run: TheRun,
+    service: Service,
+    goal: Name,
+    x: Name,
+    y: Name,
+    limit: Annotated[list[str] | None, Query(max_length=32)] = None,
+) -> Response:
+    """Send what is best within budgets, what loosening each would buy, and the knees of two objectives.
+
+    A limit is ``name:value``; ``goal``, ``x`` and ``y`` are names of objectives.
+    """
+    snapshot = service.runs.view(run).snapshot()
+    goal_column, *axes = (_column(snapshot, name) for name in (goal, x, y))
+    found = _explored(snapshot, _limits(snapshot, limit or []), goal_column, *axes)
+    return packed(request, json.dumps(found).encode(), "application/json")
+
+
+def space_of(view: RunView) -> SearchSpace | None:
+    """Return the search space of a run, None before it is prepared."""
+    manifest = view.directory.manifest
+    return _space(manifest, manifest.stat().st_mtime_ns) if manifest.exists() else None
+
+
+@functools.lru_cache(maxsize=64)
+def _space(manifest: Path, _changed: int) -> SearchSpace:
+    return space_from_description(read_json(manifest)["space"])
+
+
+def _column(snapshot: Snapshot, name: str) -> int:
+    names = [objective.name for objective in snapshot.objectives]
+    if name not in names:
+        raise Problem(422, "not-valid", f"The run has no objective {name!r}: choose among {names}.")
+    return names.index(name)
+
+
+def _limits(snapshot: Snapshot, given: list[str]) -> FloatArray:
+    limits = np.full(len(snapshot.objectives), np.inf)
+    for text in given:
+        name, _, value = text.rpartition(":")
+        column = _column(snapshot, name)
+        try:
+            number = float(value)
+        except ValueError:
+            number = float("nan")
+        if not np.isfinite(number):
+            raise Problem(
+                422,
+                "not-valid",
+                f"The limit {text[:60]!r} is none: send the objective's name, ':' and a number.",
+            )
+        limits[column] = snapshot.objectives[column].cost(number)
+    return limits
+
+
+def _explored(snapshot: Snapshot, limits: FloatArray, goal: int, x: int, y: int) -> dict[str, Any]:
+    costs = costs_of_rows(snapshot)
+    front = np.array(snapshot.front, dtype=np.int64)
+    members = costs[front]  # the best within any budgets is on the front
+    best = best_within(members, limits, goal)
+    steps = [
+        Step(int(front[step.row]), step.column, step.extra, step.gain)
+        for step in next_steps(members, limits, goal)
+    ]
+    bent = [] if x == y else knees(members[:, [x, y]])
+    return {
+        "best": None if best is None else snapshot.rows[front[best]].number,
+        "within": int((costs <= limits).all(axis=1).sum()),
+        "of": len(costs),
+        "knees": [snapshot.rows[front[row]].number for row in bent],
+        "steps": [words.described_step(snapshot, step, goal) for step in steps],
+        "last": _NO_STEP if np.isfinite(limits).any() else _NO_BUDGET,
+    }

@@ -1,0 +1,206 @@
+"""The web page of a run: its front, budgets, comparisons, winners; and what its scripts ask for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import FileResponse, HTMLResponse, Response
+
+from nas.export.folder import CARD, PICTURE
+from nas.objective import Objective
+from nas.report.results import FILE_BYTES, Winner
+from nas.service import words
+from nas.service.access import Reader
+from nas.service.api import Service, TheRun, TheWinner
+from nas.service.cards import rendered as rendered_card
+from nas.service.cards import tags_of
+from nas.service.columns import bars_of, values_of
+from nas.service.comparing import compared_architectures, compared_runs
+from nas.service.downloads import files_of
+from nas.service.problems import Problem
+from nas.service.rendering import PageRoute, page, rendered
+from nas.service.run_data import Name, space_of
+from nas.service.runs import RunView, Snapshot, described
+from nas.service.state import State
+from nas.service.store import Run
+from nas.service.supervisor import log_tail
+
+_LOG_LINES = 200
+_MAX_ROWS = 300
+_MAX_RUNS = 100
+
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
+
+
+def num_waiting(service: State, run: Run) -> int:
+    """Return how many runs go before a queued one on its device."""
+    if run.state != "queued":
+        return 0
+    others = [r for r in service.store.runs_in(["queued", "running"]) if r.device == run.device]
+    return sum(r.state == "running" or r.position < run.position for r in others if r.id != run.id)
+
+
+@router.get("/runs/{run}")
+def run_page(request: Request, principal: Reader, run: TheRun, service: Service) -> Response:
+    """Show a run."""
+    return page(request, "run.html", principal, here="Runs", **_context(service, run))
+
+
+@router.get("/runs/{run}/parts")
+def parts(request: Request, principal: Reader, run: TheRun, service: Service) -> Response:
+    """Send the parts of a run's page that change while it runs, for its script to put in their places."""
+    return HTMLResponse(rendered(request, "run_parts.html", principal, **_context(service, run)))
+
+
+@router.get("/runs/{run}/compare")
+def compare(
+    request: Request,
+    principal: Reader,
+    run: TheRun,
+    service: Service,
+    a: Annotated[int | None, Query(ge=0, le=2**31 - 1)] = None,
+    b: Annotated[int | None, Query(ge=0, le=2**31 - 1)] = None,
+) -> Response:
+    """Show two architectures of a run side by side."""
+    view = service.runs.view(run)
+    snapshot, space = view.snapshot(), space_of(view)
+    by_number = {row.number: row for row in snapshot.rows}
+    chosen = [None if number is None else by_number.get(number) for number in (a, b)]
+    if None in chosen and (a is not None or b is not None):
+        raise Problem(
+            404, "unknown-trial", "The run has no evaluated trial of that number: pick from its front."
+        )
+    offered = {row.number: row for row in [*_best_first(snapshot), *(row for row in chosen if row)]}
+    more: dict[str, Any] = {"a": None, "b": None}
+    if chosen[0] is not None and chosen[1] is not None and space is not None:
+        more = compared_architectures(snapshot, space, chosen[0], chosen[1])
+    rows = [words.table_row(snapshot, row) for row in offered.values()]
+    return page(
+        request, "versus.html", principal, here="Runs", run=described(run, snapshot), rows=rows, **more
+    )
+
+
+@router.get("/compare")
+def compare_fronts(
+    request: Request, principal: Reader, service: Service, a: Name | None = None, b: Name | None = None
+) -> Response:
+    """Show the fronts of two runs in one picture."""
+    offered = [
+        r for r in service.store.runs(before=None, limit=_MAX_RUNS) if service.runs.view(r).snapshot().rows
+    ]
+    by_id = {run.id: run for run in offered}
+    chosen = [by_id.get(id_) if id_ else None for id_ in (a, b)]
+    if (a and chosen[0] is None) or (b and chosen[1] is None):
+        raise Problem(404, "unknown-run", "There is no run of that name that has evaluated something.")
+    more: dict[str, Any] = {"compared": False, "problem": None, "a": chosen[0], "b": chosen[1]}
+    if chosen[0] is not None and chosen[1] is not None:
+        more |= compared_runs(
+            chosen[0], service.runs.view(chosen[0]), chosen[1], service.runs.view(chosen[1])
+        )
+    return page(request, "fronts.html", principal, here="Compare", runs=offered, **more)
+
+
+@router.get("/runs/{run}/winners/{winner}")
+def winner_page(
+    request: Request, principal: Reader, run: TheRun, winner: TheWinner, service: Service
+) -> Response:
+    """Show a winner's model card."""
+    view = service.runs.view(run)
+    card = _file(view, winner, CARD).read_text()
+    snapshot, space = view.snapshot(), space_of(view)
+    row = next((row for row in snapshot.rows if row.number == winner.trial), None)
+    return page(
+        request,
+        "winner.html",
+        principal,
+        here="Runs",
+        run=described(run, snapshot),
+        winner=_winner(snapshot, winner),
+        card=rendered_card(card, f"/runs/{run.id}/winners/{winner.id}/picture"),
+        tags=tags_of(card),
+        bars=bars_of(space, row) if space is not None and row is not None else [],
+    )
+
+
+@router.get("/runs/{run}/winners/{winner}/picture")
+def picture(_principal: Reader, run: TheRun, winner: TheWinner, service: Service) -> Response:
+    """Send the picture in a winner's model card."""
+    return FileResponse(_file(service.runs.view(run), winner, PICTURE), media_type="image/png")
+
+
+def _context(service: State, run: Run) -> dict[str, Any]:
+    view = service.runs.view(run)
+    snapshot = view.snapshot()
+    told = described(run, snapshot)
+    told["live"] = run.state in ("queued", "running", "paused")
+    values = values_of(snapshot, snapshot.rows)
+    objectives = [words.described_objective(o, values[:, at]) for at, o in enumerate(snapshot.objectives)]
+    if not objectives:
+        objectives = [words.described_objective(o) for o in _planned_objectives(service, run)]
+    winners = [_winner(snapshot, winner) for winner in _winners_best_first(snapshot)]
+    quality = snapshot.objectives[0] if snapshot.objectives else None
+    return {
+        "run": told,
+        "objectives": objectives,
+        "default_x": len(objectives) - 1,
+        "stages": words.stages(told),
+        "now": words.now_line(told, num_waiting(service, run)),
+        "waiting": words.waiting_words(told),
+        "changes": words.changes(told),
+        "surrogate": words.surrogate_figures(told["surrogate"], quality),
+        "num_front": len(snapshot.front),
+        "rows": [words.table_row(snapshot, row) for row in _best_first(snapshot)],
+        "winners": winners,
+        "log": log_tail(service.supervisor.directory(run.id), _LOG_LINES),
+    }
+
+
+def _planned_objectives(service: State, run: Run) -> list[Objective]:
+    """Return the objectives that a run will have, as the catalogue knows them, until the run itself says so."""
+    study = next((s for s in service.catalogue() if s["name"] == run.study), {"objectives": []})
+    kept = run.changes.get("objectives") or [o["name"] for o in study["objectives"]]
+    return [Objective(o["name"], o["unit"], o["direction"]) for o in study["objectives"] if o["name"] in kept]
+
+
+def _best_first(snapshot: Snapshot) -> list[Any]:
+    """Return the front's members, best quality first; the first few hundred."""
+    quality = snapshot.objectives[0] if snapshot.objectives else None
+    if quality is None:
+        return []
+    return sorted(snapshot.front_rows, key=lambda row: quality.cost(row.values[quality.name]["value"]))[
+        :_MAX_ROWS
+    ]
+
+
+def _winners_best_first(snapshot: Snapshot) -> list[Winner]:
+    """Return the winners on the final front, best quality first, then the others."""
+
+    def rank(winner: Winner) -> tuple[bool, float]:
+        quality = snapshot.objectives[0]
+        is_dominated = not any(variant.on_front for variant in winner.variants)
+        return is_dominated, quality.cost(winner.variants[0].values[quality.name].value)
+
+    return sorted(snapshot.winners, key=rank)
+
+
+def _winner(snapshot: Snapshot, winner: Winner) -> dict[str, Any]:
+    plain = winner.variants[0]
+    measured = [
+        objective for objective in (*snapshot.objectives, FILE_BYTES) if objective.name in plain.values
+    ]
+    return {
+        "id": winner.id,
+        "facts": [words.measured(objective, plain.values[objective.name]) for objective in measured],
+        "variants": [variant.name for variant in winner.variants[1:]],
+        "on_front": any(variant.on_front for variant in winner.variants),
+    }
+
+
+def _file(view: RunView, winner: Winner, name: str) -> Path:
+    files = files_of(view.directory.winners / winner.id, winner)
+    found = next((path for path in files if path.name == name), None)
+    if found is None:
+        raise Problem(404, "unknown-file", f"The winner has no {name}: run the study again to make it anew.")
+    return found

@@ -1,0 +1,268 @@
+"""What is known of a run, read from its directory and kept up to date cheaply."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, final
+
+from nas.errors import NasError
+from nas.files import read_json
+from nas.objective import Objective
+from nas.report.results import Results, Winner
+from nas.runner.directory import RunDirectory
+from nas.service.record import Record, TrialRow
+from nas.service.store import Run
+
+_MAX_VIEWS = 64
+_MIN_AGE_S = 0.5
+
+
+@final
+@dataclass(frozen=True)
+class Snapshot:
+    """A run as it was at one moment.
+
+    Args:
+        version: Grows with every change.
+        objectives: In the study's order; empty until the run is prepared.
+        rows: Evaluated trials; position n stays what it is in all later snapshots.
+        failed: Evaluations that failed.
+        front: Positions in ``rows`` of the front's members.
+        hypervolume: After each row; empty while fewer than ten are there.
+        status: What ``status.json`` holds; None before the first stage.
+        results: Of a finished run; None before.
+    """
+
+    version: int
+    objectives: tuple[Objective, ...]
+    rows: tuple[TrialRow, ...]
+    failed: int
+    front: tuple[int, ...]
+    hypervolume: tuple[float, ...]
+    status: Mapping[str, Any] | None
+    results: Results | None
+
+    @property
+    def front_rows(self) -> list[TrialRow]:
+        """The front's members."""
+        return [self.rows[position] for position in self.front]
+
+    @property
+    def winners(self) -> tuple[Winner, ...]:
+        """Finished winners; none before the run is finished."""
+        return self.results.winners if self.results is not None else ()
+
+    def winner(self, id_: str) -> Winner | None:
+        """Return the winner of that id."""
+        return next((winner for winner in self.winners if winner.id == id_), None)
+
+
+_NOTHING = Snapshot(0, (), (), 0, (), (), None, None)
+
+
+@final
+class RunView:
+    """Reads one run directory, from any thread.
+
+    A reader never waits for another one's reading: it gets the snapshot before. The files' sizes and
+    times tell whether there is anything new.
+
+    Args:
+        path: The run directory; need not be there yet.
+        storage: Database of the trials, where they aren't in a file of the directory.
+        clock: Seconds on a clock that never goes back.
+    """
+
+    def __init__(
+        self, path: Path, storage: str | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.directory = RunDirectory(path)
+        self._record = Record(self.directory, storage)
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._looked = -1e9
+        self._seen: tuple[object, ...] = ()
+        self._results: Results | None = None
+        self._results_seen: object = None
+        self._snapshot = _NOTHING
+        self._texts: tuple[int, dict[object, bytes]] = (0, {})
+
+    def snapshot(self, max_age_s: float = _MIN_AGE_S) -> Snapshot:
+        """Return the run as it was at most ``max_age_s`` ago, or what another thread replaces right now."""
+        if self._clock() - self._looked < max_age_s:
+            return self._snapshot
+        is_first = self._snapshot.version == 0
+        if self._lock.acquire(blocking=is_first):
+            try:
+                if self._clock() - self._looked >= max_age_s:
+                    self._refresh()
+                    self._looked = self._clock()
+            finally:
+                self._lock.release()
+        return self._snapshot
+
+    def text(self, key: object, make: Callable[[Snapshot], object]) -> bytes:
+        """Return what ``make`` makes of the snapshot as JSON; made once per snapshot and key."""
+        snapshot = self.snapshot()
+        version, texts = self._texts
+        if version != snapshot.version or len(texts) > 256:
+            texts = {}
+            self._texts = (snapshot.version, texts)
+        found = texts.get(key)
+        if found is None:
+            made = make(snapshot)
+            found = made if isinstance(made, bytes) else json.dumps(made).encode()
+            texts[key] = found
+        return found
+
+    def close(self) -> None:
+        """Let go of the database."""
+        with self._lock:
+            self._record.close()
+
+    def _refresh(self) -> None:
+        files = self.directory
+        watched = (files.manifest, files.database, Path(f"{files.database}-wal"), files.status, files.results)
+        seen = tuple(_signature(path) for path in watched)
+        if seen == self._seen and not self._record.is_on_server:
+            return
+        before = len(self._record.rows), self._record.failed
+        record = self._record
+        is_whole = record.refresh()
+        if seen == self._seen and (len(record.rows), record.failed) == before:
+            return
+        self._snapshot = Snapshot(
+            version=self._snapshot.version + 1,
+            objectives=record.objectives,
+            rows=tuple(record.rows),
+            failed=record.failed,
+            front=tuple(record.front),
+            hypervolume=tuple(record.hypervolume),
+            status=_status(files.status),
+            results=self._read_results(seen[-1]),
+        )
+        self._seen = seen if is_whole else ()
+
+    def _read_results(self, signature: object) -> Results | None:
+        if signature is not None and signature != self._results_seen:
+            self._results, self._results_seen = Results.read(self.directory.results), signature
+        return self._results
+
+
+@final
+class Runs:
+    """The views of a folder's runs, those used last.
+
+    Args:
+        folder: Holds the run directories.
+        storage: Database of trials that aren't in files.
+    """
+
+    def __init__(self, folder: Path, storage: str | None = None) -> None:
+        self._folder, self._storage = folder, storage
+        self._views: OrderedDict[str, RunView] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def view(self, run: Run) -> RunView:
+        """Return the view of a run that is in the store."""
+        with self._lock:
+            view = self._views.pop(run.id, None) or RunView(self._folder / run.id, self._storage)
+            self._views[run.id] = view
+            outdated = self._views.popitem(last=False)[1] if len(self._views) > _MAX_VIEWS else None
+        if outdated is not None:
+            outdated.close()
+        return view
+
+    def close(self) -> None:
+        """Let go of all databases."""
+        with self._lock:
+            views, self._views = list(self._views.values()), OrderedDict()
+        for view in views:
+            view.close()
+
+
+def described(run: Run, snapshot: Snapshot) -> dict[str, Any]:
+    """Return a run as the API shows it."""
+    status = snapshot.status or {}
+    return {
+        "id": run.id,
+        "study": run.study,
+        "state": run.state,
+        "stopping": run.intent is not None,
+        "stage": status.get("stage", ""),
+        "done": status.get("done", 0),
+        "total": status.get("total", 0),
+        "seconds_left": seconds_left(status) if run.state == "running" else None,
+        "note": status.get("note", ""),
+        "created": _time(run.created),
+        "started": _time(run.started),
+        "finished": _time(run.finished),
+        "restarts": run.restarts,
+        "last_words": run.last_words,
+        "changes": dict(run.changes),
+        "device": run.device,
+        "objectives": [asdict(objective) for objective in snapshot.objectives],
+        "evaluations": {"complete": len(snapshot.rows), "failed": snapshot.failed, "asked": run.evaluations},
+        "hypervolume": snapshot.hypervolume[-1] if snapshot.hypervolume else None,
+        "surrogate": surrogate_quality(snapshot),
+        "has_winners": bool(snapshot.winners),
+    }
+
+
+def seconds_left(status: Mapping[str, Any]) -> float | None:
+    """Return how long the stage will take at its pace so far; None while that can't be told."""
+    steps = status.get("done", 0) - status.get("resumed_at", 0)
+    if steps <= 0:
+        return None
+    pace = (status["updated"] - status["began"]) / steps
+    return float(round(pace * (status["total"] - status["done"]), 1))
+
+
+def surrogate_quality(snapshot: Snapshot) -> dict[str, Any] | None:
+    """Return how well the surrogate predicts the quality: Kendall's tau over the winners; None without."""
+    results = snapshot.results
+    if results is None:
+        return None
+    pairs = [
+        (w.predicted, w.searched[results.quality.name].value)
+        for w in results.winners
+        if w.predicted is not None
+    ]
+    return {"pairs": [list(pair) for pair in pairs], "rank_agreement": results.rank_agreement()}
+
+
+def trial_json(snapshot: Snapshot, positions: range | tuple[int, ...]) -> str:
+    """Return trials as a JSON list."""
+    front = set(snapshot.front)
+    return ", ".join(
+        f'{snapshot.rows[p].text}, "on_front": {"true" if p in front else "false"}}}' for p in positions
+    )
+
+
+def _status(path: Path) -> Mapping[str, Any] | None:
+    try:
+        status: Mapping[str, Any] = read_json(path)
+    except (OSError, NasError):
+        return None
+    return status
+
+
+def _signature(path: Path) -> object:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns, status.st_ino
+
+
+def _time(seconds: float | None) -> str | None:
+    """Return a time as ISO 8601 in UTC."""
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")

@@ -1,0 +1,67 @@
+"""Sign-ins of browsers: a cookie instead of the token, and what proves that our own page sent a request."""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+import time
+from collections.abc import Callable
+from typing import final
+
+from nas.service.store import Session, Store, Token
+from nas.service.tokens import Tokens, digest_of
+
+COOKIE = "nas_session"
+CSRF_HEADER = "X-CSRF-Token"
+CSRF_FIELD = "csrf_token"
+
+
+@final
+class Sessions:
+    """The sign-ins of a store.
+
+    The cookie's value is random; what is stored is its SHA-256. A session ends with its token.
+
+    Args:
+        store: Where they are.
+        tokens: Of the same store.
+        hours: How long one lasts.
+        now: Seconds since 1970.
+    """
+
+    def __init__(
+        self, store: Store, tokens: Tokens, hours: float, now: Callable[[], float] = time.time
+    ) -> None:
+        self._store, self._tokens, self._now = store, tokens, now
+        self.seconds = hours * 3600
+
+    def open(self, token: Token) -> str:
+        """Begin a sign-in and return the cookie's value."""
+        cookie = secrets.token_urlsafe(32)
+        now = self._now()
+        self._store.add_session(Session(digest_of(cookie), token.id, now + self.seconds), now)
+        return cookie
+
+    def token_of(self, cookie: str) -> Token | None:
+        """Return whose sign-in a cookie is, or None if it is over or never was."""
+        session = self._store.session(digest_of(cookie))
+        if session is None or session.expires <= self._now():
+            return None
+        return self._tokens.usable(session.token_id)
+
+    def close(self, cookie: str) -> None:
+        """End a sign-in."""
+        self._store.drop_session(digest_of(cookie))
+
+
+def csrf_token(cookie: str) -> str:
+    """Return what a request that changes something must carry besides the cookie.
+
+    Another site can make a browser send the cookie, but can't read it, and so can't know this.
+    """
+    return hmac.digest(cookie.encode(), b"csrf", "sha256").hex()
+
+
+def is_csrf_token(cookie: str, sent: str) -> bool:
+    """Compare in constant time."""
+    return hmac.compare_digest(csrf_token(cookie).encode(), sent.encode())

@@ -1,0 +1,85 @@
+"""What the operator decides about the service's process: environment variables and flags, all here."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+from typing import Annotated, Any, final
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from nas.errors import ServiceError
+
+PREFIX = "NAS_SERVICE_"
+"""Of the environment variables: ``NAS_SERVICE_PORT`` and so on, one per field of :class:`Settings`."""
+
+
+@final
+class Settings(BaseSettings):
+    """The service's settings, each from ``NAS_SERVICE_<NAME>`` unless a flag says otherwise."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+
+    folder: Path = Field(Path("runs/service"), description="Holds everything: runs, queue, tokens.")
+    storage: str | None = Field(
+        None, description="PostgreSQL for queue, tokens and trials; SQLite unless told otherwise."
+    )
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 is any free one.")
+    https: bool = Field(False, description="A proxy in front speaks HTTPS: cookies are for HTTPS alone.")
+    devices: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("cpu",), min_length=1, description="Where studies may train, by comma; one runs on each."
+    )
+    restarts: int = Field(3, ge=0, description="How often a crashed run is restarted from its checkpoint.")
+    restart_after_s: float = Field(2.0, ge=0, description="Pause before the first restart; doubles.")
+    grace_s: float = Field(6.0, gt=0, description="What a stopped run gets to put things down.")
+    max_body_bytes: int = Field(64 * 1024, ge=1024, description="Largest request body.")
+    max_query_bytes: int = Field(4096, ge=256, description="Longest path and query.")
+    max_unfinished: int = Field(10, ge=1, description="Unfinished studies per token.")
+    max_evaluations: int = Field(20_000, ge=1, description="Evaluations of a token's unfinished studies.")
+    max_streams: int = Field(100, ge=1, description="Open event streams per token.")
+    login_attempts: int = Field(10, ge=1, description="Wrong tokens per address before it has to wait.")
+    login_window_s: float = Field(300.0, gt=0, description="How long it has to wait.")
+    session_hours: float = Field(12.0, gt=0, description="How long a sign-in lasts.")
+    refresh_s: float = Field(1.0, gt=0, description="How often a watched run is looked at.")
+    keep_alive_s: float = Field(15.0, gt=0, description="How often a silent event stream says so.")
+
+    @field_validator("devices", mode="before")
+    @classmethod
+    def _by_comma(cls, value: object) -> object:
+        return tuple(d.strip() for d in value.split(",") if d.strip()) if isinstance(value, str) else value
+
+    @property
+    def database_url(self) -> str:
+        """The database of the service's own tables."""
+        return self.storage or f"sqlite:///{self.folder.resolve() / 'service.db'}"
+
+    @property
+    def runs(self) -> Path:
+        """Where the run directories are."""
+        return self.folder.resolve() / "runs"
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can connect."""
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+
+def settings_from(**flags: Any) -> Settings:
+    """Return the settings of the environment, with flags that are not None in their place.
+
+    Raises:
+        ServiceError: a value is not valid; says which.
+    """
+    try:
+        return Settings(**{name: value for name, value in flags.items() if value is not None})
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        name = "_".join(str(part) for part in first["loc"][:1])
+        raise ServiceError(
+            f"the setting {name} (environment variable {PREFIX}{name.upper()}) is not valid: {first['msg']}."
+        ) from None

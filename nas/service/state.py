@@ -1,0 +1,126 @@
+"""Everything that lives as long as the service, put together once."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, final
+
+from fastapi import Request
+
+from nas.service.access import Access
+from nas.service.events import Watches
+from nas.service.limits import Attempts, check_quota
+from nas.service.runs import Runs
+from nas.service.sessions import Sessions
+from nas.service.settings import Settings
+from nas.service.store import UNFINISHED, Run, Store
+from nas.service.studies import Studies
+from nas.service.supervisor import Supervisor
+from nas.service.tokens import Tokens
+
+
+@final
+@dataclass
+class State:
+    """The service's parts.
+
+    Args:
+        settings: Of the process.
+        store: The service's tables.
+        tokens: Bearer tokens.
+        sessions: Sign-ins of browsers.
+        access: Who may do what.
+        studies: The catalogue.
+        supervisor: Of the runs' processes.
+        runs: What is known of each run.
+        watches: Event streams.
+    """
+
+    settings: Settings
+    store: Store
+    tokens: Tokens
+    sessions: Sessions
+    access: Access
+    studies: Studies
+    supervisor: Supervisor
+    runs: Runs
+    watches: Watches
+    _quota: threading.Lock = field(default_factory=threading.Lock)
+
+    @classmethod
+    def of(cls, settings: Settings) -> State:
+        """Put the parts together; nothing is started."""
+        settings.runs.mkdir(parents=True, exist_ok=True)
+        store = Store(settings.database_url)
+        tokens = Tokens(store)
+        sessions = Sessions(store, tokens, settings.session_hours)
+        runs = Runs(settings.runs, settings.storage)
+        return cls(
+            settings=settings,
+            store=store,
+            tokens=tokens,
+            sessions=sessions,
+            access=Access(
+                tokens,
+                sessions,
+                Attempts(settings.login_attempts, settings.login_window_s),
+                https=settings.https,
+            ),
+            studies=Studies(),
+            supervisor=Supervisor(store, settings),
+            runs=runs,
+            watches=Watches(
+                store,
+                runs,
+                refresh_s=settings.refresh_s,
+                keep_alive_s=settings.keep_alive_s,
+                max_streams=settings.max_streams,
+            ),
+        )
+
+    def catalogue(self) -> list[dict[str, Any]]:
+        """Return the studies with the devices of this service."""
+        devices = list(self.settings.devices)
+        shown = []
+        for study in self.studies.all():
+            mine = devices if "device" in study["changeable"] else devices[:1]
+            shown.append({**study, "devices": mine, "defaults": {**study["defaults"], "device": devices[0]}})
+        return shown
+
+    def submit(self, study: Mapping[str, Any], changes: Mapping[str, Any], token_id: str) -> Run:
+        """Queue a study whose changes are checked.
+
+        Raises:
+            Problem: a limit of the token is hit (429).
+        """
+        evaluations = int(changes.get("evaluations", study["defaults"]["evaluations"]))
+        device = str(changes.get("device", self.settings.devices[0]))
+        with self._quota:  # two requests at once can't both take the last place
+            check_quota(self.store, self.settings, token_id, evaluations)
+            return self.supervisor.submit(
+                study["name"], changes, evaluations=evaluations, device=device, token_id=token_id
+            )
+
+    def resume(self, run: Run) -> Run:
+        """Let a run go on.
+
+        Raises:
+            Problem: it can't (409), or it was over and is one too many for its token now (429).
+        """
+        with self._quota:
+            if run.state not in UNFINISHED:
+                check_quota(self.store, self.settings, run.token_id, run.evaluations)
+            return self.supervisor.resume(run)
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self.runs.close()
+        self.store.close()
+
+
+def state_of(request: Request) -> State:
+    """Return the state of the application that got the request."""
+    state: State = request.app.state.service
+    return state

@@ -1,0 +1,82 @@
+"""The operator's studies, as a child process describes them: their code never runs inside the service."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import logging
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any, final
+
+from nas.catalog import study_packages
+from nas.errors import CatalogError
+from nas.service.environment import child_environment
+
+logger = logging.getLogger(__name__)
+
+_PATIENCE_S = 120
+
+
+@final
+class Studies:
+    """What the catalogue holds, read again when a study's file changes."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._seen: object = None
+        self._described: list[dict[str, Any]] = []
+
+    def all(self) -> list[dict[str, Any]]:
+        """Return what :func:`nas.catalog.describe_study` says of each study, by name.
+
+        Raises:
+            CatalogError: the studies can't be listed.
+        """
+        with self._lock:
+            files = _files()
+            if files != self._seen:
+                self._described = _describe()
+                self._seen = files
+            return self._described
+
+    def warm(self) -> None:
+        """Begin to read them, so that the first who asks needn't wait."""
+        threading.Thread(target=self._try, name="studies", daemon=True).start()
+
+    def _try(self) -> None:
+        try:
+            self.all()
+        except CatalogError as error:
+            logger.warning("%s", error)
+
+
+def _describe() -> list[dict[str, Any]]:
+    command = [sys.executable, "-m", "nas", "studies", "--json"]
+    try:
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=_PATIENCE_S,
+            env=child_environment(),
+            stdin=subprocess.DEVNULL,
+        )
+        described: list[dict[str, Any]] = json.loads(done.stdout)
+    except (subprocess.SubprocessError, ValueError, OSError) as error:
+        words = (getattr(error, "stderr", None) or str(error)).strip().splitlines() or [""]
+        raise CatalogError(f"the studies can't be listed ({words[-1]}): try 'nas studies --json'.") from error
+    return described
+
+
+def _files() -> dict[str, float]:
+    """Return when each file of the studies' packages was changed."""
+    found = {}
+    for package in study_packages():
+        spec = importlib.util.find_spec(package)
+        for folder in (spec.submodule_search_locations if spec else None) or []:
+            found.update({str(path): path.stat().st_mtime for path in Path(folder).glob("*.py")})
+    return found

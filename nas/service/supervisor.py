@@ -1,0 +1,305 @@
+"""Runs under supervision: one process per device, a queue, restarts after crashes."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, final
+
+from nas.errors import NasError
+from nas.files import read_json
+from nas.service.problems import Problem
+from nas.service.processes import LOG, Process, command_of, tail
+from nas.service.settings import Settings
+from nas.service.store import Run, State, Store
+
+logger = logging.getLogger(__name__)
+
+_TICK_S = 0.25
+_AFTER_FAILURE_S = 5.0
+_PATIENCE_S = 1.5
+_MISTAKE = 2
+_STOPPED = (130, 143, -2, -15)
+
+
+class Child(Protocol):
+    """What the supervisor needs of a run's process: see :class:`nas.service.processes.Process`."""
+
+    def is_alive(self) -> bool:
+        """Whether it still runs."""
+
+    def exit_code(self) -> int | None:
+        """Return the exit code of one that ended; None where it can't be known."""
+
+    def stop(self) -> None:
+        """Ask it to put things down and end."""
+
+    def kill(self) -> None:
+        """End it at once."""
+
+    def last_words(self) -> str:
+        """Return the end of what it wrote."""
+
+
+@dataclass
+class _Running:
+    run_id: str
+    device: str
+    child: Child
+    kill_at: float | None = None
+
+
+@final
+class Supervisor:
+    """Carries out the runs of a store.
+
+    All that matters is in the database before it happens, so another service can go on after this one was
+    killed: runs that were running are found by their command line and watched further, or begun again
+    from their checkpoints.
+
+    Args:
+        store: The queue.
+        settings: Devices, restarts, folder.
+        start: Starts the process of a run in a directory, with a database for its trials or None.
+        find: Returns the process that an earlier service left there.
+        now: Seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        settings: Settings,
+        *,
+        start: Callable[[list[str], Path, str | None], Child] = Process.start,
+        find: Callable[[Path], Child | None] = Process.find,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._store, self._settings = store, settings
+        self._start, self._find, self._now = start, find, now
+        self._running: dict[str, _Running] = {}
+        self._lock = threading.RLock()
+        self._wake = threading.Event()
+        self._ending = False
+        self._thread: threading.Thread | None = None
+
+    def directory(self, run_id: str) -> Path:
+        """Return the run directory of a run that is in the store."""
+        return self._settings.runs / run_id
+
+    def begin(self) -> None:
+        """Take up what an earlier service left, and supervise in a thread until :meth:`end`."""
+        self.take_up()
+        self._thread = threading.Thread(target=self._loop, name="supervisor", daemon=True)
+        self._thread.start()
+
+    def end(self) -> None:
+        """Stop all processes, for another service to go on with their runs."""
+        with self._lock:
+            self._ending = True
+            for running in self._running.values():
+                self._ask_to_stop(running)
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join(self._settings.grace_s + _PATIENCE_S)
+
+    def take_up(self) -> None:
+        """Watch the processes that still run; put the other unfinished runs where they belong."""
+        with self._lock:
+            for run in self._store.runs_in(["running"]):
+                child = self._find(self.directory(run.id))
+                if child is not None:
+                    self._running[run.id] = _Running(run.id, run.device, child)
+                    if run.intent is not None:
+                        self._ask_to_stop(self._running[run.id])
+                elif self._is_done(run.id):
+                    self._rest(run.id, "finished")
+                elif run.intent is not None:
+                    self._rest(run.id, run.intent)
+                else:
+                    self._store.change_run(run.id, state="queued")
+
+    def submit(
+        self, study: str, changes: Mapping[str, Any], *, evaluations: int, device: str, token_id: str
+    ) -> Run:
+        """Put a study at the end of the queue. Everything must have been checked."""
+        run_id = f"{study}-{secrets.token_hex(4)}"
+        now = self._now()
+        run = self._store.add_run(Run(run_id, study, changes, evaluations, device, token_id, "queued", now))
+        self._wake.set()
+        return run
+
+    def pause(self, run: Run) -> Run:
+        """Stop a run and keep it.
+
+        Raises:
+            Problem: it isn't queued or running (409).
+        """
+        return self._halt(run, "paused", ("queued", "running"))
+
+    def cancel(self, run: Run) -> Run:
+        """Stop a run for good; its files stay.
+
+        Raises:
+            Problem: it is over already (409).
+        """
+        return self._halt(run, "cancelled", ("queued", "running", "paused", "failed"))
+
+    def resume(self, run: Run) -> Run:
+        """Let a paused or failed run go on from where it was, at its old place in the queue.
+
+        Raises:
+            Problem: it is neither paused nor failed, or still stopping (409).
+        """
+        with self._lock:
+            run = self._fresh(run, "resumed", ("paused", "failed"))
+            self._store.change_run(
+                run.id,
+                state="queued",
+                intent=None,
+                restarts=0,
+                not_before=0.0,
+                last_words=None,
+                finished=None,
+            )
+            self._wake.set()
+            return self._read(run.id)
+
+    def step(self) -> None:
+        """Look at every process once, and start what can start."""
+        with self._lock:
+            for running in list(self._running.values()):
+                if not running.child.is_alive():
+                    self._ended(running)  # first, so that it is tried again if the database can't be written
+                    del self._running[running.run_id]
+                elif running.kill_at is not None and self._now() >= running.kill_at:
+                    running.child.kill()
+            if not self._ending:
+                self._start_queued()
+
+    def _loop(self) -> None:
+        while True:
+            wait = _TICK_S
+            try:
+                self.step()
+            except Exception:
+                logger.exception("supervision failed; trying again in %s s", _AFTER_FAILURE_S)
+                wait = _AFTER_FAILURE_S
+            with self._lock:
+                if self._ending and not self._running:
+                    return
+            self._wake.wait(wait)
+            self._wake.clear()
+
+    def _start_queued(self) -> None:
+        busy = {running.device for running in self._running.values()}
+        for run in self._store.runs_in(["queued"]):
+            if run.device in busy or run.not_before > self._now():
+                continue
+            if run.device not in self._settings.devices:
+                self._rest(run.id, "failed", f"This service has no device {run.device} any more.")
+                continue
+            busy.add(run.device)
+            self._launch(run)
+
+    def _launch(self, run: Run) -> None:
+        directory = self.directory(run.id)
+        self._store.change_run(
+            run.id, state="running", started=run.started or self._now(), intent=None, last_words=None
+        )
+        try:
+            child = self._start(command_of(run, directory), directory, self._settings.storage)
+        except OSError as error:
+            self._rest(run.id, "failed", f"The run can't be started: {error.strerror or error}.")
+            return
+        self._running[run.id] = _Running(run.id, run.device, child)
+
+    def _ended(self, running: _Running) -> None:
+        run = self._read(running.run_id)
+        code = running.child.exit_code()
+        if code == 0 or (code is None and self._is_done(run.id)):
+            self._rest(run.id, "finished")
+        elif run.intent is not None:
+            self._rest(run.id, run.intent)
+        elif self._ending:
+            pass  # it stays running in the database, for the next service to take up
+        elif code in _STOPPED:
+            self._rest(run.id, "paused", "The run was stopped from outside the service.")
+        elif code == _MISTAKE:
+            self._rest(run.id, "failed", running.child.last_words())
+        else:
+            self._crashed(run, running.child.last_words(), code)
+
+    def _crashed(self, run: Run, words: str, code: int | None) -> None:
+        logger.warning("run %s crashed (exit code %s)", run.id, code)
+        if run.restarts >= self._settings.restarts:
+            self._rest(run.id, "failed", words)
+            return
+        wait = self._settings.restart_after_s * 2**run.restarts
+        self._store.change_run(
+            run.id,
+            state="queued",
+            restarts=run.restarts + 1,
+            not_before=self._now() + wait,
+            last_words=words,
+        )
+
+    def _halt(self, run: Run, state: State, allowed: tuple[State, ...]) -> Run:
+        word = "paused" if state == "paused" else "cancelled"
+        with self._lock:
+            run = self._fresh(run, word, allowed)
+            running = self._running.get(run.id)
+            if running is None:
+                self._rest(run.id, state, run.last_words)
+            else:
+                self._store.change_run(run.id, intent=state)
+                self._ask_to_stop(running)
+                self._wake.set()
+            return self._read(run.id)
+
+    def _fresh(self, run: Run, word: str, allowed: tuple[State, ...]) -> Run:
+        """Return the run as it is now, if its state allows what is asked."""
+        run = self._read(run.id)
+        if run.state not in allowed:
+            raise Problem(
+                409,
+                "wrong-state",
+                f"The run {run.id} is {run.state} and can't be {word}: that goes with one that is "
+                f"{' or '.join(allowed)}.",
+                more={"state": run.state},
+            )
+        return run
+
+    def _ask_to_stop(self, running: _Running) -> None:
+        running.child.stop()
+        running.kill_at = self._now() + self._settings.grace_s
+
+    def _rest(self, run_id: str, state: State, words: str | None = None) -> None:
+        is_over = state in ("cancelled", "failed", "finished")
+        self._store.change_run(
+            run_id,
+            state=state,
+            intent=None,
+            last_words=words,
+            finished=self._now() if is_over else None,
+        )
+
+    def _is_done(self, run_id: str) -> bool:
+        try:
+            return bool(read_json(self.directory(run_id) / "status.json")["stage"] == "done")
+        except (OSError, NasError, KeyError):
+            return False
+
+    def _read(self, run_id: str) -> Run:
+        run = self._store.run(run_id)
+        assert run is not None
+        return run
+
+
+def log_tail(directory: Path, lines: int) -> str:
+    """Return the last lines of a run's log."""
+    return tail(directory / LOG, lines)

@@ -1,0 +1,217 @@
+"""What the page says: labels, numbers with units, stages, times. Text only; templates decide how it looks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from nas.objective import Measurement, Objective
+from nas.report.tables import shown, with_spread
+from nas.service.explore import Step, is_noise
+from nas.service.record import TrialRow
+from nas.service.runs import Snapshot
+
+STAGES = ("train supernet", "search", "finish winners")
+_NAMES = {
+    "macs": "MACs",
+    "flops": "FLOPs",
+    "num_params": "parameters",
+    "weight_bytes": "weights",
+    "file_bytes": "file size",
+}
+
+
+def label(name: str) -> str:
+    """Return an objective's name for people, without the unit."""
+    return _NAMES.get(name) or name.removesuffix("_ms").replace("_", " ")
+
+
+def described_objective(objective: Objective, values: Iterable[float] = ()) -> dict[str, Any]:
+    """Return what the page needs of an objective.
+
+    Args:
+        objective: Of the study.
+        values: Measured so far; an objective whose values are rates is typed and shown in percent.
+
+    Returns:
+        ``name``, ``label``, ``unit``, ``direction``; ``shown_unit`` and the ``factor`` from the value to it.
+    """
+    is_rate = objective.unit == "" and objective.direction == "maximize" and all(0 <= v <= 1 for v in values)
+    shown_unit, factor = ("%", 100.0) if is_rate else (objective.unit, 1.0)
+    if objective.unit == "B":
+        shown_unit, factor = "KiB", 1 / 1024
+    return {
+        "name": objective.name,
+        "label": label(objective.name),
+        "unit": objective.unit,
+        "direction": objective.direction,
+        "shown_unit": shown_unit,
+        "factor": factor,
+    }
+
+
+def measured(objective: Objective, value: Mapping[str, Any] | Measurement) -> dict[str, str]:
+    """Return a measurement as ``label`` and ``text``, with spread and unit."""
+    if not isinstance(value, Measurement):
+        value = Measurement(value["value"], value["spread"], objective.unit, "", 1)
+    return {"label": label(objective.name), "text": with_spread(value, objective)}
+
+
+def change(objective: Objective, difference: float) -> str:
+    """Return a difference with its sign and two digits that mean something; of rates, in points."""
+    size = abs(difference)
+    text = shown(size, objective)
+    if text.endswith(" %"):
+        text = f"{100 * size:.2f} points"
+    elif size < 1000 and objective.unit != "B":
+        text = f"{size:.2g} {objective.unit}".rstrip()
+    return f"{'+' if difference > 0 else '−' if difference < 0 else '±'}{text}"
+
+
+def described_step(snapshot: Snapshot, step: Step, goal: int) -> dict[str, Any]:
+    """Return what the next step costs and buys, as sentences.
+
+    Args:
+        snapshot: Of the run.
+        step: Its row is a position in the snapshot's rows.
+        goal: Column of the objective that gets better.
+    """
+    spent, bought = snapshot.objectives[step.column], snapshot.objectives[goal]
+    row = snapshot.rows[step.row]
+    reached = row.values[bought.name]
+    cost = f"{change(spent, spent.value(step.extra))} {label(spent.name)}"
+    if step.gain is None:
+        text = f"{cost} lets one in"
+    else:
+        text = f"{cost} buys {change(bought, -bought.value(step.gain))} {label(bought.name)}"
+    detail = f"{shown(reached['value'], bought)} at {shown(row.values[spent.name]['value'], spent)}, {row.architecture}"
+    if step.gain is not None and is_noise(step.gain, reached["spread"], reached["spread"]):
+        detail += "; the gain is within the noise of measuring"
+    return {
+        "number": row.number,
+        "column": step.column,
+        "limit": row.values[spent.name]["value"],
+        "text": text,
+        "detail": detail,
+    }
+
+
+def table_row(snapshot: Snapshot, row: TrialRow) -> dict[str, Any]:
+    """Return an evaluated architecture as a line of a table."""
+    values = [measured(objective, row.values[objective.name]) for objective in snapshot.objectives]
+    return {"number": row.number, "architecture": row.architecture, "measured": values}
+
+
+def stages(run: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the stages of a run, each with whether it ``is`` done, current or to come, and its ``percent``."""
+    names = list(STAGES) if run["stage"] in (*STAGES, "", "done") else [*STAGES, run["stage"]]
+    is_over = run["state"] == "finished" or run["stage"] == "done"
+    at = len(names) if is_over else names.index(run["stage"]) if run["stage"] else -1
+    found = []
+    for place, name in enumerate(names):
+        percent = 100 if place < at else 0
+        if place == at:
+            percent = round(100 * run["done"] / run["total"]) if run["total"] else 0
+        where = "done" if place < at else "current" if place == at else "to come"
+        found.append({"name": name, "is": where, "percent": percent})
+    return found
+
+
+def now_line(run: Mapping[str, Any], waiting: int) -> dict[str, str]:
+    """Return what a run does now: ``what``, how much is ``left``, and the stage's ``note``.
+
+    Args:
+        run: As the API shows it.
+        waiting: How many go before it, where it is queued.
+    """
+    where = f"{run['stage']}, {run['done']:,} of {run['total']:,}" if run["stage"] not in ("", "done") else ""
+    left = "" if run["seconds_left"] is None else f"about {duration(run['seconds_left'])} left in this stage"
+    if run["state"] == "running":
+        what = "Stopping, and putting things down." if run["stopping"] else where or "Getting ready."
+        return {"what": what.capitalize() if what == where else what, "left": left, "note": run["note"]}
+    ahead = "next in line" if waiting == 0 else f"{waiting} before it"
+    said = {
+        "queued": f"Waiting for {run['device']}: {ahead}.",
+        "paused": "Paused. It goes on from where it was.",
+        "cancelled": "Cancelled. What was found is kept.",
+        "failed": "Failed.",
+        "finished": f"Finished in {duration(_seconds(run['started'], run['finished']))}.",
+    }
+    return {"what": said[run["state"]], "left": where if run["state"] != "finished" else "", "note": ""}
+
+
+def waiting_words(run: Mapping[str, Any]) -> dict[str, str]:
+    """Return what stands in the place of a front that has no members yet."""
+    title = "No front yet"
+    if run["state"] == "queued":
+        return {
+            "title": title,
+            "detail": "The run waits for its turn; the front grows here once it has begun.",
+        }
+    if run["state"] == "running":
+        detail = (
+            "The supernet is trained first. Then every architecture appears here as soon as it is measured."
+        )
+        return {"title": title, "detail": detail}
+    return {"title": title, "detail": f"The run is {run['state']} and has evaluated nothing."}
+
+
+def surrogate_figures(quality: Mapping[str, Any] | None, objective: Objective | None) -> list[dict[str, str]]:
+    """Return how well predictions agree with what was measured; empty where nothing is known."""
+    if quality is None or objective is None:
+        return []
+    figures = []
+    pairs = quality.get("pairs") or []
+    if pairs:
+        error = sum(abs(predicted - searched) for predicted, searched in pairs) / len(pairs)
+        text = change(objective, error).lstrip("+±−")
+        detail = f"of {label(objective.name)}, over {len(pairs)} winners it hadn't seen"
+        figures.append({"name": "mean error", "value": text, "detail": detail})
+    if quality.get("rank_agreement") is not None:
+        detail = "winners' order in the supernet and after fine-tuning; 1 is the same"
+        figures.append({"name": "Kendall's τ", "value": f"{quality['rank_agreement']:.2f}", "detail": detail})
+    return figures
+
+
+def duration(seconds: float) -> str:
+    """Return a duration in its largest unit that fits, and the next."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s" if whole < 600 else f"{round(whole / 60)} min"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def ago(time: str | None, now: datetime) -> str:
+    """Return how long ago an ISO time was."""
+    if time is None:
+        return "not yet"
+    seconds = (now - datetime.fromisoformat(time)).total_seconds()
+    if seconds < 60:
+        return "just now"
+    if seconds < 3600:
+        return f"{seconds // 60:.0f} min ago"
+    if seconds < 86400:
+        return f"{seconds // 3600:.0f} h ago"
+    return f"{seconds // 86400:.0f} days ago" if seconds >= 2 * 86400 else "yesterday"
+
+
+def _seconds(first: str | None, last: str | None) -> float:
+    if first is None or last is None:
+        return 0.0
+    return (datetime.fromisoformat(last) - datetime.fromisoformat(first)).total_seconds()
+
+
+def changes(run: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return what was changed in a run's study, and what it runs on, by name."""
+    told = [("on", str(run["device"]))]
+    for name, value in run["changes"].items():
+        if name == "constraints":
+            told += [(f"{label(quantity)} ≤", f"{limit:,g}") for quantity, limit in value.items()]
+        elif name == "objectives":
+            told.append(("objectives", ", ".join(label(objective) for objective in value)))
+        elif name != "device":
+            told.append((label(name), f"{value:,}" if isinstance(value, int) else str(value)))
+    return told

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import json
+import sqlite3
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pytest
+from fakes import grid_evaluate, grid_problem
+
+from nas import pareto
+from nas.files import write_json
+from nas.protocols import Problem
+from nas.report.results import Results
+from nas.runner.directory import RunDirectory
+from nas.search.loop import search
+from nas.search.record import complete_trials, costs_of, reference_box
+from nas.search.storage import open_study
+from nas.service.record import Record
+
+
+def grow(problem: Problem, path: Path, evaluations: int) -> optuna.Study:
+    directory = RunDirectory(path)
+    write_json(
+        directory.manifest,
+        {
+            "study": "grid",
+            "space": problem.space.describe(),
+            "values": [vars(o) for o in problem.objectives],
+        },
+    )
+    study = open_study(directory.database, "grid", problem.objectives, optuna.samplers.RandomSampler(seed=0))
+
+    def evaluate(architecture):  # type: ignore[no-untyped-def]
+        if int(architecture.id, 16) % 7 == 0:
+            raise ValueError("bad luck")
+        return grid_evaluate(problem, architecture)
+
+    search(study, problem, evaluate, evaluations=evaluations, on_trial=lambda _: None)
+    return study
+
+
+def check(record: Record, study: optuna.Study, problem: Problem) -> None:
+    trials = complete_trials(study)
+    assert [row.number for row in record.rows] == [t.number for t in trials]
+    costs = costs_of(problem.objectives, trials)
+    assert record.front == np.flatnonzero(pareto.non_dominated(costs)).tolist()
+    box = reference_box(study, problem.objectives)
+    assert record.hypervolume == pytest.approx(box.history(costs) if box else [])
+
+
+def test_it_grows_with_the_study_and_says_what_the_study_says(tmp_path: Path) -> None:
+    problem = grid_problem()
+    record = Record(RunDirectory(tmp_path))
+    assert record.refresh()
+    for evaluations in (4, 12, 13, 40):
+        study = grow(problem, tmp_path, evaluations)
+        assert record.refresh()
+        assert len(record.rows) + record.failed == evaluations
+        check(record, study, problem)
+        study._storage.remove_session()
+    assert record.failed > 0
+    record.close()
+
+
+def test_rows_never_move(tmp_path: Path) -> None:
+    problem = grid_problem()
+    record = Record(RunDirectory(tmp_path))
+    grow(problem, tmp_path, 11)._storage.remove_session()
+    record.refresh()
+    before = list(record.rows)
+    grow(problem, tmp_path, 20)._storage.remove_session()
+    record.refresh()
+    assert record.rows[: len(before)] == before
+    record.close()
+
+
+def test_a_finished_run_reads_as_its_report(tiny_run: Path) -> None:
+    results = Results.read(tiny_run / "report.json")
+    record = Record(RunDirectory(tiny_run))
+    record.refresh()
+    assert [row.architecture for row in record.rows] == results.ids
+    assert record.front == results.front
+    row = record.rows[0]
+    assert json.loads(row.text + "}") == {
+        "number": row.number,
+        "architecture": row.architecture,
+        "values": row.values,
+        "choices": row.choices,
+    }
+    assert set(row.values) == {"accuracy", "num_params"}
+    record.close()
+
+
+def test_it_cant_write(tiny_copy: Path) -> None:
+    record = Record(RunDirectory(tiny_copy))
+    record.refresh()
+    assert record._study is not None
+    with pytest.raises(optuna.exceptions.StorageInternalError) as refused:
+        record._study.set_user_attr("broken", True)
+    assert "readonly" in str(refused.value.__cause__)
+    record.close()
+
+
+def test_a_database_that_is_only_just_made(tmp_path: Path) -> None:
+    problem = grid_problem()
+    directory = RunDirectory(tmp_path)
+    write_json(directory.manifest, {"study": "grid", "space": problem.space.describe(), "values": []})
+    sqlite3.connect(directory.database).close()
+    directory.database.touch()
+    record = Record(directory)
+    assert not record.refresh()
+    study = grow(problem, tmp_path, 3)
+    assert record.refresh()
+    assert len(record.rows) + record.failed == 3
+    study._storage.remove_session()
+    record.close()

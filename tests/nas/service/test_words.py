@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from nas.objective import Objective
+from nas.service.words import ago, change, described_objective, duration, label, now_line, stages
+
+ACCURACY = Objective("accuracy", "", "maximize")
+LATENCY = Objective("latency_ms", "ms", "minimize")
+MACS = Objective("macs", "", "minimize")
+BYTES = Objective("weight_bytes", "B", "minimize")
+
+
+def told(**more: Any) -> dict[str, Any]:
+    run = {"state": "running", "stage": "search", "done": 5, "total": 20, "seconds_left": None, "note": ""}
+    return {**run, "stopping": False, "device": "cpu", "started": None, "finished": None, **more}
+
+
+@pytest.mark.parametrize(
+    ("objective", "difference", "text"),
+    [
+        (ACCURACY, 0.0056, "+0.56 points"),
+        (LATENCY, 0.1, "+0.1 ms"),
+        (LATENCY, -0.000601, "−0.0006 ms"),
+        (MACS, 14_864, "+14,864"),
+        (BYTES, -2048, "−2.0 KiB"),
+        (MACS, 0, "±0"),
+    ],
+)
+def test_a_change_has_its_sign_and_unit(objective: Objective, difference: float, text: str) -> None:
+    assert change(objective, difference) == text
+
+
+def test_rates_are_typed_in_percent_and_other_qualities_are_not() -> None:
+    assert described_objective(ACCURACY, [0.2, 0.9])["factor"] == 100
+    assert described_objective(Objective("score", "", "maximize"), [12.0])["factor"] == 1
+    assert described_objective(BYTES)["shown_unit"] == "KiB"
+
+
+def test_labels_are_words() -> None:
+    assert [label(name) for name in ("latency_ms", "macs", "num_params", "my_score")] == [
+        "latency",
+        "MACs",
+        "parameters",
+        "my score",
+    ]
+
+
+def test_stages_are_done_current_or_to_come() -> None:
+    assert [(s["is"], s["percent"]) for s in stages(told())] == [
+        ("done", 100),
+        ("current", 25),
+        ("to come", 0),
+    ]
+    assert [s["is"] for s in stages(told(stage=""))] == ["to come"] * 3
+    assert {s["is"] for s in stages(told(stage="done", state="finished"))} == {"done"}
+    assert stages(told(stage="something new"))[-1] == {
+        "name": "something new",
+        "is": "current",
+        "percent": 25,
+    }
+
+
+def test_a_line_says_what_happens_now() -> None:
+    assert now_line(told(seconds_left=130.0), 0) == {
+        "what": "Search, 5 of 20",
+        "left": "about 2 min 10 s left in this stage",
+        "note": "",
+    }
+    assert now_line(told(state="queued", stage=""), 2)["what"] == "Waiting for cpu: 2 before it."
+    assert now_line(told(state="paused"), 0)["left"] == "search, 5 of 20"
+    assert "Stopping" in now_line(told(stopping=True), 0)["what"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.4, "0 s"), (59, "59 s"), (75, "1 min 15 s"), (3000, "50 min"), (7400, "2 h 3 min")],
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("time", "text"),
+    [
+        ("2026-05-02T11:59:30+00:00", "just now"),
+        ("2026-05-02T11:30:00+00:00", "30 min ago"),
+        ("2026-05-02T09:00:00+00:00", "3 h ago"),
+        ("2026-05-01T09:00:00+00:00", "yesterday"),
+        ("2026-04-22T12:00:00+00:00", "10 days ago"),
+        (None, "not yet"),
+    ],
+)
+def test_how_long_ago(time: str | None, text: str) -> None:
+    assert ago(time, datetime(2026, 5, 2, 12, tzinfo=UTC)) == text

@@ -1,0 +1,54 @@
+"""Stand-ins for the tests of the service."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from nas.catalog import describe_study, study_names
+
+FINISHED = "tiny-00000001"
+"""The name of the finished run."""
+
+
+class KnownStudies:
+    """The catalogue without a process of its own."""
+
+    def all(self) -> list[dict[str, Any]]:
+        return [describe_study(name) for name in study_names()]
+
+    def warm(self) -> None:
+        pass
+
+
+@dataclass
+class FakeChild:
+    """A process that does what a test says."""
+
+    command: list[str]
+    directory: Path
+    storage: str | None = None
+    code: int | None = None
+    alive: bool = True
+    words: str = "last words"
+    asked: list[str] = field(default_factory=list)
+
+    def is_alive(self) -> bool:
+        return self.alive
+
+    def exit_code(self) -> int | None:
+        return self.code
+
+    def stop(self) -> None:
+        self.asked.append("stop")
+
+    def kill(self) -> None:
+        self.asked.append("kill")
+        self.end(-9)
+
+    def last_words(self) -> str:
+        return self.words
+
+    def end(self, code: int | None) -> None:
+        self.alive, self.code = False, code

@@ -1,0 +1,3 @@
+"""A study whose file is broken."""
+
+raise RuntimeError("no data on this machine")
