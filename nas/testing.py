@@ -67,10 +67,11 @@ _MAX_ENUMERATED = 20_000
 
 def check_network(
     make: Callable[[], nn.Module],
-    image_shape: tuple[int, int, int],
+    image_shape: tuple[int, ...],
     num_classes: int,
     *,
     num_random: int = 10,
+    num_tokens: int | None = None,
     seed: int = 0,
 ) -> None:
     """Check a network with choices, as a file in ``search_spaces`` makes it.
@@ -81,9 +82,10 @@ def check_network(
 
     Args:
         make: Makes the network.
-        image_shape: Channels, height and width that it must work on.
+        image_shape: Channels, height and width that it must work on, or the shape of another input.
         num_classes: Size of its output.
         num_random: Random architectures to try, beside the largest and the smallest.
+        num_tokens: For a network that takes token ids: ids are smaller than this.
         seed: Of weights, images and random architectures.
 
     Raises:
@@ -93,16 +95,23 @@ def check_network(
     supernet = fresh_network(make, seed).eval()
     space = supernet.space
     assert space.describe() == Supernet(make()).space.describe(), "made twice, the network has another space"
-    supernet.check_shapes(image_shape, num_classes)
+    images = _random_inputs(image_shape, num_tokens, seed)
+    supernet.check_shapes(image_shape, num_classes, images.dtype)
     rng = np.random.default_rng(seed)
     architectures = [space.largest(), space.smallest(), *(space.sample(rng) for _ in range(num_random))]
-    images = torch.randn(16, *image_shape, generator=torch.Generator().manual_seed(seed))
     for architecture in architectures:
         _check_extracted(supernet, architecture, images)
-    counter = NetworkCounter(supernet, image_shape)
-    _check_counts(supernet, counter, [*architectures, *supernet.probes()], image_shape)
+    counter = NetworkCounter(supernet, image_shape, images.dtype)
+    _check_counts(supernet, counter, [*architectures, *supernet.probes()], images)
     _check_cardinality(space)
     _check_options_used(supernet, counter, architectures, images)
+
+
+def _random_inputs(shape: tuple[int, ...], num_tokens: int | None, seed: int) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    if num_tokens is None:
+        return torch.randn(16, *shape, generator=generator)
+    return torch.randint(1, num_tokens, (16, *shape), generator=generator)
 
 
 def _check_extracted(supernet: Supernet, architecture: Architecture, images: Tensor) -> None:
@@ -126,12 +135,12 @@ def _check_counts(
     supernet: Supernet,
     counter: NetworkCounter,
     architectures: Sequence[Architecture],
-    image_shape: tuple[int, int, int],
+    images: Tensor,
 ) -> None:
     counts = counter.counts(supernet.space.indices(architectures))
     for row, architecture in enumerate(architectures):
         module = supernet.extract(architecture).to("meta").eval()
-        expected = (count_macs(module, image_shape), count_params(module))
+        expected = (count_macs(module, tuple(images.shape[1:]), images.dtype), count_params(module))
         got = (int(counts.macs[row]), int(counts.num_params[row]))
         assert got == expected, f"{architecture}: MACs and parameters are {expected}, counted {got}"
 
@@ -180,7 +189,7 @@ def _differ(
 def check_data_source(source: DataSource) -> None:
     """Check a data source.
 
-    Loading twice gives the same splits; the parts fit each other in shape and dtype, hold finite pixels
+    Loading twice gives the same splits; the parts fit each other in shape and dtype, hold finite inputs
     and valid labels, and train and search hold every class.
 
     Args:
@@ -191,15 +200,19 @@ def check_data_source(source: DataSource) -> None:
     """
     splits, again = source.load(), source.load()
     assert splits.fingerprint == again.fingerprint, "loading twice gives other data"
-    channels, _, _ = splits.image_shape
+    channels = splits.image_shape[0] if len(splits.image_shape) == 3 else 0
     assert len(splits.mean) == len(splits.std) == channels, "mean and std must have one number per channel"
+    assert splits.dtype in (torch.float32, torch.int64), (
+        f"inputs are {splits.dtype}: float32 or int64 is expected"
+    )
     for name in ("train", "search", "test"):
         part: Split = getattr(splits, name)
         assert len(part) > 0, f"{name} is empty"
-        assert part.images.dtype == torch.float32, f"{name}: images must be float32"
         assert part.labels.dtype == torch.int64, f"{name}: labels must be int64"
         assert part.images.shape == (len(part), *splits.image_shape), f"{name}: images have another shape"
-        assert bool(part.images.isfinite().all()), f"{name}: a pixel is not finite"
+        for batch in part.batches(1024):
+            assert batch.dtype == splits.dtype, f"{name}: inputs are {batch.dtype}, expected {splits.dtype}"
+            assert bool(batch.isfinite().all()), f"{name}: a value is not finite"
         inside = (part.labels >= 0) & (part.labels < splits.num_classes)
         assert bool(inside.all()), f"{name}: a label is not in [0, {splits.num_classes})"
         if name != "test":

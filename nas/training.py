@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from nas.data.augment import augmented
+from nas.data.inputs import placed
 from nas.errors import DamagedFileError, StudyError, TrainingError
 from nas.files import replacing
 from nas.protocols import Split
@@ -103,8 +104,7 @@ def train(
         DamagedFileError: the checkpoint can't be read.
     """
     model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    images = data.images.to(device=device, memory_format=torch.channels_last)
-    labels = data.labels.to(device)
+    data = data.to(device)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
     )
@@ -123,8 +123,8 @@ def train(
         with _seeded(generator, device):
             for rows in _batches(len(data), recipe.batch_size, generator):
                 optimizer.zero_grad(set_to_none=True)
-                batch = augmented(images[rows], recipe.augment).contiguous(memory_format=torch.channels_last)
-                loss = step(batch, labels[rows], generator)
+                batch = placed(augmented(data.batch(rows), recipe.augment), device)
+                loss = step(batch, data.labels[rows], generator)
                 if not math.isfinite(loss):
                     raise TrainingError(_diverged(loss, epoch, recipe, checkpoint))
                 nn.utils.clip_grad_norm_(model.parameters(), recipe.max_grad_norm)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from nas.data.inputs import blank
 from nas.protocols import Counts
 from nas.space import Choice, IntArray, choices_of
 from nas.supernet import Supernet
@@ -26,21 +27,22 @@ logger = logging.getLogger(__name__)
 _MAX_TABLE_ROWS = 200_000
 
 
-def count_macs(module: nn.Module, image_shape: tuple[int, int, int]) -> int:
+def count_macs(module: nn.Module, image_shape: tuple[int, ...], dtype: torch.dtype = torch.float32) -> int:
     """Return the multiply-accumulates of one image, by torch's own counter (FLOPs / 2).
 
     Counts convolutions, matrix products and attention, not elementwise work.
 
     Args:
         module: In evaluation mode; its parameters may lie on the meta device.
-        image_shape: Channels, height and width.
+        image_shape: Channels, height and width, or the shape of another input.
+        dtype: Of the input.
     """
     device = next(module.parameters()).device
     fast_path = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)  # fused attention would count as zero
     try:
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            module(torch.zeros(1, *image_shape, device=device))
+            module(blank(1, image_shape, dtype, device))
     finally:
         torch.backends.mha.set_fastpath_enabled(fast_path)
     return int(counter.get_total_flops()) // 2
@@ -79,12 +81,15 @@ class NetworkCounter:
 
     Args:
         supernet: Only its structure is read.
-        image_shape: Channels, height and width.
+        image_shape: Channels, height and width, or the shape of another input.
+        dtype: Of the input.
     """
 
-    def __init__(self, supernet: Supernet, image_shape: tuple[int, int, int]) -> None:
+    def __init__(
+        self, supernet: Supernet, image_shape: tuple[int, ...], dtype: torch.dtype = torch.float32
+    ) -> None:
         self._twin = copy.deepcopy(supernet).to("meta").eval()
-        self._image_shape = image_shape
+        self._input = (image_shape, dtype)
         self._cache: dict[str, tuple[int, int]] = {}
         tables = self._build()
         self.tables = tables if tables is not None and self._agrees(supernet, tables) else None
@@ -105,7 +110,7 @@ class NetworkCounter:
         architecture = self._twin.space.from_indices(row[None])[0]
         if architecture.id not in self._cache:
             module = self._twin.extract(architecture)
-            self._cache[architecture.id] = (count_macs(module, self._image_shape), count_params(module))
+            self._cache[architecture.id] = (count_macs(module, *self._input), count_params(module))
         return self._cache[architecture.id]
 
     def _agrees(self, supernet: Supernet, tables: list[_Table]) -> bool:
@@ -122,7 +127,7 @@ class NetworkCounter:
         try:
             for architecture, macs in zip(probes, _sum(tables, space.indices(probes)).macs, strict=True):
                 with supernet.active(architecture):
-                    if count_macs(supernet, self._image_shape) != macs:
+                    if count_macs(supernet, *self._input) != macs:
                         return False
             return True
         finally:
@@ -130,7 +135,7 @@ class NetworkCounter:
 
     def _build(self) -> list[_Table] | None:
         twin = self._twin
-        positions, own_macs = _trace(twin, self._image_shape)
+        positions, own_macs = _trace(twin, *self._input)
         merged: dict[tuple[int, ...], _Table] = {}
         for site in twin.sites:
             table = _tabulate(twin, site, positions.get(site.path, 0), own_macs.get(site.path, 0))
@@ -155,7 +160,9 @@ def _sum(tables: list[_Table], indices: IntArray) -> Counts:
     return Counts(macs, num_params)
 
 
-def _trace(twin: Supernet, image_shape: tuple[int, int, int]) -> tuple[dict[str, int], dict[str, int]]:
+def _trace(
+    twin: Supernet, image_shape: tuple[int, ...], dtype: torch.dtype
+) -> tuple[dict[str, int], dict[str, int]]:
     """Run the largest architecture once.
 
     Returns:
@@ -174,7 +181,7 @@ def _trace(twin: Supernet, image_shape: tuple[int, int, int]) -> tuple[dict[str,
     elastic = {site.path: site.module for site in twin.sites if isinstance(site.module, ElasticLayer)}
     handles = [m.register_forward_hook(remember(path)) for path, m in elastic.items()]  # type: ignore[arg-type]
     with twin.active(twin.space.largest()), torch.no_grad(), FlopCounterMode(display=False) as counter:
-        twin.module(torch.zeros(1, *image_shape, device="meta"))
+        twin.module(blank(1, image_shape, dtype, torch.device("meta")))
     for handle in handles:
         handle.remove()
     root = type(twin.module).__name__

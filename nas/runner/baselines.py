@@ -60,7 +60,7 @@ def run_baselines(
             device=prepared.device,
             checkpoint=run.baselines / f"{architecture.id}.pt",
         )
-        candidate = SubnetCandidate(module, prepared.splits.image_shape)
+        candidate = SubnetCandidate(module, prepared.splits.image_shape, prepared.splits.dtype)
         return measurements(prepared, architecture, candidate, known)
 
     spend(prepared, uniform, judge, len(family), "baseline: uniform scaling", progress)

@@ -96,7 +96,7 @@ def _finish(
     if stored is None or not all((folder / name).exists() for name in (WEIGHTS, ONNX, ARCHITECTURE)):
         module = _fine_tune(prepared, architecture, folder, digest(inputs))
         _export(prepared, architecture, module, folder)
-        candidate = SubnetCandidate(module, splits.image_shape)
+        candidate = SubnetCandidate(module, splits.image_shape, splits.dtype)
         bench = Bench(splits.search, thorough=True, calibration=known[prepared.measured[0].objective.name])
         stored = _judged(prepared.measured[0], [candidate], bench)[0].to_json()
         finish(folder / "finished.json", inputs, stored)
@@ -149,7 +149,7 @@ def _fine_tune(prepared: Prepared, architecture: Architecture, folder: Path, att
 def _export(prepared: Prepared, architecture: Architecture, module: nn.Module, folder: Path) -> None:
     splits = prepared.splits
     save_weights(folder / WEIGHTS, module)
-    export_model(folder, module, splits.image_shape)
+    export_model(folder, module, splits.image_shape, splits.dtype)
     write_json(
         folder / ARCHITECTURE,
         {
@@ -159,6 +159,7 @@ def _export(prepared: Prepared, architecture: Architecture, module: nn.Module, f
             "choices": dict(architecture),
             "network": network_reference(prepared.study.network),
             "image_shape": splits.image_shape,
+            "dtype": str(splits.dtype).removeprefix("torch."),
             "num_classes": splits.num_classes,
             "mean": splits.mean,
             "std": splits.std,

@@ -69,8 +69,8 @@ def prepare(study: Study, device: torch.device) -> Prepared:
     """
     splits = study.data.load()
     supernet = fresh_network(study.network, study.seed)
-    supernet.check_shapes(splits.image_shape, splits.num_classes)
-    counter = NetworkCounter(supernet, splits.image_shape)
+    supernet.check_shapes(splits.image_shape, splits.num_classes, splits.dtype)
+    counter = NetworkCounter(supernet, splits.image_shape, splits.dtype)
     measured: list[MeasuredObjective] = []
     counted: list[CountedObjective] = []
     for objective in study.objectives:

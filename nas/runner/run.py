@@ -145,6 +145,7 @@ def _results(
             "search": len(splits.search),
             "test": len(splits.test),
             "image_shape": list(splits.image_shape),
+            "dtype": str(splits.dtype).removeprefix("torch."),
             "num_classes": splits.num_classes,
             "mean": list(splits.mean),
             "std": list(splits.std),

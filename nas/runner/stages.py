@@ -11,6 +11,7 @@ import torch
 from optuna.trial import FrozenTrial, TrialState
 from torch import Tensor
 
+from nas.data.inputs import placed
 from nas.errors import StudyChangedError
 from nas.evaluation import SubnetCandidate
 from nas.evaluation.machine import processor_name
@@ -95,20 +96,14 @@ class _Clock:
 
 def recalibration_batches(split: Split) -> list[Tensor]:
     """Return the training images that batch-norm statistics are recalibrated on: the first 512."""
-    return list(split.images[:_RECALIBRATION_IMAGES].split(_RECALIBRATION_BATCH))
+    return list(split.batch(slice(_RECALIBRATION_IMAGES)).split(_RECALIBRATION_BATCH))
 
 
 def extract_recalibrated(supernet: Supernet, architecture: Architecture, split: Split) -> torch.nn.Module:
     """Return the subnet as a plain module with batch-norm statistics of its own, in evaluation mode."""
     module = supernet.extract(architecture).to(memory_format=torch.channels_last)
     device = next(supernet.parameters()).device
-    recalibrate(
-        module,
-        [
-            batch.to(device=device, memory_format=torch.channels_last)
-            for batch in recalibration_batches(split)
-        ],
-    )
+    recalibrate(module, [placed(batch, device) for batch in recalibration_batches(split)])
     return module.eval()
 
 
@@ -163,7 +158,7 @@ def subnet_judge(
 
     def judge(architecture: Architecture) -> dict[str, Measurement]:
         module = extract_recalibrated(prepared.supernet, architecture, prepared.splits.train)
-        candidate = SubnetCandidate(module, prepared.splits.image_shape)
+        candidate = SubnetCandidate(module, prepared.splits.image_shape, prepared.splits.dtype)
         return measurements(prepared, architecture, candidate, known)
 
     return judge

@@ -11,6 +11,7 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
+from nas.data.inputs import blank
 from nas.errors import ShapeError, SpaceError
 from nas.space import Architecture, Choice, Condition, Expression, SearchSpace
 from nas.supernet.elastic import ElasticLayer, Repeat
@@ -131,43 +132,44 @@ class Supernet(nn.Module):
             if option != architecture[choice.name]
         ]
 
-    def check_shapes(self, image_shape: tuple[int, int, int], num_classes: int) -> None:
+    def check_shapes(
+        self, image_shape: tuple[int, ...], num_classes: int, dtype: torch.dtype = torch.float32
+    ) -> None:
         """Run every probe on one black image.
 
         Args:
-            image_shape: Channels, height and width.
+            image_shape: Channels, height and width, or the shape of another input.
             num_classes: Expected size of the output.
+            dtype: Of the input.
 
         Raises:
             ShapeError: shapes don't fit; says in which module, and which choice alone would mend it.
         """
         was_training = self.training
         self.eval()
+        image = blank(1, image_shape, dtype, next(self.parameters()).device)
         try:
             for architecture in self.probes():
-                fault = self._fault(architecture, image_shape, num_classes)
+                fault = self._fault(architecture, image, num_classes)
                 if fault is not None:
                     mending = [
                         f"{choice.name!r} is {architecture[choice.name]!r} (with {changed[choice.name]!r} it fits)"
                         for changed, choice in self._neighbours(architecture)
-                        if self._fault(changed, image_shape, num_classes) is None
+                        if self._fault(changed, image, num_classes) is None
                     ]
                     where = " or ".join(mending) or f"no single choice is to blame in {dict(architecture)}"
                     raise ShapeError(
-                        f"the network doesn't fit an image of shape {image_shape} where choice {where}: {fault}. "
+                        f"the network doesn't fit an input of shape {image_shape} where choice {where}: {fault}. "
                         "Make the sizes agree for every option."
                     )
         finally:
             self.train(was_training)
 
-    def _fault(
-        self, architecture: Architecture, image_shape: tuple[int, int, int], num_classes: int
-    ) -> str | None:
+    def _fault(self, architecture: Architecture, image: Tensor, num_classes: int) -> str | None:
         """Return what is wrong with a subnet's shapes in words, or None."""
-        images = torch.zeros(1, *image_shape, device=next(self.parameters()).device)
         with self.active(architecture), torch.no_grad(), _last_module(self.module) as last:
             try:
-                output = self(images)
+                output = self(image)
             except Exception as error:  # whatever a user's forward raises
                 return f"module {last[-1]!r} says {' '.join(str(error).split()) or type(error).__name__!r}"
         if not isinstance(output, torch.Tensor):
