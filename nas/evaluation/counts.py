@@ -20,7 +20,7 @@ from nas.protocols import Counts
 from nas.space import Choice, IntArray, choices_of
 from nas.supernet import Supernet
 from nas.supernet.elastic import ElasticLayer
-from nas.supernet.supernet import Site
+from nas.supernet.sites import Site
 
 logger = logging.getLogger(__name__)
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import final
 
 import torch
@@ -13,34 +11,8 @@ from torch import Tensor, nn
 
 from nas.data.inputs import blank
 from nas.errors import ShapeError, SpaceError
-from nas.space import Architecture, Choice, Condition, Expression, SearchSpace
-from nas.supernet.elastic import ElasticLayer, Repeat
-
-
-@final
-@dataclass(frozen=True)
-class Slot:
-    """An attribute that holds the active value of an expression."""
-
-    module: nn.Module
-    attribute: str
-    expression: Expression
-
-
-@final
-@dataclass
-class Site:
-    """A module of the network and when it is in use: any of the alternatives, each a conjunction."""
-
-    module: nn.Module
-    path: str
-    slots: tuple[Slot, ...]
-    alternatives: list[tuple[Condition, ...]]
-
-    @property
-    def conditional(self) -> bool:
-        """Whether some architecture doesn't use the module."""
-        return () not in self.alternatives
+from nas.space import Architecture, Choice, Condition, SearchSpace
+from nas.supernet.sites import Site, find_sites, plain_copy
 
 
 @final
@@ -61,7 +33,7 @@ class Supernet(nn.Module):
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
         self.module = module
-        self.sites = _sites(module)
+        self.sites = find_sites(module)
         self.space = _space(self.sites)
         self._slots = [slot for site in self.sites for slot in site.slots]
         self._architecture = self.space.largest()
@@ -103,16 +75,7 @@ class Supernet(nn.Module):
         statistics are copied as they are: recalibrate the result before judging it.
         """
         with self.active(architecture):
-            replaced: dict[int, object] = {}
-            for site in self.sites:
-                if isinstance(site.module, ElasticLayer):
-                    replaced[id(site.module)] = site.module.extract()
-            repeats = [site.module for site in self.sites if isinstance(site.module, Repeat)]
-            # Those that hold fewest others first, so that a Repeat finds the ones inside it replaced.
-            for repeat in sorted(repeats, key=lambda r: sum(isinstance(m, Repeat) for m in r.modules())):
-                blocks = list(repeat.blocks)[: repeat.times]
-                replaced[id(repeat)] = nn.Sequential(*(copy.deepcopy(block, replaced) for block in blocks))
-            plain: nn.Module = copy.deepcopy(self.module, replaced)
+            plain = plain_copy(self.module, self.sites)
         return plain.train(self.training)
 
     def probes(self) -> list[Architecture]:
@@ -179,40 +142,6 @@ class Supernet(nn.Module):
         if output.shape != (1, num_classes):
             return f"the output has shape {tuple(output.shape)} and (1, {num_classes}) is expected"
         return None
-
-
-def _sites(root: nn.Module) -> list[Site]:
-    """Walk the module, outermost first; a shared module is one site with several alternatives."""
-    sites: dict[int, Site] = {}
-
-    def walk(module: nn.Module, path: str, conditions: tuple[Condition, ...]) -> None:
-        site = sites.get(id(module))
-        if site is None:
-            slots = tuple(
-                Slot(module, name, value)
-                for name, value in vars(module).items()
-                if isinstance(value, Expression)
-            )
-            site = sites[id(module)] = Site(module, path, slots, [])
-        if conditions not in site.alternatives:
-            site.alternatives.append(conditions)
-        if isinstance(module, Repeat):
-            for position, block in enumerate(module.blocks):
-                inner = conditions + _at_least(module.times, position + 1)
-                walk(block, f"{path}.blocks.{position}".removeprefix("."), inner)
-        else:
-            for name, child in module.named_children():
-                walk(child, f"{path}.{name}" if path else name, conditions)
-
-    walk(root, "", ())
-    return list(sites.values())
-
-
-def _at_least(times: int | Choice, count: int) -> tuple[Condition, ...]:
-    if not isinstance(times, Choice):
-        return ()
-    enough = tuple(option for option in times.options if isinstance(option, int) and option >= count)
-    return () if len(enough) == len(times.options) else (Condition(times.name, enough),)
 
 
 def _space(sites: list[Site]) -> SearchSpace:
