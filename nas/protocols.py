@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
     from torch import Tensor
 
+    from nas.supernet import Supernet
+    from nas.training import Recipe, Step
+
 
 @dataclass(frozen=True)
 class Counts:
@@ -104,12 +107,16 @@ class Split:
             return chosen
         pixels = chosen.float()
         mean, std = (pixels.new_tensor(values).view(-1, 1, 1) for values in (self.mean, self.std))
-        return pixels.sub_(mean).div_(std)
+        return pixels.sub(mean).div_(std)
 
     def batches(self, size: int) -> Iterator[Tensor]:
         """Yield all rows in order, ``size`` at a time, as the network takes them."""
         for start in range(0, len(self), size):
             yield self.batch(slice(start, start + size))
+
+    def part(self, rows: Tensor) -> Split:
+        """Return some rows as a split of their own, in memory."""
+        return replace(self, images=self.images[rows], labels=self.labels[rows], mapped=False)
 
     def to(self, device: torch.device) -> Split:
         """Return the split on ``device``; mapped images stay where they are."""
@@ -132,6 +139,8 @@ class Splits:
         mean: Per channel; subtracted from the raw pixels. Empty where inputs are not normalised.
         std: Per channel; the raw pixels are divided by it after that.
         fingerprint: Changes when any pixel or label of any part does.
+        class_names: By label; empty where they have none.
+        vocabulary: By token id, for text; empty otherwise.
     """
 
     name: str
@@ -142,6 +151,8 @@ class Splits:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     fingerprint: str
+    class_names: tuple[str, ...] = ()
+    vocabulary: tuple[str, ...] = ()
 
     @property
     def image_shape(self) -> tuple[int, ...]:
@@ -261,6 +272,37 @@ class Problem:
     objectives: tuple[Objective, ...]
     count: Callable[[IntArray], Mapping[str, FloatArray]]
     violation: Callable[[IntArray], FloatArray]
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A part of a supernet's training, with an optimizer and a schedule of its own.
+
+    Args:
+        name: For people to read.
+        recipe: Its epochs and rates.
+        step: Makes the phase's step when the phase begins, with the weights that the last one left.
+    """
+
+    name: str
+    recipe: Recipe
+    step: Callable[[], Step]
+
+
+@runtime_checkable
+class SupernetTraining(Protocol):
+    """How the weights that all architectures share are learned.
+
+    ``repr`` goes into the study's fingerprint, so a frozen dataclass does well.
+    """
+
+    def phases(self, supernet: Supernet, recipe: Recipe) -> Sequence[Phase]:
+        """Return what to do, in order; nothing if the weights stay as they are.
+
+        Args:
+            supernet: What is to be trained; not changed here.
+            recipe: The study's. The phases' epochs should add up to its epochs.
+        """
 
 
 class Strategy(Protocol):

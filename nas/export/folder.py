@@ -23,6 +23,8 @@ WEIGHTS, ONNX, ARCHITECTURE, CARD, PICTURE = (
     "README.md",
     "front.png",
 )
+VOCABULARY = "vocabulary.json"
+"""For text: the word of each token id."""
 TRUSTED_SPACES = "NAS_SEARCH_SPACES"
 """Environment variable: packages, by comma, whose networks ``load`` may import. Default search_spaces."""
 

@@ -17,7 +17,7 @@ from nas import pareto
 from nas.compression.fine_tune import distillation_step
 from nas.errors import EvaluationError, ExportError, NasError
 from nas.evaluation import OnnxCandidate, SubnetCandidate
-from nas.export.folder import ARCHITECTURE, ONNX, WEIGHTS, export_model, save_weights, variant_file
+from nas.export.folder import ARCHITECTURE, ONNX, VOCABULARY, WEIGHTS, export_model, save_weights, variant_file
 from nas.files import digest, write_json
 from nas.objective import Measurement
 from nas.protocols import Bench, Candidate, CompressionPass, MeasuredObjective, Progress, Split
@@ -150,6 +150,8 @@ def _export(prepared: Prepared, architecture: Architecture, module: nn.Module, f
     splits = prepared.splits
     save_weights(folder / WEIGHTS, module)
     export_model(folder, module, splits.image_shape, splits.dtype)
+    if splits.vocabulary:
+        write_json(folder / VOCABULARY, splits.vocabulary)
     write_json(
         folder / ARCHITECTURE,
         {
@@ -161,6 +163,7 @@ def _export(prepared: Prepared, architecture: Architecture, module: nn.Module, f
             "image_shape": splits.image_shape,
             "dtype": str(splits.dtype).removeprefix("torch."),
             "num_classes": splits.num_classes,
+            "class_names": splits.class_names,
             "mean": splits.mean,
             "std": splits.std,
             "weights_sha256": file_digest(folder / WEIGHTS),
