@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from typing import final
+from collections.abc import Iterator, Sequence
+from typing import Any, final
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from nas.data.inputs import blank
 from nas.errors import ShapeError, SpaceError
 from nas.space import Architecture, Choice, Condition, SearchSpace
+from nas.supernet.convert import Converted, Report, elastic_module
+from nas.supernet.convert.convert import RATIOS
 from nas.supernet.sites import Site, find_sites, plain_copy
 
 
@@ -39,10 +41,39 @@ class Supernet(nn.Module):
         self._architecture = self.space.largest()
         self._activate(self._architecture)
 
-    def forward(self, images: Tensor) -> Tensor:
+    @classmethod
+    def from_module(
+        cls,
+        model: nn.Module,
+        example_input: Tensor | tuple[Any, ...],
+        *,
+        ratios: Sequence[float] = RATIOS,
+        multiple_of: int = 8,
+        keep: Sequence[str] = (),
+        max_choices: int | None = None,
+    ) -> Supernet:
+        """Turn an existing module, trained or not, into a supernet; ``report`` says what became elastic.
+
+        See :func:`nas.supernet.elastic_module` for what is done, the arguments and the errors.
+        """
+        converted = elastic_module(
+            model,
+            example_input,
+            ratios=ratios,
+            multiple_of=multiple_of,
+            keep=keep,
+            max_choices=max_choices,
+        )
+        return cls(converted).train(model.training)
+
+    @property
+    def report(self) -> Report | None:
+        """What became elastic in a module that was converted, and why the rest did not; None for others."""
+        return self.module.report if isinstance(self.module, Converted) else None
+
+    def forward(self, *inputs: Any) -> Any:
         """Run the active subnet."""
-        output: Tensor = self.module(images)
-        return output
+        return self.module(*inputs)
 
     @property
     def architecture(self) -> Architecture:
@@ -76,6 +107,7 @@ class Supernet(nn.Module):
         """
         with self.active(architecture):
             plain = plain_copy(self.module, self.sites)
+        plain = plain.module if isinstance(plain, Converted) else plain
         return plain.train(self.training)
 
     def probes(self) -> list[Architecture]:
