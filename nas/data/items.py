@@ -180,7 +180,8 @@ class _Reader:
         except DataError:
             raise
         except Exception as error:  # PIL, and whatever a user's data set reads with, raise almost anything
-            return " ".join(str(error).split()) or type(error).__name__
+            reason = " ".join(str(error).split()) or type(error).__name__
+            return reason.replace(f" {items.name(row)!r}", "")
 
     def _checked(self, number: int, row: int, value: Tensor | str) -> Tensor | None:
         name = self.parts[number].items.name(row)

@@ -52,8 +52,8 @@ def on_disk(chunks: Iterable[Tensor], key: str | None, note: Callable[[], object
     folder = cache_folder()
     try:
         if key is None:
-            stream = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - the mapping keeps it
-            return _mapped(stream, *_write(stream, chunks))
+            with tempfile.TemporaryFile(dir=folder) as stream:  # the mapping keeps it alive
+                return _mapped(stream, *_write(stream, chunks))
         with tempfile.NamedTemporaryFile(dir=folder, suffix=".part") as part:
             shape, dtype = _write(part, chunks)
             os.fsync(part.fileno())
