@@ -16,6 +16,7 @@ from nas.errors import NasError, RunDirectoryError
 from nas.files import read_json
 from nas.report.results import Results
 from nas.report.tables import front_table
+from nas.report.trust import TrustResult
 from nas.terminal import Bars, console, described_status, log_to_terminal, print_results, print_table
 
 app = typer.Typer(
@@ -47,9 +48,10 @@ def run_command(
 ) -> None:
     """Run a study, or go on with it where it was left."""
     log_to_terminal(verbose)
-    from nas.runner import run
+    from nas.runner import assist, run
     from nas.runner.preparation import choose_device
     from nas.search import OptunaSampler
+    from nas.training import joined_ranks
 
     chosen = find_study(study)
     changes: dict[str, object] = {"evaluations": evaluations, "seed": seed}
@@ -57,16 +59,22 @@ def run_command(
         changes["strategy"] = OptunaSampler(sampler)
     chosen = dataclasses.replace(chosen, **{k: v for k, v in changes.items() if v is not None})  # type: ignore[arg-type]
     path = out or Path("runs") / chosen.name
+    place = choose_device(device)
     try:
-        with Bars() as bars:
-            results = run(
-                chosen,
-                path,
-                device=choose_device(device),
-                progress=bars,
-                baselines=baselines,
-                command=" ".join(["nas", *sys.argv[1:]]),
-            )
+        with joined_ranks(place) as ranks:
+            if not ranks.first:
+                assist(chosen, path, device=place, ranks=ranks)
+                return
+            with Bars() as bars:
+                results = run(
+                    chosen,
+                    path,
+                    device=place,
+                    progress=bars,
+                    ranks=ranks,
+                    baselines=baselines,
+                    command=" ".join(["nas", *sys.argv[1:]]),
+                )
     except KeyboardInterrupt:
         print("\nnas: stopped; the same command goes on from here.", file=sys.stderr)
         raise typer.Exit(130) from None
@@ -94,6 +102,10 @@ def status(path: _RunPath, verbose: _Verbose = False) -> None:
         box = reference_box(study, objectives)
         if box is not None:
             console.print(f"hypervolume {box.hypervolume(costs_of(objectives, trials)):.4f}")
+        if (directory.trust / "trust.json").exists():
+            trust = TrustResult.from_json(read_json(directory.trust / "trust.json"))
+            for sentence in trust.sentences(objectives[0]):
+                console.print(sentence, highlight=False)
 
 
 @app.command("front")

@@ -107,11 +107,9 @@ def print_results(results: Results, path: Path) -> None:
     """Print what a run found."""
     print_table("winners, measured on the exported files (test split)", winners_table(results))
     print_table("the same winners before: can the search's numbers be trusted?", trust_table(results))
-    agreement = results.rank_agreement()
-    if agreement is not None:
-        console.print(
-            f"Kendall's tau, supernet against fine-tuned: {agreement:.2f} ({len(results.winners)} winners)"
-        )
+    if results.trust is not None:
+        for sentence in results.trust.sentences(results.quality):
+            console.print(sentence, highlight=False)
     if results.hypervolume:
         console.print(
             f"hypervolume {results.hypervolume[-1]:.4f} after {len(results.hypervolume)} evaluations"

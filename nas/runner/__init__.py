@@ -1,5 +1,5 @@
 """The stages of a run: each resumes where it was left, and does nothing when it is done."""
 
-from nas.runner.run import run
+from nas.runner.run import assist, run
 
-__all__ = ["run"]
+__all__ = ["assist", "run"]

@@ -14,8 +14,11 @@ from nas.objective import Measurement
 from nas.protocols import Problem, Progress
 from nas.report.results import Baseline
 from nas.runner.directory import RunDirectory
+from nas.runner.measuring import calibration, measurements
 from nas.runner.preparation import Prepared
-from nas.runner.stages import calibration, measurements, spend, subnet_judge
+from nas.runner.proxy import on_proxy
+from nas.runner.stages import spend
+from nas.runner.weights import Weights
 from nas.search.record import ReferenceBox, complete_trials, costs_of
 from nas.search.storage import open_study
 from nas.space import Architecture
@@ -27,6 +30,7 @@ def run_baselines(
     prepared: Prepared,
     run: RunDirectory,
     record: optuna.Study,
+    weights: Weights,
     box: ReferenceBox | None,
     evaluations: int,
     progress: Progress,
@@ -35,14 +39,15 @@ def run_baselines(
 
     Random search judges architectures exactly as the search did. Uniform scaling trains every member of
     the uniformly scaled family from scratch, with the supernet's recipe; a family has few members, so it
-    spends fewer evaluations, each of them far dearer.
+    spends fewer evaluations, each of them far dearer, and judges them on the whole search split.
     """
     known = calibration(prepared, record)
     objectives = prepared.problem.objectives
     random = open_study(
         run.database, f"{record.study_name}-random", objectives, RandomSampler(seed=prepared.study.seed)
     )
-    spend(prepared, random, subnet_judge(prepared, known), evaluations, "baseline: random search", progress)
+    judge_alike = weights.judge(on_proxy(prepared, run), random, known)
+    spend(prepared, random, judge_alike, evaluations, "baseline: random search", progress)
     family = uniform_family(prepared.problem)[:evaluations]
     uniform = open_study(
         run.database, f"{record.study_name}-uniform", objectives, RandomSampler(seed=prepared.study.seed)
@@ -65,7 +70,7 @@ def run_baselines(
 
     spend(prepared, uniform, judge, len(family), "baseline: uniform scaling", progress)
     notes = {
-        "random search": "in the same supernet",
+        "random search": "with weights from the same source",
         "uniform scaling": f"all {len(family)} members of the family, each trained from scratch",
     }
     return tuple(

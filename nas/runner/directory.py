@@ -29,7 +29,10 @@ class RunDirectory:
         self.status = path / "status.json"
         self.database = path / "study.db"
         self.supernet = path / "supernet"
+        self.candidates = path / "candidates"
+        self.proxy = path / "proxy.json"
         self.winners = path / "winners"
+        self.trust = path / "trust"
         self.baselines = path / "baselines"
         self.results = path / "report.json"
         self.report = path / "report.md"
@@ -168,3 +171,17 @@ class StatusFile:
     def say(self, sentence: str) -> None:
         """Pass it on."""
         self._listener.say(sentence)
+
+
+@final
+class Silent:
+    """Progress that nobody watches."""
+
+    def start(self, stage: str, total: int, done: int) -> None:
+        """Ignore."""
+
+    def advance(self, note: str) -> None:
+        """Ignore."""
+
+    def say(self, sentence: str) -> None:
+        """Ignore."""

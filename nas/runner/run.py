@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import optuna
@@ -13,19 +14,24 @@ import torch
 from optuna.trial import TrialState
 
 from nas import pareto
-from nas.errors import EvaluationError
+from nas.errors import EvaluationError, StudyError
+from nas.evaluation.from_scratch import FromScratch
 from nas.evaluation.machine import machine_facts
 from nas.export.model_card import set_card, write_card
-from nas.files import write_bytes, write_text
+from nas.files import read_json, write_bytes, write_text
 from nas.protocols import Progress
 from nas.report.figures import front_png, hypervolume_png
 from nas.report.results import Baseline, Results, Winner
 from nas.report.text import report_markdown
+from nas.report.trust import TrustResult
 from nas.runner.baselines import run_baselines
-from nas.runner.directory import RunDirectory, StatusFile
+from nas.runner.directory import RunDirectory, Silent, StatusFile
 from nas.runner.finishing import finish_winners
 from nas.runner.preparation import Prepared, prepare
-from nas.runner.stages import search_architectures, train_supernet
+from nas.runner.stages import search_architectures
+from nas.runner.supernet_training import train_supernet
+from nas.runner.trust import measure_trust
+from nas.runner.weights import ScratchWeights, SupernetWeights, Weights
 from nas.search.record import (
     ARCHITECTURE,
     ERROR,
@@ -39,6 +45,7 @@ from nas.search.record import (
 from nas.search.storage import storage_error
 from nas.space import FloatArray
 from nas.study import Study, network_reference, stable_repr
+from nas.training import ALONE, Ranks
 
 _MACS_FOR_THREADS = 10_000_000
 
@@ -49,16 +56,20 @@ def run(
     *,
     device: torch.device,
     progress: Progress,
+    ranks: Ranks = ALONE,
     baselines: bool = False,
     command: str = "",
 ) -> Results:
     """Run a study in a directory, or go on with it there, and return what it found.
+
+    With several ranks this is for rank 0, the only one that writes; the others call :func:`assist`.
 
     Args:
         study: What to do.
         path: The run directory; made if it isn't there.
         device: Where to train and to judge.
         progress: Is told how it goes.
+        ranks: The processes that train the supernet together.
         baselines: Whether to run the baselines as well.
         command: What the user typed, for the cards.
 
@@ -74,9 +85,30 @@ def run(
         listener.say(f"{study.name}: {cardinality:,} architectures; results go to {path}")
         try:
             with _suitable_threads(prepared):
-                return _stages(prepared, directory, listener, baselines, command)
+                return _stages(prepared, directory, listener, ranks, baselines, command)
         except (sqlalchemy.exc.OperationalError, optuna.exceptions.StorageInternalError) as error:
             raise storage_error(directory.database, error) from error
+
+
+def assist(study: Study, path: Path, *, device: torch.device, ranks: Ranks) -> None:
+    """Help rank 0, which calls :func:`run`, to train the supernet; everything else it does alone.
+
+    Args:
+        study: What rank 0 runs.
+        path: Its run directory, on a disk that all processes see.
+        device: Of this process.
+        ranks: The processes that train together.
+
+    Raises:
+        StudyError: the study has no supernet.
+    """
+    if isinstance(study.training, FromScratch):
+        raise StudyError(
+            f"study {study.name!r} has no supernet that several processes could train: run it in one."
+        )
+    prepared = prepare(study, device)
+    with _suitable_threads(prepared):
+        train_supernet(prepared, RunDirectory(path), Silent(), ranks)
 
 
 @contextlib.contextmanager
@@ -99,24 +131,48 @@ def _suitable_threads(prepared: Prepared) -> Iterator[None]:
 
 
 def _stages(
-    prepared: Prepared, directory: RunDirectory, progress: Progress, baselines: bool, command: str
+    prepared: Prepared,
+    directory: RunDirectory,
+    progress: Progress,
+    ranks: Ranks,
+    baselines: bool,
+    command: str,
 ) -> Results:
-    seconds = {"supernet": train_supernet(prepared, directory, progress)}
-    record = search_architectures(prepared, directory, prepared.study.evaluations, progress)
+    seconds: dict[str, float] = {}
+    weights = _weights(prepared, directory, progress, ranks, seconds)
+    record = search_architectures(prepared, directory, weights, prepared.study.evaluations, progress)
     seconds["search"] = _spent(record)
     if not complete_trials(record):
         raise EvaluationError(
             "every evaluation failed, so there is no front: see 'nas status' for what they said."
         )
-    winners = finish_winners(prepared, directory, record, progress)
+    winners = finish_winners(prepared, directory, record, weights, progress)
+    trust = measure_trust(prepared, directory, record, weights, winners, progress)
     compared: tuple[Baseline, ...] = ()
     if baselines:
         box = reference_box(record, prepared.problem.objectives)
-        compared = run_baselines(prepared, directory, record, box, prepared.study.evaluations, progress)
-    results = _results(prepared, record, winners, compared, seconds, command)
+        compared = run_baselines(
+            prepared, directory, record, weights, box, prepared.study.evaluations, progress
+        )
+    proxy = read_json(directory.proxy)["result"] if prepared.study.proxy is not None else None
+    results = _results(prepared, record, winners, compared, trust, proxy, seconds, command)
     _write(directory, results)
     progress.start("done", 0, 0)
     return results
+
+
+def _weights(
+    prepared: Prepared,
+    directory: RunDirectory,
+    progress: Progress,
+    ranks: Ranks,
+    seconds: dict[str, float],
+) -> Weights:
+    """Return where candidates get their weights; trains the supernet, where there is one."""
+    if isinstance(prepared.study.training, FromScratch):
+        return ScratchWeights(prepared, directory)
+    seconds["supernet"] = train_supernet(prepared, directory, progress, ranks)
+    return SupernetWeights(prepared, directory)
 
 
 def _spent(record: optuna.Study) -> float:
@@ -129,6 +185,8 @@ def _results(
     record: optuna.Study,
     winners: tuple[Winner, ...],
     baselines: tuple[Baseline, ...],
+    trust: TrustResult | None,
+    proxy: dict[str, Any] | None,
     seconds: dict[str, float],
     command: str,
 ) -> Results:
@@ -158,6 +216,7 @@ def _results(
         "network": f"{network_reference(study.network)['factory']}",
         "strategy": stable_repr(study.strategy),
         "recipe": stable_repr(study.recipe),
+        "training": stable_repr(study.training),
         "winners": stable_repr(study.winners),
         "seed": study.seed,
         "command": command,
@@ -184,6 +243,8 @@ def _results(
         finished_hypervolume=box.hypervolume(_finished_costs(prepared, winners)) if box else None,
         winners=winners,
         baselines=baselines,
+        trust=trust,
+        proxy=proxy,
     )
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from nas.errors import DamagedFileError, RunDirectoryError, StudyError, Training
 from nas.protocols import Split
 from nas.supernet import Supernet
 from nas.supernet.sandwich import sandwich_step
-from nas.training import Recipe, cross_entropy_step, train
+from nas.training import Losses, Recipe, cross_entropy_step, train
 
 CPU = torch.device("cpu")
 SHAKE = v2.RandomAffine(degrees=10, translate=(0.1, 0.1))
@@ -78,10 +79,22 @@ def trained(
     return weights(model), losses
 
 
+OPTIONS = [
+    {},
+    {"accumulate": 3},
+    {"precision": "bfloat16"},
+    {"ema_decay": 0.8},
+    {"accumulate": 2, "precision": "bfloat16", "ema_decay": 0.9},
+]
+
+
 @pytest.mark.parametrize("supernet", [False, True])
-@pytest.mark.parametrize("stops", [[1], [3], [1, 2, 3]])
-def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path: Path, supernet: bool, stops: list[int]) -> None:
-    recipe = Recipe(epochs=4, batch_size=16, augment=SHAKE)
+@pytest.mark.parametrize("stops", [[1], [1, 2, 3]])
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_resumed_equals_uninterrupted_bit_for_bit(
+    tmp_path: Path, supernet: bool, stops: list[int], options: dict[str, Any]
+) -> None:
+    recipe = Recipe(epochs=4, batch_size=16, augment=SHAKE, **options)
     expected = trained(recipe, supernet=supernet)
     checkpoint = tmp_path / "checkpoint.pt"
     for epoch in stops:
@@ -99,12 +112,12 @@ def test_a_step_that_dies_in_the_middle_of_an_epoch_loses_that_epoch_alone(tmp_p
     model, checkpoint, calls = fresh(dropout=True), tmp_path / "checkpoint.pt", 0
     inner = cross_entropy_step(model, recipe)
 
-    def dying(images: Tensor, labels: Tensor, generator: torch.Generator) -> float:
+    def dying(images: Tensor, labels: Tensor, generator: torch.Generator) -> Losses:
         nonlocal calls
         calls += 1
         if calls == 7:
             raise StopError
-        return inner(images, labels, generator)
+        yield from inner(images, labels, generator)
 
     with pytest.raises(StopError):
         train(model, dying, blobs(), recipe, seed=1, device=CPU, checkpoint=checkpoint)
@@ -163,10 +176,11 @@ def test_a_nan_loss_stops_and_keeps_the_checkpoint(tmp_path: Path) -> None:
     model = fresh()
     inner, calls = cross_entropy_step(model, recipe), 0
 
-    def diverging(images: Tensor, labels: Tensor, generator: torch.Generator) -> float:
+    def diverging(images: Tensor, labels: Tensor, generator: torch.Generator) -> Losses:
         nonlocal calls
         calls += 1
-        return math.nan if calls == 5 else inner(images, labels, generator)
+        for loss in inner(images, labels, generator):
+            yield loss * math.nan if calls == 5 else loss
 
     with pytest.raises(TrainingError, match=r"nan in epoch 3 of 4.*learning_rate") as caught:
         train(model, diverging, blobs(), recipe, seed=0, device=CPU, checkpoint=checkpoint)
@@ -239,13 +253,15 @@ def test_a_full_disk_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_no_batch_of_one_image_unless_there_is_but_one(count: int) -> None:
     sizes: list[int] = []
 
-    def step(images: Tensor, labels: Tensor, _generator: torch.Generator) -> float:
+    model = fresh()
+
+    def step(images: Tensor, labels: Tensor, _generator: torch.Generator) -> Losses:
         sizes.append(len(images))
         assert len(images) == len(labels)
-        return 0.0
+        yield 0 * model[0].weight.sum()  # type: ignore[operator]
 
     data = blobs(count)
-    train(fresh(), step, data, Recipe(epochs=1, batch_size=16), seed=0, device=CPU)
+    train(model, step, data, Recipe(epochs=1, batch_size=16), seed=0, device=CPU)
     assert sum(sizes) == count
     assert count == 1 or 1 not in sizes
 
@@ -253,12 +269,14 @@ def test_no_batch_of_one_image_unless_there_is_but_one(count: int) -> None:
 def test_every_epoch_sees_every_image_once_in_another_order() -> None:
     seen: list[list[float]] = []
 
-    def step(images: Tensor, _labels: Tensor, _generator: torch.Generator) -> float:
+    model = fresh()
+
+    def step(images: Tensor, _labels: Tensor, _generator: torch.Generator) -> Losses:
         seen.append(images[:, 0, 0, 0].tolist())
-        return 0.0
+        yield 0 * model[0].weight.sum()  # type: ignore[operator]
 
     data = Split(torch.arange(20.0).reshape(20, 1, 1, 1).expand(20, 1, 6, 6).clone(), torch.zeros(20).long())
-    train(fresh(), step, data, Recipe(epochs=2, batch_size=20), seed=0, device=CPU)
+    train(model, step, data, Recipe(epochs=2, batch_size=20), seed=0, device=CPU)
     assert sorted(seen[0]) == sorted(seen[1]) == list(range(20))
     assert seen[0] != seen[1]
 
@@ -280,6 +298,11 @@ def test_every_epoch_sees_every_image_once_in_another_order() -> None:
         {"max_grad_norm": 0.0},
         {"max_grad_norm": -1.0},
         {"max_grad_norm": math.nan},
+        {"accumulate": 0},
+        {"batch_size": 8, "accumulate": 9},
+        {"precision": "float8"},
+        {"ema_decay": 1.0},
+        {"ema_decay": -0.1},
     ],
     ids=str,
 )
