@@ -31,10 +31,14 @@ def write_fashion_mnist(root: Path, train: int = 1200, test: int = 500) -> None:
         head = struct.pack(">IIII", 0x803, *pixels.shape)
         (folder / f"{name}-images-idx3-ubyte").write_bytes(head + pixels.tobytes())
         head = struct.pack(">II", 0x801, len(pixels))
-        (folder / f"{name}-labels-idx1-ubyte").write_bytes(head + labels[rows].numpy().astype(np.uint8).tobytes())
+        (folder / f"{name}-labels-idx1-ubyte").write_bytes(
+            head + labels[rows].numpy().astype(np.uint8).tobytes()
+        )
 
 
-def write_image_folder(root: Path, per_class: int = 8, size: tuple[int, int] = (12, 10), classes: str = "abc") -> None:
+def write_image_folder(
+    root: Path, per_class: int = 8, size: tuple[int, int] = (12, 10), classes: str = "abc"
+) -> None:
     """Write colour images of one shade each, which tells class and number."""
     for label, name in enumerate(classes):
         (root / name).mkdir(parents=True)

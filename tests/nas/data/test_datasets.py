@@ -103,7 +103,9 @@ def test_floats_stay_floats_and_are_normalised() -> None:
     assert float(splits.train.images.max()) <= 1
 
 
-@pytest.mark.parametrize("values", [torch.rand(60, 7), torch.randint(0, 50, (60, 7))], ids=["floats", "tokens"])
+@pytest.mark.parametrize(
+    "values", [torch.rand(60, 7), torch.randint(0, 50, (60, 7))], ids=["floats", "tokens"]
+)
 def test_vectors_are_taken_as_they_are(values: torch.Tensor) -> None:
     source = DatasetPair(TensorDataset(values, torch.arange(60) % 3))
     check_data_source(source)
@@ -193,7 +195,9 @@ def test_a_test_part_that_lacks_a_class_is_a_sentence() -> None:
     assert "no item of class 1" in refused(DatasetPair(labelled([0, 1] * 9), labelled([0, 0])))
 
 
-def test_without_memory_it_goes_to_a_file_that_vanishes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_memory_it_goes_to_a_file_that_vanishes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("nas.data.items.memory_bytes", lambda: 1000)
     monkeypatch.setenv("NAS_CACHE", str(tmp_path))
     images, labels = digit_images(8)
@@ -204,7 +208,9 @@ def test_without_memory_it_goes_to_a_file_that_vanishes(tmp_path: Path, monkeypa
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_cache_that_cannot_be_written_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cache_that_cannot_be_written_is_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("nas.data.items.memory_bytes", lambda: 1000)
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("NAS_CACHE", str(tmp_path / "file"))

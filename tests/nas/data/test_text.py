@@ -59,7 +59,9 @@ def test_the_vocabulary_knows_the_train_split_only(tmp_path: Path) -> None:
 
 def test_columns_have_names_and_classes_their_order(tmp_path: Path) -> None:
     lines = [f"{number % 3 * 5}\tsome {number}\tx" for number in range(30)]
-    splits = TextTable(table(tmp_path / "t.tsv", ["kind\tbody\tother", *lines]), text="body", label="kind").load()
+    splits = TextTable(
+        table(tmp_path / "t.tsv", ["kind\tbody\tother", *lines]), text="body", label="kind"
+    ).load()
     assert splits.class_names == ("0", "5", "10")
 
 
