@@ -88,8 +88,8 @@ def resnet(
 ) -> nn.Module:
     """Return the network: 4.8e7 architectures of basic blocks below 64 pixels, 1.2e10 above.
 
-    Bottlenecks make 1.4e9 and 1.1e12. Every stage has one width and one to three blocks; every block has its kernels and, in bottlenecks, the
-    width of its middle.
+    Bottlenecks make 1.4e9 and 1.1e12. Every stage has one width and one to three blocks; every block has
+    its kernels and, in bottlenecks, the width of its middle.
 
     Args:
         classes: Size of the output.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import struct
 from pathlib import Path
 
@@ -34,6 +35,20 @@ def write_fashion_mnist(root: Path, train: int = 1200, test: int = 500) -> None:
         (folder / f"{name}-labels-idx1-ubyte").write_bytes(
             head + labels[rows].numpy().astype(np.uint8).tobytes()
         )
+
+
+def write_cifar10(root: Path, per_batch: int = 200, test: int = 400) -> None:
+    """Write digits where and as torchvision reads CIFAR10, up to the checksums."""
+    images, labels = digit_images(32, channels=3)
+    folder = root / "cifar-10-batches-py"
+    folder.mkdir(parents=True)
+    ends = [*range(0, 5 * per_batch + 1, per_batch), 5 * per_batch + test]
+    names = [*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"]
+    for name, begin, end in zip(names, ends[:-1], ends[1:], strict=True):
+        pixels = images[begin:end].reshape(end - begin, -1).numpy()
+        content = {"data": pixels, "labels": labels[begin:end].tolist()}
+        (folder / name).write_bytes(pickle.dumps(content))
+    (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": [f"kind {n}" for n in range(10)]}))
 
 
 def write_image_folder(
