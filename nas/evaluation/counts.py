@@ -7,8 +7,8 @@ import itertools
 import logging
 import math
 from collections.abc import Container
-from dataclasses import dataclass
-from typing import final
+from dataclasses import dataclass, replace
+from typing import Any, cast, final
 
 import numpy as np
 import torch
@@ -18,9 +18,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from nas.data.inputs import blank
 from nas.protocols import Counts
 from nas.space import Choice, IntArray, choices_of
-from nas.supernet import Supernet
-from nas.supernet.elastic import ElasticLayer
-from nas.supernet.sites import Site
+from nas.supernet import Supernet, elastic
+from nas.supernet.cut import CutLayer
+from nas.supernet.sites import Site, Slot
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +62,9 @@ class _Table:
     shape: tuple[int, ...]
     macs: IntArray
     num_params: IntArray
+
+    def plus(self, other: _Table) -> _Table:
+        return replace(self, macs=self.macs + other.macs, num_params=self.num_params + other.num_params)
 
     def rows(self, indices: IntArray) -> IntArray:
         if not self.columns:
@@ -138,15 +141,12 @@ class NetworkCounter:
         positions, own_macs = _trace(twin, *self._input)
         merged: dict[tuple[int, ...], _Table] = {}
         for site in twin.sites:
-            table = _tabulate(twin, site, positions.get(site.path, 0), own_macs.get(site.path, 0))
-            if table is None:
+            tables = _tabulate(twin, site, positions.get(site.path, 0), own_macs.get(site.path, 0))
+            if tables is None:
                 return None
-            known = merged.get(table.columns)
-            if known is not None:
-                table = _Table(
-                    table.columns, table.shape, known.macs + table.macs, known.num_params + table.num_params
-                )
-            merged[table.columns] = table
+            for table in tables:
+                known = merged.get(table.columns)
+                merged[table.columns] = table if known is None else known.plus(table)
         return list(merged.values())
 
 
@@ -172,14 +172,15 @@ def _trace(
     positions: dict[str, int] = {}
 
     def remember(path: str) -> object:
-        def hook(module: nn.Module, _inputs: object, output: Tensor) -> None:
-            width = output.shape[1] if output.ndim == 4 else output.shape[-1]
-            positions[path] = positions.get(path, 0) + output.numel() // width
+        def hook(module: nn.Module, _inputs: object, output: Any) -> None:
+            made: Tensor = output[0] if isinstance(output, tuple) else output
+            last = made.ndim != 4 or isinstance(module, nn.Linear | elastic.Linear)
+            positions[path] = positions.get(path, 0) + made.numel() // made.shape[-1 if last else 1]
 
         return hook
 
-    elastic = {site.path: site.module for site in twin.sites if isinstance(site.module, ElasticLayer)}
-    handles = [m.register_forward_hook(remember(path)) for path, m in elastic.items()]  # type: ignore[arg-type]
+    layers = {site.path: site.module for site in twin.sites if isinstance(site.module, elastic.ElasticLayer)}
+    handles = [m.register_forward_hook(remember(path)) for path, m in layers.items()]  # type: ignore[arg-type]
     with twin.active(twin.space.largest()), torch.no_grad(), FlopCounterMode(display=False) as counter:
         twin.module(blank(1, image_shape, dtype, torch.device("meta")))
     for handle in handles:
@@ -206,23 +207,56 @@ def _caller(path: str, called: Container[str]) -> str:
     return path
 
 
-def _tabulate(twin: Supernet, site: Site, positions: int, own_macs: int) -> _Table | None:
+def _tabulate(twin: Supernet, site: Site, positions: int, own_macs: int) -> list[_Table] | None:
+    """Return tables that add up to the cost of a module, or None where one would be too large.
+
+    The cost of a layer that takes the concatenation of many others is linear in the size of each, so it
+    is what it costs without all of them, and what each of them adds to that.
+    """
+    sources = site.module.sources if isinstance(site.module, CutLayer) else ()
+    base = _table(twin, site, positions, own_macs, sources)
+    tables = [base]
+    for source in sources:
+        others = tuple(name for name in sources if name != source)
+        tables += [_table(twin, site, positions, own_macs, others), _negative(base)]
+    return None if None in tables else cast(list[_Table], tables)
+
+
+def _negative(table: _Table | None) -> _Table | None:
+    return table and replace(table, macs=-table.macs, num_params=-table.num_params)
+
+
+def _table(
+    twin: Supernet, site: Site, positions: int, own_macs: int, zero: tuple[str, ...]
+) -> _Table | None:
+    """Return what a module costs where the sizes named in ``zero`` are 0."""
     space = twin.space
     controlling = [space[c.choice] for alternative in site.alternatives for c in alternative]
     if not site.conditional:
         controlling = []
-    choices = tuple(dict.fromkeys([*choices_of(*(slot.expression for slot in site.slots)), *controlling]))
+    slots = [slot for slot in site.slots if slot.attribute not in zero]
+    if isinstance(site.module, CutLayer) and site.module.sources:
+        slots = [slot for slot in slots if site.module.is_part(slot.attribute)]  # not the sums of parts
+    choices = tuple(dict.fromkeys([*choices_of(*(slot.expression for slot in slots)), *controlling]))
     shape = tuple(len(choice.options) for choice in choices)
     if math.prod(shape) > _MAX_TABLE_ROWS:
         return None
-    rows = [_cost(site, choices, row, positions, own_macs) for row in itertools.product(*map(range, shape))]
+    for name in zero:
+        site.module.__dict__[name] = 0
+    positions_of = itertools.product(*map(range, shape))
+    rows = [_cost(site, slots, choices, row, positions, own_macs) for row in positions_of]
     macs, num_params = np.array(rows, dtype=np.int64).T
     columns = tuple(space.choices.index(choice) for choice in choices)
     return _Table(columns, shape, macs, num_params)
 
 
 def _cost(
-    site: Site, choices: tuple[Choice, ...], row: tuple[int, ...], positions: int, own_macs: int
+    site: Site,
+    slots: list[Slot],
+    choices: tuple[Choice, ...],
+    row: tuple[int, ...],
+    positions: int,
+    own_macs: int,
 ) -> tuple[int, int]:
     options = {c.name: c.options[position] for c, position in zip(choices, row, strict=True)}
     in_use = not site.conditional or any(
@@ -230,8 +264,8 @@ def _cost(
     )
     if not in_use:
         return 0, 0
-    for slot in site.slots:
+    for slot in slots:
         slot.module.__dict__[slot.attribute] = slot.expression.value(options)
-    if isinstance(site.module, ElasticLayer):
+    if isinstance(site.module, elastic.ElasticLayer):
         return positions * site.module.macs_per_position(), site.module.num_active_params()
     return own_macs, sum(parameter.numel() for parameter in site.module.parameters(recurse=False))

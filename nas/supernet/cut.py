@@ -104,6 +104,10 @@ class CutLayer(nn.Module):
         slots = self._parts.get(IN) or self._parts.get(OUT, ())
         return tuple(slot for _, slot in slots) if len(slots) > 1 else ()
 
+    def is_part(self, attribute: str) -> bool:
+        """Whether an attribute holds the size of one part of an axis."""
+        return any(attribute == slot for slots in self._parts.values() for _, slot in slots)
+
     def cut(self, name: str) -> Any:
         """Return the active part of a parameter or buffer; None where the layer has none."""
         tensor = getattr(self, name)

@@ -113,10 +113,23 @@ class Supernet(nn.Module):
     def probes(self) -> list[Architecture]:
         """Return architectures that together use every option.
 
-        The largest, the smallest, and the largest with one choice changed.
+        The largest, the smallest, and the largest with one choice changed. In a converted module, where
+        sizes fit each other by construction, the latter change all widths at once.
         """
         largest = self.space.largest()
-        return [largest, self.space.smallest(), *(changed for changed, _ in self._neighbours(largest))]
+        ends = [largest, self.space.smallest()]
+        if isinstance(self.module, Converted):
+            return [*ends, *self._ranks(largest)]
+        return [*ends, *(changed for changed, _ in self._neighbours(largest))]
+
+    def _ranks(self, largest: Architecture) -> list[Architecture]:
+        """Return, for each position, the architecture of the options there; depth is changed last."""
+        depths = {c.choice for found in self.space.conditions.values() for a in found for c in a}
+        widths = [c for c in self.space.choices if c.name not in depths]
+        ranks = range(max((len(c.options) for c in widths), default=0))
+        rows = [{c.name: c.options[min(rank, len(c.options) - 1)] for c in widths} for rank in ranks]
+        rows += [{name: option} for name in sorted(depths) for option in self.space[name].options]
+        return [self.space.architecture({**largest, **row}) for row in rows]
 
     def _neighbours(self, architecture: Architecture) -> list[tuple[Architecture, Choice]]:
         """Return every architecture that differs in one choice, with that choice."""

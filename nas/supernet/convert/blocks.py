@@ -65,15 +65,19 @@ def block_rows(
             why[path] = f"{inside[0]} is to be kept"
     fit = [path for path, reason in why.items() if reason is None]
     innermost = [path for path in fit if not any(other.startswith(f"{path}.") for other in fit)]
-    rows = list(_rows(innermost, calls))
-    return rows, {
+    blocks = [path for path in why if _is_block(model, path)]
+    needed = {
         path: reason
-        for path, reason in why.items()
-        if reason is not None and _is_block(model, path) and not any(p.startswith(f"{path}.") for p in innermost)
+        for path in blocks
+        if (reason := why[path]) is not None
+        and not any(fine.startswith(f"{path}.") for fine in innermost)
+        and not any(path.startswith(f"{outer}.") for outer in [*innermost, *blocks])
     }
+    return list(_rows(innermost, calls)), needed
 
 
 def _is_block(model: nn.Module, path: str) -> bool:
+    """Whether it stands in a row of others."""
     parent = model.get_submodule(path.rpartition(".")[0])
     return isinstance(parent, nn.Sequential | nn.ModuleList)
 
@@ -141,9 +145,7 @@ def _without_weights(block: nn.Module) -> nn.Module:
     for parameter in copied.parameters():
         parameter.zero_()
     for module in copied.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            module.reset_parameters()
-        elif isinstance(module, nn.LayerNorm | nn.GroupNorm | nn.RMSNorm):
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) or isinstance(module, nn.LayerNorm | nn.GroupNorm | nn.RMSNorm):
             module.reset_parameters()
     return copied
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 from collections.abc import Iterator, Sequence
 from typing import Any, final
@@ -31,12 +30,11 @@ class Probe:
 
     def __init__(self, model: nn.Module, inputs: tuple[Any, ...]) -> None:
         self._generator = torch.Generator().manual_seed(0)
-        self._model, self._inputs, self._tolerance = copy.deepcopy(model), inputs, 1e-3
-        with torch.no_grad(), contextlib.suppress(Exception):
-            twin = copy.deepcopy(model).double()
-            doubled = tuple(_double(x) for x in inputs)
-            twin(*doubled)
-            self._model, self._inputs, self._tolerance = twin, doubled, 1e-8
+        self._model, self._inputs, self._tolerance = copy.deepcopy(model).double(), _doubled(inputs), 1e-8
+        try:
+            self._run(self._model)
+        except Exception:  # a forward that makes single precision itself can't take double
+            self._model, self._inputs, self._tolerance = copy.deepcopy(model), inputs, 1e-3
         self._disturb()
         self._expected = self._run(self._model)
         self._trainable = self._trains(self._model) is None
@@ -140,9 +138,9 @@ class Probe:
         for tensor in [*self._model.parameters(), *_statistics(self._model)]:
             if tensor.is_floating_point() and tensor.numel():
                 scale = 0.1 * tensor.double().square().mean().sqrt().clamp_min(0.02)
-                noise = torch.randn(tensor.shape, generator=self._generator, dtype=torch.float64)
+                noise = torch.randn(tensor.shape, generator=self._generator)
                 # Away from zero, so that a variance stays positive.
-                tensor.add_((noise.abs() * scale.cpu() if tensor.ndim == 1 else noise * scale.cpu()).to(tensor))
+                tensor.add_((noise.abs() if tensor.ndim == 1 else noise).to(tensor) * scale.to(tensor))
 
 
 def _statistics(model: nn.Module) -> Iterator[Tensor]:
@@ -153,8 +151,8 @@ def _statistics(model: nn.Module) -> Iterator[Tensor]:
             yield module.running_var
 
 
-def _double(value: Any) -> Any:
-    return value.double() if isinstance(value, Tensor) and value.is_floating_point() else value
+def _doubled(inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(x.double() if isinstance(x, Tensor) and x.is_floating_point() else x for x in inputs)
 
 
 def tensors(output: Any) -> list[Tensor]:

@@ -14,6 +14,10 @@ from nas.supernet.cut import IN, OUT, cut_type
 
 HEADS, DEPTH = "heads", "depth"
 _WORDS = {IN: "input", OUT: "output", HEADS: "heads", DEPTH: "depth"}
+_UNCOUPLED = {
+    IN: "its channels are the network's input, or come from no layer",
+    OUT: "its channels are not known to come from a layer, or the example doesn't use it",
+}
 
 
 @final
@@ -36,7 +40,7 @@ class Row:
     def __str__(self) -> str:
         elastic = f"elastic ({', '.join(self.choices)})" if self.choices else ""
         fixed = "; ".join(self.reasons)
-        return f"{self.path} ({self.kind}): " + "; ".join(text for text in (elastic, fixed) if text)
+        return f"{self.path or 'the model itself'} ({self.kind}): " + "; ".join(text for text in (elastic, fixed) if text)
 
 
 @final
@@ -117,7 +121,7 @@ def reported(model: nn.Module, accepted: Iterable[Proposal], fixed: Iterable[Fix
             known = reasons.get(path, {})
             for axis in _axes(module) if holds else ():
                 if (path, axis) not in elastic and axis not in known:
-                    known[axis] = ["it belongs to no channels that a layer makes from others"]
+                    known[axis] = [_UNCOUPLED[axis]]
             texts = [f"{_WORDS[axis]} fixed: {'; '.join(dict.fromkeys(why))}" for axis, why in known.items()]
             if not texts and path not in choices:
                 texts = [f"fixed: {_unknown(module)}"]
@@ -132,5 +136,7 @@ def _axes(module: nn.Module) -> tuple[str, ...]:
 
 
 def _unknown(module: nn.Module) -> str:
+    if any(module.children()):
+        return "a parameter of its own, outside of any layer"
     kind = cut_type(module)
     return kind if isinstance(kind, str) else "it isn't used with the example input"

@@ -1,0 +1,59 @@
+"""Running a model once to see how its layers hang together."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import torch
+import torch_pruning
+from torch import nn
+from torch.utils._pytree import tree_leaves
+
+from nas.errors import ConversionError
+
+
+def traced(model: nn.Module, inputs: tuple[Any, ...]) -> Any:
+    """Return Torch-Pruning's dependency graph of ``model`` (Fang 2023).
+
+    Args:
+        model: In evaluation mode; isn't changed.
+        inputs: Of its ``forward``.
+
+    Raises:
+        ConversionError: the model can't be traced.
+    """
+    graph = torch_pruning.DependencyGraph()
+    wants = {parameter: parameter.requires_grad for parameter in model.parameters()}
+    try:
+        # Tracing follows the gradient, so frozen weights would hide what they belong to.
+        model.requires_grad_(True)
+        with warnings.catch_warnings(), torch.enable_grad():
+            warnings.simplefilter("ignore")  # on parameters outside of layers, which we report ourselves
+            graph.build_dependency(model, inputs, forward_fn=lambda m, given: m(*given), verbose=False)
+    except Exception as error:  # whatever Torch-Pruning trips over
+        said = " ".join(str(error).split()) or type(error).__name__
+        raise ConversionError(
+            f"{type(model).__name__} can't be traced ({said}): its output must be a tensor, or a list or dictionary "
+            "of them, that torch can differentiate by its weights."
+        ) from error
+    finally:
+        for parameter, wanted in wants.items():
+            parameter.requires_grad_(wanted)
+    return graph
+
+
+@torch.no_grad()
+def output_layers(model: nn.Module, inputs: tuple[Any, ...]) -> set[str]:
+    """Return the paths of the layers that make an output of the network themselves."""
+    made: dict[str, Any] = {}
+
+    def remember(path: str) -> Any:
+        return lambda _module, _inputs, output: made.__setitem__(path, output)
+
+    leaves = [(path, m) for path, m in model.named_modules() if not any(m.children())]
+    handles = [m.register_forward_hook(remember(path)) for path, m in leaves]
+    outputs = {id(output) for output in tree_leaves(model(*inputs))}
+    for handle in handles:
+        handle.remove()
+    return {path for path, output in made.items() if id(output) in outputs}
