@@ -182,6 +182,8 @@ def assembled(
         DataError: a split lacks a class, or a value is not finite.
     """
     check_every_class(labels, num_classes, class_names)
+    if values.is_floating_point() and not all(bool(chunk.isfinite().all()) for chunk in values.split(_ROWS)):
+        raise DataError(f"some values of {name} are NaN or infinite: clean the data first.")
     mean, std = statistics(values[: len(labels[0])]) if values.ndim == 4 else ((), ())
     ends = np.cumsum([0, *map(len, labels)]).tolist()
     splits = [
@@ -214,8 +216,6 @@ def statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
     count = images.numel() / images.shape[1]
     mean = total / count
     variance = (squares / count - mean.square()).clamp_min(0)
-    if not torch.isfinite(variance).all():
-        raise DataError("some pixels are NaN or infinite: clean the images first.")
     constant = variance <= 1e-12 * mean.square().clamp_min(1e-12)
     std = torch.where(constant, torch.ones_like(variance), variance.sqrt())
     return tuple(mean.tolist()), tuple(std.tolist())

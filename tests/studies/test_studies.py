@@ -24,6 +24,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def _data_is_there(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NAS_DATA", str(data))
+    monkeypatch.setenv("NAS_CACHE", str(data / "cache"))
+    monkeypatch.setattr("studies.resnet18_pretrained.train", lambda *_, **__: [])  # random weights will do
     monkeypatch.setattr("torchvision.datasets.cifar.check_integrity", lambda *_: True)
 
 

@@ -116,6 +116,14 @@ def test_vectors_are_taken_as_they_are(values: torch.Tensor) -> None:
     assert {tuple(row) for row in seen.tolist()} == {tuple(row) for row in values.tolist()}
 
 
+@pytest.mark.parametrize("shape", [(7,), (1, 4, 4)])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_values_that_are_not_finite_are_a_sentence(shape: tuple[int, ...], value: float) -> None:
+    values = torch.rand(60, *shape)
+    values[17].view(-1)[3] = value
+    assert "NaN or infinite" in refused(DatasetPair(TensorDataset(values, torch.arange(60) % 3)))
+
+
 def test_a_subset_has_no_list_of_labels_and_is_read() -> None:
     images, labels = digit_images(8)
     half = Subset(TensorDataset(images, labels), range(0, 600, 2))
