@@ -1,4 +1,4 @@
-"""The command line: ``nas run | status | front | export``."""
+"""The command line: ``nas run | profile | status | front | export``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,15 @@ from nas.files import read_json
 from nas.report.results import Results
 from nas.report.tables import front_table
 from nas.report.trust import TrustResult
-from nas.terminal import Bars, console, described_status, log_to_terminal, print_results, print_table
+from nas.terminal import (
+    Bars,
+    console,
+    described_status,
+    log_to_terminal,
+    print_profile,
+    print_results,
+    print_table,
+)
 
 app = typer.Typer(
     help="Multi-objective neural architecture search.",
@@ -79,6 +87,19 @@ def run_command(
         print("\nnas: stopped; the same command goes on from here.", file=sys.stderr)
         raise typer.Exit(130) from None
     print_results(results, path)
+
+
+@app.command("profile")
+def profile_command(
+    study: Annotated[str, typer.Argument(help="Name of a study, or a Python file that defines study().")],
+    samples: Annotated[int, typer.Option(min=1, help="How many random architectures to count.")] = 2000,
+    verbose: _Verbose = False,
+) -> None:
+    """Show how large a study's space is, what its networks cost, and what constraints leave of it."""
+    log_to_terminal(verbose)
+    from nas.runner.profile import profile
+
+    print_profile(profile(find_study(study), samples))
 
 
 @app.command()

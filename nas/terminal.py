@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from pathlib import Path
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
 import optuna
 from rich.console import Console
@@ -23,6 +23,9 @@ from rich.table import Table as RichTable
 
 from nas.report.results import Results
 from nas.report.tables import Table, trust_table, winners_table
+
+if TYPE_CHECKING:
+    from nas.runner.profile import Profile
 
 console = Console(width=None if Console().is_terminal else 120)
 _LINES_PER_STAGE = 10
@@ -123,6 +126,21 @@ def print_results(results: Results, path: Path) -> None:
         )
     seconds = ", ".join(f"{name} {spent:.0f} s" for name, spent in results.facts["seconds"].items())
     console.print(f"{seconds}. Report: {path / 'report.md'}; models: {path / 'winners'}", soft_wrap=True)
+
+
+def print_profile(profile: Profile) -> None:
+    """Print what is known of a study before anything is paid for."""
+    console.print(profile.headline(), highlight=False)
+    print_table(f"{profile.num_samples} random architectures, and the ends", profile.table())
+    for sentence in profile.sentences():
+        console.print(sentence, highlight=False, soft_wrap=True)
+    if profile.conversion is not None:
+        fixed = [row for row in profile.conversion.rows if row.reasons]
+        console.print(
+            f"converted: {len(profile.conversion.elastic)} of {len(profile.conversion.rows)} modules and blocks "
+            f"are elastic; about {len(fixed)} something stays fixed"
+        )
+        console.print(str(profile.conversion), highlight=False, markup=False, soft_wrap=True)
 
 
 def described_status(state: dict[str, Any]) -> str:

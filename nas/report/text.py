@@ -49,7 +49,12 @@ def _trust(results: Results) -> list[str]:
         trust_table(results).markdown(),
     ]
     if results.trust is None:
-        return ["Every candidate was trained by itself, so there is no supernet to doubt.", *known]
+        given = ", ".join(f"{epochs} to {count}" for epochs, count in results.facts["epochs"].items())
+        return [
+            f"Every candidate was trained by itself, so there is no supernet to doubt. Epochs given to candidates: "
+            f"{given}.",
+            *known,
+        ]
     return [
         *results.trust.sentences(results.quality),
         "Intervals are bootstraps over architectures. The winners come first; the others are spread over the "
@@ -112,6 +117,6 @@ def _described(facts: dict[str, object]) -> list[tuple[str, object]]:
     for name, value in facts.items():
         if isinstance(value, dict) and name in ("data", "machine"):
             flat += [(f"{name} {key}", inner) for key, inner in value.items()]
-        elif name not in ("seconds", "space"):
+        elif name not in ("seconds", "space", "epochs"):
             flat.append((name, value))
     return flat

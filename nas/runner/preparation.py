@@ -14,7 +14,7 @@ from torch import nn
 from nas.errors import InfeasibleError, StudyError
 from nas.evaluation import NetworkCounter
 from nas.evaluation.from_scratch import fresh_network
-from nas.protocols import Constraint, CountedObjective, MeasuredObjective, Problem, Splits
+from nas.protocols import Constraint, MeasuredObjective, Problem, Splits
 from nas.runner.directory import file_digest
 from nas.search.designs import downhill, tilted_samples
 from nas.space import FloatArray, IntArray
@@ -83,13 +83,18 @@ def prepare(study: Study, device: torch.device) -> Prepared:
     supernet = fresh_network(study.network, study.seed)
     supernet.check_shapes(splits.image_shape, splits.num_classes, splits.dtype)
     counter = NetworkCounter(supernet, splits.image_shape, splits.dtype)
-    measured: list[MeasuredObjective] = []
-    counted: list[CountedObjective] = []
-    for objective in study.objectives:
-        if isinstance(objective, MeasuredObjective):
-            measured.append(objective)
-        else:
-            counted.append(objective)
+    if study.weights is not None:
+        _begin_with(study.weights, supernet.module)
+    problem = problem_of(study, supernet, counter)
+    check_feasible(problem, study.constraints, counter)
+    study.strategy.sampler(problem, study.seed)  # to hear now, not after the training, if it can't be made
+    measured = tuple(o for o in study.objectives if isinstance(o, MeasuredObjective))
+    return Prepared(study, splits, supernet, counter, problem, measured, device)
+
+
+def problem_of(study: Study, supernet: Supernet, counter: NetworkCounter) -> Problem:
+    """Return what a strategy sees of a study."""
+    counted = [o for o in study.objectives if not isinstance(o, MeasuredObjective)]
 
     def count(indices: IntArray) -> dict[str, FloatArray]:
         counts = counter.counts(indices)
@@ -102,12 +107,7 @@ def prepare(study: Study, device: torch.device) -> Prepared:
         excess = [_excess(c, c.quantity.count(counts)) for c in study.constraints]
         return np.asarray(np.sum(excess, axis=0), dtype=np.float64)
 
-    if study.weights is not None:
-        _begin_with(study.weights, supernet.module)
-    problem = Problem(supernet.space, tuple(o.objective for o in study.objectives), count, violation)
-    _check_feasible(problem, study.constraints, counter)
-    study.strategy.sampler(problem, study.seed)  # to hear now, not after the training, if it can't be made
-    return Prepared(study, splits, supernet, counter, problem, tuple(measured), device)
+    return Problem(supernet.space, tuple(o.objective for o in study.objectives), count, violation)
 
 
 def _begin_with(path: Path, network: nn.Module) -> None:
@@ -126,8 +126,12 @@ def _excess(constraint: Constraint, values: FloatArray) -> FloatArray:
     return np.maximum(values - constraint.at_most, 0) / scale
 
 
-def _check_feasible(problem: Problem, constraints: tuple[Constraint, ...], counter: NetworkCounter) -> None:
-    """Look for one feasible architecture: the ends, many samples, then downhill from the best of them."""
+def check_feasible(problem: Problem, constraints: tuple[Constraint, ...], counter: NetworkCounter) -> None:
+    """Look for one feasible architecture: the ends, many samples, then downhill from the best of them.
+
+    Raises:
+        InfeasibleError: there is none; says what the closest one costs.
+    """
     if not constraints:
         return
     space = problem.space

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 import optuna
 import sqlalchemy
 import torch
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from nas import pareto
 from nas.errors import EvaluationError, StudyError
@@ -31,7 +32,7 @@ from nas.runner.preparation import Prepared, prepare
 from nas.runner.stages import search_architectures
 from nas.runner.supernet_training import train_supernet
 from nas.runner.trust import measure_trust
-from nas.runner.weights import ScratchWeights, SupernetWeights, Weights
+from nas.runner.weights import EPOCHS, ScratchWeights, SupernetWeights, Weights
 from nas.search.record import (
     ARCHITECTURE,
     ERROR,
@@ -39,6 +40,7 @@ from nas.search.record import (
     SECONDS,
     complete_trials,
     costs_of,
+    measurements_of,
     paid_trials,
     reference_box,
 )
@@ -223,6 +225,7 @@ def _results(
         "intended_use": study.intended_use,
         "machine": machine_facts(),
         "seconds": seconds,
+        "epochs": _epochs_given(trials),
     }
     return Results(
         study=study.name,
@@ -246,6 +249,13 @@ def _results(
         trust=trust,
         proxy=proxy,
     )
+
+
+def _epochs_given(trials: list[FrozenTrial]) -> dict[str, int]:
+    """Return how many candidates that were trained from scratch got how many epochs; {} in a supernet."""
+    given = [measurements_of(trial).get(EPOCHS) for trial in trials]
+    counts = Counter(int(epochs.value) for epochs in given if epochs is not None)
+    return {str(epochs): counts[epochs] for epochs in sorted(counts)}
 
 
 def _finished_costs(prepared: Prepared, winners: tuple[Winner, ...]) -> FloatArray:

@@ -110,20 +110,19 @@ class ScratchWeights:
         """Return what trains a candidate, as far as it clears the hurdles, and measures it."""
 
         def judge(architecture: Architecture) -> dict[str, Measurement]:
-            module, reached = self._trained(architecture, record, known)
+            module, reached, epochs = self._trained(architecture, record, known)
             splits = prepared.splits
             candidate = SubnetCandidate(module, splits.image_shape, splits.dtype)
             results = measurements(prepared, architecture, candidate, known)
-            spent = float(sum(self._rungs[: len(reached)]))
             self._tidy(architecture, module, record)
-            return {**results, **reached, EPOCHS: Measurement(spent, 0.0, "epochs", "", 1)}
+            return {**results, **reached, EPOCHS: Measurement(float(epochs), 0.0, "epochs", "", 1)}
 
         return judge
 
     def _trained(
         self, architecture: Architecture, record: optuna.Study, known: Known
-    ) -> tuple[nn.Module, dict[str, Measurement]]:
-        """Train from hurdle to hurdle; return the network and its quality at each and at the end."""
+    ) -> tuple[nn.Module, dict[str, Measurement], int]:
+        """Train from hurdle to hurdle; return the network, its quality at each, and the epochs given."""
         prepared = self._prepared
         module = fresh_network(prepared.study.network, prepared.study.seed).extract(architecture)
         earlier = [self._costs_at_hurdles(measurements_of(t)) for t in complete_trials(record)]
@@ -141,13 +140,13 @@ class ScratchWeights:
                 checkpoint=self._candidates / record.study_name / f"{architecture.id}-{rung}.pt",
             )
             if self._how.hurdles is None:
-                return module, {}
+                break
             reached[self._name(rung)] = self._quality(module, known)
             costs = self._costs_at_hurdles({**counted, **reached})
             last = rung + 1 == len(self._rungs)
             if last or not self._how.hurdles.cleared(rung, costs[rung], earlier):
                 break
-        return module, reached
+        return module, reached, sum(self._rungs[: rung + 1])
 
     def _name(self, rung: int) -> str:
         return f"{self._prepared.problem.objectives[0].name}@{sum(self._rungs[: rung + 1])}"

@@ -144,6 +144,7 @@ class _Loop:
         self._scaler = torch.amp.GradScaler(device.type, enabled=recipe.precision == "float16")
         self._average = _average(model, recipe.ema_decay)
         self._accumulate = recipe.accumulate
+        self._may_halve = recipe.halve_on_oom and device.type == "cuda" and ranks.size == 1
         self._parts: dict[str, Stateful] = {
             "model": model,
             "optimizer": self._optimizer,
@@ -226,8 +227,7 @@ class _Loop:
     def _take_smaller_parts(self, rows: Tensor, error: BaseException) -> None:
         self._optimizer.zero_grad(set_to_none=True)
         images = math.ceil(len(rows) / (self._accumulate * self._ranks.size))
-        allowed = self._recipe.halve_on_oom and self._device.type == "cuda" and self._ranks.size == 1
-        if not allowed or images < 4:
+        if not self._may_halve or images < 4:
             raise out_of_memory(images, self._recipe.batch_size, self._accumulate) from error
         self._accumulate *= 2
         logger.warning(

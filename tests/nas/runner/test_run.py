@@ -88,7 +88,7 @@ def test_every_promised_file_is_there_and_no_leftover(cli_run: Path) -> None:
     top = {path.name for path in cli_run.iterdir()} - {".lock", "study.db-wal", "study.db-shm"}
     assert top == {
         *("run.json", "status.json", "supernet", "study.db", "winners"),
-        *("report.json", "report.md", "front.png", "hypervolume.png"),
+        *("report.json", "report.md", "front.png", "hypervolume.png", "trust"),
     }
     assert {p.name for p in (cli_run / "supernet").iterdir()} == {
         *("weights.safetensors", "training.json", "seconds.json"),
