@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 import os
@@ -161,8 +162,8 @@ class _Reader:
             for number, part in enumerate(self.parts):
                 for start in range(0, len(part.rows), _CHUNK):
                     rows = part.rows[start : start + _CHUNK].tolist()
-                    mapping = threads.map if part.items.threads else map
-                    values = list(mapping(lambda row, p=part: self._tensor(p.items, row), rows))
+                    read = functools.partial(self._tensor, part.items)
+                    values = list(threads.map(read, rows) if part.items.threads else map(read, rows))
                     good = [self._checked(number, row, v) for row, v in zip(rows, values, strict=True)]
                     whole = [value for value in good if value is not None]
                     if whole:

@@ -190,9 +190,12 @@ def assembled(
         Split(values[begin:end], torch.from_numpy(found), mean, std, mapped)
         for found, begin, end in zip(labels, ends[:-1], ends[1:], strict=True)
     ]
+    train, search, test = splits
     return Splits(
         name,
-        *splits,
+        train=train,
+        search=search,
+        test=test,
         num_classes=num_classes,
         mean=mean,
         std=std,

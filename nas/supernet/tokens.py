@@ -82,9 +82,10 @@ class Embedding(nn.Module):
     def extract(self) -> nn.Module:
         """Return the active part as ``torch.nn.Embedding``."""
         weight = self.weight[:, : self.width]
-        layer = skip_init(
+        layer: nn.Module = skip_init(
             nn.Embedding, len(weight), self.width, device=self.weight.device, dtype=self.weight.dtype
         )
+        assert isinstance(layer, nn.Embedding)
         layer.weight.copy_(weight)
         return layer
 
@@ -212,6 +213,8 @@ def _mixed(
     queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, heads: int, head_size: int
 ) -> Tensor:
     length = queries.shape[1]
-    parted = [x.reshape(-1, length, heads, head_size).transpose(1, 2) for x in (queries, keys, values)]
-    mixed = F.scaled_dot_product_attention(*parted, attn_mask=mask)
+    query, key, value = (
+        x.reshape(-1, length, heads, head_size).transpose(1, 2) for x in (queries, keys, values)
+    )
+    mixed: Tensor = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
     return mixed.transpose(1, 2).reshape(-1, length, heads * head_size)
