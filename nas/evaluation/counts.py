@@ -91,7 +91,7 @@ class NetworkCounter:
     def __init__(
         self, supernet: Supernet, image_shape: tuple[int, ...], dtype: torch.dtype = torch.float32
     ) -> None:
-        self._twin = copy.deepcopy(supernet).to("meta").eval()
+        self._twin = _on_meta(supernet).eval()
         self._input = (image_shape, dtype)
         self._cache: dict[str, tuple[int, int]] = {}
         tables = self._build()
@@ -140,8 +140,12 @@ class NetworkCounter:
         twin = self._twin
         positions, own_macs = _trace(twin, *self._input)
         merged: dict[tuple[int, ...], _Table] = {}
+        counted: set[nn.Parameter] = set()
         for site in twin.sites:
-            tables = _tabulate(twin, site, positions.get(site.path, 0), own_macs.get(site.path, 0))
+            own = set(site.module.parameters(recurse=False)) - counted  # tied weights count once
+            counted |= own
+            fixed = (own_macs.get(site.path, 0), sum(parameter.numel() for parameter in own))
+            tables = _tabulate(twin, site, positions.get(site.path, 0), fixed)
             if tables is None:
                 return None
             for table in tables:
@@ -158,6 +162,13 @@ def _sum(tables: list[_Table], indices: IntArray) -> Counts:
         macs += table.macs[rows]
         num_params += table.num_params[rows]
     return Counts(macs, num_params)
+
+
+def _on_meta(supernet: Supernet) -> Supernet:
+    """Return a copy without storage, in which what is shared stays shared."""
+    memo: dict[int, object] = {id(b): b.detach().to("meta") for b in supernet.buffers()}
+    memo |= {id(p): nn.Parameter(p.detach().to("meta"), p.requires_grad) for p in supernet.parameters()}
+    return copy.deepcopy(supernet, memo)
 
 
 def _trace(
@@ -207,18 +218,20 @@ def _caller(path: str, called: Container[str]) -> str:
     return path
 
 
-def _tabulate(twin: Supernet, site: Site, positions: int, own_macs: int) -> list[_Table] | None:
+def _tabulate(twin: Supernet, site: Site, positions: int, own: tuple[int, int]) -> list[_Table] | None:
     """Return tables that add up to the cost of a module, or None where one would be too large.
+
+    ``own`` is what a module that isn't elastic costs, MACs and parameters.
 
     The cost of a layer that takes the concatenation of many others is linear in the size of each, so it
     is what it costs without all of them, and what each of them adds to that.
     """
     sources = site.module.sources if isinstance(site.module, CutLayer) else ()
-    base = _table(twin, site, positions, own_macs, sources)
+    base = _table(twin, site, positions, own, sources)
     tables = [base]
     for source in sources:
         others = tuple(name for name in sources if name != source)
-        tables += [_table(twin, site, positions, own_macs, others), _negative(base)]
+        tables += [_table(twin, site, positions, own, others), _negative(base)]
     return None if None in tables else cast(list[_Table], tables)
 
 
@@ -227,7 +240,7 @@ def _negative(table: _Table | None) -> _Table | None:
 
 
 def _table(
-    twin: Supernet, site: Site, positions: int, own_macs: int, zero: tuple[str, ...]
+    twin: Supernet, site: Site, positions: int, own: tuple[int, int], zero: tuple[str, ...]
 ) -> _Table | None:
     """Return what a module costs where the sizes named in ``zero`` are 0."""
     space = twin.space
@@ -244,7 +257,7 @@ def _table(
     for name in zero:
         site.module.__dict__[name] = 0
     positions_of = itertools.product(*map(range, shape))
-    rows = [_cost(site, slots, choices, row, positions, own_macs) for row in positions_of]
+    rows = [_cost(site, slots, choices, row, positions, own) for row in positions_of]
     macs, num_params = np.array(rows, dtype=np.int64).T
     columns = tuple(space.choices.index(choice) for choice in choices)
     return _Table(columns, shape, macs, num_params)
@@ -256,7 +269,7 @@ def _cost(
     choices: tuple[Choice, ...],
     row: tuple[int, ...],
     positions: int,
-    own_macs: int,
+    own: tuple[int, int],
 ) -> tuple[int, int]:
     options = {c.name: c.options[position] for c, position in zip(choices, row, strict=True)}
     in_use = not site.conditional or any(
@@ -268,4 +281,4 @@ def _cost(
         slot.module.__dict__[slot.attribute] = slot.expression.value(options)
     if isinstance(site.module, elastic.ElasticLayer):
         return positions * site.module.macs_per_position(), site.module.num_active_params()
-    return own_macs, sum(parameter.numel() for parameter in site.module.parameters(recurse=False))
+    return own

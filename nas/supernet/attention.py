@@ -62,7 +62,9 @@ class Attention(nn.Module):
     ) -> tuple[Tensor, Tensor | None]:
         """As ``torch.nn.MultiheadAttention``."""
         inputs = _batched((query, key, value), self.batch_first)
-        projected = tuple(layer(x) for layer, x in zip((self.query, self.key, self.value), inputs, strict=True))
+        projected = tuple(
+            layer(x) for layer, x in zip((self.query, self.key, self.value), inputs, strict=True)
+        )
         mixed, weights = _attend(
             projected, self.num_heads, _mask(key_padding_mask, attn_mask, query), self, need_weights
         )

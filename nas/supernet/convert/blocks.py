@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+_NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+
 
 @final
 @dataclass(frozen=True)
@@ -65,14 +67,12 @@ def block_rows(
             why[path] = f"{inside[0]} is to be kept"
     fit = [path for path, reason in why.items() if reason is None]
     innermost = [path for path in fit if not any(other.startswith(f"{path}.") for other in fit)]
-    blocks = [path for path in why if _is_block(model, path)]
-    needed = {
-        path: reason
-        for path in blocks
-        if (reason := why[path]) is not None
-        and not any(fine.startswith(f"{path}.") for fine in innermost)
-        and not any(path.startswith(f"{outer}.") for outer in [*innermost, *blocks])
-    }
+    needed: dict[str, str] = {}
+    for path, reason in why.items():
+        holds = any(fine.startswith(f"{path}.") for fine in innermost)
+        inside = any(path.startswith(f"{outer}.") for outer in [*innermost, *needed])
+        if reason is not None and _is_block(model, path) and not holds and not inside:
+            needed[path] = reason
     return list(_rows(innermost, calls)), needed
 
 
@@ -145,7 +145,7 @@ def _without_weights(block: nn.Module) -> nn.Module:
     for parameter in copied.parameters():
         parameter.zero_()
     for module in copied.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm) or isinstance(module, nn.LayerNorm | nn.GroupNorm | nn.RMSNorm):
+        if isinstance(module, _NORMS):
             module.reset_parameters()
     return copied
 

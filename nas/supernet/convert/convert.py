@@ -111,18 +111,16 @@ def _check_settings(
         raise ConversionError(
             f"multiple_of is {multiple_of} and max_choices {max_choices}: both must be at least 1."
         )
-    known = {path for path, _ in model.named_modules()}
-    unknown = [path for path in keep if path not in known]
-    if isinstance(keep, str) or unknown:
+    known = [path for path, _ in model.named_modules() if path]
+    unknown = [keep] if isinstance(keep, str) else [path for path in keep if path not in known]
+    if unknown:
         raise ConversionError(
-            f"keep names {unknown[0] if unknown else keep!r}, which is no module of {type(model).__name__}: name "
-            f"paths as named_modules() does, such as {next(iter(known - {''}), '')!r}."
+            f"keep names {unknown[0]!r}, which is no module of {type(model).__name__}: give a list of paths as "
+            f"named_modules() has them, such as {known[:1]}."
         )
 
 
-def _runnable(
-    model: nn.Module, inputs: tuple[Any, ...]
-) -> tuple[nn.Module, dict[str, bool], list[Tensor]]:
+def _runnable(model: nn.Module, inputs: tuple[Any, ...]) -> tuple[nn.Module, dict[str, bool], list[Tensor]]:
     """Return a copy in evaluation mode, the modes that its modules had, and the output on the example."""
     name = type(model).__name__
     try:

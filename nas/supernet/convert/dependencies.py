@@ -103,7 +103,9 @@ class _Coupling:
         self._producers = [(self._names[module], OUT) for module in found]
         links = coo_array(*self._links(found))
         self._labels: list[int] = connected_components(links, directed=False)[1].tolist()
-        self._axes = {axis: nodes for key, nodes in self._nodes.items() if (axis := self._axis(key)) is not None}
+        self._axes = {
+            axis: nodes for key, nodes in self._nodes.items() if (axis := self._axis(key)) is not None
+        }
         self._reasons = self._unfit()
 
     def _links(self, producers: list[nn.Module]) -> tuple[Any, tuple[int, int]]:
@@ -147,7 +149,9 @@ class _Coupling:
     def _unfit(self) -> dict[int, str]:
         """Return by class why it can't be elastic; of several reasons that of the first layer."""
         reasons: dict[int, str] = {}
-        for key in sorted(self._nodes, key=lambda key: self._number.get(self._names.get(key[0].module, ""), -1)):
+        for key in sorted(
+            self._nodes, key=lambda key: self._number.get(self._names.get(key[0].module, ""), -1)
+        ):
             reason = self._why_unfit(key[0].module)
             nodes = self._nodes[key]
             axis = self._axis(key)

@@ -30,6 +30,7 @@ class Probe:
 
     def __init__(self, model: nn.Module, inputs: tuple[Any, ...]) -> None:
         self._generator = torch.Generator().manual_seed(0)
+        inputs = tuple(self._varied(x) for x in inputs)
         self._model, self._inputs, self._tolerance = copy.deepcopy(model).double(), _doubled(inputs), 1e-8
         try:
             self._run(self._model)
@@ -38,6 +39,14 @@ class Probe:
         self._disturb()
         self._expected = self._run(self._model)
         self._trainable = self._trains(self._model) is None
+
+    def _varied(self, value: Any) -> Any:
+        """Return noise in place of a constant image, in which many faults would not show."""
+        if not isinstance(value, Tensor) or not value.is_floating_point() or value.numel() < 2:
+            return value
+        if value.min() < value.max():
+            return value
+        return value + torch.randn(value.shape, generator=self._generator).to(value)
 
     def settle(self, proposals: Sequence[Proposal]) -> tuple[list[Proposal], list[tuple[Proposal, str]]]:
         """Return proposals that hold together, and the others with the reasons."""

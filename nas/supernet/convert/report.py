@@ -40,7 +40,8 @@ class Row:
     def __str__(self) -> str:
         elastic = f"elastic ({', '.join(self.choices)})" if self.choices else ""
         fixed = "; ".join(self.reasons)
-        return f"{self.path or 'the model itself'} ({self.kind}): " + "; ".join(text for text in (elastic, fixed) if text)
+        said = "; ".join(text for text in (elastic, fixed) if text)
+        return f"{self.path or 'the model itself'} ({self.kind}): {said}"
 
 
 @final

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 import torch_pruning
-from torch import nn
+from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from nas.errors import ConversionError
@@ -24,23 +24,35 @@ def traced(model: nn.Module, inputs: tuple[Any, ...]) -> Any:
         ConversionError: the model can't be traced.
     """
     graph = torch_pruning.DependencyGraph()
+    made: list[Any] = []
+
+    def run(module: nn.Module, given: tuple[Any, ...]) -> Any:
+        made.append(module(*given))
+        return made[-1]
+
     wants = {parameter: parameter.requires_grad for parameter in model.parameters()}
     try:
         # Tracing follows the gradient, so frozen weights would hide what they belong to.
         model.requires_grad_(True)
         with warnings.catch_warnings(), torch.enable_grad():
             warnings.simplefilter("ignore")  # on parameters outside of layers, which we report ourselves
-            graph.build_dependency(model, inputs, forward_fn=lambda m, given: m(*given), verbose=False)
+            graph.build_dependency(model, inputs, forward_fn=run, verbose=False)
     except Exception as error:  # whatever Torch-Pruning trips over
         said = " ".join(str(error).split()) or type(error).__name__
-        raise ConversionError(
-            f"{type(model).__name__} can't be traced ({said}): its output must be a tensor, or a list or dictionary "
-            "of them, that torch can differentiate by its weights."
-        ) from error
+        raise _untraced(model, said) from error
     finally:
         for parameter, wanted in wants.items():
             parameter.requires_grad_(wanted)
+    if not any(isinstance(output, Tensor) and output.requires_grad for output in tree_leaves(made)):
+        raise _untraced(model, "its output doesn't lead back to its weights")
     return graph
+
+
+def _untraced(model: nn.Module, said: str) -> ConversionError:
+    return ConversionError(
+        f"{type(model).__name__} can't be traced ({said}): its output must be a tensor, or a list or dictionary of "
+        "tensors, that torch can differentiate by its weights."
+    )
 
 
 @torch.no_grad()
