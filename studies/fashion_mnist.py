@@ -3,7 +3,10 @@
 Needs the data in the folder that the environment variable ``NAS_DATA`` names, as torchvision reads it; once,
 ``TorchvisionData("FashionMNIST", download=True).load()`` fetches it (30 MB).
 
-TIMES
+Whole, it is for one GPU: about an hour, estimated. On two cores an epoch of the supernet takes ten minutes of
+processor time, measured, and the whole about a day, estimated. A study file of your own may ask for less: with
+``study(limit=1_500, test_limit=1_000, epochs=3, evaluations=24, winners=2, fine_tuning_epochs=1)`` everything runs
+once in two and a half minutes of processor time, measured, and the best network reaches 70 %.
 """
 
 from __future__ import annotations
@@ -16,6 +19,9 @@ from nas import Accuracy, Int8, LatencyMs, Macs, Recipe, Study, SurrogateSearch,
 from nas.data import TorchvisionData
 from search_spaces.convnet import convnet
 from surrogates.mlp_ensemble import MlpEnsemble
+
+_BLACK = -0.81
+"""Of normalised images."""
 
 
 def study(
@@ -36,7 +42,7 @@ def study(
         winners: How many to finish.
         fine_tuning_epochs: Of each winner.
     """
-    shift = v2.Compose([v2.RandomCrop(28, padding=2), v2.RandomHorizontalFlip()])
+    shift = v2.Compose([v2.RandomCrop(28, padding=2, fill=_BLACK), v2.RandomHorizontalFlip()])
     return Study(
         name="fashion_mnist",
         network=partial(convnet, classes=10, channels=1, resolution=28),

@@ -4,7 +4,8 @@ Needs ``text/sst2/train.tsv`` and ``text/sst2/test.tsv`` in the folder that the 
 names: UTF-8, separated by tabs, with the columns ``text`` and ``label`` named in the first line. No word vectors
 and no pre-training, so about 80 % is what to expect.
 
-TIMES
+On two cores an epoch of the supernet takes 40 seconds of processor time, measured, and the whole about half an hour,
+estimated; on one GPU about ten minutes, estimated.
 """
 
 from __future__ import annotations
