@@ -143,9 +143,8 @@ def main() -> None:
     parser.add_argument("--architectures", type=int, default=50)
     parser.add_argument("--resolution", type=int, default=64)
     arguments = parser.parse_args()
-    print(
-        "| network | elastic modules | choices | architectures | whole vs original | extracted vs active | largest output | s |"
-    )
+    head = ("network", "elastic modules", "choices", "architectures", "whole vs original")
+    print("| " + " | ".join([*head, "extracted vs active", "largest output", "s"]) + " |")
     print("|---|---|---|---|---|---|---|---|")
     for name in arguments.models:
         exactness(name, arguments.architectures, arguments.resolution)

@@ -89,8 +89,8 @@ class CutAttention(nn.MultiheadAttention):
         for registry in ("_parameters", "_buffers", "_modules"):
             made.__dict__[registry] = dict(layer.__dict__[registry])
         output = made._modules.pop("out_proj")  # a plain layer would count as one that is never cut
-        made.register_parameter("out_weight", cast(nn.Linear, output).weight)
-        made.register_parameter("out_bias", cast(nn.Linear, output).bias)
+        made.register_parameter("out_weight", cast(nn.Parameter, cast(nn.Linear, output).weight))
+        made.register_parameter("out_bias", cast(nn.Parameter | None, cast(nn.Linear, output).bias))
         made.num_heads = cast(int, num_heads)
         made._num_keys = 0
         return made
@@ -122,7 +122,7 @@ class CutAttention(nn.MultiheadAttention):
 
     @property
     def _inner(self) -> int:
-        return self.num_heads * self.head_dim
+        return int(self.num_heads * self.head_dim)
 
     def _projections(self) -> Iterator[tuple[Tensor, Tensor | None]]:
         """Yield the active weight and bias of queries, keys and values."""
@@ -157,11 +157,11 @@ class CutAttention(nn.MultiheadAttention):
         biases = (0 if self.in_proj_bias is None else 3 * self._inner) + (
             0 if self.out_bias is None else self.embed_dim
         )
-        return 4 * self._inner * self.embed_dim + biases
+        return int(4 * self._inner * self.embed_dim + biases)
 
     def macs_per_position(self) -> int:
         """Return multiply-accumulates per query, for as many keys as the last forward pass had."""
-        return 4 * self._inner * self.embed_dim + 2 * self._inner * self._num_keys
+        return int(4 * self._inner * self.embed_dim + 2 * self._inner * self._num_keys)
 
 
 def why_fixed(layer: nn.MultiheadAttention) -> str | None:

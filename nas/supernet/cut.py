@@ -175,7 +175,8 @@ class CutConv2d(CutLayer, nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """Convolve with the active weights."""
-        return self._conv_forward(input, self.cut("weight"), self.cut("bias"))
+        output: Tensor = self._conv_forward(input, self.cut("weight"), self.cut("bias"))
+        return output
 
     def macs_per_position(self) -> int:
         """Return multiply-accumulates per output pixel."""
@@ -199,7 +200,8 @@ class CutDepthwiseConv2d(CutLayer, nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """Convolve with the active weights."""
-        return self._conv_forward(input, self.cut("weight"), self.cut("bias"))
+        output: Tensor = self._conv_forward(input, self.cut("weight"), self.cut("bias"))
+        return output
 
     def macs_per_position(self) -> int:
         """Return multiply-accumulates per output pixel."""
@@ -216,25 +218,12 @@ class CutConvTranspose2d(CutLayer, nn.ConvTranspose2d):
 
     def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
         """Convolve with the active weights."""
-        padding = self._output_padding(
-            input,
-            output_size,
-            self.stride,
-            self.padding,
-            self.kernel_size,
-            2,
-            self.dilation,  # type: ignore[arg-type]
+        stride, padding, dilation = (
+            list(cast(tuple[int, int], x)) for x in (self.stride, self.padding, self.dilation)
         )
-        return F.conv_transpose2d(
-            input,
-            self.cut("weight"),
-            self.cut("bias"),
-            self.stride,
-            cast(tuple[int, int], self.padding),
-            padding,
-            1,
-            self.dilation,
-        )
+        more = self._output_padding(input, output_size, stride, padding, list(self.kernel_size), 2, dilation)
+        weight, bias = self.cut("weight"), self.cut("bias")
+        return F.conv_transpose2d(input, weight, bias, stride, padding, more, 1, dilation)
 
 
 @final
@@ -262,7 +251,7 @@ class _CutBatchNorm(CutLayer, nn.modules.batchnorm._BatchNorm):
 
     def forward(self, input: Tensor) -> Tensor:
         """As torch does, with the active statistics."""
-        self._check_input_dim(input)
+        self._check_input_dim(input)  # type: ignore[no-untyped-call]
         momentum = 0.0 if self.momentum is None else self.momentum
         if self.training and self.track_running_stats and self.num_batches_tracked is not None:
             self.num_batches_tracked.add_(1)
@@ -281,7 +270,7 @@ class _CutBatchNorm(CutLayer, nn.modules.batchnorm._BatchNorm):
             momentum,
             self.eps,
         )
-        if updating and known and len(self._parts[OUT]) > 1:
+        if updating and mean is not None and variance is not None and len(self._parts[OUT]) > 1:
             self._store("running_mean", mean)
             self._store("running_var", variance)
         return output

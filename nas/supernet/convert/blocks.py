@@ -62,9 +62,9 @@ def block_rows(
     calls = _calls(model, inputs)
     why = {path: _why_needed(model.get_submodule(path), call) for path, call in calls.items()}
     for path in why:
-        inside = [k for k in kept if k == path or k.startswith(f"{path}.") or path.startswith(f"{k}.")]
-        if inside:
-            why[path] = f"{inside[0]} is to be kept"
+        related = [k for k in kept if k == path or k.startswith(f"{path}.") or path.startswith(f"{k}.")]
+        if related:
+            why[path] = f"{related[0]} is to be kept"
     fit = [path for path, reason in why.items() if reason is None]
     innermost = [path for path in fit if not any(other.startswith(f"{path}.") for other in fit)]
     needed: dict[str, str] = {}

@@ -98,7 +98,9 @@ class _Coupling:
         self._shared = _sharing(self._names)
         self._nodes: dict[_Key, dict[int, int]] = {}
         self._count = 0
-        found = [m for m in graph.module2node if isinstance(m, _PRODUCERS) and m in self._names]
+        found: list[nn.Module] = [
+            m for m in graph.module2node if isinstance(m, _PRODUCERS) and m in self._names
+        ]
         found.sort(key=lambda module: self._number[self._names[module]])
         self._producers = [(self._names[module], OUT) for module in found]
         links = coo_array(*self._links(found))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from nas.space import Choice, Option
-from nas.supernet.convert.proposals import Depth, Proposal, build
+from nas.supernet.convert.proposals import Depth, Heads, Proposal, Width, build
 from nas.supernet.sites import Site, find_sites, plain_copy
 
 
@@ -87,10 +87,10 @@ class Probe:
             reason = f"a smaller one doesn't run: {' '.join(str(error).split()) or type(error).__name__}"
         if reason is not None:
             for proposal, order in orders:
-                proposal.order(self._model, order.argsort())  # type: ignore[union-attr]
+                proposal.order(self._model, order.argsort())
         return reason
 
-    def _shuffle(self, proposals: Sequence[Proposal]) -> list[tuple[Proposal, Tensor]]:
+    def _shuffle(self, proposals: Sequence[Proposal]) -> list[tuple[Width | Heads, Tensor]]:
         orders = []
         for proposal in proposals:
             if not isinstance(proposal, Depth):
