@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from nas import choice
+from nas.errors import SpaceError
 from nas.space import Size
 from nas.supernet import elastic
 from nas.supernet.tokens import LayerNorm, Positions
@@ -55,7 +56,14 @@ def vision_transformer(
 
     Shape:
         ``(n, channels, resolution, resolution)`` to ``(n, classes)``.
+
+    Raises:
+        SpaceError: patches don't fill the images.
     """
+    if resolution < patch or resolution % patch:
+        raise SpaceError(
+            f"patches of {patch} pixels don't fill an image of {resolution}: choose a patch that divides it."
+        )
     width = choice("width", *sorted({max(16, round(base * scale / 16) * 16) for base in (48, 64, 96)}))
     heads = tuple(sorted({max(1, round(base * scale)) for base in (2, 4, 6)}))
 

@@ -161,7 +161,7 @@ def check_every_class(labels: Sequence[IntArray], num_classes: int, class_names:
 
 
 def _called(label: int, class_names: tuple[str, ...]) -> str:
-    return f"{label} ({class_names[label]!r})" if class_names else str(label)
+    return f"{label} ({class_names[label]!r})" if label < len(class_names) else str(label)
 
 
 def assembled(

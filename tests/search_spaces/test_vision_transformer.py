@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 import torch
 
-from nas.errors import ShapeError
+from nas.errors import ShapeError, SpaceError
 from nas.evaluation.onnx_export import export_onnx
 from nas.supernet import Supernet
 from nas.testing import check_network
@@ -25,6 +25,12 @@ def test_the_cardinality_is_what_the_docstring_says() -> None:
 def test_a_larger_image_than_it_was_made_for_is_told() -> None:
     with pytest.raises(ShapeError):
         Supernet(vision_transformer(classes=10, resolution=16)).check_shapes((3, 32, 32), 10)
+
+
+@pytest.mark.parametrize("resolution", [2, 30])
+def test_patches_that_do_not_fill_the_image_are_told(resolution: int) -> None:
+    with pytest.raises(SpaceError, match=str(resolution)):
+        vision_transformer(classes=10, resolution=resolution)
 
 
 def test_the_fast_exporter_takes_a_subnet(caplog: pytest.LogCaptureFixture) -> None:

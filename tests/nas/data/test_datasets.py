@@ -124,6 +124,14 @@ def test_values_that_are_not_finite_are_a_sentence(shape: tuple[int, ...], value
     assert "NaN or infinite" in refused(DatasetPair(TensorDataset(values, torch.arange(60) % 3)))
 
 
+def test_fewer_names_than_classes_are_no_obstacle() -> None:
+    dataset = Transformed(lambda image: image)
+    dataset.classes = ["zero"]  # type: ignore[attr-defined]
+    rare = Subset(dataset, [row for row in range(200) if dataset[row][1] != 7])
+    rare.classes = ["zero"]  # type: ignore[attr-defined]
+    assert "class 7 " in refused(DatasetPair(rare))
+
+
 def test_a_subset_has_no_list_of_labels_and_is_read() -> None:
     images, labels = digit_images(8)
     half = Subset(TensorDataset(images, labels), range(0, 600, 2))
