@@ -42,6 +42,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--recalibrate", type=int, nargs="+", default=[512])
+    parser.add_argument("--begin", type=Path, help="A checkpoint whose weights to begin with, for 'none'.")
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -65,6 +66,8 @@ def main() -> None:
 def trained(supernet: Supernet, splits: Splits, arguments: argparse.Namespace) -> float:
     """Train the supernet in place and return the seconds of this attempt."""
     begin = time.perf_counter()
+    if arguments.begin is not None:
+        supernet.load_state_dict(torch.load(arguments.begin, weights_only=True)["model"])
     name = f"{arguments.recipe}-{arguments.epochs}-{arguments.seed}"
     recipe = Recipe(epochs=arguments.epochs, batch_size=128)
     for number, phase in enumerate(RECIPES[arguments.recipe].phases(supernet, recipe)):

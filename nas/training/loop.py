@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 import math
 from collections.abc import Callable, Generator, Iterator
@@ -74,7 +75,7 @@ def train(
     """
     recipe.check_device(device)
     model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    data = data.to(device)
+    data = _on_device(data, device)
     generator = torch.Generator().manual_seed(seed)
     loop = _Loop(model, step, recipe, len(data), device, ranks)
     losses: list[float] = []
@@ -254,6 +255,19 @@ class _Loop:
         if self._average is not None:
             self._model.load_state_dict(self._average.module.state_dict())
         self._model.eval()
+
+
+def _on_device(data: Split, device: torch.device) -> Split:
+    """Return the split on the device, or its labels alone where the images don't fit: these go batch by batch."""
+    try:
+        return data.to(device)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+    logger.warning(
+        "the training images don't fit into the memory of %s: they are copied batch by batch", device
+    )
+    return dataclasses.replace(data, labels=data.labels.to(device))
 
 
 def _average(model: nn.Module, decay: float | None) -> AveragedModel | None:

@@ -59,6 +59,20 @@ class StopsAt:
         return Accuracy().measure(candidates, bench)
 
 
+class StopsAfter(Listener):
+    """Ends a run after some steps."""
+
+    def __init__(self, steps: int) -> None:
+        super().__init__()
+        self._left = steps
+
+    def advance(self, note: str) -> None:
+        super().advance(note)
+        self._left -= 1
+        if self._left == 0:
+            raise StopError
+
+
 def scratch_study(quality: MeasuredObjective | None = None, **changes: Any) -> Study:
     settings: dict[str, Any] = {
         "training": FromScratch(Hurdles(after=(1, 2), every=2)),
@@ -151,16 +165,10 @@ def test_hurdles_must_stand_before_the_recipes_end_and_a_proxy_needs_a_supernet(
 def test_other_recipes_resume_to_the_same_weights(tmp_path: Path, training: Any) -> None:
     study = tiny_study(training=training, recipe=Recipe(epochs=6, batch_size=64), evaluations=2)
 
-    class Stops(Listener):
-        def advance(self, note: str) -> None:
-            super().advance(note)
-            if len(self.steps) == stop:
-                raise StopError
-
     out = tmp_path / "stopped"
-    for stop in (1, 3):
+    for steps in (1, 3):
         with pytest.raises(StopError):
-            run_in(study, out, Stops())
+            run_in(study, out, StopsAfter(steps))
     listener = Listener()
     run_in(study, out, listener)
     run_in(study, tmp_path / "whole")

@@ -405,6 +405,19 @@ def test_out_of_memory_says_which_batch_size_to_try(error: Exception) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_images_that_do_not_fit_the_device_go_batch_by_batch() -> None:
+    class Large(Split):
+        def to(self, device: torch.device) -> Split:
+            raise torch.OutOfMemoryError(f"too large for {device}")
+
+    data, results = blobs(), []
+    for split in (data, Large(data.images, data.labels)):
+        model, recipe = plain(), Recipe(epochs=2, batch_size=16)
+        train(model, cross_entropy_step(model, recipe), split, recipe, seed=0, device=CPU)
+        results.append(weights(model))
+    assert equal(*results)
+
+
 def test_other_runtime_errors_pass_through() -> None:
     def step(_images: Tensor, _labels: Tensor, _generator: torch.Generator) -> Losses:
         raise RuntimeError("shapes don't fit")
