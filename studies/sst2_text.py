@@ -43,6 +43,7 @@ def study(
         data=TextTable(
             "text/sst2/train.tsv",
             "text/sst2/test.tsv",
+            name="SST-2",
             max_length=_LENGTH,
             max_words=_NUM_TOKENS,
             limit=limit,

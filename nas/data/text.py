@@ -77,6 +77,7 @@ class TextTable:
         train: The file; a relative path begins in ``root``.
         test: The official test part, another file; None to split one off ``train``.
         root: The folder of data sets; None for what the environment variable ``NAS_DATA`` says.
+        name: For reports; None for the name of the file.
         text: Name of the column of texts.
         label: Name of the column of labels. Classes are numbered in their order, whole numbers as numbers.
         max_length: Tokens per text.
@@ -92,6 +93,7 @@ class TextTable:
     train: str | Path
     test: str | Path | None = None
     root: str | Path | None = None
+    name: str | None = None
     text: str = "text"
     label: str = "label"
     max_length: int = 48
@@ -128,7 +130,7 @@ class TextTable:
             test_texts, test_labels = _table(self._path(self.test), self.text, self.label)
         class_names = tuple(sorted(set(labels), key=_order))
         parts = Parts(
-            path.stem,
+            self.name or path.stem,
             _items(texts, labels, class_names, path),
             None
             if self.test is None

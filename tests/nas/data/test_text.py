@@ -63,6 +63,13 @@ def test_columns_have_names_and_classes_their_order(tmp_path: Path) -> None:
         table(tmp_path / "t.tsv", ["kind\tbody\tother", *lines]), text="body", label="kind"
     ).load()
     assert splits.class_names == ("0", "5", "10")
+    assert splits.name == "t"
+
+
+def test_a_name_and_a_limit_are_in_the_name(tmp_path: Path) -> None:
+    lines = [f"some {number}\t{number % 2}" for number in range(30)]
+    path = table(tmp_path / "t.tsv", ["text\tlabel", *lines])
+    assert TextTable(path, name="reviews", limit=20).load().name == "reviews, 20 of 30"
 
 
 @pytest.mark.parametrize(
