@@ -34,7 +34,8 @@ def order_channels(model: nn.Module, group: ChannelGroup, order: Tensor) -> None
     """Move the group's channels in place, everywhere they occur: ``order[i]`` becomes channel i."""
     for segment in group.segments:
         for _, tensor, dim in axis_tensors(model.get_submodule(segment.path), segment.axis):
-            tensor.copy_(tensor.index_select(dim, _positions(segment, order, tensor.shape[dim])))
+            positions = _positions(segment, order, tensor.shape[dim]).to(tensor.device)
+            tensor.copy_(tensor.index_select(dim, positions))
 
 
 def _positions(segment: Segment, order: Tensor, length: int) -> Tensor:
@@ -59,6 +60,7 @@ def head_importance(attention: nn.MultiheadAttention) -> Tensor:
 def order_heads(attention: nn.MultiheadAttention, order: Tensor) -> None:
     """Move the heads in place: ``order[i]`` becomes head i."""
     heads, size = attention.num_heads, attention.head_dim
+    order = order.to(attention.in_proj_weight.device)
     rows = (order[:, None] * size + torch.arange(size, device=order.device)).flatten()
     whole = torch.cat([rows + third * heads * size for third in range(3)])
     attention.in_proj_weight.copy_(attention.in_proj_weight[whole])

@@ -50,8 +50,9 @@ def traced(model: nn.Module, inputs: tuple[Any, ...]) -> Any:
 
 def _untraced(model: nn.Module, said: str) -> ConversionError:
     return ConversionError(
-        f"{type(model).__name__} can't be traced ({said}): its output must be a tensor, or a list or dictionary of "
-        "tensors, that torch can differentiate by its weights."
+        f"{type(model).__name__} can't be traced ({said}): Torch-Pruning must be able to follow its operations, and "
+        "torch to differentiate its output (a tensor, or a list or dictionary of tensors) by its weights; otherwise "
+        "write the network with nas.supernet.elastic."
     )
 
 
