@@ -2,7 +2,7 @@
 
 Needs ``text/sst2/train.tsv`` and ``text/sst2/test.tsv`` in the folder that the environment variable ``NAS_DATA``
 names: UTF-8, separated by tabs, with the columns ``text`` and ``label`` named in the first line. No word vectors
-and no pre-training, so about 80 % is what to expect.
+and no pre-training: one small network, trained by itself for five epochs, has 76 % of the search split right.
 
 On two cores an epoch of the supernet takes 40 seconds of processor time, measured, and the whole about half an hour,
 estimated; on one GPU about ten minutes, estimated.
