@@ -135,10 +135,10 @@ def print_profile(profile: Profile) -> None:
     for sentence in profile.sentences():
         console.print(sentence, highlight=False, soft_wrap=True)
     if profile.conversion is not None:
-        fixed = [row for row in profile.conversion.rows if row.reasons]
+        partly = sum(bool(row.reasons) for row in profile.conversion.rows)
         console.print(
             f"converted: {len(profile.conversion.elastic)} of {len(profile.conversion.rows)} modules and blocks "
-            f"are elastic; about {len(fixed)} something stays fixed"
+            f"are elastic; in {partly} something stays fixed"
         )
         console.print(str(profile.conversion), highlight=False, markup=False, soft_wrap=True)
 

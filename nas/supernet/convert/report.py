@@ -13,7 +13,7 @@ from nas.supernet.convert.proposals import Proposal, Width
 from nas.supernet.cut import IN, OUT, cut_type
 
 HEADS, DEPTH = "heads", "depth"
-_WORDS = {IN: "input", OUT: "output", HEADS: "heads", DEPTH: "depth"}
+_WORDS = {IN: "input channels", OUT: "output channels", HEADS: "heads", DEPTH: "depth"}
 _UNCOUPLED = {
     IN: "its channels are the network's input, or come from no layer",
     OUT: "its channels are not known to come from a layer, or the example doesn't use it",
