@@ -7,7 +7,7 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -531,7 +531,7 @@ def test_another_processor_is_refused_where_something_was_calibrated(
 ) -> None:
     study = tiny_study(objectives=(Accuracy(), Moody()))
     run_in(study, tmp_path / "run")
-    monkeypatch.setattr("nas.runner.stages.processor_name", lambda: "Another 9000")
+    monkeypatch.setattr("nas.runner.measuring.processor_name", lambda: "Another 9000")
     with pytest.raises(StudyChangedError, match="Another 9000"):
         run_in(study, tmp_path / "run")
 
@@ -599,6 +599,9 @@ class Guarded:
     @property
     def labels(self) -> torch.Tensor:
         return self._open("labels")
+
+    def batches(self, size: int) -> Iterator[torch.Tensor]:
+        return iter(self.images.split(size))
 
 
 def test_the_test_split_is_read_for_the_winners_alone_and_once(tmp_path: Path) -> None:
