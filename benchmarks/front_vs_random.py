@@ -18,8 +18,11 @@ from optuna.samplers import RandomSampler
 
 from benchmarks.quiet import Quiet
 from nas.runner.directory import RunDirectory
+from nas.runner.measuring import calibration
 from nas.runner.preparation import prepare
-from nas.runner.stages import calibration, search_architectures, spend, subnet_judge, train_supernet
+from nas.runner.stages import search_architectures, spend
+from nas.runner.supernet_training import train_supernet
+from nas.runner.weights import SupernetWeights
 from nas.search.record import complete_trials, costs_of, reference_box
 from nas.search.storage import open_study
 from studies.digits import study
@@ -41,10 +44,11 @@ def main() -> None:
         prepared = prepare(chosen, torch.device("cpu"))
         run = RunDirectory(arguments.out / f"digits-{seed}")
         train_supernet(prepared, run, Quiet())
-        ours = search_architectures(prepared, run, chosen.evaluations, Quiet())
+        weights = SupernetWeights(prepared, run)
+        ours = search_architectures(prepared, run, weights, chosen.evaluations, Quiet())
         objectives = prepared.problem.objectives
         random = open_study(run.database, "random", objectives, RandomSampler(seed=seed))
-        judge = subnet_judge(prepared, calibration(prepared, ours))
+        judge = weights.judge(prepared, random, calibration(prepared, ours))
         spend(prepared, random, judge, chosen.evaluations, "random", Quiet())
         box = reference_box(ours, objectives)
         assert box is not None

@@ -23,7 +23,7 @@ from nas.evaluation.from_scratch import train_from_scratch
 from nas.protocols import Bench
 from nas.runner.directory import RunDirectory
 from nas.runner.preparation import prepare
-from nas.runner.stages import extract_recalibrated, train_supernet
+from nas.runner.supernet_training import extract_recalibrated, train_supernet
 from studies.digits import study
 
 

@@ -3,13 +3,16 @@
 from nas.compression import Int8
 from nas.errors import NasError
 from nas.evaluation import Accuracy, Flops, LatencyMs, Macs, NumParams, WeightBytes
+from nas.evaluation.from_scratch import FromScratch
+from nas.evaluation.hurdles import Hurdles
+from nas.evaluation.proxy import ProxySubset
 from nas.export import load
 from nas.objective import Measurement, Objective
 from nas.protocols import Constraint
 from nas.search import LocalSearch, OptunaSampler, Smithson, SurrogateSearch, TwoStage
 from nas.space import Architecture, Choice, SearchSpace, choice
-from nas.study import Study, Winners
-from nas.supernet import Supernet
+from nas.study import Study, Trust, Winners
+from nas.supernet import NoTraining, ProgressiveShrinking, SandwichRule, SinglePath, Supernet
 from nas.training import Recipe
 
 __all__ = [
@@ -18,21 +21,29 @@ __all__ = [
     "Choice",
     "Constraint",
     "Flops",
+    "FromScratch",
+    "Hurdles",
     "Int8",
     "LatencyMs",
     "LocalSearch",
     "Macs",
     "Measurement",
     "NasError",
+    "NoTraining",
     "NumParams",
     "Objective",
     "OptunaSampler",
+    "ProgressiveShrinking",
+    "ProxySubset",
     "Recipe",
+    "SandwichRule",
     "SearchSpace",
+    "SinglePath",
     "Smithson",
     "Study",
     "Supernet",
     "SurrogateSearch",
+    "Trust",
     "TwoStage",
     "WeightBytes",
     "Winners",

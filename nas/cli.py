@@ -1,4 +1,4 @@
-"""The command line: ``nas run | work | status | front | export | studies | serve | token``."""
+"""The command line: ``nas run | work | profile | status | front | export | studies | serve | token``."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from nas.errors import NasError, RunDirectoryError, ServiceError, StudyError
 from nas.files import read_json
 from nas.report.results import Results
 from nas.report.tables import front_table
+from nas.report.trust import TrustResult
 from nas.service import commands, remote
 from nas.terminal import (
     Bars,
@@ -25,6 +26,7 @@ from nas.terminal import (
     console,
     described_status,
     log_to_terminal,
+    print_profile,
     print_results,
     print_table,
     sigterm_interrupts,
@@ -121,9 +123,10 @@ def run_command(
         with _client(server) as client:
             remote.start_run(client, study, {**changes, "objectives": objective, "constraints": limits})
         return
-    from nas.runner import run
+    from nas.runner import assist, run
     from nas.runner.preparation import choose_device
     from nas.search.warm_start import read_architectures
+    from nas.training import joined_ranks
 
     chosen = _chosen(study, device, sampler, evaluations, seed, objective, limits)
     stopping = dataclasses.replace(
@@ -134,17 +137,23 @@ def run_command(
     first = chosen.warm_start if warm_start is None else read_architectures(warm_start)
     chosen = dataclasses.replace(chosen, stopping=stopping, warm_start=first)
     path = out or Path("runs") / chosen.name
+    place = choose_device(device or "cpu")
     try:
-        with sigterm_interrupts(), Bars() as bars:
-            results = run(
-                chosen,
-                path,
-                device=choose_device(device or "cpu"),
-                progress=bars,
-                baselines=baselines,
-                command=_command(storage),
-                storage=storage,
-            )
+        with sigterm_interrupts(), joined_ranks(place) as ranks:
+            if not ranks.first:
+                assist(chosen, path, device=place, ranks=ranks)
+                return
+            with Bars() as bars:
+                results = run(
+                    chosen,
+                    path,
+                    device=place,
+                    progress=bars,
+                    ranks=ranks,
+                    baselines=baselines,
+                    command=_command(storage),
+                    storage=storage,
+                )
     except KeyboardInterrupt as stop:
         print("\nnas: stopped; the same command goes on from here.", file=sys.stderr)
         raise typer.Exit(143 if isinstance(stop, Terminated) else 130) from None
@@ -177,6 +186,19 @@ def work_command(
         print("\nnas: stopped; others evaluate what was left.", file=sys.stderr)
         raise typer.Exit(143 if isinstance(stop, Terminated) else 130) from None
     console.print(f"the search has ended: {ended}", soft_wrap=True)
+
+
+@app.command("profile")
+def profile_command(
+    study: _StudyName,
+    samples: Annotated[int, typer.Option(min=1, help="How many random architectures to count.")] = 2000,
+    verbose: _Verbose = False,
+) -> None:
+    """Show how large a study's space is, what its networks cost, and what constraints leave of it."""
+    log_to_terminal(verbose)
+    from nas.runner.profile import profile
+
+    print_profile(profile(find_study(study), samples))
 
 
 @app.command()
@@ -212,6 +234,10 @@ def status(
         gain = forecast_of(study, objectives, NEVER.horizon)
         if gain is not None:
             console.print(str(gain), soft_wrap=True)
+        if (directory.trust / "trust.json").exists():
+            trust = TrustResult.from_json(read_json(directory.trust / "trust.json"))
+            for sentence in trust.sentences(objectives[0]):
+                console.print(sentence, highlight=False)
 
 
 @app.command("front")

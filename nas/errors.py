@@ -4,6 +4,7 @@
 
     NasError
     ├── SpaceError (ValueError)          a search space or an architecture is not valid
+    ├── ConversionError (ValueError)     a module can't be turned into a supernet
     ├── ShapeError (ValueError)          tensor shapes do not fit, for some choice
     ├── ObjectiveError (ValueError)      an objective, constraint or measurement is not valid
     ├── InfeasibleError (ValueError)     no architecture can meet the constraints
@@ -29,6 +30,10 @@ class NasError(Exception):
 
 class SpaceError(NasError, ValueError):
     """A search space or an architecture is not valid."""
+
+
+class ConversionError(NasError, ValueError):
+    """A module can't be turned into a supernet."""
 
 
 class ShapeError(NasError, ValueError):

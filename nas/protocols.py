@@ -6,8 +6,8 @@ Costs are minimised values; arrays of them have one row per architecture.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -18,8 +18,12 @@ from nas.objective import Measurement, Objective
 from nas.space import FloatArray, IntArray, SearchSpace
 
 if TYPE_CHECKING:
+    import torch
     from optuna.samplers import BaseSampler
     from torch import Tensor
+
+    from nas.supernet import Supernet
+    from nas.training import Recipe, Step
 
 
 @dataclass(frozen=True)
@@ -76,18 +80,48 @@ class Constraint:
 
 @dataclass(frozen=True)
 class Split:
-    """Labelled images.
+    """Labelled images, or whatever else the network takes.
 
     Args:
-        images: ``(n, channels, height, width)`` float32, normalised.
+        images: ``(n, channels, height, width)`` float32, normalised; or uint8, as read, to be normalised
+            per batch. Other networks take ``(n, *shape)``, such as ``(n, length)`` int64 token ids.
         labels: ``(n,)`` int64 in ``[0, num_classes)``.
+        mean: Per channel, what ``batch`` subtracts; empty where nothing is left to normalise.
+        std: Per channel, what ``batch`` divides by after that.
+        mapped: Whether ``images`` is a file that is read as it is used, too large for the memory.
     """
 
     images: Tensor
     labels: Tensor
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    mapped: bool = False
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def batch(self, rows: slice | Tensor) -> Tensor:
+        """Return some rows as the network takes them, on the device that they lie on."""
+        chosen = self.images[rows]
+        if not self.mean:
+            return chosen
+        pixels = chosen.float()
+        mean, std = (pixels.new_tensor(values).view(-1, 1, 1) for values in (self.mean, self.std))
+        return pixels.sub(mean).div_(std)
+
+    def batches(self, size: int) -> Iterator[Tensor]:
+        """Yield all rows in order, ``size`` at a time, as the network takes them."""
+        for start in range(0, len(self), size):
+            yield self.batch(slice(start, start + size))
+
+    def part(self, rows: Tensor) -> Split:
+        """Return some rows as a split of their own, in memory."""
+        return replace(self, images=self.images[rows], labels=self.labels[rows], mapped=False)
+
+    def to(self, device: torch.device) -> Split:
+        """Return the split on ``device``; mapped images stay where they are."""
+        images = self.images if self.mapped else self.images.to(device)
+        return replace(self, images=images, labels=self.labels.to(device))
 
 
 @dataclass(frozen=True)
@@ -102,9 +136,11 @@ class Splits:
         search: Second part.
         test: Third part.
         num_classes: Labels are smaller than this.
-        mean: Per channel; subtracted from the raw pixels.
+        mean: Per channel; subtracted from the raw pixels. Empty where inputs are not normalised.
         std: Per channel; the raw pixels are divided by it after that.
         fingerprint: Changes when any pixel or label of any part does.
+        class_names: By label; empty where they have none.
+        vocabulary: By token id, for text; empty otherwise.
     """
 
     name: str
@@ -115,12 +151,18 @@ class Splits:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     fingerprint: str
+    class_names: tuple[str, ...] = ()
+    vocabulary: tuple[str, ...] = ()
 
     @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """Channels, height and width."""
-        channels, height, width = self.train.images.shape[1:]
-        return channels, height, width
+    def image_shape(self) -> tuple[int, ...]:
+        """Channels, height and width; or the shape of whatever else one input is."""
+        return tuple(self.train.images.shape[1:])
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the network takes: float32 for images, int64 for token ids."""
+        return self.train.batch(slice(0, 1)).dtype
 
 
 class DataSource(Protocol):
@@ -138,15 +180,15 @@ class Candidate(Protocol):
     """A network to be judged: a subnet during the search, an exported file for winners."""
 
     def predict(self, images: Tensor) -> Tensor:
-        """Return ``(n, num_classes)`` float32 logits of ``(n, channels, height, width)`` images."""
+        """Return ``(n, num_classes)`` float32 logits of ``(n, *image_shape)`` images, normalised."""
 
     @property
     def onnx_model(self) -> bytes:
         """The network as a serialised ONNX model with a dynamic batch dimension."""
 
     @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of one image."""
+    def image_shape(self) -> tuple[int, ...]:
+        """Channels, height and width of one image; or the shape of whatever else one input is."""
 
 
 @dataclass(frozen=True)
@@ -230,6 +272,37 @@ class Problem:
     objectives: tuple[Objective, ...]
     count: Callable[[IntArray], Mapping[str, FloatArray]]
     violation: Callable[[IntArray], FloatArray]
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A part of a supernet's training, with an optimizer and a schedule of its own.
+
+    Args:
+        name: For people to read.
+        recipe: Its epochs and rates.
+        step: Makes the phase's step when the phase begins, with the weights that the last one left.
+    """
+
+    name: str
+    recipe: Recipe
+    step: Callable[[], Step]
+
+
+@runtime_checkable
+class SupernetTraining(Protocol):
+    """How the weights that all architectures share are learned.
+
+    ``repr`` goes into the study's fingerprint, so a frozen dataclass does well.
+    """
+
+    def phases(self, supernet: Supernet, recipe: Recipe) -> Sequence[Phase]:
+        """Return what to do, in order; nothing if the weights stay as they are.
+
+        Args:
+            supernet: What is to be trained; not changed here.
+            recipe: The study's. The phases' epochs should add up to its epochs.
+        """
 
 
 class Strategy(Protocol):

@@ -7,12 +7,15 @@ import functools
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import final
 
 from torch import nn
 
 from nas.errors import StudyError
 from nas.evaluation import Flops, Macs, NumParams, WeightBytes
+from nas.evaluation.from_scratch import FromScratch
+from nas.evaluation.proxy import ProxySubset
 from nas.protocols import (
     AnyObjective,
     CompressionPass,
@@ -21,9 +24,11 @@ from nas.protocols import (
     DataSource,
     MeasuredObjective,
     Strategy,
+    SupernetTraining,
 )
 from nas.search.stopping import NEVER, Stopping
 from nas.space import Option
+from nas.supernet import SandwichRule
 from nas.training import Recipe
 
 CHANGEABLE = ("evaluations", "seed", "device", "objectives", "constraints")
@@ -57,6 +62,25 @@ class Winners:
 
 @final
 @dataclass(frozen=True)
+class Trust:
+    """How the supernet's ranking is checked: against architectures that are trained on their own.
+
+    Args:
+        count: Architectures besides the winners, spread over the sizes of those that were evaluated.
+        recipe: All of them, the winners too, are trained from scratch with it; None to fine-tune them
+            as the winners are, which costs little and says less.
+    """
+
+    count: int = 4
+    recipe: Recipe | None = None
+
+    def __post_init__(self) -> None:
+        if self.count < 0:
+            raise StudyError(f"trust.count is {self.count}: 0 or more architectures are needed.")
+
+
+@final
+@dataclass(frozen=True)
 class Study:
     """An experiment, whole.
 
@@ -67,13 +91,18 @@ class Study:
         data: Where the images come from.
         objectives: What to trade off, at least one. The first is the quality: measured on images,
             learned by the surrogate, improved by fine-tuning.
-        recipe: How the supernet is trained.
+        recipe: How long and how fast the supernet is trained, or each candidate where there is none.
         strategy: How architectures are proposed.
         constraints: Hard limits on counted quantities.
         evaluations: How many architectures to evaluate.
         stopping: What ends the search before that.
         warm_start: Known architectures to evaluate first, each with an option for every choice.
         winners: How many winners, and what is made of them.
+        training: Where a candidate's weights come from: how the supernet is trained, or
+            ``FromScratch()`` to train every candidate by itself.
+        weights: A safetensors file with the weights of ``network()``, to begin with.
+        proxy: Judge candidates on a part of the search split, as large as ranking needs; None for all.
+        trust: How the supernet's ranking is checked.
         seed: Of everything that is random.
         intended_use: A sentence for the model cards.
         changeable: Which of :data:`CHANGEABLE` a user may change on the command line or through the service.
@@ -93,6 +122,10 @@ class Study:
     stopping: Stopping = NEVER
     warm_start: tuple[Mapping[str, Option], ...] = ()
     winners: Winners = field(default_factory=Winners)
+    training: SupernetTraining | FromScratch = field(default_factory=SandwichRule)
+    weights: Path | None = None
+    proxy: ProxySubset | None = None
+    trust: Trust = field(default_factory=Trust)
     seed: int = 0
     intended_use: str = "Research on neural architecture search."
     changeable: tuple[str, ...] = CHANGEABLE
@@ -125,6 +158,21 @@ class Study:
         if unknown:
             raise StudyError(
                 f"study {self.name!r} declares {unknown} changeable: choose among {list(CHANGEABLE)}."
+            )
+        self._check_training()
+
+    def _check_training(self) -> None:
+        if isinstance(self.training, FromScratch):
+            self.training.rungs(self.recipe.epochs)
+            if self.proxy is not None or self.weights is not None:
+                raise StudyError(
+                    f"study {self.name!r} trains its candidates from scratch: proxy and weights are for studies "
+                    "with a supernet, leave them out."
+                )
+        elif not isinstance(self.training, SupernetTraining):
+            raise StudyError(
+                f"study {self.name!r} has training={self.training!r}: use SandwichRule(), ProgressiveShrinking(), "
+                "SinglePath(), NoTraining(), FromScratch(), or what has their phases()."
             )
 
 

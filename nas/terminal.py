@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
 import optuna
 from rich.console import Console
@@ -27,6 +27,9 @@ from rich.table import Table as RichTable
 
 from nas.report.results import Results
 from nas.report.tables import Table, trust_table, winners_table
+
+if TYPE_CHECKING:
+    from nas.runner.profile import Profile
 
 console = Console(width=None if Console().is_terminal else 120)
 _LINES_PER_STAGE = 10
@@ -132,11 +135,9 @@ def print_results(results: Results, path: Path) -> None:
     """Print what a run found."""
     print_table("winners, measured on the exported files (test split)", winners_table(results))
     print_table("the same winners before: can the search's numbers be trusted?", trust_table(results))
-    agreement = results.rank_agreement()
-    if agreement is not None:
-        console.print(
-            f"Kendall's tau, supernet against fine-tuned: {agreement:.2f} ({len(results.winners)} winners)"
-        )
+    if results.trust is not None:
+        for sentence in results.trust.sentences(results.quality):
+            console.print(sentence, highlight=False)
     if results.hypervolume:
         console.print(
             f"hypervolume {results.hypervolume[-1]:.4f} after {len(results.hypervolume)} evaluations"
@@ -150,6 +151,21 @@ def print_results(results: Results, path: Path) -> None:
         )
     seconds = ", ".join(f"{name} {spent:.0f} s" for name, spent in results.facts["seconds"].items())
     console.print(f"{seconds}. Report: {path / 'report.md'}; models: {path / 'winners'}", soft_wrap=True)
+
+
+def print_profile(profile: Profile) -> None:
+    """Print what is known of a study before anything is paid for."""
+    console.print(profile.headline(), highlight=False)
+    print_table(f"{profile.num_samples} random architectures, and the ends", profile.table())
+    for sentence in profile.sentences():
+        console.print(sentence, highlight=False, soft_wrap=True)
+    if profile.conversion is not None:
+        partly = sum(bool(row.reasons) for row in profile.conversion.rows)
+        console.print(
+            f"converted: {len(profile.conversion.elastic)} of {len(profile.conversion.rows)} modules and blocks "
+            f"are elastic; in {partly} something stays fixed"
+        )
+        console.print(str(profile.conversion), highlight=False, markup=False, soft_wrap=True)
 
 
 def described_status(state: dict[str, Any]) -> str:

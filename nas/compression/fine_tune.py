@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nas.training import Recipe, Step
+from nas.training import Losses, Recipe, Step
 
 
 def distillation_step(student: nn.Module, teacher: nn.Module, recipe: Recipe) -> Step:
@@ -19,12 +19,10 @@ def distillation_step(student: nn.Module, teacher: nn.Module, recipe: Recipe) ->
     """
     criterion = nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
 
-    def step(images: Tensor, labels: Tensor, _generator: torch.Generator) -> float:
+    def step(images: Tensor, labels: Tensor, _generator: torch.Generator) -> Losses:
         with torch.no_grad():
             target = teacher(images).softmax(dim=1)
         logits = student(images)
-        loss: Tensor = (criterion(logits, labels) + F.cross_entropy(logits, target)) / 2
-        loss.backward()
-        return loss.item()
+        yield (criterion(logits, labels) + F.cross_entropy(logits, target)) / 2
 
     return step

@@ -35,7 +35,7 @@ class Int8:
 
     def apply(self, source: Path, target: Path, calibration: Split) -> None:
         """Write the int8 copy of the float32 model ``source`` to ``target``."""
-        images = calibration.images[: self.num_images].numpy()
+        images = calibration.batch(slice(self.num_images)).numpy()
         # onnxruntime's tools talk to the root logger about what they do next.
         with tempfile.TemporaryDirectory() as folder, _quiet():
             prepared, quantized = Path(folder, "prepared.onnx"), Path(folder, "quantized.onnx")

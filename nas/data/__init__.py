@@ -1,6 +1,9 @@
-"""Data: three seeded, stratified splits and augmentation."""
+"""Data: three seeded, stratified splits of images or texts, and augmentation."""
 
+from nas.data.datasets import DatasetPair, TorchvisionData
 from nas.data.digits import Digits
+from nas.data.image_folder import ImageFolder
 from nas.data.splits import split_images
+from nas.data.text import TextTable
 
-__all__ = ["Digits", "split_images"]
+__all__ = ["DatasetPair", "Digits", "ImageFolder", "TextTable", "TorchvisionData", "split_images"]

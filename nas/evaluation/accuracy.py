@@ -7,8 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
+import torch
+
 from nas.objective import Measurement, Objective
 from nas.protocols import Bench, Candidate
+
+_ROWS = 4096
+"""Normalised at a time, so that a large split is never in memory as floats."""
 
 
 @final
@@ -28,7 +33,7 @@ class Accuracy:
 
     def _measure(self, candidate: Candidate, bench: Bench) -> Measurement:
         split = bench.split
-        logits = candidate.predict(split.images)
+        logits = torch.cat([candidate.predict(batch) for batch in split.batches(_ROWS)])
         rate = (logits.argmax(dim=1) == split.labels).double().mean().item()
         if logits.isnan().any():
             rate = math.nan  # argmax would hide it

@@ -11,6 +11,7 @@ import onnxruntime as ort
 import torch
 from torch import Tensor, nn
 
+from nas.data.inputs import placed
 from nas.errors import ExportError
 from nas.evaluation.onnx_export import INPUT, OUTPUT, export_onnx
 
@@ -23,27 +24,28 @@ class SubnetCandidate:
 
     Args:
         module: Stays on its device; not changed.
-        image_shape: Channels, height and width.
+        image_shape: Channels, height and width, or the shape of another input.
+        dtype: Of the inputs.
     """
 
-    def __init__(self, module: nn.Module, image_shape: tuple[int, int, int]) -> None:
+    def __init__(
+        self, module: nn.Module, image_shape: tuple[int, ...], dtype: torch.dtype = torch.float32
+    ) -> None:
         self._module = module.eval()
         self.image_shape = image_shape
+        self._dtype = dtype
 
     @torch.no_grad()
     def predict(self, images: Tensor) -> Tensor:
         """Return ``(n, num_classes)`` float32 logits on the CPU."""
         device = next(self._module.parameters()).device
-        logits = [
-            self._module(batch.to(device=device, memory_format=torch.channels_last))
-            for batch in images.split(_BATCH_SIZE)
-        ]
+        logits = [self._module(placed(batch, device)) for batch in images.split(_BATCH_SIZE)]
         return torch.cat(logits).float().cpu()
 
     @cached_property
     def onnx_model(self) -> bytes:
         """The module, exported on first use."""
-        return export_onnx(self._module, self.image_shape)
+        return export_onnx(self._module, self.image_shape, self._dtype)
 
 
 @final
@@ -65,8 +67,7 @@ class OnnxCandidate:
                 f"the exported model {path} can't be read: {error.strerror or error}."
             ) from error
         self._session = open_session(self.onnx_model)
-        channels, height, width = self._session.get_inputs()[0].shape[1:]
-        self.image_shape = (int(channels), int(height), int(width))
+        self.image_shape = tuple(int(size) for size in self._session.get_inputs()[0].shape[1:])
 
     def predict(self, images: Tensor) -> Tensor:
         """Return ``(n, num_classes)`` float32 logits."""

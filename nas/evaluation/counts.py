@@ -7,40 +7,42 @@ import itertools
 import logging
 import math
 from collections.abc import Container
-from dataclasses import dataclass
-from typing import final
+from dataclasses import dataclass, replace
+from typing import Any, cast, final
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from nas.data.inputs import blank
 from nas.protocols import Counts
 from nas.space import Choice, IntArray, choices_of
-from nas.supernet import Supernet
-from nas.supernet.elastic import ElasticLayer
-from nas.supernet.supernet import Site
+from nas.supernet import Supernet, elastic
+from nas.supernet.cut import CutLayer
+from nas.supernet.sites import Site, Slot
 
 logger = logging.getLogger(__name__)
 
 _MAX_TABLE_ROWS = 200_000
 
 
-def count_macs(module: nn.Module, image_shape: tuple[int, int, int]) -> int:
+def count_macs(module: nn.Module, image_shape: tuple[int, ...], dtype: torch.dtype = torch.float32) -> int:
     """Return the multiply-accumulates of one image, by torch's own counter (FLOPs / 2).
 
     Counts convolutions, matrix products and attention, not elementwise work.
 
     Args:
         module: In evaluation mode; its parameters may lie on the meta device.
-        image_shape: Channels, height and width.
+        image_shape: Channels, height and width, or the shape of another input.
+        dtype: Of the input.
     """
     device = next(module.parameters()).device
     fast_path = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)  # fused attention would count as zero
     try:
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            module(torch.zeros(1, *image_shape, device=device))
+            module(blank(1, image_shape, dtype, device))
     finally:
         torch.backends.mha.set_fastpath_enabled(fast_path)
     return int(counter.get_total_flops()) // 2
@@ -61,6 +63,9 @@ class _Table:
     macs: IntArray
     num_params: IntArray
 
+    def plus(self, other: _Table) -> _Table:
+        return replace(self, macs=self.macs + other.macs, num_params=self.num_params + other.num_params)
+
     def rows(self, indices: IntArray) -> IntArray:
         if not self.columns:
             return np.zeros(len(indices), dtype=np.int64)
@@ -79,12 +84,15 @@ class NetworkCounter:
 
     Args:
         supernet: Only its structure is read.
-        image_shape: Channels, height and width.
+        image_shape: Channels, height and width, or the shape of another input.
+        dtype: Of the input.
     """
 
-    def __init__(self, supernet: Supernet, image_shape: tuple[int, int, int]) -> None:
-        self._twin = copy.deepcopy(supernet).to("meta").eval()
-        self._image_shape = image_shape
+    def __init__(
+        self, supernet: Supernet, image_shape: tuple[int, ...], dtype: torch.dtype = torch.float32
+    ) -> None:
+        self._twin = _on_meta(supernet).eval()
+        self._input = (image_shape, dtype)
         self._cache: dict[str, tuple[int, int]] = {}
         tables = self._build()
         self.tables = tables if tables is not None and self._agrees(supernet, tables) else None
@@ -105,7 +113,7 @@ class NetworkCounter:
         architecture = self._twin.space.from_indices(row[None])[0]
         if architecture.id not in self._cache:
             module = self._twin.extract(architecture)
-            self._cache[architecture.id] = (count_macs(module, self._image_shape), count_params(module))
+            self._cache[architecture.id] = (count_macs(module, *self._input), count_params(module))
         return self._cache[architecture.id]
 
     def _agrees(self, supernet: Supernet, tables: list[_Table]) -> bool:
@@ -122,7 +130,7 @@ class NetworkCounter:
         try:
             for architecture, macs in zip(probes, _sum(tables, space.indices(probes)).macs, strict=True):
                 with supernet.active(architecture):
-                    if count_macs(supernet, self._image_shape) != macs:
+                    if count_macs(supernet, *self._input) != macs:
                         return False
             return True
         finally:
@@ -130,18 +138,19 @@ class NetworkCounter:
 
     def _build(self) -> list[_Table] | None:
         twin = self._twin
-        positions, own_macs = _trace(twin, self._image_shape)
+        positions, own_macs = _trace(twin, *self._input)
         merged: dict[tuple[int, ...], _Table] = {}
+        counted: set[nn.Parameter] = set()
         for site in twin.sites:
-            table = _tabulate(twin, site, positions.get(site.path, 0), own_macs.get(site.path, 0))
-            if table is None:
+            own = set(site.module.parameters(recurse=False)) - counted  # tied weights count once
+            counted |= own
+            fixed = (own_macs.get(site.path, 0), sum(parameter.numel() for parameter in own))
+            tables = _tabulate(twin, site, positions.get(site.path, 0), fixed)
+            if tables is None:
                 return None
-            known = merged.get(table.columns)
-            if known is not None:
-                table = _Table(
-                    table.columns, table.shape, known.macs + table.macs, known.num_params + table.num_params
-                )
-            merged[table.columns] = table
+            for table in tables:
+                known = merged.get(table.columns)
+                merged[table.columns] = table if known is None else known.plus(table)
         return list(merged.values())
 
 
@@ -155,7 +164,16 @@ def _sum(tables: list[_Table], indices: IntArray) -> Counts:
     return Counts(macs, num_params)
 
 
-def _trace(twin: Supernet, image_shape: tuple[int, int, int]) -> tuple[dict[str, int], dict[str, int]]:
+def _on_meta(supernet: Supernet) -> Supernet:
+    """Return a copy without storage, in which what is shared stays shared."""
+    memo: dict[int, object] = {id(b): b.detach().to("meta") for b in supernet.buffers()}
+    memo |= {id(p): nn.Parameter(p.detach().to("meta"), p.requires_grad) for p in supernet.parameters()}
+    return copy.deepcopy(supernet, memo)
+
+
+def _trace(
+    twin: Supernet, image_shape: tuple[int, ...], dtype: torch.dtype
+) -> tuple[dict[str, int], dict[str, int]]:
     """Run the largest architecture once.
 
     Returns:
@@ -165,16 +183,17 @@ def _trace(twin: Supernet, image_shape: tuple[int, int, int]) -> tuple[dict[str,
     positions: dict[str, int] = {}
 
     def remember(path: str) -> object:
-        def hook(module: nn.Module, _inputs: object, output: Tensor) -> None:
-            width = output.shape[1] if output.ndim == 4 else output.shape[-1]
-            positions[path] = positions.get(path, 0) + output.numel() // width
+        def hook(module: nn.Module, _inputs: object, output: Any) -> None:
+            made: Tensor = output[0] if isinstance(output, tuple) else output
+            last = made.ndim != 4 or isinstance(module, nn.Linear | elastic.Linear)
+            positions[path] = positions.get(path, 0) + made.numel() // made.shape[-1 if last else 1]
 
         return hook
 
-    elastic = {site.path: site.module for site in twin.sites if isinstance(site.module, ElasticLayer)}
-    handles = [m.register_forward_hook(remember(path)) for path, m in elastic.items()]  # type: ignore[arg-type]
+    layers = {site.path: site.module for site in twin.sites if isinstance(site.module, elastic.ElasticLayer)}
+    handles = [m.register_forward_hook(remember(path)) for path, m in layers.items()]  # type: ignore[arg-type]
     with twin.active(twin.space.largest()), torch.no_grad(), FlopCounterMode(display=False) as counter:
-        twin.module(torch.zeros(1, *image_shape, device="meta"))
+        twin.module(blank(1, image_shape, dtype, torch.device("meta")))
     for handle in handles:
         handle.remove()
     root = type(twin.module).__name__
@@ -199,23 +218,58 @@ def _caller(path: str, called: Container[str]) -> str:
     return path
 
 
-def _tabulate(twin: Supernet, site: Site, positions: int, own_macs: int) -> _Table | None:
+def _tabulate(twin: Supernet, site: Site, positions: int, own: tuple[int, int]) -> list[_Table] | None:
+    """Return tables that add up to the cost of a module, or None where one would be too large.
+
+    ``own`` is what a module that isn't elastic costs, MACs and parameters.
+
+    The cost of a layer that takes the concatenation of many others is linear in the size of each, so it
+    is what it costs without all of them, and what each of them adds to that.
+    """
+    sources = site.module.sources if isinstance(site.module, CutLayer) else ()
+    base = _table(twin, site, positions, own, sources)
+    tables = [base]
+    for source in sources:
+        others = tuple(name for name in sources if name != source)
+        tables += [_table(twin, site, positions, own, others), _negative(base)]
+    return None if None in tables else cast(list[_Table], tables)
+
+
+def _negative(table: _Table | None) -> _Table | None:
+    return table and replace(table, macs=-table.macs, num_params=-table.num_params)
+
+
+def _table(
+    twin: Supernet, site: Site, positions: int, own: tuple[int, int], zero: tuple[str, ...]
+) -> _Table | None:
+    """Return what a module costs where the sizes named in ``zero`` are 0."""
     space = twin.space
     controlling = [space[c.choice] for alternative in site.alternatives for c in alternative]
     if not site.conditional:
         controlling = []
-    choices = tuple(dict.fromkeys([*choices_of(*(slot.expression for slot in site.slots)), *controlling]))
+    slots = [slot for slot in site.slots if slot.attribute not in zero]
+    if isinstance(site.module, CutLayer) and site.module.sources:
+        slots = [slot for slot in slots if site.module.is_part(slot.attribute)]  # not the sums of parts
+    choices = tuple(dict.fromkeys([*choices_of(*(slot.expression for slot in slots)), *controlling]))
     shape = tuple(len(choice.options) for choice in choices)
     if math.prod(shape) > _MAX_TABLE_ROWS:
         return None
-    rows = [_cost(site, choices, row, positions, own_macs) for row in itertools.product(*map(range, shape))]
+    for name in zero:
+        site.module.__dict__[name] = 0
+    positions_of = itertools.product(*map(range, shape))
+    rows = [_cost(site, slots, choices, row, positions, own) for row in positions_of]
     macs, num_params = np.array(rows, dtype=np.int64).T
     columns = tuple(space.choices.index(choice) for choice in choices)
     return _Table(columns, shape, macs, num_params)
 
 
 def _cost(
-    site: Site, choices: tuple[Choice, ...], row: tuple[int, ...], positions: int, own_macs: int
+    site: Site,
+    slots: list[Slot],
+    choices: tuple[Choice, ...],
+    row: tuple[int, ...],
+    positions: int,
+    own: tuple[int, int],
 ) -> tuple[int, int]:
     options = {c.name: c.options[position] for c, position in zip(choices, row, strict=True)}
     in_use = not site.conditional or any(
@@ -223,8 +277,8 @@ def _cost(
     )
     if not in_use:
         return 0, 0
-    for slot in site.slots:
+    for slot in slots:
         slot.module.__dict__[slot.attribute] = slot.expression.value(options)
-    if isinstance(site.module, ElasticLayer):
+    if isinstance(site.module, elastic.ElasticLayer):
         return positions * site.module.macs_per_position(), site.module.num_active_params()
-    return own_macs, sum(parameter.numel() for parameter in site.module.parameters(recurse=False))
+    return own

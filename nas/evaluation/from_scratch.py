@@ -3,15 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import final
 
 import torch
 from torch import nn
 
+from nas.evaluation.hurdles import Hurdles
 from nas.protocols import Split
 from nas.space import Architecture
 from nas.supernet import Supernet
 from nas.training import Recipe, cross_entropy_step, train
+
+
+@final
+@dataclass(frozen=True)
+class FromScratch:
+    """A study without a supernet: every candidate is trained from random weights with the study's recipe.
+
+    Args:
+        hurdles: Give all epochs only to candidates that look good after fewer; None gives them to all.
+    """
+
+    hurdles: Hurdles | None = None
+
+    def rungs(self, epochs: int) -> list[int]:
+        """Return the epochs from hurdle to hurdle and to the end; each leg has a schedule of its own.
+
+        Raises:
+            StudyError: a hurdle stands at the end or beyond it.
+        """
+        return [epochs] if self.hurdles is None else self.hurdles.rungs(epochs)
 
 
 def fresh_network(network: Callable[[], nn.Module], seed: int) -> Supernet:

@@ -8,8 +8,9 @@ import logging
 import warnings
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from nas.data.inputs import blank
 from nas.errors import ExportError
 
 logger = logging.getLogger(__name__)
@@ -18,7 +19,7 @@ INPUT, OUTPUT = "images", "logits"
 _OPSET = 17
 
 
-def export_onnx(module: nn.Module, image_shape: tuple[int, int, int]) -> bytes:
+def export_onnx(module: nn.Module, image_shape: tuple[int, ...], dtype: torch.dtype = torch.float32) -> bytes:
     """Return ``module`` as a serialised ONNX model with a dynamic batch dimension.
 
     torch has two exporters. The TorchScript one takes tens of milliseconds, the ``dynamo`` one seconds,
@@ -28,18 +29,20 @@ def export_onnx(module: nn.Module, image_shape: tuple[int, int, int]) -> bytes:
 
     Args:
         module: A plain module; not changed.
-        image_shape: Channels, height and width.
+        image_shape: Channels, height and width, or the shape of another input.
+        dtype: Of the input.
 
     Raises:
         ExportError: neither exporter can convert the module.
     """
     plain = copy.deepcopy(module).to(device="cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
+    example = blank(2, image_shape, dtype)
     try:
-        return _torchscript(plain, image_shape)
+        return _torchscript(plain, example)
     except Exception as error:  # the exporters raise what they like
         logger.warning("the fast ONNX exporter failed (%s); using the slow one", _first_line(error))
     try:
-        return _dynamo(plain, image_shape)
+        return _dynamo(plain, example)
     except Exception as error:
         raise ExportError(
             f"the network can't be exported to ONNX: {_first_line(error)}. Write the operation in its forward "
@@ -47,7 +50,7 @@ def export_onnx(module: nn.Module, image_shape: tuple[int, int, int]) -> bytes:
         ) from error
 
 
-def _torchscript(module: nn.Module, image_shape: tuple[int, int, int]) -> bytes:
+def _torchscript(module: nn.Module, example: Tensor) -> bytes:
     buffer = io.BytesIO()
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
@@ -55,7 +58,7 @@ def _torchscript(module: nn.Module, image_shape: tuple[int, int, int]) -> bytes:
         warnings.simplefilter("error", torch.jit.TracerWarning)  # type: ignore[attr-defined]
         torch.onnx.export(
             module,
-            (torch.zeros(2, *image_shape),),
+            (example,),
             buffer,  # type: ignore[arg-type] # the annotation forgets what the documentation allows
             dynamo=False,
             opset_version=_OPSET,
@@ -66,12 +69,12 @@ def _torchscript(module: nn.Module, image_shape: tuple[int, int, int]) -> bytes:
     return buffer.getvalue()
 
 
-def _dynamo(module: nn.Module, image_shape: tuple[int, int, int]) -> bytes:
+def _dynamo(module: nn.Module, example: Tensor) -> bytes:
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             module,
-            (torch.zeros(2, *image_shape),),
+            (example,),
             dynamo=True,
             verbose=False,
             input_names=[INPUT],

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import safetensors.torch
+import torch
 from torch import nn
 
 from nas.errors import DamagedFileError, ExportError
@@ -22,6 +23,8 @@ WEIGHTS, ONNX, ARCHITECTURE, CARD, PICTURE = (
     "README.md",
     "front.png",
 )
+VOCABULARY = "vocabulary.json"
+"""For text: the word of each token id."""
 TRUSTED_SPACES = "NAS_SEARCH_SPACES"
 """Environment variable: packages, by comma, whose networks ``load`` may import. Default search_spaces."""
 
@@ -54,9 +57,11 @@ def load_weights(path: Path, module: nn.Module) -> None:
         ) from error
 
 
-def export_model(folder: Path, module: nn.Module, image_shape: tuple[int, int, int]) -> None:
+def export_model(
+    folder: Path, module: nn.Module, image_shape: tuple[int, ...], dtype: torch.dtype = torch.float32
+) -> None:
     """Write ``model.onnx``."""
-    write_bytes(folder / ONNX, export_onnx(module, image_shape))
+    write_bytes(folder / ONNX, export_onnx(module, image_shape, dtype))
 
 
 def load(folder: str | Path, network: Callable[[], nn.Module] | None = None) -> nn.Module:

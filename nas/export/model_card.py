@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import yaml
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
@@ -46,9 +47,10 @@ def validate_card(path: Path) -> None:
 
 def _metadata(results: Results, winner: Winner) -> ModelCardData:
     data = results.facts["data"]
+    task = "text-classification" if data.get("dtype") == "int64" else "image-classification"
     evaluations = [
         EvalResult(
-            task_type="image-classification",
+            task_type=task,
             dataset_type=data["name"],
             dataset_name=data["name"],
             dataset_split="test",
@@ -63,7 +65,7 @@ def _metadata(results: Results, winner: Winner) -> ModelCardData:
         model_name=f"{results.study}-{winner.id}",
         library_name="pytorch",
         license="other",
-        pipeline_tag="image-classification",
+        pipeline_tag=task,
         tags=["neural-architecture-search", "onnx", *(v.name for v in winner.variants if v.name != "fp32")],
         datasets=[data["name"]],
         metrics=[results.quality.name],
@@ -113,8 +115,8 @@ import nas
 module = nas.load("path/to/this/folder")   # a plain torch.nn.Module, in evaluation mode
 ```
 
-or any ONNX runtime with `{winner.variants[0].file}`. Input `images`: float32 `(batch, {shape})`, raw pixels minus
-{_numbers(data["mean"])}, divided by {_numbers(data["std"])} (per channel).
+or any ONNX runtime with `{winner.variants[0].file}`.
+Input `images`: {data.get("dtype", "float32")} `(batch, {shape})`{_normalised(data)}.
 Output `logits`: `(batch, {data["num_classes"]})`.
 
 ## Data
@@ -166,6 +168,12 @@ def set_card(results: Results) -> str:
         f"# {results.study}: the Pareto set\n\nNo model here is worse than another in every column. Quality is of "
         f"the test split; every number was measured on the exported file.\n\n{Table(head, rows).markdown()}\n"
     )
+
+
+def _normalised(data: dict[str, Any]) -> str:
+    if not data["mean"]:
+        return ""
+    return f", raw pixels minus\n{_numbers(data['mean'])}, divided by {_numbers(data['std'])} (per channel)"
 
 
 def _numbers(values: list[float]) -> str:

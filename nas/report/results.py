@@ -7,10 +7,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, final
 
-from scipy.stats import kendalltau
-
 from nas.files import read_json, write_json
 from nas.objective import Measurement, Objective
+from nas.report.trust import TrustResult
 from nas.space import Option
 
 FILE_BYTES = Objective("file_bytes", "B", "minimize")
@@ -101,6 +100,8 @@ class Results:
             to compare with networks trained from scratch. None without a box.
         winners: Finished front members.
         baselines: Empty unless asked for.
+        trust: How the search's ranking held; None without a supernet.
+        proxy: What part of the search split candidates were judged on; None for the whole.
     """
 
     study: str
@@ -116,23 +117,13 @@ class Results:
     finished_hypervolume: float | None
     winners: tuple[Winner, ...]
     baselines: tuple[Baseline, ...]
+    trust: TrustResult | None
+    proxy: dict[str, Any] | None
 
     @property
     def quality(self) -> Objective:
         """The first objective."""
         return self.objectives[0]
-
-    def rank_agreement(self) -> float | None:
-        """Return Kendall's tau of the winners' quality in the supernet and after fine-tuning.
-
-        None where it is undefined: fewer than two winners, or all equal.
-        """
-        name = self.quality.name
-        before = [w.searched[name].value for w in self.winners]
-        after = [w.fine_tuned.value for w in self.winners]
-        if len(set(before)) < 2 or len(set(after)) < 2:
-            return None
-        return float(kendalltau(before, after).statistic)
 
     def save(self, path: Path) -> None:
         """Write as JSON."""
@@ -149,6 +140,8 @@ class Results:
         stored["objectives"] = tuple(Objective(**o) for o in stored["objectives"])
         stored["winners"] = tuple(_winner(w) for w in stored["winners"])
         stored["baselines"] = tuple(Baseline(**b) for b in stored["baselines"])
+        if stored["trust"] is not None:
+            stored["trust"] = TrustResult.from_json(stored["trust"])
         return cls(**stored)
 
 

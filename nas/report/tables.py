@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 from nas.objective import Measurement, Objective
 from nas.report.results import FILE_BYTES, Results, Variant, Winner
+from nas.report.trust import TrustResult
 
 
 @final
@@ -74,6 +76,40 @@ def trust_table(results: Results) -> Table:
         for winner in results.winners
     ]
     return Table(head, rows)
+
+
+def alone_table(trust: TrustResult, quality: Objective) -> Table:
+    """Return every architecture of the trust check, with its rank by either quality."""
+    by_search = _ranks([quality.cost(row.searched) for row in trust.rows])
+    by_itself = _ranks([quality.cost(row.alone) for row in trust.rows])
+    head = ["architecture", "trial", "winner", "supernet", "rank", trust.how, "rank alone"]
+    rows = [
+        [
+            row.id,
+            str(row.trial),
+            "yes" if row.winner else "no",
+            shown(row.searched, quality),
+            str(before),
+            shown(row.alone, quality),
+            str(after),
+        ]
+        for row, before, after in zip(trust.rows, by_search, by_itself, strict=True)
+    ]
+    return Table(head, rows)
+
+
+def proxy_table(proxy: Mapping[str, Any]) -> Table:
+    """Return how well parts of the search split rank, by their size."""
+    rows = [
+        [f"{s['share']:.0%}", str(s["images"]), f"{s['mean_tau']:.3f}", f"{s['low_tau']:.3f}"]
+        for s in proxy["sizes"]
+    ]
+    return Table(["part", "images", "tau, mean", "tau, nine in ten reach"], rows)
+
+
+def _ranks(costs: Sequence[float]) -> list[int]:
+    """Return 1 for the lowest cost, and so on; equal costs share a rank."""
+    return [1 + sum(other < cost for other in costs) for cost in costs]
 
 
 def front_table(objectives: tuple[Objective, ...], trials: list[tuple[int, str, list[float]]]) -> Table:

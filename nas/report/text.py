@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from nas.report.results import Results
-from nas.report.tables import front_table, trust_table, winners_table
+from nas.report.tables import alone_table, front_table, proxy_table, trust_table, winners_table
 
 
 def report_markdown(results: Results) -> str:
     """Return the whole report; pictures are named relative to the run directory."""
     facts = results.facts
-    agreement = results.rank_agreement()
-    tau = "undefined (all equal)" if agreement is None else f"{agreement:.2f}"
     front = [(results.trial_numbers[row], results.ids[row], results.values[row]) for row in results.front]
     sections = [
         f"# {results.study}",
@@ -29,10 +27,8 @@ def report_markdown(results: Results) -> str:
         "taken over all rows and all columns.",
         winners_table(results).markdown(),
         "## Can the search's numbers be trusted?",
-        f"Kendall's tau between supernet and fine-tuned {results.quality.name} of the winners: **{tau}** "
-        f"({len(results.winners)} winners; with so few, anything but the sign is weak evidence). The first "
-        "three columns are of the search split. The prediction is by a surrogate that has not seen the trial.",
-        trust_table(results).markdown(),
+        *_trust(results),
+        *_proxy(results),
         "## Hypervolume",
         f"{results.hypervolume[-1]:.4f} after {len(results.hypervolume)} evaluations, as a multiple of the box "
         "that the first ten spanned; the reference point lies a tenth of the range beyond its worst corner."
@@ -47,6 +43,46 @@ def report_markdown(results: Results) -> str:
         "\n".join(f"- {name}: {value}" for name, value in _described(facts)),
     ]
     return "\n\n".join(sections) + "\n"
+
+
+def _trust(results: Results) -> list[str]:
+    known = [
+        "Of the winners, the first three columns are of the search split. The prediction is by a surrogate that "
+        "has not seen the trial.",
+        trust_table(results).markdown(),
+    ]
+    if results.trust is None:
+        given = ", ".join(f"{epochs} to {count}" for epochs, count in results.facts["epochs"].items())
+        return [
+            f"Every candidate was trained by itself, so there is no supernet to doubt. Epochs given to candidates: "
+            f"{given}.",
+            *known,
+        ]
+    return [
+        *results.trust.sentences(results.quality),
+        "Intervals are bootstraps over architectures. The winners come first; the others are spread over the "
+        "sizes of what was evaluated.",
+        alone_table(results.trust, results.quality).markdown(),
+        *known,
+    ]
+
+
+def _proxy(results: Results) -> list[str]:
+    if results.proxy is None:
+        return []
+    chosen = results.proxy["chosen"]
+    used = (
+        f"{chosen['images']} images ({chosen['share']:.0%} of the search split)"
+        if chosen
+        else "the whole search split, because no part ranked well enough"
+    )
+    return [
+        "## What candidates were judged on",
+        f"Candidates were judged on {used}: the smallest part of which nine draws in ten rank "
+        f"{results.proxy['architectures']} architectures with a Kendall's tau of {results.proxy['min_tau']} or more "
+        "against the whole. Winners were judged on the whole.",
+        proxy_table(results.proxy).markdown(),
+    ]
 
 
 def _durations(seconds: dict[str, float]) -> str:
@@ -93,6 +129,6 @@ def _described(facts: dict[str, object]) -> list[tuple[str, object]]:
     for name, value in facts.items():
         if isinstance(value, dict) and name in ("data", "machine"):
             flat += [(f"{name} {key}", inner) for key, inner in value.items()]
-        elif name not in ("seconds", "space", "ended", "forecast"):
+        elif name not in ("seconds", "space", "ended", "forecast", "epochs"):
             flat.append((name, value))
     return flat

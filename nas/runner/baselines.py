@@ -14,8 +14,11 @@ from nas.objective import Measurement
 from nas.protocols import Problem, Progress
 from nas.report.results import Baseline
 from nas.runner.directory import RunDirectory
+from nas.runner.measuring import calibration, measurements
 from nas.runner.preparation import Prepared
-from nas.runner.stages import calibration, measurements, spend, subnet_judge
+from nas.runner.proxy import on_proxy
+from nas.runner.stages import spend
+from nas.runner.weights import Weights
 from nas.search.record import ReferenceBox, complete_trials, costs_of
 from nas.space import Architecture
 
@@ -26,6 +29,7 @@ def run_baselines(
     prepared: Prepared,
     run: RunDirectory,
     record: optuna.Study,
+    weights: Weights,
     box: ReferenceBox | None,
     evaluations: int,
     progress: Progress,
@@ -34,13 +38,14 @@ def run_baselines(
 
     Random search judges architectures exactly as the search did. Uniform scaling trains every member of
     the uniformly scaled family from scratch, with the supernet's recipe; a family has few members, so it
-    spends fewer evaluations, each of them far dearer.
+    spends fewer evaluations, each of them far dearer, and judges them on the whole search split.
     """
     known = calibration(prepared, record)
     objectives = prepared.problem.objectives
     name, seed = prepared.study.name, prepared.study.seed
     random = run.open_study(f"{name}-random", objectives, RandomSampler(seed=seed))
-    spend(prepared, random, subnet_judge(prepared, known), evaluations, "baseline: random search", progress)
+    judge_alike = weights.judge(on_proxy(prepared, run), random, known)
+    spend(prepared, random, judge_alike, evaluations, "baseline: random search", progress)
     family = uniform_family(prepared.problem)[:evaluations]
     uniform = run.open_study(f"{name}-uniform", objectives, RandomSampler(seed=seed))
     for architecture in family:  # also after a kill half-way through this loop: nothing else may be sampled
@@ -56,12 +61,12 @@ def run_baselines(
             device=prepared.device,
             checkpoint=run.baselines / f"{architecture.id}.pt",
         )
-        candidate = SubnetCandidate(module, prepared.splits.image_shape)
+        candidate = SubnetCandidate(module, prepared.splits.image_shape, prepared.splits.dtype)
         return measurements(prepared, architecture, candidate, known)
 
     spend(prepared, uniform, judge, len(family), "baseline: uniform scaling", progress)
     notes = {
-        "random search": "in the same supernet",
+        "random search": "with weights from the same source",
         "uniform scaling": f"all {len(family)} members of the family, each trained from scratch",
     }
     return tuple(

@@ -39,7 +39,10 @@ class RunDirectory:
         self.status = path / "status.json"
         self.database = path / "study.db"
         self.supernet = path / "supernet"
+        self.candidates = path / "candidates"
+        self.proxy = path / "proxy.json"
         self.winners = path / "winners"
+        self.trust = path / "trust"
         self.baselines = path / "baselines"
         self.results = path / "report.json"
         self.report = path / "report.md"
@@ -139,10 +142,11 @@ class RunDirectory:
             RunDirectoryError: the database file can't be opened or written.
             StorageError: the database server can't be used.
         """
-        location = self.location
-        if isinstance(location, str):
-            name = f"{name}-{read_json(self.storage)['run']}"
-        return open_study(location, name, objectives, sampler)
+        return open_study(self.location, self.record_name(name), objectives, sampler)
+
+    def record_name(self, name: str) -> str:
+        """Return what one of this run's Optuna studies is called where the trials lie."""
+        return f"{name}-{read_json(self.storage)['run']}" if self.storage.exists() else name
 
 
 def open_record(directory: RunDirectory) -> tuple[optuna.Study, tuple[Objective, ...]]:
@@ -230,3 +234,17 @@ class StatusFile:
     def say(self, sentence: str) -> None:
         """Pass it on."""
         self._listener.say(sentence)
+
+
+@final
+class Silent:
+    """Progress that nobody watches."""
+
+    def start(self, stage: str, total: int, done: int) -> None:
+        """Ignore."""
+
+    def advance(self, note: str) -> None:
+        """Ignore."""
+
+    def say(self, sentence: str) -> None:
+        """Ignore."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
@@ -15,16 +15,27 @@ from torch import nn
 
 from nas import pareto
 from nas.compression.fine_tune import distillation_step
+from nas.data.inputs import placed
 from nas.errors import EvaluationError, ExportError, NasError
 from nas.evaluation import OnnxCandidate, SubnetCandidate
-from nas.export.folder import ARCHITECTURE, ONNX, WEIGHTS, export_model, save_weights, variant_file
+from nas.export.folder import (
+    ARCHITECTURE,
+    ONNX,
+    VOCABULARY,
+    WEIGHTS,
+    export_model,
+    save_weights,
+    variant_file,
+)
 from nas.files import digest, write_json
 from nas.objective import Measurement
 from nas.protocols import Bench, Candidate, CompressionPass, MeasuredObjective, Progress, Split
 from nas.report.results import FILE_BYTES, Variant, Winner
 from nas.runner.directory import RunDirectory, file_digest, finish, finished
+from nas.runner.measuring import CALIBRATION, Known, counted_measurements
 from nas.runner.preparation import Prepared
-from nas.runner.stages import CALIBRATION, counted_measurements, extract_recalibrated, recalibration_batches
+from nas.runner.supernet_training import recalibration_batches
+from nas.runner.weights import Weights
 from nas.search import SurrogateSearch
 from nas.search.record import (
     ReferenceBox,
@@ -39,7 +50,7 @@ from nas.search.surrogate_sampler import CostModel
 from nas.space import Architecture
 from nas.study import network_reference, stable_repr
 from nas.supernet import recalibrate
-from nas.training import train
+from nas.training import cross_entropy_step, train
 
 
 @final
@@ -69,14 +80,14 @@ def choose_winners(prepared: Prepared, record: optuna.Study) -> list[FrozenTrial
 
 
 def finish_winners(
-    prepared: Prepared, run: RunDirectory, record: optuna.Study, progress: Progress
+    prepared: Prepared, run: RunDirectory, record: optuna.Study, weights: Weights, progress: Progress
 ) -> tuple[Winner, ...]:
     """Fine-tune, compress, export and measure the winners. Reads the test split, here alone."""
     chosen = choose_winners(prepared, record)
     progress.start("finish winners", len(chosen) + 1, 0)
     done = []
     for trial in chosen:
-        done.append(_finish(prepared, run, trial, record.user_attrs[CALIBRATION]))
+        done.append(_finish(prepared, run, trial, weights, record.user_attrs[CALIBRATION]))
         progress.advance(done[-1].architecture.id)
     variants = _measure(prepared, run, record, done)
     progress.advance("measured on the test split")
@@ -84,21 +95,18 @@ def finish_winners(
 
 
 def _finish(
-    prepared: Prepared, run: RunDirectory, trial: FrozenTrial, known: Mapping[str, Mapping[str, float]]
+    prepared: Prepared, run: RunDirectory, trial: FrozenTrial, weights: Weights, known: Known
 ) -> _Finished:
     """Make the files of one winner, as far as they aren't made."""
     study, splits = prepared.study, prepared.splits
     architecture = architecture_of(prepared.problem.space, trial)
     folder = run.winners / architecture.id
-    weights_digest = file_digest(run.supernet / "weights.safetensors")
-    inputs = [weights_digest, architecture.id, stable_repr(study.winners.recipe), study.seed]
+    inputs = [weights.digest, architecture.id, stable_repr(study.winners.recipe), study.seed]
     stored = finished(folder / "finished.json", inputs)
     if stored is None or not all((folder / name).exists() for name in (WEIGHTS, ONNX, ARCHITECTURE)):
-        module = _fine_tune(prepared, architecture, folder, digest(inputs))
+        module = fine_tuned(prepared, architecture, weights, folder / f"checkpoint-{digest(inputs)}.pt")
         _export(prepared, architecture, module, folder)
-        candidate = SubnetCandidate(module, splits.image_shape)
-        bench = Bench(splits.search, thorough=True, calibration=known[prepared.measured[0].objective.name])
-        stored = _judged(prepared.measured[0], [candidate], bench)[0].to_json()
+        stored = final_quality(prepared, module, known).to_json()
         finish(folder / "finished.json", inputs, stored)
         for leftover in folder.glob("checkpoint-*"):
             leftover.unlink()
@@ -128,28 +136,37 @@ def _variant_names(prepared: Prepared) -> list[str]:
     return ["fp32", *(compression.name for compression in prepared.study.winners.passes)]
 
 
-def _fine_tune(prepared: Prepared, architecture: Architecture, folder: Path, attempt: str) -> nn.Module:
+def fine_tuned(
+    prepared: Prepared, architecture: Architecture, weights: Weights, checkpoint: Path
+) -> nn.Module:
+    """Return an evaluated architecture, fine-tuned with the winners' recipe, on the CPU."""
     study, splits = prepared.study, prepared.splits
     recipe = study.winners.recipe
-    student = extract_recalibrated(prepared.supernet, architecture, splits.train)
-    teacher = extract_recalibrated(prepared.supernet, prepared.problem.space.largest(), splits.train)
-    train(
-        student,
-        distillation_step(student, teacher, recipe),
-        splits.train,
-        recipe,
-        seed=study.seed,
-        device=prepared.device,
-        checkpoint=folder / f"checkpoint-{attempt}.pt",
+    student, teacher = weights.module(architecture), weights.teacher()
+    step = (
+        cross_entropy_step(student, recipe)
+        if teacher is None
+        else distillation_step(student, teacher, recipe)
     )
-    recalibrate(student, [b.to(prepared.device) for b in recalibration_batches(splits.train)])
+    train(student, step, splits.train, recipe, seed=study.seed, device=prepared.device, checkpoint=checkpoint)
+    recalibrate(student, [placed(b, prepared.device) for b in recalibration_batches(splits.train)])
     return student.to(device="cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload, no-any-return]
+
+
+def final_quality(prepared: Prepared, module: nn.Module, known: Known) -> Measurement:
+    """Return the quality of a module on the whole search split, measured at length."""
+    splits, quality = prepared.splits, prepared.measured[0]
+    candidate = SubnetCandidate(module, splits.image_shape, splits.dtype)
+    bench = Bench(splits.search, thorough=True, calibration=known[quality.objective.name])
+    return _judged(quality, [candidate], bench)[0]
 
 
 def _export(prepared: Prepared, architecture: Architecture, module: nn.Module, folder: Path) -> None:
     splits = prepared.splits
     save_weights(folder / WEIGHTS, module)
-    export_model(folder, module, splits.image_shape)
+    export_model(folder, module, splits.image_shape, splits.dtype)
+    if splits.vocabulary:
+        write_json(folder / VOCABULARY, splits.vocabulary)
     write_json(
         folder / ARCHITECTURE,
         {
@@ -159,7 +176,9 @@ def _export(prepared: Prepared, architecture: Architecture, module: nn.Module, f
             "choices": dict(architecture),
             "network": network_reference(prepared.study.network),
             "image_shape": splits.image_shape,
+            "dtype": str(splits.dtype).removeprefix("torch."),
             "num_classes": splits.num_classes,
+            "class_names": splits.class_names,
             "mean": splits.mean,
             "std": splits.std,
             "weights_sha256": file_digest(folder / WEIGHTS),

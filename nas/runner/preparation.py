@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, final
 
 import numpy as np
+import safetensors.torch
 import torch
+from torch import nn
 
 from nas.errors import InfeasibleError, StudyError
 from nas.evaluation import NetworkCounter
 from nas.evaluation.from_scratch import fresh_network
-from nas.protocols import Constraint, CountedObjective, MeasuredObjective, Problem, Splits
+from nas.protocols import Constraint, MeasuredObjective, Problem, Splits
+from nas.runner.directory import file_digest
 from nas.search.designs import downhill, tilted_samples
 from nas.space import FloatArray, IntArray
 from nas.study import Study, network_reference, stable_repr
 from nas.supernet import Supernet
+from nas.training.ranks import own_device
 
 
 @final
@@ -26,7 +31,7 @@ class Prepared:
     Args:
         study: As written.
         splits: Loaded.
-        supernet: With the random weights of the study's seed.
+        supernet: With the weights of ``study.weights``, or random ones of the study's seed.
         counter: Of the supernet.
         problem: What the strategy sees.
         measured: The measured objectives, in the study's order.
@@ -53,6 +58,9 @@ class Prepared:
             "objectives": [stable_repr(objective) for objective in study.objectives],
             "constraints": [stable_repr(constraint) for constraint in study.constraints],
             "recipe": stable_repr(study.recipe),
+            "training": stable_repr(study.training),
+            "weights": None if study.weights is None else file_digest(study.weights),
+            "proxy": stable_repr(study.proxy),
             "strategy": stable_repr(study.strategy),
             "seed": study.seed,
         }
@@ -66,18 +74,27 @@ def prepare(study: Study, device: torch.device) -> Prepared:
         SpaceError: the network's choices are not valid.
         ShapeError: some choice doesn't fit the images.
         InfeasibleError: no architecture meets the constraints.
+        StudyError: the device can't do a recipe's precision, or the initial weights can't be read.
     """
+    for recipe in (study.recipe, study.winners.recipe, study.trust.recipe):
+        if recipe is not None:
+            recipe.check_device(device)
     splits = study.data.load()
     supernet = fresh_network(study.network, study.seed)
-    supernet.check_shapes(splits.image_shape, splits.num_classes)
-    counter = NetworkCounter(supernet, splits.image_shape)
-    measured: list[MeasuredObjective] = []
-    counted: list[CountedObjective] = []
-    for objective in study.objectives:
-        if isinstance(objective, MeasuredObjective):
-            measured.append(objective)
-        else:
-            counted.append(objective)
+    supernet.check_shapes(splits.image_shape, splits.num_classes, splits.dtype)
+    counter = NetworkCounter(supernet, splits.image_shape, splits.dtype)
+    if study.weights is not None:
+        _begin_with(study.weights, supernet.module)
+    problem = problem_of(study, supernet, counter)
+    check_feasible(problem, study.constraints, counter)
+    study.strategy.sampler(problem, study.seed)  # to hear now, not after the training, if it can't be made
+    measured = tuple(o for o in study.objectives if isinstance(o, MeasuredObjective))
+    return Prepared(study, splits, supernet, counter, problem, measured, device)
+
+
+def problem_of(study: Study, supernet: Supernet, counter: NetworkCounter) -> Problem:
+    """Return what a strategy sees of a study."""
+    counted = [o for o in study.objectives if not isinstance(o, MeasuredObjective)]
 
     def count(indices: IntArray) -> dict[str, FloatArray]:
         counts = counter.counts(indices)
@@ -90,10 +107,18 @@ def prepare(study: Study, device: torch.device) -> Prepared:
         excess = [_excess(c, c.quantity.count(counts)) for c in study.constraints]
         return np.asarray(np.sum(excess, axis=0), dtype=np.float64)
 
-    problem = Problem(supernet.space, tuple(o.objective for o in study.objectives), count, violation)
-    _check_feasible(problem, study.constraints, counter)
-    study.strategy.sampler(problem, study.seed)  # to hear now, not after the training, if it can't be made
-    return Prepared(study, splits, supernet, counter, problem, tuple(measured), device)
+    return Problem(supernet.space, tuple(o.objective for o in study.objectives), count, violation)
+
+
+def _begin_with(path: Path, network: nn.Module) -> None:
+    try:
+        network.load_state_dict(safetensors.torch.load(path.read_bytes()))
+    except Exception as error:  # safetensors, torch and the file system each have their own
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise StudyError(
+            f"the study's weights {path} don't fit its network ({reason}): name a safetensors file with the "
+            "state_dict of network(), or leave weights out."
+        ) from error
 
 
 def _excess(constraint: Constraint, values: FloatArray) -> FloatArray:
@@ -101,8 +126,12 @@ def _excess(constraint: Constraint, values: FloatArray) -> FloatArray:
     return np.maximum(values - constraint.at_most, 0) / scale
 
 
-def _check_feasible(problem: Problem, constraints: tuple[Constraint, ...], counter: NetworkCounter) -> None:
-    """Look for one feasible architecture: the ends, many samples, then downhill from the best of them."""
+def check_feasible(problem: Problem, constraints: tuple[Constraint, ...], counter: NetworkCounter) -> None:
+    """Look for one feasible architecture: the ends, many samples, then downhill from the best of them.
+
+    Raises:
+        InfeasibleError: there is none; says what the closest one costs.
+    """
     if not constraints:
         return
     space = problem.space
@@ -124,13 +153,13 @@ def _check_feasible(problem: Problem, constraints: tuple[Constraint, ...], count
 
 
 def choose_device(name: str) -> torch.device:
-    """Return the torch device of that name.
+    """Return the torch device of that name; each process that torchrun starts has a GPU of its own.
 
     Raises:
         StudyError: torch doesn't know it, or this machine has none.
     """
     try:
-        device = torch.device(name)
+        device = own_device(torch.device(name))
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
         raise StudyError(

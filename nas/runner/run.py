@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import optuna
 import torch
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from nas import pareto
-from nas.errors import EvaluationError
+from nas.errors import EvaluationError, StudyError
+from nas.evaluation.from_scratch import FromScratch
 from nas.evaluation.machine import machine_facts
 from nas.export.model_card import set_card, write_card
-from nas.files import write_bytes, write_text
+from nas.files import read_json, write_bytes, write_text
 from nas.protocols import Progress
 from nas.report.figures import front_png, hypervolume_png
 from nas.report.results import Baseline, Results, Winner
 from nas.report.text import report_markdown
+from nas.report.trust import TrustResult
 from nas.runner.baselines import run_baselines
-from nas.runner.directory import RunDirectory, StatusFile
+from nas.runner.directory import RunDirectory, Silent, StatusFile
 from nas.runner.finishing import finish_winners
 from nas.runner.preparation import Prepared, prepare
-from nas.runner.stages import expected_gain, search_architectures, train_supernet
+from nas.runner.stages import expected_gain, search_architectures
+from nas.runner.supernet_training import train_supernet
+from nas.runner.trust import measure_trust
+from nas.runner.weights import EPOCHS, Weights, weights_of
 from nas.search.record import (
     ARCHITECTURE,
     ENDED,
@@ -33,6 +40,7 @@ from nas.search.record import (
     SECONDS,
     complete_trials,
     costs_of,
+    measurements_of,
     paid_trials,
     reference_box,
 )
@@ -40,6 +48,7 @@ from nas.search.storage import DATABASE_ERRORS, storage_error
 from nas.search.warm_start import checked
 from nas.space import FloatArray
 from nas.study import Study, network_reference, stable_repr
+from nas.training import ALONE, Ranks
 
 _MACS_FOR_THREADS = 10_000_000
 
@@ -50,17 +59,21 @@ def run(
     *,
     device: torch.device,
     progress: Progress,
+    ranks: Ranks = ALONE,
     baselines: bool = False,
     command: str = "",
     storage: str | None = None,
 ) -> Results:
     """Run a study in a directory, or go on with it there, and return what it found.
 
+    With several ranks this is for rank 0, the only one that writes; the others call :func:`assist`.
+
     Args:
         study: What to do.
         path: The run directory; made if it isn't there.
         device: Where to train and to judge.
         progress: Is told how it goes.
+        ranks: The processes that train the supernet together.
         baselines: Whether to run the baselines as well.
         command: What the user typed, for the cards.
         storage: URL of a PostgreSQL database that the trials go to, so that other processes may work on them
@@ -80,9 +93,30 @@ def run(
         listener.say(f"{study.name}: {cardinality:,} architectures; results go to {path}")
         try:
             with _suitable_threads(prepared):
-                return _stages(prepared, directory, listener, baselines, command)
+                return _stages(prepared, directory, listener, ranks, baselines, command)
         except DATABASE_ERRORS as error:
             raise storage_error(directory.location, error) from error
+
+
+def assist(study: Study, path: Path, *, device: torch.device, ranks: Ranks) -> None:
+    """Help rank 0, which calls :func:`run`, to train the supernet; everything else it does alone.
+
+    Args:
+        study: What rank 0 runs.
+        path: Its run directory, on a disk that all processes see.
+        device: Of this process.
+        ranks: The processes that train together.
+
+    Raises:
+        StudyError: the study has no supernet.
+    """
+    if isinstance(study.training, FromScratch):
+        raise StudyError(
+            f"study {study.name!r} has no supernet that several processes could train: run it in one."
+        )
+    prepared = prepare(study, device)
+    with _suitable_threads(prepared):
+        train_supernet(prepared, RunDirectory(path), Silent(), ranks)
 
 
 @contextlib.contextmanager
@@ -105,10 +139,16 @@ def _suitable_threads(prepared: Prepared) -> Iterator[None]:
 
 
 def _stages(
-    prepared: Prepared, directory: RunDirectory, progress: Progress, baselines: bool, command: str
+    prepared: Prepared,
+    directory: RunDirectory,
+    progress: Progress,
+    ranks: Ranks,
+    baselines: bool,
+    command: str,
 ) -> Results:
-    seconds = {"supernet": train_supernet(prepared, directory, progress)}
-    record = search_architectures(prepared, directory, prepared.study.evaluations, progress)
+    seconds: dict[str, float] = {}
+    weights = _weights(prepared, directory, progress, ranks, seconds)
+    record = search_architectures(prepared, directory, weights, prepared.study.evaluations, progress)
     seconds["search"] = _spent(record)
     gain = expected_gain(prepared, record)
     if gain is not None:
@@ -117,15 +157,32 @@ def _stages(
         raise EvaluationError(
             "every evaluation failed, so there is no front: see 'nas status' for what they said."
         )
-    winners = finish_winners(prepared, directory, record, progress)
+    winners = finish_winners(prepared, directory, record, weights, progress)
+    trust = measure_trust(prepared, directory, record, weights, winners, progress)
     compared: tuple[Baseline, ...] = ()
     if baselines:
         box = reference_box(record, prepared.problem.objectives)
-        compared = run_baselines(prepared, directory, record, box, len(paid_trials(record)), progress)
-    results = _results(prepared, record, winners, compared, seconds, command)
+        compared = run_baselines(
+            prepared, directory, record, weights, box, len(paid_trials(record)), progress
+        )
+    proxy = read_json(directory.proxy)["result"] if prepared.study.proxy is not None else None
+    results = _results(prepared, record, winners, compared, trust, proxy, seconds, command)
     _write(directory, results)
     progress.start("done", 0, 0)
     return results
+
+
+def _weights(
+    prepared: Prepared,
+    directory: RunDirectory,
+    progress: Progress,
+    ranks: Ranks,
+    seconds: dict[str, float],
+) -> Weights:
+    """Return where candidates get their weights; trains the supernet, where there is one."""
+    if not isinstance(prepared.study.training, FromScratch):
+        seconds["supernet"] = train_supernet(prepared, directory, progress, ranks)
+    return weights_of(prepared, directory)
 
 
 def _spent(record: optuna.Study) -> float:
@@ -138,6 +195,8 @@ def _results(
     record: optuna.Study,
     winners: tuple[Winner, ...],
     baselines: tuple[Baseline, ...],
+    trust: TrustResult | None,
+    proxy: dict[str, Any] | None,
     seconds: dict[str, float],
     command: str,
 ) -> Results:
@@ -155,6 +214,7 @@ def _results(
             "search": len(splits.search),
             "test": len(splits.test),
             "image_shape": list(splits.image_shape),
+            "dtype": str(splits.dtype).removeprefix("torch."),
             "num_classes": splits.num_classes,
             "mean": list(splits.mean),
             "std": list(splits.std),
@@ -167,6 +227,7 @@ def _results(
         "network": f"{network_reference(study.network)['factory']}",
         "strategy": stable_repr(study.strategy),
         "recipe": stable_repr(study.recipe),
+        "training": stable_repr(study.training),
         "winners": stable_repr(study.winners),
         "seed": study.seed,
         "ended": record.user_attrs.get(ENDED),
@@ -175,6 +236,7 @@ def _results(
         "intended_use": study.intended_use,
         "machine": machine_facts(),
         "seconds": seconds,
+        "epochs": _epochs_given(trials),
     }
     return Results(
         study=study.name,
@@ -195,7 +257,16 @@ def _results(
         finished_hypervolume=box.hypervolume(_finished_costs(prepared, winners)) if box else None,
         winners=winners,
         baselines=baselines,
+        trust=trust,
+        proxy=proxy,
     )
+
+
+def _epochs_given(trials: list[FrozenTrial]) -> dict[str, int]:
+    """Return how many candidates that were trained from scratch got how many epochs; {} in a supernet."""
+    given = [measurements_of(trial).get(EPOCHS) for trial in trials]
+    counts = Counter(int(epochs.value) for epochs in given if epochs is not None)
+    return {str(epochs): counts[epochs] for epochs in sorted(counts)}
 
 
 def _finished_costs(prepared: Prepared, winners: tuple[Winner, ...]) -> FloatArray:

@@ -10,18 +10,16 @@ import optuna
 import torch
 
 from nas.errors import RunDirectoryError
+from nas.evaluation.from_scratch import FromScratch
 from nas.export.folder import load_weights
 from nas.protocols import Progress
 from nas.runner.directory import RunDirectory
+from nas.runner.measuring import CALIBRATION, calibration
 from nas.runner.preparation import Prepared, prepare
-from nas.runner.stages import (
-    CALIBRATION,
-    Reporter,
-    calibration,
-    check_supernet,
-    subnet_judge,
-    trained_supernet,
-)
+from nas.runner.proxy import on_proxy
+from nas.runner.stages import Reporter, check_weights
+from nas.runner.supernet_training import trained_supernet
+from nas.runner.weights import Weights, weights_of
 from nas.search.loop import join
 from nas.search.record import LIMITS, paid_trials
 from nas.search.stopping import Limits
@@ -62,15 +60,13 @@ def work(
 
 
 def _search(prepared: Prepared, directory: RunDirectory, progress: Progress) -> str:
-    _wait_until(lambda: trained_supernet(prepared, directory) is not None, "the trained supernet", progress)
-    load_weights(directory.supernet / "weights.safetensors", prepared.supernet)
-    prepared.supernet.to(prepared.device).eval()
+    weights = _weights(prepared, directory, progress)
     study = prepared.study
     sampler = study.strategy.sampler(prepared.problem, study.seed)
     record = directory.open_study(study.name, prepared.problem.objectives, sampler)
     _wait_until(lambda: {CALIBRATION, LIMITS} <= record.user_attrs.keys(), "the search to begin", progress)
-    check_supernet(directory, record)
-    judge = subnet_judge(prepared, calibration(prepared, record))
+    check_weights(directory, record, weights)
+    judge = weights.judge(on_proxy(prepared, directory), record, calibration(prepared, record))
     progress.start("search, as a worker", _evaluations(record), len(paid_trials(record)))
     return join(
         record,
@@ -79,6 +75,17 @@ def _search(prepared: Prepared, directory: RunDirectory, progress: Progress) -> 
         on_trial=Reporter(record, prepared.problem, progress),
         worker=TeamWorker(record, coordinator=False),
     )
+
+
+def _weights(prepared: Prepared, directory: RunDirectory, progress: Progress) -> Weights:
+    """Return what gives candidates their weights; a supernet is trained by the coordinator, and waited for."""
+    if not isinstance(prepared.study.training, FromScratch):
+        _wait_until(
+            lambda: trained_supernet(prepared, directory) is not None, "the trained supernet", progress
+        )
+        load_weights(directory.supernet / "weights.safetensors", prepared.supernet)
+        prepared.supernet.to(prepared.device).eval()
+    return weights_of(prepared, directory)
 
 
 def _evaluations(record: optuna.Study) -> int:

@@ -159,7 +159,8 @@ def _context(service: State, run: Run) -> dict[str, Any]:
 
 def _planned_objectives(service: State, run: Run) -> list[Objective]:
     """Return the objectives that a run will have, as the catalogue knows them, until the run itself says so."""
-    study = next((s for s in service.catalogue() if s["name"] == run.study), {"objectives": []})
+    known: list[dict[str, Any]] = [s for s in service.catalogue() if s["name"] == run.study]
+    study = known[0] if known else {"objectives": []}
     kept = run.changes.get("objectives") or [o["name"] for o in study["objectives"]]
     return [Objective(o["name"], o["unit"], o["direction"]) for o in study["objectives"] if o["name"] in kept]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import threading
@@ -13,10 +14,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, final
 
+from nas.agreement import Agreement
 from nas.errors import NasError
 from nas.files import read_json
 from nas.objective import Objective
 from nas.report.results import Results, Winner
+from nas.report.trust import TrustResult
 from nas.runner.directory import RunDirectory
 from nas.service.record import Record, TrialRow
 from nas.service.store import Run
@@ -227,7 +230,12 @@ def seconds_left(status: Mapping[str, Any]) -> float | None:
 
 
 def surrogate_quality(snapshot: Snapshot) -> dict[str, Any] | None:
-    """Return how well the surrogate predicts the quality: Kendall's tau over the winners; None without."""
+    """Return what is known of the search's numbers, once the run is finished; None before.
+
+    ``pairs`` are the surrogate's predictions of the winners' quality and what the search measured;
+    ``rank_agreement`` is Kendall's tau of the search's order with that after a training of their own, over
+    ``num_compared`` architectures, None without a supernet.
+    """
     results = snapshot.results
     if results is None:
         return None
@@ -236,7 +244,18 @@ def surrogate_quality(snapshot: Snapshot) -> dict[str, Any] | None:
         for w in results.winners
         if w.predicted is not None
     ]
-    return {"pairs": [list(pair) for pair in pairs], "rank_agreement": results.rank_agreement()}
+    found = None if results.trust is None else _agreement(results.trust, results.quality)
+    return {
+        "pairs": [list(pair) for pair in pairs],
+        "rank_agreement": None if found is None else found.tau.value,
+        "num_compared": None if found is None else found.count,
+    }
+
+
+@functools.lru_cache(maxsize=64)
+def _agreement(trust: TrustResult, quality: Objective) -> Agreement | None:
+    """Return the rank correlation; kept, because its interval takes a thousand resamples."""
+    return trust.agreement(quality)
 
 
 def trial_json(snapshot: Snapshot, positions: range | tuple[int, ...]) -> str:

@@ -169,7 +169,10 @@ def surrogate_figures(quality: Mapping[str, Any] | None, objective: Objective | 
         detail = f"of {label(objective.name)}, over {len(pairs)} winners it hadn't seen"
         figures.append({"name": "mean error", "value": text, "detail": detail})
     if quality.get("rank_agreement") is not None:
-        detail = "winners' order in the supernet and after fine-tuning; 1 is the same"
+        detail = (
+            f"order of {quality['num_compared']} architectures in the supernet and after training on their own; "
+            "1 is the same"
+        )
         figures.append({"name": "Kendall's τ", "value": f"{quality['rank_agreement']:.2f}", "detail": detail})
     return figures
 

@@ -1,6 +1,19 @@
 """Weight-sharing networks: elastic layers, the supernet, its training and its recalibration."""
 
+from nas.supernet.convert import elastic_module
+from nas.supernet.no_training import NoTraining
 from nas.supernet.recalibrate import recalibrate
+from nas.supernet.sandwich import SandwichRule
+from nas.supernet.shrinking import ProgressiveShrinking
+from nas.supernet.single_path import SinglePath
 from nas.supernet.supernet import Supernet
 
-__all__ = ["Supernet", "recalibrate"]
+__all__ = [
+    "NoTraining",
+    "ProgressiveShrinking",
+    "SandwichRule",
+    "SinglePath",
+    "Supernet",
+    "elastic_module",
+    "recalibrate",
+]

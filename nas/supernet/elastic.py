@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from torch.nn.utils import skip_init
 
 from nas.errors import SpaceError
-from nas.space import Choice, Expression, Size, choices_of, combinations, largest_value
+from nas.space import Choice, Condition, Expression, Size, choices_of, combinations, largest_value
 
 
 @runtime_checkable
@@ -277,6 +277,25 @@ class Repeat(nn.Module):
         for position in range(self.times):
             inputs = self.blocks[position](inputs)
         return inputs
+
+    def conditional_blocks(self) -> list[tuple[str, nn.Module, tuple[Condition, ...]]]:
+        """Return each block with its name and the conditions under which it is in use."""
+        return [
+            (f"blocks.{position}", block, at_least(self.times, position + 1))
+            for position, block in enumerate(self.blocks)
+        ]
+
+    def extract_blocks(self, copied: Callable[[nn.Module], nn.Module]) -> nn.Module:
+        """Return the active blocks as ``torch.nn.Sequential``."""
+        return nn.Sequential(*(copied(block) for block in list(self.blocks)[: self.times]))
+
+
+def at_least(times: int | Choice, count: int) -> tuple[Condition, ...]:
+    """Return the condition that ``times`` is ``count`` or more; none where it always is."""
+    if not isinstance(times, Choice):
+        return ()
+    enough = tuple(option for option in times.options if isinstance(option, int) and option >= count)
+    return () if len(enough) == len(times.options) else (Condition(times.name, enough),)
 
 
 def _integer(size: Size, options: dict[str, int | float | str | bool]) -> int:

@@ -2,13 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import final
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nas.errors import StudyError
+from nas.protocols import Phase
+from nas.space import Architecture, SearchSpace
 from nas.supernet.supernet import Supernet
-from nas.training import Recipe, Step
+from nas.training import Losses, Recipe, Step
+
+
+@final
+@dataclass(frozen=True)
+class SandwichRule:
+    """Every batch trains the largest subnet, the smallest, and random ones in between.
+
+    Args:
+        num_random: Subnets between the largest and the smallest.
+    """
+
+    num_random: int = 2
+
+    def __post_init__(self) -> None:
+        if self.num_random < 0:
+            raise StudyError(f"SandwichRule has num_random={self.num_random}: 0 or more is needed.")
+
+    def phases(self, supernet: Supernet, recipe: Recipe) -> Sequence[Phase]:
+        """Return the one phase."""
+        return [
+            Phase("sandwich", recipe, lambda: sandwich_step(supernet, recipe, num_random=self.num_random))
+        ]
 
 
 def sandwich_step(supernet: Supernet, recipe: Recipe, *, num_random: int = 2) -> Step:
@@ -25,17 +54,19 @@ def sandwich_step(supernet: Supernet, recipe: Recipe, *, num_random: int = 2) ->
     largest, smallest = supernet.space.largest(), supernet.space.smallest()
     criterion = nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
 
-    def step(images: Tensor, labels: Tensor, generator: torch.Generator) -> float:
+    def step(images: Tensor, labels: Tensor, generator: torch.Generator) -> Losses:
         with supernet.active(largest):
             logits = supernet(images)
-            loss: Tensor = criterion(logits, labels)
-            loss.backward()
+            yield criterion(logits, labels)
         teacher = logits.detach().softmax(dim=1)
-        rng = np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))
-        for architecture in [supernet.space.sample(rng) for _ in range(num_random)] + [smallest]:
+        for architecture in [*drawn(supernet.space, num_random, generator), smallest]:
             with supernet.active(architecture):
-                student: Tensor = F.cross_entropy(supernet(images), teacher)
-                student.backward()
-        return loss.item()
+                yield F.cross_entropy(supernet(images), teacher)
 
     return step
+
+
+def drawn(space: SearchSpace, count: int, generator: torch.Generator) -> list[Architecture]:
+    """Return random architectures that depend on the state of torch's generator alone."""
+    rng = np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))
+    return [space.sample(rng) for _ in range(count)]

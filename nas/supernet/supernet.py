@@ -3,43 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import copy
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import final
+from collections.abc import Iterator, Sequence
+from typing import Any, final
 
 import torch
 from torch import Tensor, nn
 
+from nas.data.inputs import blank
 from nas.errors import ShapeError, SpaceError
-from nas.space import Architecture, Choice, Condition, Expression, SearchSpace
-from nas.supernet.elastic import ElasticLayer, Repeat
-
-
-@final
-@dataclass(frozen=True)
-class Slot:
-    """An attribute that holds the active value of an expression."""
-
-    module: nn.Module
-    attribute: str
-    expression: Expression
-
-
-@final
-@dataclass
-class Site:
-    """A module of the network and when it is in use: any of the alternatives, each a conjunction."""
-
-    module: nn.Module
-    path: str
-    slots: tuple[Slot, ...]
-    alternatives: list[tuple[Condition, ...]]
-
-    @property
-    def conditional(self) -> bool:
-        """Whether some architecture doesn't use the module."""
-        return () not in self.alternatives
+from nas.space import Architecture, Choice, Condition, SearchSpace
+from nas.supernet.convert import Converted, Report, elastic_module
+from nas.supernet.convert.convert import RATIOS
+from nas.supernet.sites import Site, find_sites, plain_copy
 
 
 @final
@@ -60,16 +35,45 @@ class Supernet(nn.Module):
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
         self.module = module
-        self.sites = _sites(module)
+        self.sites = find_sites(module)
         self.space = _space(self.sites)
         self._slots = [slot for site in self.sites for slot in site.slots]
         self._architecture = self.space.largest()
         self._activate(self._architecture)
 
-    def forward(self, images: Tensor) -> Tensor:
+    @classmethod
+    def from_module(
+        cls,
+        model: nn.Module,
+        example_input: Tensor | tuple[Any, ...],
+        *,
+        ratios: Sequence[float] = RATIOS,
+        multiple_of: int = 8,
+        keep: Sequence[str] = (),
+        max_choices: int | None = None,
+    ) -> Supernet:
+        """Turn an existing module, trained or not, into a supernet; ``report`` says what became elastic.
+
+        See :func:`nas.supernet.elastic_module` for what is done, the arguments and the errors.
+        """
+        converted = elastic_module(
+            model,
+            example_input,
+            ratios=ratios,
+            multiple_of=multiple_of,
+            keep=keep,
+            max_choices=max_choices,
+        )
+        return cls(converted).train(model.training)
+
+    @property
+    def report(self) -> Report | None:
+        """What became elastic in a module that was converted, and why the rest did not; None for others."""
+        return self.module.report if isinstance(self.module, Converted) else None
+
+    def forward(self, *inputs: Any) -> Any:
         """Run the active subnet."""
-        output: Tensor = self.module(images)
-        return output
+        return self.module(*inputs)
 
     @property
     def architecture(self) -> Architecture:
@@ -102,25 +106,30 @@ class Supernet(nn.Module):
         statistics are copied as they are: recalibrate the result before judging it.
         """
         with self.active(architecture):
-            replaced: dict[int, object] = {}
-            for site in self.sites:
-                if isinstance(site.module, ElasticLayer):
-                    replaced[id(site.module)] = site.module.extract()
-            repeats = [site.module for site in self.sites if isinstance(site.module, Repeat)]
-            # Those that hold fewest others first, so that a Repeat finds the ones inside it replaced.
-            for repeat in sorted(repeats, key=lambda r: sum(isinstance(m, Repeat) for m in r.modules())):
-                blocks = list(repeat.blocks)[: repeat.times]
-                replaced[id(repeat)] = nn.Sequential(*(copy.deepcopy(block, replaced) for block in blocks))
-            plain: nn.Module = copy.deepcopy(self.module, replaced)
+            plain = plain_copy(self.module, self.sites)
+        plain = plain.module if isinstance(plain, Converted) else plain
         return plain.train(self.training)
 
     def probes(self) -> list[Architecture]:
         """Return architectures that together use every option.
 
-        The largest, the smallest, and the largest with one choice changed.
+        The largest, the smallest, and the largest with one choice changed. In a converted module, where
+        sizes fit each other by construction, the latter change all widths at once.
         """
         largest = self.space.largest()
-        return [largest, self.space.smallest(), *(changed for changed, _ in self._neighbours(largest))]
+        ends = [largest, self.space.smallest()]
+        if isinstance(self.module, Converted):
+            return [*ends, *self._ranks(largest)]
+        return [*ends, *(changed for changed, _ in self._neighbours(largest))]
+
+    def _ranks(self, largest: Architecture) -> list[Architecture]:
+        """Return, for each position, the architecture of the options there; depth is changed last."""
+        depths = {c.choice for found in self.space.conditions.values() for a in found for c in a}
+        widths = [c for c in self.space.choices if c.name not in depths]
+        ranks = range(max((len(c.options) for c in widths), default=0))
+        rows = [{c.name: c.options[min(rank, len(c.options) - 1)] for c in widths} for rank in ranks]
+        rows += [{name: option} for name in sorted(depths) for option in self.space[name].options]
+        return [self.space.architecture({**largest, **row}) for row in rows]
 
     def _neighbours(self, architecture: Architecture) -> list[tuple[Architecture, Choice]]:
         """Return every architecture that differs in one choice, with that choice."""
@@ -131,43 +140,44 @@ class Supernet(nn.Module):
             if option != architecture[choice.name]
         ]
 
-    def check_shapes(self, image_shape: tuple[int, int, int], num_classes: int) -> None:
+    def check_shapes(
+        self, image_shape: tuple[int, ...], num_classes: int, dtype: torch.dtype = torch.float32
+    ) -> None:
         """Run every probe on one black image.
 
         Args:
-            image_shape: Channels, height and width.
+            image_shape: Channels, height and width, or the shape of another input.
             num_classes: Expected size of the output.
+            dtype: Of the input.
 
         Raises:
             ShapeError: shapes don't fit; says in which module, and which choice alone would mend it.
         """
         was_training = self.training
         self.eval()
+        image = blank(1, image_shape, dtype, next(self.parameters()).device)
         try:
             for architecture in self.probes():
-                fault = self._fault(architecture, image_shape, num_classes)
+                fault = self._fault(architecture, image, num_classes)
                 if fault is not None:
                     mending = [
                         f"{choice.name!r} is {architecture[choice.name]!r} (with {changed[choice.name]!r} it fits)"
                         for changed, choice in self._neighbours(architecture)
-                        if self._fault(changed, image_shape, num_classes) is None
+                        if self._fault(changed, image, num_classes) is None
                     ]
                     where = " or ".join(mending) or f"no single choice is to blame in {dict(architecture)}"
                     raise ShapeError(
-                        f"the network doesn't fit an image of shape {image_shape} where choice {where}: {fault}. "
+                        f"the network doesn't fit an input of shape {image_shape} where choice {where}: {fault}. "
                         "Make the sizes agree for every option."
                     )
         finally:
             self.train(was_training)
 
-    def _fault(
-        self, architecture: Architecture, image_shape: tuple[int, int, int], num_classes: int
-    ) -> str | None:
+    def _fault(self, architecture: Architecture, image: Tensor, num_classes: int) -> str | None:
         """Return what is wrong with a subnet's shapes in words, or None."""
-        images = torch.zeros(1, *image_shape, device=next(self.parameters()).device)
         with self.active(architecture), torch.no_grad(), _last_module(self.module) as last:
             try:
-                output = self(images)
+                output = self(image)
             except Exception as error:  # whatever a user's forward raises
                 return f"module {last[-1]!r} says {' '.join(str(error).split()) or type(error).__name__!r}"
         if not isinstance(output, torch.Tensor):
@@ -177,40 +187,6 @@ class Supernet(nn.Module):
         if output.shape != (1, num_classes):
             return f"the output has shape {tuple(output.shape)} and (1, {num_classes}) is expected"
         return None
-
-
-def _sites(root: nn.Module) -> list[Site]:
-    """Walk the module, outermost first; a shared module is one site with several alternatives."""
-    sites: dict[int, Site] = {}
-
-    def walk(module: nn.Module, path: str, conditions: tuple[Condition, ...]) -> None:
-        site = sites.get(id(module))
-        if site is None:
-            slots = tuple(
-                Slot(module, name, value)
-                for name, value in vars(module).items()
-                if isinstance(value, Expression)
-            )
-            site = sites[id(module)] = Site(module, path, slots, [])
-        if conditions not in site.alternatives:
-            site.alternatives.append(conditions)
-        if isinstance(module, Repeat):
-            for position, block in enumerate(module.blocks):
-                inner = conditions + _at_least(module.times, position + 1)
-                walk(block, f"{path}.blocks.{position}".removeprefix("."), inner)
-        else:
-            for name, child in module.named_children():
-                walk(child, f"{path}.{name}" if path else name, conditions)
-
-    walk(root, "", ())
-    return list(sites.values())
-
-
-def _at_least(times: int | Choice, count: int) -> tuple[Condition, ...]:
-    if not isinstance(times, Choice):
-        return ()
-    enough = tuple(option for option in times.options if isinstance(option, int) and option >= count)
-    return () if len(enough) == len(times.options) else (Condition(times.name, enough),)
 
 
 def _space(sites: list[Site]) -> SearchSpace:

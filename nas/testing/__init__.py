@@ -39,6 +39,7 @@ from nas.protocols import (
     MeasuredObjective,
     Prediction,
     Split,
+    SupernetTraining,
     Surrogate,
 )
 from nas.space import (
@@ -48,10 +49,12 @@ from nas.space import (
     FloatArray,
     Option,
     SearchSpace,
+    choice,
 )
-from nas.supernet import Supernet, recalibrate
+from nas.supernet import Supernet, elastic, recalibrate
 from nas.supernet.elastic import ElasticLayer, Repeat
 from nas.testing.strategies import check_strategy, toy_evaluate, toy_problem
+from nas.training import Recipe, Step
 
 __all__ = [
     "check_compression_pass",
@@ -60,6 +63,7 @@ __all__ = [
     "check_measured_objective",
     "check_network",
     "check_strategy",
+    "check_supernet_training",
     "check_surrogate",
     "toy_evaluate",
     "toy_problem",
@@ -71,10 +75,11 @@ _MAX_ENUMERATED = 20_000
 
 def check_network(
     make: Callable[[], nn.Module],
-    image_shape: tuple[int, int, int],
+    image_shape: tuple[int, ...],
     num_classes: int,
     *,
     num_random: int = 10,
+    num_tokens: int | None = None,
     seed: int = 0,
 ) -> None:
     """Check a network with choices, as a file in ``search_spaces`` makes it.
@@ -85,9 +90,10 @@ def check_network(
 
     Args:
         make: Makes the network.
-        image_shape: Channels, height and width that it must work on.
+        image_shape: Channels, height and width that it must work on, or the shape of another input.
         num_classes: Size of its output.
         num_random: Random architectures to try, beside the largest and the smallest.
+        num_tokens: For a network that takes token ids: ids are smaller than this.
         seed: Of weights, images and random architectures.
 
     Raises:
@@ -97,16 +103,23 @@ def check_network(
     supernet = fresh_network(make, seed).eval()
     space = supernet.space
     assert space.describe() == Supernet(make()).space.describe(), "made twice, the network has another space"
-    supernet.check_shapes(image_shape, num_classes)
+    images = _random_inputs(image_shape, num_tokens, seed)
+    supernet.check_shapes(image_shape, num_classes, images.dtype)
     rng = np.random.default_rng(seed)
     architectures = [space.largest(), space.smallest(), *(space.sample(rng) for _ in range(num_random))]
-    images = torch.randn(16, *image_shape, generator=torch.Generator().manual_seed(seed))
     for architecture in architectures:
         _check_extracted(supernet, architecture, images)
-    counter = NetworkCounter(supernet, image_shape)
-    _check_counts(supernet, counter, [*architectures, *supernet.probes()], image_shape)
+    counter = NetworkCounter(supernet, image_shape, images.dtype)
+    _check_counts(supernet, counter, [*architectures, *supernet.probes()], images)
     _check_cardinality(space)
     _check_options_used(supernet, counter, architectures, images)
+
+
+def _random_inputs(shape: tuple[int, ...], num_tokens: int | None, seed: int) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    if num_tokens is None:
+        return torch.randn(16, *shape, generator=generator)
+    return torch.randint(1, num_tokens, (16, *shape), generator=generator)
 
 
 def _check_extracted(supernet: Supernet, architecture: Architecture, images: Tensor) -> None:
@@ -130,12 +143,12 @@ def _check_counts(
     supernet: Supernet,
     counter: NetworkCounter,
     architectures: Sequence[Architecture],
-    image_shape: tuple[int, int, int],
+    images: Tensor,
 ) -> None:
     counts = counter.counts(supernet.space.indices(architectures))
     for row, architecture in enumerate(architectures):
         module = supernet.extract(architecture).to("meta").eval()
-        expected = (count_macs(module, image_shape), count_params(module))
+        expected = (count_macs(module, tuple(images.shape[1:]), images.dtype), count_params(module))
         got = (int(counts.macs[row]), int(counts.num_params[row]))
         assert got == expected, f"{architecture}: MACs and parameters are {expected}, counted {got}"
 
@@ -184,7 +197,7 @@ def _differ(
 def check_data_source(source: DataSource) -> None:
     """Check a data source.
 
-    Loading twice gives the same splits; the parts fit each other in shape and dtype, hold finite pixels
+    Loading twice gives the same splits; the parts fit each other in shape and dtype, hold finite inputs
     and valid labels, and train and search hold every class.
 
     Args:
@@ -195,15 +208,19 @@ def check_data_source(source: DataSource) -> None:
     """
     splits, again = source.load(), source.load()
     assert splits.fingerprint == again.fingerprint, "loading twice gives other data"
-    channels, _, _ = splits.image_shape
+    channels = splits.image_shape[0] if len(splits.image_shape) == 3 else 0
     assert len(splits.mean) == len(splits.std) == channels, "mean and std must have one number per channel"
+    assert splits.dtype in (torch.float32, torch.int64), (
+        f"inputs are {splits.dtype}: float32 or int64 is expected"
+    )
     for name in ("train", "search", "test"):
         part: Split = getattr(splits, name)
         assert len(part) > 0, f"{name} is empty"
-        assert part.images.dtype == torch.float32, f"{name}: images must be float32"
         assert part.labels.dtype == torch.int64, f"{name}: labels must be int64"
         assert part.images.shape == (len(part), *splits.image_shape), f"{name}: images have another shape"
-        assert bool(part.images.isfinite().all()), f"{name}: a pixel is not finite"
+        for batch in part.batches(1024):
+            assert batch.dtype == splits.dtype, f"{name}: inputs are {batch.dtype}, expected {splits.dtype}"
+            assert bool(batch.isfinite().all()), f"{name}: a value is not finite"
         inside = (part.labels >= 0) & (part.labels < splits.num_classes)
         assert bool(inside.all()), f"{name}: a label is not in [0, {splits.num_classes})"
         if name != "test":
@@ -360,6 +377,56 @@ def _check_measurements(objective: MeasuredObjective, got: list[Measurement], co
         assert measurement.repeats >= 1, f"a measurement without observations: {measurement}"
         again = Measurement(**json.loads(json.dumps(measurement.to_json())))
         assert again == measurement, f"{measurement} doesn't survive being stored"
+
+
+def check_supernet_training(training: SupernetTraining) -> None:
+    """Check that a recipe trains what it is given, in steps that depend on the generator alone.
+
+    The weights may change by the gradients of its losses and in no other way.
+    """
+    assert isinstance(training, SupernetTraining), f"{training!r} has no phases()"
+    assert " at 0x" not in repr(training), "repr must tell the settings: make it a frozen dataclass"
+    recipe = Recipe(epochs=8, batch_size=4)
+    supernet = fresh_network(_elastic_network, 0)
+    before = {name: value.clone() for name, value in supernet.named_parameters()}
+    phases = training.phases(supernet, recipe)
+    assert sum(phase.recipe.epochs for phase in phases) in (0, recipe.epochs), (
+        "phases must share out the epochs"
+    )
+    generator = torch.Generator().manual_seed(1)
+    images, labels = torch.randn(4, 1, 8, 8, generator=generator), torch.tensor([0, 1, 2, 0])
+    for phase in phases:
+        step = phase.step()
+        runs = [_losses(step, images, labels), _losses(step, images, labels)]
+        assert runs[0], f"the step of phase {phase.name!r} yields no loss"
+        assert runs[0] == runs[1], f"phase {phase.name!r} draws from something else than the generator"
+        assert supernet.architecture == supernet.space.largest(), (
+            "a step must leave the active subnet as it was"
+        )
+    for name, value in supernet.named_parameters():
+        assert torch.equal(value, before[name]), f"a step changed {name} itself: the training loop does that"
+
+
+def _elastic_network() -> nn.Module:
+    width = choice("width", 2, 4)
+    return nn.Sequential(
+        elastic.Conv2d(1, width, choice("kernel", 1, 3), padding="same"),
+        elastic.BatchNorm2d(width),
+        elastic.Repeat(lambda _: elastic.Conv2d(width, width, 1), times=choice("depth", 0, 1)),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        elastic.Linear(width, 3),
+    )
+
+
+def _losses(step: Step, images: Tensor, labels: Tensor) -> list[float]:
+    losses = []
+    for loss in step(images, labels, torch.Generator().manual_seed(2)):
+        assert loss.ndim == 0, "a step must yield scalars"
+        assert bool(loss.isfinite()), "a step must yield finite losses"
+        loss.backward()
+        losses.append(loss.item())
+    return losses
 
 
 def check_compression_pass(

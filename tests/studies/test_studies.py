@@ -1,11 +1,32 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
+from fake_data import write_cifar10, write_fashion_mnist, write_texts
 
 from nas.catalog import find_study, study_names
 from nas.runner.preparation import prepare
 from nas.study import network_reference
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Small stand-ins for what the studies need, in the formats that they read."""
+    root = tmp_path_factory.mktemp("data")
+    write_fashion_mnist(root)
+    write_cifar10(root)
+    write_texts(root)
+    return root
+
+
+@pytest.fixture(autouse=True)
+def _data_is_there(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NAS_DATA", str(data))
+    monkeypatch.setenv("NAS_CACHE", str(data / "cache"))
+    monkeypatch.setattr("studies.resnet18_pretrained.train", lambda *_, **__: [])  # random weights will do
+    monkeypatch.setattr("torchvision.datasets.cifar.check_integrity", lambda *_: True)
 
 
 @pytest.mark.parametrize("name", study_names())

@@ -76,12 +76,3 @@ def test_report_and_figures_are_made_of_the_stored_results_alone(cli_run: Path) 
     assert hypervolume_png(results) == (cli_run / "hypervolume.png").read_bytes()
     marked = front_png(results, marked=results.winners[0].id)
     assert marked == (cli_run / "winners" / results.winners[0].id / "front.png").read_bytes()
-
-
-def test_the_rank_agreement_is_undefined_for_equal_winners(cli_run: Path) -> None:
-    import dataclasses
-
-    results = Results.read(cli_run / "report.json")
-    one = dataclasses.replace(results, winners=results.winners[:1])
-    assert one.rank_agreement() is None
-    assert "undefined" in report_markdown(one)

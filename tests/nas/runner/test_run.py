@@ -7,7 +7,7 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -88,7 +88,7 @@ def test_every_promised_file_is_there_and_no_leftover(cli_run: Path) -> None:
     top = {path.name for path in cli_run.iterdir()} - {".lock", "study.db-wal", "study.db-shm"}
     assert top == {
         *("run.json", "status.json", "supernet", "study.db", "winners"),
-        *("report.json", "report.md", "front.png", "hypervolume.png"),
+        *("report.json", "report.md", "front.png", "hypervolume.png", "trust"),
     }
     assert {p.name for p in (cli_run / "supernet").iterdir()} == {
         *("weights.safetensors", "training.json", "seconds.json"),
@@ -531,7 +531,7 @@ def test_another_processor_is_refused_where_something_was_calibrated(
 ) -> None:
     study = tiny_study(objectives=(Accuracy(), Moody()))
     run_in(study, tmp_path / "run")
-    monkeypatch.setattr("nas.runner.stages.processor_name", lambda: "Another 9000")
+    monkeypatch.setattr("nas.runner.measuring.processor_name", lambda: "Another 9000")
     with pytest.raises(StudyChangedError, match="Another 9000"):
         run_in(study, tmp_path / "run")
 
@@ -599,6 +599,9 @@ class Guarded:
     @property
     def labels(self) -> torch.Tensor:
         return self._open("labels")
+
+    def batches(self, size: int) -> Iterator[torch.Tensor]:
+        return iter(self.images.split(size))
 
 
 def test_the_test_split_is_read_for_the_winners_alone_and_once(tmp_path: Path) -> None:

@@ -6,7 +6,12 @@ from fakes import tiny_network
 from nas.space import Architecture
 from nas.supernet import Supernet
 from nas.supernet.sandwich import sandwich_step
-from nas.training import Recipe
+from nas.training import Losses, Recipe
+
+
+def backward(losses: Losses) -> None:
+    for loss in losses:
+        loss.backward()
 
 
 def trained_architectures(supernet: Supernet, num_random: int) -> list[Architecture]:
@@ -14,7 +19,7 @@ def trained_architectures(supernet: Supernet, num_random: int) -> list[Architect
     run: list[Architecture] = []
     handle = supernet.register_forward_pre_hook(lambda *_: run.append(supernet.architecture))
     step = sandwich_step(supernet, Recipe(epochs=1), num_random=num_random)
-    step(torch.randn(8, 1, 8, 8), torch.arange(8), torch.Generator().manual_seed(0))
+    backward(step(torch.randn(8, 1, 8, 8), torch.arange(8), torch.Generator().manual_seed(0)))
     handle.remove()
     return run
 
@@ -50,7 +55,7 @@ def test_the_gradients_of_the_subnets_add_up() -> None:
     supernet = Supernet(tiny_network())
     images, labels = torch.randn(16, 1, 8, 8), torch.arange(16) % 10
     step = sandwich_step(supernet, Recipe(epochs=1, label_smoothing=0.0), num_random=0)
-    step(images, labels, torch.Generator())
+    backward(step(images, labels, torch.Generator()))
     ours = [p.grad.clone() for p in supernet.parameters()]  # type: ignore[union-attr]
     supernet.zero_grad()
     with supernet.active(supernet.space.largest()):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,7 +15,8 @@ from nas.errors import DamagedFileError, RunDirectoryError, StudyError, Training
 from nas.protocols import Split
 from nas.supernet import Supernet
 from nas.supernet.sandwich import sandwich_step
-from nas.training import Recipe, cross_entropy_step, train
+from nas.training import ALONE, Losses, Recipe, Step, cross_entropy_step, train
+from nas.training.loop import _Loop
 
 CPU = torch.device("cpu")
 SHAKE = v2.RandomAffine(degrees=10, translate=(0.1, 0.1))
@@ -78,10 +80,22 @@ def trained(
     return weights(model), losses
 
 
+OPTIONS = [
+    {},
+    {"accumulate": 3},
+    {"precision": "bfloat16"},
+    {"ema_decay": 0.8},
+    {"accumulate": 2, "precision": "bfloat16", "ema_decay": 0.9},
+]
+
+
 @pytest.mark.parametrize("supernet", [False, True])
-@pytest.mark.parametrize("stops", [[1], [3], [1, 2, 3]])
-def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path: Path, supernet: bool, stops: list[int]) -> None:
-    recipe = Recipe(epochs=4, batch_size=16, augment=SHAKE)
+@pytest.mark.parametrize("stops", [[1], [1, 2, 3]])
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_resumed_equals_uninterrupted_bit_for_bit(
+    tmp_path: Path, supernet: bool, stops: list[int], options: dict[str, Any]
+) -> None:
+    recipe = Recipe(epochs=4, batch_size=16, augment=SHAKE, **options)
     expected = trained(recipe, supernet=supernet)
     checkpoint = tmp_path / "checkpoint.pt"
     for epoch in stops:
@@ -99,12 +113,12 @@ def test_a_step_that_dies_in_the_middle_of_an_epoch_loses_that_epoch_alone(tmp_p
     model, checkpoint, calls = fresh(dropout=True), tmp_path / "checkpoint.pt", 0
     inner = cross_entropy_step(model, recipe)
 
-    def dying(images: Tensor, labels: Tensor, generator: torch.Generator) -> float:
+    def dying(images: Tensor, labels: Tensor, generator: torch.Generator) -> Losses:
         nonlocal calls
         calls += 1
         if calls == 7:
             raise StopError
-        return inner(images, labels, generator)
+        yield from inner(images, labels, generator)
 
     with pytest.raises(StopError):
         train(model, dying, blobs(), recipe, seed=1, device=CPU, checkpoint=checkpoint)
@@ -163,10 +177,11 @@ def test_a_nan_loss_stops_and_keeps_the_checkpoint(tmp_path: Path) -> None:
     model = fresh()
     inner, calls = cross_entropy_step(model, recipe), 0
 
-    def diverging(images: Tensor, labels: Tensor, generator: torch.Generator) -> float:
+    def diverging(images: Tensor, labels: Tensor, generator: torch.Generator) -> Losses:
         nonlocal calls
         calls += 1
-        return math.nan if calls == 5 else inner(images, labels, generator)
+        for loss in inner(images, labels, generator):
+            yield loss * math.nan if calls == 5 else loss
 
     with pytest.raises(TrainingError, match=r"nan in epoch 3 of 4.*learning_rate") as caught:
         train(model, diverging, blobs(), recipe, seed=0, device=CPU, checkpoint=checkpoint)
@@ -239,13 +254,15 @@ def test_a_full_disk_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_no_batch_of_one_image_unless_there_is_but_one(count: int) -> None:
     sizes: list[int] = []
 
-    def step(images: Tensor, labels: Tensor, _generator: torch.Generator) -> float:
+    model = fresh()
+
+    def step(images: Tensor, labels: Tensor, _generator: torch.Generator) -> Losses:
         sizes.append(len(images))
         assert len(images) == len(labels)
-        return 0.0
+        yield 0 * model[0].weight.sum()  # type: ignore[operator]
 
     data = blobs(count)
-    train(fresh(), step, data, Recipe(epochs=1, batch_size=16), seed=0, device=CPU)
+    train(model, step, data, Recipe(epochs=1, batch_size=16), seed=0, device=CPU)
     assert sum(sizes) == count
     assert count == 1 or 1 not in sizes
 
@@ -253,12 +270,14 @@ def test_no_batch_of_one_image_unless_there_is_but_one(count: int) -> None:
 def test_every_epoch_sees_every_image_once_in_another_order() -> None:
     seen: list[list[float]] = []
 
-    def step(images: Tensor, _labels: Tensor, _generator: torch.Generator) -> float:
+    model = fresh()
+
+    def step(images: Tensor, _labels: Tensor, _generator: torch.Generator) -> Losses:
         seen.append(images[:, 0, 0, 0].tolist())
-        return 0.0
+        yield 0 * model[0].weight.sum()  # type: ignore[operator]
 
     data = Split(torch.arange(20.0).reshape(20, 1, 1, 1).expand(20, 1, 6, 6).clone(), torch.zeros(20).long())
-    train(fresh(), step, data, Recipe(epochs=2, batch_size=20), seed=0, device=CPU)
+    train(model, step, data, Recipe(epochs=2, batch_size=20), seed=0, device=CPU)
     assert sorted(seen[0]) == sorted(seen[1]) == list(range(20))
     assert seen[0] != seen[1]
 
@@ -280,9 +299,157 @@ def test_every_epoch_sees_every_image_once_in_another_order() -> None:
         {"max_grad_norm": 0.0},
         {"max_grad_norm": -1.0},
         {"max_grad_norm": math.nan},
+        {"accumulate": 0},
+        {"batch_size": 8, "accumulate": 9},
+        {"precision": "float8"},
+        {"ema_decay": 1.0},
+        {"ema_decay": -0.1},
     ],
     ids=str,
 )
 def test_a_recipe_out_of_range_is_refused(settings: dict[str, float]) -> None:
     with pytest.raises(StudyError):
         Recipe(**{"epochs": 1, **settings})  # type: ignore[arg-type]
+
+
+def plain() -> nn.Module:
+    """Without batch norm and dropout, so that a batch's mean is the mean of its parts."""
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(64, 2))
+
+
+@pytest.mark.parametrize("accumulate", [2, 3, 7])
+def test_parts_of_a_batch_add_up_to_the_batch(accumulate: int) -> None:
+    results = []
+    for parts in (1, accumulate):
+        model, recipe = plain(), Recipe(epochs=2, batch_size=16, accumulate=parts)
+        losses = train(model, cross_entropy_step(model, recipe), blobs(), recipe, seed=1, device=CPU)
+        results.append((weights(model), losses))
+    (whole, losses), (in_parts, same_losses) = results
+    assert losses == pytest.approx(same_losses, rel=1e-4)
+    assert all(torch.allclose(whole[name], in_parts[name], atol=1e-4) for name in whole)
+
+
+def test_every_part_of_a_batch_goes_through_the_same_subnets() -> None:
+    draws: list[int] = []
+    model = plain()
+
+    def step(images: Tensor, _labels: Tensor, generator: torch.Generator) -> Losses:
+        draws.append(int(torch.randint(10**9, (), generator=generator)))
+        yield model(images).sum()
+
+    train(model, step, blobs(32), Recipe(epochs=1, batch_size=16, accumulate=2), seed=0, device=CPU)
+    assert draws[0] == draws[1]
+    assert draws[2] == draws[3]
+    assert draws[0] != draws[2]
+
+
+def test_a_step_is_asked_for_a_loss_only_when_the_last_ones_gradients_are_taken() -> None:
+    model = plain()
+    seen: list[bool] = []
+
+    def step(images: Tensor, _labels: Tensor, _generator: torch.Generator) -> Losses:
+        yield model(images).sum()
+        seen.append(model[0].weight.grad is not None)  # type: ignore[union-attr]
+        yield model(images).sum()
+
+    train(model, step, blobs(16), Recipe(epochs=1, batch_size=16), seed=0, device=CPU)
+    assert seen == [True]
+
+
+def test_the_average_is_what_remains_and_differs_from_the_last_weights() -> None:
+    results = {}
+    for decay in (None, 0.0, 0.9):
+        model, recipe = fresh(), Recipe(epochs=2, batch_size=16, ema_decay=decay)
+        train(model, cross_entropy_step(model, recipe), blobs(), recipe, seed=1, device=CPU)
+        results[decay] = weights(model)
+    floats = [name for name, value in results[None].items() if value.is_floating_point()]
+    assert all(torch.allclose(results[None][name], results[0.0][name]) for name in floats)
+    assert not torch.allclose(results[None]["0.weight"], results[0.9]["0.weight"])
+
+
+def test_lower_precision_is_used_forwards_and_weights_stay_float32() -> None:
+    model, recipe = plain(), Recipe(epochs=1, batch_size=16, precision="bfloat16")
+    dtypes: set[torch.dtype] = set()
+    model[0].register_forward_hook(lambda _m, _i, output: dtypes.add(output.dtype))  # type: ignore[operator]
+    train(model, cross_entropy_step(model, recipe), blobs(), recipe, seed=0, device=CPU)
+    assert dtypes == {torch.bfloat16}
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
+
+
+def test_half_precision_on_a_cpu_is_refused() -> None:
+    model, recipe = plain(), Recipe(epochs=1, precision="float16")
+    with pytest.raises(StudyError, match="use precision='bfloat16'"):
+        train(model, cross_entropy_step(model, recipe), blobs(), recipe, seed=0, device=CPU)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"),
+        MemoryError(),
+    ],
+    ids=["cuda", "cpu", "python"],
+)
+def test_out_of_memory_says_which_batch_size_to_try(error: Exception) -> None:
+    def step(_images: Tensor, _labels: Tensor, _generator: torch.Generator) -> Losses:
+        raise error
+        yield
+
+    recipe = Recipe(epochs=1, batch_size=32, halve_on_oom=True)  # which a CPU doesn't do
+    with pytest.raises(
+        TrainingError, match=r"32 images at a time: try accumulate=2.*batch_size=16"
+    ) as caught:
+        train(plain(), step, blobs(), recipe, seed=0, device=CPU)
+    assert "\n" not in str(caught.value)
+
+
+def test_images_that_do_not_fit_the_device_go_batch_by_batch() -> None:
+    class Large(Split):
+        def to(self, device: torch.device) -> Split:
+            raise torch.OutOfMemoryError(f"too large for {device}")
+
+    data, results = blobs(), []
+    for split in (data, Large(data.images, data.labels)):
+        model, recipe = plain(), Recipe(epochs=2, batch_size=16)
+        train(model, cross_entropy_step(model, recipe), split, recipe, seed=0, device=CPU)
+        results.append(weights(model))
+    assert equal(*results)
+
+
+def test_other_runtime_errors_pass_through() -> None:
+    def step(_images: Tensor, _labels: Tensor, _generator: torch.Generator) -> Losses:
+        raise RuntimeError("shapes don't fit")
+        yield
+
+    with pytest.raises(RuntimeError, match="shapes don't fit"):
+        train(plain(), step, blobs(), Recipe(epochs=1), seed=0, device=CPU)
+
+
+def test_halving_takes_smaller_parts_until_they_fit_and_ends_as_those_would() -> None:
+    """The loop's own answer to a GPU's error; the device alone is pretended."""
+    results = []
+    for accumulate, limit in ((4, 16), (1, 4)):
+        model = plain()
+        recipe = Recipe(epochs=2, batch_size=16, accumulate=accumulate, halve_on_oom=True)
+        inner = cross_entropy_step(model, recipe)
+
+        def step(
+            images: Tensor,
+            labels: Tensor,
+            generator: torch.Generator,
+            limit: int = limit,
+            inner: Step = inner,
+        ) -> Losses:
+            if len(images) > limit:
+                raise torch.OutOfMemoryError("too many")
+            yield from inner(images, labels, generator)
+
+        loop = _Loop(model, step, recipe, 48, CPU, ALONE)
+        loop._may_halve = True
+        generator = torch.Generator().manual_seed(0)
+        for rows in torch.arange(48).split(16):
+            loop.batch(blobs(48), rows, generator)
+        results.append(weights(model))
+    assert equal(*results)

@@ -1,0 +1,92 @@
+"""How well two rankings of the same architectures agree."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+from scipy.stats import kendalltau, spearmanr
+
+from nas.space import FloatArray
+
+_RESAMPLES = 1000
+_DOUBTFUL = 0.3
+
+
+@final
+@dataclass(frozen=True)
+class Interval:
+    """A statistic with its 95 % bootstrap interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.2f} (95 % {self.low:.2f} to {self.high:.2f})"
+
+
+@final
+@dataclass(frozen=True)
+class Agreement:
+    """Rank correlation of two qualities of the same architectures.
+
+    Args:
+        count: Number of architectures.
+        tau: Kendall's tau-b.
+        spearman: Spearman's rho.
+    """
+
+    count: int
+    tau: Interval
+    spearman: Interval
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether tau may be 0.3 or less: the first ranking then says little about the second."""
+        return self.tau.low <= _DOUBTFUL
+
+
+def rank_agreement(before: Sequence[float], after: Sequence[float], *, seed: int = 0) -> Agreement | None:
+    """Return how well the order of ``before`` agrees with that of ``after``.
+
+    The intervals are percentiles of 1,000 bootstrap samples of architectures; samples in which all are
+    equal have no correlation and are left out.
+
+    Returns:
+        None where it is undefined: fewer than two architectures, or one of the rows is constant.
+    """
+    if len(set(before)) < 2 or len(set(after)) < 2:
+        return None
+    x, y = np.asarray(before, dtype=np.float64), np.asarray(after, dtype=np.float64)
+    rng = np.random.default_rng(seed)
+    samples = rng.integers(len(x), size=(_RESAMPLES, len(x)))
+    return Agreement(len(x), _interval(_tau, x, y, samples), _interval(_rho, x, y, samples))
+
+
+def swapped_pairs(before: Sequence[float], after: Sequence[float]) -> list[tuple[int, int]]:
+    """Return the positions of every pair that ``after`` puts in the opposite order; ties are no swaps."""
+    return [
+        (i, j)
+        for i, j in itertools.combinations(range(len(before)), 2)
+        if (before[i] - before[j]) * (after[i] - after[j]) < 0
+    ]
+
+
+def _tau(x: FloatArray, y: FloatArray) -> float:
+    return float(kendalltau(x, y).statistic)
+
+
+def _rho(x: FloatArray, y: FloatArray) -> float:
+    return float(spearmanr(x, y).statistic)
+
+
+def _interval(
+    statistic: Callable[[FloatArray, FloatArray], float], x: FloatArray, y: FloatArray, samples: np.ndarray
+) -> Interval:
+    varied = [rows for rows in samples if np.ptp(x[rows]) > 0 and np.ptp(y[rows]) > 0]
+    low, high = np.percentile([statistic(x[rows], y[rows]) for rows in varied], [2.5, 97.5])
+    return Interval(statistic(x, y), float(low), float(high))

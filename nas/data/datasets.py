@@ -1,0 +1,229 @@
+"""Data sets of torch and torchvision."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Mapping, Sequence, Sized
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, final
+
+import numpy as np
+import torch
+import torchvision
+from torchvision import datasets
+
+from nas.data.items import Items
+from nas.data.locations import DATA, data_root
+from nas.data.pixels import to_tensor
+from nas.data.raw import RawData
+from nas.data.selection import Parts
+from nas.errors import DataError
+from nas.space import IntArray
+
+
+class MapDataset(Protocol):
+    """A map-style data set of torch: items are ``(image, label)``, or longer and begin so."""
+
+    def __len__(self) -> int:
+        """Return the number of items."""
+
+    def __getitem__(self, index: int, /) -> Any:
+        """Return an item; the same each time."""
+
+
+@final
+@dataclass(frozen=True)
+class DatasetPair(RawData):
+    """Any data sets of torch. See :class:`RawData` for the rest.
+
+    Images are PIL images, uint8 or float tensors ``(channels, height, width)``, or arrays
+    ``(height, width, channels)``. Vectors of floats or of token ids are taken as they are.
+
+    Args:
+        train: To be split into train and search.
+        test: The official test part; None to split one off ``train``.
+        name: For reports.
+    """
+
+    train: MapDataset
+    test: MapDataset | None = None
+    name: str = "data set"
+
+    def parts(self) -> Parts:
+        """Read the labels.
+
+        Raises:
+            DataError: a data set is not map-style, its labels are no integers, or it changes from one
+                reading to the next.
+        """
+        train = items_of(self.train, f"train part of {self.name}")
+        test = None if self.test is None else items_of(self.test, f"test part of {self.name}")
+        return Parts(self.name, train, test, _class_names(self.train))
+
+
+@final
+@dataclass(frozen=True)
+class TorchvisionData(RawData):
+    """A classification data set of torchvision, by the name of its class. See :class:`RawData` for the rest.
+
+    Args:
+        name: Such as ``FashionMNIST``, ``CIFAR100`` or ``EuroSAT``.
+        root: The folder that torchvision calls root; None for what the environment variable ``NAS_DATA`` says.
+        download: Whether torchvision may download what is missing.
+        options: More arguments of that class, such as ``{"split": "letters"}`` for EMNIST.
+    """
+
+    name: str
+    root: str | Path | None = None
+    download: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def parts(self) -> Parts:
+        """Open the data set, both parts of it where it has two.
+
+        Raises:
+            DataError: torchvision has no such data set, or it is not there.
+        """
+        kind = _named(self.name)
+        root = data_root(self.root, self.name)
+        train = self._opened(kind, root, {**_part(kind, self.options, train=True), **self.options})
+        for selection in _test_parts(kind, self.options):
+            try:
+                test = self._opened(kind, root, {**selection, **self.options})
+            except ValueError as error:  # torchvision doesn't know this part
+                if isinstance(error, DataError):
+                    raise
+                continue
+            return Parts(
+                self.name, self._items(train, "train"), self._items(test, "test"), _class_names(train)
+            )
+        return Parts(self.name, self._items(train, "train"), None, _class_names(train))
+
+    def _opened(self, kind: type, root: Path, arguments: dict[str, Any]) -> MapDataset:
+        accepted = inspect.signature(kind).parameters
+        if self.download and "download" in accepted:
+            arguments["download"] = True
+        try:
+            opened: MapDataset = kind(str(root), **arguments)
+        except (RuntimeError, OSError) as error:
+            raise DataError(self._missing(root, error, "download" in accepted)) from error
+        except TypeError as error:
+            raise DataError(f"torchvision can't open {self.name} with {arguments}: {error}.") from error
+        return opened
+
+    def _missing(self, root: Path, error: Exception, downloadable: bool) -> str:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+        if self.download and downloadable:
+            return f"{self.name} can't be read from or downloaded to {root} ({reason}): check the connection."
+        remedy = (
+            "with download=True torchvision fetches it" if downloadable else "torchvision can't download it"
+        )
+        return (
+            f"{self.name} is not in {root} as torchvision wants it ({reason}): name another folder as root= or in "
+            f"the environment variable {DATA}, or put it there; {remedy}."
+        )
+
+    def _items(self, dataset: MapDataset, part: str) -> Items:
+        key = f"torchvision {torchvision.__version__} {dataset!r} {sorted(self.options.items())} {part}"
+        return items_of(dataset, f"{part} part of {self.name}", key)
+
+
+def _named(name: str) -> type:
+    known = [n for n in datasets.__all__ if isinstance(getattr(datasets, n), type)]
+    if name not in known:
+        close = difflib.get_close_matches(name, known) or known
+        raise DataError(f"torchvision has no data set {name!r}: did you mean {' or '.join(close[:3])}?")
+    kind: type = getattr(datasets, name)
+    return kind
+
+
+def _part(kind: type, options: Mapping[str, Any], *, train: bool) -> dict[str, Any]:
+    """Return the argument that selects the training part; {} for a data set without parts."""
+    accepted = inspect.signature(kind).parameters
+    if "train" in accepted:
+        return {"train": train}
+    return {}
+
+
+def _test_parts(kind: type, options: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the arguments that may select an official test part, the best first."""
+    accepted = inspect.signature(kind).parameters
+    if "train" in accepted:
+        return [_part(kind, options, train=False)]
+    if "split" in accepted and "split" not in options:
+        return [{"split": name} for name in ("test", "val", "valid")]
+    return []
+
+
+def items_of(dataset: MapDataset, name: str, key: str | None = None) -> Items:
+    """Return a data set's items.
+
+    Args:
+        dataset: Map-style.
+        name: For messages.
+        key: As in :class:`Items`.
+
+    Raises:
+        DataError: it is not map-style, or its first item is not the same each time.
+    """
+    if not (isinstance(dataset, Sized) and hasattr(dataset, "__getitem__")):
+        raise DataError(
+            f"the {name} is {type(dataset).__name__}: a map-style data set with __len__ and __getitem__ is needed, "
+            "because the same items must be found again."
+        )
+    labels = _labels(dataset, name)
+    if len(labels) and not _repeats(dataset):
+        raise DataError(
+            f"the {name} gives another image each time it is asked for the first one: leave random transforms "
+            "out of it and give them to Recipe(augment=...)."
+        )
+    return Items(labels, lambda row: dataset[row][0], lambda row: f"item {row} of the {name}", key)
+
+
+def _repeats(dataset: MapDataset) -> bool:
+    try:
+        first, again = (to_tensor(dataset[0][0], None, None) for _ in range(2))
+    except Exception:  # damaged: whoever decodes it tells which
+        return True
+    return torch.equal(first, again)
+
+
+def _labels(dataset: MapDataset, name: str) -> IntArray:
+    """Return the labels: those that the data set knows, or else every item's, which decodes all of them."""
+    stated = getattr(dataset, "targets", None)
+    trusted = getattr(dataset, "target_transform", None) is None
+    count = len(dataset)
+    if trusted and isinstance(stated, Sequence | torch.Tensor | np.ndarray) and len(stated) == count:
+        found: Any = stated
+    else:
+        found = [_label(dataset, row, name) for row in range(count)]
+    try:
+        labels = np.asarray(found)
+        whole = labels.astype(np.int64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise DataError(_not_integers(name, found[0])) from error
+    if labels.ndim != 1 and count:
+        raise DataError(_not_integers(name, found[0]))
+    if count and not np.array_equal(whole, labels):
+        raise DataError(_not_integers(name, found[int(np.flatnonzero(whole != labels)[0])]))
+    return whole.reshape(count)
+
+
+def _label(dataset: MapDataset, row: int, name: str) -> Any:
+    try:
+        return dataset[row][1]
+    except (TypeError, IndexError, KeyError) as error:
+        raise DataError(f"item {row} of the {name} is no pair of an image and a label ({error}).") from error
+
+
+def _not_integers(name: str, label: object) -> str:
+    text = repr(label)
+    shown = text if len(text) < 40 else f"{text[:40]}…"
+    return f"the {name} has the label {shown}: one integer from 0 is expected for each item, as for classification."
+
+
+def _class_names(dataset: object) -> tuple[str, ...]:
+    names = getattr(dataset, "classes", None)
+    return tuple(map(str, names)) if isinstance(names, Sequence) and not isinstance(names, str) else ()

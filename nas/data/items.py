@@ -1,0 +1,214 @@
+"""Raw labelled items, before they are split, and how they are decoded."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import math
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nas.data import store
+from nas.data.locations import memory_bytes
+from nas.data.pixels import to_tensor
+from nas.errors import DataError
+from nas.files import digest
+from nas.space import IntArray
+
+logger = logging.getLogger(__name__)
+
+_CHUNK = 256
+_SHOWN = 5
+
+
+@final
+@dataclass(frozen=True)
+class Items:
+    """Labelled items that are decoded when they are asked for.
+
+    Args:
+        labels: ``(n,)`` int64.
+        read: Returns the item at a position, in any form that :func:`to_tensor` takes; raises where it
+            is damaged.
+        name: Returns what a user calls the item at a position.
+        key: Changes when the content may have changed; None where that can't be known.
+        threads: Whether ``read`` may run in several threads at a time.
+    """
+
+    labels: IntArray
+    read: Callable[[int], object]
+    name: Callable[[int], str]
+    key: str | None = None
+    threads: bool = False
+
+
+@final
+@dataclass(frozen=True)
+class Chosen:
+    """Positions of items, in the order in which they are to be stored."""
+
+    items: Items
+    rows: IntArray
+
+
+@final
+@dataclass(frozen=True)
+class Decoding:
+    """How items become tensors.
+
+    Args:
+        size: Height and width of every image; None where all are equal.
+        channels: As in :func:`to_tensor`.
+        skip_corrupt: Whether items that can't be read are left out.
+        memory_share: Part of the memory that decoded items may take; beyond that they go to a file.
+    """
+
+    size: tuple[int, int] | None
+    channels: int | None
+    skip_corrupt: bool
+    memory_share: float
+
+
+@final
+@dataclass(frozen=True)
+class Decoded:
+    """What came of decoding.
+
+    Args:
+        values: ``(n, *shape)``.
+        kept: Per part, the rows of it that could be read.
+        mapped: Whether ``values`` is a file.
+    """
+
+    values: Tensor
+    kept: tuple[IntArray, ...]
+    mapped: bool
+
+
+def decode(parts: Sequence[Chosen], how: Decoding) -> Decoded:
+    """Decode all parts into one tensor, one after the other.
+
+    Raises:
+        DataError: items can't be read and may not be left out, or differ in shape.
+    """
+    reader = _Reader(parts, how)
+    first = reader.example()
+    total = sum(len(part.rows) for part in parts)
+    num_bytes = total * math.prod(first.shape) * first.dtype.itemsize
+    mapped = num_bytes > how.memory_share * memory_bytes()
+    place = "in a file, mapped into memory" if mapped else "in memory"
+    logger.info("%d items of shape %s: %.1f MB %s", total, tuple(first.shape), num_bytes / 1e6, place)
+    if not mapped:
+        values = store.in_memory(reader.chunks(), total)
+        return Decoded(values, _without(parts, reader.left_out()), mapped)
+    key = _key(parts, how)
+    known = None if key is None else store.known(key)
+    if known is not None:
+        values, left_out = known
+        return Decoded(values, _without(parts, left_out), mapped)
+    values = store.on_disk(reader.chunks(), key, reader.left_out)
+    return Decoded(values, _without(parts, reader.left_out()), mapped)
+
+
+def _key(parts: Sequence[Chosen], how: Decoding) -> str | None:
+    keys = [part.items.key for part in parts]
+    if None in keys:
+        return None
+    rows = [part.rows.tolist() for part in parts]
+    return digest([keys, rows, how.size, how.channels, how.skip_corrupt])
+
+
+def _without(parts: Sequence[Chosen], left_out: list[list[int]]) -> tuple[IntArray, ...]:
+    """Return the rows of each part without those."""
+    bad = [np.array([row for part, row in left_out if part == n], dtype=np.int64) for n in range(len(parts))]
+    return tuple(part.rows[~np.isin(part.rows, gone)] for part, gone in zip(parts, bad, strict=True))
+
+
+@dataclass
+class _Reader:
+    """Reads the parts in order and remembers what couldn't be read."""
+
+    parts: Sequence[Chosen]
+    how: Decoding
+    _damaged: list[tuple[int, int, str]] = field(default_factory=list)
+
+    def example(self) -> Tensor:
+        """Return the first item that can be read; it says what all others must look like."""
+        for part in self.parts:
+            for row in part.rows[:_CHUNK].tolist():
+                value = self._tensor(part.items, row)
+                if isinstance(value, Tensor):
+                    self._first, self._first_name = value, part.items.name(row)
+                    return value
+        raise DataError(
+            f"none of the first items can be read, such as {self.parts[0].items.name(int(self.parts[0].rows[0]))}: "
+            "check that they are images."
+        )
+
+    def chunks(self) -> Iterator[Tensor]:
+        """Yield the items in order, a few hundred at a time.
+
+        Raises:
+            DataError: after the last one, so that all damaged items are named together.
+        """
+        with ThreadPoolExecutor(os.cpu_count()) as threads:
+            for number, part in enumerate(self.parts):
+                for start in range(0, len(part.rows), _CHUNK):
+                    rows = part.rows[start : start + _CHUNK].tolist()
+                    read = functools.partial(self._tensor, part.items)
+                    values = list(threads.map(read, rows) if part.items.threads else map(read, rows))
+                    good = [self._checked(number, row, v) for row, v in zip(rows, values, strict=True)]
+                    whole = [value for value in good if value is not None]
+                    if whole:
+                        yield torch.stack(whole)
+        self._judge()
+
+    def left_out(self) -> list[list[int]]:
+        """Return the number of the part and the row in it of each item that couldn't be read."""
+        return [[number, row] for number, row, _ in self._damaged]
+
+    def _tensor(self, items: Items, row: int) -> Tensor | str:
+        """Return the item, or why it can't be read."""
+        try:
+            return to_tensor(items.read(row), self.how.size, self.how.channels)
+        except DataError:
+            raise
+        except Exception as error:  # PIL, and whatever a user's data set reads with, raise almost anything
+            reason = " ".join(str(error).split()) or type(error).__name__
+            return reason.replace(f" {items.name(row)!r}", "")
+
+    def _checked(self, number: int, row: int, value: Tensor | str) -> Tensor | None:
+        name = self.parts[number].items.name(row)
+        if isinstance(value, str):
+            self._damaged.append((number, row, f"{name} ({value})"))
+            return None
+        first = self._first
+        if value.shape != first.shape:
+            raise DataError(
+                f"{name} has shape {tuple(value.shape)} and {self._first_name} {tuple(first.shape)}, and all must be "
+                "equal: state one with size=(height, width), and channels=1 or 3 where grey and colour images "
+                "are mixed."
+            )
+        if value.dtype != first.dtype:
+            raise DataError(
+                f"{name} is {value.dtype} and {self._first_name} is {first.dtype}: all must be of one kind."
+            )
+        return value
+
+    def _judge(self) -> None:
+        if not self._damaged:
+            return
+        total = sum(len(part.rows) for part in self.parts)
+        names = ", ".join(text for _, _, text in self._damaged[:_SHOWN])
+        more = ", …" if len(self._damaged) > _SHOWN else ""
+        what = f"{len(self._damaged)} of {total} items can't be read: {names}{more}"
+        if not self.how.skip_corrupt:
+            raise DataError(f"{what}. Mend or remove them, or leave them out with skip_corrupt=True.")
+        logger.warning("%s; they are left out", what)

@@ -1,0 +1,87 @@
+"""Data whose items are decoded once and kept, in memory or in a file."""
+
+from __future__ import annotations
+
+import abc
+from dataclasses import dataclass
+
+from nas.data.items import Decoding, decode
+from nas.data.selection import Parts, Selection, assembled, check_classes
+from nas.errors import DataError
+from nas.protocols import Splits
+
+
+@dataclass(frozen=True, kw_only=True)
+class RawData(abc.ABC):
+    """A data source whose items are decoded once.
+
+    Args:
+        size: Side, or height and width, of all images: each is scaled until it covers this and cut at
+            the centre. None leaves them as they are; then all must be equal.
+        limit: How many items to use for train and search (and test, if there is no official one),
+            chosen with every class in proportion; None for all. It becomes part of the name.
+        test_limit: The same for an official test part.
+        search_share: Part of what is not the official test part that judges candidates.
+        test_share: Part that is kept for the winners, where there is no official test part.
+        seed: Of every random choice of items.
+        skip_corrupt: Whether items that can't be read are left out; otherwise they are an error.
+        memory_share: Part of this machine's memory that decoded items may take. Beyond that they go to
+            a file in the folder ``NAS_CACHE`` (default ``~/.cache/nas``) that is read as it is used.
+    """
+
+    size: int | tuple[int, int] | None = None
+    limit: int | None = None
+    test_limit: int | None = None
+    search_share: float = 0.2
+    test_share: float = 0.2
+    seed: int = 0
+    skip_corrupt: bool = False
+    memory_share: float = 0.25
+
+    def __post_init__(self) -> None:
+        sides = self._size or (1, 1)
+        if len(sides) != 2 or min(sides) < 1:
+            raise DataError(f"size is {self.size}: a side, or height and width, of 1 or more is expected.")
+        if not self.memory_share > 0:
+            raise DataError(f"memory_share is {self.memory_share}: a positive share is expected.")
+        _ = self._selection
+
+    @property
+    def _selection(self) -> Selection:
+        return Selection(self.limit, self.test_limit, self.search_share, self.test_share, self.seed)
+
+    @property
+    def _size(self) -> tuple[int, int] | None:
+        return (self.size, self.size) if isinstance(self.size, int) else self.size
+
+    @property
+    def _channels(self) -> int | None:
+        """See :func:`nas.data.pixels.to_tensor`."""
+        return None
+
+    @abc.abstractmethod
+    def parts(self) -> Parts:
+        """Find the items without decoding them.
+
+        Raises:
+            DataError: the data is missing or not valid; says what to do.
+        """
+
+    def load(self) -> Splits:
+        """Return the splits.
+
+        Raises:
+            DataError: the data is missing or not valid; says what to do.
+        """
+        parts = self.parts()
+        chosen = self._selection.choose(parts)
+        how = Decoding(self._size, self._channels, self.skip_corrupt, self.memory_share)
+        decoded = decode(chosen, how)
+        return assembled(
+            self._selection.name(parts),
+            decoded.values,
+            [part.items.labels[rows] for part, rows in zip(chosen, decoded.kept, strict=True)],
+            num_classes=check_classes(parts),
+            class_names=parts.class_names,
+            mapped=decoded.mapped,
+        )

@@ -1,0 +1,99 @@
+"""Decoded items: in memory where they fit, otherwise in a file that is mapped into memory."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nas.data.locations import cache_folder
+from nas.errors import DataError
+from nas.files import read_json, write_json
+
+logger = logging.getLogger(__name__)
+
+
+def in_memory(chunks: Iterable[Tensor], count: int) -> Tensor:
+    """Return the rows of ``chunks`` as one tensor, without a second copy of the whole.
+
+    Args:
+        chunks: ``(k, *shape)`` each, at least one row in all.
+        count: Of rows, at most.
+    """
+    stored = torch.empty(0)
+    filled = 0
+    for chunk in chunks:
+        if not filled:
+            stored = torch.empty((count, *chunk.shape[1:]), dtype=chunk.dtype)
+        stored[filled : filled + len(chunk)] = chunk
+        filled += len(chunk)
+    return stored[:filled]
+
+
+def on_disk(chunks: Iterable[Tensor], key: str | None, note: Callable[[], object]) -> Tensor:
+    """Return the rows of ``chunks`` as a tensor whose memory is a file in the cache folder.
+
+    Args:
+        chunks: ``(k, *shape)`` each, at least one row in all.
+        key: The file's name, for :func:`known`; None for a file that vanishes with the process.
+        note: Called after the last chunk; plain values to be stored beside the file.
+
+    Raises:
+        DataError: the disk is full or can't be written.
+    """
+    folder = cache_folder()
+    try:
+        if key is None:
+            with tempfile.TemporaryFile(dir=folder) as stream:  # the mapping keeps it alive
+                return _mapped(stream, *_write(stream, chunks))
+        with tempfile.NamedTemporaryFile(dir=folder, suffix=".part") as part:
+            shape, dtype = _write(part, chunks)
+            os.fsync(part.fileno())
+            (folder / f"{key}.bin").unlink(missing_ok=True)
+            (folder / f"{key}.bin").hardlink_to(part.name)
+        facts = {"shape": shape, "dtype": str(dtype).removeprefix("torch."), "note": note()}
+        write_json(folder / f"{key}.json", facts)
+        return _mapped(folder / f"{key}.bin", shape, dtype)
+    except OSError as error:
+        raise DataError(
+            f"decoded data can't be written to {folder} ({error.strerror or error}): free some space, name "
+            "another folder in the environment variable NAS_CACHE, or allow more memory with memory_share=."
+        ) from error
+
+
+def known(key: str) -> tuple[Tensor, Any] | None:
+    """Return what :func:`on_disk` wrote under ``key``, and the note; None if nothing whole is there."""
+    folder = cache_folder()
+    content, description = folder / f"{key}.bin", folder / f"{key}.json"
+    if not content.exists() or not description.exists():
+        return None
+    stated = read_json(description)
+    shape, dtype = list(stated["shape"]), getattr(torch, stated["dtype"])
+    if content.stat().st_size != math.prod(shape) * dtype.itemsize:
+        logger.warning("%s is not whole and is made again", content)
+        return None
+    return _mapped(content, shape, dtype), stated["note"]
+
+
+def _write(stream: IO[bytes] | Any, chunks: Iterable[Tensor]) -> tuple[list[int], torch.dtype]:
+    """Write rows one after the other: a plain write reports a full disk, a mapping would crash."""
+    count, shape, dtype = 0, [0], torch.uint8
+    for chunk in chunks:
+        stream.write(chunk.contiguous().numpy().data)
+        count, shape, dtype = count + len(chunk), list(chunk.shape[1:]), chunk.dtype
+    stream.flush()
+    return [count, *shape], dtype
+
+
+def _mapped(content: Path | IO[bytes] | Any, shape: list[int], dtype: torch.dtype) -> Tensor:
+    kind = torch.empty(0, dtype=dtype).numpy().dtype
+    # Copy-on-write, because torch takes writable memory only; nothing writes to it.
+    return torch.from_numpy(np.memmap(content, dtype=kind, mode="c", shape=tuple(shape)))

@@ -1,0 +1,200 @@
+"""Text classification from tab-separated files, with a vocabulary of the train split."""
+
+from __future__ import annotations
+
+import collections
+import csv
+import logging
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nas.data.items import Items
+from nas.data.locations import data_root
+from nas.data.selection import Parts, Selection, assembled, check_classes
+from nas.errors import DataError
+from nas.protocols import Splits
+
+logger = logging.getLogger(__name__)
+
+PADDING, UNKNOWN = 0, 1
+_SPECIAL = ("<padding>", "<unknown>")
+_WORD = re.compile(r"\w+|[^\w\s]")
+
+
+def words(text: str) -> list[str]:
+    """Return the words and punctuation marks of a text, in lower case."""
+    return _WORD.findall(text.lower())
+
+
+def vocabulary(texts: Sequence[str], *, max_words: int, min_count: int) -> tuple[str, ...]:
+    """Return the word of each token id: padding, unknown, then words, the most frequent first.
+
+    Args:
+        texts: Of the train split.
+        max_words: Length of the result, at most.
+        min_count: Words that occur less often are left out.
+    """
+    counts = collections.Counter(word for text in texts for word in words(text))
+    ranked = sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
+    frequent = [word for word, count in ranked if count >= min_count]
+    return (*_SPECIAL, *frequent[: max_words - len(_SPECIAL)])
+
+
+def token_ids(texts: Sequence[str], known: Sequence[str], max_length: int) -> Tensor:
+    """Return ``(n, max_length)`` int64 ids; a text without any word is one unknown word.
+
+    Args:
+        texts: Any.
+        known: As :func:`vocabulary` returns it.
+        max_length: Longer texts lose their end, shorter ones are padded there.
+    """
+    number = {word: position for position, word in enumerate(known)}
+    ids = np.full((len(texts), max_length), PADDING, dtype=np.int64)
+    for row, text in enumerate(texts):
+        found = [number.get(word, UNKNOWN) for word in words(text)[:max_length]] or [UNKNOWN]
+        ids[row, : len(found)] = found
+    return torch.from_numpy(ids)
+
+
+@final
+@dataclass(frozen=True)
+class TextTable:
+    """Texts in a tab-separated file with a header line, as token ids.
+
+    A token is a word or a punctuation mark, in lower case. The vocabulary is made from the train split
+    alone: what occurs at least ``min_count`` times, the most frequent first. Id 0 is padding at the end,
+    id 1 every other word. A text longer than ``max_length`` loses its end; an empty one is one unknown
+    word. Quotation marks mean nothing to the reader of the file.
+
+    Args:
+        train: The file; a relative path begins in ``root``.
+        test: The official test part, another file; None to split one off ``train``.
+        root: The folder of data sets; None for what the environment variable ``NAS_DATA`` says.
+        name: For reports; None for the name of the file.
+        text: Name of the column of texts.
+        label: Name of the column of labels. Classes are numbered in their order, whole numbers as numbers.
+        max_length: Tokens per text.
+        max_words: Ids are smaller than this; the size of the network's embedding.
+        min_count: How often a word must occur to get an id of its own.
+        limit: As in :class:`nas.data.raw.RawData`, and so the four others.
+        test_limit: See there.
+        search_share: See there.
+        test_share: See there.
+        seed: See there.
+    """
+
+    train: str | Path
+    test: str | Path | None = None
+    root: str | Path | None = None
+    name: str | None = None
+    text: str = "text"
+    label: str = "label"
+    max_length: int = 48
+    max_words: int = 10_000
+    min_count: int = 2
+    limit: int | None = None
+    test_limit: int | None = None
+    search_share: float = 0.2
+    test_share: float = 0.2
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.max_length < 1 or self.max_words < 3 or self.min_count < 1:
+            raise DataError(
+                f"max_length is {self.max_length}, max_words {self.max_words} and min_count {self.min_count}: at "
+                "least 1, 3 and 1 are needed."
+            )
+        _ = self._selection
+
+    @property
+    def _selection(self) -> Selection:
+        return Selection(self.limit, self.test_limit, self.search_share, self.test_share, self.seed)
+
+    def load(self) -> Splits:
+        """Return the splits: inputs ``(n, max_length)`` int64.
+
+        Raises:
+            DataError: a file is missing or not a table with these columns, or its classes don't allow splits.
+        """
+        path = self._path(self.train)
+        texts, labels = _table(path, self.text, self.label)
+        test_texts, test_labels = texts, labels
+        if self.test is not None:
+            test_texts, test_labels = _table(self._path(self.test), self.text, self.label)
+        class_names = tuple(sorted(set(labels), key=_order))
+        parts = Parts(
+            self.name or path.stem,
+            _items(texts, labels, class_names, path),
+            None
+            if self.test is None
+            else _items(test_texts, test_labels, class_names, self._path(self.test)),
+            class_names,
+        )
+        chosen = self._selection.choose(parts)
+        parted = [[str(part.items.read(row)) for row in part.rows.tolist()] for part in chosen]
+        known = vocabulary(parted[0], max_words=self.max_words, min_count=self.min_count)
+        ids = token_ids([text for part in parted for text in part], known, self.max_length)
+        cut = np.mean([len(words(text)) > self.max_length for part in parted for text in part])
+        logger.info("%s: %d words; %.1f %% of the texts lose their end", path, len(known), 100 * cut)
+        return assembled(
+            self._selection.name(parts),
+            ids,
+            [part.items.labels[part.rows] for part in chosen],
+            num_classes=check_classes(parts),
+            class_names=class_names,
+            vocabulary=known,
+        )
+
+    def _path(self, stated: str | Path) -> Path:
+        path = Path(stated).expanduser()
+        return path if path.is_absolute() else data_root(self.root, str(stated)) / path
+
+
+def _table(path: Path, text: str, label: str) -> tuple[list[str], list[str]]:
+    """Return the two columns."""
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            rows = list(csv.reader(stream, delimiter="\t", quoting=csv.QUOTE_NONE))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(
+            f"the table {path} can't be read ({reason}): a UTF-8 file is expected there."
+        ) from error
+    head = rows[0] if rows else []
+    if text not in head or label not in head:
+        raise DataError(
+            f"the table {path} has the columns {head} in its first line: {text!r} and {label!r} are expected, "
+            "separated by tabs; name others with text= and label=."
+        )
+    for number, row in enumerate(rows[1:], start=2):
+        if len(row) != len(head):
+            raise DataError(
+                f"line {number} of the table {path} has {len(row)} columns and the first line {len(head)}: every "
+                "line must have the same, separated by tabs."
+            )
+    places = head.index(text), head.index(label)
+    return [row[places[0]] for row in rows[1:]], [row[places[1]] for row in rows[1:]]
+
+
+def _order(label: str) -> tuple[bool, int, str]:
+    """Sort whole numbers as numbers, before everything else."""
+    return (False, int(label), label) if label.isdecimal() else (True, 0, label)
+
+
+def _items(texts: Sequence[str], labels: Sequence[str], class_names: Sequence[str], path: Path) -> Items:
+    number = {name: position for position, name in enumerate(class_names)}
+    unknown = sorted(set(labels) - set(number))
+    if unknown:
+        raise DataError(f"the table {path} has the label {unknown[0]!r}, which the training part lacks.")
+    return Items(
+        np.array([number[label] for label in labels], dtype=np.int64),
+        lambda row: texts[row],
+        lambda row: f"line {row + 2} of {path}",
+    )

@@ -1,0 +1,81 @@
+"""Whether the search's numbers can be trusted: supernet against stand-alone training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, final
+
+from nas.agreement import Agreement, rank_agreement, swapped_pairs
+from nas.objective import Objective
+
+
+@final
+@dataclass(frozen=True)
+class Alone:
+    """An architecture that was evaluated in the search and then trained on its own.
+
+    Args:
+        id: Of the architecture.
+        trial: That evaluated it.
+        winner: Whether it is one of the winners.
+        searched: Quality in the search, with the supernet's weights.
+        alone: Quality on the whole search split after its own training.
+    """
+
+    id: str
+    trial: int
+    winner: bool
+    searched: float
+    alone: float
+
+
+@final
+@dataclass(frozen=True)
+class TrustResult:
+    """What the check found.
+
+    Args:
+        how: The training of their own: ``fine-tuned for 12 epochs``.
+        rows: The winners first, then architectures from the whole range of sizes.
+    """
+
+    how: str
+    rows: tuple[Alone, ...]
+
+    def agreement(self, quality: Objective) -> Agreement | None:
+        """Return the rank correlation of both qualities; None where one of them is constant."""
+        searched = [-quality.cost(row.searched) for row in self.rows]
+        return rank_agreement(searched, [-quality.cost(row.alone) for row in self.rows])
+
+    def front_swaps(self) -> tuple[int, int]:
+        """Return how many pairs of winners changed places, and how many pairs there are."""
+        winners = [row for row in self.rows if row.winner]
+        swaps = swapped_pairs([w.searched for w in winners], [w.alone for w in winners])
+        return len(swaps), len(winners) * (len(winners) - 1) // 2
+
+    def sentences(self, quality: Objective) -> list[str]:
+        """Return what it comes to, for people."""
+        found = self.agreement(quality)
+        if found is None:
+            return [f"The ranking can't be checked: all of {len(self.rows)} architectures are equally good."]
+        swaps, pairs = self.front_swaps()
+        lines = [
+            f"Supernet against {self.how}, {found.count} architectures: Kendall's tau {found.tau}, Spearman "
+            f"{found.spearman}; {swaps} of {pairs} pairs of winners changed places."
+        ]
+        if found.doubtful:
+            lines.append(
+                f"Warning: tau may be as low as {found.tau.low:.2f}, so the supernet's ranking is weak evidence: "
+                "train it for longer, or check more architectures (Study.trust)."
+            )
+        return lines
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> TrustResult:
+        """Return what :meth:`to_json` gave."""
+        return cls(stored["how"], tuple(Alone(**row) for row in stored["rows"]))

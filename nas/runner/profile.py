@@ -1,0 +1,161 @@
+"""What can be said of a study before anything is paid for: its space, its costs, its constraints."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+import torch
+
+from nas.errors import InfeasibleError
+from nas.evaluation import Macs, NetworkCounter, NumParams
+from nas.protocols import Constraint, CountedObjective, Counts
+from nas.report.tables import Table, shown
+from nas.runner.preparation import check_feasible, prepare, problem_of
+from nas.space import FloatArray, SearchSpace
+from nas.study import Study
+from nas.supernet import Supernet
+from nas.supernet.convert import Report
+
+_SLOW_SAMPLES = 50
+"""How many are counted where torch has to count each of them."""
+
+
+@final
+@dataclass(frozen=True)
+class Cost:
+    """What the networks of a space cost in one counted quantity.
+
+    Args:
+        quantity: What is counted.
+        smallest: Of the architecture of the smallest options.
+        sample: Of random ones, sorted.
+        largest: Of the architecture of the largest options.
+    """
+
+    quantity: CountedObjective
+    smallest: float
+    sample: FloatArray
+    largest: float
+
+
+@final
+@dataclass(frozen=True)
+class Profile:
+    """A study's space and what its networks cost.
+
+    Args:
+        study: Its name.
+        space: All architectures.
+        costs: By counted quantity, those of the study and of its constraints, MACs and parameters.
+        limits: Every constraint, and the share of the sample that meets it.
+        feasible: Share of the sample that meets all constraints.
+        infeasible: Why no architecture does, or None.
+        conversion: What became elastic, for a network made from an existing module.
+    """
+
+    study: str
+    space: SearchSpace
+    costs: tuple[Cost, ...]
+    limits: tuple[tuple[Constraint, float], ...]
+    feasible: float
+    infeasible: str | None
+    conversion: Report | None
+
+    @property
+    def num_samples(self) -> int:
+        """How many random architectures were counted."""
+        return len(self.costs[0].sample)
+
+    def headline(self) -> str:
+        """Return the size of the space in a sentence, exactly."""
+        size = self.space.cardinality()
+        rounded = f" ({size:.1e})" if size >= 10**6 else ""
+        return f"{self.study}: {len(self.space.choices)} choices, {size:,} architectures{rounded}"
+
+    def table(self) -> Table:
+        """Return the costs, one row per quantity."""
+        rows = []
+        for cost in self.costs:
+            objective = cost.quantity.objective
+            values = (
+                cost.smallest,
+                cost.sample[0],
+                float(np.median(cost.sample)),
+                cost.sample[-1],
+                cost.largest,
+            )
+            name = f"{objective.name} ({objective.unit})" if objective.unit else objective.name
+            rows.append([name, *(shown(float(value), objective) for value in values)])
+        return Table(["", "smallest", "min", "median", "max", "largest"], rows)
+
+    def sentences(self) -> list[str]:
+        """Return what constraints leave of the space."""
+        if not self.limits:
+            return ["no constraints"]
+        found = [
+            f"{share:.1%} of the sample has {c.quantity.objective.name} of at most "
+            f"{shown(c.at_most, c.quantity.objective)}"
+            for c, share in self.limits
+        ]
+        if self.infeasible is not None:
+            return [*found, self.infeasible]
+        if self.feasible == 0:
+            return [
+                *found,
+                "none of the sample meets all constraints, but there is an architecture that does",
+            ]
+        return [*found, f"{self.feasible:.1%} of the sample meets all constraints"]
+
+
+def profile(study: Study, num_samples: int = 2000) -> Profile:
+    """Load the data, build the network, and count the costs of random architectures.
+
+    Args:
+        study: Nothing of it is trained or measured.
+        num_samples: How many architectures; fewer where counting is slow.
+
+    Raises:
+        NasError: as :func:`nas.runner.preparation.prepare`, but constraints that can't be met are reported.
+    """
+    prepared = prepare(dataclasses.replace(study, constraints=()), torch.device("cpu"))
+    space, counter = prepared.supernet.space, prepared.counter
+    count = num_samples if counter.tables is not None else min(num_samples, _SLOW_SAMPLES)
+    sample = space.sample_indices(count, np.random.default_rng(study.seed))
+    drawn = counter.counts(sample)
+    ends = counter.counts(space.indices([space.smallest(), space.largest()]))
+    limits = tuple((c, float(np.mean(c.quantity.count(drawn) <= c.at_most))) for c in study.constraints)
+    problem = problem_of(study, prepared.supernet, counter)
+    return Profile(
+        study=study.name,
+        space=space,
+        costs=tuple(_cost(quantity, drawn, ends) for quantity in _quantities(study)),
+        limits=limits,
+        feasible=float(np.mean(problem.violation(sample) == 0)),
+        infeasible=_why_infeasible(study, prepared.supernet, counter),
+        conversion=prepared.supernet.report,
+    )
+
+
+def _quantities(study: Study) -> list[CountedObjective]:
+    counted = [o for o in study.objectives if isinstance(o, CountedObjective)]
+    every = [*counted, *(c.quantity for c in study.constraints), Macs(), NumParams()]
+    found: dict[str, CountedObjective] = {}
+    for quantity in every:
+        found.setdefault(quantity.objective.name, quantity)
+    return list(found.values())
+
+
+def _cost(quantity: CountedObjective, drawn: Counts, ends: Counts) -> Cost:
+    smallest, largest = quantity.count(ends)
+    return Cost(quantity, float(smallest), np.sort(quantity.count(drawn)), float(largest))
+
+
+def _why_infeasible(study: Study, supernet: Supernet, counter: NetworkCounter) -> str | None:
+    try:
+        check_feasible(problem_of(study, supernet, counter), study.constraints, counter)
+    except InfeasibleError as error:
+        return str(error)
+    return None

@@ -1,0 +1,137 @@
+"""Training the supernet, and cutting recalibrated subnets from it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from nas.data.inputs import placed
+from nas.evaluation.from_scratch import FromScratch
+from nas.export.folder import load_weights, save_weights
+from nas.files import read_json, write_json
+from nas.protocols import Phase, Progress, Split
+from nas.runner.directory import RunDirectory, file_digest, finish, finished
+from nas.runner.preparation import Prepared
+from nas.space import Architecture
+from nas.study import stable_repr
+from nas.supernet import Supernet, recalibrate
+from nas.training import ALONE, Ranks, train
+
+_RECALIBRATION_IMAGES = 512
+_RECALIBRATION_BATCH = 256
+
+
+def train_supernet(prepared: Prepared, run: RunDirectory, progress: Progress, ranks: Ranks = ALONE) -> float:
+    """Train the supernet of ``prepared`` in place, or load it if it is trained.
+
+    Returns:
+        Seconds of training, over all attempts.
+
+    Raises:
+        TrainingError: the loss is not finite, or memory ran out.
+        DamagedFileError: a checkpoint or the weights are damaged.
+    """
+    study, supernet = prepared.study, prepared.supernet
+    assert not isinstance(study.training, FromScratch)
+    weights, record = run.supernet / "weights.safetensors", run.supernet / "training.json"
+    seconds = trained_supernet(prepared, run)
+    if ranks.agree(seconds is not None) and seconds is not None:
+        load_weights(weights, supernet)
+        supernet.to(prepared.device).eval()
+        return seconds
+    supernet.to(prepared.device).eval()
+    clock = _Clock(run.supernet / "seconds.json")
+    phases = study.training.phases(supernet, study.recipe)
+    begun = any(run.supernet.glob("checkpoint*"))
+    progress.start(
+        "train supernet", sum(phase.recipe.epochs for phase in phases), len(clock.seconds) if begun else 0
+    )
+    losses = _through(phases, prepared, run, progress, clock, ranks)
+    if ranks.first:
+        save_weights(weights, supernet)
+        finish(record, _training_inputs(prepared), {"losses": losses, "seconds": sum(clock.seconds)})
+        for leftover in run.supernet.glob("checkpoint*"):
+            leftover.unlink()
+    return sum(clock.seconds)
+
+
+def trained_supernet(prepared: Prepared, run: RunDirectory) -> float | None:
+    """Return the seconds that the directory's supernet was trained for; None if it has to be trained."""
+    stored = finished(run.supernet / "training.json", _training_inputs(prepared))
+    trained = stored is not None and (run.supernet / "weights.safetensors").exists()
+    return float(stored["seconds"]) if stored is not None and trained else None
+
+
+def _training_inputs(prepared: Prepared) -> list[object]:
+    study = prepared.study
+    return [
+        stable_repr(study.recipe),
+        stable_repr(study.training),
+        None if study.weights is None else file_digest(study.weights),
+        study.seed,
+        prepared.splits.fingerprint,
+    ]
+
+
+def _through(
+    phases: Sequence[Phase],
+    prepared: Prepared,
+    run: RunDirectory,
+    progress: Progress,
+    clock: _Clock,
+    ranks: Ranks,
+) -> list[float]:
+    """Train phase after phase and return all losses; each finished phase leaves its checkpoint behind."""
+    losses: list[float] = []
+    for number, phase in enumerate(phases):
+        before, name = len(losses), phase.name
+
+        def on_epoch(epoch: int, loss: float, before: int = before, name: str = name) -> None:
+            clock.tick(before + epoch, keep=ranks.first)
+            progress.advance(f"{name}, loss {loss:.3f}")
+
+        losses += train(
+            prepared.supernet,
+            phase.step(),
+            prepared.splits.train,
+            phase.recipe,
+            seed=prepared.study.seed + number,
+            device=prepared.device,
+            ranks=ranks,
+            checkpoint=run.supernet / f"checkpoint-{number}.pt",
+            on_epoch=on_epoch,
+        )
+    return losses
+
+
+class _Clock:
+    """Seconds per epoch, kept across attempts."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.seconds: list[float] = read_json(path) if path.exists() else []
+        self._last = time.perf_counter()
+
+    def tick(self, epoch: int, *, keep: bool) -> None:
+        now = time.perf_counter()
+        self.seconds = [*self.seconds[: epoch - 1], now - self._last]
+        self._last = now
+        if keep:
+            write_json(self._path, self.seconds)
+
+
+def recalibration_batches(split: Split) -> list[Tensor]:
+    """Return the training images that batch-norm statistics are recalibrated on: the first 512."""
+    return list(split.batch(slice(_RECALIBRATION_IMAGES)).split(_RECALIBRATION_BATCH))
+
+
+def extract_recalibrated(supernet: Supernet, architecture: Architecture, split: Split) -> torch.nn.Module:
+    """Return the subnet as a plain module with batch-norm statistics of its own, in evaluation mode."""
+    module = supernet.extract(architecture).to(memory_format=torch.channels_last)
+    device = next(supernet.parameters()).device
+    recalibrate(module, [placed(batch, device) for batch in recalibration_batches(split)])
+    return module.eval()

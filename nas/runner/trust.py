@@ -1,0 +1,123 @@
+"""The stage that checks the supernet's ranking against architectures trained on their own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import optuna
+from optuna.trial import FrozenTrial
+from torch import nn
+
+from nas.evaluation.from_scratch import FromScratch, train_from_scratch
+from nas.files import digest, write_json
+from nas.objective import Measurement
+from nas.protocols import Progress
+from nas.report.results import Winner
+from nas.report.trust import Alone, TrustResult
+from nas.runner.directory import RunDirectory, finish, finished
+from nas.runner.finishing import final_quality, fine_tuned
+from nas.runner.measuring import CALIBRATION
+from nas.runner.preparation import Prepared
+from nas.runner.weights import Weights
+from nas.search.record import architecture_of, complete_trials, indices_of, measurements_of
+from nas.space import Architecture
+from nas.study import stable_repr
+
+
+def measure_trust(
+    prepared: Prepared,
+    run: RunDirectory,
+    record: optuna.Study,
+    weights: Weights,
+    winners: Sequence[Winner],
+    progress: Progress,
+) -> TrustResult | None:
+    """Train the winners and some others on their own, and compare with the search's numbers.
+
+    What the winners reached when they were finished is used where it serves.
+
+    Returns:
+        None in a study without a supernet: its candidates were trained on their own in the first place.
+    """
+    study = prepared.study
+    if isinstance(study.training, FromScratch):
+        return None
+    by_number = {trial.number: trial for trial in complete_trials(record)}
+    others = spread_trials(prepared, record, {w.trial for w in winners}, study.trust.count)
+    trials = [by_number[w.trial] for w in winners] + others
+    progress.start("check the ranking", len(trials), 0)
+    finished_already = {w.trial: w.fine_tuned for w in winners} if study.trust.recipe is None else {}
+    rows = []
+    for trial in trials:
+        alone = finished_already.get(trial.number) or _alone(prepared, run, record, weights, trial)
+        quality = measurements_of(trial)[prepared.problem.objectives[0].name]
+        id_ = architecture_of(prepared.problem.space, trial).id
+        rows.append(
+            Alone(
+                id_, trial.number, trial.number not in {t.number for t in others}, quality.value, alone.value
+            )
+        )
+        progress.advance(f"{quality.value:.4f} in the search, {alone.value:.4f} alone")
+    result = TrustResult(_how(prepared), tuple(rows))
+    write_json(run.trust / "trust.json", result.to_json())
+    return result
+
+
+def spread_trials(prepared: Prepared, record: optuna.Study, taken: set[int], count: int) -> list[FrozenTrial]:
+    """Return evaluated trials that are evenly spaced in the logarithm of their MACs, the ends included."""
+    trials = [trial for trial in complete_trials(record) if trial.number not in taken]
+    count = min(count, len(trials))
+    if count == 0:
+        return []
+    macs = prepared.counter.counts(indices_of(prepared.problem.space, trials)).macs
+    sizes = np.log(np.maximum(macs, 1))
+    chosen: list[int] = []
+    for target in np.linspace(sizes.max(), sizes.min(), count):
+        distance = np.abs(sizes - target)
+        distance[chosen] = np.inf
+        chosen.append(int(np.argmin(distance)))
+    return [trials[row] for row in chosen]
+
+
+def _alone(
+    prepared: Prepared, run: RunDirectory, record: optuna.Study, weights: Weights, trial: FrozenTrial
+) -> Measurement:
+    """Return the quality of a trial's architecture after a training of its own; done once."""
+    study = prepared.study
+    architecture = architecture_of(prepared.problem.space, trial)
+    how = stable_repr(study.trust.recipe or study.winners.recipe)
+    inputs = [weights.digest, architecture.id, how, study.trust.recipe is None, study.seed]
+    file = run.trust / f"{architecture.id}.json"
+    stored = finished(file, inputs)
+    if stored is None:
+        checkpoint = run.trust / f"{architecture.id}-{digest(inputs)}.pt"
+        module = _trained(prepared, weights, architecture, checkpoint)
+        stored = final_quality(prepared, module, record.user_attrs[CALIBRATION]).to_json()
+        finish(file, inputs, stored)
+        for leftover in run.trust.glob(f"{architecture.id}-*.pt*"):
+            leftover.unlink()
+    return Measurement(**stored)
+
+
+def _trained(prepared: Prepared, weights: Weights, architecture: Architecture, checkpoint: Path) -> nn.Module:
+    study = prepared.study
+    if study.trust.recipe is None:
+        return fine_tuned(prepared, architecture, weights, checkpoint)
+    return train_from_scratch(
+        study.network,
+        architecture,
+        prepared.splits.train,
+        study.trust.recipe,
+        seed=study.seed,
+        device=prepared.device,
+        checkpoint=checkpoint,
+    )
+
+
+def _how(prepared: Prepared) -> str:
+    recipe = prepared.study.trust.recipe
+    if recipe is None:
+        return f"fine-tuned for {prepared.study.winners.recipe.epochs} epochs"
+    return f"trained from scratch for {recipe.epochs} epochs"

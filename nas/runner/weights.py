@@ -1,0 +1,196 @@
+"""Where a candidate's weights come from: the supernet, or a training of its own."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Protocol, final
+
+import numpy as np
+import optuna
+from torch import nn
+
+from nas import pareto
+from nas.evaluation import SubnetCandidate
+from nas.evaluation.from_scratch import FromScratch, fresh_network
+from nas.export.folder import load_weights, save_weights
+from nas.files import digest
+from nas.objective import Measurement
+from nas.protocols import Bench
+from nas.runner.directory import RunDirectory, file_digest
+from nas.runner.measuring import Known, counted_measurements, measurements
+from nas.runner.preparation import Prepared
+from nas.runner.supernet_training import extract_recalibrated
+from nas.search.record import ARCHITECTURE, complete_trials, costs_of, measurements_of
+from nas.space import Architecture, FloatArray
+from nas.study import stable_repr
+from nas.training import cross_entropy_step, train
+
+Judge = Callable[[Architecture], Mapping[str, Measurement]]
+EPOCHS = "epochs"
+"""Name under which a trial's measurements tell how long its candidate was trained."""
+
+
+class Weights(Protocol):
+    """Gives candidates their weights."""
+
+    @property
+    def digest(self) -> str:
+        """Tells whether two runs gave their candidates the same weights."""
+
+    def judge(self, prepared: Prepared, record: optuna.Study, known: Known) -> Judge:
+        """Return what evaluates an architecture for a record, on the search split of ``prepared``."""
+
+    def module(self, architecture: Architecture) -> nn.Module:
+        """Return an evaluated architecture with the weights that it was judged with."""
+
+    def teacher(self) -> nn.Module | None:
+        """Return what a winner learns from besides the labels."""
+
+
+def weights_of(prepared: Prepared, run: RunDirectory) -> Weights:
+    """Return where a study's candidates get their weights; its supernet, where it has one, is trained."""
+    if isinstance(prepared.study.training, FromScratch):
+        return ScratchWeights(prepared, run)
+    return SupernetWeights(prepared, run)
+
+
+@final
+class SupernetWeights:
+    """Every candidate is cut from the trained supernet.
+
+    Args:
+        prepared: Holds the supernet, trained.
+        run: Holds its file.
+    """
+
+    def __init__(self, prepared: Prepared, run: RunDirectory) -> None:
+        self._prepared = prepared
+        self.digest = file_digest(run.supernet / "weights.safetensors")
+
+    def judge(self, prepared: Prepared, record: optuna.Study, known: Known) -> Judge:
+        """Return what cuts a subnet, recalibrates and measures it."""
+
+        def judge(architecture: Architecture) -> dict[str, Measurement]:
+            splits = prepared.splits
+            candidate = SubnetCandidate(self.module(architecture), splits.image_shape, splits.dtype)
+            return measurements(prepared, architecture, candidate, known)
+
+        return judge
+
+    def module(self, architecture: Architecture) -> nn.Module:
+        """Return a recalibrated subnet."""
+        prepared = self._prepared
+        return extract_recalibrated(prepared.supernet, architecture, prepared.splits.train)
+
+    def teacher(self) -> nn.Module:
+        """Return the largest subnet."""
+        return self.module(self._prepared.problem.space.largest())
+
+
+@final
+class ScratchWeights:
+    """Every candidate is trained from random weights, past the hurdles that it clears.
+
+    Its quality at every hurdle and the epochs it was given are among its trial's measurements, so the
+    hurdles are a function of the record, and a resumed search meets the same ones.
+
+    Args:
+        prepared: The study's ``training`` is ``FromScratch``.
+        run: Keeps candidates' weights, and checkpoints of the one in training.
+    """
+
+    def __init__(self, prepared: Prepared, run: RunDirectory) -> None:
+        study = prepared.study
+        assert isinstance(study.training, FromScratch)
+        self._prepared, self._candidates, self._how = prepared, run.candidates, study.training
+        self._record_name = run.record_name(study.name)
+        self._rungs = study.training.rungs(study.recipe.epochs)
+        inputs = [
+            stable_repr(study.recipe),
+            stable_repr(study.training),
+            study.seed,
+            prepared.splits.fingerprint,
+        ]
+        self.digest = digest(inputs)
+
+    def judge(self, prepared: Prepared, record: optuna.Study, known: Known) -> Judge:
+        """Return what trains a candidate, as far as it clears the hurdles, and measures it."""
+
+        def judge(architecture: Architecture) -> dict[str, Measurement]:
+            module, reached, epochs = self._trained(architecture, record, known)
+            splits = prepared.splits
+            candidate = SubnetCandidate(module, splits.image_shape, splits.dtype)
+            results = measurements(prepared, architecture, candidate, known)
+            self._tidy(architecture, module, record)
+            return {**results, **reached, EPOCHS: Measurement(float(epochs), 0.0, "epochs", "", 1)}
+
+        return judge
+
+    def _trained(
+        self, architecture: Architecture, record: optuna.Study, known: Known
+    ) -> tuple[nn.Module, dict[str, Measurement], int]:
+        """Train from hurdle to hurdle; return the network, its quality at each, and the epochs given."""
+        prepared = self._prepared
+        module = fresh_network(prepared.study.network, prepared.study.seed).extract(architecture)
+        earlier = [self._costs_at_hurdles(measurements_of(t)) for t in complete_trials(record)]
+        counted = counted_measurements(prepared, architecture)
+        reached: dict[str, Measurement] = {}
+        for rung, epochs in enumerate(self._rungs):
+            recipe = dataclasses.replace(prepared.study.recipe, epochs=epochs)
+            train(
+                module,
+                cross_entropy_step(module, recipe),
+                prepared.splits.train,
+                recipe,
+                seed=prepared.study.seed + rung,
+                device=prepared.device,
+                checkpoint=self._candidates / record.study_name / f"{architecture.id}-{rung}.pt",
+            )
+            if self._how.hurdles is None:
+                break
+            reached[self._name(rung)] = self._quality(module, known)
+            costs = self._costs_at_hurdles({**counted, **reached})
+            last = rung + 1 == len(self._rungs)
+            if last or not self._how.hurdles.cleared(rung, costs[rung], earlier):
+                break
+        return module, reached, sum(self._rungs[: rung + 1])
+
+    def _name(self, rung: int) -> str:
+        return f"{self._prepared.problem.objectives[0].name}@{sum(self._rungs[: rung + 1])}"
+
+    def _quality(self, module: nn.Module, known: Known) -> Measurement:
+        splits, quality = self._prepared.splits, self._prepared.measured[0]
+        bench = Bench(splits.search, thorough=False, calibration=known[quality.objective.name])
+        candidate = SubnetCandidate(module, splits.image_shape, splits.dtype)
+        return quality.measure([candidate], bench)[0].checked(quality.objective.name)
+
+    def _costs_at_hurdles(self, known: Mapping[str, Measurement]) -> list[FloatArray]:
+        """Return, for every hurdle that was reached, the quality's cost there and the counted costs."""
+        quality, *others = self._prepared.problem.objectives
+        measured = {o.objective.name for o in self._prepared.measured}
+        counted = [o.cost(known[o.name].value) for o in others if o.name not in measured]
+        names = [self._name(rung) for rung in range(len(self._rungs)) if self._name(rung) in known]
+        return [np.array([quality.cost(known[name].value), *counted]) for name in names]
+
+    def _tidy(self, architecture: Architecture, module: nn.Module, record: optuna.Study) -> None:
+        """Keep the weights, and forget those of trials that others dominate: they can't win any more."""
+        folder = self._candidates / record.study_name
+        save_weights(folder / f"{architecture.id}.safetensors", module)
+        trials = complete_trials(record)
+        costs = costs_of(self._prepared.problem.objectives, trials)
+        for trial, keep in zip(trials, pareto.non_dominated(costs), strict=True):
+            if not keep:
+                (folder / f"{trial.user_attrs[ARCHITECTURE]}.safetensors").unlink(missing_ok=True)
+        for leftover in folder.glob(f"{architecture.id}-*.pt*"):
+            leftover.unlink()
+
+    def module(self, architecture: Architecture) -> nn.Module:
+        """Return a member of the front as it was trained."""
+        module = fresh_network(self._prepared.study.network, self._prepared.study.seed).extract(architecture)
+        folder = self._candidates / self._record_name
+        load_weights(folder / f"{architecture.id}.safetensors", module)
+        return module.to(self._prepared.device).eval()
+
+    def teacher(self) -> None:
+        """There is none."""

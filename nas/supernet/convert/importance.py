@@ -1,0 +1,69 @@
+"""Channels and heads ordered by importance, so that the first ones are the best."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from nas.supernet.convert.dependencies import ChannelGroup, Segment
+from nas.supernet.cut import axis_tensors
+
+
+@torch.no_grad()
+def channel_importance(model: nn.Module, group: ChannelGroup) -> Tensor:
+    """Return the L1 norm of every channel's weights (Li 2017), over all layers of its group (Fang 2023).
+
+    Each layer counts equally, whatever the scale of its weights.
+
+    Returns:
+        ``(size,)``.
+    """
+    device = next(model.parameters()).device
+    importance = torch.zeros(group.size, dtype=torch.float64, device=device)
+    for segment in group.segments:
+        for name, tensor, dim in axis_tensors(model.get_submodule(segment.path), segment.axis):
+            if name == "weight":
+                norms = tensor.double().abs().movedim(dim, 0).reshape(tensor.shape[dim], -1).sum(1)
+                own = norms[segment.start :][: group.size * segment.repeat].view(group.size, -1).sum(1)
+                importance += own / own.mean().clamp_min(1e-30)
+    return importance
+
+
+@torch.no_grad()
+def order_channels(model: nn.Module, group: ChannelGroup, order: Tensor) -> None:
+    """Move the group's channels in place, everywhere they occur: ``order[i]`` becomes channel i."""
+    for segment in group.segments:
+        for _, tensor, dim in axis_tensors(model.get_submodule(segment.path), segment.axis):
+            positions = _positions(segment, order, tensor.shape[dim]).to(tensor.device)
+            tensor.copy_(tensor.index_select(dim, positions))
+
+
+def _positions(segment: Segment, order: Tensor, length: int) -> Tensor:
+    """Return where each position of an axis is taken from."""
+    positions = torch.arange(length, device=order.device)
+    inner = torch.arange(segment.repeat, device=order.device)
+    taken = (order[:, None] * segment.repeat + inner).flatten() + segment.start
+    positions[segment.start : segment.start + len(taken)] = taken
+    return positions
+
+
+@torch.no_grad()
+def head_importance(attention: nn.MultiheadAttention) -> Tensor:
+    """Return the L1 norm of every head's weights, ``(num_heads,)``."""
+    heads = attention.num_heads
+    taken = attention.in_proj_weight.double().abs().view(3, heads, -1).sum((0, 2))
+    given = attention.out_proj.weight.double().abs().view(attention.embed_dim, heads, -1).sum((0, 2))
+    return taken / taken.mean().clamp_min(1e-30) + given / given.mean().clamp_min(1e-30)
+
+
+@torch.no_grad()
+def order_heads(attention: nn.MultiheadAttention, order: Tensor) -> None:
+    """Move the heads in place: ``order[i]`` becomes head i."""
+    heads, size = attention.num_heads, attention.head_dim
+    order = order.to(attention.in_proj_weight.device)
+    rows = (order[:, None] * size + torch.arange(size, device=order.device)).flatten()
+    whole = torch.cat([rows + third * heads * size for third in range(3)])
+    attention.in_proj_weight.copy_(attention.in_proj_weight[whole])
+    if attention.in_proj_bias is not None:
+        attention.in_proj_bias.copy_(attention.in_proj_bias[whole])
+    attention.out_proj.weight.copy_(attention.out_proj.weight[:, rows])

@@ -1,0 +1,140 @@
+"""What may become elastic, and a module in which it is."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import final
+
+from torch import Tensor, nn
+
+from nas.space import Choice, Size
+from nas.supernet.attention import CutAttention
+from nas.supernet.convert.blocks import BlockRow
+from nas.supernet.convert.dependencies import ChannelGroup, Segment
+from nas.supernet.convert.importance import order_channels, order_heads
+from nas.supernet.cut import Axis, Part, axis_tensors, cut_type
+from nas.supernet.skipping import Skippable
+
+
+@final
+@dataclass(frozen=True)
+class Width:
+    """Elastic channels."""
+
+    choice: Choice
+    group: ChannelGroup
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Modules that follow the choice."""
+        return tuple(dict.fromkeys(segment.path for segment in self.group.segments))
+
+    @property
+    def size(self) -> int:
+        """How many things can be put in order."""
+        return self.group.size
+
+    def order(self, model: nn.Module, order: Tensor) -> None:
+        """Put the channels of ``model`` in order, in place."""
+        order_channels(model, self.group, order)
+
+
+@final
+@dataclass(frozen=True)
+class Heads:
+    """Elastic heads of one attention."""
+
+    choice: Choice
+    path: str
+    size: int
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The attention."""
+        return (self.path,)
+
+    def order(self, model: nn.Module, order: Tensor) -> None:
+        """Put the heads of ``model`` in order, in place."""
+        attention = model.get_submodule(self.path)
+        assert isinstance(attention, nn.MultiheadAttention)
+        order_heads(attention, order)
+
+
+@final
+@dataclass(frozen=True)
+class Depth:
+    """Elastic depth of a row of blocks."""
+
+    choice: Choice
+    row: BlockRow
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The blocks."""
+        return self.row.paths
+
+
+Proposal = Width | Heads | Depth
+
+
+def build(model: nn.Module, proposals: Iterable[Proposal]) -> nn.Module:
+    """Return ``model`` with elastic layers, which share its parameters and buffers; it isn't changed.
+
+    The result holds expressions where active sizes go, so it has to be wrapped before it can run.
+    """
+    state = [*model.parameters(), *model.buffers()]
+    memo: dict[int, object] = {id(tensor): tensor for tensor in state}
+    proposals = list(proposals)
+    for path, axes in _axes(model, proposals).items():
+        layer = model.get_submodule(path)
+        kind = cut_type(layer)
+        assert not isinstance(kind, str), kind
+        memo[id(layer)] = kind.of(layer, axes)
+    for heads in proposals:
+        if isinstance(heads, Heads):
+            attention = model.get_submodule(heads.path)
+            assert isinstance(attention, nn.MultiheadAttention)
+            memo[id(attention)] = CutAttention.of(attention, heads.choice)
+    for depth in proposals:
+        if isinstance(depth, Depth):
+            for position, (path, alone) in enumerate(zip(depth.row.paths, depth.row.alone, strict=True)):
+                block = model.get_submodule(path)
+                made = Skippable(copy.deepcopy(block, memo), position, depth.choice, alone=alone)
+                memo[id(block)] = made.train(block.training)
+    elastic = copy.deepcopy(model, memo)
+    for module in elastic.modules():
+        if isinstance(module, nn.TransformerEncoderLayer):
+            # Torch's fused form would read the whole weights; this keeps it from being used.
+            module.activation_relu_or_gelu = 0
+    return elastic
+
+
+def _axes(model: nn.Module, proposals: Iterable[Proposal]) -> dict[str, dict[str, Axis]]:
+    """Return the elastic axes of every layer that has any, by path."""
+    parts: dict[tuple[str, str], list[tuple[Segment, Width]]] = {}
+    for proposal in proposals:
+        if isinstance(proposal, Width):
+            for segment in proposal.group.segments:
+                parts.setdefault((segment.path, segment.axis), []).append((segment, proposal))
+    axes: dict[str, dict[str, Axis]] = {}
+    for (path, axis), found in parts.items():
+        _, tensor, dim = axis_tensors(model.get_submodule(path), axis)[0]
+        axes.setdefault(path, {})[axis] = _axis(found, tensor.shape[dim])
+    return axes
+
+
+def _axis(found: list[tuple[Segment, Width]], length: int) -> Axis:
+    """Return elastic parts, with fixed ones in the gaps."""
+    axis: list[Part] = []
+    begin = 0
+    for segment, width in sorted(found, key=lambda pair: pair[0].start):
+        if segment.start > begin:
+            axis.append(Part(begin, segment.start - begin))
+        size: Size = width.choice if segment.repeat == 1 else width.choice * segment.repeat
+        axis.append(Part(segment.start, size))
+        begin = segment.start + width.size * segment.repeat
+    if begin < length:
+        axis.append(Part(begin, length - begin))
+    return tuple(axis)

@@ -1,0 +1,25 @@
+"""Weights as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import final
+
+from nas.protocols import Phase
+from nas.supernet.supernet import Supernet
+from nas.training import Recipe
+
+
+@final
+@dataclass(frozen=True)
+class NoTraining:
+    """Candidates are cut from pre-trained weights, untouched until a winner is fine-tuned (Xiong 2023).
+
+    The weights are those that the study's network holds when it is made, or those of ``Study.weights``.
+    Batch-norm statistics are recalibrated all the same, which that paper doesn't do.
+    """
+
+    def phases(self, supernet: Supernet, recipe: Recipe) -> Sequence[Phase]:
+        """Return none."""
+        return []

@@ -1,0 +1,176 @@
+"""Progressive shrinking: the largest network first, then ever more choices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from nas.errors import StudyError
+from nas.protocols import Phase
+from nas.supernet.sandwich import drawn
+from nas.supernet.supernet import Supernet
+from nas.training import Losses, Recipe, Step, cross_entropy_step
+
+Role = Literal["kernel", "depth", "width"]
+ROLES: tuple[Role, ...] = ("kernel", "depth", "width")
+"""In the order in which they become elastic."""
+
+
+@final
+@dataclass(frozen=True)
+class ProgressiveShrinking:
+    """The largest subnet, then elastic kernels, then depth as well, then width as well (Cai 2020).
+
+    Every phase after the first learns from the labels and from the largest subnet as it was at the end
+    of the first phase. A phase for which the space has no choices is left out. The recipe's epochs are
+    shared out; phases have a warm-up and a decay of their own.
+
+    Args:
+        largest_share: Part of the epochs that the largest subnet is trained for alone.
+        shrinking_rate: Learning rate of the later phases, as a multiple of the recipe's.
+        num_random: Subnets per batch in the later phases.
+
+    Raises:
+        StudyError: a number is out of range.
+    """
+
+    largest_share: float = 0.3
+    shrinking_rate: float = 0.4
+    num_random: int = 2
+
+    def __post_init__(self) -> None:
+        if not (0 < self.largest_share < 1 and self.shrinking_rate > 0 and self.num_random > 0):
+            raise StudyError(
+                f"{self} is out of range: largest_share lies between 0 and 1, shrinking_rate is positive, and "
+                "num_random is at least 1."
+            )
+
+    def phases(self, supernet: Supernet, recipe: Recipe) -> Sequence[Phase]:
+        """Return two to four phases.
+
+        Raises:
+            StudyError: the recipe has fewer epochs than there are phases.
+        """
+        roles = choice_roles(supernet)
+        present = [role for role in ROLES if role in roles.values()]
+        epochs = _shared_out(recipe.epochs, self.largest_share, len(present))
+        teacher = _Snapshot(supernet)
+        phases = [
+            Phase("largest", replace(recipe, epochs=epochs[0]), lambda: _largest_step(supernet, recipe))
+        ]
+        for position, role in enumerate(present):
+            elastic = frozenset(name for name, of in roles.items() if of in present[: position + 1])
+            slower = replace(
+                recipe,
+                epochs=epochs[position + 1],
+                learning_rate=recipe.learning_rate * self.shrinking_rate,
+            )
+            phases.append(
+                Phase(f"elastic {role}", slower, _Lazy(supernet, slower, teacher, elastic, self.num_random))
+            )
+        return phases
+
+
+@final
+@dataclass(frozen=True)
+class _Lazy:
+    """Makes a phase's step when the phase begins, when the teacher is known."""
+
+    supernet: Supernet
+    recipe: Recipe
+    teacher: _Snapshot
+    elastic: frozenset[str]
+    num_random: int
+
+    def __call__(self) -> Step:
+        return shrinking_step(
+            self.supernet, self.recipe, self.teacher.network(), self.elastic, num_random=self.num_random
+        )
+
+
+@final
+class _Snapshot:
+    """The largest subnet as it is when first asked for: at the end of the first phase."""
+
+    def __init__(self, supernet: Supernet) -> None:
+        self._supernet = supernet
+        self._network: nn.Module | None = None
+
+    def network(self) -> nn.Module:
+        if self._network is None:
+            self._network = self._supernet.extract(self._supernet.space.largest()).eval()
+        return self._network
+
+
+def choice_roles(supernet: Supernet) -> dict[str, Role]:
+    """Return what every choice decides: the side of a kernel, whether a block is there, or else a width."""
+    conditions = [c for site in supernet.sites for alternative in site.alternatives for c in alternative]
+    depth = {condition.choice for condition in conditions}
+    kernel = {
+        found.name
+        for site in supernet.sites
+        for slot in site.slots
+        if "kernel" in slot.attribute
+        for found in slot.expression.choices
+    }
+    return {
+        c.name: "depth" if c.name in depth else "kernel" if c.name in kernel else "width"
+        for c in supernet.space.choices
+    }
+
+
+def shrinking_step(
+    supernet: Supernet,
+    recipe: Recipe,
+    teacher: nn.Module,
+    elastic: frozenset[str],
+    *,
+    num_random: int,
+) -> Step:
+    """Return a step that trains random subnets whose other choices are those of the largest.
+
+    Args:
+        supernet: What is trained.
+        recipe: For the label smoothing.
+        teacher: In evaluation mode; not changed.
+        elastic: Names of the choices that may differ from the largest subnet's.
+        num_random: Subnets per batch.
+    """
+    criterion = nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
+    fixed = {name: option for name, option in supernet.space.largest().items() if name not in elastic}
+
+    def step(images: Tensor, labels: Tensor, generator: torch.Generator) -> Losses:
+        with torch.no_grad():
+            target = teacher(images).softmax(dim=1)
+        for drawn_one in drawn(supernet.space, num_random, generator):
+            with supernet.active(supernet.space.architecture({**drawn_one, **fixed})):
+                logits = supernet(images)
+                yield (criterion(logits, labels) + F.cross_entropy(logits, target)) / 2
+
+    return step
+
+
+def _largest_step(supernet: Supernet, recipe: Recipe) -> Step:
+    step = cross_entropy_step(supernet, recipe)
+
+    def largest(images: Tensor, labels: Tensor, generator: torch.Generator) -> Losses:
+        with supernet.active(supernet.space.largest()):
+            yield from step(images, labels, generator)
+
+    return largest
+
+
+def _shared_out(epochs: int, largest_share: float, num_later: int) -> list[int]:
+    if epochs <= num_later:
+        raise StudyError(
+            f"progressive shrinking has {num_later + 1} phases in this space and the recipe has {epochs} epochs: "
+            f"give it at least {num_later + 1}."
+        )
+    first = min(max(1, round(epochs * largest_share)), epochs - num_later)
+    even, extra = divmod(epochs - first, num_later)
+    return [first, *(even + (position < extra) for position in range(num_later))]

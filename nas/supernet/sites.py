@@ -1,0 +1,93 @@
+"""Where a module holds choices, when each of its parts is in use, and what is left when they are made."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, final, runtime_checkable
+
+from torch import nn
+
+from nas.space import Condition, Expression
+from nas.supernet.elastic import ElasticLayer
+
+
+@runtime_checkable
+class ElasticDepth(Protocol):
+    """A module that doesn't use all of its blocks in every architecture."""
+
+    def conditional_blocks(self) -> list[tuple[str, nn.Module, tuple[Condition, ...]]]:
+        """Return each block with its name and the conditions under which it is in use."""
+
+    def extract_blocks(self, copied: Callable[[nn.Module], nn.Module]) -> nn.Module:
+        """Return the active blocks as a plain module; ``copied`` copies one block."""
+
+
+@final
+@dataclass(frozen=True)
+class Slot:
+    """An attribute that holds the active value of an expression."""
+
+    module: nn.Module
+    attribute: str
+    expression: Expression
+
+
+@final
+@dataclass
+class Site:
+    """A module of the network and when it is in use: any of the alternatives, each a conjunction."""
+
+    module: nn.Module
+    path: str
+    slots: tuple[Slot, ...]
+    alternatives: list[tuple[Condition, ...]]
+
+    @property
+    def conditional(self) -> bool:
+        """Whether some architecture doesn't use the module."""
+        return () not in self.alternatives
+
+
+def find_sites(root: nn.Module) -> list[Site]:
+    """Walk the module, outermost first; a shared module is one site with several alternatives."""
+    sites: dict[int, Site] = {}
+
+    def walk(module: nn.Module, path: str, conditions: tuple[Condition, ...]) -> None:
+        site = sites.get(id(module))
+        if site is None:
+            slots = tuple(
+                Slot(module, name, value)
+                for name, value in vars(module).items()
+                if isinstance(value, Expression)
+            )
+            site = sites[id(module)] = Site(module, path, slots, [])
+        if conditions not in site.alternatives:
+            site.alternatives.append(conditions)
+        if isinstance(module, ElasticDepth):
+            for name, block, more in module.conditional_blocks():
+                walk(block, f"{path}.{name}".removeprefix("."), conditions + more)
+        else:
+            for name, child in module.named_children():
+                walk(child, f"{path}.{name}" if path else name, conditions)
+
+    walk(root, "", ())
+    return list(sites.values())
+
+
+def plain_copy(root: nn.Module, sites: list[Site]) -> nn.Module:
+    """Return what is active of ``root`` as a plain module with its own weights.
+
+    Elastic layers become layers of ``torch.nn``; all other modules are copied.
+    """
+    replaced: dict[int, object] = {}
+    for site in sites:
+        if isinstance(site.module, ElasticLayer):
+            replaced[id(site.module)] = site.module.extract()
+    rows = [site.module for site in sites if isinstance(site.module, ElasticDepth)]
+    # Those that hold fewest others first, so that a row of blocks finds the rows inside it replaced.
+    for row in sorted(rows, key=lambda r: sum(isinstance(m, ElasticDepth) for m in r.modules())):
+        replaced[id(row)] = row.extract_blocks(lambda block: copy.deepcopy(block, replaced))
+    plain: nn.Module = copy.deepcopy(root, replaced)
+    return plain

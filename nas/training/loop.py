@@ -1,0 +1,302 @@
+"""The loop: epochs, batches, parts of batches; resumable bit for bit on a CPU."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import math
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+from typing import final
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from nas.data.augment import augmented
+from nas.data.inputs import placed
+from nas.errors import TrainingError
+from nas.protocols import Split
+from nas.training.checkpoint import Stateful, load_checkpoint, save_checkpoint
+from nas.training.memory import is_out_of_memory, out_of_memory
+from nas.training.ranks import ALONE, Ranks
+from nas.training.recipe import Recipe
+
+logger = logging.getLogger(__name__)
+
+Losses = Generator[Tensor, None, None]
+Step = Callable[[Tensor, Tensor, torch.Generator], Losses]
+"""Yields the losses of a batch ``(images, labels, generator)``, each the mean over its images.
+
+The loop takes the gradients of one before it asks for the next, so that only one graph is in memory at a
+time; gradients add up. The first loss is the one that is reported. Whatever is random must come from the
+generator or from torch's global one.
+"""
+
+
+def train(
+    model: nn.Module,
+    step: Step,
+    data: Split,
+    recipe: Recipe,
+    *,
+    seed: int,
+    device: torch.device,
+    ranks: Ranks = ALONE,
+    checkpoint: Path | None = None,
+    on_epoch: Callable[[int, float], None] = lambda _epoch, _loss: None,
+) -> list[float]:
+    """Train ``model`` in place and return the mean loss of each epoch.
+
+    With a checkpoint path the whole state is saved after every epoch, and a later call goes on from
+    there. On a CPU a resumed training ends with the same weights, bit for bit, as one that was never
+    interrupted.
+
+    With several ranks every process takes its share of each batch and all end with the same weights:
+    those of one process with the same recipe, up to the order of sums. Augmentation and dropout differ,
+    because every process draws its own, and batch norm sees one process's share at a time.
+
+    Args:
+        model: Its parameters are optimised; moved to ``device``.
+        step: What to do with a batch.
+        data: The training split.
+        recipe: How long and how fast.
+        seed: Of shuffling, augmentation, dropout, and whatever ``step`` draws.
+        device: Where to train.
+        ranks: The processes that train together.
+        checkpoint: File to resume from and to save to; the state before it is kept beside it.
+        on_epoch: Called with the number of finished epochs and the last epoch's mean loss.
+
+    Raises:
+        TrainingError: the loss is NaN or infinite, or memory ran out.
+        StudyError: the device can't do the recipe's precision.
+        DamagedFileError: the checkpoint can't be read.
+    """
+    recipe.check_device(device)
+    model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    data = _on_device(data, device)
+    generator = torch.Generator().manual_seed(seed)
+    loop = _Loop(model, step, recipe, len(data), device, ranks)
+    losses: list[float] = []
+    if ranks.agree(checkpoint is not None and checkpoint.exists()) and checkpoint is not None:
+        losses = loop.restore(checkpoint, generator)
+    for epoch in range(len(losses), recipe.epochs):
+        model.train()
+        total = 0.0
+        with _seeded(generator, device, ranks.rank):
+            for rows in _batches(len(data), recipe.batch_size, generator):
+                loss = loop.batch(data, rows, generator)
+                if not math.isfinite(loss):
+                    raise TrainingError(_diverged(loss, epoch, recipe, checkpoint))
+                total += loss * len(rows)
+        losses.append(total / len(data))
+        ranks.share_buffers(model)
+        if checkpoint is not None and ranks.first:
+            loop.save(checkpoint, generator, losses)
+        on_epoch(epoch + 1, losses[-1])
+    loop.finish()
+    return losses
+
+
+def cross_entropy_step(model: nn.Module, recipe: Recipe) -> Step:
+    """Return the step of ordinary training."""
+    criterion = nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
+
+    def step(images: Tensor, labels: Tensor, _generator: torch.Generator) -> Losses:
+        yield criterion(model(images), labels)
+
+    return step
+
+
+@final
+class _Loop:
+    """What a training remembers between batches.
+
+    Args:
+        model: On ``device`` already.
+        step: Yields the losses.
+        recipe: How to train.
+        num_images: Of the training split.
+        device: Where.
+        ranks: The processes that train together.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        step: Step,
+        recipe: Recipe,
+        num_images: int,
+        device: torch.device,
+        ranks: Ranks,
+    ) -> None:
+        self._model, self._step, self._recipe, self._device, self._ranks = model, step, recipe, device, ranks
+        self._parameters = list(model.parameters())
+        self._optimizer = torch.optim.AdamW(
+            self._parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay
+        )
+        self._scheduler = torch.optim.lr_scheduler.OneCycleLR(
+            self._optimizer,
+            recipe.learning_rate,
+            total_steps=recipe.epochs * math.ceil(num_images / recipe.batch_size),
+            pct_start=0.15,
+        )
+        self._scaler = torch.amp.GradScaler(device.type, enabled=recipe.precision == "float16")
+        self._average = _average(model, recipe.ema_decay)
+        self._accumulate = recipe.accumulate
+        self._may_halve = recipe.halve_on_oom and device.type == "cuda" and ranks.size == 1
+        self._parts: dict[str, Stateful] = {
+            "model": model,
+            "optimizer": self._optimizer,
+            "scheduler": self._scheduler,
+            "scaler": self._scaler,
+        }
+        if self._average is not None:
+            self._parts["average"] = self._average
+
+    def batch(self, data: Split, rows: Tensor, generator: torch.Generator) -> float:
+        """Take one step of the optimizer on a batch and return its mean loss."""
+        before = generator.get_state()
+        while True:
+            try:
+                loss = self._gradients(data, rows, generator)
+                break
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                self._take_smaller_parts(rows, error)
+            # Outside the handler, whose traceback would hold on to the tensors that didn't fit.
+            torch.cuda.empty_cache()
+            generator.set_state(before)
+        if math.isfinite(loss):
+            self._update()
+        return loss
+
+    def _gradients(self, data: Split, rows: Tensor, generator: torch.Generator) -> float:
+        """Add up the gradients of this process's parts of a batch, and over the processes."""
+        self._optimizer.zero_grad(set_to_none=True)
+        start = generator.get_state()
+        total = torch.zeros((), device=self._device)
+        for part, weight in self._shares(rows):
+            generator.set_state(start)  # every part of a batch, on every rank, goes through the same subnets
+            images = placed(augmented(data.batch(part), self._recipe.augment), self._device)
+            total += weight * self._backward(images, data.labels[part], weight, generator)
+        return self._ranks.sum_gradients(self._parameters, total).item()
+
+    def _backward(self, images: Tensor, labels: Tensor, weight: float, generator: torch.Generator) -> Tensor:
+        """Take the gradients of a part's losses, one by one, and return the first loss."""
+        first: Tensor | None = None
+        with contextlib.closing(self._step(images, labels, generator)) as losses:
+            while True:
+                with self._autocast():
+                    loss = next(losses, None)
+                if loss is None:
+                    break
+                first = loss.detach() if first is None else first
+                self._scaler.scale(loss if weight == 1.0 else loss * weight).backward()
+        assert first is not None, "a step must yield a loss"
+        return first
+
+    def _autocast(self) -> contextlib.AbstractContextManager[object]:
+        if self._recipe.precision == "float32":
+            return contextlib.nullcontext()
+        return torch.autocast(self._device.type, dtype=getattr(torch, self._recipe.precision))
+
+    def _shares(self, rows: Tensor) -> list[tuple[Tensor, float]]:
+        """Return this process's parts of a batch and what each weighs in the batch's mean.
+
+        No part has a single row where that can be helped, because batch norm needs two. A process for
+        which nothing is left takes the first part with weight 0, so that it draws what the others draw.
+        """
+        count = max(1, min(self._accumulate * self._ranks.size, len(rows) // 2))
+        parts = rows.tensor_split(count)
+        own = parts[self._ranks.rank :: self._ranks.size]
+        return [(part, len(part) / len(rows)) for part in own] or [(parts[0], 0.0)]
+
+    def _update(self) -> None:
+        self._scaler.unscale_(self._optimizer)
+        nn.utils.clip_grad_norm_(self._parameters, self._recipe.max_grad_norm)
+        scale = self._scaler.get_scale()
+        self._scaler.step(self._optimizer)
+        self._scaler.update()
+        if self._scaler.get_scale() >= scale:  # otherwise the scaled gradients overflowed: nothing was done
+            self._scheduler.step()
+            if self._average is not None:
+                self._average.update_parameters(self._model)
+
+    def _take_smaller_parts(self, rows: Tensor, error: BaseException) -> None:
+        self._optimizer.zero_grad(set_to_none=True)
+        images = math.ceil(len(rows) / (self._accumulate * self._ranks.size))
+        if not self._may_halve or images < 4:
+            raise out_of_memory(images, self._recipe.batch_size, self._accumulate) from error
+        self._accumulate *= 2
+        logger.warning(
+            "memory ran out with %d images at a time: batches are taken in %d parts from now on",
+            images,
+            self._accumulate,
+        )
+
+    def save(self, path: Path, generator: torch.Generator, losses: list[float]) -> None:
+        """Write the state after an epoch."""
+        plain = {"generator": generator.get_state(), "losses": losses, "accumulate": self._accumulate}
+        save_checkpoint(path, self._parts, plain)
+
+    def restore(self, path: Path, generator: torch.Generator) -> list[float]:
+        """Take over the state in a file and return the losses until then."""
+        state = load_checkpoint(path, self._parts, self._ranks)
+        generator.set_state(state["generator"])
+        self._accumulate = max(self._accumulate, int(state["accumulate"]))
+        logger.info("resumed from %s after %d epochs", path, len(state["losses"]))
+        return [float(loss) for loss in state["losses"]]
+
+    def finish(self) -> None:
+        """Leave the model in evaluation mode, with averaged weights where the recipe asks for them."""
+        if self._average is not None:
+            self._model.load_state_dict(self._average.module.state_dict())
+        self._model.eval()
+
+
+def _on_device(data: Split, device: torch.device) -> Split:
+    """Return the split on the device, or its labels alone where the images don't fit: these go batch by batch."""
+    try:
+        return data.to(device)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+    logger.warning(
+        "the training images don't fit into the memory of %s: they are copied batch by batch", device
+    )
+    return dataclasses.replace(data, labels=data.labels.to(device))
+
+
+def _average(model: nn.Module, decay: float | None) -> AveragedModel | None:
+    if decay is None:
+        return None
+    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+
+
+def _batches(count: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Yield shuffled row numbers; a last single row joins the batch before it (batch norm needs two)."""
+    batches = list(torch.randperm(count, generator=generator).split(size))
+    if len(batches) > 1 and len(batches[-1]) == 1:
+        batches[-2:] = [torch.cat(batches[-2:])]
+    return iter(batches)
+
+
+@contextlib.contextmanager
+def _seeded(generator: torch.Generator, device: torch.device, rank: int) -> Iterator[None]:
+    """Seed torch's global generator, which augmentation and dropout draw from, and put it back after."""
+    seed = int(torch.randint(2**62, (), generator=generator))
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed + rank)
+        yield
+
+
+def _diverged(loss: float, epoch: int, recipe: Recipe, checkpoint: Path | None) -> str:
+    kept = f" The state after epoch {epoch} is kept in {checkpoint}." if checkpoint and epoch else ""
+    return (
+        f"the training loss became {loss} in epoch {epoch + 1} of {recipe.epochs}, a finite number is "
+        f"expected: lower the recipe's learning_rate ({recipe.learning_rate}) and train again in a new "
+        f"directory (--out).{kept}"
+    )

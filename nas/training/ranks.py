@@ -1,0 +1,109 @@
+"""Several processes that train one network together, as ``torchrun`` starts them."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+from torch import distributed as dist
+
+
+@final
+@dataclass(frozen=True)
+class Ranks:
+    """Which of how many processes this one is. All methods must be called by every process.
+
+    Gradients are added up once per batch, over all of a batch's subnets, by one all-reduce. torch's
+    DistributedDataParallel reduces inside the backward pass, and leaves alone what that pass didn't use:
+    with several subnets per batch, each using other weights, the processes would drift apart.
+
+    Args:
+        rank: From 0; rank 0 writes files.
+        size: Number of processes.
+    """
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def first(self) -> bool:
+        """Whether this process is the one that writes."""
+        return self.rank == 0
+
+    def sum_gradients(self, parameters: Sequence[nn.Parameter], loss: Tensor) -> Tensor:
+        """Replace every gradient by its sum over the processes and return the sum of the losses."""
+        if self.size == 1:
+            return loss
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        flat = torch.cat([loss.reshape(1).float(), *(g.reshape(-1).float() for g in gradients)])
+        dist.all_reduce(flat)
+        summed, *parts = flat.split([1, *(g.numel() for g in gradients)])
+        for gradient, part in zip(gradients, parts, strict=True):
+            gradient.copy_(part.view(gradient.shape))
+        total: Tensor = summed[0]
+        return total
+
+    def share_buffers(self, model: nn.Module) -> None:
+        """Give every process the buffers of rank 0, such as batch-norm statistics."""
+        if self.size > 1:
+            for buffer in model.buffers():
+                dist.broadcast(buffer, src=0)
+
+    def agree(self, value: bool) -> bool:
+        """Return what rank 0 thinks."""
+        return bool(self._broadcast(torch.tensor([int(value)])).item())
+
+    def read_state(self, path: Path) -> Any:
+        """Return the plain state in a file that rank 0 can read: ``torch.load`` with weights only."""
+        if self.size == 1:
+            return torch.load(path, map_location="cpu", weights_only=True)
+        content = bytearray(path.read_bytes()) if self.first else bytearray()
+        length = int(self._broadcast(torch.tensor([len(content)])).item())
+        held = torch.frombuffer(content, dtype=torch.uint8) if self.first else torch.empty(length).byte()
+        content = bytearray(self._broadcast(held).numpy().tobytes())
+        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+
+    def _broadcast(self, values: Tensor) -> Tensor:
+        if self.size == 1:
+            return values
+        on_gpu = dist.get_backend() == "nccl"
+        shared = values.cuda() if on_gpu else values.clone()
+        dist.broadcast(shared, src=0)
+        return shared.cpu()
+
+
+ALONE = Ranks()
+"""One process, the usual case."""
+
+
+def own_device(device: torch.device) -> torch.device:
+    """Return the GPU that belongs to this process where ``torchrun`` started several; else ``device``."""
+    if device.type != "cuda" or device.index is not None or not dist.is_torchelastic_launched():
+        return device
+    return torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+
+
+@contextlib.contextmanager
+def joined_ranks(device: torch.device) -> Iterator[Ranks]:
+    """Join the processes that ``torchrun`` started; without it this process is alone.
+
+    Args:
+        device: Decides how the processes talk: NCCL between GPUs, gloo otherwise.
+    """
+    if not dist.is_available() or not dist.is_torchelastic_launched():
+        yield ALONE
+        return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield Ranks(dist.get_rank(), dist.get_world_size())
+    finally:
+        dist.destroy_process_group()

@@ -1,0 +1,98 @@
+"""How to train, in numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal, final
+
+import torch
+from torch import Tensor
+
+from nas.errors import StudyError
+
+
+@final
+@dataclass(frozen=True)
+class Recipe:
+    """How to train: AdamW (Loshchilov 2019) with warm-up and cosine decay (torch's OneCycleLR).
+
+    Args:
+        epochs: Passes over the training split.
+        batch_size: Images per step of the optimizer, over all processes together.
+        learning_rate: The highest one.
+        weight_decay: Of AdamW.
+        label_smoothing: Of the cross-entropy (Szegedy 2016).
+        max_grad_norm: Gradients are clipped to this L2 norm.
+        augment: A torchvision v2 transform that keeps the shape, or None. Its ``repr`` must tell its
+            settings.
+        accumulate: Parts that a batch is taken in, one after another; their gradients add up. More
+            parts need less memory. Without batch norm and dropout the result is the same; batch norm
+            sees one part at a time.
+        precision: Of the forward pass, by torch's autocast; weights stay float32. ``bfloat16`` runs on
+            CPUs and GPUs, ``float16`` on GPUs alone, with scaled gradients.
+        ema_decay: Train on, but end with an exponential moving average of weights and statistics
+            (torch's AveragedModel); None for the last weights.
+        halve_on_oom: On a GPU that runs out of memory, double ``accumulate`` and go on; otherwise stop
+            with a sentence.
+
+    Raises:
+        StudyError: a number is out of range.
+    """
+
+    epochs: int
+    batch_size: int = 64
+    learning_rate: float = 5e-3
+    weight_decay: float = 1e-2
+    label_smoothing: float = 0.05
+    max_grad_norm: float = 2.0
+    augment: Callable[[Tensor], Tensor] | None = field(default=None)
+    accumulate: int = 1
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    ema_decay: float | None = None
+    halve_on_oom: bool = False
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or self.batch_size < 1:
+            raise StudyError(
+                f"a recipe of {self.epochs} epochs with batches of {self.batch_size}: both must be 1 or more."
+            )
+        if not self.learning_rate > 0:
+            raise StudyError(f"learning_rate is {self.learning_rate}: it must be positive.")
+        if not (math.isfinite(self.learning_rate) and 0 <= self.weight_decay < math.inf):
+            raise StudyError(
+                f"learning_rate is {self.learning_rate} and weight_decay {self.weight_decay}: both must be finite, "
+                "and the decay not negative."
+            )
+        if not (0 <= self.label_smoothing < 1 and self.max_grad_norm > 0):
+            raise StudyError(
+                f"label_smoothing is {self.label_smoothing} and max_grad_norm {self.max_grad_norm}: the first must "
+                "be in [0, 1), the second positive."
+            )
+        self._check_memory_and_precision()
+
+    def _check_memory_and_precision(self) -> None:
+        if not 1 <= self.accumulate <= self.batch_size:
+            raise StudyError(
+                f"accumulate is {self.accumulate}: a batch of {self.batch_size} can be taken in 1 to "
+                f"{self.batch_size} parts."
+            )
+        if self.precision not in ("float32", "bfloat16", "float16"):
+            raise StudyError(
+                f"precision is {self.precision!r}: use 'float32', 'bfloat16', or on a GPU 'float16'."
+            )
+        if self.ema_decay is not None and not 0 <= self.ema_decay < 1:
+            raise StudyError(f"ema_decay is {self.ema_decay}: it must be in [0, 1), or None for no average.")
+
+    def check_device(self, device: torch.device) -> None:
+        """Check that the precision can be had on a device.
+
+        Raises:
+            StudyError: it can't.
+        """
+        if self.precision == "float16" and device.type == "cpu":
+            raise StudyError(
+                "the recipe's precision is 'float16' and the device is a CPU: use precision='bfloat16', or a GPU "
+                "with --device cuda."
+            )

@@ -1,0 +1,251 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from fake_data import digit_images, write_fashion_mnist
+from PIL import Image
+from torch.utils.data import IterableDataset, Subset, TensorDataset
+from torchvision.datasets import FakeData
+from torchvision.transforms import v2
+
+from nas.data import DatasetPair, TorchvisionData
+from nas.errors import DataError
+from nas.testing import check_data_source
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    write_fashion_mnist(tmp_path)
+    monkeypatch.setenv("NAS_DATA", str(tmp_path))
+    return tmp_path
+
+
+def refused(source: DatasetPair | TorchvisionData) -> str:
+    with pytest.raises(DataError) as caught:
+        source.load()
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_data_set_is_found_by_its_name(root: Path) -> None:
+    check_data_source(TorchvisionData("FashionMNIST"))
+    splits = TorchvisionData("FashionMNIST").load()
+    assert (len(splits.train), len(splits.search), len(splits.test)) == (960, 240, 500)
+    assert splits.image_shape == (1, 28, 28)
+    assert splits.class_names[-1] == "Ankle boot"
+    images, labels = digit_images(28)
+    assert torch.equal(splits.test.images, images[1200:1700])
+    assert torch.equal(splits.test.labels, labels[1200:1700])
+
+
+def test_limits_are_stratified_and_in_the_name(root: Path) -> None:
+    splits = TorchvisionData("FashionMNIST", limit=200, test_limit=100).load()
+    assert splits.name == "FashionMNIST, 200 of 1,200, 100 of 500 to test"
+    assert (len(splits.train), len(splits.search), len(splits.test)) == (160, 40, 100)
+    for part in (splits.train, splits.search, splits.test):
+        counts = torch.bincount(part.labels)
+        assert counts.max() - counts.min() <= 0.02 * len(part) + 1
+
+
+def test_the_argument_wins_over_the_setting(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NAS_DATA", "/nowhere")
+    assert len(TorchvisionData("FashionMNIST", root=root).load().test) == 500
+
+
+def test_missing_data_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NAS_DATA", raising=False)
+    assert "NAS_DATA" in refused(TorchvisionData("FashionMNIST"))
+    for name in ("FashionMNIST", "CIFAR10", "EuroSAT", "SVHN", "ImageNet"):
+        message = refused(TorchvisionData(name, root=tmp_path))
+        assert str(tmp_path) in message
+        assert ("download=True" in message) == (name != "ImageNet")
+
+
+def test_an_unknown_name_is_met_with_known_ones() -> None:
+    assert "FashionMNIST" in refused(TorchvisionData("FashonMNIST"))
+
+
+def test_an_option_that_torchvision_does_not_know_is_a_sentence(root: Path) -> None:
+    assert "colour" in refused(TorchvisionData("FashionMNIST", options={"colour": 1}))
+
+
+def images_of(kind: str) -> list[tuple[Any, int]]:
+    images, labels = digit_images(10, channels=3)
+    convert = {
+        "pil": lambda image: Image.fromarray(image.permute(1, 2, 0).numpy()),
+        "uint8 tensor": lambda image: image,
+        "array": lambda image: image.permute(1, 2, 0).numpy(),
+    }[kind]
+    rows = range(0, 1797, 9)
+    return [(convert(images[row]), int(labels[row])) for row in rows]
+
+
+def test_every_kind_of_image_gives_the_same_splits() -> None:
+    kinds = ("pil", "uint8 tensor", "array")
+    fingerprints = {DatasetPair(images_of(kind)).load().fingerprint for kind in kinds}
+    assert len(fingerprints) == 1
+    check_data_source(DatasetPair(images_of("array"), images_of("pil"), name="both"))
+
+
+def test_floats_stay_floats_and_are_normalised() -> None:
+    images, labels = digit_images(8)
+    splits = DatasetPair(TensorDataset(images.float() / 255, labels)).load()
+    assert splits.train.images.dtype == torch.float32
+    batch = splits.train.batch(slice(None))
+    assert abs(float(batch.mean())) < 1e-4
+    assert abs(float(batch.std()) - 1) < 1e-3
+    assert float(splits.train.images.max()) <= 1
+
+
+@pytest.mark.parametrize(
+    "values", [torch.rand(60, 7), torch.randint(0, 50, (60, 7))], ids=["floats", "tokens"]
+)
+def test_vectors_are_taken_as_they_are(values: torch.Tensor) -> None:
+    source = DatasetPair(TensorDataset(values, torch.arange(60) % 3))
+    check_data_source(source)
+    splits = source.load()
+    assert splits.image_shape == (7,)
+    assert splits.mean == ()
+    seen = torch.cat([splits.train.images, splits.search.images, splits.test.images])
+    assert {tuple(row) for row in seen.tolist()} == {tuple(row) for row in values.tolist()}
+
+
+@pytest.mark.parametrize("shape", [(7,), (1, 4, 4)])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_values_that_are_not_finite_are_a_sentence(shape: tuple[int, ...], value: float) -> None:
+    values = torch.rand(60, *shape)
+    values[17].view(-1)[3] = value
+    assert "NaN or infinite" in refused(DatasetPair(TensorDataset(values, torch.arange(60) % 3)))
+
+
+def test_fewer_names_than_classes_are_no_obstacle() -> None:
+    dataset = Transformed(lambda image: image)
+    dataset.classes = ["zero"]  # type: ignore[attr-defined]
+    rare = Subset(dataset, [row for row in range(200) if dataset[row][1] != 7])
+    rare.classes = ["zero"]  # type: ignore[attr-defined]
+    assert "class 7 " in refused(DatasetPair(rare))
+
+
+def test_a_subset_has_no_list_of_labels_and_is_read() -> None:
+    images, labels = digit_images(8)
+    half = Subset(TensorDataset(images, labels), range(0, 600, 2))
+    splits = DatasetPair(half, TensorDataset(images[600:900], labels[600:900])).load()
+    assert len(splits.train) + len(splits.search) == 300
+    assert torch.equal(splits.test.labels, labels[600:900])
+
+
+class Transformed:
+    """Images behind a random transform."""
+
+    def __init__(self, transform: Any) -> None:
+        self._images, self._labels = digit_images(8)
+        self._transform = transform
+
+    def __len__(self) -> int:
+        return 200
+
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        return self._transform(self._images[index]), int(self._labels[index])
+
+
+def test_random_transforms_belong_in_the_recipe() -> None:
+    torch.manual_seed(0)
+    assert "Recipe(augment=" in refused(DatasetPair(Transformed(v2.RandomErasing(p=1.0, value="random"))))
+
+
+class Failing(Transformed):
+    """Can't read every tenth image."""
+
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        image, label = super().__getitem__(index)
+        return (None if index % 10 == 5 else image), label
+
+
+def test_items_that_cannot_be_read_are_named_and_left_out_where_allowed() -> None:
+    dataset = Failing(lambda image: image)
+    assert "20 of 200" in refused(DatasetPair(dataset, name="mine"))
+    splits = DatasetPair(dataset, skip_corrupt=True).load()
+    assert len(splits.train) + len(splits.search) + len(splits.test) == 180
+
+
+class Endless(IterableDataset[tuple[torch.Tensor, int]]):
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, int]]:
+        yield torch.zeros(1, 4, 4), 0
+
+
+def labelled(labels: list[Any]) -> list[tuple[Any, Any]]:
+    return [(torch.zeros(1, 4, 4, dtype=torch.uint8), label) for label in labels]
+
+
+@pytest.mark.parametrize(
+    ("dataset", "said"),
+    [
+        (Endless(), "map-style"),
+        ([], "no items"),
+        (labelled(["cat", "dog"] * 9), "'cat'"),
+        (labelled([{"boxes": 1}] * 9), "boxes"),
+        (labelled([0.5, 1.0] * 9), "0.5"),
+        (labelled([torch.tensor([0, 1])] * 9), "tensor"),
+        (labelled([-1, 0, 1] * 9), "-1"),
+        (labelled([0] * 9), "one class"),
+        (labelled([0, 2] * 9), "class 1"),
+        ([torch.zeros(1, 4, 4)] * 9, "pair"),
+    ],
+    ids=["endless", "empty", "words", "boxes", "floats", "many", "negative", "one class", "gap", "no pairs"],
+)
+def test_what_is_no_classification_is_a_sentence(dataset: Any, said: str) -> None:
+    assert said in refused(DatasetPair(dataset))
+
+
+def test_a_test_part_with_more_classes_is_a_sentence() -> None:
+    assert "same classes" in refused(DatasetPair(labelled([0, 1] * 9), labelled([0, 1, 2])))
+
+
+def test_a_test_part_that_lacks_a_class_is_a_sentence() -> None:
+    assert "no item of class 1" in refused(DatasetPair(labelled([0, 1] * 9), labelled([0, 0])))
+
+
+def test_without_memory_it_goes_to_a_file_that_vanishes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nas.data.items.memory_bytes", lambda: 1000)
+    monkeypatch.setenv("NAS_CACHE", str(tmp_path))
+    images, labels = digit_images(8)
+    held = DatasetPair(TensorDataset(images, labels), memory_share=1e9).load()
+    mapped = DatasetPair(TensorDataset(images, labels)).load()
+    assert mapped.train.mapped
+    assert held.fingerprint == mapped.fingerprint
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_cache_that_cannot_be_written_is_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nas.data.items.memory_bytes", lambda: 1000)
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("NAS_CACHE", str(tmp_path / "file"))
+    images, labels = digit_images(8)
+    assert "NAS_CACHE" in refused(DatasetPair(TensorDataset(images, labels)))
+
+
+def test_fake_data_of_torchvision_is_a_data_set() -> None:
+    fake = FakeData(60, (3, 8, 8), num_classes=2)
+    splits = DatasetPair(fake, limit=40).load()
+    assert splits.image_shape == (3, 8, 8)
+    assert np.isfinite(splits.mean).all()
+
+
+@pytest.mark.real_data
+@pytest.mark.skipif("NAS_DATA" not in os.environ, reason="NAS_DATA doesn't name a folder of data sets")
+def test_fashion_mnist_itself_is_read_whole() -> None:
+    splits = TorchvisionData("FashionMNIST").load()
+    assert (len(splits.train), len(splits.search), len(splits.test)) == (48_000, 12_000, 10_000)
+    assert torch.bincount(splits.train.labels).tolist() == [4800] * 10
+    assert abs(splits.mean[0] / 255 - 0.2860) < 1e-3
+    assert abs(splits.std[0] / 255 - 0.3530) < 1e-3

@@ -1,0 +1,246 @@
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from fake_data import write_image_folder
+from PIL import Image
+
+from nas.data import ImageFolder
+from nas.errors import DataError
+from nas.protocols import Split, Splits
+from nas.testing import check_data_source
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    write_image_folder(tmp_path / "images", per_class=10)
+    return tmp_path / "images"
+
+
+def shades(split: Split) -> set[tuple[int, int]]:
+    """Return class and number of every image, as they are written in its colour."""
+    return {(int(image[0, 0, 0]) // 40, int(image[1, 0, 0]) // 10) for image in split.images}
+
+
+def refused(source: ImageFolder) -> str:
+    with pytest.raises(DataError) as caught:
+        source.load()
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_the_contract_is_kept(root: Path) -> None:
+    check_data_source(ImageFolder(root))
+    check_data_source(ImageFolder(root, size=16, channels=1))
+
+
+def test_every_image_is_in_one_part_with_its_class(root: Path) -> None:
+    splits = ImageFolder(root).load()
+    parts = (splits.train, splits.search, splits.test)
+    assert set.union(*map(shades, parts)) == {(label, n) for label in range(3) for n in range(10)}
+    assert sum(len(part) for part in parts) == 30
+    for part in parts:
+        assert [int(i[0, 0, 0]) // 40 for i in part.images] == part.labels.tolist()
+    assert splits.class_names == ("a", "b", "c")
+    assert splits.image_shape == (3, 12, 10)
+    assert splits.train.images.dtype == torch.uint8
+
+
+def test_batches_are_normalised_with_the_statistics_of_train(root: Path) -> None:
+    train = ImageFolder(root).load().train
+    batch = train.batch(slice(None))
+    assert batch.dtype == torch.float32
+    assert batch.mean((0, 2, 3)).abs().max() < 1e-5
+    assert torch.allclose(batch[:, :2].std((0, 2, 3)), torch.ones(2), atol=1e-2)
+    assert train.images.dtype == torch.uint8, "what is stored must not change"
+
+
+def test_an_official_test_part_is_the_test_split(root: Path, tmp_path: Path) -> None:
+    write_image_folder(tmp_path / "later", per_class=2)
+    splits = ImageFolder(root, test_root=tmp_path / "later").load()
+    assert (len(splits.train) + len(splits.search), len(splits.test)) == (30, 6)
+
+
+def test_a_limit_keeps_the_classes_in_proportion_and_is_in_the_name(root: Path) -> None:
+    splits = ImageFolder(root, limit=15).load()
+    labels = torch.cat([splits.train.labels, splits.search.labels, splits.test.labels])
+    assert torch.bincount(labels).tolist() == [5, 5, 5]
+    assert splits.name == "images, 15 of 30"
+
+
+def test_seed_size_and_pixels_are_in_the_fingerprint(root: Path) -> None:
+    source = ImageFolder(root)
+    sources = [source, *(dataclasses.replace(source, **change) for change in ({"seed": 1}, {"size": 8}))]
+    fingerprints = [s.load().fingerprint for s in sources]
+    Image.new("RGB", (10, 12), (1, 2, 3)).save(root / "a" / "000.png")
+    fingerprints.append(source.load().fingerprint)
+    assert len(set(fingerprints)) == 4
+
+
+def test_images_of_mixed_sizes_need_a_stated_size(root: Path) -> None:
+    Image.new("RGB", (30, 20), (0, 0, 200)).save(root / "a" / "000.png")
+    message = refused(ImageFolder(root))
+    assert "(3, 20, 30)" in message
+    assert "size=" in message
+    assert ImageFolder(root, size=(9, 7)).load().image_shape == (3, 9, 7)
+
+
+def damage(root: Path) -> None:
+    (root / "a" / "000.png").write_bytes(b"no image")
+    whole = (root / "b" / "001.png").read_bytes()
+    (root / "b" / "001.png").write_bytes(whole[: len(whole) // 2])
+    (root / "c" / "002.png").write_bytes(b"")
+
+
+def test_corrupt_files_are_counted_and_named(root: Path) -> None:
+    damage(root)
+    message = refused(ImageFolder(root))
+    assert "3 of 30" in message
+    for name in ("000.png", "001.png", "002.png", "skip_corrupt=True"):
+        assert name in message
+
+
+def test_corrupt_files_are_left_out_where_allowed(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    damage(root)
+    with caplog.at_level(logging.WARNING):
+        splits = ImageFolder(root, skip_corrupt=True).load()
+    assert "3 of 30" in caplog.text
+    seen = set.union(*map(shades, (splits.train, splits.search, splits.test)))
+    assert seen == {(label, n) for label in range(3) for n in range(10)} - {(0, 0), (1, 1), (2, 2)}
+    for part in (splits.train, splits.search, splits.test):
+        assert [int(i[0, 0, 0]) // 40 for i in part.images] == part.labels.tolist()
+
+
+def test_a_class_whose_only_search_image_is_corrupt_is_a_sentence(root: Path) -> None:
+    for path in (root / "a").glob("*.png"):
+        if path.name != "003.png":
+            path.write_bytes(b"no image")
+    message = refused(ImageFolder(root, skip_corrupt=True))
+    assert "no item of class 0 ('a')" in message
+
+
+@pytest.mark.parametrize("skip", [False, True])
+def test_a_folder_of_no_readable_image_is_a_sentence(tmp_path: Path, skip: bool) -> None:
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        for number in range(4):
+            (tmp_path / name / f"{number}.jpg").write_bytes(b"no image")
+    assert "can be read" in refused(ImageFolder(tmp_path, skip_corrupt=skip))
+
+
+def test_what_is_no_image_folder_is_a_sentence(tmp_path: Path, root: Path) -> None:
+    assert "no folder" in refused(ImageFolder(tmp_path / "nowhere"))
+    (tmp_path / "empty").mkdir()
+    assert "one folder of images per class" in refused(ImageFolder(tmp_path / "empty"))
+    (root / "d").mkdir()
+    assert "d" in refused(ImageFolder(root))
+
+
+def test_one_class_and_rare_classes_are_a_sentence(tmp_path: Path) -> None:
+    write_image_folder(tmp_path / "one", classes="a")
+    assert "one class" in refused(ImageFolder(tmp_path / "one"))
+    write_image_folder(tmp_path / "rare", per_class=2)
+    assert "at least 3" in refused(ImageFolder(tmp_path / "rare"))
+
+
+def test_parts_are_not_taken_for_classes(tmp_path: Path) -> None:
+    write_image_folder(tmp_path / "train")
+    write_image_folder(tmp_path / "val")
+    assert "test_root" in refused(ImageFolder(tmp_path))
+
+
+def test_other_classes_in_the_test_part_are_a_sentence(root: Path, tmp_path: Path) -> None:
+    write_image_folder(tmp_path / "later", classes="abd")
+    assert "['c', 'd']" in refused(ImageFolder(root, test_root=tmp_path / "later"))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"size": 0},
+        {"size": (3, -1)},
+        {"limit": 0},
+        {"search_share": 0.0},
+        {"search_share": float("nan")},
+        {"search_share": 0.6, "test_share": 0.5},
+        {"memory_share": 0.0},
+        {"channels": 2},
+    ],
+)
+def test_arguments_out_of_range_are_a_sentence(root: Path, change: dict[str, object]) -> None:
+    with pytest.raises(DataError):
+        ImageFolder(root, **change)  # type: ignore[arg-type]
+
+
+def test_too_small_a_limit_is_a_sentence(root: Path) -> None:
+    assert "every class" in refused(ImageFolder(root, limit=2))
+
+
+@pytest.fixture
+def small_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    monkeypatch.setattr("nas.data.items.memory_bytes", lambda: 1000)
+    monkeypatch.setenv("NAS_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def same(a: Splits, b: Splits) -> bool:
+    return a.fingerprint == b.fingerprint and all(
+        torch.equal(getattr(a, part).images, getattr(b, part).images) for part in ("train", "search", "test")
+    )
+
+
+def test_what_does_not_fit_in_memory_is_the_same_from_a_file(root: Path, small_memory: Path) -> None:
+    held = ImageFolder(root, memory_share=1e9).load()
+    mapped = ImageFolder(root).load()
+    assert same(held, mapped)
+    assert (held.train.mapped, mapped.train.mapped) == (False, True)
+    assert torch.equal(held.train.batch(torch.tensor([3, 1])), mapped.train.batch(torch.tensor([3, 1])))
+
+
+def test_a_file_of_decoded_images_is_read_again(root: Path, small_memory: Path) -> None:
+    first = ImageFolder(root).load()
+    (content,) = small_memory.glob("*.bin")
+    time = content.stat().st_mtime_ns
+    assert same(first, ImageFolder(root).load())
+    assert content.stat().st_mtime_ns == time
+
+
+def test_changed_images_are_decoded_anew(root: Path, small_memory: Path) -> None:
+    first = ImageFolder(root).load()
+    Image.new("RGB", (10, 12), (7, 7, 7)).save(root / "a" / "000.png")
+    os.utime(root / "a" / "000.png", ns=(1, 1))
+    assert not same(first, ImageFolder(root).load())
+
+
+def test_what_was_left_out_is_remembered(root: Path, small_memory: Path) -> None:
+    damage(root)
+    first = ImageFolder(root, skip_corrupt=True).load()
+    again = ImageFolder(root, skip_corrupt=True).load()
+    assert same(first, again)
+    assert torch.equal(first.train.labels, again.train.labels)
+    assert sum(map(len, (again.train, again.search, again.test))) == 27
+
+
+def test_a_truncated_file_of_decoded_images_is_made_again(root: Path, small_memory: Path) -> None:
+    first = ImageFolder(root).load()
+    (content,) = small_memory.glob("*.bin")
+    kept = first.fingerprint
+    del first
+    content.write_bytes(content.read_bytes()[:100])
+    assert ImageFolder(root).load().fingerprint == kept
+
+
+def test_sixteen_bits_are_scaled_and_not_clipped(tmp_path: Path) -> None:
+    for label in range(2):
+        (tmp_path / str(label)).mkdir()
+        for number in range(4):
+            pixels = np.full((4, 4), 30_000 + 20_000 * label, dtype=np.uint16)
+            Image.fromarray(pixels).save(tmp_path / str(label) / f"{number}.png")
+    splits = ImageFolder(tmp_path, channels=1, search_share=0.3, test_share=0.3).load()
+    assert sorted(set(splits.train.images.flatten().tolist())) == [116, 194]

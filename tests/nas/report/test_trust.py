@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+
+from nas import Accuracy
+from nas.objective import Objective
+from nas.report.tables import alone_table
+from nas.report.trust import Alone, TrustResult
+
+QUALITY = Accuracy().objective
+
+
+def result(searched: list[float], alone: list[float], num_winners: int = 3) -> TrustResult:
+    rows = [
+        Alone(f"id{number}", number, number < num_winners, before, after)
+        for number, (before, after) in enumerate(zip(searched, alone, strict=True))
+    ]
+    return TrustResult("fine-tuned for 2 epochs", tuple(rows))
+
+
+def test_a_good_ranking_is_told_without_a_warning() -> None:
+    values = np.linspace(0.5, 0.9, 12).tolist()
+    (line,) = result(values, values).sentences(QUALITY)
+    assert "12 architectures: Kendall's tau 1.00 (95 % 1.00 to 1.00)" in line
+    assert "0 of 3 pairs of winners changed places" in line
+
+
+def test_a_ranking_that_may_mean_nothing_is_warned_of() -> None:
+    rng = np.random.default_rng(0)
+    lines = result(rng.random(10).tolist(), rng.random(10).tolist()).sentences(QUALITY)
+    assert lines[-1].startswith("Warning: tau may be as low as")
+
+
+def test_swaps_are_counted_among_winners_alone() -> None:
+    found = result([0.9, 0.8, 0.7, 0.6], [0.7, 0.8, 0.9, 0.95])
+    assert found.front_swaps() == (3, 3)
+    assert result([0.9, 0.8, 0.7, 0.6], [0.9, 0.8, 0.7, 0.95]).front_swaps() == (0, 3)
+
+
+def test_a_quality_to_be_minimised_ranks_the_same_way() -> None:
+    error = Objective("error", "", "minimize")
+    agreement = result([0.1, 0.2, 0.3], [0.2, 0.3, 0.4]).agreement(error)
+    assert agreement is not None
+    assert agreement.tau.value == 1.0
+    assert alone_table(result([0.1, 0.2, 0.3], [0.4, 0.3, 0.3]), error).rows[0][4:] == ["1", "0.4", "3"]
+
+
+def test_what_is_constant_can_not_be_checked() -> None:
+    (line,) = result([0.5, 0.5, 0.5], [0.5, 0.6, 0.7]).sentences(QUALITY)
+    assert "can't be checked" in line
+
+
+def test_it_survives_being_stored() -> None:
+    found = result([0.1, 0.2, 0.3], [0.2, 0.3, 0.4])
+    assert TrustResult.from_json(json.loads(json.dumps(found.to_json()))) == found

@@ -1,0 +1,74 @@
+"""The check of the supernet's ranking, as a run does it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from fakes import Listener, run_in, tiny_study
+
+from nas import Recipe, Trust
+from nas.errors import StudyError
+from nas.files import read_json
+from nas.report.results import Results
+from nas.report.trust import TrustResult
+
+
+def test_every_study_with_a_supernet_has_it_in_its_report(tiny_run: Path) -> None:
+    results = Results.read(tiny_run / "report.json")
+    assert results.trust is not None
+    assert [row.winner for row in results.trust.rows] == [True, True, False, False, False, False]
+    for row, winner in zip(results.trust.rows, results.winners, strict=False):
+        assert (row.id, row.searched, row.alone) == (
+            winner.id,
+            winner.searched["accuracy"].value,
+            winner.fine_tuned.value,
+        )
+    assert len({row.id for row in results.trust.rows}) == 6
+    assert TrustResult.from_json(read_json(tiny_run / "trust" / "trust.json")) == results.trust
+    report = (tiny_run / "report.md").read_text()
+    assert all(row.id in report for row in results.trust.rows)
+    assert all(sentence in report for sentence in results.trust.sentences(results.quality))
+
+
+def test_the_status_tells_it(
+    tiny_run: Path, nas_command: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert nas_command("status", tiny_run) == 0
+    results = Results.read(tiny_run / "report.json")
+    assert results.trust is not None
+    shown = " ".join(capsys.readouterr().out.split())
+    assert results.trust.sentences(results.quality)[0] in shown
+
+
+def test_it_is_measured_once(tiny_copy: Path) -> None:
+    before = {
+        path: path.stat().st_mtime_ns for path in (tiny_copy / "trust").glob("*") if path.stem != "trust"
+    }
+    assert len(before) == 4
+    listener = Listener()
+    run_in(tiny_study(), tiny_copy, listener)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_from_scratch_the_winners_are_trained_too(tiny_copy: Path) -> None:
+    study = tiny_study(trust=Trust(count=1, recipe=Recipe(epochs=3)))
+    results = run_in(study, tiny_copy)
+    assert results.trust is not None
+    assert results.trust.how == "trained from scratch for 3 epochs"
+    assert len(results.trust.rows) == 3
+    stored = {row.id: read_json(tiny_copy / "trust" / f"{row.id}.json") for row in results.trust.rows}
+    assert {id_: value["result"]["value"] for id_, value in stored.items()} == {
+        row.id: row.alone for row in results.trust.rows
+    }
+    assert not list((tiny_copy / "trust").glob("*.pt*"))
+
+
+def test_more_may_be_checked_later_and_none_is_allowed(tiny_copy: Path) -> None:
+    results = run_in(dataclasses.replace(tiny_study(), trust=Trust(count=0)), tiny_copy)
+    assert results.trust is not None
+    assert len(results.trust.rows) == 2
+    with pytest.raises(StudyError, match="0 or more"):
+        Trust(count=-1)

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from nas.errors import ShapeError
+from nas.space import choice
+from nas.supernet.attention import Attention, CutAttention, why_fixed
+from nas.supernet.sites import find_sites
+
+GENERATOR = torch.Generator().manual_seed(0)
+QUERY, KEY = torch.randn(2, 5, 12, generator=GENERATOR), torch.randn(2, 7, 12, generator=GENERATOR)
+
+
+def cut(layer: nn.MultiheadAttention, num_heads: int) -> CutAttention:
+    made = CutAttention.of(layer, choice("heads", 1, 2, 3))
+    (slot,) = find_sites(made)[0].slots
+    made.__dict__[slot.attribute] = num_heads
+    return made.eval()
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("need_weights", [True, False])
+@pytest.mark.parametrize("masked", ["no", "floats", "booleans", "padding"])
+def test_all_heads_are_torchs_attention(bias: bool, need_weights: bool, masked: str) -> None:
+    layer = nn.MultiheadAttention(12, 3, bias=bias, batch_first=True).eval()
+    booleans = torch.rand(5, 7, generator=GENERATOR) < 0.3
+    booleans[:, 0] = False
+    masks = {
+        "no": {},
+        "floats": {"attn_mask": torch.randn(5, 7, generator=GENERATOR)},
+        "booleans": {"attn_mask": booleans},
+        "padding": {"key_padding_mask": torch.tensor([[False] * 7, [False] * 4 + [True] * 3])},
+    }[masked]
+    expected, weights = layer(QUERY, KEY, KEY, need_weights=need_weights, **masks)
+    for module in (cut(layer, 3), cut(layer, 3).extract()):
+        output, found = module(QUERY, KEY, KEY, need_weights=need_weights, **masks)
+        torch.testing.assert_close(output, expected)
+        assert (found is None) == (weights is None)
+        if weights is not None:
+            torch.testing.assert_close(found, weights)
+
+
+def test_sequences_first_and_single_sequences() -> None:
+    layer = nn.MultiheadAttention(12, 3).eval()
+    query, key = QUERY.transpose(0, 1), KEY.transpose(0, 1)
+    torch.testing.assert_close(cut(layer, 3)(query, key, key)[0], layer(query, key, key)[0])
+    one = cut(layer, 3)(QUERY[0], KEY[0], KEY[0])
+    torch.testing.assert_close(one[0], layer(QUERY[0], KEY[0], KEY[0])[0])
+    assert one[1].shape == (5, 7)
+
+
+def test_fewer_heads_leave_the_others_out() -> None:
+    layer = nn.MultiheadAttention(12, 3, batch_first=True).eval()
+    silent = nn.MultiheadAttention(12, 3, batch_first=True).eval()
+    silent.load_state_dict(layer.state_dict())
+    with torch.no_grad():
+        silent.out_proj.weight[:, 4:] = 0
+    module = cut(layer, 1)
+    torch.testing.assert_close(module(QUERY, KEY, KEY)[0], silent(QUERY, KEY, KEY)[0])
+    plain = module.extract()
+    assert isinstance(plain, Attention)
+    assert torch.equal(plain(QUERY, KEY, KEY)[0], module(QUERY, KEY, KEY)[0])
+    assert module.num_active_params() == sum(p.numel() for p in plain.parameters())
+
+
+def test_a_mask_for_every_head_is_refused() -> None:
+    layer = cut(nn.MultiheadAttention(12, 3, batch_first=True), 2)
+    with pytest.raises(ShapeError, match="three axes"):
+        layer(QUERY, KEY, KEY, attn_mask=torch.zeros(6, 5, 7))
+
+
+@pytest.mark.parametrize(
+    ("layer", "said"),
+    [
+        (nn.MultiheadAttention(12, 1), "one head"),
+        (nn.MultiheadAttention(12, 3, kdim=8), "other sizes"),
+        (nn.MultiheadAttention(12, 3, add_bias_kv=True), "keys of its own"),
+        (nn.MultiheadAttention(12, 3, add_zero_attn=True), "keys of its own"),
+    ],
+)
+def test_what_cannot_lose_heads_says_why(layer: nn.MultiheadAttention, said: str) -> None:
+    assert said in (why_fixed(layer) or "")

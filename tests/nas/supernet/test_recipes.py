@@ -1,0 +1,118 @@
+"""What a batch trains under each training recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+import torch
+from fakes import tiny_network
+
+from nas import NoTraining, ProgressiveShrinking, Recipe, SandwichRule, SinglePath, Supernet
+from nas.errors import StudyError
+from nas.protocols import Phase, SupernetTraining
+from nas.space import Architecture
+from nas.supernet.shrinking import choice_roles
+from nas.testing import check_supernet_training
+
+ALL = [SandwichRule(), SandwichRule(num_random=0), ProgressiveShrinking(), SinglePath(), NoTraining()]
+
+
+@pytest.mark.parametrize("training", ALL, ids=repr)
+def test_our_recipes_keep_the_contract(training: SupernetTraining) -> None:
+    check_supernet_training(training)
+
+
+def run_one_batch(supernet: Supernet, phase: Phase, seed: int = 0) -> list[Architecture]:
+    run: list[Architecture] = []
+    handle = supernet.register_forward_pre_hook(lambda *_: run.append(supernet.architecture))
+    generator = torch.Generator().manual_seed(seed)
+    for loss in phase.step()(torch.randn(8, 1, 8, 8), torch.arange(8), generator):
+        loss.backward()
+    handle.remove()
+    return run
+
+
+def names(phases: Sequence[Phase]) -> list[str]:
+    return [phase.name for phase in phases]
+
+
+def test_a_single_path_is_another_one_for_every_batch() -> None:
+    supernet = Supernet(tiny_network())
+    (phase,) = SinglePath().phases(supernet, Recipe(epochs=1))
+    batches = [run_one_batch(supernet, phase, seed) for seed in range(10)]
+    assert {len(batch) for batch in batches} == {1}
+    assert len({batch[0] for batch in batches}) > 3
+
+
+def test_choices_are_told_apart_by_what_they_decide() -> None:
+    roles = choice_roles(Supernet(tiny_network()))
+    assert roles == {
+        "width": "width",
+        "kernel": "kernel",
+        "depth": "depth",
+        "0.kernel": "kernel",
+        "1.kernel": "kernel",
+    }
+
+
+def test_shrinking_adds_kernels_then_depth_then_width() -> None:
+    supernet = Supernet(tiny_network())
+    phases = ProgressiveShrinking(num_random=8).phases(supernet, Recipe(epochs=10))
+    assert names(phases) == ["largest", "elastic kernel", "elastic depth", "elastic width"]
+    largest, roles = supernet.space.largest(), choice_roles(supernet)
+    assert run_one_batch(supernet, phases[0]) == [largest]
+    allowed: set[str] = set()
+    for role, phase in zip(("kernel", "depth", "width"), phases[1:], strict=True):
+        allowed.add(role)
+        run = [a for seed in range(4) for a in run_one_batch(supernet, phase, seed)]
+        # What a shallow network doesn't use is canonical, whatever its role.
+        differing = {name for a in run for name in a if a[name] != largest[name] and a["depth"] == 2}
+        assert {roles[name] for name in differing} <= allowed
+        assert role == "depth" or role in {roles[name] for name in differing}
+        assert len({a["depth"] for a in run}) == (1 if role == "kernel" else 3)
+
+
+def test_shrinking_shares_out_the_recipes_epochs_and_slows_down() -> None:
+    supernet = Supernet(tiny_network())
+    recipe = Recipe(epochs=10, learning_rate=0.01)
+    phases = ProgressiveShrinking(largest_share=0.4, shrinking_rate=0.5).phases(supernet, recipe)
+    assert [phase.recipe.epochs for phase in phases] == [4, 2, 2, 2]
+    assert [phase.recipe.learning_rate for phase in phases] == [0.01, 0.005, 0.005, 0.005]
+    with pytest.raises(StudyError, match="at least 4"):
+        ProgressiveShrinking().phases(supernet, Recipe(epochs=3))
+
+
+def test_shrinking_learns_from_the_largest_as_the_first_phase_left_it() -> None:
+    torch.manual_seed(0)
+    supernet = Supernet(tiny_network())
+    phases = ProgressiveShrinking(num_random=1).phases(supernet, Recipe(epochs=4, label_smoothing=0.0))
+    head = supernet.module[-1]  # type: ignore[index]
+    with torch.no_grad():
+        head.bias[3] = 20.0  # type: ignore[union-attr, index]  # the first phase leaves: always class 3
+    step = phases[1].step()
+    with torch.no_grad():
+        head.bias[3] = -20.0  # type: ignore[union-attr, index]  # the teacher doesn't follow
+    images, threes = torch.randn(8, 1, 8, 8), torch.full((8,), 3)
+    for made in (step, phases[2].step()):
+        (loss,) = made(images, threes, torch.Generator().manual_seed(0))
+        assert loss.item() > 15  # labels and teacher both say 3
+
+
+def test_no_training_leaves_the_weights_as_they_are() -> None:
+    assert NoTraining().phases(Supernet(tiny_network()), Recipe(epochs=1)) == []
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: SandwichRule(num_random=-1),
+        lambda: ProgressiveShrinking(largest_share=0.0),
+        lambda: ProgressiveShrinking(largest_share=1.0),
+        lambda: ProgressiveShrinking(shrinking_rate=0.0),
+        lambda: ProgressiveShrinking(num_random=0),
+    ],
+)
+def test_settings_out_of_range_are_refused(make: object) -> None:
+    with pytest.raises(StudyError):
+        make()  # type: ignore[operator]

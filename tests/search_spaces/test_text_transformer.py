@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+from functools import partial
+
+import onnxruntime as ort
+import pytest
+import torch
+
+from nas.evaluation.onnx_export import INPUT, OUTPUT, export_onnx
+from nas.supernet import Supernet
+from nas.testing import check_network
+from search_spaces.text_transformer import text_transformer
+
+NETWORK = partial(text_transformer, classes=3, num_tokens=40, length=9)
+
+
+def test_the_contract_is_kept() -> None:
+    check_network(partial(NETWORK, scale=0.5), (9,), 3, num_random=2, num_tokens=40)
+
+
+def test_the_cardinality_is_what_the_docstring_says() -> None:
+    assert Supernet(text_transformer(classes=2)).space.cardinality() == 71_582_784
+
+
+def test_padding_changes_nothing() -> None:
+    torch.manual_seed(0)
+    supernet = Supernet(NETWORK()).eval()
+    ids = torch.tensor([[5, 6, 7, 0, 0, 0, 0, 0, 0]])
+    with torch.no_grad():
+        before = supernet(ids)
+        for parameter in (supernet.module.embedding.weight, supernet.module.positions.weight):
+            kept = parameter[0].clone() if parameter.shape[0] == 40 else None
+            parameter[0 if kept is not None else slice(3, None)] += 1
+        assert torch.allclose(before, supernet(ids), atol=1e-5)
+
+
+def test_a_sentence_of_padding_alone_stays_finite() -> None:
+    supernet = Supernet(NETWORK()).eval()
+    with torch.no_grad():
+        assert supernet(torch.zeros(2, 9, dtype=torch.int64)).isfinite().all()
+
+
+def test_the_exported_file_says_the_same(caplog: pytest.LogCaptureFixture) -> None:
+    torch.manual_seed(0)
+    supernet = Supernet(NETWORK()).eval()
+    plain = supernet.extract(supernet.space.smallest())
+    session = ort.InferenceSession(export_onnx(plain, (9,), torch.int64))
+    assert "exporter failed" not in caplog.text
+    ids = torch.randint(0, 40, (5, 9))
+    with torch.no_grad():
+        expected = plain(ids)
+    got = torch.from_numpy(session.run([OUTPUT], {INPUT: ids.numpy()})[0])
+    assert torch.allclose(expected, got, atol=1e-5)

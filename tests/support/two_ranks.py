@@ -1,0 +1,68 @@
+"""Trains a supernet in as many processes as ``torchrun`` starts; each writes what it ended with.
+
+torchrun --nproc-per-node 2 two_ranks.py OUT
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from nas import Recipe, SandwichRule, Supernet, choice
+from nas.protocols import Split
+from nas.supernet import elastic
+from nas.training import ALONE, Ranks, joined_ranks, train
+
+CPU = torch.device("cpu")
+
+
+def network() -> nn.Module:
+    """Without batch norm, which would see one process's images alone."""
+    width = choice("width", 2, 4, 8)
+    return nn.Sequential(
+        elastic.Conv2d(1, width, choice("kernel", 1, 3), padding="same"),
+        nn.ReLU(),
+        elastic.Repeat(
+            lambda i: elastic.Conv2d(width, width, choice(f"{i}.kernel", 1, 3), padding="same"),
+            times=choice("depth", 0, 1),
+        ),
+        nn.Flatten(),
+        elastic.Linear(width * 16, 2),
+    )
+
+
+def trained(ranks: Ranks = ALONE, checkpoint: Path | None = None) -> dict[str, object]:
+    """Train for three epochs; also return the architectures that this process ran, in order."""
+    torch.manual_seed(0)
+    supernet = Supernet(network())
+    ran: list[str] = []
+    supernet.register_forward_pre_hook(lambda *_: ran.append(supernet.architecture.id))
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(50) % 2
+    images = torch.randn(50, 1, 4, 4, generator=generator) + labels[:, None, None, None]
+    recipe = Recipe(epochs=3, batch_size=16)
+    (phase,) = SandwichRule().phases(supernet, recipe)
+    losses = train(
+        supernet,
+        phase.step(),
+        Split(images, labels),
+        recipe,
+        seed=3,
+        device=CPU,
+        ranks=ranks,
+        checkpoint=checkpoint,
+    )
+    weights: dict[str, Tensor] = dict(supernet.state_dict())
+    return {"weights": weights, "ran": ran, "losses": losses}
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    out = Path(sys.argv[1])
+    with joined_ranks(CPU) as joined:
+        result = trained(joined, out / "checkpoint.pt")
+        again = trained(joined, out / "checkpoint.pt")  # finished: read by rank 0, shared, nothing is run
+        torch.save({**result, "size": joined.size, "again": again}, out / f"rank{joined.rank}.pt")
