@@ -1,6 +1,6 @@
 """Trains architectures of the Fashion-MNIST space from scratch and keeps their accuracy in a file.
 
-    python -m benchmarks.fashion_alone --data ../shared/data --architectures 24 --epochs 15 --out /tmp/alone.json
+    python -m benchmarks.fashion_alone --data $NAS_DATA --architectures 24 --epochs 15 --out /tmp/alone.json
 
 Goes on where it was stopped. ``benchmarks.fashion_recipes`` compares supernets with what is in the file.
 """

@@ -1,6 +1,6 @@
 """Kendall's tau of each training recipe: supernet accuracy against ``benchmarks.fashion_alone``.
 
-    python -m benchmarks.fashion_recipes --data ../shared/data --alone /tmp/alone.json --recipe sandwich \
+    python -m benchmarks.fashion_recipes --data $NAS_DATA --alone /tmp/alone.json --recipe sandwich \
         --epochs 15 --out /tmp/recipes
 
 Goes on where it was stopped. Both accuracies are of the same 2,000 images; the interval is a bootstrap over

@@ -242,19 +242,37 @@ class Prediction:
     mean: FloatArray
     std: FloatArray
 
+    def sample(self, count: int, rng: np.random.Generator) -> FloatArray:
+        """Return ``(count, n, m)`` independent normal draws."""
+        return self.mean + self.std * rng.standard_normal((count, *self.mean.shape))
+
 
 class Surrogate(Protocol):
-    """Predicts costs from encodings (= performance predictor)."""
+    """Predicts costs of architectures (= performance predictor). A class that takes the space makes one.
 
-    def fit(self, encodings: FloatArray, costs: FloatArray, rng: np.random.Generator) -> None:
-        """Learn from ``(n, d)`` encodings and ``(n, m)`` costs, n >= 2; forgets earlier data.
+    Architectures come as option positions; ``SearchSpace.encode`` makes one-hot encodings of them.
+    """
+
+    def fit(self, indices: IntArray, costs: FloatArray, rng: np.random.Generator) -> None:
+        """Learn from ``(n, num_choices)`` positions and ``(n, m)`` costs, n >= 2; forgets earlier data.
 
         All randomness comes from ``rng``: the same data and generator state give the same model.
         Constant columns and equal rows are allowed.
         """
 
-    def predict(self, encodings: FloatArray) -> Prediction:
-        """Predict the costs of ``(n, d)`` encodings; ``std`` is positive."""
+    def predict(self, indices: IntArray) -> Prediction:
+        """Predict the costs of ``(n, num_choices)`` positions; ``std`` is positive."""
+
+    def sample(self, indices: IntArray, count: int, rng: np.random.Generator) -> FloatArray:
+        """Return ``(count, n, m)`` joint draws of costs that are plausible.
+
+        Architectures that are uncertain for the same reason move together. A surrogate that doesn't know
+        returns ``self.predict(indices).sample(count, rng)``.
+        """
+
+
+MakeSurrogate = Callable[[SearchSpace], Surrogate]
+"""Makes an untrained surrogate for a space; a class will do."""
 
 
 @dataclass(frozen=True)

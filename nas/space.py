@@ -125,10 +125,16 @@ class Choice(Expression):
         Raises:
             SpaceError: ``option`` is not one of the options (1 and True are different).
         """
-        for position, known in enumerate(self.options):
-            if _same(known, option):
-                return position
-        raise SpaceError(f"choice {self.name!r} has no option {option!r}: its options are {self.options}.")
+        try:
+            return self._positions[type(option), option]
+        except (KeyError, TypeError):  # TypeError: not hashable
+            raise SpaceError(
+                f"choice {self.name!r} has no option {option!r}: its options are {self.options}."
+            ) from None
+
+    @cached_property
+    def _positions(self) -> dict[tuple[type, Option], int]:
+        return {(type(option), option): position for position, option in enumerate(self.options)}
 
     @property
     def smallest_index(self) -> int:

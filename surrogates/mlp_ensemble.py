@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from nas.protocols import Prediction
-from nas.space import FloatArray
+from nas.space import FloatArray, IntArray, SearchSpace
 
 _MIN_STD = 1e-3  # of a standardised cost
 
@@ -25,6 +25,7 @@ class MlpEnsemble:
     mean may be off, not how much one measurement scatters, because a search gains nothing from noise.
 
     Args:
+        space: Of the architectures.
         num_members: Networks in the ensemble.
         hidden: Units in the hidden layer.
         steps: Full-batch AdamW steps per fit.
@@ -32,14 +33,16 @@ class MlpEnsemble:
         weight_decay: Of AdamW.
     """
 
+    space: SearchSpace
     num_members: int = 10
     hidden: int = 48
     steps: int = 200
     learning_rate: float = 0.02
     weight_decay: float = 0.05
 
-    def fit(self, encodings: FloatArray, costs: FloatArray, rng: np.random.Generator) -> None:
-        """Learn from ``(n, d)`` encodings and ``(n, m)`` costs, n >= 2; forgets earlier data."""
+    def fit(self, indices: IntArray, costs: FloatArray, rng: np.random.Generator) -> None:
+        """Learn from ``(n, num_choices)`` positions and ``(n, m)`` costs, n >= 2; forgets earlier data."""
+        encodings = self.space.encode(indices)
         self._center, self._scale = costs.mean(axis=0), costs.std(axis=0)
         self._scale[self._scale < 1e-12] = 1.0
         inputs = torch.from_numpy(encodings).float()
@@ -57,13 +60,26 @@ class MlpEnsemble:
             optimizer.step()
             schedule.step()
 
-    def predict(self, encodings: FloatArray) -> Prediction:
-        """Predict the costs of ``(n, d)`` encodings."""
+    def predict(self, indices: IntArray) -> Prediction:
+        """Predict the costs of ``(n, num_choices)`` positions."""
+        members = self._members(indices)
+        std = np.maximum(members.std(axis=0, ddof=1), _MIN_STD * self._scale)
+        return Prediction(members.mean(axis=0), std)
+
+    def sample(self, indices: IntArray, count: int, rng: np.random.Generator) -> FloatArray:
+        """Return ``(count, n, m)`` joint normal draws with the members' covariance."""
+        members = self._members(indices)
+        mean = members.mean(axis=0)
+        mixture = rng.standard_normal((count, len(members))) / np.sqrt(len(members) - 1)
+        draws: FloatArray = mean + np.einsum("sk,knm->snm", mixture, members - mean)
+        return draws
+
+    def _members(self, indices: IntArray) -> FloatArray:
+        """Return each member's prediction, ``(num_members, n, m)``."""
         with torch.no_grad():
-            members = self._forward(torch.from_numpy(encodings).float())
-        mean = members.mean(dim=0).numpy().astype(np.float64)
-        std = np.maximum(members.std(dim=0).numpy().astype(np.float64), _MIN_STD)
-        return Prediction(mean * self._scale + self._center, std * self._scale)
+            standard = self._forward(torch.from_numpy(self.space.encode(indices)).float())
+        members: FloatArray = standard.numpy().astype(np.float64) * self._scale + self._center
+        return members
 
     def _initial(self, num_inputs: int, num_outputs: int, rng: np.random.Generator) -> list[Tensor]:
         def weights(fan_in: int, fan_out: int) -> Tensor:

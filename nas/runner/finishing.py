@@ -36,17 +36,15 @@ from nas.runner.measuring import CALIBRATION, Known, counted_measurements
 from nas.runner.preparation import Prepared
 from nas.runner.supernet_training import recalibration_batches
 from nas.runner.weights import Weights
-from nas.search import SurrogateSearch
 from nas.search.record import (
     ReferenceBox,
     architecture_of,
     complete_trials,
     costs_of,
-    indices_of,
     measurements_of,
+    predictions_of,
     reference_box,
 )
-from nas.search.surrogate_sampler import CostModel
 from nas.space import Architecture
 from nas.study import network_reference, stable_repr
 from nas.supernet import recalibrate
@@ -243,26 +241,13 @@ def _winner(prepared: Prepared, record: optuna.Study, done: _Finished, variants:
         choices=dict(done.architecture),
         macs=int(counts.macs[0]),
         num_params=int(counts.num_params[0]),
-        predicted=_predicted(prepared, record, done.trial),
+        predicted=_predicted_quality(prepared, done.trial),
         searched=measurements_of(done.trial),
         fine_tuned=done.fine_tuned,
         variants=tuple(variants),
     )
 
 
-def _predicted(prepared: Prepared, record: optuna.Study, trial: FrozenTrial) -> float | None:
-    """Return the quality that a surrogate of all other trials predicts."""
-    strategy = prepared.study.strategy
-    others = [t for t in complete_trials(record) if t.number != trial.number]
-    if not isinstance(strategy, SurrogateSearch) or len(others) < 2:
-        return None
-    problem = prepared.problem
-    model = CostModel(
-        problem,
-        strategy.surrogate(),
-        indices_of(problem.space, others),
-        costs_of(problem.objectives, others),
-        np.random.default_rng(prepared.study.seed),
-    )
-    predicted = model.predict(indices_of(problem.space, [trial])).at(0.0)
-    return problem.objectives[0].value(float(predicted[0, 0]))
+def _predicted_quality(prepared: Prepared, trial: FrozenTrial) -> float | None:
+    predicted = predictions_of(trial).get(prepared.problem.objectives[0].name)
+    return predicted[0] if predicted else None

@@ -17,7 +17,7 @@ from nas.runner.directory import RunDirectory, finish, finished
 from nas.runner.measuring import Known
 from nas.runner.preparation import Prepared
 from nas.runner.weights import Weights
-from nas.search.designs import space_filling
+from nas.search.designs import balanced_designs
 from nas.study import stable_repr
 
 _ROWS = 4096
@@ -34,7 +34,7 @@ def choose_proxy(
     if finished(run.proxy, inputs) is not None:
         return
     space = prepared.problem.space
-    rows = space_filling(prepared.problem, study.proxy.architectures, np.random.default_rng(study.seed))
+    rows = balanced_designs(prepared.problem, study.proxy.architectures, np.random.default_rng(study.seed))
     progress.start("choose proxy subset", len(rows), 0)
     split, logits = prepared.splits.search, []
     for architecture in space.from_indices(rows):

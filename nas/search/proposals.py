@@ -37,12 +37,14 @@ class History:
         finished: ``(n, num_choices)`` canonical positions of the trials with finite values, by number, no
             repeats.
         costs: ``(n, m)`` of these.
+        numbers: ``(n,)`` the trials' numbers.
         seen: ``tobytes()`` of what must not be proposed: the rows of all other trials, whether finished,
             failed, refused, running in another process or queued.
     """
 
     finished: IntArray
     costs: FloatArray
+    numbers: IntArray
     seen: AbstractSet[bytes]
 
 
@@ -52,8 +54,9 @@ def history_of(problem: Problem, trials: Sequence[FrozenTrial]) -> History:
     whole = [(trial, options) for trial in trials if (options := options_of(space, trial)) is not None]
     rows = space.canonical(space.indices(options for _, options in whole))
     taught = np.array([is_paid(trial) and has_values(trial) for trial, _ in whole], dtype=np.bool_)
-    costs = costs_of(problem.objectives, [trial for (trial, _), by in zip(whole, taught, strict=True) if by])
-    return History(rows[taught], costs, keys(rows))
+    teachers = [trial for (trial, _), by in zip(whole, taught, strict=True) if by]
+    numbers = np.array([trial.number for trial in teachers], dtype=np.int64)
+    return History(rows[taught], costs_of(problem.objectives, teachers), numbers, keys(rows))
 
 
 def others(study: Study, trial: FrozenTrial) -> list[FrozenTrial]:

@@ -16,6 +16,7 @@ from nas import pareto
 from nas.objective import Measurement, Objective
 from nas.space import Architecture, FloatArray, IntArray, SearchSpace
 
+PREDICTED = "predicted"
 ARCHITECTURE, MEASUREMENTS, SECONDS = "architecture", "measurements", "seconds"
 REPEATS, ERROR = "repeats", "error"
 LOST, RETRIES, WORKER = "lost", "retries", "worker"
@@ -74,6 +75,15 @@ def measurements_of(trial: FrozenTrial) -> dict[str, Measurement]:
     """Return a finished trial's measurements by objective name."""
     stored: Mapping[str, Mapping[str, float | str | int]] = trial.user_attrs[MEASUREMENTS]
     return {name: Measurement(**values) for name, values in stored.items()}  # type: ignore[arg-type]
+
+
+def predictions_of(trial: FrozenTrial) -> dict[str, list[float]]:
+    """Return what a surrogate predicted for a trial before it was evaluated; {} if none did.
+
+    By measured objective: the value, and those a standard deviation to either side.
+    """
+    predicted: dict[str, list[float]] = trial.system_attrs.get(PREDICTED, {})
+    return predicted
 
 
 def wall_seconds(trials: Sequence[FrozenTrial]) -> float:

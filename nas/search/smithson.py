@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import final
 
@@ -12,7 +11,7 @@ from optuna.samplers import BaseSampler
 
 from nas.errors import StudyError
 from nas.pareto import non_dominated
-from nas.protocols import Problem, Surrogate
+from nas.protocols import MakeSurrogate, Problem, Surrogate
 from nas.search.proposals import History, HistorySampler, any_fresh, fresh
 from nas.space import FloatArray, IntArray, SearchSpace
 
@@ -36,7 +35,7 @@ class Smithson:
     512 candidates are all rejected, the last one is taken.
 
     Args:
-        surrogate: Makes an untrained response surface; a class will do. Its deviations are not used.
+        surrogate: Makes an untrained response surface for a space; a class will do. Its deviations are not used.
         num_startup: Random designs with values before the first fit, at least 2.
         sigma: Standard deviation of a step, in option positions; a step is rounded.
         accept: Probability of taking a candidate that is predicted to be dominated.
@@ -46,7 +45,7 @@ class Smithson:
         StudyError: a setting is out of range.
     """
 
-    surrogate: Callable[[], Surrogate]
+    surrogate: MakeSurrogate
     num_startup: int = 10
     sigma: float = 0.7
     accept: float = 0.05
@@ -108,7 +107,10 @@ class _Proposer:
         content = rows.tobytes() + costs.tobytes()
         if self._fitted is None or self._fitted[0] != content:
             rng = np.random.default_rng([self._seed, count])
-            self._fitted = content, _ResponseSurface(self._problem, settings.surrogate(), rows, costs, rng)
+            self._fitted = (
+                content,
+                _ResponseSurface(self._problem, settings.surrogate(self._problem.space), rows, costs, rng),
+            )
         return self._fitted[1]
 
 
@@ -135,7 +137,7 @@ class _ResponseSurface:
         self._positive: NDArray[np.bool_] = np.asarray((costs > 0).all(axis=0)) & is_measured
         if self._measured:
             learned = self.comparable(costs)[:, self._measured]
-            surrogate.fit(problem.space.encode(rows), learned, rng)
+            surrogate.fit(rows, learned, rng)
 
     def comparable(self, costs: FloatArray) -> FloatArray:
         """Return costs on the scales that predictions are on; the same order in every column."""
@@ -150,7 +152,7 @@ class _ResponseSurface:
             if objective.name in counts:
                 predicted[:, column] = objective.cost(1.0) * counts[objective.name]
         if self._measured:
-            predicted[:, self._measured] = self._surrogate.predict(problem.space.encode(rows)).mean
+            predicted[:, self._measured] = self._surrogate.predict(rows).mean
         return predicted
 
 

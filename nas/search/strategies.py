@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import final
 
@@ -11,7 +10,7 @@ import optuna
 from optuna.samplers import BaseSampler
 
 from nas.errors import StudyError
-from nas.protocols import Problem, Surrogate
+from nas.protocols import MakeSurrogate, Problem
 from nas.search.surrogate_sampler import SurrogateSampler
 
 
@@ -21,13 +20,13 @@ class SurrogateSearch:
     """Surrogate-assisted NSGA-II: see :class:`nas.search.surrogate_sampler.SurrogateSampler`.
 
     Args:
-        surrogate: Makes an untrained surrogate; a class will do.
-        num_startup: Evaluations before the first fit, at least 4.
-        batch_size: Proposals per fit.
+        surrogate: Makes an untrained surrogate for a space; a class will do.
+        num_startup: Finished evaluations before the first fit, at least 4.
+        batch_size: Finished evaluations between two fits.
     """
 
-    surrogate: Callable[[], Surrogate]
-    num_startup: int = 24
+    surrogate: MakeSurrogate
+    num_startup: int = 12
     batch_size: int = 8
 
     def __post_init__(self) -> None:

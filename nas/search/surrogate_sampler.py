@@ -3,55 +3,58 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any, final
 
 import numpy as np
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.study import Study
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
-from nas.pareto import non_dominated
-from nas.protocols import Prediction, Problem, Surrogate
-from nas.search.designs import space_filling
+from nas.protocols import MakeSurrogate, Problem
+from nas.search.cost_model import CostModel
+from nas.search.designs import balanced_designs
 from nas.search.improvement import most_improving
 from nas.search.nsga2 import evolve
-from nas.search.record import costs_of, distributions, indices_of
-from nas.space import FloatArray, IntArray
+from nas.search.proposals import History, any_fresh, fresh, history_of, neighbours, others
+from nas.search.record import PREDICTED, distributions
+from nas.space import IntArray
 
 logger = logging.getLogger(__name__)
 
-_POOL_SIZE = 64
-_MIN_TRIALS_TO_FIT = 4
+_POPULATION = 96
+_MAX_NEIGHBOURS = 192
+_NUM_DRAWS = 24
+_MIN_TO_FIT = 4
 
 
 @final
 class SurrogateSampler(BaseSampler):
     """Fits a surrogate to the finished trials and proposes what should add most to the front.
 
-    The first proposals are the smallest and the largest architecture and a space-filling design. Then,
-    batch after batch: the surrogate learns the measured objectives; NSGA-II (Deb 2002, by pymoo)
-    searches the space on optimistic predictions and exact counted objectives, away from what was seen,
-    within the hard constraints; of its last population those are proposed that are expected to add
-    most hypervolume under the surrogate's uncertainty.
+    The first proposals are random designs in which all options are equally frequent. Then, batch after
+    batch: the surrogate learns the measured objectives; NSGA-II (Deb 2002, by pymoo) searches the space on
+    optimistic predictions and exact counted objectives, away from what was seen, within the hard
+    constraints; of its last population and the front's neighbours those are proposed that are expected to
+    add most hypervolume, over joint draws of what the surrogate holds possible.
 
-    There is no state besides the study: proposals depend on the seed, the trial's number, and the
-    trials that were finished when its batch began, so a resumed search proposes what an uninterrupted
-    one would.
+    There is no state besides the study: proposals depend on the seed, the trial's number and the other
+    trials alone. A batch rests on the first so many finished trials and on nothing that came later, so a
+    search that was killed and resumed goes on as it would have.
 
     Args:
         problem: What is searched.
         surrogate: Makes an untrained surrogate.
         seed: Of designs, surrogate and NSGA-II.
-        num_startup: Trials before the first fit.
-        batch_size: Proposals per fit.
+        num_startup: Finished trials before the first fit.
+        batch_size: Finished trials between two fits.
     """
 
     def __init__(
         self,
         problem: Problem,
-        surrogate: Callable[[], Surrogate],
+        surrogate: MakeSurrogate,
         *,
         seed: int,
         num_startup: int,
@@ -62,7 +65,7 @@ class SurrogateSampler(BaseSampler):
         self._seed = seed
         self._num_startup = num_startup
         self._batch_size = batch_size
-        self._ranked: tuple[int, IntArray] | None = None
+        self._batch: tuple[object, _Batch] | None = None
         self._independent = RandomSampler(seed=seed)
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
@@ -72,19 +75,22 @@ class SurrogateSampler(BaseSampler):
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """Return the best-ranked architecture of the trial's batch that no earlier trial holds."""
-        begin = self._batch_begin(trial.number)
-        if self._ranked is None or self._ranked[0] != begin:
-            self._ranked = (begin, self._rank(study, begin))
-        space = self._problem.space
-        earlier = [t for t in study.get_trials(deepcopy=False) if t.number < trial.number]
-        seen = _keys(indices_of(space, [t for t in earlier if len(t.params) == len(space.choices)]))
-        fresh = (row for row in self._ranked[1] if row.tobytes() not in seen)
-        row = next(fresh, None)
+        """Return the best-ranked architecture of the batch that no other trial holds."""
+        trials = others(study, trial)
+        history = history_of(self._problem, trials)
+        count = self._num_used(len(history.finished))
+        if count < max(self._num_startup, _MIN_TO_FIT):
+            row = self._design(history, trial.number)
+        else:
+            batch = self._batch_after(history, count, trials)
+            rows = fresh(self._problem, batch.rows, history.seen)
+            row = rows[0] if len(rows) else self._any(history, trial.number)
+            if row is not None:
+                study._storage.set_trial_system_attr(trial._trial_id, PREDICTED, batch.predicted(row))
         if row is None:
-            logger.info("found no architecture that was not seen; proposing any")
+            logger.info("found no architecture that was not seen and is feasible; proposing any")
             return {}
-        return dict(space.from_indices(row[None])[0])
+        return dict(self._problem.space.from_indices(row[None])[0])
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
@@ -92,116 +98,79 @@ class SurrogateSampler(BaseSampler):
         """Sample a parameter that is not in the space at random."""
         return self._independent.sample_independent(study, trial, param_name, param_distribution)
 
-    def _batch_begin(self, number: int) -> int:
-        if number < self._num_startup:
-            return 0
-        return number - (number - self._num_startup) % self._batch_size
+    def _num_used(self, num_finished: int) -> int:
+        """Return how many finished trials the batch under way rests on."""
+        return num_finished - (num_finished - self._num_startup) % self._batch_size
 
-    def _rank(self, study: Study, begin: int) -> IntArray:
-        """Return proposals for the batch that begins at trial ``begin``, best first."""
-        rng = np.random.default_rng([self._seed, begin])
-        space = self._problem.space
-        earlier = [t for t in study.get_trials(deepcopy=False) if t.number < begin]
-        seen = _keys(indices_of(space, [t for t in earlier if len(t.params) == len(space.choices)]))
-        designs = space_filling(self._problem, max(self._num_startup, 3 * self._batch_size), rng, avoid=seen)
-        complete = [t for t in earlier if t.state == TrialState.COMPLETE]
-        if len(complete) < _MIN_TRIALS_TO_FIT:
-            return designs
-        costs = costs_of(self._problem.objectives, complete)
-        model = CostModel(self._problem, self._surrogate(), indices_of(space, complete), costs, rng)
-        pool = evolve(
-            self._problem,
-            model.optimistic,
+    def _design(self, history: History, number: int) -> IntArray | None:
+        designs = balanced_designs(self._problem, self._num_startup, np.random.default_rng([self._seed, 0]))
+        rows = fresh(self._problem, designs, history.seen)
+        return np.asarray(rows[0]) if len(rows) else self._any(history, number)
+
+    def _any(self, history: History, number: int) -> IntArray | None:
+        return any_fresh(self._problem, history.seen, np.random.default_rng([self._seed, number]))
+
+    def _batch_after(self, history: History, count: int, trials: Sequence[FrozenTrial]) -> _Batch:
+        """Return the batch that follows ``count`` finished trials; what is the same isn't made again."""
+        horizon = history.numbers[count - 1]
+        earlier = [t for t in trials if t.number <= horizon]
+        running = [t for t in earlier if not t.state.is_finished()]
+        content = (
+            history.finished[:count].tobytes(),
+            history.costs[:count].tobytes(),
+            len(earlier),
+            tuple(t.number for t in running),
+        )
+        if self._batch is None or self._batch[0] != content:
+            rng = np.random.default_rng([self._seed, count])
+            known = history_of(self._problem, earlier)
+            self._batch = content, self._proposed(known, history_of(self._problem, running), rng)
+        return self._batch[1]
+
+    def _proposed(self, known: History, running: History, rng: np.random.Generator) -> _Batch:
+        problem = self._problem
+        model = CostModel(problem, self._surrogate(problem.space), known.finished, known.costs, rng)
+        evolved = evolve(
+            problem,
+            lambda indices: model.at(indices, -1.0),
             start=model.front,
-            avoid=seen,
-            size=_POOL_SIZE,
+            avoid=known.seen,
+            size=_POPULATION,
             rng=rng,
         )
-        order = most_improving(model.predict(pool), costs, 3 * self._batch_size, rng) if len(pool) else []
-        return np.concatenate([pool[order], designs])
+        beside = np.concatenate([neighbours(problem.space, row) for row in model.front])
+        beside = fresh(problem, rng.permutation(beside)[:_MAX_NEIGHBOURS], known.seen)
+        pool = np.unique(np.concatenate([evolved, beside]), axis=0)
+        if not len(pool):
+            return _Batch(problem, model, pool)
+        pending = np.frombuffer(b"".join(sorted(running.seen)), dtype=np.int64)
+        rows = np.concatenate([pending.reshape(-1, pool.shape[1]), pool])
+        draws = model.draws(rows, _NUM_DRAWS, rng)
+        picked = most_improving(
+            draws[:, len(pending) :],
+            known.costs,
+            2 * self._batch_size,
+            rng,
+            pending=draws[:, : len(pending)],
+        )
+        others_near = rng.permutation(np.setdiff1d(np.arange(len(pool)), picked))
+        return _Batch(problem, model, pool[[*picked, *others_near]])
 
 
 @final
-class CostModel:
-    """All objectives as predicted costs: measured ones by the surrogate, counted ones exact.
+class _Batch:
+    """Architectures to propose, best first, and what the model thinks of any."""
 
-    A measured cost c that is positive throughout is learned as log(1 + c / median): like a logarithm
-    for large costs, where differences are factors, and like c itself near 0, where a logarithm would make
-    much of differences that no front shows.
-
-    Args:
-        problem: What is searched.
-        surrogate: Untrained.
-        indices: ``(n, num_choices)`` positions of the finished trials.
-        costs: ``(n, num_objectives)`` of the finished trials.
-        rng: For the fit.
-    """
-
-    def __init__(
-        self,
-        problem: Problem,
-        surrogate: Surrogate,
-        indices: IntArray,
-        costs: FloatArray,
-        rng: np.random.Generator,
-    ) -> None:
+    def __init__(self, problem: Problem, model: CostModel, rows: IntArray) -> None:
         self._problem = problem
-        self._surrogate = surrogate
-        counted = set(problem.count(indices[:1]))
-        self._measured = [c for c, o in enumerate(problem.objectives) if o.name not in counted]
-        positive = (costs > 0).all(axis=0)
-        self._soft = np.where(positive, np.median(costs, axis=0), np.nan)
-        self.front = indices[non_dominated(costs)]
-        if self._measured:
-            surrogate.fit(problem.space.encode(indices), self._learned(costs)[:, self._measured], rng)
+        self._model = model
+        self.rows = rows
 
-    def _learned(self, costs: FloatArray) -> FloatArray:
-        return np.where(np.isnan(self._soft), costs, np.log1p(costs / self._soft))
-
-    def predict(self, indices: IntArray) -> PredictedCosts:
-        """Predict the costs of ``(n, num_choices)`` positions."""
-        problem = self._problem
-        counts = problem.count(indices)
-        mean = np.zeros((len(indices), len(problem.objectives)))
-        std = np.zeros_like(mean)
-        for column, objective in enumerate(problem.objectives):
-            if objective.name in counts:
-                sign = objective.cost(1.0)
-                mean[:, column] = sign * counts[objective.name]
-        if self._measured:
-            predicted: Prediction = self._surrogate.predict(problem.space.encode(indices))
-            mean[:, self._measured] = predicted.mean
-            std[:, self._measured] = predicted.std
-        is_measured = np.isin(np.arange(mean.shape[1]), self._measured)
-        return PredictedCosts(mean, std, np.where(is_measured, self._soft, np.nan))
-
-    def optimistic(self, indices: IntArray) -> FloatArray:
-        """Return costs one standard deviation below the prediction, ``(n, num_objectives)``."""
-        return self.predict(indices).at(-1.0)
-
-
-@final
-class PredictedCosts:
-    """Normal predictions of costs, or of their soft logarithm.
-
-    Args:
-        mean: ``(n, m)``.
-        std: ``(n, m)``; 0 for exact costs.
-        soft: ``(m,)`` what a cost was divided by in log(1 + c / soft); NaN where it was left as it is.
-    """
-
-    def __init__(self, mean: FloatArray, std: FloatArray, soft: FloatArray) -> None:
-        self._mean, self._std, self._soft = mean, std, soft
-
-    def __len__(self) -> int:
-        return len(self._mean)
-
-    def at(self, deviations: float | FloatArray) -> FloatArray:
-        """Return the costs ``deviations`` standard deviations from the mean, ``(n, m)``."""
-        values = self._mean + deviations * self._std
-        as_is = np.isnan(self._soft)
-        return np.where(as_is, values, self._soft * np.expm1(np.where(as_is, 0.0, values)))
-
-
-def _keys(indices: IntArray) -> set[bytes]:
-    return {row.tobytes() for row in indices}
+    def predicted(self, row: IntArray) -> dict[str, list[float]]:
+        """Return, by measured objective, the value predicted and those a standard deviation to either side."""
+        costs = np.stack([self._model.at(row[None], z)[0] for z in (0.0, -1.0, 1.0)])
+        return {
+            objective.name: [objective.cost(float(cost)) for cost in costs[:, column]]
+            for column, objective in enumerate(self._problem.objectives)
+            if column in self._model.measured
+        }

@@ -37,16 +37,13 @@ from nas.protocols import (
     Counts,
     DataSource,
     MeasuredObjective,
-    Prediction,
     Split,
     SupernetTraining,
-    Surrogate,
 )
 from nas.space import (
     Architecture,
     Choice,
     Expression,
-    FloatArray,
     Option,
     SearchSpace,
     choice,
@@ -54,6 +51,7 @@ from nas.space import (
 from nas.supernet import Supernet, elastic, recalibrate
 from nas.supernet.elastic import ElasticLayer, Repeat
 from nas.testing.strategies import check_strategy, toy_evaluate, toy_problem
+from nas.testing.surrogates import check_surrogate
 from nas.training import Recipe, Step
 
 __all__ = [
@@ -225,85 +223,6 @@ def check_data_source(source: DataSource) -> None:
         assert bool(inside.all()), f"{name}: a label is not in [0, {splits.num_classes})"
         if name != "test":
             assert len(part.labels.unique()) == splits.num_classes, f"{name} lacks a class"
-
-
-def check_surrogate(make: Callable[[], Surrogate]) -> None:
-    """Check a surrogate.
-
-    All randomness comes from the generator; fitting again forgets; shapes are right; std is positive and
-    finite; constant costs, equal rows and two rows are fine; predictions don't depend on the other rows.
-
-    Args:
-        make: Makes an untrained surrogate.
-
-    Raises:
-        AssertionError: a promise is broken.
-    """
-    rng = np.random.default_rng(0)
-    encodings = np.eye(4)[rng.integers(0, 4, size=(30, 3))].reshape(30, 12)
-    costs = np.stack([encodings @ rng.normal(size=12), 1e6 * (1 + encodings @ rng.uniform(size=12))], axis=1)
-    queries = np.eye(4)[rng.integers(0, 4, size=(9, 3))].reshape(9, 12)
-    kept = encodings.copy(), costs.copy(), queries.copy()
-    first = _fitted(make, encodings, costs, queries)
-    _check_surrogate_state(make, encodings, costs, queries, first)
-    cases = {
-        "constant costs": (encodings, np.full((30, 2), 3.0)),
-        "constant zero costs": (encodings, np.zeros((30, 2))),
-        "one constant column": (encodings, np.column_stack([costs[:, 0], np.ones(30)])),
-        "equal rows": (np.tile(encodings[0], (30, 1)), costs),
-        "two rows": (encodings[:2], costs[:2]),
-        "two equal rows": (encodings[[0, 0]], costs[[0, 0]]),
-        "one objective": (encodings, costs[:, :1]),
-        "twelve objectives": (encodings, np.tile(costs, (1, 6))),
-    }
-    for case, (rows, values) in cases.items():
-        _check_prediction(_fitted(make, rows, values, queries), (9, values.shape[1]), case)
-    unchanged = all(map(np.array_equal, kept, (encodings, costs, queries)))
-    assert unchanged, "the surrogate changes the arrays it is given"
-
-
-def _check_surrogate_state(
-    make: Callable[[], Surrogate],
-    encodings: FloatArray,
-    costs: FloatArray,
-    queries: FloatArray,
-    first: Prediction,
-) -> None:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(1)
-        same = _fitted(make, encodings, costs, queries)
-    assert _equal(first, same), "equal data and generator state must give equal predictions"
-    surrogate = make()
-    surrogate.fit(encodings[::2, :6], -5.0 * costs[::2, :1], np.random.default_rng(7))
-    surrogate.fit(encodings, costs, np.random.default_rng(0))
-    assert _equal(first, surrogate.predict(queries)), "fitting again must forget earlier data"
-    assert _equal(first, surrogate.predict(queries)), "predicting must not change the surrogate"
-    alone = surrogate.predict(queries[4:5])
-    _check_prediction(alone, (1, 2), "one query")
-    near = np.allclose(alone.mean[0], first.mean[4], rtol=1e-4) and np.allclose(
-        alone.std[0], first.std[4], rtol=1e-3
-    )
-    assert near, "the prediction of a row must not depend on the rows beside it"
-
-
-def _fitted(
-    make: Callable[[], Surrogate], encodings: FloatArray, costs: FloatArray, queries: FloatArray
-) -> Prediction:
-    surrogate = make()
-    surrogate.fit(encodings, costs, np.random.default_rng(0))
-    return surrogate.predict(queries)
-
-
-def _equal(a: Prediction, b: Prediction) -> bool:
-    return np.array_equal(a.mean, b.mean) and np.array_equal(a.std, b.std)
-
-
-def _check_prediction(prediction: Prediction, shape: tuple[int, int], case: str) -> None:
-    for name, array in (("mean", prediction.mean), ("std", prediction.std)):
-        assert array.shape == shape, f"{case}: {name} has shape {array.shape}, expected {shape}"
-        assert array.dtype == np.float64, f"{case}: {name} is {array.dtype}, expected float64"
-        assert np.isfinite(array).all(), f"{case}: {name} is not finite"
-    assert (prediction.std > 0).all(), f"{case}: std is not positive"
 
 
 def check_counted_objective(objective: CountedObjective) -> None:

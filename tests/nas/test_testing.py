@@ -25,7 +25,7 @@ from nas.objective import Measurement, Objective
 from nas.protocols import Bench, Candidate, Counts, Prediction, Problem, Split, Splits
 from nas.search.proposals import any_fresh
 from nas.search.record import distributions, indices_of
-from nas.space import FloatArray
+from nas.space import FloatArray, IntArray, SearchSpace
 from nas.supernet import elastic
 from nas.testing import (
     check_compression_pass,
@@ -48,10 +48,11 @@ def test_good_parts_pass() -> None:
 class Changed(NearestSurrogate):
     """A nearest-neighbour surrogate with one fault."""
 
-    def __init__(self, fault: str) -> None:
+    def __init__(self, fault: str, space: SearchSpace) -> None:
+        super().__init__(space)
         self.fault = fault
 
-    def fit(self, encodings: FloatArray, costs: FloatArray, rng: np.random.Generator) -> None:
+    def fit(self, indices: IntArray, costs: FloatArray, rng: np.random.Generator) -> None:
         if self.fault == "remembers" and hasattr(self, "_encodings"):
             return
         if self.fault == "global":
@@ -60,11 +61,21 @@ class Changed(NearestSurrogate):
             costs -= costs.mean(axis=0)
         if self.fault == "two rows" and len(costs) < 3:
             raise ValueError("too few")
-        super().fit(encodings, costs, rng)
+        super().fit(indices, costs, rng)
         self._noise = rng.normal()
 
-    def predict(self, encodings: FloatArray) -> Prediction:
-        good = super().predict(encodings)
+    def sample(self, indices: IntArray, count: int, rng: np.random.Generator) -> FloatArray:
+        draws = super().sample(indices, count, rng)
+        if self.fault == "draws beside":
+            return draws + 3 * super().predict(indices).std
+        if self.fault == "draws too wide":
+            return 3 * draws - 2 * draws.mean(axis=0)
+        if self.fault == "draws of another shape":
+            return draws[0]
+        return draws
+
+    def predict(self, indices: IntArray) -> Prediction:
+        good = super().predict(indices)
         if self.fault == "zero std":
             return Prediction(good.mean, np.zeros_like(good.std))
         if self.fault == "constant std":
@@ -83,6 +94,7 @@ class Changed(NearestSurrogate):
 FAULTS = [
     *("remembers", "global", "changes data", "two rows", "zero std", "constant std"),
     *("shape", "float32", "batch", "drifts"),
+    *("draws beside", "draws too wide", "draws of another shape"),
 ]
 
 

@@ -19,7 +19,7 @@ from nas.objective import Measurement, Objective
 from nas.protocols import Prediction, Problem, Splits
 from nas.report.results import Results
 from nas.runner import run
-from nas.space import Architecture, FloatArray, SearchSpace, choice
+from nas.space import Architecture, FloatArray, IntArray, SearchSpace, choice
 from nas.supernet import elastic
 
 
@@ -48,16 +48,23 @@ def tiny_block(position: int, width: object) -> nn.Module:
 class NearestSurrogate:
     """Predicts the costs of the nearest known row; sure near it."""
 
-    def fit(self, encodings: FloatArray, costs: FloatArray, rng: np.random.Generator) -> None:
-        self._encodings, self._costs = encodings.copy(), costs.copy()
+    def __init__(self, space: SearchSpace) -> None:
+        self._space = space
+
+    def fit(self, indices: IntArray, costs: FloatArray, rng: np.random.Generator) -> None:
+        self._encodings, self._costs = self._space.encode(indices), costs.copy()
         self._scale = costs.std(axis=0) + 1e-6
         self._tie = rng.permutation(len(costs))
 
-    def predict(self, encodings: FloatArray) -> Prediction:
+    def predict(self, indices: IntArray) -> Prediction:
+        encodings = self._space.encode(indices)
         distance = np.abs(encodings[:, None] - self._encodings[None, self._tie]).sum(axis=2)
         nearest = self._tie[distance.argmin(axis=1)]
         std = (0.1 + distance.min(axis=1)[:, None]) * self._scale
         return Prediction(self._costs[nearest], std)
+
+    def sample(self, indices: IntArray, count: int, rng: np.random.Generator) -> FloatArray:
+        return self.predict(indices).sample(count, rng)
 
 
 @dataclass
@@ -138,3 +145,9 @@ def digests(folder: Path, *patterns: str) -> dict[str, str]:
     """Return the SHA-256 of every file that matches, by its path in ``folder``."""
     files = [path for pattern in patterns or ("*",) for path in folder.rglob(pattern) if path.is_file()]
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def with_objectives(problem: Problem, *objectives: Objective) -> Problem:
+    counted = {o.name for o in objectives if o.name == "size"}
+    count = problem.count if counted else lambda _indices: {}
+    return dataclasses.replace(problem, objectives=objectives, count=count)

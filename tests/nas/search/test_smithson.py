@@ -13,7 +13,7 @@ from nas.protocols import Prediction
 from nas.search import Smithson
 from nas.search.loop import search
 from nas.search.smithson import gaussian_steps
-from nas.space import FloatArray, SearchSpace, choice
+from nas.space import FloatArray, IntArray, SearchSpace, choice
 from nas.testing import check_strategy
 
 
@@ -22,18 +22,23 @@ def test_it_keeps_the_contract_and_wastes_nothing() -> None:
 
 
 class Oracle:
-    """Knows the grid's quality from the one-hot encoding; counts its fits."""
+    """Knows the grid's quality; counts its fits."""
 
     fits = 0
 
-    def fit(self, encodings: FloatArray, costs: FloatArray, rng: np.random.Generator) -> None:
+    def __init__(self, space: SearchSpace) -> None:
+        pass
+
+    def fit(self, indices: IntArray, costs: FloatArray, rng: np.random.Generator) -> None:
         type(self).fits += 1
         assert costs.shape[1] == 1, "the counted size is not to be learned"
 
-    def predict(self, encodings: FloatArray) -> Prediction:
-        rows = encodings.reshape(len(encodings), -1, 4).argmax(axis=2)
-        mean = -(np.sqrt(rows).sum(axis=1) - 0.2 * rows[:, 0])[:, None]
+    def predict(self, indices: IntArray) -> Prediction:
+        mean = -(np.sqrt(indices).sum(axis=1) - 0.2 * indices[:, 0])[:, None]
         return Prediction(mean, np.ones_like(mean))
+
+    def sample(self, indices: IntArray, count: int, rng: np.random.Generator) -> FloatArray:
+        return self.predict(indices).sample(count, rng)
 
 
 def searched(strategy: Smithson, evaluations: int) -> optuna.Study:

@@ -1,0 +1,172 @@
+"""All objectives of any architecture as predicted costs: measured ones by a surrogate, counted ones exact."""
+
+from __future__ import annotations
+
+from typing import final
+
+import numpy as np
+from scipy.stats import norm, rankdata
+
+from nas.pareto import non_dominated
+from nas.protocols import Problem, Surrogate
+from nas.space import FloatArray, IntArray
+
+_MAX_SCORE = 50.0
+
+
+@final
+class NormalScores:
+    """A monotone map that makes one column of costs about normal, and its inverse.
+
+    A cost becomes the normal quantile of its rank (van der Waerden scores; a Gaussian copula, Salinas
+    2020). So a few failures at ten times the usual error don't squeeze all else together, and neither the
+    unit nor the tail of an objective matters to a surrogate.
+
+    Costs between two known ones are interpolated. Beyond the best and the worst the map goes on as a
+    straight line, as steep as from the median to there: how far the best may yet be outdone is judged by
+    all of the better half, not by the two best alone.
+
+    Args:
+        costs: ``(n,)`` finite, n >= 1.
+    """
+
+    def __init__(self, costs: FloatArray) -> None:
+        scores = norm.ppf((rankdata(costs) - 0.5) / len(costs))
+        self._scores, first = np.unique(scores, return_index=True)
+        self._costs = costs[first]
+        median = np.interp(0.0, self._scores, self._costs)
+        ends = self._scores[[0, -1]]
+        away = np.where(np.abs(ends) > 1e-9, ends, 1.0)  # one different cost: no slope
+        self._slopes = np.maximum((self._costs[[0, -1]] - median) / away, 0.0)
+        self._low = 0.0 if (costs >= 0).all() else -np.inf  # what was never negative won't become so
+
+    def of(self, costs: FloatArray) -> FloatArray:
+        """Return the scores of costs that the map was made from."""
+        scores: FloatArray = np.interp(costs, self._costs, self._scores)
+        return scores
+
+    def costs_at(self, scores: FloatArray) -> FloatArray:
+        """Return the costs at any scores, in the same shape."""
+        below = np.minimum(scores - self._scores[0], 0.0) * self._slopes[0]
+        above = np.maximum(scores - self._scores[-1], 0.0) * self._slopes[1]
+        costs: FloatArray = np.interp(scores, self._scores, self._costs) + below + above
+        return np.maximum(costs, self._low)
+
+
+@final
+class SoftLogarithm:
+    """The map of a cost c to log(1 + c / median), and its inverse.
+
+    Like a logarithm for large costs, where differences are factors, and like c itself near 0, where a
+    logarithm would make much of differences that no front shows.
+
+    Args:
+        costs: ``(n,)`` not negative, with a positive median.
+    """
+
+    def __init__(self, costs: FloatArray) -> None:
+        self._median = float(np.median(costs))
+
+    def of(self, costs: FloatArray) -> FloatArray:
+        """Return the scores of costs that are not negative."""
+        scores: FloatArray = np.log1p(costs / self._median)
+        return scores
+
+    def costs_at(self, scores: FloatArray) -> FloatArray:
+        """Return the costs at any scores, in the same shape."""
+        costs: FloatArray = self._median * np.expm1(np.clip(scores, 0.0, _MAX_SCORE))
+        return costs
+
+
+Scale = NormalScores | SoftLogarithm
+
+
+def best_scale(encodings: FloatArray, costs: FloatArray) -> Scale:
+    """Return the scale on which costs are most nearly a sum over the choices.
+
+    Every surrogate learns a sum from fewer trials than anything else: latencies add up as they are, errors
+    rather by rank. Compared by how well a ridge regression on each scale ranks each trial when it is left out.
+
+    Args:
+        encodings: ``(n, d)`` one-hot.
+        costs: ``(n,)`` of these.
+    """
+    scales: list[Scale] = [NormalScores(costs)]
+    if (costs >= 0).all() and np.median(costs) > 0:
+        scales.append(SoftLogarithm(costs))
+    ranks = [_left_out_rank_correlation(encodings, scale.of(costs)) for scale in scales]
+    return scales[int(np.argmax(ranks))]
+
+
+def _left_out_rank_correlation(encodings: FloatArray, scores: FloatArray) -> float:
+    """Return Spearman's rho of ``(n,)`` scores and what ridge regression predicts of each from the others."""
+    centred = scores - scores.mean()
+    if np.ptp(centred) == 0:
+        return 0.0
+    hat = encodings @ np.linalg.solve(encodings.T @ encodings + np.eye(encodings.shape[1]), encodings.T)
+    left_out = centred - (centred - hat @ centred) / (1 - np.diag(hat))
+    return float(np.corrcoef(rankdata(left_out), rankdata(centred))[0, 1]) if np.ptp(left_out) > 0 else 0.0
+
+
+@final
+class CostModel:
+    """Predicts all objectives of any architecture from the finished trials.
+
+    Args:
+        problem: What is searched.
+        surrogate: Untrained; learns the measured costs, each on its own scale.
+        indices: ``(n, num_choices)`` positions of the finished trials, n >= 2.
+        costs: ``(n, num_objectives)`` of these.
+        rng: For the fit.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        surrogate: Surrogate,
+        indices: IntArray,
+        costs: FloatArray,
+        rng: np.random.Generator,
+    ) -> None:
+        self._problem = problem
+        self._surrogate = surrogate
+        counted = problem.count(indices[:1])
+        self.measured = [c for c, o in enumerate(problem.objectives) if o.name not in counted]
+        encodings = problem.space.encode(indices)
+        self._maps = [best_scale(encodings, costs[:, column]) for column in self.measured]
+        self.front = indices[non_dominated(costs)]
+        if self.measured:
+            pairs = zip(self._maps, self.measured, strict=True)
+            scores = np.stack([to.of(costs[:, column]) for to, column in pairs], axis=1)
+            surrogate.fit(indices, scores, rng)
+
+    def at(self, indices: IntArray, deviations: float) -> FloatArray:
+        """Return the costs so many standard deviations from the prediction, ``(n, num_objectives)``."""
+        if not self.measured:
+            return self._exact(indices)
+        predicted = self._surrogate.predict(indices)
+        scores = (predicted.mean + deviations * predicted.std)[None]
+        costs: FloatArray = self._with_exact(indices, scores)[0]
+        return costs
+
+    def draws(self, indices: IntArray, count: int, rng: np.random.Generator) -> FloatArray:
+        """Return joint draws of the costs, ``(count, n, num_objectives)``."""
+        if not self.measured:
+            return np.tile(self._exact(indices), (count, 1, 1))
+        return self._with_exact(indices, self._surrogate.sample(indices, count, rng))
+
+    def _exact(self, indices: IntArray) -> FloatArray:
+        """Return counted costs, and 0 where a cost is measured, ``(n, num_objectives)``."""
+        counts = self._problem.count(indices)
+        exact = np.zeros((len(indices), len(self._problem.objectives)))
+        for column, objective in enumerate(self._problem.objectives):
+            if objective.name in counts:
+                exact[:, column] = objective.cost(1.0) * counts[objective.name]
+        return exact
+
+    def _with_exact(self, indices: IntArray, scores: FloatArray) -> FloatArray:
+        """Return all costs, given ``(s, n, num_measured)`` scores."""
+        costs = np.tile(self._exact(indices), (len(scores), 1, 1))
+        for position, (column, to) in enumerate(zip(self.measured, self._maps, strict=True)):
+            costs[:, :, column] = to.costs_at(scores[:, :, position])
+        return costs
