@@ -12,7 +12,8 @@ from nas.service.explore import Step, is_noise
 from nas.service.record import TrialRow
 from nas.service.runs import Snapshot
 
-STAGES = ("train supernet", "search", "finish winners")
+STAGES = ("train supernet", "search", "finish winners", "check the ranking")
+_BEFORE_THE_SEARCH = "choose proxy subset"
 _NAMES = {
     "macs": "MACs",
     "flops": "FLOPs",
@@ -105,7 +106,11 @@ def table_row(snapshot: Snapshot, row: TrialRow) -> dict[str, Any]:
 
 def stages(run: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the stages of a run, each with whether it ``is`` done, current or to come, and its ``percent``."""
-    names = list(STAGES) if run["stage"] in (*STAGES, "", "done") else [*STAGES, run["stage"]]
+    names = list(STAGES)
+    if run["stage"] == _BEFORE_THE_SEARCH:
+        names.insert(1, run["stage"])
+    elif run["stage"] not in (*STAGES, "", "done"):
+        names.append(run["stage"])
     is_over = run["state"] == "finished" or run["stage"] == "done"
     at = len(names) if is_over else names.index(run["stage"]) if run["stage"] else -1
     found = []
