@@ -126,7 +126,7 @@ def tiny_study(**changes: object) -> Study:
         network=tiny_network,
         data=FewDigits(),
         objectives=(Accuracy(), NumParams()),
-        recipe=Recipe(epochs=2, batch_size=64),
+        recipe=Recipe(epochs=2, batch_size=8, learning_rate=0.05),  # learns enough for a front of several
         strategy=SurrogateSearch(NearestSurrogate, num_startup=4, batch_size=4),
         evaluations=6,
         winners=Winners(count=2, recipe=Recipe(epochs=1, batch_size=64, learning_rate=1e-3)),

@@ -9,5 +9,7 @@ from nas import Constraint, NumParams, Recipe, Study
 
 
 def study() -> Study:
-    learns = Recipe(epochs=8, batch_size=16, learning_rate=0.03)  # a front of several, which the page is to show
+    learns = Recipe(
+        epochs=8, batch_size=16, learning_rate=0.03
+    )  # a front of several, which the page is to show
     return tiny_study(recipe=learns, constraints=(Constraint(NumParams(), 1e6),))
