@@ -7,7 +7,7 @@ from torchvision.transforms import v2
 from nas import Accuracy, Int8, LatencyMs, Macs, Recipe, Study, SurrogateSearch, Winners
 from nas.data import Digits
 from search_spaces.convnet import convnet
-from surrogates.gaussian_process import GaussianProcess
+from surrogates.mixture import Mixture
 
 
 def study() -> Study:
@@ -21,7 +21,7 @@ def study() -> Study:
         data=Digits(),
         objectives=(Accuracy(), Macs(), LatencyMs()),
         recipe=Recipe(epochs=32, augment=shake),
-        strategy=SurrogateSearch(GaussianProcess),
+        strategy=SurrogateSearch(Mixture),
         evaluations=150,
         winners=Winners(
             count=6, recipe=Recipe(epochs=12, learning_rate=1e-3, augment=shake), passes=(Int8(),)

@@ -28,7 +28,7 @@ from nas.search.loop import search
 from nas.search.proposals import neighbours
 from nas.search.record import distributions
 from nas.space import Architecture
-from surrogates.gaussian_process import GaussianProcess
+from surrogates.mixture import Mixture
 from surrogates.mlp_ensemble import MlpEnsemble
 
 Run = Callable[[Ledger, int], None]
@@ -70,7 +70,7 @@ def ours(strategy: Callable[[], Strategy], ledger: Ledger, seed: int, *, counted
 
 def default_strategy() -> Strategy:
     """Return what a study gets that asks for nothing else."""
-    return SurrogateSearch(GaussianProcess)
+    return SurrogateSearch(Mixture)
 
 
 def random(ledger: Ledger, seed: int) -> None:

@@ -11,7 +11,8 @@ from nas.pareto import non_dominated
 from nas.protocols import Problem, Surrogate
 from nas.space import FloatArray, IntArray
 
-_MAX_SCORE = 50.0
+_MAX_SCORE = 500.0
+_SOFTNESS = (1 / 64, 1 / 16, 1 / 4, 1.0, 4.0, 64.0)  # in medians
 
 
 @final
@@ -55,27 +56,27 @@ class NormalScores:
 
 @final
 class SoftLogarithm:
-    """The map of a cost c to log(1 + c / median), and its inverse.
+    """The map of a cost c to log(softness + c), and its inverse.
 
-    Like a logarithm for large costs, where differences are factors, and like c itself near 0, where a
-    logarithm would make much of differences that no front shows.
+    Like a logarithm for costs well above the softness, where differences are factors, and like c itself near
+    0, where a logarithm would make much of differences that no front shows.
 
     Args:
-        costs: ``(n,)`` not negative, with a positive median.
+        softness: Positive, in the cost's unit.
     """
 
-    def __init__(self, costs: FloatArray) -> None:
-        self._median = float(np.median(costs))
+    def __init__(self, softness: float) -> None:
+        self._softness = softness
 
     def of(self, costs: FloatArray) -> FloatArray:
         """Return the scores of costs that are not negative."""
-        scores: FloatArray = np.log1p(costs / self._median)
+        scores: FloatArray = np.log(self._softness + costs)
         return scores
 
     def costs_at(self, scores: FloatArray) -> FloatArray:
-        """Return the costs at any scores, in the same shape."""
-        costs: FloatArray = self._median * np.expm1(np.clip(scores, 0.0, _MAX_SCORE))
-        return costs
+        """Return the costs at any scores, in the same shape; none is negative."""
+        costs: FloatArray = np.exp(np.minimum(scores, _MAX_SCORE)) - self._softness
+        return np.maximum(costs, 0.0)
 
 
 Scale = NormalScores | SoftLogarithm
@@ -84,28 +85,51 @@ Scale = NormalScores | SoftLogarithm
 def best_scale(encodings: FloatArray, costs: FloatArray) -> Scale:
     """Return the scale on which costs are most nearly a sum over the choices.
 
-    Every surrogate learns a sum from fewer trials than anything else: latencies add up as they are, errors
-    rather by rank. Compared by how well a ridge regression on each scale ranks each trial when it is left out.
+    Every surrogate learns a sum from fewer trials than anything else: latencies add up nearly as they are,
+    errors rather by rank. Each scale is judged by a ridge regression's predictions of trials that it was not
+    fitted to: how soft the logarithm is by the density that they give to the costs, and whether it is better
+    than normal scores by how well they rank them.
 
     Args:
         encodings: ``(n, d)`` one-hot.
         costs: ``(n,)`` of these.
     """
-    scales: list[Scale] = [NormalScores(costs)]
-    if (costs >= 0).all() and np.median(costs) > 0:
-        scales.append(SoftLogarithm(costs))
-    ranks = [_left_out_rank_correlation(encodings, scale.of(costs)) for scale in scales]
-    return scales[int(np.argmax(ranks))]
+    by_rank = NormalScores(costs)
+    median = float(np.median(costs))
+    if median <= 0 or (costs < 0).any():
+        return by_rank
+    residuals = _LeftOut(encodings)
+    softnesses = [median * factor for factor in _SOFTNESS]
+    densities = [residuals.log_density(np.log(softness + costs)) for softness in softnesses]
+    by_factor = SoftLogarithm(softnesses[int(np.argmax(densities))])
+    ranked = [residuals.rank_correlation(scale.of(costs)) for scale in (by_rank, by_factor)]
+    return by_rank if ranked[0] >= ranked[1] else by_factor
 
 
-def _left_out_rank_correlation(encodings: FloatArray, scores: FloatArray) -> float:
-    """Return Spearman's rho of ``(n,)`` scores and what ridge regression predicts of each from the others."""
-    centred = scores - scores.mean()
-    if np.ptp(centred) == 0:
-        return 0.0
-    hat = encodings @ np.linalg.solve(encodings.T @ encodings + np.eye(encodings.shape[1]), encodings.T)
-    left_out = centred - (centred - hat @ centred) / (1 - np.diag(hat))
-    return float(np.corrcoef(rankdata(left_out), rankdata(centred))[0, 1]) if np.ptp(left_out) > 0 else 0.0
+@final
+class _LeftOut:
+    """What ridge regression on ``(n, d)`` encodings predicts of each row from all others."""
+
+    def __init__(self, encodings: FloatArray) -> None:
+        gram = encodings.T @ encodings + np.eye(encodings.shape[1])
+        self._hat = encodings @ np.linalg.solve(gram, encodings.T)
+
+    def _residuals(self, scores: FloatArray) -> FloatArray:
+        centred = scores - scores.mean()
+        residuals: FloatArray = (centred - self._hat @ centred) / (1 - np.diag(self._hat))
+        return residuals
+
+    def log_density(self, logarithms: FloatArray) -> float:
+        """Return the mean log density of costs that have these soft logarithms, but for a constant."""
+        spread = max(float(self._residuals(logarithms).std()), 1e-12)
+        return float(-np.log(spread) - logarithms.mean())  # d log(s + c) / dc = 1 / (s + c)
+
+    def rank_correlation(self, scores: FloatArray) -> float:
+        """Return Spearman's rho of scores and predictions; 0 where either is constant."""
+        predicted = scores - self._residuals(scores)
+        if np.ptp(scores) == 0 or np.ptp(predicted) == 0:
+            return 0.0
+        return float(np.corrcoef(rankdata(predicted), rankdata(scores))[0, 1])
 
 
 @final

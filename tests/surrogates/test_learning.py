@@ -14,6 +14,7 @@ from nas.testing import check_surrogate
 from surrogates.boosted_trees import BoostedTrees
 from surrogates.cross_validated import CrossValidated
 from surrogates.gaussian_process import GaussianProcess
+from surrogates.mixture import Mixture
 from surrogates.mlp_ensemble import MlpEnsemble
 
 SPACE = SearchSpace(tuple(choice(f"edge{n}", "none", "skip", "conv", "pool") for n in range(6)))
@@ -22,6 +23,10 @@ FAST: dict[str, MakeSurrogate] = {
     "perceptrons": partial(MlpEnsemble, steps=30),
     "Gaussian process": partial(GaussianProcess, restarts=1, iterations=10),
     "trees": partial(BoostedTrees, num_members=4, num_trees=10),
+    "mixture": partial(
+        Mixture,
+        members=(partial(GaussianProcess, restarts=1, iterations=10), partial(MlpEnsemble, steps=30)),
+    ),
     "chosen": partial(
         CrossValidated,
         candidates=(
@@ -35,6 +40,7 @@ OURS: dict[str, MakeSurrogate] = {
     "perceptrons": MlpEnsemble,
     "Gaussian process": GaussianProcess,
     "trees": BoostedTrees,
+    "mixture": Mixture,
     "chosen": CrossValidated,
 }
 
