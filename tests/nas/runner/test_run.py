@@ -48,6 +48,7 @@ from nas.evaluation import OnnxCandidate
 from nas.objective import Measurement, Objective
 from nas.protocols import Bench, Candidate, CompressionPass, Split, Splits
 from nas.report.results import Results
+from nas.search.record import predictions_of
 from nas.supernet import elastic, recalibrate
 
 PAID = (
@@ -177,7 +178,10 @@ def test_the_report_tells_what_the_search_predicted_and_what_became_of_it(cli_ru
     assert "Kendall's tau" in report
     assert "surrogate predicted" in report
     results = Results.read(cli_run / "report.json")
-    assert all(w.predicted is not None for w in results.winners)
+    trials = optuna.load_study(study_name="small", storage=f"sqlite:///{cli_run / 'study.db'}").trials
+    told = [predictions_of(trials[w.trial]).get("accuracy") for w in results.winners]
+    assert [w.predicted for w in results.winners] == [t and t[0] for t in told]  # none in the start-up
+    assert predictions_of(trials[-1]), "what the surrogate proposes has its prediction"
     assert all(w.id in report for w in results.winners)
 
 
