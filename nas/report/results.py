@@ -45,7 +45,7 @@ class Winner:
         choices: Its architecture.
         macs: Of one image.
         num_params: Of the network.
-        predicted: Quality as a surrogate predicts it that has not seen this trial; None without one.
+        predicted: Quality as the surrogate predicted it before the trial was evaluated; None in the start-up.
         searched: Measurements of the search: supernet weights, search split, short latency.
         fine_tuned: Quality on the search split after fine-tuning.
         variants: The exported files; fp32 first.

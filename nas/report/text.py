@@ -47,8 +47,9 @@ def report_markdown(results: Results) -> str:
 
 def _trust(results: Results) -> list[str]:
     known = [
-        "Of the winners, the first three columns are of the search split. The prediction is by a surrogate that "
-        "has not seen the trial.",
+        *[f"Predictions made before their trials: {sentence}." for sentence in results.facts["surrogate"]],
+        "Of the winners, the first three columns are of the search split. The prediction was made before the trial "
+        "was evaluated.",
         trust_table(results).markdown(),
     ]
     if results.trust is None:

@@ -32,6 +32,7 @@ from nas.runner.stages import expected_gain, search_architectures
 from nas.runner.supernet_training import train_supernet
 from nas.runner.trust import measure_trust
 from nas.runner.weights import EPOCHS, Weights, weights_of
+from nas.search.quality import surrogate_quality
 from nas.search.record import (
     ARCHITECTURE,
     ENDED,
@@ -232,6 +233,7 @@ def _results(
         "seed": study.seed,
         "ended": record.user_attrs.get(ENDED),
         "forecast": None if gain is None else str(gain),
+        "surrogate": [str(found) for found in surrogate_quality(prepared.problem.objectives, trials)],
         "command": command,
         "intended_use": study.intended_use,
         "machine": machine_facts(),

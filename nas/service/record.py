@@ -20,6 +20,7 @@ from nas import pareto
 from nas.files import read_json
 from nas.objective import Objective
 from nas.runner.directory import RunDirectory
+from nas.search.quality import SurrogateQuality, surrogate_quality
 from nas.search.record import (
     ARCHITECTURE,
     MEASUREMENTS,
@@ -29,6 +30,7 @@ from nas.search.record import (
     costs_of,
     has_values,
     is_paid,
+    predictions_of,
 )
 from nas.space import FloatArray, SearchSpace, space_from_description
 
@@ -78,6 +80,8 @@ class Record:
         self.objectives: tuple[Objective, ...] = ()
         self.rows: list[TrialRow] = []
         self.failed = 0
+        self.quality: list[SurrogateQuality] = []
+        self._predicted: list[FrozenTrial] = []
         self.front: list[int] = []
         self.hypervolume: list[float] = []
 
@@ -106,6 +110,8 @@ class Record:
             return
         before = len(self.rows)
         self.rows += [_row(self._space, self.objectives, trial) for trial in complete]
+        self._predicted += [trial for trial in complete if predictions_of(trial)]
+        self.quality = surrogate_quality(self.objectives, self._predicted)
         costs = costs_of(self.objectives, complete)
         self._costs = np.concatenate([self._costs, costs]) if before else costs
         self._measure()

@@ -21,6 +21,7 @@ from nas.objective import Objective
 from nas.report.results import Results, Winner
 from nas.report.trust import TrustResult
 from nas.runner.directory import RunDirectory
+from nas.search.quality import SurrogateQuality
 from nas.service.record import Record, TrialRow
 from nas.service.store import Run
 
@@ -42,6 +43,7 @@ class Snapshot:
         hypervolume: After each row; empty while fewer than ten are there.
         status: What ``status.json`` holds; None before the first stage.
         results: Of a finished run; None before.
+        quality: Of the surrogate's predictions so far, by measured objective.
     """
 
     version: int
@@ -52,6 +54,7 @@ class Snapshot:
     hypervolume: tuple[float, ...]
     status: Mapping[str, Any] | None
     results: Results | None
+    quality: tuple[SurrogateQuality, ...]
 
     @property
     def front_rows(self) -> list[TrialRow]:
@@ -68,7 +71,7 @@ class Snapshot:
         return next((winner for winner in self.winners if winner.id == id_), None)
 
 
-_NOTHING = Snapshot(0, (), (), 0, (), (), None, None)
+_NOTHING = Snapshot(0, (), (), 0, (), (), None, None, ())
 
 
 @final
@@ -151,6 +154,7 @@ class RunView:
             hypervolume=tuple(record.hypervolume),
             status=_status(files.status),
             results=self._read_results(seen[-1]),
+            quality=tuple(record.quality),
         )
         self._seen = seen if is_whole else ()
 
@@ -215,7 +219,7 @@ def described(run: Run, snapshot: Snapshot) -> dict[str, Any]:
         "objectives": [asdict(objective) for objective in snapshot.objectives],
         "evaluations": {"complete": len(snapshot.rows), "failed": snapshot.failed, "asked": run.evaluations},
         "hypervolume": snapshot.hypervolume[-1] if snapshot.hypervolume else None,
-        "surrogate": surrogate_quality(snapshot),
+        "surrogate": trust_in(snapshot),
         "has_winners": bool(snapshot.winners),
     }
 
@@ -229,26 +233,27 @@ def seconds_left(status: Mapping[str, Any]) -> float | None:
     return float(round(pace * (status["total"] - status["done"]), 1))
 
 
-def surrogate_quality(snapshot: Snapshot) -> dict[str, Any] | None:
-    """Return what is known of the search's numbers, once the run is finished; None before.
+def trust_in(snapshot: Snapshot) -> dict[str, Any] | None:
+    """Return how far the search's numbers can be trusted; None while nothing is known.
 
-    ``pairs`` are the surrogate's predictions of the winners' quality and what the search measured;
-    ``rank_agreement`` is Kendall's tau of the search's order with that after a training of their own, over
-    ``num_compared`` architectures, None without a supernet.
+    ``predictions`` holds, by measured objective, how good the surrogate's predictions were, each made before
+    its trial was evaluated; rank correlations that are not defined are None. ``rank_agreement`` is Kendall's
+    tau of the search's order with that after a training of their own, over ``num_compared`` architectures;
+    None before the end, and without a supernet.
     """
     results = snapshot.results
-    if results is None:
+    compared = (
+        None if results is None or results.trust is None else _agreement(results.trust, results.quality)
+    )
+    if not snapshot.quality and compared is None:
         return None
-    pairs = [
-        (w.predicted, w.searched[results.quality.name].value)
-        for w in results.winners
-        if w.predicted is not None
-    ]
-    found = None if results.trust is None else _agreement(results.trust, results.quality)
     return {
-        "pairs": [list(pair) for pair in pairs],
-        "rank_agreement": None if found is None else found.tau.value,
-        "num_compared": None if found is None else found.count,
+        "predictions": [
+            {key: None if value != value else value for key, value in asdict(found).items()}
+            for found in snapshot.quality
+        ],
+        "rank_agreement": None if compared is None else compared.tau.value,
+        "num_compared": None if compared is None else compared.count,
     }
 
 

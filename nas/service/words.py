@@ -167,18 +167,24 @@ def surrogate_figures(quality: Mapping[str, Any] | None, objective: Objective | 
     if quality is None or objective is None:
         return []
     figures = []
-    pairs = quality.get("pairs") or []
-    if pairs:
-        error = sum(abs(predicted - searched) for predicted, searched in pairs) / len(pairs)
-        text = change(objective, error).lstrip("+±−")
-        detail = f"of {label(objective.name)}, over {len(pairs)} winners it hadn't seen"
-        figures.append({"name": "mean error", "value": text, "detail": detail})
+    for found in quality["predictions"]:
+        if found["objective"] != objective.name:
+            continue
+        detail = f"of {label(objective.name)}, predicted before {found['num_trials']} evaluations"
+        figures.append(
+            {"name": "error", "value": change(objective, found["rmse"]).lstrip("+±−"), "detail": detail}
+        )
+        if found["kendall_tau"] is not None:
+            detail = "order of the same predictions and what was measured; 1 is the same"
+            figures.append({"name": "Kendall's τ", "value": f"{found['kendall_tau']:.2f}", "detail": detail})
     if quality.get("rank_agreement") is not None:
         detail = (
             f"order of {quality['num_compared']} architectures in the supernet and after training on their own; "
             "1 is the same"
         )
-        figures.append({"name": "Kendall's τ", "value": f"{quality['rank_agreement']:.2f}", "detail": detail})
+        figures.append(
+            {"name": "supernet's τ", "value": f"{quality['rank_agreement']:.2f}", "detail": detail}
+        )
     return figures
 
 

@@ -157,6 +157,7 @@ def test_a_finished_run_says_so(
     assert "12 evaluated, 0 failed" in text
     volume = Results.read(cli_run / "report.json").hypervolume[-1]
     assert f"hypervolume {volume:.4f}" in text
+    assert "surrogate, accuracy: tau" in text
 
 
 def test_a_run_under_way_says_how_far_it_is(

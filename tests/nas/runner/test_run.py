@@ -177,6 +177,7 @@ def test_the_report_tells_what_the_search_predicted_and_what_became_of_it(cli_ru
     report = (cli_run / "report.md").read_text()
     assert "Kendall's tau" in report
     assert "surrogate predicted" in report
+    assert "Predictions made before their trials: surrogate, accuracy: tau" in report
     results = Results.read(cli_run / "report.json")
     trials = optuna.load_study(study_name="small", storage=f"sqlite:///{cli_run / 'study.db'}").trials
     told = [predictions_of(trials[w.trial]).get("accuracy") for w in results.winners]

@@ -6,7 +6,16 @@ from typing import Any
 import pytest
 
 from nas.objective import Objective
-from nas.service.words import ago, change, described_objective, duration, label, now_line, stages
+from nas.service.words import (
+    ago,
+    change,
+    described_objective,
+    duration,
+    label,
+    now_line,
+    stages,
+    surrogate_figures,
+)
 
 ACCURACY = Objective("accuracy", "", "maximize")
 LATENCY = Objective("latency_ms", "ms", "minimize")
@@ -99,3 +108,13 @@ def test_durations(seconds: float, text: str) -> None:
 )
 def test_how_long_ago(time: str | None, text: str) -> None:
     assert ago(time, datetime(2026, 5, 2, 12, tzinfo=UTC)) == text
+
+
+def test_surrogate_figures_are_of_the_quality_and_of_predictions_made_beforehand() -> None:
+    found = {"objective": "accuracy", "num_trials": 12, "kendall_tau": None, "spearman": None, "rmse": 0.02}
+    other = {**found, "objective": "latency_ms", "kendall_tau": 0.9}
+    known = {"predictions": [other, found], "rank_agreement": None, "num_compared": None}
+    assert [f["value"] for f in surrogate_figures(known, ACCURACY)] == ["2.00 points"]
+    ranked = {**known, "predictions": [{**found, "kendall_tau": 0.5}]}
+    assert [f["value"] for f in surrogate_figures(ranked, ACCURACY)] == ["2.00 points", "0.50"]
+    assert surrogate_figures(None, ACCURACY) == []
