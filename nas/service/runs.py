@@ -54,7 +54,7 @@ class Snapshot:
     hypervolume: tuple[float, ...]
     status: Mapping[str, Any] | None
     results: Results | None
-    quality: tuple[SurrogateQuality, ...]
+    quality: tuple[SurrogateQuality, ...] = ()
 
     @property
     def front_rows(self) -> list[TrialRow]:
