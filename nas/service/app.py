@@ -28,7 +28,7 @@ def create_app(settings: Settings) -> FastAPI:
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         await asyncio.to_thread(service.supervisor.begin)
-        service.studies.warm()
+        service.warm()
         try:
             yield
         finally:

@@ -26,13 +26,12 @@ from nas.search.record import (
     MEASUREMENTS,
     REFERENCE,
     ReferenceBox,
-    architecture_of,
     costs_of,
     has_values,
     is_paid,
     predictions_of,
 )
-from nas.space import FloatArray, SearchSpace, space_from_description
+from nas.space import Architecture, FloatArray, SearchSpace, space_from_description
 
 _NUM_FOR_REFERENCE = 10
 
@@ -109,7 +108,7 @@ class Record:
         if not complete:
             return
         before = len(self.rows)
-        self.rows += [_row(self._space, self.objectives, trial) for trial in complete]
+        self.rows += _rows(self._space, self.objectives, complete)
         self._predicted += [trial for trial in complete if predictions_of(trial)]
         self.quality = surrogate_quality(self.objectives, self._predicted)
         costs = costs_of(self.objectives, complete)
@@ -194,12 +193,17 @@ def _read_only(url: str, name: str, connecting: Mapping[str, Any]) -> optuna.Stu
         return None
 
 
-def _row(space: SearchSpace, objectives: tuple[Objective, ...], trial: FrozenTrial) -> TrialRow:
+def _rows(space: SearchSpace, objectives: tuple[Objective, ...], trials: list[FrozenTrial]) -> list[TrialRow]:
+    architectures = space.from_indices(space.indices(trial.params for trial in trials))
+    return [_row(objectives, trial, found) for trial, found in zip(trials, architectures, strict=True)]
+
+
+def _row(objectives: tuple[Objective, ...], trial: FrozenTrial, architecture: Architecture) -> TrialRow:
     measured = {o.name: trial.user_attrs[MEASUREMENTS][o.name] for o in objectives}
     values = {
         name: {"value": m["value"], "spread": m["spread"], "unit": m["unit"]} for name, m in measured.items()
     }
-    choices = dict(architecture_of(space, trial))
+    choices = dict(architecture)
     id_ = str(trial.user_attrs[ARCHITECTURE])
     shown = {"number": trial.number, "architecture": id_, "values": values, "choices": choices}
     return TrialRow(trial.number, id_, values, choices, json.dumps(shown)[:-1])

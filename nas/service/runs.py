@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 import json
+import logging
 import os
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +25,8 @@ from nas.runner.directory import RunDirectory
 from nas.search.quality import SurrogateQuality
 from nas.service.record import Record, TrialRow
 from nas.service.store import Run
+
+logger = logging.getLogger(__name__)
 
 _MAX_VIEWS = 64
 _MIN_AGE_S = 0.5
@@ -176,6 +179,7 @@ class Runs:
     def __init__(self, folder: Path, storage: str | None = None) -> None:
         self._folder, self._storage = folder, storage
         self._views: OrderedDict[str, RunView] = OrderedDict()
+        self._is_closed = False
         self._lock = threading.Lock()
 
     def view(self, run: Run) -> RunView:
@@ -188,8 +192,24 @@ class Runs:
             outdated.close()
         return view
 
+    def warm(self, runs: Sequence[Run]) -> threading.Thread:
+        """Begin to look at runs, so that who opens the page of a long one needn't wait for its first look."""
+        thread = threading.Thread(target=self._look_at, args=(runs,), name="runs", daemon=True)
+        thread.start()
+        return thread
+
+    def _look_at(self, runs: Sequence[Run]) -> None:
+        for run in runs:
+            if self._is_closed:
+                return
+            try:
+                self.view(run).snapshot()
+            except NasError as error:  # its own page says so too
+                logger.warning("%s", error)
+
     def close(self) -> None:
         """Let go of all databases."""
+        self._is_closed = True
         with self._lock:
             views, self._views = list(self._views.values()), OrderedDict()
         for view in views:

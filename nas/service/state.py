@@ -20,6 +20,8 @@ from nas.service.studies import Studies
 from nas.service.supervisor import Supervisor
 from nas.service.tokens import Tokens
 
+_NUM_WARMED = 10
+
 
 @final
 @dataclass
@@ -113,6 +115,11 @@ class State:
             if run.state not in UNFINISHED:
                 check_quota(self.store, self.settings, run.token_id, run.evaluations)
             return self.supervisor.resume(run)
+
+    def warm(self) -> None:
+        """Begin to read what takes long to read first."""
+        self.studies.warm()
+        self.runs.warm(self.store.runs(before=None, limit=_NUM_WARMED))
 
     def close(self) -> None:
         """Let go of everything."""

@@ -3,7 +3,8 @@
 import { byId, element } from "./dom.js";
 import { withSpread } from "./format.js";
 import { glyph } from "./glyph.js";
-import { CONFIG, axis, better, colour, layout, staircase } from "./plot.js";
+import { CONFIG, axis, better, colour, layout, plotly, staircase } from "./plot.js";
+import { sketch } from "./sketch.js";
 
 const TIP_WIDTH = 264;
 
@@ -28,9 +29,11 @@ export class Front {
     const { trials } = this;
     if (!trials.number.length) return;
     byId("front-empty").hidden = true;
-    await Plotly.react(this.box, this.traces(), this.layout(), CONFIG);
+    if (!this.isDrawn) sketch(trials, [this.x, this.y]);
+    await (await plotly).react(this.box, this.traces(), this.layout(), CONFIG);
     if (!this.isDrawn) {
       this.isDrawn = true;
+      byId("sketch").remove();
       this.box.on("plotly_hover", (event) => this.show(event.points[0].customdata));
       this.box.on("plotly_unhover", () => this.hide());
       this.box.on("plotly_click", (event) => this.onPick(event.points[0].customdata));

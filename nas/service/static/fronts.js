@@ -1,7 +1,7 @@
 // Two runs' fronts in one picture.
 
 import { byId } from "./dom.js";
-import { CONFIG, axis, better, colour, layout, staircase } from "./plot.js";
+import { CONFIG, axis, better, colour, layout, plotly, staircase } from "./plot.js";
 import { Trials } from "./trials.js";
 
 const page = byId("fronts").dataset;
@@ -24,7 +24,7 @@ function traces(side, x, y) {
   ];
 }
 
-function draw() {
+async function draw() {
   const [x, y] = ["axis-x", "axis-y"].map((id) => byId(id).value);
   const of = (name) => {
     const every = sides.flatMap(({ trials }) => {
@@ -34,7 +34,7 @@ function draw() {
     return axis(sides[0].trials.objectives.find((objective) => objective.name === name), every);
   };
   const hoverlabel = { bgcolor: colour("raised"), bordercolor: colour("line"), font: { color: colour("ink") } };
-  Plotly.react("both", sides.flatMap((side) => traces(side, x, y)), layout({ xaxis: of(x), yaxis: of(y), hoverlabel }), CONFIG);
+  (await plotly).react("both", sides.flatMap((side) => traces(side, x, y)), layout({ xaxis: of(x), yaxis: of(y), hoverlabel }), CONFIG);
 }
 
 await Promise.all(sides.map((side) => side.trials.update()));

@@ -1,5 +1,7 @@
 // What all plots share: colours of the page, axes, and how plotly is called.
 
+import { byId } from "./dom.js";
+
 const probe = document.createElement("span");
 probe.hidden = true;
 document.body.append(probe);
@@ -9,6 +11,12 @@ export function colour(name) {
   probe.style.color = `var(--${name})`;
   return getComputedStyle(probe).color;
 }
+
+/** plotly.js, which is read beside all else and may come last. */
+export const plotly = new Promise((resolve) => {
+  if (window.Plotly) resolve(window.Plotly);
+  else byId("plotly").addEventListener("load", () => resolve(window.Plotly));
+});
 
 export const CONFIG = { displayModeBar: false, responsive: true, doubleClick: "reset", scrollZoom: false };
 

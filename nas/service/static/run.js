@@ -3,7 +3,7 @@
 import { Budget } from "./budget.js";
 import { byId, getJson, latest } from "./dom.js";
 import { Front } from "./front.js";
-import { CONFIG, colour, layout } from "./plot.js";
+import { CONFIG, colour, layout, plotly } from "./plot.js";
 import { Trials } from "./trials.js";
 
 const page = byId("run").dataset;
@@ -63,7 +63,7 @@ async function drawHypervolume(anew = false) {
     hovermode: "x",
     hoverlabel: { bgcolor: colour("raised"), bordercolor: colour("line"), font: { color: colour("ink") } },
   });
-  await Plotly.react("hypervolume", [line], looks, CONFIG);
+  await (await plotly).react("hypervolume", [line], looks, CONFIG);
 }
 
 /* comparing: the last two that were picked, in the plot or in the table */

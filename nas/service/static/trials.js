@@ -22,7 +22,6 @@ export class Trials {
   async update() {
     const first = this.number.length === 0;
     const sent = await getJson(`/runs/${this.run}/points${first ? "" : `?after=${this.cursor}`}`);
-    if (first) performance.mark("points-here");
     if (first) {
       this.objectives = sent.objectives;
       this.choices = sent.choices;
