@@ -172,7 +172,10 @@ def test_nothing_serious_for_axe_and_nothing_too_wide(site: Site, theme: str, wi
         f"{site.run}/compare",
         "/compare",
         "/runs/tiny-ffffffff",
+        "/docs",
     ]
+    name = site.run.rpartition("/")[2]
+    paths += [f"/compare?a={name}&b={name}"]
     paths += [f"{site.run}/compare?a={trials[0]}&b={trials[1]}"]
     paths += [page.locator(".winner .name").first.get_attribute("href") or ""]
     found = []
