@@ -10,6 +10,7 @@ from sklearn.ensemble import GradientBoostingRegressor, HistGradientBoostingRegr
 
 from nas.protocols import Prediction
 from nas.space import FloatArray, IntArray, SearchSpace
+from surrogates.ensemble import agreed, joint_draws
 
 _MIN_STD = 1e-3  # of a standardised cost
 _FEW = 1000
@@ -57,18 +58,11 @@ class BoostedTrees:
 
     def predict(self, indices: IntArray) -> Prediction:
         """Predict the costs of ``(n, num_choices)`` positions."""
-        members = self._members(indices)
-        return Prediction(
-            members.mean(axis=0), np.maximum(members.std(axis=0, ddof=1), _MIN_STD * self._scale)
-        )
+        return agreed(self._members(indices), _MIN_STD * self._scale)
 
     def sample(self, indices: IntArray, count: int, rng: np.random.Generator) -> FloatArray:
         """Return ``(count, n, m)`` joint normal draws with the members' covariance."""
-        members = self._members(indices)
-        mean = members.mean(axis=0)
-        mixture = rng.standard_normal((count, len(members))) / np.sqrt(len(members) - 1)
-        draws: FloatArray = mean + np.einsum("sk,knm->snm", mixture, members - mean)
-        return draws
+        return joint_draws(self._members(indices), count, rng)
 
     def _members(self, indices: IntArray) -> FloatArray:
         features = self._features(indices)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from nas.protocols import Prediction
 from nas.space import FloatArray, IntArray, SearchSpace
+from surrogates.ensemble import agreed, joint_draws
 
 _MIN_STD = 1e-3  # of a standardised cost
 
@@ -62,17 +63,11 @@ class MlpEnsemble:
 
     def predict(self, indices: IntArray) -> Prediction:
         """Predict the costs of ``(n, num_choices)`` positions."""
-        members = self._members(indices)
-        std = np.maximum(members.std(axis=0, ddof=1), _MIN_STD * self._scale)
-        return Prediction(members.mean(axis=0), std)
+        return agreed(self._members(indices), _MIN_STD * self._scale)
 
     def sample(self, indices: IntArray, count: int, rng: np.random.Generator) -> FloatArray:
         """Return ``(count, n, m)`` joint normal draws with the members' covariance."""
-        members = self._members(indices)
-        mean = members.mean(axis=0)
-        mixture = rng.standard_normal((count, len(members))) / np.sqrt(len(members) - 1)
-        draws: FloatArray = mean + np.einsum("sk,knm->snm", mixture, members - mean)
-        return draws
+        return joint_draws(self._members(indices), count, rng)
 
     def _members(self, indices: IntArray) -> FloatArray:
         """Return each member's prediction, ``(num_members, n, m)``."""

@@ -132,6 +132,22 @@ class _LeftOut:
         return float(np.corrcoef(rankdata(predicted), rankdata(scores))[0, 1])
 
 
+def measured_columns(problem: Problem, indices: IntArray) -> list[int]:
+    """Return which objectives are measured; ``indices`` are ``(n, num_choices)`` positions of any, n >= 1."""
+    counted = problem.count(indices[:1])
+    return [column for column, o in enumerate(problem.objectives) if o.name not in counted]
+
+
+def counted_costs(problem: Problem, indices: IntArray) -> FloatArray:
+    """Return exact costs, and 0 where a cost is measured, ``(n, num_objectives)``."""
+    counts = problem.count(indices)
+    exact = np.zeros((len(indices), len(problem.objectives)))
+    for column, objective in enumerate(problem.objectives):
+        if objective.name in counts:
+            exact[:, column] = objective.cost(1.0) * counts[objective.name]
+    return exact
+
+
 @final
 class CostModel:
     """Predicts all objectives of any architecture from the finished trials.
@@ -154,8 +170,7 @@ class CostModel:
     ) -> None:
         self._problem = problem
         self._surrogate = surrogate
-        counted = problem.count(indices[:1])
-        self.measured = [c for c, o in enumerate(problem.objectives) if o.name not in counted]
+        self.measured = measured_columns(problem, indices)
         encodings = problem.space.encode(indices)
         self._maps = [best_scale(encodings, costs[:, column]) for column in self.measured]
         self.front = indices[non_dominated(costs)]
@@ -167,7 +182,7 @@ class CostModel:
     def at(self, indices: IntArray, deviations: float) -> FloatArray:
         """Return the costs so many standard deviations from the prediction, ``(n, num_objectives)``."""
         if not self.measured:
-            return self._exact(indices)
+            return counted_costs(self._problem, indices)
         predicted = self._surrogate.predict(indices)
         scores = (predicted.mean + deviations * predicted.std)[None]
         costs: FloatArray = self._with_exact(indices, scores)[0]
@@ -176,21 +191,12 @@ class CostModel:
     def draws(self, indices: IntArray, count: int, rng: np.random.Generator) -> FloatArray:
         """Return joint draws of the costs, ``(count, n, num_objectives)``."""
         if not self.measured:
-            return np.tile(self._exact(indices), (count, 1, 1))
+            return np.tile(counted_costs(self._problem, indices), (count, 1, 1))
         return self._with_exact(indices, self._surrogate.sample(indices, count, rng))
-
-    def _exact(self, indices: IntArray) -> FloatArray:
-        """Return counted costs, and 0 where a cost is measured, ``(n, num_objectives)``."""
-        counts = self._problem.count(indices)
-        exact = np.zeros((len(indices), len(self._problem.objectives)))
-        for column, objective in enumerate(self._problem.objectives):
-            if objective.name in counts:
-                exact[:, column] = objective.cost(1.0) * counts[objective.name]
-        return exact
 
     def _with_exact(self, indices: IntArray, scores: FloatArray) -> FloatArray:
         """Return all costs, given ``(s, n, num_measured)`` scores."""
-        costs = np.tile(self._exact(indices), (len(scores), 1, 1))
+        costs = np.tile(counted_costs(self._problem, indices), (len(scores), 1, 1))
         for position, (column, to) in enumerate(zip(self.measured, self._maps, strict=True)):
             costs[:, :, column] = to.costs_at(scores[:, :, position])
         return costs

@@ -11,7 +11,8 @@ from optuna.samplers import BaseSampler
 from nas.errors import StudyError
 from nas.pareto import non_dominated
 from nas.protocols import Problem
-from nas.search.proposals import History, HistorySampler, any_fresh, fresh, neighbours
+from nas.search.architecture_sampler import HistorySampler
+from nas.search.proposals import History, any_fresh, fresh, neighbours
 from nas.space import IntArray
 
 

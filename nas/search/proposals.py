@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import Any, final
+from typing import final
 
 import numpy as np
-from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler, RandomSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from nas.protocols import Problem
 from nas.search.designs import downhill, tilted_samples
-from nas.search.record import costs_of, distributions, has_values, is_paid
+from nas.search.record import costs_of, has_values, is_paid
 from nas.space import FloatArray, IntArray, Option, SearchSpace
-
-logger = logging.getLogger(__name__)
 
 _FIRST_POOL_SIZE = 32
 _POOL_SIZE = 512
@@ -137,48 +132,3 @@ def neighbours(space: SearchSpace, row: IntArray) -> IntArray:
     rows = np.tile(row, (int(different.sum()), 1))
     rows[np.arange(len(rows)), columns[different]] = options[different]
     return space.canonical(rows)
-
-
-Propose = Callable[[History, np.random.Generator], IntArray | None]
-"""Returns ``(num_choices,)`` positions that are not seen and feasible; None if there are none left."""
-
-
-@final
-class HistorySampler(BaseSampler):
-    """An Optuna sampler around a function of the study's history and a random generator.
-
-    It has no state besides the study. What it proposes depends on the seed, the trial's number and the
-    other trials alone, so another process that reads the same storage proposes the same.
-
-    Args:
-        problem: What is searched.
-        seed: Of the generator, together with the trial's number.
-        propose: Must be a function of its arguments; it may keep what it has computed from them.
-    """
-
-    def __init__(self, problem: Problem, seed: int, propose: Propose) -> None:
-        self._problem = problem
-        self._seed = seed
-        self._propose = propose
-        self._independent = RandomSampler(seed=seed)
-
-    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """Return the whole space: all choices are proposed together."""
-        return distributions(self._problem.space)
-
-    def sample_relative(
-        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        """Return the options of one architecture, or nothing when none is left to propose."""
-        rng = np.random.default_rng([self._seed, trial.number])
-        row = self._propose(history_of(self._problem, others(study, trial)), rng)
-        if row is None:
-            logger.info("found no architecture that was not seen and is feasible; proposing any")
-            return {}
-        return dict(self._problem.space.from_indices(row[None])[0])
-
-    def sample_independent(
-        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
-    ) -> Any:
-        """Sample a parameter that is not in the space at random."""
-        return self._independent.sample_independent(study, trial, param_name, param_distribution)

@@ -12,7 +12,9 @@ from optuna.samplers import BaseSampler
 from nas.errors import StudyError
 from nas.pareto import non_dominated
 from nas.protocols import MakeSurrogate, Problem, Surrogate
-from nas.search.proposals import History, HistorySampler, any_fresh, fresh
+from nas.search.architecture_sampler import HistorySampler
+from nas.search.cost_model import counted_costs, measured_columns
+from nas.search.proposals import History, any_fresh, fresh
 from nas.space import FloatArray, IntArray, SearchSpace
 
 _POOL_SIZE = 64
@@ -131,8 +133,7 @@ class _ResponseSurface:
     ) -> None:
         self._problem = problem
         self._surrogate = surrogate
-        counted = problem.count(rows[:1])
-        self._measured = [c for c, o in enumerate(problem.objectives) if o.name not in counted]
+        self._measured = measured_columns(problem, rows)
         is_measured = np.isin(np.arange(costs.shape[1]), self._measured)
         self._positive: NDArray[np.bool_] = np.asarray((costs > 0).all(axis=0)) & is_measured
         if self._measured:
@@ -145,12 +146,7 @@ class _ResponseSurface:
         return np.where(self._positive, np.log(np.maximum(costs, floor)), costs)
 
     def predict(self, rows: IntArray) -> FloatArray:
-        problem = self._problem
-        counts = problem.count(rows)
-        predicted = np.zeros((len(rows), len(problem.objectives)))
-        for column, objective in enumerate(problem.objectives):
-            if objective.name in counts:
-                predicted[:, column] = objective.cost(1.0) * counts[objective.name]
+        predicted = counted_costs(self._problem, rows)
         if self._measured:
             predicted[:, self._measured] = self._surrogate.predict(rows).mean
         return predicted

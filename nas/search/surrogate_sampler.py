@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
-from typing import Any, final
+from typing import final
 
 import numpy as np
-from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler, RandomSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from nas.protocols import MakeSurrogate, Problem
+from nas.search.architecture_sampler import ArchitectureSampler
 from nas.search.cost_model import CostModel
 from nas.search.designs import balanced_designs
 from nas.search.improvement import most_improving
 from nas.search.nsga2 import evolve
 from nas.search.proposals import History, any_fresh, fresh, history_of, neighbours, others
-from nas.search.record import PREDICTED, distributions
+from nas.search.record import PREDICTED
 from nas.space import IntArray
-
-logger = logging.getLogger(__name__)
 
 _POPULATION = 96
 _MAX_NEIGHBOURS = 192
@@ -30,7 +26,7 @@ _MIN_TO_FIT = 4
 
 
 @final
-class SurrogateSampler(BaseSampler):
+class SurrogateSampler(ArchitectureSampler):
     """Fits a surrogate to the finished trials and proposes what should add most to the front.
 
     The first proposals are random designs in which all options are equally frequent. Then, batch after
@@ -60,21 +56,13 @@ class SurrogateSampler(BaseSampler):
         num_startup: int,
         batch_size: int,
     ) -> None:
-        self._problem = problem
+        super().__init__(problem, seed)
         self._surrogate = surrogate
-        self._seed = seed
         self._num_startup = num_startup
         self._batch_size = batch_size
         self._batch: tuple[object, _Batch] | None = None
-        self._independent = RandomSampler(seed=seed)
 
-    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """Return the whole space: all choices are proposed together."""
-        return distributions(self._problem.space)
-
-    def sample_relative(
-        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
+    def propose(self, study: Study, trial: FrozenTrial) -> IntArray | None:
         """Return the best-ranked architecture of the batch that no other trial holds."""
         trials = others(study, trial)
         history = history_of(self._problem, trials)
@@ -87,16 +75,7 @@ class SurrogateSampler(BaseSampler):
             row = rows[0] if len(rows) else self._any(history, trial.number)
             if row is not None:
                 study._storage.set_trial_system_attr(trial._trial_id, PREDICTED, batch.predicted(row))
-        if row is None:
-            logger.info("found no architecture that was not seen and is feasible; proposing any")
-            return {}
-        return dict(self._problem.space.from_indices(row[None])[0])
-
-    def sample_independent(
-        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
-    ) -> Any:
-        """Sample a parameter that is not in the space at random."""
-        return self._independent.sample_independent(study, trial, param_name, param_distribution)
+        return row
 
     def _num_used(self, num_finished: int) -> int:
         """Return how many finished trials the batch under way rests on."""

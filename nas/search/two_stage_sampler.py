@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 import copy
-import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, final
 
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler, RandomSampler
+from optuna.samplers import BaseSampler
 from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.pareto import non_dominated
 from nas.protocols import Problem, Strategy
+from nas.search.architecture_sampler import ArchitectureSampler
 from nas.search.proposals import any_fresh, history_of, keys, options_of, others
 from nas.search.record import ReferenceBox, distributions, has_values
 from nas.search.sub_problem import SubProblem
 from nas.space import IntArray, Option
 
-logger = logging.getLogger(__name__)
-
 _MIRROR = "stage"
 
 
 @final
-class TwoStageSampler(BaseSampler):
+class TwoStageSampler(ArchitectureSampler):
     """Asks the inner strategy's sampler about the present stage; see :class:`nas.search.TwoStage`.
 
     The inner sampler sees a study in memory: the trials that lie in the stage's sub-problem, in its choices.
@@ -58,9 +56,8 @@ class TwoStageSampler(BaseSampler):
         carry_knee: bool,
     ) -> None:
         everything = np.arange(len(default))
-        self._problem = problem
+        super().__init__(problem, seed)
         self._inner = inner
-        self._seed = seed
         self._second = np.setdiff1d(everything, first)
         self._default = default
         self._first_evaluations = first_evaluations
@@ -68,21 +65,12 @@ class TwoStageSampler(BaseSampler):
         self._first_stage = SubProblem(problem, default[None], first)
         self._last_stage = SubProblem(problem, default[None], everything)
         self._asked: tuple[SubProblem, BaseSampler] | None = None
-        self._independent = RandomSampler(seed=seed)
         self._empty = InMemoryStorage()  # to be copied: making one is logged by Optuna
         directions = [StudyDirection[objective.direction.upper()] for objective in problem.objectives]
         self._empty.create_new_study(directions, _MIRROR)
 
-    def infer_relative_search_space(
-        self, study: optuna.Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        """Return the whole space: all choices are proposed together."""
-        return distributions(self._problem.space)
-
-    def sample_relative(
-        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        """Return the options of one architecture, or nothing when none is left to propose."""
+    def propose(self, study: optuna.Study, trial: FrozenTrial) -> IntArray | None:
+        """Return an architecture of the present stage, or of a later one when nothing is left in it."""
         space = self._problem.space
         earlier = others(study, trial)
         options = [options_of(space, t) for t in earlier]
@@ -90,20 +78,13 @@ class TwoStageSampler(BaseSampler):
         rows = space.canonical(space.indices(made for made in options if made is not None))
         rng = np.random.default_rng([self._seed, trial.number])
         for stage in self._stages(whole, rows):
-            proposal = self._propose(stage, whole, rows, rng)
+            proposal = self._within(stage, whole, rows, rng)
             if proposal is not None:
                 row, notes = proposal
                 for key, value in notes.items():
                     study._storage.set_trial_system_attr(trial._trial_id, key, value)
-                return dict(space.from_indices(row[None])[0])
-        logger.info("found no architecture that was not seen and is feasible; proposing any")
-        return {}
-
-    def sample_independent(
-        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
-    ) -> Any:
-        """Sample a parameter that is not in the space at random."""
-        return self._independent.sample_independent(study, trial, param_name, param_distribution)
+                return row
+        return None
 
     def _stages(self, trials: Sequence[FrozenTrial], rows: IntArray) -> list[SubProblem]:
         """Return the present stage, and those after it for when nothing is left in it."""
@@ -126,7 +107,7 @@ class TwoStageSampler(BaseSampler):
             front = front[[int(np.argmin(distance))]]
         return history.finished[front[np.lexsort(costs[front].T[::-1])]]
 
-    def _propose(
+    def _within(
         self, stage: SubProblem, trials: Sequence[FrozenTrial], rows: IntArray, rng: np.random.Generator
     ) -> tuple[IntArray, Mapping[str, Any]] | None:
         """Return positions in the whole space and what the inner sampler notes; None if nothing is left."""

@@ -1,0 +1,89 @@
+"""An Optuna sampler that proposes whole architectures."""
+
+from __future__ import annotations
+
+import logging
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any, final
+
+import numpy as np
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler, RandomSampler
+from optuna.study import Study
+from optuna.trial import FrozenTrial
+
+from nas.protocols import Problem
+from nas.search.proposals import History, history_of, others
+from nas.search.record import distributions
+from nas.space import IntArray
+
+logger = logging.getLogger(__name__)
+
+
+class ArchitectureSampler(BaseSampler):
+    """Proposes all choices of a space together.
+
+    Args:
+        problem: What is searched.
+        seed: For parameters that are not in the space.
+    """
+
+    def __init__(self, problem: Problem, seed: int) -> None:
+        self._problem = problem
+        self._seed = seed
+        self._independent = RandomSampler(seed=seed)
+
+    @abstractmethod
+    def propose(self, study: Study, trial: FrozenTrial) -> IntArray | None:
+        """Return ``(num_choices,)`` positions, not seen and feasible, for a trial; None if none is found."""
+
+    @final
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """Return the whole space: all choices are proposed together."""
+        return distributions(self._problem.space)
+
+    @final
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Return the options of one architecture, or nothing when none is left to propose."""
+        row = self.propose(study, trial)
+        if row is None:
+            logger.info("found no architecture that was not seen and is feasible; proposing any")
+            return {}
+        return dict(self._problem.space.from_indices(row[None])[0])
+
+    @final
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """Sample a parameter that is not in the space at random."""
+        return self._independent.sample_independent(study, trial, param_name, param_distribution)
+
+
+Propose = Callable[[History, np.random.Generator], IntArray | None]
+"""Returns ``(num_choices,)`` positions that are not seen and feasible; None if there are none left."""
+
+
+@final
+class HistorySampler(ArchitectureSampler):
+    """A sampler around a function of the study's history and a random generator.
+
+    It has no state besides the study. What it proposes depends on the seed, the trial's number and the
+    other trials alone, so another process that reads the same storage proposes the same.
+
+    Args:
+        problem: What is searched.
+        seed: Of the generator, together with the trial's number.
+        function: Must be a function of its arguments; it may keep what it has computed from them.
+    """
+
+    def __init__(self, problem: Problem, seed: int, function: Propose) -> None:
+        super().__init__(problem, seed)
+        self._function = function
+
+    def propose(self, study: Study, trial: FrozenTrial) -> IntArray | None:
+        """Return what the function makes of the other trials."""
+        rng = np.random.default_rng([self._seed, trial.number])
+        return self._function(history_of(self._problem, others(study, trial)), rng)
