@@ -8,6 +8,7 @@ from nas.space import FloatArray, IntArray
 from search_spaces.tabular import Table
 
 _MAX_REPEATS_IN_A_ROW = 300
+_MAX_QUESTIONS = 10  # for each evaluation
 
 
 class SpentError(Exception):
@@ -15,7 +16,7 @@ class SpentError(Exception):
 
 
 class StuckError(Exception):
-    """The method has asked for nothing new for hundreds of questions."""
+    """The method has asked for nothing new for hundreds of questions, or for little new in thousands."""
 
 
 class Ledger:
@@ -36,6 +37,7 @@ class Ledger:
         self.seconds: list[float] = []
         self._known: set[int] = set()
         self._repeats = 0
+        self._all_repeats = 0
         self._begin = time.process_time()
 
     def costs(self, indices: IntArray) -> FloatArray:
@@ -53,7 +55,9 @@ class Ledger:
     def _pay(self, row: int) -> None:
         if row in self._known:
             self._repeats += 1
-            if self._repeats > _MAX_REPEATS_IN_A_ROW:
+            self._all_repeats += 1
+            most = _MAX_QUESTIONS * self.evaluations
+            if self._repeats > _MAX_REPEATS_IN_A_ROW or self._all_repeats > most:
                 raise StuckError
             return
         if len(self.rows) >= self.evaluations:
