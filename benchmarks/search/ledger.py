@@ -8,7 +8,7 @@ from nas.space import FloatArray, IntArray
 from search_spaces.tabular import Table
 
 _MAX_REPEATS_IN_A_ROW = 300
-_MAX_QUESTIONS = 10  # for each evaluation
+_MAX_REPEATS = 50  # repeated ones, for each evaluation
 
 
 class SpentError(Exception):
@@ -56,7 +56,7 @@ class Ledger:
         if row in self._known:
             self._repeats += 1
             self._all_repeats += 1
-            most = _MAX_QUESTIONS * self.evaluations
+            most = _MAX_REPEATS * self.evaluations
             if self._repeats > _MAX_REPEATS_IN_A_ROW or self._all_repeats > most:
                 raise StuckError
             return
