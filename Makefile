@@ -14,7 +14,7 @@ demo: install
 	$(BIN)/nas run digits
 
 test: install chromium
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
 # The page's tests need Chromium: the system's, the distribution's where we may install it, or Playwright's own.
 chromium: install

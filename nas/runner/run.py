@@ -201,14 +201,40 @@ def _results(
     seconds: dict[str, float],
     command: str,
 ) -> Results:
-    study, splits = prepared.study, prepared.splits
     trials = complete_trials(record)
     costs = costs_of(prepared.problem.objectives, trials)
-    gain = expected_gain(prepared, record)
     box = reference_box(record, prepared.problem.objectives)
     everything = record.get_trials(deepcopy=False)
     errors = [t.user_attrs[ERROR] for t in everything if ERROR in t.user_attrs]
-    facts = {
+    return Results(
+        study=prepared.study.name,
+        objectives=prepared.problem.objectives,
+        facts={**_facts(prepared, record, trials), "command": command, "seconds": seconds},
+        trials={
+            "complete": len(trials),
+            "failed": sum(t.state == TrialState.FAIL for t in everything),
+            "turned_down": sum(t.state == TrialState.PRUNED for t in everything),
+            "repeated": sum(REPEATS in t.user_attrs for t in everything),
+        },
+        failures=list(dict.fromkeys(errors)),
+        trial_numbers=[t.number for t in trials],
+        ids=[t.user_attrs[ARCHITECTURE] for t in trials],
+        values=[list(t.values) for t in trials],
+        front=np.flatnonzero(pareto.non_dominated(costs)).tolist(),
+        hypervolume=box.history(costs) if box else [],
+        finished_hypervolume=box.hypervolume(_finished_costs(prepared, winners)) if box else None,
+        winners=winners,
+        baselines=baselines,
+        trust=trust,
+        proxy=proxy,
+    )
+
+
+def _facts(prepared: Prepared, record: optuna.Study, trials: list[FrozenTrial]) -> dict[str, Any]:
+    """Return what the report and the cards tell besides numbers."""
+    study, splits = prepared.study, prepared.splits
+    gain = expected_gain(prepared, record)
+    return {
         "data": {
             "name": splits.name,
             "train": len(splits.train),
@@ -234,34 +260,10 @@ def _results(
         "ended": record.user_attrs.get(ENDED),
         "forecast": None if gain is None else str(gain),
         "surrogate": [str(found) for found in surrogate_quality(prepared.problem.objectives, trials)],
-        "command": command,
         "intended_use": study.intended_use,
         "machine": machine_facts(),
-        "seconds": seconds,
         "epochs": _epochs_given(trials),
     }
-    return Results(
-        study=study.name,
-        objectives=prepared.problem.objectives,
-        facts=facts,
-        trials={
-            "complete": len(trials),
-            "failed": sum(t.state == TrialState.FAIL for t in everything),
-            "turned_down": sum(t.state == TrialState.PRUNED for t in everything),
-            "repeated": sum(REPEATS in t.user_attrs for t in everything),
-        },
-        failures=list(dict.fromkeys(errors)),
-        trial_numbers=[t.number for t in trials],
-        ids=[t.user_attrs[ARCHITECTURE] for t in trials],
-        values=[list(t.values) for t in trials],
-        front=np.flatnonzero(pareto.non_dominated(costs)).tolist(),
-        hypervolume=box.history(costs) if box else [],
-        finished_hypervolume=box.hypervolume(_finished_costs(prepared, winners)) if box else None,
-        winners=winners,
-        baselines=baselines,
-        trust=trust,
-        proxy=proxy,
-    )
 
 
 def _epochs_given(trials: list[FrozenTrial]) -> dict[str, int]:
