@@ -2,6 +2,7 @@
 
     python -m benchmarks.search --data FOLDER                               # everything; hours, mostly GPSampler's
     python -m benchmarks.search --table nb201-2 --methods ours --seeds 10 --evaluations 200
+    python -m benchmarks.search --table nb201-2 nb201-3 --ablation --evaluations 100
     python -m benchmarks.search --report --plot docs/search.png             # from what is stored, nothing is run
 
 FOLDER (or the environment variable NAS_DATA) holds ``nb201/nb201.npz``, NAS-Bench-201 with measured latencies;
@@ -22,7 +23,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.search import report, results, tables
-from benchmarks.search.methods import METHODS
+from benchmarks.search.methods import ABLATION, METHODS
 from benchmarks.search.plot import plot
 from benchmarks.search.results import Result, Store
 from nas.errors import NasError
@@ -36,14 +37,13 @@ def main() -> None:
     if not arguments.table and data is None:
         print("NAS-Bench-201 is left out: give its folder with --data or in NAS_DATA")
     if not arguments.report:
-        for method in arguments.methods or METHODS:
+        for method in arguments.methods:
             for name in names:
                 made = _complete(store, name, method, arguments)
                 print(report.line(tables.load(name, data), name, made), flush=True)
     if arguments.report or arguments.plot:
         chosen = {name: tables.load(name, data) for name in names}
-        methods = arguments.methods or METHODS
-        found = {name: [store.read(chosen[name], name, m) for m in methods] for name in names}
+        found = {name: [store.read(chosen[name], name, m) for m in arguments.methods] for name in names}
         for name in names:
             print("\n" + report.tables(chosen[name], found[name]))
         if arguments.plot:
@@ -92,7 +92,8 @@ def _parse() -> argparse.Namespace:
     )
     data = os.environ.get("NAS_DATA")
     parser.add_argument("--table", nargs="+", choices=tables.NAMES, help="default: all whose data is there")
-    parser.add_argument("--methods", nargs="+", choices=list(METHODS), help="default: all")
+    parser.add_argument("--methods", nargs="+", choices=list(METHODS), help="default: all but variants")
+    parser.add_argument("--ablation", action="store_true", help="ours, and ours with one part changed")
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--evaluations", type=int, help="default: what the method's own time makes bearable")
     parser.add_argument("--jobs", type=int, default=1, help="processes, one seed each")
@@ -103,7 +104,12 @@ def _parse() -> argparse.Namespace:
         "--report", action="store_true", help="print the tables of what is stored; run nothing"
     )
     parser.add_argument("--plot", type=Path, help="also print the tables, and draw them into this file")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    usual = [method for method in METHODS if method not in ABLATION]
+    arguments.methods = arguments.methods or (
+        ["ours", "ours-measured", *ABLATION] if arguments.ablation else usual
+    )
+    return arguments
 
 
 if __name__ == "__main__":

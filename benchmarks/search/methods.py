@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 import optuna
@@ -22,12 +22,14 @@ from pymoo.optimize import minimize
 from benchmarks.search.ledger import Ledger
 from nas import pareto
 from nas.objective import Measurement
-from nas.protocols import Strategy
+from nas.protocols import MakeSurrogate, Prediction, Strategy
 from nas.search import LocalSearch, Smithson, SurrogateSearch
 from nas.search.loop import search
 from nas.search.proposals import neighbours
 from nas.search.record import distributions
-from nas.space import Architecture
+from nas.space import Architecture, FloatArray, IntArray, SearchSpace
+from surrogates.boosted_trees import BoostedTrees
+from surrogates.gaussian_process import GaussianProcess
 from surrogates.mixture import Mixture
 from surrogates.mlp_ensemble import MlpEnsemble
 
@@ -137,6 +139,46 @@ def pareto_local_search(ledger: Ledger, seed: int) -> None:
         front = np.concatenate([front, new])
 
 
+@final
+class Certain:
+    """The default surrogate without its uncertainty: every draw is the mean."""
+
+    def __init__(self, space: SearchSpace) -> None:
+        self._inner = Mixture(space)
+
+    def fit(self, indices: IntArray, costs: FloatArray, rng: np.random.Generator) -> None:
+        """Fit the surrogate within."""
+        self._inner.fit(indices, costs, rng)
+
+    def predict(self, indices: IntArray) -> Prediction:
+        """Predict, and be sure of it."""
+        mean = self._inner.predict(indices).mean
+        return Prediction(mean, np.full_like(mean, 1e-9))
+
+    def sample(self, indices: IntArray, count: int, rng: np.random.Generator) -> FloatArray:
+        """Return the mean ``count`` times."""
+        return np.tile(self._inner.predict(indices).mean, (count, 1, 1))
+
+
+def _variant(title: str, surrogate: MakeSurrogate = Mixture, batch_size: int = 8) -> Method:
+    return Method(
+        title,
+        functools.partial(ours, functools.partial(SurrogateSearch, surrogate, batch_size=batch_size)),
+        patience=200,
+        ours=True,
+    )
+
+
+ABLATION: dict[str, Method] = {
+    "only-gp": _variant("Gaussian process alone", GaussianProcess),
+    "only-mlp": _variant("perceptrons alone", MlpEnsemble),
+    "only-trees": _variant("boosted trees alone", BoostedTrees),
+    "certain": _variant("without uncertainty", Certain),
+    "batch-4": _variant("batches of 4", batch_size=4),
+    "batch-16": _variant("batches of 16", batch_size=16),
+}
+"""Ours, with one part changed."""
+
 METHODS: dict[str, Method] = {
     "ours": Method("ours", functools.partial(ours, default_strategy), ours=True),
     "ours-measured": Method(
@@ -156,4 +198,5 @@ METHODS: dict[str, Method] = {
     "gp": Method(
         "Optuna GPSampler", functools.partial(optuna_sampler, lambda s: GPSampler(seed=s)), patience=100
     ),
+    **ABLATION,
 }
