@@ -8,7 +8,7 @@ from nas.space import FloatArray, IntArray
 from search_spaces.tabular import Table
 
 _MAX_REPEATS_IN_A_ROW = 300
-_MAX_REPEATS = 50  # repeated ones, for each evaluation
+_MAX_REPEATS = 10  # for each evaluation
 
 
 class SpentError(Exception):
