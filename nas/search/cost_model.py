@@ -112,11 +112,14 @@ class _LeftOut:
 
     def __init__(self, encodings: FloatArray) -> None:
         gram = encodings.T @ encodings + np.eye(encodings.shape[1])
-        self._hat = encodings @ np.linalg.solve(gram, encodings.T)
+        self._encodings = encodings
+        self._solved = np.linalg.solve(gram, encodings.T)  # the hat matrix itself is (n, n): too large
+        self._leverages = np.einsum("nd,dn->n", encodings, self._solved)
 
     def _residuals(self, scores: FloatArray) -> FloatArray:
         centred = scores - scores.mean()
-        residuals: FloatArray = (centred - self._hat @ centred) / (1 - np.diag(self._hat))
+        fitted = self._encodings @ (self._solved @ centred)
+        residuals: FloatArray = (centred - fitted) / (1 - self._leverages)
         return residuals
 
     def log_density(self, logarithms: FloatArray) -> float:
