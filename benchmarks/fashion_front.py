@@ -10,7 +10,8 @@ Runs a study (supernet, search, fine-tuned winners), then trains from scratch
 
 All are judged side by side: accuracy on the test split, MACs, and latency in turns on one core. Prints the
 hypervolume of each front in one box, and what the search cost against training every candidate from scratch. Seconds
-are of a core. Goes on where it was stopped; what a killed attempt spent is then missing from the compute.
+of training are of a core, those of the search are by the clock: run it on an idle machine. Goes on where it was
+stopped; what a killed attempt spent is then missing from the compute.
 """
 
 from __future__ import annotations
@@ -45,7 +46,6 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 
 _CPU = torch.device("cpu")
-_BEYOND = 1.1
 _TRIED_EPOCHS = 5  # that tell what an epoch takes: the first one takes longer
 _MOST_EPOCHS = 10  # times those of the supernet: more would only overfit
 

@@ -128,6 +128,19 @@ def test_any_two_objectives_are_the_axes(run_page: Page) -> None:
     expect(run_page.locator("#front .ytitle")).to_have_text("parameters")
 
 
+def test_the_front_is_there_before_plotly_is(site: Site) -> None:
+    page = site.context.new_page()
+    page.route("**/static/plotly-*", lambda route: None)  # it never arrives
+    page.goto(site.run, wait_until="commit")
+    points = page.locator("#sketch .c-front")
+    expect(points).to_have_attribute("d", re.compile("M"))
+    num_drawn = (points.get_attribute("d") or "").count("M")
+    assert page.locator("#front-count").inner_text().startswith(f"{num_drawn} of")
+    expect(page.locator("#sketch .title")).to_have_count(2)
+    page.unroute_all(behavior="ignoreErrors")
+    page.close()
+
+
 def test_light_and_dark_are_chosen_and_kept(run_page: Page) -> None:
     background = "getComputedStyle(document.body).backgroundColor"
     light = run_page.evaluate(background)
