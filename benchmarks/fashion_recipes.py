@@ -23,6 +23,8 @@ from nas.agreement import rank_agreement
 from nas.evaluation import Accuracy, SubnetCandidate
 from nas.evaluation.from_scratch import fresh_network
 from nas.protocols import Bench, Splits
+from nas.search.stand_alone import TwoFidelities
+from nas.space import SearchSpace
 from nas.supernet import recalibrate
 from nas.training import train
 
@@ -61,6 +63,25 @@ def main() -> None:
             flush=True,
         )
         print(json.dumps({"before": before, "after": after}), flush=True)
+        told = rank_agreement(left_one_out(supernet.space, alone, before, after), after)
+        print(f"with the others' accuracies alone as a second fidelity: tau {told and told.tau}", flush=True)
+
+
+def left_one_out(
+    space: SearchSpace,
+    alone: dict[str, tuple[dict[str, int], float]],
+    before: list[float],
+    after: list[float],
+) -> list[float]:
+    """Return the accuracy alone that each architecture is expected to reach, given those of all others."""
+    rows = space.indices(space.architecture(choices) for choices, _ in alone.values())
+    cheap, dear = np.array(before), np.array(after)
+    told = []
+    for row in range(len(rows)):
+        others = np.arange(len(rows)) != row
+        model = TwoFidelities(space, rows[others], cheap[others], dear[others])
+        told.append(float(model.alone(rows[[row]], cheap[[row]])[0]))
+    return told
 
 
 def trained(supernet: Supernet, splits: Splits, arguments: argparse.Namespace) -> float:

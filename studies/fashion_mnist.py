@@ -18,7 +18,7 @@ from torchvision.transforms import v2
 from nas import Accuracy, Int8, LatencyMs, Macs, Recipe, Study, SurrogateSearch, Winners
 from nas.data import TorchvisionData
 from search_spaces.convnet import convnet
-from surrogates.mlp_ensemble import MlpEnsemble
+from surrogates.mixture import Mixture
 
 _BLACK = -0.81
 """Of normalised images."""
@@ -49,7 +49,7 @@ def study(
         data=TorchvisionData("FashionMNIST", limit=limit, test_limit=test_limit),
         objectives=(Accuracy(), Macs(), LatencyMs()),
         recipe=Recipe(epochs=epochs, batch_size=128, augment=shift),
-        strategy=SurrogateSearch(MlpEnsemble),
+        strategy=SurrogateSearch(Mixture),
         evaluations=evaluations,
         winners=Winners(
             count=winners,

@@ -25,7 +25,7 @@ from nas.study import stable_repr
 from nas.supernet import elastic_module
 from nas.training import cross_entropy_step, train
 from search_spaces.resnet18 import plain_resnet18, resnet18
-from surrogates.mlp_ensemble import MlpEnsemble
+from surrogates.mixture import Mixture
 
 _CLASSES, _CHANNELS, _RESOLUTION = 10, 1, 28
 _BLACK = -0.81
@@ -62,7 +62,7 @@ def study(
         data=data,
         objectives=(Accuracy(), Macs(), LatencyMs()),
         recipe=recipe,
-        strategy=SurrogateSearch(MlpEnsemble),
+        strategy=SurrogateSearch(Mixture),
         evaluations=evaluations,
         winners=Winners(
             count=winners,

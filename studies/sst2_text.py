@@ -15,7 +15,7 @@ from functools import partial
 from nas import Accuracy, LatencyMs, Macs, Recipe, Study, SurrogateSearch, Winners
 from nas.data import TextTable
 from search_spaces.text_transformer import text_transformer
-from surrogates.mlp_ensemble import MlpEnsemble
+from surrogates.mixture import Mixture
 
 _NUM_TOKENS = 8_000
 _LENGTH = 48
@@ -50,7 +50,7 @@ def study(
         ),
         objectives=(Accuracy(), Macs(), LatencyMs()),
         recipe=Recipe(epochs=epochs, batch_size=64, learning_rate=1e-3, weight_decay=0.1),
-        strategy=SurrogateSearch(MlpEnsemble),
+        strategy=SurrogateSearch(Mixture),
         evaluations=evaluations,
         winners=Winners(
             count=winners,

@@ -41,10 +41,12 @@ from nas.search.record import (
     architecture_of,
     complete_trials,
     costs_of,
+    indices_of,
     measurements_of,
     predictions_of,
     reference_box,
 )
+from nas.search.stand_alone import expected_alone, stand_alone_values
 from nas.space import Architecture
 from nas.study import network_reference, stable_repr
 from nas.supernet import recalibrate
@@ -65,12 +67,16 @@ class _Finished:
 def choose_winners(prepared: Prepared, record: optuna.Study) -> list[FrozenTrial]:
     """Return up to ``winners.count`` front members.
 
-    The one of best quality first, then those that keep most of the front's hypervolume.
+    The one of best quality first, then those that keep most of the front's hypervolume. Where the search
+    knew what architectures reach on their own, the front is that of what all are expected to reach so.
     """
-    trials = complete_trials(record)
-    costs = costs_of(prepared.problem.objectives, trials)
+    problem, trials = prepared.problem, complete_trials(record)
+    searched = costs_of(problem.objectives, trials)
+    numbers, indices = np.array([t.number for t in trials]), indices_of(problem.space, trials)
+    costs = expected_alone(problem, stand_alone_values(record), numbers, indices, searched)
     front = np.flatnonzero(pareto.non_dominated(costs))
-    box = reference_box(record, prepared.problem.objectives) or ReferenceBox.around(costs)
+    stored = reference_box(record, problem.objectives) if costs is searched else None
+    box = stored or ReferenceBox.around(costs)
     scaled = box.scaled(costs[front])
     best = int(np.argmin(scaled[:, 0]))
     rows = pareto.spread_subset(scaled, prepared.study.winners.count, box.reference, best)

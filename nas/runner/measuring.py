@@ -43,9 +43,13 @@ def measurements(
     candidate: Candidate,
     known: Known,
 ) -> dict[str, Measurement]:
-    """Return all objectives of a candidate on the search split, measured briefly."""
+    """Return all objectives of a candidate on the search split, measured briefly.
+
+    The quality comes last: a latency that was measured before has exported the candidate, which then
+    classifies the split faster.
+    """
     results = counted_measurements(prepared, architecture)
-    for objective in prepared.measured:
+    for objective in reversed(prepared.measured):
         name = objective.objective.name
         bench = Bench(prepared.splits.search, thorough=False, calibration=known[name])
         results[name] = objective.measure([candidate], bench)[0]

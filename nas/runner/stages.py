@@ -8,7 +8,9 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.errors import StudyChangedError
+from nas.files import read_json
 from nas.protocols import Problem, Progress
+from nas.report.trust import TrustResult
 from nas.runner.directory import RunDirectory
 from nas.runner.measuring import calibration
 from nas.runner.preparation import Prepared
@@ -17,6 +19,7 @@ from nas.runner.weights import Judge, Weights
 from nas.search.forecast import Forecast
 from nas.search.loop import search
 from nas.search.record import (
+    ARCHITECTURE,
     ENDED,
     GrowingFront,
     complete_trials,
@@ -25,6 +28,7 @@ from nas.search.record import (
     paid_trials,
     reference_box,
 )
+from nas.search.stand_alone import keep_stand_alone, stand_alone_values
 from nas.search.stopping import NEVER, Stopping, forecast_of
 from nas.search.warm_start import queue
 from nas.search.workers import worker_for
@@ -48,8 +52,27 @@ def search_architectures(
     known = calibration(prepared, record)
     choose_proxy(prepared, run, weights, known, progress)
     judge = weights.judge(on_proxy(prepared, run), record, known)
+    if len(paid_trials(record)) < evaluations:
+        learn_from_trust(run, record, progress)
     spend(prepared, record, judge, evaluations, "search", progress, study.stopping)
     return record
+
+
+def learn_from_trust(run: RunDirectory, record: optuna.Study, progress: Progress) -> None:
+    """Let a search that goes on know what its architectures reached on their own, when that was checked.
+
+    Not at the end of a search: the same command again would choose other winners, and check these.
+    """
+    stored = run.trust / "trust.json"
+    if not stored.exists():
+        return
+    result = TrustResult.from_json(read_json(stored))
+    searched = {t.number: (t.user_attrs[ARCHITECTURE], t.values[0]) for t in complete_trials(record)}
+    # After the database was moved away, these rows are about other trials.
+    rows = [row for row in result.rows if searched.get(row.trial) == (row.id, row.searched)]
+    count = keep_stand_alone(record, result.how, {row.trial: row.alone for row in rows})
+    if stand_alone_values(record):
+        progress.say(f"the search learns from {count} architectures that were {result.how}")
 
 
 def check_weights(run: RunDirectory, record: optuna.Study, weights: Weights) -> None:

@@ -51,7 +51,7 @@ class SurrogateQuality:
 def surrogate_quality(
     objectives: Sequence[Objective], trials: Sequence[FrozenTrial]
 ) -> list[SurrogateQuality]:
-    """Return the quality for every measured objective; nothing while fewer than three trials were predicted.
+    """Return the quality for every objective of which at least three trials were predicted.
 
     What a refit was worth is seen by leaving out the trials before it: pass those since then.
 
@@ -59,12 +59,10 @@ def surrogate_quality(
         objectives: In the order of a trial's values.
         trials: Finished, with finite values.
     """
-    predicted = [(trial, by) for trial in trials if (by := predictions_of(trial))]
-    if len(predicted) < _MIN_TRIALS:
-        return []
     found = []
     for column, objective in enumerate(objectives):
-        if not all(objective.name in by for _, by in predicted):
+        predicted = [(trial, by) for trial in trials if objective.name in (by := predictions_of(trial))]
+        if len(predicted) < _MIN_TRIALS:
             continue
         values = np.array([trial.values[column] for trial, _ in predicted])
         told = np.array([by[objective.name] for _, by in predicted])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import final
 
 import numpy as np
@@ -17,6 +17,7 @@ from nas.search.improvement import most_improving
 from nas.search.nsga2 import evolve
 from nas.search.proposals import History, any_fresh, fresh, history_of, neighbours, others
 from nas.search.record import PREDICTED
+from nas.search.stand_alone import expected_alone, stand_alone_values
 from nas.space import IntArray
 
 _POPULATION = 96
@@ -33,7 +34,8 @@ class SurrogateSampler(ArchitectureSampler):
     batch: the surrogate learns the measured objectives; NSGA-II (Deb 2002, by pymoo) searches the space on
     optimistic predictions and exact counted objectives, away from what was seen, within the hard
     constraints; of its last population and the front's neighbours those are proposed that are expected to
-    add most hypervolume, over joint draws of what the surrogate holds possible.
+    add most hypervolume, over joint draws of what the surrogate holds possible. Where the study knows what
+    architectures reached on their own, the surrogate learns what all are expected to reach so.
 
     There is no state besides the study: proposals depend on the seed, the trial's number and the other
     trials alone. A batch rests on the first so many finished trials and on nothing that came later, so a
@@ -70,7 +72,7 @@ class SurrogateSampler(ArchitectureSampler):
         if count < max(self._num_startup, _MIN_TO_FIT):
             row = self._design(history, trial.number)
         else:
-            batch = self._batch_after(history, count, trials)
+            batch = self._batch_after(history, count, trials, stand_alone_values(study))
             rows = fresh(self._problem, batch.rows, history.seen)
             row = rows[0] if len(rows) else self._any(history, trial.number)
             if row is not None:
@@ -89,7 +91,9 @@ class SurrogateSampler(ArchitectureSampler):
     def _any(self, history: History, number: int) -> IntArray | None:
         return any_fresh(self._problem, history.seen, np.random.default_rng([self._seed, number]))
 
-    def _batch_after(self, history: History, count: int, trials: Sequence[FrozenTrial]) -> _Batch:
+    def _batch_after(
+        self, history: History, count: int, trials: Sequence[FrozenTrial], alone: Mapping[int, float]
+    ) -> _Batch:
         """Return the batch that follows ``count`` finished trials; what is the same isn't made again."""
         horizon = history.numbers[count - 1]
         earlier = [t for t in trials if t.number <= horizon]
@@ -99,16 +103,22 @@ class SurrogateSampler(ArchitectureSampler):
             history.costs[:count].tobytes(),
             len(earlier),
             tuple(t.number for t in running),
+            tuple(alone.items()),
         )
         if self._batch is None or self._batch[0] != content:
             rng = np.random.default_rng([self._seed, count])
             known = history_of(self._problem, earlier)
-            self._batch = content, self._proposed(known, history_of(self._problem, running), rng)
+            self._batch = content, self._proposed(known, history_of(self._problem, running), alone, rng)
         return self._batch[1]
 
-    def _proposed(self, known: History, running: History, rng: np.random.Generator) -> _Batch:
+    def _proposed(
+        self, known: History, running: History, alone: Mapping[int, float], rng: np.random.Generator
+    ) -> _Batch:
         problem = self._problem
-        model = CostModel(problem, self._surrogate(problem.space), known.finished, known.costs, rng)
+        costs = expected_alone(problem, alone, known.numbers, known.finished, known.costs)
+        model = CostModel(problem, self._surrogate(problem.space), known.finished, costs, rng)
+        # An evaluation doesn't check what the model then says of the quality, so it is not kept with the trial.
+        told = model.measured if costs is known.costs else [c for c in model.measured if c != 0]
         evolved = evolve(
             problem,
             lambda indices: model.at(indices, -1.0),
@@ -121,28 +131,29 @@ class SurrogateSampler(ArchitectureSampler):
         beside = fresh(problem, rng.permutation(beside)[:_MAX_NEIGHBOURS], known.seen)
         pool = np.unique(np.concatenate([evolved, beside]), axis=0)
         if not len(pool):
-            return _Batch(problem, model, pool)
+            return _Batch(problem, model, pool, told)
         pending = np.frombuffer(b"".join(sorted(running.seen)), dtype=np.int64)
         rows = np.concatenate([pending.reshape(-1, pool.shape[1]), pool])
         draws = model.draws(rows, _NUM_DRAWS, rng)
         picked = most_improving(
             draws[:, len(pending) :],
-            known.costs,
+            costs,
             2 * self._batch_size,
             rng,
             pending=draws[:, : len(pending)],
         )
         others_near = rng.permutation(np.setdiff1d(np.arange(len(pool)), picked))
-        return _Batch(problem, model, pool[[*picked, *others_near]])
+        return _Batch(problem, model, pool[[*picked, *others_near]], told)
 
 
 @final
 class _Batch:
-    """Architectures to propose, best first, and what the model thinks of any."""
+    """Architectures to propose, best first, and what the model thinks of any, as far as evaluations will check it."""
 
-    def __init__(self, problem: Problem, model: CostModel, rows: IntArray) -> None:
+    def __init__(self, problem: Problem, model: CostModel, rows: IntArray, told: Sequence[int]) -> None:
         self._problem = problem
         self._model = model
+        self._told = told
         self.rows = rows
 
     def predicted(self, row: IntArray) -> dict[str, list[float]]:
@@ -151,5 +162,5 @@ class _Batch:
         return {
             objective.name: [objective.cost(float(cost)) for cost in costs[:, column]]
             for column, objective in enumerate(self._problem.objectives)
-            if column in self._model.measured
+            if column in self._told
         }

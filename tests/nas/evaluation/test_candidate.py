@@ -18,12 +18,26 @@ def network() -> nn.Module:
 @pytest.mark.parametrize("count", [1, 256, 600])
 def test_a_subnet_and_its_exported_file_agree(tmp_path: Path, count: int) -> None:
     subnet = SubnetCandidate(network(), (2, 4, 4))
+    images = torch.randn(count, 2, 4, 4)
+    by_torch = subnet.predict(images)
     (tmp_path / "model.onnx").write_bytes(subnet.onnx_model)
     exported = OnnxCandidate(tmp_path / "model.onnx")
-    images = torch.randn(count, 2, 4, 4)
     assert exported.image_shape == subnet.image_shape == (2, 4, 4)
-    assert subnet.predict(images).shape == (count, 3)
-    assert torch.allclose(subnet.predict(images), exported.predict(images), atol=1e-5)
+    assert by_torch.shape == (count, 3)
+    assert torch.allclose(by_torch, exported.predict(images), atol=1e-5)
+
+
+def test_once_exported_a_subnet_is_run_by_the_runtime_that_will_deploy_it() -> None:
+    module, calls = network(), []
+    module.register_forward_hook(lambda *_: calls.append(1))
+    subnet = SubnetCandidate(module, (2, 4, 4))
+    images = torch.randn(8, 2, 4, 4)
+    by_torch = subnet.predict(images)
+    assert calls
+    assert subnet.onnx_model
+    calls.clear()
+    assert torch.allclose(subnet.predict(images), by_torch, atol=1e-5)
+    assert not calls
 
 
 def test_a_module_is_judged_in_evaluation_mode() -> None:

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
+import optuna
 import pytest
 from fakes import Listener, run_in, tiny_study
 
@@ -14,6 +15,7 @@ from nas.errors import StudyError
 from nas.files import read_json
 from nas.report.results import Results
 from nas.report.trust import TrustResult
+from nas.search.stand_alone import stand_alone_values
 
 
 def test_every_study_with_a_supernet_has_it_in_its_report(tiny_run: Path) -> None:
@@ -72,3 +74,32 @@ def test_more_may_be_checked_later_and_none_is_allowed(tiny_copy: Path) -> None:
     assert len(results.trust.rows) == 2
     with pytest.raises(StudyError, match="0 or more"):
         Trust(count=-1)
+
+
+def test_a_search_that_goes_on_learns_from_it(tmp_path: Path) -> None:
+    short = tiny_study(evaluations=12, trust=Trust(count=8))
+    first = run_in(short, tmp_path)
+    assert first.trust is not None
+    alone = {row.trial: row.alone for row in first.trust.rows}
+
+    def known() -> dict[int, float]:
+        study = optuna.load_study(study_name="tiny", storage=f"sqlite:///{tmp_path / 'study.db'}")
+        return stand_alone_values(study)
+
+    assert run_in(short, tmp_path).winners == first.winners
+    assert known() == {}  # the search is over: other winners would be chosen, and checked, for ever
+    longer, listener = dataclasses.replace(short, evaluations=18), Listener()
+    second = run_in(longer, tmp_path, listener)
+    assert len(alone) >= 8
+    assert known() == alone
+    assert any(f"learns from {len(alone)} architectures" in sentence for sentence in listener.sentences)
+    assert run_in(longer, tmp_path).winners == second.winners
+    assert known() == alone
+
+
+def test_what_was_checked_of_another_search_teaches_nothing(tmp_path: Path) -> None:
+    run_in(tiny_study(evaluations=12, trust=Trust(count=8)), tmp_path)
+    (tmp_path / "study.db").unlink()
+    listener = Listener()
+    run_in(tiny_study(evaluations=8, trust=Trust(count=8)), tmp_path, listener)
+    assert not any("learns from" in sentence for sentence in listener.sentences)

@@ -1,0 +1,108 @@
+"""What the search costs on the whole of Fashion-MNIST, against training every evaluated architecture from scratch.
+
+    python -m benchmarks.fashion_cost --data $NAS_DATA --out runs/fashion-cost --evaluations 1000
+
+Measured, on one core: one epoch of the supernet of ``studies/fashion_mnist.py`` with the sandwich rule; so many
+evaluations, proposals included, each on the whole search split; and one epoch of each of ``--alone`` networks, the
+middles of as many equal groups of the evaluated ones, sorted by MACs. An epoch is taken for what each of the
+study's epochs takes.
+Three thousand evaluations are extrapolated from the last hundred, unless they are run. Goes on where it was
+stopped; what the killed attempt had spent on the thing it was at is not counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import optuna
+import torch
+
+from benchmarks.fashion_front import kept_seconds
+from benchmarks.quiet import Quiet
+from nas.evaluation.from_scratch import train_from_scratch
+from nas.runner.directory import RunDirectory
+from nas.runner.preparation import Prepared, prepare
+from nas.runner.stages import search_architectures
+from nas.runner.supernet_training import train_supernet
+from nas.runner.weights import weights_of
+from nas.search.record import SECONDS, architecture_of, complete_trials, indices_of, paid_trials
+from nas.space import Architecture
+from studies.fashion_mnist import study
+
+_COUNTS = (1000, 3000)
+_LATEST = 100
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--evaluations", type=int, default=1000)
+    parser.add_argument("--alone", type=int, default=8)
+    parser.add_argument("--out", type=Path, default=Path("runs/fashion-cost"))
+    arguments = parser.parse_args()
+    os.environ["NAS_DATA"] = str(arguments.data)
+    torch.set_num_threads(1)
+    epochs = study().recipe.epochs
+    one_epoch = dataclasses.replace(study(epochs=1), evaluations=arguments.evaluations)
+    prepared = prepare(one_epoch, torch.device("cpu"))
+    directory = RunDirectory(arguments.out / "run")
+    with directory.locked():
+        supernet = train_supernet(prepared, directory, Quiet())
+        record = search_architectures(
+            prepared, directory, weights_of(prepared, directory), arguments.evaluations, Quiet()
+        )
+    print(f"{len(prepared.splits.train):,} images to train, {len(prepared.splits.search):,} to search")
+    print(f"one epoch of the supernet: {supernet:.0f} s")
+    alone = [
+        epoch_alone(prepared, chosen, arguments.out) for chosen in middles(prepared, record, arguments.alone)
+    ]
+    print(
+        f"one epoch alone: {np.mean(alone):.1f} s, from {min(alone):.1f} to {max(alone):.1f}, {len(alone)} networks"
+    )
+    print(f"a step of the supernet costs {supernet / np.mean(alone):.1f} steps of one of them")
+    seconds = np.array([trial.user_attrs[SECONDS] for trial in paid_trials(record)])
+    print(f"one evaluation: {seconds.mean():.3f} s, of the last {_LATEST} {seconds[-_LATEST:].mean():.3f} s")
+    for count in _COUNTS:
+        print_ratio(float(np.mean(alone)) * epochs, supernet * epochs, seconds, count)
+
+
+def middles(prepared: Prepared, record: optuna.Study, count: int) -> list[Architecture]:
+    """Return the middles of equal groups of the evaluated architectures, sorted by MACs."""
+    trials = complete_trials(record)
+    macs = prepared.counter.counts(indices_of(prepared.problem.space, trials)).macs
+    rows = np.argsort(macs)[((np.arange(count) + 0.5) / count * len(trials)).astype(int)]
+    return [architecture_of(prepared.problem.space, trials[row]) for row in rows]
+
+
+def epoch_alone(prepared: Prepared, architecture: Architecture, folder: Path) -> float:
+    """Return the seconds of one epoch from scratch; measured once."""
+    note = folder / f"{architecture.id}.json"
+    begin = time.perf_counter()
+    if not note.exists():
+        recipe, data = prepared.study.recipe, prepared.splits.train
+        train_from_scratch(
+            prepared.study.network, architecture, data, recipe, seed=0, device=torch.device("cpu")
+        )
+    return kept_seconds(note, time.perf_counter() - begin)
+
+
+def print_ratio(alone: float, supernet: float, seconds: np.ndarray, count: int) -> None:
+    """Print how many times dearer training so many candidates is than the search."""
+    missing = max(count - len(seconds), 0)
+    search = seconds[:count].sum() + missing * seconds[-_LATEST:].mean()
+    how = "measured" if missing == 0 else f"{missing} evaluations extrapolated"
+    print(
+        f"{count} evaluations ({how}): {count * alone / (supernet + search):.0f} times less with the supernet's "
+        f"training, {count * alone / search:.0f} times less with a supernet that was there"
+    )
+
+
+if __name__ == "__main__":
+    main()
