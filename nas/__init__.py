@@ -1,5 +1,6 @@
 """Multi-objective neural architecture search: a network with choices in, a Pareto set of models out."""
 
+from nas.choices import Choice, choice
 from nas.compression import Int8
 from nas.errors import NasError
 from nas.evaluation import Accuracy, Flops, LatencyMs, Macs, NumParams, WeightBytes
@@ -10,7 +11,7 @@ from nas.export import load
 from nas.objective import Measurement, Objective
 from nas.protocols import Constraint
 from nas.search import LocalSearch, OptunaSampler, Smithson, SurrogateSearch, TwoStage
-from nas.space import Architecture, Choice, SearchSpace, choice
+from nas.space import Architecture, SearchSpace
 from nas.study import Study, Trust, Winners
 from nas.supernet import NoTraining, ProgressiveShrinking, SandwichRule, SinglePath, Supernet
 from nas.training import Recipe

@@ -12,6 +12,7 @@ from typing import final
 
 from torch import nn
 
+from nas.choices import Option
 from nas.errors import StudyError
 from nas.evaluation import Flops, Macs, NumParams, WeightBytes
 from nas.evaluation.from_scratch import FromScratch
@@ -27,7 +28,6 @@ from nas.protocols import (
     SupernetTraining,
 )
 from nas.search.stopping import NEVER, Stopping
-from nas.space import Option
 from nas.supernet import SandwichRule
 from nas.training import Recipe
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from nas import choice
-from nas.space import Size
+from nas.choices import Size
 from nas.supernet import elastic
 
 

@@ -16,9 +16,10 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
+from nas.choices import Option, choice
 from nas.errors import DamagedFileError
 from nas.objective import Objective
-from nas.space import Condition, IntArray, Option, SearchSpace, choice
+from nas.space import Condition, IntArray, SearchSpace
 from search_spaces.tabular import Table
 
 FILE = Path(__file__).with_name("digits_mlp.csv")

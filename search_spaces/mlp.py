@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nas import choice
-from nas.space import Size
+from nas.choices import Size
 from nas.supernet import elastic
 from nas.supernet.tokens import LayerNorm
 

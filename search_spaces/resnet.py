@@ -8,7 +8,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from nas import choice
-from nas.space import Size
+from nas.choices import Size
 from nas.supernet import elastic
 
 _EXPANSION = 4

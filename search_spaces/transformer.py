@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from nas import choice
-from nas.space import Size
+from nas.choices import Size
 from nas.supernet import elastic
 from nas.supernet.tokens import HeadMixing, LayerNorm
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from nas import choice
+from nas.choices import Size
 from nas.errors import SpaceError
-from nas.space import Size
 from nas.supernet import elastic
 from nas.supernet.tokens import LayerNorm, Positions
 from search_spaces.transformer import EncoderBlock

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from torch import Tensor
 
+from nas.choices import Option
 from nas.pareto import non_dominated
 from nas.protocols import Prediction
-from nas.space import FloatArray, IntArray, Option, SearchSpace
+from nas.space import FloatArray, IntArray, SearchSpace
 
 _SQRT5 = math.sqrt(5)
 _JITTER = 1e-6

@@ -117,7 +117,7 @@ def test_no_modules_import_each_other_in_a_cycle() -> None:
 
 
 def test_values_know_nothing_of_torch() -> None:
-    for name in ("errors", "files", "space", "objective", "pareto"):
+    for name in ("errors", "files", "choices", "space", "objective", "pareto"):
         tops = {imported_name.partition(".")[0] for imported_name in imported(ROOT / "nas" / f"{name}.py")}
         assert not tops & {"torch", "optuna", "onnxruntime", "pymoo"}, name
 

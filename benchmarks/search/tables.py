@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
+from nas.choices import choice
 from nas.errors import DataError
 from nas.objective import Objective
-from nas.space import SearchSpace, choice
+from nas.space import SearchSpace
 from search_spaces.digits_mlp import digits_mlp_table
 from search_spaces.tabular import Table
 

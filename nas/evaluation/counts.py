@@ -15,9 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from nas.choices import Choice, choices_of
 from nas.data.inputs import blank
 from nas.protocols import Counts
-from nas.space import Choice, IntArray, choices_of
+from nas.space import IntArray
 from nas.supernet import Supernet, elastic
 from nas.supernet.cut import CutLayer
 from nas.supernet.sites import Site, Slot

@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, final
 
+from nas.choices import Option
 from nas.files import read_json, write_json
 from nas.objective import Measurement, Objective
 from nas.report.trust import TrustResult
-from nas.space import Option
 
 FILE_BYTES = Objective("file_bytes", "B", "minimize")
 """Size of the exported file: an objective of the final front, beside the study's own."""

@@ -7,8 +7,9 @@ from typing import final
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from nas.choices import Option
 from nas.search.record import ARCHITECTURE, LOST, RETRIES, has_values, is_paid
-from nas.space import Option, SearchSpace
+from nas.space import SearchSpace
 
 
 @final

@@ -12,10 +12,11 @@ import numpy as np
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
+from nas.choices import Option
 from nas.protocols import Problem
 from nas.search.designs import downhill, tilted_samples
 from nas.search.record import costs_of, has_values, is_paid
-from nas.space import FloatArray, IntArray, Option, SearchSpace
+from nas.space import FloatArray, IntArray, SearchSpace
 
 _FIRST_POOL_SIZE = 32
 _POOL_SIZE = 512

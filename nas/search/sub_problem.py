@@ -9,8 +9,9 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
+from nas.choices import Choice
 from nas.protocols import Problem
-from nas.space import Choice, Condition, FloatArray, IntArray, SearchSpace
+from nas.space import Condition, FloatArray, IntArray, SearchSpace
 
 BASE = "two_stage.base"
 """Name of the choice among the designs."""

@@ -14,13 +14,14 @@ from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from nas.choices import Option
 from nas.pareto import non_dominated
 from nas.protocols import Problem, Strategy
 from nas.search.architecture_sampler import ArchitectureSampler
 from nas.search.proposals import any_fresh, history_of, keys, options_of, others
 from nas.search.record import ReferenceBox, distributions, has_values
 from nas.search.sub_problem import SubProblem
-from nas.space import IntArray, Option
+from nas.space import IntArray
 
 _MIRROR = "stage"
 

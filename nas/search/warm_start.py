@@ -9,10 +9,11 @@ from typing import Any
 
 import optuna
 
+from nas.choices import Option
 from nas.errors import SpaceError, StudyError
 from nas.protocols import Problem
 from nas.search.ledger import Ledger
-from nas.space import Architecture, Option
+from nas.space import Architecture
 
 
 def read_architectures(path: Path) -> tuple[Mapping[str, Option], ...]:

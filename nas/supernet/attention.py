@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nas.choices import Size
 from nas.errors import ShapeError
-from nas.space import Size
 
 
 @final

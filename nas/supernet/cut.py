@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nas.space import Expression, Size, largest_value
+from nas.choices import Expression, Size, largest_value
 
 IN, OUT = "in", "out"
 

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import skip_init
 
+from nas.choices import Choice, Expression, Size, choices_of, combinations, largest_value
 from nas.errors import SpaceError
-from nas.space import Choice, Condition, Expression, Size, choices_of, combinations, largest_value
+from nas.space import Condition
 
 
 @runtime_checkable

@@ -9,7 +9,8 @@ from typing import Protocol, final, runtime_checkable
 
 from torch import nn
 
-from nas.space import Condition, Expression
+from nas.choices import Expression
+from nas.space import Condition
 from nas.supernet.elastic import ElasticLayer
 
 

@@ -7,7 +7,8 @@ from typing import Any, cast, final
 
 from torch import Tensor, nn
 
-from nas.space import Choice, Condition
+from nas.choices import Choice
+from nas.space import Condition
 from nas.supernet.elastic import at_least
 
 

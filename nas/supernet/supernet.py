@@ -9,9 +9,10 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
+from nas.choices import Choice
 from nas.data.inputs import blank
 from nas.errors import ShapeError, SpaceError
-from nas.space import Architecture, Choice, Condition, SearchSpace
+from nas.space import Architecture, Condition, SearchSpace
 from nas.supernet.convert import Converted, Report, elastic_module
 from nas.supernet.convert.convert import RATIOS
 from nas.supernet.sites import Site, find_sites, plain_copy

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import skip_init
 
-from nas.space import Size, largest_value
+from nas.choices import Size, largest_value
 
 
 @final

@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from nas.choices import Choice, Expression, Option, choice
 from nas.evaluation import NetworkCounter, OnnxCandidate, SubnetCandidate
 from nas.evaluation.counts import count_macs, count_params
 from nas.evaluation.from_scratch import fresh_network
@@ -40,14 +41,7 @@ from nas.protocols import (
     Split,
     SupernetTraining,
 )
-from nas.space import (
-    Architecture,
-    Choice,
-    Expression,
-    Option,
-    SearchSpace,
-    choice,
-)
+from nas.space import Architecture, SearchSpace
 from nas.supernet import Supernet, elastic, recalibrate
 from nas.supernet.elastic import ElasticLayer, Repeat
 from nas.testing.strategies import check_strategy, toy_evaluate, toy_problem

@@ -10,11 +10,12 @@ import numpy as np
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from nas.choices import choice
 from nas.objective import Measurement, Objective
 from nas.protocols import Problem, Strategy
 from nas.search.loop import search
 from nas.search.record import REPEATS, distributions
-from nas.space import Architecture, Condition, FloatArray, IntArray, SearchSpace, choice
+from nas.space import Architecture, Condition, FloatArray, IntArray, SearchSpace
 
 _SEED = 3
 _NUM_EARLIER = 32

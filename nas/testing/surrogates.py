@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from nas.choices import choice
 from nas.protocols import MakeSurrogate, Prediction
-from nas.space import Condition, FloatArray, IntArray, SearchSpace, choice
+from nas.space import Condition, FloatArray, IntArray, SearchSpace
 
 
 def check_surrogate(make: MakeSurrogate) -> None:

@@ -8,17 +8,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from nas.choices import Choice, Expression, choice, choices_of, largest_value
 from nas.errors import NasError, SpaceError
-from nas.space import (
-    Architecture,
-    Choice,
-    Condition,
-    Expression,
-    SearchSpace,
-    choice,
-    choices_of,
-    largest_value,
-)
+from nas.space import Architecture, Condition, SearchSpace
 
 
 def all_rows(space: SearchSpace) -> np.ndarray:

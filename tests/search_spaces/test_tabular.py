@@ -9,13 +9,14 @@ import pytest
 from fakes import NearestSurrogate
 from optuna.samplers import BaseSampler
 
+from nas.choices import choice
 from nas.errors import NasError, ObjectiveError, SpaceError
 from nas.objective import Objective
 from nas.protocols import Strategy
 from nas.search import OptunaSampler, SurrogateSearch
 from nas.search.loop import search
 from nas.search.record import complete_trials, indices_of
-from nas.space import Condition, SearchSpace, choice
+from nas.space import Condition, SearchSpace
 from search_spaces.tabular import Table
 
 ACCURACY = Objective("accuracy", "", "maximize")

@@ -14,12 +14,13 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 from nas import Accuracy, NumParams, Recipe, Study, SurrogateSearch, Winners
+from nas.choices import choice
 from nas.data import split_images
 from nas.objective import Measurement, Objective
 from nas.protocols import Prediction, Problem, Splits
 from nas.report.results import Results
 from nas.runner import run
-from nas.space import Architecture, FloatArray, IntArray, SearchSpace, choice
+from nas.space import Architecture, FloatArray, IntArray, SearchSpace
 from nas.supernet import elastic
 
 

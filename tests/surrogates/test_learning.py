@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from scipy.stats import kendalltau
 
+from nas.choices import choice
 from nas.protocols import MakeSurrogate
-from nas.space import SearchSpace, choice
+from nas.space import SearchSpace
 from nas.testing import check_surrogate
 from surrogates.boosted_trees import BoostedTrees
 from surrogates.cross_validated import CrossValidated

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from nas.choices import Choice
 from nas.errors import ConversionError
-from nas.space import Choice
 from nas.supernet.attention import why_fixed
 from nas.supernet.convert.blocks import BlockRow, block_rows
 from nas.supernet.convert.dependencies import ChannelGroup, Fixed, channel_groups

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from nas.space import Choice, Option
+from nas.choices import Choice, Option
 from nas.supernet.convert.proposals import Depth, Heads, Proposal, Width, build
 from nas.supernet.sites import Site, find_sites, plain_copy
 

@@ -9,7 +9,7 @@ from typing import final
 
 from torch import Tensor, nn
 
-from nas.space import Choice, Size
+from nas.choices import Choice, Size
 from nas.supernet.attention import CutAttention
 from nas.supernet.convert.blocks import BlockRow
 from nas.supernet.convert.dependencies import ChannelGroup, Segment

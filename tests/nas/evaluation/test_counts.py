@@ -10,9 +10,9 @@ from fakes import tiny_block, tiny_network
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from nas.choices import choice
 from nas.evaluation import NetworkCounter
 from nas.evaluation.counts import count_macs, count_params
-from nas.space import choice
 from nas.supernet import Supernet, elastic
 from search_spaces.convnet import convnet
 

@@ -8,12 +8,13 @@ import optuna
 import pytest
 from fakes import NearestSurrogate, grid_evaluate, grid_problem
 
+from nas.choices import choice
 from nas.errors import StudyError
 from nas.protocols import Prediction
 from nas.search import Smithson
 from nas.search.loop import search
 from nas.search.smithson import gaussian_steps
-from nas.space import FloatArray, IntArray, SearchSpace, choice
+from nas.space import FloatArray, IntArray, SearchSpace
 from nas.testing import check_strategy
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from nas.choices import choice
 from nas.search.sub_problem import SubProblem
-from nas.space import Condition, IntArray, SearchSpace, choice
+from nas.space import Condition, IntArray, SearchSpace
 from nas.testing import toy_problem
 
 NESTED = SearchSpace(

@@ -3,11 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from nas.choices import Choice
 from nas.objective import Objective
 from nas.service.columns import MAX_DOMINATED, bars_of, columns, genes_of, thinned, volume_steps
 from nas.service.record import TrialRow
 from nas.service.runs import Snapshot
-from nas.space import Choice, SearchSpace
+from nas.space import SearchSpace
 
 ACCURACY = Objective("accuracy", "", "maximize")
 MACS = Objective("macs", "", "minimize")

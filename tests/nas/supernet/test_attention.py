@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
+from nas.choices import choice
 from nas.errors import ShapeError
-from nas.space import choice
 from nas.supernet.attention import Attention, CutAttention, why_fixed
 from nas.supernet.sites import find_sites
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
+from nas.choices import Size, choice
 from nas.errors import SpaceError
-from nas.space import Size, choice
 from nas.supernet import Supernet, elastic
 from nas.supernet.elastic import ElasticLayer
 

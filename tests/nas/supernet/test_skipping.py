@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nas.space import choice
+from nas.choices import choice
 from nas.supernet import Supernet
 from nas.supernet.skipping import Skippable
 

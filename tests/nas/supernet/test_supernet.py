@@ -8,8 +8,9 @@ import torch
 from fakes import tiny_network
 from torch import Tensor, nn
 
+from nas.choices import choice
 from nas.errors import NasError, ShapeError, SpaceError
-from nas.space import Condition, choice
+from nas.space import Condition
 from nas.supernet import Supernet, elastic, recalibrate
 from search_spaces.convnet import convnet
 
