@@ -2,12 +2,11 @@
 
     python -m benchmarks.fashion_cost --data $NAS_DATA --out runs/fashion-cost --evaluations 1000
 
-Measured, on one core: one epoch of the supernet of ``studies/fashion_mnist.py`` with the sandwich rule; so many
-evaluations, proposals included, each on the whole search split; and one epoch of each of ``--alone`` networks, the
-middles of as many equal groups of the evaluated ones, sorted by MACs. An epoch is taken for what each of the
-study's epochs takes.
-Three thousand evaluations are extrapolated from the last hundred, unless they are run. Goes on where it was
-stopped; what the killed attempt had spent on the thing it was at is not counted.
+Measured, on one core: one epoch of the supernet of ``studies/fashion_mnist.py`` with the sandwich rule, and one with a
+single path; so many evaluations, proposals included, each on the whole search split; and one epoch of each of
+``--alone`` networks, the middles of as many equal groups of the evaluated ones, sorted by MACs. Every epoch of the
+study is taken for as long as the first. Three thousand evaluations are extrapolated from the last hundred, unless
+they are run. Goes on where it was stopped; what the killed attempt had spent on the thing it was at is not counted.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ import argparse
 import dataclasses
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,7 @@ import torch
 
 from benchmarks.fashion_front import kept_seconds
 from benchmarks.quiet import Quiet
+from nas import SinglePath, Study
 from nas.evaluation.from_scratch import train_from_scratch
 from nas.runner.directory import RunDirectory
 from nas.runner.preparation import Prepared, prepare
@@ -31,7 +32,7 @@ from nas.runner.stages import search_architectures
 from nas.runner.supernet_training import train_supernet
 from nas.runner.weights import weights_of
 from nas.search.record import SECONDS, architecture_of, complete_trials, indices_of, paid_trials
-from nas.space import Architecture
+from nas.space import Architecture, FloatArray
 from studies.fashion_mnist import study
 
 _COUNTS = (1000, 3000)
@@ -54,23 +55,34 @@ def main() -> None:
     prepared = prepare(one_epoch, torch.device("cpu"))
     directory = RunDirectory(arguments.out / "run")
     with directory.locked():
-        supernet = train_supernet(prepared, directory, Quiet())
+        spent = {"sandwich rule": train_supernet(prepared, directory, Quiet())}
         record = search_architectures(
             prepared, directory, weights_of(prepared, directory), arguments.evaluations, Quiet()
         )
+    spent["single path"] = single_path_epoch(one_epoch, arguments.out / "single")
     print(f"{len(prepared.splits.train):,} images to train, {len(prepared.splits.search):,} to search")
-    print(f"one epoch of the supernet: {supernet:.0f} s")
     alone = [
         epoch_alone(prepared, chosen, arguments.out) for chosen in middles(prepared, record, arguments.alone)
     ]
     print(
         f"one epoch alone: {np.mean(alone):.1f} s, from {min(alone):.1f} to {max(alone):.1f}, {len(alone)} networks"
     )
-    print(f"a step of the supernet costs {supernet / np.mean(alone):.1f} steps of one of them")
+    for name, supernet in spent.items():
+        print(
+            f"one epoch of the supernet, {name}: {supernet:.0f} s, {supernet / np.mean(alone):.1f} times that"
+        )
     seconds = np.array([trial.user_attrs[SECONDS] for trial in paid_trials(record)])
     print(f"one evaluation: {seconds.mean():.3f} s, of the last {_LATEST} {seconds[-_LATEST:].mean():.3f} s")
     for count in _COUNTS:
-        print_ratio(float(np.mean(alone)) * epochs, supernet * epochs, seconds, count)
+        print_ratios(float(np.mean(alone)) * epochs, spent, epochs, seconds, count)
+
+
+def single_path_epoch(study: Study, folder: Path) -> float:
+    """Return the seconds of one epoch in which every step trains one random subnet."""
+    prepared = prepare(dataclasses.replace(study, training=SinglePath()), torch.device("cpu"))
+    directory = RunDirectory(folder)
+    with directory.locked():
+        return train_supernet(prepared, directory, Quiet())
 
 
 def middles(prepared: Prepared, record: optuna.Study, count: int) -> list[Architecture]:
@@ -93,14 +105,20 @@ def epoch_alone(prepared: Prepared, architecture: Architecture, folder: Path) ->
     return kept_seconds(note, time.perf_counter() - begin)
 
 
-def print_ratio(alone: float, supernet: float, seconds: np.ndarray, count: int) -> None:
+def print_ratios(
+    alone: float, spent: Mapping[str, float], epochs: int, seconds: FloatArray, count: int
+) -> None:
     """Print how many times dearer training so many candidates is than the search."""
     missing = max(count - len(seconds), 0)
     search = seconds[:count].sum() + missing * seconds[-_LATEST:].mean()
-    how = "measured" if missing == 0 else f"{missing} evaluations extrapolated"
+    how = "measured" if missing == 0 else f"{missing} of them extrapolated"
+    trained = "".join(
+        f", {count * alone / (supernet * epochs + search):.0f} with its training by the {name}"
+        for name, supernet in spent.items()
+    )
     print(
-        f"{count} evaluations ({how}): {count * alone / (supernet + search):.0f} times less with the supernet's "
-        f"training, {count * alone / search:.0f} times less with a supernet that was there"
+        f"{count} evaluations ({how}): {count * alone / search:.0f} times less with a supernet that was "
+        f"there{trained}"
     )
 
 

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from nas.choices import Choice, Expression, choice, choices_of, largest_value
+from nas.errors import NasError, SpaceError
+
+
+def test_a_choice_without_options_is_refused() -> None:
+    with pytest.raises(SpaceError, match="'width' has no options"):
+        choice("width")
+
+
+@pytest.mark.parametrize(
+    "options", [(1, 1), (1, True), (0, False), (1, 1.0), (2.5, 2.5), ("a", "a"), (3, 5, 3)]
+)
+def test_equal_options_are_refused(options: tuple[object, ...]) -> None:
+    with pytest.raises(SpaceError, match="more than once"):
+        Choice("width", options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["", None, 3])
+def test_a_choice_needs_a_name(name: object) -> None:
+    with pytest.raises(SpaceError, match="name"):
+        Choice(name, (1, 2))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("option", [None, (1, 2), [1], object(), math.nan, math.inf])
+def test_only_finite_plain_values_are_options(option: object) -> None:
+    with pytest.raises(SpaceError):
+        Choice("width", (1, option))  # type: ignore[arg-type]
+
+
+def test_expressions_compute_on_options() -> None:
+    width, ratio = choice("width", 8, 16), choice("ratio", 2, 3)
+    options = {"width": 16, "ratio": 3}
+    cases: list[tuple[Expression, int]] = [
+        (width * ratio, 48),
+        (width * 4, 64),
+        (4 * width, 64),
+        (width + ratio, 19),
+        (1 + width, 17),
+        (width // ratio, 5),
+        ((width + 8) * ratio // 2, 36),
+    ]
+    for expression, expected in cases:
+        assert expression.value(options) == expected, expression
+    assert (width * ratio).choices == (width, ratio)
+    assert choices_of(width, 3, ratio * width) == (width, ratio)
+    assert sorted((width * ratio).values()) == [16, 24, 32, 48]  # type: ignore[type-var]
+    assert largest_value((width + 8) * ratio) == 72
+
+
+@pytest.mark.parametrize("wrong", ["a", 0.5])
+def test_arithmetic_needs_integers(wrong: object) -> None:
+    with pytest.raises(SpaceError, match="needs integers"):
+        largest_value(choice("width", 1, wrong) * 2)  # type: ignore[arg-type]
+    with pytest.raises(SpaceError, match="needs integers"):
+        largest_value(choice("width", 1, 2) * wrong)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("options", [(0, 1), (-1, 4), (1, 2.5), ("3", 4), (True, 2)])
+def test_a_size_is_a_positive_integer(options: tuple[object, ...]) -> None:
+    with pytest.raises(SpaceError, match="positive integer"):
+        largest_value(Choice("width", options))  # type: ignore[arg-type]
+
+
+def test_division_by_an_option_of_zero_is_a_sentence() -> None:
+    with pytest.raises(NasError):
+        largest_value(choice("width", 8, 16) // choice("groups", 0, 2))
+
+
+def test_a_choice_has_no_value_before_the_supernet() -> None:
+    with pytest.raises(SpaceError, match=r"wrap the whole module in nas\.Supernet"):
+        range(choice("depth", 1, 2))  # type: ignore[call-overload]
