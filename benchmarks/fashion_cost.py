@@ -24,8 +24,9 @@ import torch
 
 from benchmarks.fashion_front import kept_seconds
 from benchmarks.quiet import Quiet
-from nas import SinglePath, Study
+from nas import SandwichRule, SinglePath, Study
 from nas.evaluation.from_scratch import train_from_scratch
+from nas.protocols import SupernetTraining
 from nas.runner.directory import RunDirectory
 from nas.runner.preparation import Prepared, prepare
 from nas.runner.stages import search_architectures
@@ -55,15 +56,18 @@ def main() -> None:
     prepared = prepare(one_epoch, torch.device("cpu"))
     directory = RunDirectory(arguments.out / "run")
     with directory.locked():
-        spent = {"sandwich rule": train_supernet(prepared, directory, Quiet())}
+        train_supernet(prepared, directory, Quiet())
         record = search_architectures(
             prepared, directory, weights_of(prepared, directory), arguments.evaluations, Quiet()
         )
-    spent["single path"] = single_path_epoch(one_epoch, arguments.out / "single")
     print(f"{len(prepared.splits.train):,} images to train, {len(prepared.splits.search):,} to search")
     alone = [
         epoch_alone(prepared, chosen, arguments.out) for chosen in middles(prepared, record, arguments.alone)
     ]
+    spent = {
+        "sandwich rule": supernet_epoch(one_epoch, SandwichRule(), arguments.out / "sandwich"),
+        "single path": supernet_epoch(one_epoch, SinglePath(), arguments.out / "single"),
+    }
     print(
         f"one epoch alone: {np.mean(alone):.1f} s, from {min(alone):.1f} to {max(alone):.1f}, {len(alone)} networks"
     )
@@ -77,9 +81,9 @@ def main() -> None:
         print_ratios(float(np.mean(alone)) * epochs, spent, epochs, seconds, count)
 
 
-def single_path_epoch(study: Study, folder: Path) -> float:
-    """Return the seconds of one epoch in which every step trains one random subnet."""
-    prepared = prepare(dataclasses.replace(study, training=SinglePath()), torch.device("cpu"))
+def supernet_epoch(study: Study, training: SupernetTraining, folder: Path) -> float:
+    """Return the seconds of one epoch of the supernet; measured once."""
+    prepared = prepare(dataclasses.replace(study, training=training), torch.device("cpu"))
     directory = RunDirectory(folder)
     with directory.locked():
         return train_supernet(prepared, directory, Quiet())
