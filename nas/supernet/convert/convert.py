@@ -57,24 +57,10 @@ def elastic_module(
     inputs = _inputs(example_input)
     _check_settings(model, ratios, multiple_of, keep, max_choices)
     work, modes, expected = _runnable(model, inputs)
-    groups, fixed = channel_groups(work, inputs, keep)
-    rows, why = block_rows(work, inputs, keep)
-    needed = [Fixed(((path, DEPTH),), reason) for path, reason in why.items()]
-    proposals: list[Proposal] = []
-    for group in groups:
-        options = _widths(group.size, ratios, multiple_of)
-        if len(options) > 1:
-            proposals.append(Width(Choice(f"{group.name}.width", options), group))
-        else:
-            fixed.append(_of(group, f"{group.size} channels have no smaller multiple of {multiple_of}"))
-    heads, odd = _heads(work, ratios, keep)
-    proposals += heads
-    fixed += odd
-    for row in rows:
-        proposals.append(Depth(Choice(f"{row.name}.depth", _depths(row)), row))
+    proposals, fixed = _proposed(work, inputs, ratios, multiple_of, keep)
     proposals, more = _limited(work, proposals, max_choices)
     accepted, rejected = Probe(work, inputs).settle(proposals)
-    fixed += [*needed, *more, *(_of(proposal, reason) for proposal, reason in rejected)]
+    fixed += [*more, *(_of(proposal, reason) for proposal, reason in rejected)]
     if not accepted:
         first = f"{fixed[0].axes[0][0]}: {fixed[0].reason}" if fixed else "it has no layers with channels"
         raise ConversionError(
@@ -90,6 +76,25 @@ def elastic_module(
     converted = Converted(elastic, reported(work, accepted, fixed))
     converted.training = model.training
     return converted
+
+
+def _proposed(
+    work: nn.Module, inputs: tuple[Any, ...], ratios: Sequence[float], multiple_of: int, keep: Sequence[str]
+) -> tuple[list[Proposal], list[Fixed]]:
+    """Return all that might become elastic, and what can't, with the reasons."""
+    groups, fixed = channel_groups(work, inputs, keep)
+    proposals: list[Proposal] = []
+    for group in groups:
+        options = _widths(group.size, ratios, multiple_of)
+        if len(options) > 1:
+            proposals.append(Width(Choice(f"{group.name}.width", options), group))
+        else:
+            fixed.append(_of(group, f"{group.size} channels have no smaller multiple of {multiple_of}"))
+    heads, odd = _heads(work, ratios, keep)
+    rows, why = block_rows(work, inputs, keep)
+    depths = [Depth(Choice(f"{row.name}.depth", _depths(row)), row) for row in rows]
+    needed = [Fixed(((path, DEPTH),), reason) for path, reason in why.items()]
+    return [*proposals, *heads, *depths], [*fixed, *odd, *needed]
 
 
 def _inputs(example_input: Tensor | tuple[Any, ...]) -> tuple[Any, ...]:
