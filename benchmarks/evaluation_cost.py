@@ -3,7 +3,8 @@
     python -m benchmarks.evaluation_cost --data $NAS_DATA
 
 Random architectures of ``benchmarks/fashion.py`` (28 by 28 pixels, up to 3.7 million MACs), 2,000 images to judge
-on, one core. The weights are random: they change no time. Means over the architectures.
+on, one core. The weights are random: they change no time. Means over the architectures; proposing them is left out
+(``benchmarks/search_overhead.py``).
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def main() -> None:
     drawn = supernet.space.sample_indices(arguments.architectures + 1, np.random.default_rng(0))
     for number, architecture in enumerate(supernet.space.from_indices(drawn)):
         clock = _Clock()
-        module = supernet.extract(architecture)
+        module = supernet.extract(architecture).to(memory_format=torch.channels_last)  # as the search does
         clock.note("extract")
         recalibrate(module, recalibration_batches(splits.train))
         clock.note("recalibrate")

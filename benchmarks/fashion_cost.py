@@ -5,8 +5,9 @@
 Measured, on one core: one epoch of the supernet of ``studies/fashion_mnist.py`` with the sandwich rule, and one with a
 single path; so many evaluations, proposals included, each on the whole search split; and one epoch of each of
 ``--alone`` networks, the middles of as many equal groups of the evaluated ones, sorted by MACs. Every epoch of the
-study is taken for as long as the first. Three thousand evaluations are extrapolated from the last hundred, unless
-they are run. Goes on where it was stopped; what the killed attempt had spent on the thing it was at is not counted.
+study is taken for as long as the first, and the search is done in a supernet that has seen one. Three thousand
+evaluations are extrapolated from the mean, unless they are run. Goes on where it was stopped; what the killed attempt
+had spent on the thing it was at is not counted. Seconds are by the clock: leave a core free.
 """
 
 from __future__ import annotations
@@ -37,7 +38,6 @@ from nas.space import Architecture, FloatArray
 from studies.fashion_mnist import study
 
 _COUNTS = (1000, 3000)
-_LATEST = 100
 
 
 def main() -> None:
@@ -56,29 +56,46 @@ def main() -> None:
     prepared = prepare(one_epoch, torch.device("cpu"))
     directory = RunDirectory(arguments.out / "run")
     with directory.locked():
+        directory.claim(prepared.description())
         train_supernet(prepared, directory, Quiet())
         record = search_architectures(
             prepared, directory, weights_of(prepared, directory), arguments.evaluations, Quiet()
         )
     print(f"{len(prepared.splits.train):,} images to train, {len(prepared.splits.search):,} to search")
-    alone = [
-        epoch_alone(prepared, chosen, arguments.out) for chosen in middles(prepared, record, arguments.alone)
-    ]
-    spent = {
-        "sandwich rule": supernet_epoch(one_epoch, SandwichRule(), arguments.out / "sandwich"),
-        "single path": supernet_epoch(one_epoch, SinglePath(), arguments.out / "single"),
-    }
-    print(
-        f"one epoch alone: {np.mean(alone):.1f} s, from {min(alone):.1f} to {max(alone):.1f}, {len(alone)} networks"
+    alone = np.array(
+        [epoch_alone(prepared, a, arguments.out) for a in middles(prepared, record, arguments.alone)]
     )
-    for name, supernet in spent.items():
-        print(
-            f"one epoch of the supernet, {name}: {supernet:.0f} s, {supernet / np.mean(alone):.1f} times that"
-        )
-    seconds = np.array([trial.user_attrs[SECONDS] for trial in paid_trials(record)])
-    print(f"one evaluation: {seconds.mean():.3f} s, of the last {_LATEST} {seconds[-_LATEST:].mean():.3f} s")
+    print(
+        f"one epoch alone: {alone.mean():.1f} s, from {alone.min():.1f} to {alone.max():.1f}, {len(alone)} networks"
+    )
+    sandwich = supernet_epoch(one_epoch, SandwichRule(), arguments.out / "sandwich")
+    single = supernet_epoch(one_epoch, SinglePath(), arguments.out / "single")
+    for name, seconds in {"sandwich rule": sandwich, "single path": single}.items():
+        print(f"one epoch of the supernet, {name}: {seconds:.0f} s, {seconds / alone.mean():.1f} times that")
+    trainings = {
+        "no training of the supernet": 0.0,
+        "single path": single * epochs,
+        "single path, twice the epochs": single * epochs * 2,
+        "sandwich rule": sandwich * epochs,
+    }
+    evaluations = np.array([trial.user_attrs[SECONDS] for trial in paid_trials(record)])
+    print_factors(float(alone.mean()), epochs, evaluations, trainings)
+
+
+def print_factors(alone: float, epochs: int, evaluations: FloatArray, trainings: Mapping[str, float]) -> None:
+    """Print how many times dearer training every candidate is than the search, with each training of the supernet."""
+    winners, trust = study().winners, study().trust
+    finishing = (winners.count + trust.count) * winners.recipe.epochs * alone
+    print(
+        f"one evaluation: {evaluations.mean():.3f} s; finishing: {finishing:.0f} s, the teacher's passes left out"
+    )
+    print("how many times less than training every candidate | " + " | ".join(trainings))
     for count in _COUNTS:
-        print_ratios(float(np.mean(alone)) * epochs, spent, epochs, seconds, count)
+        how = "measured" if count <= len(evaluations) else f"{count - len(evaluations)} extrapolated"
+        for name, more in {"": 0.0, ", with finishing": finishing}.items():
+            spent = [supernet + count * evaluations.mean() + more for supernet in trainings.values()]
+            factors = " | ".join(f"{count * alone * epochs / seconds:.0f}" for seconds in spent)
+            print(f"{count} evaluations ({how}){name} | {factors}")
 
 
 def supernet_epoch(study: Study, training: SupernetTraining, folder: Path) -> float:
@@ -107,23 +124,6 @@ def epoch_alone(prepared: Prepared, architecture: Architecture, folder: Path) ->
             prepared.study.network, architecture, data, recipe, seed=0, device=torch.device("cpu")
         )
     return kept_seconds(note, time.perf_counter() - begin)
-
-
-def print_ratios(
-    alone: float, spent: Mapping[str, float], epochs: int, seconds: FloatArray, count: int
-) -> None:
-    """Print how many times dearer training so many candidates is than the search."""
-    missing = max(count - len(seconds), 0)
-    search = seconds[:count].sum() + missing * seconds[-_LATEST:].mean()
-    how = "measured" if missing == 0 else f"{missing} of them extrapolated"
-    trained = "".join(
-        f", {count * alone / (supernet * epochs + search):.0f} with its training by the {name}"
-        for name, supernet in spent.items()
-    )
-    print(
-        f"{count} evaluations ({how}): {count * alone / search:.0f} times less with a supernet that was "
-        f"there{trained}"
-    )
 
 
 if __name__ == "__main__":

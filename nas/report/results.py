@@ -37,7 +37,7 @@ class Variant:
 @final
 @dataclass(frozen=True)
 class Winner:
-    """A front member that was finished.
+    """An evaluated architecture that was chosen and finished.
 
     Args:
         id: Of its architecture; the name of its folder.
@@ -45,7 +45,8 @@ class Winner:
         choices: Its architecture.
         macs: Of one image.
         num_params: Of the network.
-        predicted: Quality as the surrogate predicted it before the trial was evaluated; None in the start-up.
+        predicted: Quality as the surrogate predicted it before the trial was evaluated; None in the start-up,
+            and once the surrogate predicts what architectures reach on their own.
         searched: Measurements of the search: supernet weights, search split, short latency.
         fine_tuned: Quality on the search split after fine-tuning.
         variants: The exported files; fp32 first.
@@ -98,7 +99,7 @@ class Results:
         hypervolume: After each evaluated trial, as a multiple of the study's reference box.
         finished_hypervolume: Of the winners in the same box, with their quality after fine-tuning; what
             to compare with networks trained from scratch. None without a box.
-        winners: Finished front members.
+        winners: What was chosen and finished; ``facts["winners_chosen_by"]`` says how.
         baselines: Empty unless asked for.
         trust: How the search's ranking held; None without a supernet.
         proxy: What part of the search split candidates were judged on; None for the whole.

@@ -25,6 +25,7 @@ def report_markdown(results: Results) -> str:
         "Every row was measured on the exported file: quality on the test split, which nothing before this "
         "table has read; latency with all rows taking turns; ± is one standard deviation. The final front is "
         "taken over all rows and all columns.",
+        f"Chosen by {facts['winners_chosen_by']}.",
         winners_table(results).markdown(),
         "## Can the search's numbers be trusted?",
         *_trust(results),
@@ -130,6 +131,6 @@ def _described(facts: dict[str, object]) -> list[tuple[str, object]]:
     for name, value in facts.items():
         if isinstance(value, dict) and name in ("data", "machine"):
             flat += [(f"{name} {key}", inner) for key, inner in value.items()]
-        elif name not in ("seconds", "space", "ended", "forecast", "epochs"):
+        elif name not in ("seconds", "space", "ended", "forecast", "epochs", "winners_chosen_by"):
             flat.append((name, value))
     return flat

@@ -37,10 +37,12 @@ class TrustResult:
 
     Args:
         how: The training of their own: ``fine-tuned for 12 epochs``.
+        recipe: All of its settings, as text.
         rows: The winners first, then architectures from the whole range of sizes.
     """
 
     how: str
+    recipe: str
     rows: tuple[Alone, ...]
 
     def agreement(self, quality: Objective) -> Agreement | None:
@@ -78,4 +80,4 @@ class TrustResult:
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> TrustResult:
         """Return what :meth:`to_json` gave."""
-        return cls(stored["how"], tuple(Alone(**row) for row in stored["rows"]))
+        return cls(stored["how"], stored.get("recipe", ""), tuple(Alone(**row) for row in stored["rows"]))

@@ -45,6 +45,7 @@ from nas.search.record import (
     paid_trials,
     reference_box,
 )
+from nas.search.stand_alone import stand_alone_values
 from nas.search.storage import DATABASE_ERRORS, storage_error
 from nas.search.warm_start import checked
 from nas.space import FloatArray
@@ -259,11 +260,19 @@ def _facts(prepared: Prepared, record: optuna.Study, trials: list[FrozenTrial]) 
         "seed": study.seed,
         "ended": record.user_attrs.get(ENDED),
         "forecast": None if gain is None else str(gain),
+        "winners_chosen_by": _chosen_by(record),
         "surrogate": [str(found) for found in surrogate_quality(prepared.problem.objectives, trials)],
         "intended_use": study.intended_use,
         "machine": machine_facts(),
         "epochs": _epochs_given(trials),
     }
+
+
+def _chosen_by(record: optuna.Study) -> str:
+    known = stand_alone_values(record)
+    if not known:
+        return "their places on the search's front"
+    return f"what they were expected to reach on their own, given {len(known)} architectures that had been trained so"
 
 
 def _epochs_given(trials: list[FrozenTrial]) -> dict[str, int]:

@@ -21,6 +21,7 @@ from nas.search.loop import search
 from nas.search.record import (
     ARCHITECTURE,
     ENDED,
+    LIMITS,
     GrowingFront,
     complete_trials,
     costs_of,
@@ -29,7 +30,7 @@ from nas.search.record import (
     reference_box,
 )
 from nas.search.stand_alone import keep_stand_alone, stand_alone_values
-from nas.search.stopping import NEVER, Stopping, forecast_of
+from nas.search.stopping import NEVER, Limits, Stopping, forecast_of
 from nas.search.warm_start import queue
 from nas.search.workers import worker_for
 
@@ -52,16 +53,17 @@ def search_architectures(
     known = calibration(prepared, record)
     choose_proxy(prepared, run, weights, known, progress)
     judge = weights.judge(on_proxy(prepared, run), record, known)
-    if len(paid_trials(record)) < evaluations:
+    before = record.user_attrs.get(LIMITS)
+    if before is not None and Limits.from_json(before) != Limits(evaluations, study.stopping):
         learn_from_trust(run, record, progress)
     spend(prepared, record, judge, evaluations, "search", progress, study.stopping)
     return record
 
 
 def learn_from_trust(run: RunDirectory, record: optuna.Study, progress: Progress) -> None:
-    """Let a search that goes on know what its architectures reached on their own, when that was checked.
+    """Let a search that is to go on know what its architectures reached on their own, when that was checked.
 
-    Not at the end of a search: the same command again would choose other winners, and check these.
+    Not when it was to go no further: the same command again would choose other winners, and check these.
     """
     stored = run.trust / "trust.json"
     if not stored.exists():
@@ -70,9 +72,9 @@ def learn_from_trust(run: RunDirectory, record: optuna.Study, progress: Progress
     searched = {t.number: (t.user_attrs[ARCHITECTURE], t.values[0]) for t in complete_trials(record)}
     # After the database was moved away, these rows are about other trials.
     rows = [row for row in result.rows if searched.get(row.trial) == (row.id, row.searched)]
-    count = keep_stand_alone(record, result.how, {row.trial: row.alone for row in rows})
+    count = keep_stand_alone(record, result.recipe, {row.trial: row.alone for row in rows})
     if stand_alone_values(record):
-        progress.say(f"the search learns from {count} architectures that were {result.how}")
+        progress.say(f"{count} architectures that were {result.how} tell what others would reach so")
 
 
 def check_weights(run: RunDirectory, record: optuna.Study, weights: Weights) -> None:

@@ -60,7 +60,7 @@ def measure_trust(
             )
         )
         progress.advance(f"{quality.value:.4f} in the search, {alone.value:.4f} alone")
-    result = TrustResult(_how(prepared), tuple(rows))
+    result = TrustResult(_how(prepared), _settings(prepared), tuple(rows))
     write_json(run.trust / "trust.json", result.to_json())
     return result
 
@@ -87,8 +87,7 @@ def _alone(
     """Return the quality of a trial's architecture after a training of its own; done once."""
     study = prepared.study
     architecture = architecture_of(prepared.problem.space, trial)
-    how = stable_repr(study.trust.recipe or study.winners.recipe)
-    inputs = [weights.digest, architecture.id, how, study.trust.recipe is None, study.seed]
+    inputs = [weights.digest, architecture.id, _settings(prepared), study.seed]
     file = run.trust / f"{architecture.id}.json"
     stored = finished(file, inputs)
     if stored is None:
@@ -114,6 +113,13 @@ def _trained(prepared: Prepared, weights: Weights, architecture: Architecture, c
         device=prepared.device,
         checkpoint=checkpoint,
     )
+
+
+def _settings(prepared: Prepared) -> str:
+    study = prepared.study
+    if study.trust.recipe is None:
+        return f"fine-tuned: {stable_repr(study.winners.recipe)}"
+    return f"from scratch: {stable_repr(study.trust.recipe)}"
 
 
 def _how(prepared: Prepared) -> str:

@@ -17,6 +17,7 @@ from nas.space import FloatArray, IntArray, SearchSpace
 
 STAND_ALONE = "stand_alone"
 _FEWEST = 8
+_NEGLIGIBLE = 1e-2
 
 
 def keep_stand_alone(study: Study, how: str, values: Mapping[int, float]) -> int:
@@ -53,14 +54,18 @@ def expected_alone(
         costs: ``(n, m)`` that the search measured.
 
     Returns:
-        ``(n, m)``: ``costs`` itself where fewer than eight of the trials have a value.
+        ``(n, m)``: ``costs`` itself where fewer than eight of the trials have a value, or where these tell nothing,
+        so that the same is expected of all.
     """
     rows = np.flatnonzero(np.isin(numbers, list(values)))
     if len(rows) < _FEWEST:
         return costs
     alone = np.array([problem.objectives[0].cost(values[int(number)]) for number in numbers[rows]])
     model = TwoFidelities(problem.space, indices[rows], costs[rows, 0], alone)
-    return np.column_stack([model.alone(indices, costs[:, 0]), costs[:, 1:]])
+    expected = model.alone(indices, costs[:, 0])
+    if np.ptp(expected) <= _NEGLIGIBLE * np.ptp(alone):
+        return costs
+    return np.column_stack([expected, costs[:, 1:]])
 
 
 @final
@@ -81,11 +86,11 @@ class TwoFidelities:
     def __init__(self, space: SearchSpace, indices: IntArray, cheap: FloatArray, dear: FloatArray) -> None:
         self._space = space
         away = cheap - cheap.mean()
-        variance = float(away @ away)
-        self._slope = max(float(away @ dear) / variance, 0.0) if variance > 0 else 0.0
+        constant = np.ptp(cheap) <= 1e-9 * np.abs(cheap).max()  # their mean may be off by rounding
+        self._slope = 0.0 if constant else max(float(away @ dear) / float(away @ away), 0.0)
         self._intercept = float(dear.mean() - self._slope * cheap.mean())
         residuals = dear - self._line(cheap)
-        self._scale = float(residuals.std())
+        self._scale = float(residuals.std()) if np.ptp(dear) > 0 else 0.0
         self._process = GaussianProcessRegressor(
             ConstantKernel(0.5, (1e-3, 10.0)) * RBF(1.0, (0.3, 10.0)) + WhiteKernel(0.5, (1e-2, 10.0))
         )

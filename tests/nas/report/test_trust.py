@@ -17,7 +17,7 @@ def result(searched: list[float], alone: list[float], num_winners: int = 3) -> T
         Alone(f"id{number}", number, number < num_winners, before, after)
         for number, (before, after) in enumerate(zip(searched, alone, strict=True))
     ]
-    return TrustResult("fine-tuned for 2 epochs", tuple(rows))
+    return TrustResult("fine-tuned for 2 epochs", "a recipe", tuple(rows))
 
 
 def test_a_good_ranking_is_told_without_a_warning() -> None:

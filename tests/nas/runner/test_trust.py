@@ -6,16 +6,22 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import optuna
 import pytest
+import torch
 from fakes import Listener, run_in, tiny_study
+from optuna.trial import create_trial
 
 from nas import Recipe, Trust
 from nas.errors import StudyError
 from nas.files import read_json
 from nas.report.results import Results
 from nas.report.trust import TrustResult
-from nas.search.stand_alone import stand_alone_values
+from nas.runner.finishing import choose_winners
+from nas.runner.preparation import prepare
+from nas.search.record import distributions
+from nas.search.stand_alone import keep_stand_alone, stand_alone_values
 
 
 def test_every_study_with_a_supernet_has_it_in_its_report(tiny_run: Path) -> None:
@@ -92,9 +98,33 @@ def test_a_search_that_goes_on_learns_from_it(tmp_path: Path) -> None:
     second = run_in(longer, tmp_path, listener)
     assert len(alone) >= 8
     assert known() == alone
-    assert any(f"learns from {len(alone)} architectures" in sentence for sentence in listener.sentences)
+    assert any(s.startswith(f"{len(alone)} architectures that were fine-tuned") for s in listener.sentences)
+    assert str(len(alone)) in second.facts["winners_chosen_by"]
     assert run_in(longer, tmp_path).winners == second.winners
     assert known() == alone
+
+
+def test_a_search_that_ended_before_its_time_does_not_learn_from_its_own_winners(tmp_path: Path) -> None:
+    study = tiny_study(evaluations=60, trust=Trust(count=8))  # of 42 architectures
+    first = run_in(study, tmp_path)
+    assert len(first.values) < 60
+    assert run_in(study, tmp_path).winners == first.winners
+    assert "front" in first.facts["winners_chosen_by"]
+
+
+def test_winners_are_chosen_by_what_they_are_expected_to_reach() -> None:
+    prepared = prepare(tiny_study(), torch.device("cpu"))
+    problem, record = prepared.problem, optuna.create_study(directions=["maximize", "minimize"])
+    rows = problem.space.canonical(problem.space.sample_indices(30, np.random.default_rng(0)))
+    sizes = problem.count(rows)[problem.objectives[1].name]
+    for architecture, size in zip(problem.space.from_indices(rows), sizes, strict=True):
+        searched = 1.0 - architecture["width"] / 10  # the supernet has it the wrong way round
+        values, space = [searched, float(size)], distributions(problem.space)
+        record.add_trial(create_trial(params=dict(architecture), distributions=space, values=values))
+    assert choose_winners(prepared, record)[0].params["width"] == 2
+    alone = {trial.number: trial.params["width"] / 10 for trial in record.trials[:12]}
+    keep_stand_alone(record, "alone", alone)
+    assert choose_winners(prepared, record)[0].params["width"] == 8
 
 
 def test_what_was_checked_of_another_search_teaches_nothing(tmp_path: Path) -> None:
@@ -102,4 +132,4 @@ def test_what_was_checked_of_another_search_teaches_nothing(tmp_path: Path) -> N
     (tmp_path / "study.db").unlink()
     listener = Listener()
     run_in(tiny_study(evaluations=8, trust=Trust(count=8)), tmp_path, listener)
-    assert not any("learns from" in sentence for sentence in listener.sentences)
+    assert not any("tell what others" in sentence for sentence in listener.sentences)

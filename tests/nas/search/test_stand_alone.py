@@ -61,14 +61,23 @@ def test_a_ranking_that_says_nothing_is_replaced(problem: Problem) -> None:
     assert kendalltau(model.alone(rows, cheap)[24:], dear[24:]).statistic > 0.5
 
 
+@pytest.mark.parametrize("value", [1.0, 0.45, 0.9])
 @pytest.mark.parametrize("constant", ["cheap", "dear"])
-def test_constant_costs_are_no_error(problem: Problem, constant: str) -> None:
+def test_constant_costs_stretch_nothing(problem: Problem, constant: str, value: float) -> None:
     rows, varied = sample(problem, 20)
-    cheap, dear = (np.ones(20), varied) if constant == "cheap" else (varied, np.ones(20))
-    told = TwoFidelities(problem.space, rows[:12], cheap[:12], dear[:12]).alone(rows, cheap)
-    assert np.isfinite(told).all()
-    if constant == "dear":
-        np.testing.assert_allclose(told, 1.0)
+    same = np.full(20, value)  # nine times 0.45 have a mean that is off by rounding
+    cheap, dear = (same, varied) if constant == "cheap" else (varied, same)
+    model = TwoFidelities(problem.space, rows[:9], cheap[:9], dear[:9])
+    told = model.alone(rows, cheap + 0.1 * np.arange(20))
+    assert (dear[:9].min() - np.ptp(varied) <= told).all()
+    assert (told <= dear[:9].max() + np.ptp(varied)).all()
+
+
+def test_results_that_tell_nothing_leave_the_ranking_alone(problem: Problem) -> None:
+    rows, _ = sample(problem, 20)
+    costs = np.random.default_rng(0).normal(size=(20, 2))
+    equal = dict.fromkeys(range(10), 0.5)
+    assert expected_alone(problem, equal, np.arange(20), rows, costs) is costs
 
 
 def test_few_results_teach_nothing(problem: Problem) -> None:
