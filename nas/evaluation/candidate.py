@@ -22,8 +22,8 @@ _BATCH_SIZE = 256
 class SubnetCandidate:
     """A plain, recalibrated module.
 
-    Once it has been exported, a module on the CPU is run by ONNX Runtime, several times faster than by
-    PyTorch (``benchmarks/evaluation_cost.py``), with the same answers but for rounding.
+    Once it has been exported, a module on the CPU is run by ONNX Runtime, in half the time that PyTorch
+    takes or less (``benchmarks/evaluation_cost.py``), with the same answers but for rounding.
 
     Args:
         module: Stays on its device; not changed.
