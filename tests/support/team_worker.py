@@ -1,7 +1,8 @@
-"""One of several processes on a study: ``python team_worker.py URL EVALUATIONS ROLE LOG [CHOICES OPTIONS]``.
+"""One of four processes on a study: ``python team_worker.py URL EVALUATIONS ROLE LOG [CHOICES OPTIONS]``.
 
-Every evaluation is a line in LOG, before it is done. ``ROLE`` is ``coordinator``, ``worker``, or ``deadly``: a worker
-that kills itself in the middle of its third evaluation.
+Every evaluation is a line in LOG, before it is done. Nobody ends a first evaluation before all four have begun theirs,
+however long a busy machine takes to start them. ``ROLE`` is ``coordinator``, ``worker``, or ``deadly``: a worker that
+kills itself in the middle of its second evaluation.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from nas.search.workers import TeamWorker
 from nas.space import Architecture
 
 STUDY = "team"
+_TEAM = 4
 STRATEGY = SurrogateSearch(NearestSurrogate, num_startup=8, batch_size=4)
 
 
@@ -38,11 +40,11 @@ def main(url: str, evaluations: str, role: str, log: str, choices: str = "4", op
         mine += 1
         with Path(log).open("a") as stream:
             stream.write(f"{os.getpid()} {architecture.id}\n")
-        if role == "deadly" and mine == 3:
+        if role == "deadly" and mine == 2:
             os.kill(os.getpid(), signal.SIGKILL)
-        time.sleep(
-            0.05
-        )  # stands for the evaluation: without it one worker would be done before the others began
+        while len({line.split()[0] for line in Path(log).read_text().splitlines()}) < _TEAM:
+            time.sleep(0.05)
+        time.sleep(0.05)  # stands for the evaluation
         return grid_evaluate(problem, architecture)
 
     worker = TeamWorker(study, coordinator=role == "coordinator", interval=0.5, grace=10.0, poll=0.2)
