@@ -1,4 +1,4 @@
-"""Fine-tuning of a winner with the largest subnet as teacher."""
+"""Fine-tuning of a winner with a teacher."""
 
 from __future__ import annotations
 

@@ -98,7 +98,7 @@ def _body(results: Results, winner: Winner) -> str:
 
 A network of {winner.num_params:,} parameters and {winner.macs:,} multiply-accumulates per image, found by
 multi-objective architecture search over {", ".join(o.name for o in results.objectives)} among
-{facts["space"]["cardinality"]} architectures, then fine-tuned with the largest of them as teacher.
+{facts["space"]["cardinality"]} architectures, then fine-tuned.
 
 ![The front, with this model marked]({PICTURE})
 

@@ -108,7 +108,9 @@ def _finish(
     inputs = [weights.digest, architecture.id, stable_repr(study.winners.recipe), study.seed]
     stored = finished(folder / "finished.json", inputs)
     if stored is None or not all((folder / name).exists() for name in (WEIGHTS, ONNX, ARCHITECTURE)):
-        module = fine_tuned(prepared, architecture, weights, folder / f"checkpoint-{digest(inputs)}.pt")
+        module = fine_tuned(
+            prepared, architecture, weights, known, folder / f"checkpoint-{digest(inputs)}.pt"
+        )
         _export(prepared, architecture, module, folder)
         stored = final_quality(prepared, module, known).to_json()
         finish(folder / "finished.json", inputs, stored)
@@ -141,20 +143,27 @@ def _variant_names(prepared: Prepared) -> list[str]:
 
 
 def fine_tuned(
-    prepared: Prepared, architecture: Architecture, weights: Weights, checkpoint: Path
+    prepared: Prepared, architecture: Architecture, weights: Weights, known: Known, checkpoint: Path
 ) -> nn.Module:
-    """Return an evaluated architecture, fine-tuned with the winners' recipe, on the CPU."""
+    """Return an evaluated architecture, fine-tuned with the winners' recipe, on the CPU.
+
+    The largest subnet teaches it, unless that is the worse of the two, as where it was hardly trained.
+    """
     study, splits = prepared.study, prepared.splits
     recipe = study.winners.recipe
     student, teacher = weights.module(architecture), weights.teacher()
-    step = (
-        cross_entropy_step(student, recipe)
-        if teacher is None
-        else distillation_step(student, teacher, recipe)
-    )
+    step = cross_entropy_step(student, recipe)
+    if teacher is not None and not _worse(prepared, teacher, student, known):
+        step = distillation_step(student, teacher, recipe)
     train(student, step, splits.train, recipe, seed=study.seed, device=prepared.device, checkpoint=checkpoint)
     recalibrate(student, [placed(b, prepared.device) for b in recalibration_batches(splits.train)])
     return student.to(device="cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload, no-any-return]
+
+
+def _worse(prepared: Prepared, teacher: nn.Module, student: nn.Module, known: Known) -> bool:
+    cost = prepared.measured[0].objective.cost
+    taught, learns = (final_quality(prepared, module, known).value for module in (teacher, student))
+    return cost(taught) > cost(learns)
 
 
 def final_quality(prepared: Prepared, module: nn.Module, known: Known) -> Measurement:

@@ -18,7 +18,7 @@ from nas.report.results import Winner
 from nas.report.trust import Alone, TrustResult
 from nas.runner.directory import RunDirectory, finish, finished
 from nas.runner.finishing import final_quality, fine_tuned
-from nas.runner.measuring import CALIBRATION
+from nas.runner.measuring import CALIBRATION, Known
 from nas.runner.preparation import Prepared
 from nas.runner.weights import Weights
 from nas.search.record import architecture_of, complete_trials, indices_of, measurements_of
@@ -92,18 +92,21 @@ def _alone(
     stored = finished(file, inputs)
     if stored is None:
         checkpoint = run.trust / f"{architecture.id}-{digest(inputs)}.pt"
-        module = _trained(prepared, weights, architecture, checkpoint)
-        stored = final_quality(prepared, module, record.user_attrs[CALIBRATION]).to_json()
+        known = record.user_attrs[CALIBRATION]
+        module = _trained(prepared, weights, architecture, known, checkpoint)
+        stored = final_quality(prepared, module, known).to_json()
         finish(file, inputs, stored)
         for leftover in run.trust.glob(f"{architecture.id}-*.pt*"):
             leftover.unlink()
     return Measurement(**stored)
 
 
-def _trained(prepared: Prepared, weights: Weights, architecture: Architecture, checkpoint: Path) -> nn.Module:
+def _trained(
+    prepared: Prepared, weights: Weights, architecture: Architecture, known: Known, checkpoint: Path
+) -> nn.Module:
     study = prepared.study
     if study.trust.recipe is None:
-        return fine_tuned(prepared, architecture, weights, checkpoint)
+        return fine_tuned(prepared, architecture, weights, known, checkpoint)
     return train_from_scratch(
         study.network,
         architecture,
