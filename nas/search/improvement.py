@@ -23,8 +23,8 @@ def most_improving(
     A hypervolume is a mean over directions of how far the front reaches along each, to the power of the
     number of objectives (Golovin 2020, lemma 5). A fixed set of directions makes it a few array operations,
     for any number of objectives. The second, fourth, … are those expected to add most along one of them,
-    drawn at random (Paria 2019). So a model that is wrong about one end of the front, and promises much
-    there again and again, can't take the whole search to it.
+    drawn at random (Paria 2019), in proportion to what that is. So a model that is wrong about one end of the
+    front, and promises much there again and again, can't take the whole search to it.
 
     Args:
         draws: ``(s, n, m)`` costs that ``n`` candidates may have.
@@ -43,15 +43,14 @@ def most_improving(
     if pending is not None and pending.shape[1]:
         reached = np.maximum(reached, [_reached(box, p, directions).max(axis=0) for p in pending])
     reaches = np.stack([_reached(box, draw, directions) for draw in draws])
-    useful = np.flatnonzero(_gains(reaches, reached) > 0)
+    useful = np.flatnonzero(_gains(reaches, reached).any(axis=1))
     reaches = reaches[:, useful]
     picked: list[int] = []
     while len(picked) < min(count, len(useful)):
-        gains = _gains(reaches, reached)
-        if len(picked) % 2:
-            direction = [rng.integers(_NUM_DIRECTIONS)]
-            along = _gains(reaches[:, :, direction], reached[:, direction])
-            gains = along if along.any() else gains
+        along = _gains(reaches, reached)
+        gains, most = along.mean(axis=1), along.max(axis=0)
+        if len(picked) % 2 and most.any():
+            gains = along[:, rng.choice(len(most), p=most / most.sum())]
         gains[picked] = -1.0
         best = int(np.argmax(gains))
         picked.append(best)
@@ -79,9 +78,8 @@ def _reached(box: ReferenceBox, costs: FloatArray, directions: FloatArray) -> Fl
 
 
 def _gains(reaches: FloatArray, reached: FloatArray) -> FloatArray:
-    """Return the mean gain of ``(s, n, d)`` over ``(s, d)``, over draws and directions, ``(n,)``."""
-    gains: FloatArray = np.mean(
-        [np.maximum(by - before, 0.0).mean(axis=1) for by, before in zip(reaches, reached, strict=True)],
-        axis=0,
-    )
-    return gains
+    """Return the gain of ``(s, n, d)`` over ``(s, d)``, a mean over draws, ``(n, d)``."""
+    gains = np.zeros(reaches.shape[1:])
+    for by, before in zip(reaches, reached, strict=True):
+        gains += np.maximum(by - before, 0.0)
+    return gains / len(reaches)
