@@ -44,7 +44,7 @@ class Winners:
 
     Args:
         count: Front members to finish, at most.
-        recipe: Of the fine-tuning; the largest subnet teaches, where it is no worse than the winner itself.
+        recipe: Of the fine-tuning; the largest subnet teaches, where it is better than the winner itself.
         passes: Each makes one more variant of every winner.
     """
 

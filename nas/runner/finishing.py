@@ -147,23 +147,24 @@ def fine_tuned(
 ) -> nn.Module:
     """Return an evaluated architecture, fine-tuned with the winners' recipe, on the CPU.
 
-    The largest subnet teaches it, unless that is the worse of the two, as where it was hardly trained.
+    The largest subnet teaches it, where that is the better of the two beyond their noise. Where it was hardly
+    trained it would hold its student back.
     """
     study, splits = prepared.study, prepared.splits
     recipe = study.winners.recipe
     student, teacher = weights.module(architecture), weights.teacher()
     step = cross_entropy_step(student, recipe)
-    if teacher is not None and not _worse(prepared, teacher, student, known):
+    if teacher is not None and _better(prepared, teacher, student, known):
         step = distillation_step(student, teacher, recipe)
     train(student, step, splits.train, recipe, seed=study.seed, device=prepared.device, checkpoint=checkpoint)
     recalibrate(student, [placed(b, prepared.device) for b in recalibration_batches(splits.train)])
     return student.to(device="cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload, no-any-return]
 
 
-def _worse(prepared: Prepared, teacher: nn.Module, student: nn.Module, known: Known) -> bool:
+def _better(prepared: Prepared, teacher: nn.Module, student: nn.Module, known: Known) -> bool:
     cost = prepared.measured[0].objective.cost
-    taught, learns = (final_quality(prepared, module, known).value for module in (teacher, student))
-    return cost(taught) > cost(learns)
+    by, of = (final_quality(prepared, module, known) for module in (teacher, student))
+    return cost(of.value) - cost(by.value) > by.spread + of.spread
 
 
 def final_quality(prepared: Prepared, module: nn.Module, known: Known) -> Measurement:
