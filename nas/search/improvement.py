@@ -9,22 +9,26 @@ from nas.search.record import ReferenceBox
 from nas.space import FloatArray
 
 _NUM_DIRECTIONS = 1024
+_MIN_OBJECTIVES_FOR_TURNS = 3
 
 
 def most_improving(
     draws: FloatArray, known: FloatArray, count: int, rng: np.random.Generator, *, pending: FloatArray | None
 ) -> list[int]:
-    """Return up to ``count`` candidates, by turns the best for the whole front and the best in one direction.
+    """Return up to ``count`` candidates, each adding most expected hypervolume to those before it.
 
-    The first, third, … add most expected hypervolume (Emmerich 2006) over joint draws, greedily: a picked
-    candidate joins the front of every draw at the costs it has there, so that one of two candidates that are
-    uncertain for the same reason is enough.
+    Expected hypervolume improvement (Emmerich 2006) over joint draws, greedy in the batch: a picked
+    candidate joins the front of every draw at the costs it has there, so that one of two candidates that
+    are uncertain for the same reason is enough.
 
     A hypervolume is a mean over directions of how far the front reaches along each, to the power of the
-    number of objectives (Golovin 2020, lemma 5). A fixed set of directions makes it a few array operations,
-    for any number of objectives. The second, fourth, … are those expected to add most along one of them,
-    drawn at random (Paria 2019), in proportion to what that is. So a model that is wrong about one end of the
-    front, and promises much there again and again, can't take the whole search to it.
+    number of objectives (Golovin 2020, lemma 5). A fixed set of directions makes it a few array
+    operations, for any number of objectives.
+
+    From three objectives on every second one is instead expected to add most along one direction, drawn at
+    random (Paria 2019). So a model that is wrong about one end of the front, and promises much there again
+    and again, can't take the whole search to it. With two objectives that costs more than it saves
+    (docs/strategies.md).
 
     Args:
         draws: ``(s, n, m)`` costs that ``n`` candidates may have.
@@ -45,12 +49,14 @@ def most_improving(
     reaches = np.stack([_reached(box, draw, directions) for draw in draws])
     useful = np.flatnonzero(_gains(reaches, reached).any(axis=1))
     reaches = reaches[:, useful]
+    takes_turns = known.shape[1] >= _MIN_OBJECTIVES_FOR_TURNS
     picked: list[int] = []
     while len(picked) < min(count, len(useful)):
         along = _gains(reaches, reached)
-        gains, most = along.mean(axis=1), along.max(axis=0)
-        if len(picked) % 2 and most.any():
-            gains = along[:, rng.choice(len(most), p=most / most.sum())]
+        gains = along.mean(axis=1)
+        if takes_turns and len(picked) % 2:
+            in_one = along[:, rng.integers(_NUM_DIRECTIONS)]
+            gains = in_one if in_one.any() else gains
         gains[picked] = -1.0
         best = int(np.argmax(gains))
         picked.append(best)

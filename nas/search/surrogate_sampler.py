@@ -34,9 +34,8 @@ class SurrogateSampler(ArchitectureSampler):
     batch: the surrogate learns the measured objectives; NSGA-II (Deb 2002, by pymoo) searches the space on
     optimistic predictions and exact counted objectives, away from what was seen, within the hard
     constraints; of its last population and the front's neighbours those are proposed that are expected to
-    add most hypervolume, over joint draws of what the surrogate holds possible; every second one along a
-    random direction instead. Where the study knows what architectures reached on their own, the surrogate
-    learns what all are expected to reach so.
+    add most hypervolume, over joint draws of what the surrogate holds possible. Where the study knows what
+    architectures reached on their own, the surrogate learns what all are expected to reach so.
 
     There is no state besides the study: proposals depend on the seed, the trial's number and the other
     trials alone. A batch rests on the first so many finished trials and on nothing that came later, so a
