@@ -86,3 +86,19 @@ def test_the_scale_of_an_objective_does_not_matter() -> None:
         sure((costs * scale).tolist()), known * scale, 5, np.random.default_rng(2), pending=None
     )
     assert plain == scaled
+
+
+@pytest.mark.parametrize(("num_objectives", "is_reached"), [(2, False), (3, True)])
+def test_from_three_objectives_on_great_promises_at_one_end_do_not_take_all(
+    num_objectives: int, is_reached: bool
+) -> None:
+    """Sixteen candidates may each be perfect, in one draw; one is surely a little better than what is known."""
+    known = 1 - np.eye(num_objectives)
+    promising = np.ones((NUM_DRAWS, 16, num_objectives))
+    promising[np.arange(NUM_DRAWS), np.arange(16)] = 0.0
+    little = np.tile([0.0, *[0.95] * (num_objectives - 1)], (NUM_DRAWS, 1, 1))
+    draws = np.concatenate([promising, little], axis=1)
+    picked = [
+        most_improving(draws, known, 6, np.random.default_rng(seed), pending=None) for seed in range(50)
+    ]
+    assert any(16 in rows for rows in picked) == is_reached
