@@ -1,4 +1,4 @@
-"""The study of the whole of Fashion-MNIST, the best network of 5 million MACs that one core finds in two hours.
+"""The study of the whole of Fashion-MNIST, the best network of 5 million MACs that one core finds in an hour.
 
     python -m benchmarks.fashion_whole --data $NAS_DATA --out runs/fashion-whole
 
@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=16, help="Of the supernet.")
     parser.add_argument("--evaluations", type=int, default=150)
     parser.add_argument("--winners", type=int, default=1)
-    parser.add_argument("--fine-tuning-epochs", type=int, default=20)
+    parser.add_argument("--fine-tuning-epochs", type=int, default=6)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("runs/fashion-whole"))
     arguments = parser.parse_args()
