@@ -19,7 +19,7 @@ from nas.space import Architecture, Condition, FloatArray, IntArray, SearchSpace
 
 _SEED = 3
 _NUM_EARLIER = 32
-_NUM_WORKERS = 3
+_NUM_WORKERS = 4
 
 
 def check_strategy(
