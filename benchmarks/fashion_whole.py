@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import os
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -21,6 +22,7 @@ from nas import Macs, SinglePath
 from nas.protocols import Constraint
 from nas.runner import run
 from nas.study import Trust
+from search_spaces.convnet import convnet
 from studies.fashion_mnist import study
 
 _MOST_MACS = 5e6
@@ -34,6 +36,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=16, help="Of the supernet.")
     parser.add_argument("--evaluations", type=int, default=150)
     parser.add_argument("--winners", type=int, default=1)
+    parser.add_argument("--scale", type=float, default=2.0, help="Of all widths of the space.")
     parser.add_argument("--fine-tuning-epochs", type=int, default=6)
     parser.add_argument("--out", type=Path, default=Path("runs/fashion-whole"))
     arguments = parser.parse_args()
@@ -47,6 +50,7 @@ def main() -> None:
     )
     asked = dataclasses.replace(
         whole,
+        network=partial(convnet, classes=10, channels=1, resolution=28, scale=arguments.scale),
         training=SinglePath(),
         constraints=(Constraint(Macs(), _MOST_MACS),),
         trust=Trust(count=0),
