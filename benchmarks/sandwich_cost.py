@@ -63,7 +63,7 @@ def compared(supernet: Supernet, images: Tensor, labels: Tensor, seed: int) -> t
     """Return the seconds of a sandwich step, and of plain steps of its four networks."""
     architectures = [
         supernet.space.largest(),
-        *drawn(supernet.space, 2, torch.Generator().manual_seed(seed)),
+        *drawn(supernet, 2, torch.Generator().manual_seed(seed)),
         supernet.space.smallest(),
     ]
     together = updater(supernet, sandwich_step(supernet, RECIPE), images, labels, seed)

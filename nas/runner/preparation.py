@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, final
 
@@ -17,10 +18,12 @@ from nas.evaluation.from_scratch import fresh_network
 from nas.protocols import Constraint, MeasuredObjective, Problem, Splits
 from nas.runner.directory import file_digest
 from nas.search.designs import downhill, tilted_samples
-from nas.space import FloatArray, IntArray
+from nas.space import Architecture, FloatArray, IntArray
 from nas.study import Study, network_reference, stable_repr
 from nas.supernet import Supernet
 from nas.training.ranks import own_device
+
+_DRAWN_AT_ONCE = 16
 
 
 @final
@@ -87,6 +90,8 @@ def prepare(study: Study, device: torch.device) -> Prepared:
         _begin_with(study.weights, supernet.module)
     problem = problem_of(study, supernet, counter)
     check_feasible(problem, study.constraints, counter)
+    if study.constraints:
+        supernet.draw = partial(feasible_architecture, problem)
     study.strategy.sampler(problem, study.seed)  # to hear now, not after the training, if it can't be made
     measured = tuple(o for o in study.objectives if isinstance(o, MeasuredObjective))
     return Prepared(study, splits, supernet, counter, problem, measured, device)
@@ -150,6 +155,16 @@ def check_feasible(problem: Problem, constraints: tuple[Constraint, ...], counte
             f"no architecture of the space meets the constraints; in the closest one {found}: loosen the "
             "constraints or add smaller options. Nothing was trained."
         )
+
+
+def feasible_architecture(problem: Problem, rng: np.random.Generator) -> Architecture:
+    """Return a random architecture that meets the constraints: drawn uniformly, or led to them where few do."""
+    rows = problem.space.sample_indices(_DRAWN_AT_ONCE, rng)
+    violations = problem.violation(rows)
+    row = rows[violations.argmin()]
+    if violations.min() > 0:
+        row, _ = downhill(problem, row)
+    return problem.space.from_indices(row[None])[0]
 
 
 def choose_device(name: str) -> torch.device:

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from nas.errors import StudyError
 from nas.protocols import Phase
-from nas.space import Architecture, SearchSpace
+from nas.space import Architecture
 from nas.supernet.supernet import Supernet
 from nas.training import Losses, Recipe, Step
 
@@ -59,14 +59,14 @@ def sandwich_step(supernet: Supernet, recipe: Recipe, *, num_random: int = 2) ->
             logits = supernet(images)
             yield criterion(logits, labels)
         teacher = logits.detach().softmax(dim=1)
-        for architecture in [*drawn(supernet.space, num_random, generator), smallest]:
+        for architecture in [*drawn(supernet, num_random, generator), smallest]:
             with supernet.active(architecture):
                 yield F.cross_entropy(supernet(images), teacher)
 
     return step
 
 
-def drawn(space: SearchSpace, count: int, generator: torch.Generator) -> list[Architecture]:
-    """Return random architectures that depend on the state of torch's generator alone."""
+def drawn(supernet: Supernet, count: int, generator: torch.Generator) -> list[Architecture]:
+    """Return what the supernet draws; it depends on the state of torch's generator alone."""
     rng = np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))
-    return [space.sample(rng) for _ in range(count)]
+    return [supernet.draw(rng) for _ in range(count)]

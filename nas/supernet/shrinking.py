@@ -147,7 +147,7 @@ def shrinking_step(
     def step(images: Tensor, labels: Tensor, generator: torch.Generator) -> Losses:
         with torch.no_grad():
             target = teacher(images).softmax(dim=1)
-        for drawn_one in drawn(supernet.space, num_random, generator):
+        for drawn_one in drawn(supernet, num_random, generator):
             with supernet.active(supernet.space.architecture({**drawn_one, **fixed})):
                 logits = supernet(images)
                 yield (criterion(logits, labels) + F.cross_entropy(logits, target)) / 2

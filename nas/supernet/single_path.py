@@ -18,7 +18,7 @@ from nas.training import Losses, Recipe, Step
 @final
 @dataclass(frozen=True)
 class SinglePath:
-    """Every batch trains one subnet, drawn uniformly, with the labels (Guo 2020).
+    """Every batch trains one subnet, drawn uniformly from those that meet the constraints, with the labels (Guo 2020).
 
     A quarter of the sandwich rule's cost per batch; the smallest and the largest subnet are hardly ever
     drawn.
@@ -34,7 +34,7 @@ def single_path_step(supernet: Supernet, recipe: Recipe) -> Step:
     criterion = nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
 
     def step(images: Tensor, labels: Tensor, generator: torch.Generator) -> Losses:
-        (architecture,) = drawn(supernet.space, 1, generator)
+        (architecture,) = drawn(supernet, 1, generator)
         with supernet.active(architecture):
             yield criterion(supernet(images), labels)
 

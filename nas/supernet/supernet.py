@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, final
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -17,6 +18,9 @@ from nas.supernet.convert import Converted, Report, elastic_module
 from nas.supernet.convert.convert import RATIOS
 from nas.supernet.sites import Site, find_sites, plain_copy
 
+Draw = Callable[[np.random.Generator], Architecture]
+"""Returns a random architecture."""
+
 
 @final
 class Supernet(nn.Module):
@@ -25,6 +29,9 @@ class Supernet(nn.Module):
     The space is found by walking ``module``: every attribute that holds a choice, or arithmetic on
     choices, from then on holds the number of the active architecture. This is how the elastic layers
     work, and any module of a user's can do the same.
+
+    ``draw`` gives training its random architectures: all are equally likely, unless it is replaced because some
+    are of no use.
 
     Args:
         module: Any module with choices in it. It is used as it is, not copied.
@@ -38,6 +45,7 @@ class Supernet(nn.Module):
         self.module = module
         self.sites = find_sites(module)
         self.space = _space(self.sites)
+        self.draw: Draw = self.space.sample
         self._slots = [slot for site in self.sites for slot in site.slots]
         self._architecture = self.space.largest()
         self._activate(self._architecture)

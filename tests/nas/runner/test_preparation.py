@@ -8,6 +8,7 @@ from fakes import tiny_network, tiny_study
 from nas import Accuracy, Constraint, Flops, LatencyMs, Macs, NumParams, WeightBytes
 from nas.errors import InfeasibleError, NasError, StudyError
 from nas.runner.preparation import choose_device, prepare
+from nas.supernet.sandwich import drawn
 
 CPU = torch.device("cpu")
 
@@ -45,6 +46,22 @@ def test_a_limit_that_one_architecture_meets_is_feasible() -> None:
     limited = prepare(tiny_study(constraints=(Constraint(NumParams(), float(smallest)),)), CPU)
     violation = limited.problem.violation(space.indices([space.smallest(), space.largest()]))
     assert violation[0] == 0 < violation[1]
+
+
+@pytest.mark.parametrize("at_most", ["smallest", "median"])
+def test_training_draws_what_meets_the_constraints(at_most: str) -> None:
+    prepared = prepare(tiny_study(), CPU)
+    space, counter = prepared.problem.space, prepared.counter
+    rows = space.sample_indices(500, np.random.default_rng(0))
+    sizes = counter.counts(rows).num_params
+    limit = float(sizes.min() if at_most == "smallest" else np.median(sizes))
+    limited = prepare(tiny_study(constraints=(Constraint(NumParams(), limit),)), CPU)
+    generators = [torch.Generator().manual_seed(seed) for seed in range(400)]
+    found = space.indices([drawn(limited.supernet, 1, generator)[0] for generator in generators])
+    assert (counter.counts(found).num_params <= limit).all()
+    assert {row.tobytes() for row in found} >= {row.tobytes() for row in rows[sizes <= limit]}
+    unlimited = space.indices([drawn(prepared.supernet, 1, generator)[0] for generator in generators])
+    assert (counter.counts(unlimited).num_params > limit).any()
 
 
 @pytest.mark.parametrize(
