@@ -14,6 +14,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from nas.errors import EvaluationError
 from nas.objective import Measurement
 from nas.protocols import Problem
+from nas.search.architecture_sampler import ArchitectureSampler
 from nas.search.ledger import Ledger
 from nas.search.record import (
     ARCHITECTURE,
@@ -168,6 +169,9 @@ class _Loop:
         A taken trial counts as paid for as long as it runs, so that the workers together never pay for
         more than was asked for.
         """
+        sampler = self._study.sampler
+        if self._team is not None and isinstance(sampler, ArchitectureSampler):
+            sampler.prepare(self._study)  # before the lock, which keeps the others waiting
         with self._worker.lock():
             limits, ended = self._limits, ""
             if self._team is not None:
@@ -185,6 +189,7 @@ class _Loop:
             trial = self._study.ask()
             if self._team is not None:
                 trial.set_user_attr(WORKER, self._team.name)
+                self._suggest(trial)  # under the lock, so that whoever asks next sees what this trial holds
             return trial, ""
 
     def _shared_limits(self) -> tuple[Limits | None, str]:
@@ -220,10 +225,7 @@ class _Loop:
 
     def _process(self, trial: Trial, begin: float) -> None:
         try:
-            for (
-                choice
-            ) in self._problem.space.choices:  # options that are set are kept, missing ones asked for
-                trial.suggest_categorical(choice.name, choice.options)
+            self._suggest(trial)
             architecture = self._problem.space.architecture(trial.params)
             if self._claim(trial, architecture):
                 self._pay(trial, architecture, begin)
@@ -242,6 +244,11 @@ class _Loop:
                 "trial %d was given up by another worker while this one was silent: what it found is dropped",
                 trial.number,
             )
+
+    def _suggest(self, trial: Trial) -> None:
+        """Ask for what the trial lacks; options that it has are kept."""
+        for choice in self._problem.space.choices:
+            trial.suggest_categorical(choice.name, choice.options)
 
     def _claim(self, trial: Trial, architecture: Architecture) -> bool:
         """Whether the trial may be evaluated; if not, tell it without paying."""

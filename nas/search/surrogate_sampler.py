@@ -61,15 +61,24 @@ class SurrogateSampler(ArchitectureSampler):
         super().__init__(problem, seed)
         self._surrogate = surrogate
         self._num_startup = num_startup
+        self._num_designs = max(num_startup, _MIN_TO_FIT)
         self._batch_size = batch_size
         self._batch: tuple[object, _Batch] | None = None
+
+    def prepare(self, study: Study) -> None:
+        """Make the batch that the next proposal will be from, unless the study changes until then."""
+        trials = study.get_trials(deepcopy=False)
+        history = history_of(self._problem, trials)
+        count = self._num_used(len(history.finished))
+        if count >= self._num_designs:
+            self._batch_after(history, count, trials, stand_alone_values(study))
 
     def propose(self, study: Study, trial: FrozenTrial) -> IntArray | None:
         """Return the best-ranked architecture of the batch that no other trial holds."""
         trials = others(study, trial)
         history = history_of(self._problem, trials)
         count = self._num_used(len(history.finished))
-        if count < max(self._num_startup, _MIN_TO_FIT):
+        if count < self._num_designs:
             row = self._design(history, trial.number)
         else:
             batch = self._batch_after(history, count, trials, stand_alone_values(study))

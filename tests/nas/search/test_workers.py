@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
+import threading
 from collections import Counter
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import optuna
 import pytest
 from fakes import NearestSurrogate, grid_evaluate, grid_problem
@@ -33,7 +37,7 @@ from nas.search.record import (
 from nas.search.stopping import Stopping
 from nas.search.storage import open_study
 from nas.search.workers import COORDINATOR, LoneWorker, TeamWorker, worker_for
-from nas.space import Architecture
+from nas.space import Architecture, FloatArray, IntArray
 
 SCRIPT = Path(__file__).parents[2] / "support" / "team_worker.py"
 PROBLEM = grid_problem(num_choices=2, num_options=6)
@@ -209,6 +213,42 @@ def test_two_that_propose_the_same_evaluate_it_once(postgres_url: str) -> None:
     assert other.user_attrs[ARCHITECTURE] not in seen
     assert study.trials[1].state == TrialState.PRUNED
     assert len(paid_trials(study)) == 3
+
+
+class SlowSurrogate(NearestSurrogate):
+    """Fits only when two workers fit at the same time, or one has waited for long enough."""
+
+    together = threading.Barrier(2, timeout=1.0)
+
+    def fit(self, indices: IntArray, costs: FloatArray, rng: np.random.Generator) -> None:
+        with contextlib.suppress(threading.BrokenBarrierError):
+            self.together.wait()
+        super().fit(indices, costs, rng)
+
+
+def test_two_that_fit_at_the_same_time_propose_different_architectures(postgres_url: str) -> None:
+    strategy = SurrogateSearch(SlowSurrogate, num_startup=6, batch_size=4)
+    open_study(postgres_url, STUDY, PROBLEM.objectives, strategy.sampler(PROBLEM, 0))
+    both = threading.Barrier(2)
+
+    def work(coordinator: bool) -> None:
+        study = open_study(postgres_url, STUDY, PROBLEM.objectives, strategy.sampler(PROBLEM, 0))
+        worker = team(study, coordinator=coordinator)
+
+        def evaluate(architecture: Architecture) -> Mapping[str, Measurement]:
+            return grid_evaluate(PROBLEM, architecture)
+
+        both.wait()
+        if coordinator:
+            search(study, PROBLEM, evaluate, evaluations=16, on_trial=lambda _: None, worker=worker)
+        else:
+            join(study, PROBLEM, evaluate, on_trial=lambda _: None, worker=worker)
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(work, (True, False)))
+    trials = opened(postgres_url).trials
+    assert [t.state for t in trials] == [TrialState.COMPLETE] * 16
+    assert len({t.user_attrs[ARCHITECTURE] for t in trials}) == 16
 
 
 def test_a_stopped_worker_gives_its_trial_back_at_once(postgres_url: str) -> None:
