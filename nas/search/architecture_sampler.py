@@ -38,7 +38,7 @@ class ArchitectureSampler(BaseSampler):
     def propose(self, study: Study, trial: FrozenTrial) -> IntArray | None:
         """Return ``(num_choices,)`` positions, not seen and feasible, for a trial; None if none is found."""
 
-    def prepare(self, study: Study) -> None:  # noqa: B027  (most have nothing to prepare)
+    def prepare(self, study: Study) -> None:
         """Do what takes long and does not depend on the trial, so that the next proposal takes less."""
 
     @final
