@@ -55,7 +55,9 @@ _Objective = Annotated[
 ]
 _Constraint = Annotated[
     list[str] | None,
-    typer.Option(help="NAME=VALUE: at most so much of a counted quantity; repeat for more."),
+    typer.Option(
+        help="NAME=VALUE: at most so much of a quantity; a hard limit where it is counted. Repeat for more."
+    ),
 ]
 _Storage = Annotated[
     str | None,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -53,24 +53,33 @@ class CountedObjective(Protocol):
 
 @dataclass(frozen=True)
 class Constraint:
-    """A hard limit on a counted quantity; checked before an architecture is paid for.
+    """A limit on a quantity: a hard one where it is counted, a soft one where it is measured.
+
+    A hard limit is checked before an architecture is paid for. Whether a soft one holds is known only afterwards:
+    the search aims at what probably meets it, and winners are chosen from what does.
 
     Args:
-        quantity: Need not be one of the study's objectives.
+        quantity: Counted, whether it is an objective of the study or not; or an objective of the study that is
+            measured and minimised.
         at_most: Largest feasible value, in the quantity's unit.
 
     Raises:
-        ObjectiveError: the quantity is not counted, or the limit is NaN.
+        ObjectiveError: the quantity is neither, or the limit is NaN.
     """
 
-    quantity: CountedObjective
+    quantity: CountedObjective | MeasuredObjective
     at_most: float
 
     def __post_init__(self) -> None:
-        if not isinstance(self.quantity, CountedObjective):
+        if not isinstance(self.quantity, CountedObjective | MeasuredObjective):
             raise ObjectiveError(
-                f"a constraint is on {self.quantity!r}, which can't be counted: only counted quantities such as "
-                "Macs() or NumParams() can be limited before anything is paid for."
+                f"a constraint is on {self.quantity!r}, which is neither counted nor measured: limit a quantity such "
+                "as Macs(), or an objective of the study such as LatencyMs()."
+            )
+        if self.quantity.objective.direction == "maximize":
+            raise ObjectiveError(
+                f"a constraint says what {self.quantity.objective.name!r} is at most, but more of it is better: "
+                "limit what is minimised, and read the rest off the front."
             )
         if math.isnan(self.at_most):
             raise ObjectiveError(
@@ -284,12 +293,30 @@ class Problem:
         objectives: In the order of a trial's values.
         count: Exact values of the counted objectives by name, of ``(n, num_choices)`` positions.
         violation: ``(n,)`` how far the hard constraints are exceeded, relative; 0 is feasible.
+        soft_limits: Largest feasible cost by name of an objective that is measured.
     """
 
     space: SearchSpace
     objectives: tuple[Objective, ...]
     count: Callable[[IntArray], Mapping[str, FloatArray]]
     violation: Callable[[IntArray], FloatArray]
+    soft_limits: Mapping[str, float] = field(default_factory=dict)
+
+    def excess(self, costs: FloatArray) -> FloatArray:
+        """Return how far ``(..., num_objectives)`` costs exceed the soft limits, relative; 0 is feasible."""
+        total = np.zeros(costs.shape[:-1])
+        for column, objective in enumerate(self.objectives):
+            limit = self.soft_limits.get(objective.name, np.inf)
+            total += np.maximum(costs[..., column] - limit, 0) / max(abs(limit), 1e-12)
+        return total
+
+    def limited(self, costs: FloatArray) -> FloatArray:
+        """Return ``(n, num_objectives)`` costs; those of a row that exceeds a soft limit are all the worst there are.
+
+        So a front of these is of rows that meet the limits, or of the one nearest to that where none does.
+        """
+        excess = self.excess(costs)
+        return np.where(excess[:, None] > 0, costs.max(axis=0, initial=0) + excess[:, None], costs)
 
 
 @dataclass(frozen=True)

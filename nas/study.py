@@ -93,7 +93,7 @@ class Study:
             learned by the surrogate, improved by fine-tuning.
         recipe: How long and how fast the supernet is trained, or each candidate where there is none.
         strategy: How architectures are proposed.
-        constraints: Hard limits on counted quantities.
+        constraints: Limits: hard ones on counted quantities, soft ones on measured objectives.
         evaluations: How many architectures to evaluate.
         stopping: What ends the search before that.
         warm_start: Known architectures to evaluate first, each with an option for every choice.
@@ -152,6 +152,13 @@ class Study:
                 f"the first objective of study {self.name!r} is {names[0]!r}, which is counted: put a measured "
                 "quality such as Accuracy() first."
             )
+        for constraint in self.constraints:
+            name = constraint.quantity.objective.name
+            if not isinstance(constraint.quantity, CountedObjective) and name not in names:
+                raise StudyError(
+                    f"study {self.name!r} limits {name!r}, which is measured but not among its objectives {names}: "
+                    "make it an objective, or leave the constraint out."
+                )
         if self.evaluations < 1:
             raise StudyError(f"study {self.name!r} has {self.evaluations} evaluations: at least 1 is needed.")
         unknown = [aspect for aspect in self.changeable if aspect not in CHANGEABLE]
@@ -160,6 +167,18 @@ class Study:
                 f"study {self.name!r} declares {unknown} changeable: choose among {list(CHANGEABLE)}."
             )
         self._check_training()
+
+    @property
+    def hard_limits(self) -> list[tuple[CountedObjective, float]]:
+        """The constraints on counted quantities: each with its largest feasible value."""
+        found = [(c.quantity, c.at_most) for c in self.constraints]
+        return [(quantity, at_most) for quantity, at_most in found if isinstance(quantity, CountedObjective)]
+
+    @property
+    def soft_limits(self) -> dict[str, float]:
+        """The constraints on measured objectives: the largest feasible value by name."""
+        soft = [c for c in self.constraints if not isinstance(c.quantity, CountedObjective)]
+        return {c.quantity.objective.name: c.at_most for c in soft}
 
     def _check_training(self) -> None:
         if isinstance(self.training, FromScratch):
@@ -191,7 +210,7 @@ def changed(
         evaluations: Instead of the study's own; None leaves them.
         seed: Instead of the study's own; None leaves it.
         objectives: Names of those to keep, the quality among them; none leaves all.
-        constraints: Largest value by name of a counted quantity, instead of the study's own limit on it
+        constraints: Largest value by name of a quantity, instead of the study's own limit on it
             or as one more.
 
     Raises:
@@ -228,11 +247,10 @@ def check_changeable(study: Study, aspect: str) -> None:
         )
 
 
-def limitable(study: Study) -> dict[str, CountedObjective]:
-    """Return the counted quantities that a constraint may be put on, by name: ``nas``'s and the study's own."""
-    own = [c.quantity for c in study.constraints]
-    own += [o for o in study.objectives if isinstance(o, CountedObjective)]
-    return {o.objective.name: o for o in [*_COUNTED, *own]}
+def limitable(study: Study) -> dict[str, AnyObjective]:
+    """Return the quantities that a constraint may be put on, by name: ``nas``'s counted ones and the study's own."""
+    own = [*(c.quantity for c in study.constraints), *study.objectives]
+    return {o.objective.name: o for o in [*_COUNTED, *own] if o.objective.direction == "minimize"}
 
 
 def _kept_objectives(study: Study, names: Sequence[str]) -> tuple[AnyObjective, ...]:
@@ -253,7 +271,7 @@ def _with_limits(study: Study, limits: Mapping[str, float]) -> tuple[Constraint,
     for name in limits:
         if name not in quantities:
             raise StudyError(
-                f"study {study.name!r} has no counted quantity {name!r} to put a constraint on: choose among "
+                f"study {study.name!r} has no quantity {name!r} to put a constraint on: choose among "
                 f"{sorted(quantities)}."
             )
     kept = tuple(c for c in study.constraints if c.quantity.objective.name not in limits)

@@ -18,6 +18,7 @@ def report_markdown(results: Results) -> str:
         f"{results.trials['complete']} evaluated, {results.trials['failed']} failed, "
         f"{results.trials['turned_down']} turned down unpaid by a constraint, "
         f"{results.trials['repeated']} proposed again and answered from the record.",
+        *facts.get("soft_limits", []),
         _durations(facts["seconds"]),
         *_ending(facts),
         "![front](front.png)",

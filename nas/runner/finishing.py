@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,7 @@ from nas.export.folder import (
 )
 from nas.files import digest, write_json
 from nas.objective import Measurement
-from nas.protocols import Bench, Candidate, CompressionPass, MeasuredObjective, Progress, Split
+from nas.protocols import Bench, Candidate, CompressionPass, MeasuredObjective, Problem, Progress, Split
 from nas.report.results import FILE_BYTES, Variant, Winner
 from nas.runner.directory import RunDirectory, file_digest, finish, finished
 from nas.runner.measuring import CALIBRATION, Known, counted_measurements
@@ -47,10 +48,12 @@ from nas.search.record import (
     reference_box,
 )
 from nas.search.stand_alone import expected_alone, stand_alone_values
-from nas.space import Architecture
+from nas.space import Architecture, FloatArray
 from nas.study import network_reference, stable_repr
 from nas.supernet import recalibrate
 from nas.training import cross_entropy_step, train
+
+logger = logging.getLogger(__name__)
 
 
 @final
@@ -67,20 +70,28 @@ class _Finished:
 def choose_winners(prepared: Prepared, record: optuna.Study) -> list[FrozenTrial]:
     """Return up to ``winners.count`` front members.
 
-    The one of best quality first, then those that keep most of the front's hypervolume. Where the search
-    knew what architectures reach on their own, the front is that of what all are expected to reach so.
+    Those that meet the soft limits, or the one nearest to that. The one of best quality first, then those that
+    keep most of the front's hypervolume. Where the search knew what architectures reach on their own, the front
+    is that of what all are expected to reach so.
     """
     problem, trials = prepared.problem, complete_trials(record)
     searched = costs_of(problem.objectives, trials)
     numbers, indices = np.array([t.number for t in trials]), indices_of(problem.space, trials)
     costs = expected_alone(problem, stand_alone_values(record), numbers, indices, searched)
-    front = np.flatnonzero(pareto.non_dominated(costs))
+    front = np.flatnonzero(pareto.non_dominated(problem.limited(costs)))
+    _warn_of_limits(problem, searched[front])
     stored = reference_box(record, problem.objectives) if costs is searched else None
     box = stored or ReferenceBox.around(costs)
     scaled = box.scaled(costs[front])
     best = int(np.argmin(scaled[:, 0]))
     rows = pareto.spread_subset(scaled, prepared.study.winners.count, box.reference, best)
     return [trials[front[row]] for row in rows]
+
+
+def _warn_of_limits(problem: Problem, costs: FloatArray) -> None:
+    if problem.excess(costs).any():
+        limits = ", ".join(f"{name} of at most {limit:g}" for name, limit in problem.soft_limits.items())
+        logger.warning("no architecture that was evaluated has %s: the nearest to that are finished", limits)
 
 
 def finish_winners(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,7 @@ from torch import nn
 from nas.errors import InfeasibleError, StudyError
 from nas.evaluation import NetworkCounter
 from nas.evaluation.from_scratch import fresh_network
-from nas.protocols import Constraint, MeasuredObjective, Problem, Splits
+from nas.protocols import CountedObjective, MeasuredObjective, Problem, Splits
 from nas.runner.directory import file_digest
 from nas.search.designs import downhill, tilted_samples
 from nas.space import Architecture, FloatArray, IntArray
@@ -89,8 +90,8 @@ def prepare(study: Study, device: torch.device) -> Prepared:
     if study.weights is not None:
         _begin_with(study.weights, supernet.module)
     problem = problem_of(study, supernet, counter)
-    check_feasible(problem, study.constraints, counter)
-    if study.constraints:
+    check_feasible(problem, study.hard_limits, counter)
+    if study.hard_limits:
         supernet.draw = partial(feasible_architecture, problem)
     study.strategy.sampler(problem, study.seed)  # to hear now, not after the training, if it can't be made
     measured = tuple(o for o in study.objectives if isinstance(o, MeasuredObjective))
@@ -106,13 +107,14 @@ def problem_of(study: Study, supernet: Supernet, counter: NetworkCounter) -> Pro
         return {o.objective.name: o.count(counts) for o in counted}
 
     def violation(indices: IntArray) -> FloatArray:
-        if not study.constraints:
+        if not study.hard_limits:
             return np.zeros(len(indices))
         counts = counter.counts(indices)
-        excess = [_excess(c, c.quantity.count(counts)) for c in study.constraints]
+        excess = [_excess(quantity.count(counts), at_most) for quantity, at_most in study.hard_limits]
         return np.asarray(np.sum(excess, axis=0), dtype=np.float64)
 
-    return Problem(supernet.space, tuple(o.objective for o in study.objectives), count, violation)
+    objectives = tuple(o.objective for o in study.objectives)
+    return Problem(supernet.space, objectives, count, violation, study.soft_limits)
 
 
 def _begin_with(path: Path, network: nn.Module) -> None:
@@ -126,18 +128,19 @@ def _begin_with(path: Path, network: nn.Module) -> None:
         ) from error
 
 
-def _excess(constraint: Constraint, values: FloatArray) -> FloatArray:
-    scale = max(abs(constraint.at_most), 1e-12)
-    return np.maximum(values - constraint.at_most, 0) / scale
+def _excess(values: FloatArray, at_most: float) -> FloatArray:
+    return np.maximum(values - at_most, 0) / max(abs(at_most), 1e-12)
 
 
-def check_feasible(problem: Problem, constraints: tuple[Constraint, ...], counter: NetworkCounter) -> None:
+def check_feasible(
+    problem: Problem, limits: Sequence[tuple[CountedObjective, float]], counter: NetworkCounter
+) -> None:
     """Look for one feasible architecture: the ends, many samples, then downhill from the best of them.
 
     Raises:
         InfeasibleError: there is none; says what the closest one costs.
     """
-    if not constraints:
+    if not limits:
         return
     space = problem.space
     rng = np.random.default_rng(0)
@@ -147,9 +150,8 @@ def check_feasible(problem: Problem, constraints: tuple[Constraint, ...], counte
     if violation > 0:
         counts = counter.counts(closest[None])
         found = "; ".join(
-            f"{c.quantity.objective.name} is {c.quantity.count(counts)[0]:,.0f} and at most {c.at_most:,.0f} is "
-            "asked for"
-            for c in constraints
+            f"{quantity.objective.name} is {quantity.count(counts)[0]:,.0f} and at most {at_most:,.0f} is asked for"
+            for quantity, at_most in limits
         )
         raise InfeasibleError(
             f"no architecture of the space meets the constraints; in the closest one {found}: loosen the "

@@ -11,7 +11,7 @@ import torch
 
 from nas.errors import InfeasibleError
 from nas.evaluation import Macs, NetworkCounter, NumParams
-from nas.protocols import Constraint, CountedObjective, Counts
+from nas.protocols import CountedObjective, Counts
 from nas.report.tables import Table, shown
 from nas.runner.preparation import check_feasible, prepare, problem_of
 from nas.space import FloatArray, SearchSpace
@@ -50,7 +50,8 @@ class Profile:
         study: Its name.
         space: All architectures.
         costs: By counted quantity, those of the study and of its constraints, MACs and parameters.
-        limits: Every constraint, and the share of the sample that meets it.
+        limits: Every constraint on a counted quantity, its largest feasible value, and the share of the sample that
+            meets it. What a limit on a measured objective leaves is not known before the search.
         feasible: Share of the sample that meets all constraints.
         infeasible: Why no architecture does, or None.
         conversion: What became elastic, for a network made from an existing module.
@@ -59,7 +60,7 @@ class Profile:
     study: str
     space: SearchSpace
     costs: tuple[Cost, ...]
-    limits: tuple[tuple[Constraint, float], ...]
+    limits: tuple[tuple[CountedObjective, float, float], ...]
     feasible: float
     infeasible: str | None
     conversion: Report | None
@@ -94,11 +95,11 @@ class Profile:
     def sentences(self) -> list[str]:
         """Return what constraints leave of the space."""
         if not self.limits:
-            return ["no constraints"]
+            return ["no constraints on counted quantities"]
         found = [
-            f"{share:.1%} of the sample has {c.quantity.objective.name} of at most "
-            f"{shown(c.at_most, c.quantity.objective)}"
-            for c, share in self.limits
+            f"{share:.1%} of the sample has {quantity.objective.name} of at most "
+            f"{shown(at_most, quantity.objective)}"
+            for quantity, at_most, share in self.limits
         ]
         if self.infeasible is not None:
             return [*found, self.infeasible]
@@ -126,7 +127,10 @@ def profile(study: Study, num_samples: int = 2000) -> Profile:
     sample = space.sample_indices(count, np.random.default_rng(study.seed))
     drawn = counter.counts(sample)
     ends = counter.counts(space.indices([space.smallest(), space.largest()]))
-    limits = tuple((c, float(np.mean(c.quantity.count(drawn) <= c.at_most))) for c in study.constraints)
+    limits = tuple(
+        (quantity, at_most, float(np.mean(quantity.count(drawn) <= at_most)))
+        for quantity, at_most in study.hard_limits
+    )
     problem = problem_of(study, prepared.supernet, counter)
     return Profile(
         study=study.name,
@@ -141,7 +145,7 @@ def profile(study: Study, num_samples: int = 2000) -> Profile:
 
 def _quantities(study: Study) -> list[CountedObjective]:
     counted = [o for o in study.objectives if isinstance(o, CountedObjective)]
-    every = [*counted, *(c.quantity for c in study.constraints), Macs(), NumParams()]
+    every = [*counted, *(quantity for quantity, _ in study.hard_limits), Macs(), NumParams()]
     found: dict[str, CountedObjective] = {}
     for quantity in every:
         found.setdefault(quantity.objective.name, quantity)
@@ -155,7 +159,7 @@ def _cost(quantity: CountedObjective, drawn: Counts, ends: Counts) -> Cost:
 
 def _why_infeasible(study: Study, supernet: Supernet, counter: NetworkCounter) -> str | None:
     try:
-        check_feasible(problem_of(study, supernet, counter), study.constraints, counter)
+        check_feasible(problem_of(study, supernet, counter), study.hard_limits, counter)
     except InfeasibleError as error:
         return str(error)
     return None

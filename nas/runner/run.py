@@ -221,7 +221,7 @@ def _results(
         trial_numbers=[t.number for t in trials],
         ids=[t.user_attrs[ARCHITECTURE] for t in trials],
         values=[list(t.values) for t in trials],
-        front=np.flatnonzero(pareto.non_dominated(costs)).tolist(),
+        front=np.flatnonzero(pareto.non_dominated(prepared.problem.limited(costs))).tolist(),
         hypervolume=box.history(costs) if box else [],
         finished_hypervolume=box.hypervolume(_finished_costs(prepared, winners)) if box else None,
         winners=winners,
@@ -257,6 +257,11 @@ def _facts(prepared: Prepared, record: optuna.Study, trials: list[FrozenTrial]) 
         "recipe": stable_repr(study.recipe),
         "training": stable_repr(study.training),
         "winners": stable_repr(study.winners),
+        "soft_limits": [
+            f"{sum(measurements_of(t)[name].value <= limit for t in trials)} of {len(trials)} have {name} of at "
+            f"most {limit:g}, which was asked for."
+            for name, limit in study.soft_limits.items()
+        ],
         "seed": study.seed,
         "ended": record.user_attrs.get(ENDED),
         "forecast": None if gain is None else str(gain),

@@ -71,7 +71,7 @@ def _training_inputs(prepared: Prepared) -> list[object]:
     return [
         stable_repr(study.recipe),
         stable_repr(study.training),
-        *map(stable_repr, study.constraints),
+        *map(stable_repr, study.hard_limits),
         None if study.weights is None else file_digest(study.weights),
         study.seed,
         prepared.splits.fingerprint,

@@ -176,7 +176,7 @@ class CostModel:
         self.measured = measured_columns(problem, indices)
         encodings = problem.space.encode(indices)
         self._maps = [best_scale(encodings, costs[:, column]) for column in self.measured]
-        self.front = indices[non_dominated(costs)]
+        self.front = indices[non_dominated(problem.limited(costs))]
         if self.measured:
             pairs = zip(self._maps, self.measured, strict=True)
             scores = np.stack([to.of(costs[:, column]) for to, column in pairs], axis=1)

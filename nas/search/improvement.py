@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from scipy.stats import norm, qmc
 
@@ -13,7 +15,13 @@ _MIN_OBJECTIVES_FOR_TURNS = 3
 
 
 def most_improving(
-    draws: FloatArray, known: FloatArray, count: int, rng: np.random.Generator, *, pending: FloatArray | None
+    draws: FloatArray,
+    known: FloatArray,
+    count: int,
+    rng: np.random.Generator,
+    *,
+    pending: FloatArray | None,
+    excess: Callable[[FloatArray], FloatArray] | None = None,
 ) -> list[int]:
     """Return up to ``count`` candidates, each adding most expected hypervolume to those before it.
 
@@ -36,6 +44,7 @@ def most_improving(
         count: How many to pick.
         rng: Draws the directions.
         pending: ``(s, p, m)`` costs, in the same draws, that candidates under evaluation may have.
+        excess: Of ``(..., m)`` costs, by how much they exceed a limit; those above 0 bring nothing.
 
     Returns:
         Rows of the candidates, best first; fewer than ``count`` when nothing more is expected to be gained.
@@ -43,10 +52,17 @@ def most_improving(
     # The box of all that is known: a front's own worst corner would rule out better networks at a higher cost.
     box = ReferenceBox.around(known)
     directions = _directions(known.shape[1], rng)
-    reached = np.tile(_reached(box, known, directions).max(axis=0), (len(draws), 1))
+
+    def reach(costs: FloatArray) -> FloatArray:
+        volumes = _reached(box, costs, directions)
+        if excess is not None:
+            volumes[excess(costs) > 0] = 0.0
+        return volumes
+
+    reached = np.tile(reach(known).max(axis=0), (len(draws), 1))
     if pending is not None and pending.shape[1]:
-        reached = np.maximum(reached, [_reached(box, p, directions).max(axis=0) for p in pending])
-    reaches = np.stack([_reached(box, draw, directions) for draw in draws])
+        reached = np.maximum(reached, [reach(p).max(axis=0) for p in pending])
+    reaches = np.stack([reach(draw) for draw in draws])
     useful = np.flatnonzero(_gains(reaches, reached).any(axis=1))
     reaches = reaches[:, useful]
     takes_turns = known.shape[1] >= _MIN_OBJECTIVES_FOR_TURNS

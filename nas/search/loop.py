@@ -281,5 +281,7 @@ class _Loop:
             self._study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
             return
         trial.set_user_attr(SECONDS, time.perf_counter() - begin)
+        for name, limit in self._problem.soft_limits.items():  # for samplers of Optuna's
+            trial.set_constraint(name, measurements[name].value - limit)
         trial.set_user_attr(MEASUREMENTS, {name: m.to_json() for name, m in measurements.items()})
         self._study.tell(trial, values, skip_if_finished=True)

@@ -32,8 +32,8 @@ def evolve(
 ) -> IntArray:
     """Return unseen, feasible architectures near the front of ``costs`` (Deb 2002).
 
-    Being seen counts as a constraint violation, so the population moves to the unseen neighbourhood
-    of what is known.
+    Being seen counts as a constraint violation, and so does a cost above a soft limit, so the population moves
+    to the unseen neighbourhood of what is known.
 
     Args:
         problem: Space and hard constraints.
@@ -79,7 +79,8 @@ class _Screen(PymooProblem):  # type: ignore[misc] # pymoo has no types
         indices = self._problem.space.canonical(x.astype(np.int64))
         seen = np.array([row.tobytes() in self._avoid for row in indices], dtype=np.float64)
         out["F"] = self._costs(indices)
-        out["G"] = (self._problem.violation(indices) + seen)[:, None]
+        excess = self._problem.excess(out["F"])
+        out["G"] = (self._problem.violation(indices) + seen + excess)[:, None]
 
 
 class _Step(Mutation):  # type: ignore[misc]

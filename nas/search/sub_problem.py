@@ -44,7 +44,11 @@ class SubProblem:
         kept = np.sort(np.unique(bases[:, self._fixed], axis=0, return_index=True)[1])
         self._bases = bases[kept]
         self.problem = Problem(
-            space=self._space(), objectives=full.objectives, count=self._count, violation=self._violation
+            space=self._space(),
+            objectives=full.objectives,
+            count=self._count,
+            violation=self._violation,
+            soft_limits=full.soft_limits,
         )
 
     def __eq__(self, other: object) -> bool:

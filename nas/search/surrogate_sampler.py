@@ -150,8 +150,11 @@ class SurrogateSampler(ArchitectureSampler):
             2 * self._batch_size,
             rng,
             pending=draws[:, : len(pending)],
+            excess=problem.excess,
         )
         others_near = rng.permutation(np.setdiff1d(np.arange(len(pool)), picked))
+        excess = problem.excess(draws[:, len(pending) + others_near]).mean(axis=0)
+        others_near = others_near[np.argsort(excess, kind="stable")]
         return _Batch(problem, model, pool[[*picked, *others_near]], told)
 
 

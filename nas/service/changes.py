@@ -52,7 +52,7 @@ def _check_constraints(study: Mapping[str, Any], limits: Mapping[str, float]) ->
     unknown = [name for name in limits if name not in known]
     if unknown:
         raise _refused(
-            f"The study {study['name']} has no counted quantity {unknown[0]!r} to limit: choose among {known}."
+            f"The study {study['name']} has no quantity {unknown[0]!r} to limit: choose among {known}."
         )
 
 

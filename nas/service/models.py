@@ -32,7 +32,7 @@ class StudyObjective(ObjectiveModel):
 
 
 class QuantityModel(_Given):
-    """A counted quantity that a constraint may be put on."""
+    """A quantity that a constraint may be put on."""
 
     name: str
     unit: str
@@ -67,7 +67,7 @@ class NewRun(BaseModel):
         None, max_length=32, description="Those to keep; the first of the study's must be among them."
     )
     constraints: dict[Name, Annotated[float, Field(allow_inf_nan=False)]] | None = Field(
-        None, max_length=32, description="Largest value by name of a counted quantity."
+        None, max_length=32, description="Largest value by name of a quantity; hard where it is counted."
     )
 
 

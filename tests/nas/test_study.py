@@ -91,7 +91,7 @@ def test_what_a_user_changes() -> None:
     [
         ({"objectives": ["num_params"]}, "'accuracy' must stay"),
         ({"objectives": ["accuracy", "nosuch"]}, "no objective 'nosuch'"),
-        ({"constraints": {"accuracy": 1.0}}, "no counted quantity 'accuracy'"),
+        ({"constraints": {"accuracy": 1.0}}, "no quantity 'accuracy'"),
         ({"evaluations": 0}, "at least 1"),
     ],
 )

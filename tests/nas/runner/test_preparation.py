@@ -65,8 +65,14 @@ def test_training_draws_what_meets_the_constraints(at_most: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "constraint", [lambda: Constraint(NumParams(), float("nan")), lambda: Constraint(LatencyMs(), 5.0)]
-)  # type: ignore[arg-type]
+    "constraint",
+    [
+        lambda: Constraint(NumParams(), float("nan")),
+        lambda: Constraint(LatencyMs(), 5.0),  # not an objective of the study
+        lambda: Constraint(Accuracy(), 0.9),  # which is to be large
+        lambda: Constraint("latency_ms", 5.0),  # type: ignore[arg-type]
+    ],
+)
 def test_a_constraint_that_can_not_be_checked_is_a_sentence(constraint: object) -> None:
     with pytest.raises(NasError):
         prepare(tiny_study(constraints=(constraint(),)), CPU)  # type: ignore[operator]

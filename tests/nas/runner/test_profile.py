@@ -31,7 +31,7 @@ def test_the_space_and_its_costs_are_exact() -> None:
         assert cost.smallest <= cost.sample[0] <= cost.sample[-1] <= cost.largest
         assert list(cost.sample) == sorted(cost.sample)
     assert found.conversion is None
-    assert found.sentences() == ["no constraints"]
+    assert found.sentences() == ["no constraints on counted quantities"]
 
 
 def test_it_says_what_constraints_leave() -> None:
@@ -41,7 +41,7 @@ def test_it_says_what_constraints_leave() -> None:
     found = profile(tiny_study(constraints=(Constraint(NumParams(), median),)), 200)
     assert 0.3 < found.feasible < 0.8
     assert found.infeasible is None
-    assert found.limits[0][1] == found.feasible
+    assert found.limits[0][2] == found.feasible
     assert "meets all constraints" in found.sentences()[-1]
 
 

@@ -35,6 +35,28 @@ def test_uncertainty_is_worth_a_look() -> None:
     assert most_improving(draws, KNOWN, 1, np.random.default_rng(0), pending=None) == [1]
 
 
+def test_what_probably_exceeds_a_limit_is_worth_less() -> None:
+    likely, unlikely = np.arange(NUM_DRAWS) < 12, np.arange(NUM_DRAWS) < 2
+    second = np.stack([np.where(unlikely, 0.4, 0.6), np.where(likely, 0.4, 0.6)], axis=1)
+    draws = np.stack([np.full_like(second, 0.2), second], axis=2)
+    draws[:, 1, 0] = 0.25  # so that the first would be the better one
+
+    def excess(costs: FloatArray) -> FloatArray:
+        return np.maximum(costs[..., 1] - 0.5, 0)
+
+    def picked(known: FloatArray, *, limited: bool) -> list[int]:
+        limit = excess if limited else None
+        return most_improving(draws, known, 1, np.random.default_rng(0), pending=None, excess=limit)
+
+    assert picked(np.array([[0.0, 1.0], [1.0, 0.4]]), limited=True) == [1]
+    none_met = np.array([[0.0, 1.0], [1.0, 0.6]])
+    assert picked(none_met, limited=True) == [1]
+    beyond = np.array(
+        [[0.1, 0.6], [1.0, 1.0]]
+    )  # better than what the limit leaves, but it counts for nothing
+    assert picked(beyond, limited=True) == [1]
+
+
 @pytest.mark.parametrize("count", [0, 1, 3, 9])
 def test_no_candidate_is_picked_twice(count: int) -> None:
     predicted = np.random.default_rng(3).random((NUM_DRAWS, 3, 2))

@@ -1,0 +1,62 @@
+"""Limits on measured objectives, from the proposals to the winners."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+import numpy as np
+import optuna
+import pytest
+from fakes import exact, grid_problem
+
+from nas import pareto
+from nas.objective import Measurement
+from nas.protocols import Problem, Strategy
+from nas.search import OptunaSampler, SurrogateSearch
+from nas.search.loop import search
+from nas.search.record import complete_trials, costs_of
+from nas.space import Architecture, FloatArray
+from surrogates.gaussian_process import GaussianProcess
+
+FREE = dataclasses.replace(grid_problem(num_choices=4, num_options=5), count=lambda _: {})
+LIMITED = dataclasses.replace(FREE, soft_limits={"size": 5.0})
+
+
+def evaluate(architecture: Architecture) -> Mapping[str, Measurement]:
+    row = FREE.space.indices([architecture])[0]
+    return {"quality": exact(float(np.sqrt(row).sum())), "size": exact(float(row.sum()))}
+
+
+def found(problem: Problem, strategy: Strategy, evaluations: int = 48) -> FloatArray:
+    directions = [objective.direction for objective in problem.objectives]
+    study = optuna.create_study(directions=directions, sampler=strategy.sampler(problem, 0))
+    search(study, problem, evaluate, evaluations=evaluations, on_trial=lambda _: None)
+    return costs_of(problem.objectives, complete_trials(study))
+
+
+@pytest.mark.parametrize(
+    "strategy",
+    [SurrogateSearch(GaussianProcess, num_startup=16), OptunaSampler("TPESampler")],
+    ids=["surrogate", "tpe"],
+)
+def test_the_search_aims_at_what_meets_a_limit(strategy: Strategy) -> None:
+    free, limited = found(FREE, strategy), found(LIMITED, strategy)
+    met = (limited[16:, 1] <= 5).mean()
+    assert met > (free[16:, 1] <= 5).mean() + 0.1
+
+
+def test_the_best_within_the_limit_is_found() -> None:
+    costs = found(LIMITED, SurrogateSearch(GaussianProcess, num_startup=16), 96)
+    within = costs[costs[:, 1] <= 5]
+    best_of_all = -(3 + np.sqrt(2))  # 1 + 1 + 1 + 2
+    assert within[:, 0].min() == pytest.approx(best_of_all)
+
+
+def test_a_front_is_of_what_meets_the_limits_or_of_what_is_nearest_to_it() -> None:
+    costs = np.array([[-3.0, 9.0], [-2.0, 5.0], [-1.0, 4.0], [0.0, 5.0]])
+    assert pareto.non_dominated(LIMITED.limited(costs)).tolist() == [False, True, True, False]
+    assert LIMITED.excess(costs + 2).tolist() == pytest.approx([1.2, 0.4, 0.2, 0.4])
+    assert pareto.non_dominated(LIMITED.limited(costs + 2)).tolist() == [False, False, True, False]
+    assert (FREE.limited(costs) == costs).all()
+    assert (FREE.excess(costs) == 0).all()
