@@ -65,7 +65,8 @@ class TwoStageSampler(ArchitectureSampler):
         self._carry_knee = carry_knee
         self._first_stage = SubProblem(problem, default[None], first)
         self._last_stage = SubProblem(problem, default[None], everything)
-        self._asked: tuple[SubProblem, BaseSampler] | None = None
+        first_asked = inner.sampler(self._first_stage.problem, seed)  # to hear now if it can't be made
+        self._asked: tuple[SubProblem, BaseSampler] = self._first_stage, first_asked
         self._empty = InMemoryStorage()  # to be copied: making one is logged by Optuna
         directions = [StudyDirection[objective.direction.upper()] for objective in problem.objectives]
         self._empty.create_new_study(directions, _MIRROR)
@@ -112,7 +113,7 @@ class TwoStageSampler(ArchitectureSampler):
         self, stage: SubProblem, trials: Sequence[FrozenTrial], rows: IntArray, rng: np.random.Generator
     ) -> tuple[IntArray, Mapping[str, Any]] | None:
         """Return positions in the whole space and what the inner sampler notes; None if nothing is left."""
-        if self._asked is None or self._asked[0] != stage:
+        if self._asked[0] != stage:
             self._asked = stage, self._inner.sampler(stage.problem, self._seed)
         parts = stage.project(rows)
         inside = np.flatnonzero(parts[:, 0] >= 0).tolist()
