@@ -19,7 +19,7 @@ from nas.pareto import non_dominated
 from nas.protocols import Problem, Strategy
 from nas.search.architecture_sampler import ArchitectureSampler
 from nas.search.proposals import any_fresh, history_of, keys, options_of, others
-from nas.search.record import ReferenceBox, distributions, has_values
+from nas.search.record import NOTHING_LEFT, ReferenceBox, distributions, has_values
 from nas.search.sub_problem import SubProblem
 from nas.space import IntArray
 
@@ -130,7 +130,8 @@ class TwoStageSampler(ArchitectureSampler):
         assert proposal is not None
         if proposal.tobytes() in seen or stage.problem.violation(proposal[None])[0] > 0:
             proposal = any_fresh(stage.problem, seen, rng)
-        return None if proposal is None else (stage.expand(proposal[None])[0], asked.system_attrs)
+        notes = {key: value for key, value in asked.system_attrs.items() if key != NOTHING_LEFT}
+        return None if proposal is None else (stage.expand(proposal[None])[0], notes)
 
 
 def _mirrored(
