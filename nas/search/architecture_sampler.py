@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any, final
@@ -15,10 +14,8 @@ from optuna.trial import FrozenTrial
 
 from nas.protocols import Problem
 from nas.search.proposals import History, history_of, others
-from nas.search.record import distributions
+from nas.search.record import NOTHING_LEFT, distributions
 from nas.space import IntArray
-
-logger = logging.getLogger(__name__)
 
 
 class ArchitectureSampler(BaseSampler):
@@ -50,10 +47,10 @@ class ArchitectureSampler(BaseSampler):
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """Return the options of one architecture, or nothing when none is left to propose."""
+        """Return the options of one architecture, or nothing, with a note, when none is left to propose."""
         row = self.propose(study, trial)
         if row is None:
-            logger.info("found no architecture that was not seen and is feasible; proposing any")
+            study._storage.set_trial_system_attr(trial._trial_id, NOTHING_LEFT, True)
             return {}
         return dict(self._problem.space.from_indices(row[None])[0])
 

@@ -21,7 +21,8 @@ from nas.space import FloatArray, IntArray, SearchSpace
 _FIRST_POOL_SIZE = 32
 _POOL_SIZE = 512
 _NUM_LED_DOWNHILL = 16
-_MAX_ENUMERATED = 2**17
+MAX_LISTED = 2**17
+"""Combinations of options up to which a space is looked at in full."""
 
 
 @final
@@ -111,7 +112,7 @@ def _random_then_systematic(
         yield space.sample_indices(size, rng)
     yield tilted_samples(problem, _POOL_SIZE, rng)
     num_combinations = math.prod(space.num_options.tolist())
-    if num_combinations <= _MAX_ENUMERATED:
+    if num_combinations <= MAX_LISTED:
         every = np.stack(np.unravel_index(rng.permutation(num_combinations), space.num_options), axis=1)
         yield from np.array_split(every, range(_POOL_SIZE, num_combinations, _POOL_SIZE))
         return

@@ -16,7 +16,7 @@ from nas import pareto
 from nas.objective import Measurement, Objective
 from nas.space import Architecture, FloatArray, IntArray, SearchSpace
 
-PREDICTED = "predicted"
+PREDICTED, NOTHING_LEFT = "predicted", "nothing_left"
 ARCHITECTURE, MEASUREMENTS, SECONDS = "architecture", "measurements", "seconds"
 REPEATS, ERROR = "repeats", "error"
 LOST, RETRIES, WORKER = "lost", "retries", "worker"

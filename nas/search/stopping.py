@@ -16,7 +16,9 @@ from nas.objective import Objective
 from nas.protocols import Problem
 from nas.search.forecast import Forecast, forecast
 from nas.search.ledger import Ledger
+from nas.search.proposals import MAX_LISTED
 from nas.search.record import (
+    NOTHING_LEFT,
     GrowingFront,
     complete_trials,
     costs_of,
@@ -28,7 +30,7 @@ from nas.search.record import (
 
 _MAX_UNPAID_IN_A_ROW = 500
 _UNPAID_BEFORE_COUNTING = 50
-_MAX_COUNTED = 4096
+_NOTHING_LEFT_IN_A_ROW = 10
 _EVALUATIONS_PER_CHECK = 10
 _TRIALS_FOR_PACE = 50
 
@@ -102,6 +104,7 @@ class Ending:
         self._study, self._problem = study, problem
         self._cardinality = problem.space.cardinality()
         self._num_feasible: int | None = None
+        self._nothing_left_in_a_row = 0
         self._evaluated: list[FrozenTrial] = []
         self._history: list[float] = []
         self._front: GrowingFront | None = None
@@ -110,10 +113,12 @@ class Ending:
         self._seconds_before: float | None = None
 
     def note(self, finished: Sequence[FrozenTrial]) -> None:
-        """Take in finished trials."""
+        """Take in finished trials; the first time those of earlier calls, after which the sampler is asked anew."""
         self._evaluated += [t for t in finished if is_paid(t) and has_values(t)]
         if self._seconds_before is None:
             self._seconds_before = wall_seconds(finished)
+        else:
+            self._note_nothing_left(finished)
         if self._front is None:
             box = reference_box(self._study, self._problem.objectives)
             self._front = box and GrowingFront(box)
@@ -123,9 +128,8 @@ class Ending:
         stopping = limits.stopping
         if ledger.paid >= limits.evaluations:
             return f"{limits.evaluations} evaluations are spent"
-        if self.is_exhausted(ledger.num_tried, unpaid_in_a_row):
-            which = "of the space" if self._num_feasible is None else "that meet the constraints"
-            return f"all {ledger.num_tried} architectures {which} are evaluated"
+        if self.is_exhausted(ledger.num_tried, unpaid_in_a_row) and not ledger.claimed():
+            return self._exhaustion(ledger.num_tried)
         if unpaid_in_a_row >= _MAX_UNPAID_IN_A_ROW + ledger.num_tried:
             return f"the sampler proposed nothing new {unpaid_in_a_row} times in a row"
         if stopping.minutes is not None and self._seconds() >= 60 * stopping.minutes:
@@ -136,15 +140,29 @@ class Ending:
         return ""
 
     def is_exhausted(self, num_tried: int, unpaid_in_a_row: int) -> bool:
-        """Whether so many evaluated architectures are all there are.
+        """Whether so many evaluated architectures are all there are, or all that the sampler finds.
 
         Those that meet the constraints are counted when a small space seems to have no more.
         """
         if num_tried >= self._cardinality:
             return True
-        if unpaid_in_a_row >= _UNPAID_BEFORE_COUNTING and self._num_feasible is None:
+        nothing_left = self._nothing_left_in_a_row >= _NOTHING_LEFT_IN_A_ROW
+        if self._num_feasible is None and (nothing_left or unpaid_in_a_row >= _UNPAID_BEFORE_COUNTING):
             self._num_feasible = count_feasible(self._problem)
-        return self._num_feasible is not None and num_tried >= self._num_feasible
+        return nothing_left or (self._num_feasible is not None and num_tried >= self._num_feasible)
+
+    def _exhaustion(self, num_tried: int) -> str:
+        if num_tried >= self._cardinality:
+            return f"all {num_tried} architectures of the space are evaluated"
+        if self._num_feasible is not None and num_tried >= self._num_feasible:
+            return f"all {num_tried} architectures that meet the constraints are evaluated"
+        return f"after {num_tried} architectures the sampler finds nothing left to propose that meets the constraints"
+
+    def _note_nothing_left(self, finished: Sequence[FrozenTrial]) -> None:
+        for trial in finished:
+            queued = "fixed_params" in trial.system_attrs  # then others may be queued as well
+            nothing_left = NOTHING_LEFT in trial.system_attrs and not (queued or is_paid(trial))
+            self._nothing_left_in_a_row = self._nothing_left_in_a_row + 1 if nothing_left else 0
 
     def _seconds(self) -> float:
         return (self._seconds_before or 0.0) + time.monotonic() - self._began
@@ -165,7 +183,7 @@ class Ending:
 def count_feasible(problem: Problem) -> int | None:
     """Return how many architectures meet the constraints; None when the space is too large to look at all."""
     sizes = problem.space.num_options
-    if np.prod(sizes.astype(np.float64)) > _MAX_COUNTED:
+    if np.prod(sizes.astype(np.float64)) > MAX_LISTED:
         return None
     rows = np.indices(tuple(sizes)).reshape(len(sizes), -1).T.astype(np.int64)
     different = np.unique(problem.space.canonical(rows), axis=0)

@@ -11,6 +11,7 @@ from optuna.samplers import BaseSampler
 
 from nas.errors import StudyError
 from nas.protocols import MakeSurrogate, Problem
+from nas.search.record import distributions
 from nas.search.surrogate_sampler import SurrogateSampler
 
 
@@ -56,7 +57,8 @@ class OptunaSampler:
     turned down unpaid, and a repeated proposal is answered from the record.
 
     Raises:
-        StudyError: Optuna has no such sampler.
+        StudyError: Optuna has no such sampler; when the sampler is made, it can't be made from a seed alone or
+            can't propose for the problem.
     """
 
     name: str
@@ -71,6 +73,18 @@ class OptunaSampler:
 
     def sampler(self, problem: Problem, seed: int) -> BaseSampler:
         """Return the sampler."""
+        directions = [objective.direction for objective in problem.objectives]
+        tried = optuna.create_study(directions=directions, sampler=self._made(seed))
+        try:
+            tried.ask(distributions(problem.space))
+        except Exception as error:  # each sampler has its own
+            raise StudyError(
+                f"{self.name} can't propose for this study of {len(directions)} objectives "
+                f"({_one_line(error)}): name another sampler, for example NSGAIISampler or TPESampler."
+            ) from error
+        return self._made(seed)  # another one, because asking moves its random generator on
+
+    def _made(self, seed: int) -> BaseSampler:
         try:
             made: BaseSampler = getattr(optuna.samplers, self.name)(seed=seed)
         except TypeError as error:
@@ -78,3 +92,7 @@ class OptunaSampler:
                 f"{self.name} can't be made from a seed alone ({error}): write a strategy that makes it."
             ) from error
         return made
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__

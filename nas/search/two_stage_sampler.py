@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, final
 
@@ -19,11 +20,14 @@ from nas.pareto import non_dominated
 from nas.protocols import Problem, Strategy
 from nas.search.architecture_sampler import ArchitectureSampler
 from nas.search.proposals import any_fresh, history_of, keys, options_of, others
-from nas.search.record import ReferenceBox, distributions, has_values
+from nas.search.record import LIMITS, NOTHING_LEFT, ReferenceBox, distributions, has_values
 from nas.search.sub_problem import SubProblem
 from nas.space import IntArray
 
+logger = logging.getLogger(__name__)
+
 _MIRROR = "stage"
+_FIRST, _SECOND, _WHOLE = "the first stage", "the second stage", "the whole space"
 
 
 @final
@@ -65,7 +69,9 @@ class TwoStageSampler(ArchitectureSampler):
         self._carry_knee = carry_knee
         self._first_stage = SubProblem(problem, default[None], first)
         self._last_stage = SubProblem(problem, default[None], everything)
-        self._asked: tuple[SubProblem, BaseSampler] | None = None
+        first_asked = inner.sampler(self._first_stage.problem, seed)  # to hear now if it can't be made
+        self._asked: tuple[SubProblem, BaseSampler] = self._first_stage, first_asked
+        self._told = ""
         self._empty = InMemoryStorage()  # to be copied: making one is logged by Optuna
         directions = [StudyDirection[objective.direction.upper()] for objective in problem.objectives]
         self._empty.create_new_study(directions, _MIRROR)
@@ -78,30 +84,59 @@ class TwoStageSampler(ArchitectureSampler):
         whole = [t for t, made in zip(earlier, options, strict=True) if made is not None]
         rows = space.canonical(space.indices(made for made in options if made is not None))
         rng = np.random.default_rng([self._seed, trial.number])
-        for stage in self._stages(whole, rows):
+        stages = self._stages(whole, rows)
+        for name, stage in stages.items():
             proposal = self._within(stage, whole, rows, rng)
             if proposal is not None:
+                self._tell(study, trial.number, name, skipped=_SECOND not in stages)
                 row, notes = proposal
                 for key, value in notes.items():
                     study._storage.set_trial_system_attr(trial._trial_id, key, value)
                 return row
         return None
 
-    def _stages(self, trials: Sequence[FrozenTrial], rows: IntArray) -> list[SubProblem]:
-        """Return the present stage, and those after it for when nothing is left in it."""
-        inside = self._first_stage.holds(rows)
-        first = [t for t, of_first in zip(trials, inside, strict=True) if of_first]
-        spent = [row for t, row in zip(first, rows[inside], strict=True) if t.state != TrialState.PRUNED]
-        second = SubProblem(self._problem, self._carried(first), self._second)
-        stages = [self._first_stage, second, self._last_stage]
-        return stages if len(keys(np.array(spent))) < self._first_evaluations else stages[1:]
+    def _stages(self, trials: Sequence[FrozenTrial], rows: IntArray) -> dict[str, SubProblem]:
+        """Return the present stage by name, and those after it for when nothing is left in it.
+
+        There is no second stage while no trial of the first has values. Those that came to lie in the first
+        after it was over are not of it.
+        """
+        inside = zip(trials, rows, self._first_stage.holds(rows), strict=True)
+        first = [(t, row.tobytes()) for t, row, held in inside if held and t.state != TrialState.PRUNED]
+        spent = list(dict.fromkeys(key for _, key in first))
+        within = set(spent[: self._first_evaluations])
+        stages = {_FIRST: self._first_stage} if len(spent) < self._first_evaluations else {}
+        carried = self._carried([trial for trial, key in first if key in within])
+        if len(carried):
+            stages[_SECOND] = SubProblem(self._problem, carried, self._second)
+        return {**stages, _WHOLE: self._last_stage}
+
+    def _tell(self, study: optuna.Study, number: int, name: str, *, skipped: bool) -> None:
+        """Log a change of stage, and what leaves a stage out."""
+        if name == self._told:
+            return
+        self._told = name
+        logger.info("two-stage search: trial %d is from %s", number, name)
+        if name == _WHOLE and skipped:
+            logger.warning(
+                "two-stage search: no design of the first stage has values to go on from, so the whole space is "
+                "searched; if a constraint leaves nothing in the first stage, try the other default"
+            )
+        limits = study.user_attrs.get(LIMITS)
+        if name == _FIRST and limits and limits["evaluations"] <= self._first_evaluations:
+            logger.warning(
+                "two-stage search: the first stage may spend all %d evaluations (first_evaluations=%d) and leave "
+                "the second none: give the search more, or the first stage fewer",
+                limits["evaluations"],
+                self._first_evaluations,
+            )
 
     def _carried(self, first: Sequence[FrozenTrial]) -> IntArray:
         """Return the designs that the second stage goes on from, the best of the first objective first."""
         history = history_of(self._problem, first)
         costs = history.costs
         if len(costs) == 0:
-            return self._default[None]
+            return history.finished
         front = np.flatnonzero(non_dominated(costs))
         if self._carry_knee:
             distance = np.linalg.norm(ReferenceBox.around(costs[front]).scaled(costs[front]), axis=1)
@@ -112,10 +147,14 @@ class TwoStageSampler(ArchitectureSampler):
         self, stage: SubProblem, trials: Sequence[FrozenTrial], rows: IntArray, rng: np.random.Generator
     ) -> tuple[IntArray, Mapping[str, Any]] | None:
         """Return positions in the whole space and what the inner sampler notes; None if nothing is left."""
-        if self._asked is None or self._asked[0] != stage:
-            self._asked = stage, self._inner.sampler(stage.problem, self._seed)
         parts = stage.project(rows)
         inside = np.flatnonzero(parts[:, 0] >= 0).tolist()
+        seen = keys(parts[inside])
+        spare = any_fresh(stage.problem, seen, rng)
+        if spare is None:
+            return None
+        if self._asked[0] != stage:
+            self._asked = stage, self._inner.sampler(stage.problem, self._seed)
         storage = copy.deepcopy(self._empty)
         mirror = optuna.load_study(study_name=_MIRROR, storage=storage, sampler=self._asked[1])
         space = stage.problem.space
@@ -124,12 +163,11 @@ class TwoStageSampler(ArchitectureSampler):
             mirror.add_trial(_mirrored(trials[position], dict(architecture), wanted))
         number = mirror.ask(wanted).number
         asked = mirror.get_trials(deepcopy=False)[number]
-        seen = keys(parts[inside])
-        proposal: IntArray | None = space.canonical(space.indices([asked.params]))[0]
-        assert proposal is not None
+        proposal = space.canonical(space.indices([asked.params]))[0]
         if proposal.tobytes() in seen or stage.problem.violation(proposal[None])[0] > 0:
-            proposal = any_fresh(stage.problem, seen, rng)
-        return None if proposal is None else (stage.expand(proposal[None])[0], asked.system_attrs)
+            proposal = spare
+        notes = {key: value for key, value in asked.system_attrs.items() if key != NOTHING_LEFT}
+        return stage.expand(proposal[None])[0], notes
 
 
 def _mirrored(

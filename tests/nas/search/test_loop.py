@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import numpy as np
 import optuna
 import pytest
 from fakes import NearestSurrogate, exact, grid_evaluate, grid_problem
@@ -14,9 +15,11 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nas.errors import EvaluationError
 from nas.objective import Measurement, Objective
-from nas.protocols import Problem
-from nas.search import OptunaSampler, SurrogateSearch
+from nas.protocols import Problem, Strategy
+from nas.search import LocalSearch, OptunaSampler, SurrogateSearch
+from nas.search.architecture_sampler import HistorySampler
 from nas.search.loop import search
+from nas.search.proposals import History
 from nas.search.record import (
     ARCHITECTURE,
     ENDED,
@@ -34,7 +37,7 @@ from nas.search.record import (
 )
 from nas.search.stopping import Stopping
 from nas.search.storage import open_study
-from nas.space import Architecture
+from nas.space import Architecture, IntArray
 
 OURS = SurrogateSearch(NearestSurrogate, num_startup=6, batch_size=4)
 Evaluate = Callable[[Architecture], Mapping[str, Measurement]]
@@ -219,6 +222,56 @@ def test_a_space_with_fewer_feasible_ones_than_the_budget_stops(caplog: pytest.L
     assert len(paid_trials(study)) == 3
     assert "all 3 architectures that meet the constraints are evaluated" in caplog.text
     assert study.user_attrs[ENDED] in caplog.text
+
+
+def needle(num_choices: int, num_options: int) -> Problem:
+    """A space of which only the smallest architecture and its next neighbours are feasible."""
+    return grid_problem(num_choices=num_choices, num_options=num_options, at_most=1)
+
+
+@pytest.mark.parametrize(
+    ("problem", "num_feasible", "reason"),
+    [
+        (needle(7, 4), 8, "all 8 architectures that meet the constraints are evaluated"),
+        (
+            needle(10, 4),
+            11,
+            "after 11 architectures the sampler finds nothing left to propose that meets the",
+        ),
+    ],
+)
+@pytest.mark.parametrize("strategy", [OURS, LocalSearch()])
+def test_a_sampler_that_has_nothing_left_ends_the_search_soon(
+    strategy: Strategy, problem: Problem, num_feasible: int, reason: str
+) -> None:
+    study = memory_study(problem, strategy.sampler(problem, 0))
+    run(study, problem, 100)
+    assert study.user_attrs[ENDED].startswith(reason)
+    assert len(complete_trials(study)) == num_feasible
+    assert len(study.trials) == num_feasible + 10
+
+
+def test_what_is_queued_is_evaluated_though_the_sampler_had_nothing_left_before() -> None:
+    problem = needle(10, 4)
+
+    def propose(history: History, _: object) -> IntArray | None:
+        return None if history.seen else np.zeros(10, dtype=np.int64)
+
+    study = memory_study(problem, HistorySampler(problem, 0, propose))
+    run(study, problem, 100)
+    assert len(paid_trials(study)) == 1
+    for position in range(12):
+        study.enqueue_trial(dict(problem.space.largest()) | {"c0": position % 4})
+    study.enqueue_trial(dict(problem.space.smallest()) | {"c3": 1})
+    run(study, problem, 100)
+    assert len(complete_trials(study)) == 2
+
+
+def test_chance_that_finds_what_the_sampler_did_not_keeps_the_search_going() -> None:
+    problem = grid_problem(num_choices=10)
+    study = memory_study(problem, HistorySampler(problem, 0, lambda _, __: None))
+    run(study, problem, 30)
+    assert len(complete_trials(study)) == 30
 
 
 def test_a_sampler_that_finds_nothing_new_ends_the_search_with_a_warning(

@@ -27,4 +27,5 @@ def test_feasible_architectures_are_counted_once_each() -> None:
     assert count_feasible(grid_problem(2, 3, at_most=1)) == 3
     problem = dataclasses.replace(toy_problem(), violation=lambda rows: np.zeros(len(rows)))
     assert count_feasible(problem) == problem.space.cardinality() < problem.space.num_options.prod()
+    assert count_feasible(grid_problem(7, 4, at_most=1)) == 8
     assert count_feasible(grid_problem(12, 4)) is None

@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+import dataclasses
+
+import optuna
 import pytest
 from fakes import NearestSurrogate, grid_problem
 
 from nas.errors import StudyError
-from nas.search import OptunaSampler, SurrogateSearch
+from nas.protocols import Strategy
+from nas.search import OptunaSampler, SurrogateSearch, TwoStage
+from nas.search.record import distributions
 from nas.testing import check_strategy
 
 OURS = SurrogateSearch(NearestSurrogate, num_startup=8, batch_size=4)
@@ -29,6 +34,33 @@ def test_an_unknown_sampler_is_refused(name: str) -> None:
 def test_a_sampler_that_can_not_be_made_from_a_seed_is_refused(name: str) -> None:
     with pytest.raises(StudyError, match=name):
         OptunaSampler(name).sampler(grid_problem(), 0)
+
+
+@pytest.mark.parametrize(
+    "strategy",
+    [
+        OptunaSampler("CmaEsSampler"),
+        TwoStage(OptunaSampler("CmaEsSampler"), (("c0",), ("c1", "c2", "c3")), 4),
+    ],
+)
+def test_a_sampler_that_can_not_do_several_objectives_is_refused_when_it_is_made(strategy: Strategy) -> None:
+    with pytest.raises(
+        StudyError, match="CmaEsSampler can't propose for this study of 2 objectives"
+    ) as caught:
+        strategy.sampler(grid_problem(), 0)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["CmaEsSampler", "RandomSampler"])
+def test_with_one_objective_optunas_samplers_propose_what_they_propose_without_us(name: str) -> None:
+    grid = grid_problem()
+    problem = dataclasses.replace(grid, objectives=grid.objectives[:1], count=lambda _: {})
+    bare = getattr(optuna.samplers, name)(seed=0)
+    ours = OptunaSampler(name).sampler(problem, 0)
+    first, second = (
+        optuna.create_study(sampler=sampler).ask(distributions(problem.space)) for sampler in (ours, bare)
+    )
+    assert first.params == second.params
 
 
 @pytest.mark.parametrize("settings", [{"num_startup": 3}, {"batch_size": 0}, {"num_startup": -1}])

@@ -1,17 +1,25 @@
 from __future__ import annotations
 
-from typing import Any
+import dataclasses
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, final
 
 import numpy as np
 import optuna
 import pytest
-from fakes import NearestSurrogate
+from fakes import NearestSurrogate, grid_evaluate, grid_problem
+from optuna.samplers import BaseSampler
 
 from nas.errors import StudyError
+from nas.objective import Measurement
 from nas.pareto import non_dominated
+from nas.protocols import Problem
 from nas.search import LocalSearch, OptunaSampler, Smithson, TwoStage
 from nas.search.loop import search
 from nas.search.record import complete_trials, costs_of, indices_of
+from nas.space import Architecture
 from nas.testing import check_strategy, toy_evaluate, toy_problem
 
 PARTITION = (("width", "kernel"), ("depth", "second.*", "mode"))
@@ -61,6 +69,76 @@ def test_a_first_stage_that_is_exhausted_ends_early_and_so_does_the_second() -> 
     rows, _, _ = searched(TwoStage(LocalSearch(1), partition, 1, carry="knee"), 8)
     assert len(np.unique(rows[:4, :5], axis=0)) == 1, "one design, four modes"
     assert len(np.unique(rows[4:, :5], axis=0)) > 1, "then the whole space"
+
+
+def messages(caplog: pytest.LogCaptureFixture) -> list[tuple[int, str]]:
+    return [(r.levelno, r.getMessage()) for r in caplog.records if "two-stage" in r.getMessage()]
+
+
+def small_where(problem: Problem, second: int) -> Problem:
+    """No architecture is feasible unless the second group is smaller than this."""
+    return dataclasses.replace(
+        problem, violation=lambda rows: np.maximum(rows[:, 2:].sum(axis=1) - second + 1.0, 0.0)
+    )
+
+
+@pytest.mark.parametrize("cause", ["a constraint", "failures"])
+def test_a_first_stage_that_finds_nothing_leads_to_the_whole_space(
+    cause: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    grid = grid_problem()
+    problem = small_where(grid, 6) if cause == "a constraint" else grid
+    strategy = TwoStage(LocalSearch(4), (("c0", "c1"), ("c2", "c3")), 6)
+    study = optuna.create_study(directions=["maximize", "minimize"], sampler=strategy.sampler(problem, 0))
+
+    def evaluate(architecture: Architecture) -> Mapping[str, Measurement]:
+        if architecture["c2"] == architecture["c3"] == 3 and len(study.trials) <= 6:
+            raise RuntimeError("an accident")
+        return grid_evaluate(problem, architecture)
+
+    search(study, problem, evaluate, evaluations=60, on_trial=lambda _: None)
+    rows = indices_of(problem.space, complete_trials(study))
+    assert len(np.unique(rows[:, :2], axis=0)) > 4
+    assert len(np.unique(rows[:, 2:], axis=0)) > 4
+    warnings = [text for level, text in messages(caplog) if level == logging.WARNING]
+    assert len(warnings) == 1
+    assert "no design of the first stage has values" in warnings[0]
+
+
+def test_every_change_of_stage_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    searched(TwoStage(LocalSearch(4), PARTITION, 12, default="smallest"), 30)
+    assert messages(caplog) == [
+        (logging.INFO, "two-stage search: trial 0 is from the first stage"),
+        (logging.INFO, "two-stage search: trial 12 is from the second stage"),
+    ]
+
+
+@pytest.mark.parametrize(("evaluations", "is_warned"), [(8, True), (9, False)])
+def test_a_budget_that_may_end_in_the_first_stage_is_warned_of(
+    evaluations: int, is_warned: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    searched(TwoStage(LocalSearch(4), PARTITION, 8, default="smallest"), evaluations)
+    assert ("first_evaluations=8" in caplog.text) == is_warned
+
+
+@final
+@dataclass(frozen=True)
+class Counted:
+    """A local search that notes for which spaces it is asked for a sampler."""
+
+    made: list[tuple[str, ...]]
+
+    def sampler(self, problem: Problem, seed: int) -> BaseSampler:
+        self.made.append(tuple(choice.name for choice in problem.space.choices))
+        return LocalSearch(1).sampler(problem, seed)
+
+
+def test_nobody_is_asked_about_an_exhausted_stage_again() -> None:
+    made: list[tuple[str, ...]] = []
+    partition = (("mode",), ("width", "kernel", "depth", "second.*"))
+    searched(TwoStage(Counted(made), partition, 100, carry="knee", default="smallest"), 12)
+    assert len(made) == len(set(made)) == 2
 
 
 @pytest.mark.parametrize(
