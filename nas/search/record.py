@@ -16,7 +16,7 @@ from nas import pareto
 from nas.objective import Measurement, Objective
 from nas.space import Architecture, FloatArray, IntArray, SearchSpace
 
-PREDICTED = "predicted"
+PREDICTED, PREDICTED_FROM = "predicted", "predicted_from"
 ARCHITECTURE, MEASUREMENTS, SECONDS = "architecture", "measurements", "seconds"
 REPEATS, ERROR = "repeats", "error"
 LOST, RETRIES, WORKER = "lost", "retries", "worker"
@@ -84,6 +84,14 @@ def predictions_of(trial: FrozenTrial) -> dict[str, list[float]]:
     """
     predicted: dict[str, list[float]] = trial.system_attrs.get(PREDICTED, {})
     return predicted
+
+
+def keep_prediction(
+    study: Study, trial: FrozenTrial, predicted: Mapping[str, list[float]], num_learned: int
+) -> None:
+    """Store what a surrogate that has learned from so many trials predicts for a trial that is being proposed."""
+    study._storage.set_trial_system_attr(trial._trial_id, PREDICTED, predicted)
+    study._storage.set_trial_system_attr(trial._trial_id, PREDICTED_FROM, num_learned)
 
 
 def wall_seconds(trials: Sequence[FrozenTrial]) -> float:
