@@ -214,7 +214,7 @@ def status(
             remote.print_status(client, str(path))
         return
     from nas.runner.directory import RunDirectory, open_record
-    from nas.search.quality import surrogate_quality
+    from nas.search.quality import quality_sentences
     from nas.search.record import ENDED, ERROR, complete_trials, costs_of, paid_trials, reference_box
     from nas.search.stopping import NEVER, forecast_of
 
@@ -232,8 +232,8 @@ def status(
         box = reference_box(study, objectives)
         if box is not None:
             console.print(f"hypervolume {box.hypervolume(costs_of(objectives, trials)):.4f}")
-        for quality in surrogate_quality(objectives, trials):
-            console.print(str(quality), highlight=False, soft_wrap=True)
+        for sentence in quality_sentences(objectives, trials):
+            console.print(sentence, highlight=False, soft_wrap=True)
         if study.user_attrs.get(ENDED):
             console.print(f"the search has ended: {study.user_attrs[ENDED]}", soft_wrap=True)
         gain = forecast_of(study, objectives, NEVER.horizon)

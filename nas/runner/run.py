@@ -32,7 +32,7 @@ from nas.runner.stages import expected_gain, search_architectures
 from nas.runner.supernet_training import train_supernet
 from nas.runner.trust import measure_trust
 from nas.runner.weights import EPOCHS, Weights, weights_of
-from nas.search.quality import surrogate_quality
+from nas.search.quality import quality_sentences
 from nas.search.record import (
     ARCHITECTURE,
     ENDED,
@@ -266,7 +266,7 @@ def _facts(prepared: Prepared, record: optuna.Study, trials: list[FrozenTrial]) 
         "ended": record.user_attrs.get(ENDED),
         "forecast": None if gain is None else str(gain),
         "winners_chosen_by": _chosen_by(record),
-        "surrogate": [str(found) for found in surrogate_quality(prepared.problem.objectives, trials)],
+        "surrogate": quality_sentences(prepared.problem.objectives, trials),
         "intended_use": study.intended_use,
         "machine": machine_facts(),
         "epochs": _epochs_given(trials),

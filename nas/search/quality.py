@@ -12,9 +12,11 @@ from optuna.trial import FrozenTrial
 from scipy.stats import kendalltau, spearmanr
 
 from nas.objective import Objective
-from nas.search.record import predictions_of
+from nas.search.record import MEASUREMENTS, PREDICTED_FROM, measurements_of, predictions_of
 
 _MIN_TRIALS = 3
+_MIN_TRIALS_OF_REFITS = 10
+_NUM_LATEST = 3
 
 
 @final
@@ -31,7 +33,8 @@ class SurrogateQuality:
         kendall_tau: Rank correlation; NaN where predictions or values are all equal.
         spearman: Another one.
         rmse: Root mean squared error, in the objective's unit.
-        within: Share of values at most a predicted standard deviation off; 0.68 when calibrated.
+        within: Share of values at most a standard deviation off, the prediction's and the measurement's own in
+            quadrature; 0.68 when calibrated. What scatters but is measured with a spread of 0 has less.
     """
 
     objective: str
@@ -53,7 +56,7 @@ def surrogate_quality(
 ) -> list[SurrogateQuality]:
     """Return the quality for every objective of which at least three trials were predicted.
 
-    What a refit was worth is seen by leaving out the trials before it: pass those since then.
+    What some refits were worth is seen from the trials that rest on them: pass these, see :func:`latest_refits`.
 
     Args:
         objectives: In the order of a trial's values.
@@ -67,6 +70,9 @@ def surrogate_quality(
         values = np.array([trial.values[column] for trial, _ in predicted])
         told = np.array([by[objective.name] for _, by in predicted])
         low, high = told[:, 1:].min(axis=1), told[:, 1:].max(axis=1)
+        spread = np.array([_spread(trial, objective.name) for trial, _ in predicted])
+        low = told[:, 0] - np.hypot(told[:, 0] - low, spread)
+        high = told[:, 0] + np.hypot(high - told[:, 0], spread)
         differ = np.ptp(values) > 0 and np.ptp(told[:, 0]) > 0
         found.append(
             SurrogateQuality(
@@ -79,3 +85,57 @@ def surrogate_quality(
             )
         )
     return found
+
+
+def latest_refits(trials: Sequence[FrozenTrial]) -> list[list[FrozenTrial]]:
+    """Return the trials that rest on the surrogate's latest refits, oldest first, in at most three groups.
+
+    A refit is followed by a few trials only, so a group is of as many refits as it takes for ten trials.
+
+    Args:
+        trials: Any; those of which it isn't known how many trials the surrogate had learned from are left out.
+    """
+    groups: list[list[FrozenTrial]] = [[]]
+    for trial in sorted(trials, key=lambda t: -t.number):
+        if PREDICTED_FROM not in trial.system_attrs:
+            continue
+        is_other = bool(groups[-1]) and _learned(trial) != _learned(groups[-1][-1])
+        if is_other and len(groups[-1]) >= _MIN_TRIALS_OF_REFITS:
+            groups.append([])
+        groups[-1].append(trial)
+    return [group[::-1] for group in groups[:_NUM_LATEST] if len(group) >= _MIN_TRIALS_OF_REFITS][::-1]
+
+
+def quality_sentences(objectives: Sequence[Objective], trials: Sequence[FrozenTrial]) -> list[str]:
+    """Return, per objective that was predicted, the quality over all trials and that of the latest refits.
+
+    Args:
+        objectives: In the order of a trial's values.
+        trials: Finished, with finite values.
+    """
+    groups = [(_named(group), surrogate_quality(objectives, group)) for group in latest_refits(trials)]
+    sentences = []
+    for pooled in surrogate_quality(objectives, trials):
+        latest = [
+            f"{name}: tau {q.kendall_tau:.2f}, RMSE {q.rmse:.3g}, {q.within:.0%} within ({q.num_trials} trials)"
+            for name, found in groups
+            for q in found
+            if q.objective == pooled.objective
+        ]
+        sentences.append("; ".join([str(pooled), *latest]))
+    return sentences
+
+
+def _named(group: Sequence[FrozenTrial]) -> str:
+    first, last = _learned(group[0]), _learned(group[-1])
+    return f"refit on {last} trials" if first == last else f"refits on {first} to {last} trials"
+
+
+def _learned(trial: FrozenTrial) -> int:
+    return int(trial.system_attrs[PREDICTED_FROM])
+
+
+def _spread(trial: FrozenTrial, objective: str) -> float:
+    """Return the spread of a trial's measurement; 0 where another program told the value."""
+    measured = measurements_of(trial) if MEASUREMENTS in trial.user_attrs else {}
+    return measured[objective].spread if objective in measured else 0.0

@@ -16,7 +16,7 @@ from nas import pareto
 from nas.objective import Measurement, Objective
 from nas.space import Architecture, FloatArray, IntArray, SearchSpace
 
-PREDICTED, NOTHING_LEFT = "predicted", "nothing_left"
+PREDICTED, PREDICTED_FROM, NOTHING_LEFT = "predicted", "predicted_from", "nothing_left"
 ARCHITECTURE, MEASUREMENTS, SECONDS = "architecture", "measurements", "seconds"
 REPEATS, ERROR = "repeats", "error"
 LOST, RETRIES, WORKER = "lost", "retries", "worker"
@@ -84,6 +84,14 @@ def predictions_of(trial: FrozenTrial) -> dict[str, list[float]]:
     """
     predicted: dict[str, list[float]] = trial.system_attrs.get(PREDICTED, {})
     return predicted
+
+
+def keep_prediction(
+    study: Study, trial: FrozenTrial, predicted: Mapping[str, list[float]], num_learned: int
+) -> None:
+    """Store what a surrogate that has learned from so many trials predicts for a trial that is being proposed."""
+    study._storage.set_trial_system_attr(trial._trial_id, PREDICTED, predicted)
+    study._storage.set_trial_system_attr(trial._trial_id, PREDICTED_FROM, num_learned)
 
 
 def wall_seconds(trials: Sequence[FrozenTrial]) -> float:
@@ -155,6 +163,8 @@ class ReferenceBox:
 class GrowingFront:
     """Hypervolume of costs that come one by one; a dominated one costs a comparison, not a computation.
 
+    It never falls, not even by the error of an approximation.
+
     Args:
         box: To measure in.
     """
@@ -169,7 +179,7 @@ class GrowingFront:
         if not (self._members <= cost).all(axis=1).any():
             kept = self._members[~(cost <= self._members).all(axis=1)]
             self._members = np.concatenate([kept, cost[None]])
-            self.hypervolume = self._box.hypervolume(self._members)
+            self.hypervolume = max(self.hypervolume, self._box.hypervolume(self._members))
         return self.hypervolume
 
 

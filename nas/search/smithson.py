@@ -8,17 +8,21 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 from optuna.samplers import BaseSampler
+from optuna.study import Study
+from optuna.trial import FrozenTrial
 
 from nas.errors import StudyError
 from nas.pareto import non_dominated
 from nas.protocols import MakeSurrogate, Problem, Surrogate
-from nas.search.architecture_sampler import HistorySampler
+from nas.search.architecture_sampler import ArchitectureSampler
 from nas.search.cost_model import counted_costs, measured_columns
-from nas.search.proposals import History, any_fresh, fresh
+from nas.search.proposals import History, any_fresh, fresh, history_of, others
+from nas.search.record import keep_prediction
 from nas.space import FloatArray, IntArray, SearchSpace
 
 _POOL_SIZE = 64
 _NUM_POOLS = 8
+_MAX_LOGARITHM = 500.0
 
 
 @final
@@ -37,7 +41,8 @@ class Smithson:
     512 candidates are all rejected, the last one is taken.
 
     Args:
-        surrogate: Makes an untrained response surface for a space; a class will do. Its deviations are not used.
+        surrogate: Makes an untrained response surface for a space; a class will do. Its deviations
+            are kept with the trial but decide nothing.
         num_startup: Random designs with values before the first fit, at least 2.
         sigma: Standard deviation of a step, in option positions; a step is rounded.
         accept: Probability of taking a candidate that is predicted to be dominated.
@@ -67,24 +72,34 @@ class Smithson:
 
     def sampler(self, problem: Problem, seed: int) -> BaseSampler:
         """Return the sampler."""
-        return HistorySampler(problem, seed, _Proposer(self, problem, seed).propose)
+        return _Sampler(self, problem, seed)
 
 
 @final
-class _Proposer:
-    """Keeps the last fit, which is a function of the trials that it was made from."""
+class _Sampler(ArchitectureSampler):
+    """Has no state besides the study; keeps the last fit, which is a function of the trials that it was made from."""
 
     def __init__(self, settings: Smithson, problem: Problem, seed: int) -> None:
+        super().__init__(problem, seed)
         self._settings = settings
-        self._problem = problem
-        self._seed = seed
         self._fitted: tuple[bytes, _ResponseSurface] | None = None
 
-    def propose(self, history: History, rng: np.random.Generator) -> IntArray | None:
-        settings, problem = self._settings, self._problem
-        if len(history.finished) < settings.num_startup:
-            return any_fresh(problem, history.seen, rng)
+    def propose(self, study: Study, trial: FrozenTrial) -> IntArray | None:
+        """Return a random design at first, then the first step that is accepted."""
+        history = history_of(self._problem, others(study, trial))
+        rng = np.random.default_rng([self._seed, trial.number])
+        if len(history.finished) < self._settings.num_startup:
+            return any_fresh(self._problem, history.seen, rng)
         surface = self._surface(history)
+        row = self._accepted(history, surface, rng)
+        if row is not None:
+            keep_prediction(study, trial, surface.told(row), surface.num_learned)
+        return row
+
+    def _accepted(
+        self, history: History, surface: _ResponseSurface, rng: np.random.Generator
+    ) -> IntArray | None:
+        settings, problem = self._settings, self._problem
         known = surface.comparable(history.costs)
         front = non_dominated(known)
         candidates = history.finished[:0]
@@ -131,6 +146,7 @@ class _ResponseSurface:
         costs: FloatArray,
         rng: np.random.Generator,
     ) -> None:
+        self.num_learned = len(rows)
         self._problem = problem
         self._surrogate = surrogate
         self._measured = measured_columns(problem, rows)
@@ -150,6 +166,17 @@ class _ResponseSurface:
         if self._measured:
             predicted[:, self._measured] = self._surrogate.predict(rows).mean
         return predicted
+
+    def told(self, row: IntArray) -> dict[str, list[float]]:
+        """Return, by measured objective, the value predicted and those a standard deviation to either side."""
+        if not self._measured:
+            return {}
+        predicted = self._surrogate.predict(row[None])
+        positive = self._positive[self._measured]
+        scores = predicted.mean + np.array([[0.0], [-1.0], [1.0]]) * predicted.std
+        costs = np.where(positive, np.exp(np.minimum(scores, _MAX_LOGARITHM)), scores)
+        measured = [self._problem.objectives[column] for column in self._measured]
+        return {o.name: [o.cost(float(c)) for c in costs[:, position]] for position, o in enumerate(measured)}
 
 
 def _dominated(costs: FloatArray, front: FloatArray) -> NDArray[np.bool_]:

@@ -16,7 +16,7 @@ from nas.search.designs import balanced_designs
 from nas.search.improvement import most_improving
 from nas.search.nsga2 import evolve
 from nas.search.proposals import History, any_fresh, fresh, history_of, neighbours, others
-from nas.search.record import PREDICTED
+from nas.search.record import keep_prediction
 from nas.search.stand_alone import expected_alone, stand_alone_values
 from nas.space import IntArray
 
@@ -85,7 +85,7 @@ class SurrogateSampler(ArchitectureSampler):
             rows = fresh(self._problem, batch.rows, history.seen)
             row = rows[0] if len(rows) else self._any(history, trial.number)
             if row is not None:
-                study._storage.set_trial_system_attr(trial._trial_id, PREDICTED, batch.predicted(row))
+                keep_prediction(study, trial, batch.predicted(row), count)
         return row
 
     def _num_used(self, num_finished: int) -> int:

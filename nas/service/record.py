@@ -128,7 +128,8 @@ class Record:
             front = np.append(front, row)
             front = front[pareto.non_dominated(self._costs[front])]
             assert self._box is not None
-            self.hypervolume.append(self._box.hypervolume(self._costs[front]))
+            volume = self._box.hypervolume(self._costs[front])
+            self.hypervolume.append(max([volume, *self.hypervolume[-1:]]))
         self.front = front.tolist()
 
     def _reference_box(self) -> ReferenceBox | None:

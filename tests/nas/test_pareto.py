@@ -76,6 +76,54 @@ def test_hypervolume_by_hand(costs: list[list[float]], reference: list[float], e
     assert pareto.hypervolume(np.array(costs), np.array(reference)) == expected
 
 
+@pytest.mark.parametrize("num_objectives", [6, 8, 12, 20])
+def test_hypervolume_of_one_point_is_a_product_in_any_number_of_objectives(num_objectives: int) -> None:
+    rng = np.random.default_rng(num_objectives)
+    for room in rng.uniform(0.02, 1.1, size=(20, num_objectives)):
+        volume = pareto.hypervolume(1.1 - room[None], np.full(num_objectives, 1.1))
+        assert volume == pytest.approx(room.prod(), rel=1e-9)
+
+
+def by_inclusion_and_exclusion(costs: np.ndarray, reference: np.ndarray) -> float:
+    return sum(
+        (-1) ** (size + 1) * float((reference - np.max(rows, axis=0)).prod())
+        for size in range(1, len(costs) + 1)
+        for rows in itertools.combinations(costs, size)
+    )
+
+
+@pytest.mark.parametrize("num_objectives", [6, 12])
+def test_hypervolume_of_few_points_is_exact_in_many_objectives(num_objectives: int) -> None:
+    rng = np.random.default_rng(0)
+    reference = np.full(num_objectives, 1.1)
+    costs = rng.random((9, num_objectives))
+    dominated = np.minimum(np.repeat(costs, 3, axis=0) + 0.05, 1.0)
+    expected = by_inclusion_and_exclusion(costs, reference)
+    volume = pareto.hypervolume(np.concatenate([dominated, costs, costs]), reference)
+    assert volume == pytest.approx(expected, rel=1e-9)
+
+
+def by_karp_luby(costs: np.ndarray, reference: np.ndarray, rng: np.random.Generator) -> float:
+    """Draw in the rows' boxes by size; a draw counts one box of those that hold it (after Karp and Luby)."""
+    room = reference - costs
+    sizes = room.prod(axis=1)
+    rows = rng.choice(len(costs), size=20_000, p=sizes / sizes.sum())
+    draws = costs[rows] + room[rows] * rng.random((len(rows), costs.shape[1]))
+    held = sum((cost <= draws).all(axis=1).astype(np.float64) for cost in costs)
+    return float(sizes.sum() * np.mean(1 / held))
+
+
+@pytest.mark.parametrize("num_objectives", [6, 8, 12])
+@pytest.mark.parametrize("num_points", [13, 30, 100])
+def test_hypervolume_of_many_points_is_good_to_a_few_percent(num_objectives: int, num_points: int) -> None:
+    rng = np.random.default_rng(0)
+    reference = np.full(num_objectives, 1.1)
+    for _ in range(4):
+        costs = rng.random((num_points, num_objectives))
+        expected = by_karp_luby(costs, reference, rng)
+        assert pareto.hypervolume(costs, reference) == pytest.approx(expected, rel=0.04)
+
+
 def test_hypervolume_never_shrinks_with_another_point() -> None:
     rng = np.random.default_rng(0)
     costs, reference = rng.random((30, 3)), np.full(3, 1.1)

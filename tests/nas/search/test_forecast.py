@@ -22,17 +22,21 @@ def test_a_history_that_follows_the_model_is_continued_as_it_goes_on(exponent: f
     assert expected.seconds == 300.0
 
 
-def test_the_interval_holds_most_of_what_happens_when_gains_are_rare() -> None:
+def test_the_interval_is_narrow_and_holds_most_of_what_happens_when_gains_are_rare() -> None:
     """Gains at random moments, of random size, that get rarer: what searches really look like."""
     rng, held = np.random.default_rng(1), 0
+    widths, truths = [], []
     for _ in range(40):
         number = np.arange(1, 401)
         gains = (rng.uniform(size=400) < 8.0 / (8 + number)) * rng.exponential(1.0 / number)
         history = 1.0 + np.cumsum(gains)
         expected = forecast(list(history[:200]), evaluations=100, seconds_each=1.0)
         assert expected is not None
-        held += expected.low <= history[299] / history[199] - 1 <= expected.high
-    assert held >= 24
+        truths.append(history[299] / history[199] - 1)
+        widths.append(expected.high - expected.low)
+        held += expected.low <= truths[-1] <= expected.high
+    assert 26 <= held <= 38
+    assert np.median(widths) < 8 * np.median(truths)
 
 
 def test_longer_looks_expect_more_and_never_less_than_nothing() -> None:

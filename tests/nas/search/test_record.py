@@ -71,6 +71,12 @@ def test_history_never_falls_and_ends_at_the_whole() -> None:
     assert history[-1] == box.hypervolume(costs)
 
 
+def test_history_never_falls_where_hypervolume_is_approximate() -> None:
+    costs = np.random.default_rng(1).random((60, 6))
+    history = ReferenceBox(np.zeros(6), np.ones(6)).history(costs)
+    assert history == sorted(history)
+
+
 def test_costs_turn_the_direction_and_keep_the_columns() -> None:
     problem = grid_problem()
     study = searched(problem, 3)

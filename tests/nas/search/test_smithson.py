@@ -10,11 +10,13 @@ from fakes import NearestSurrogate, grid_evaluate, grid_problem
 
 from nas.choices import choice
 from nas.errors import StudyError
+from nas.objective import Measurement, Objective
 from nas.protocols import Prediction
 from nas.search import Smithson
 from nas.search.loop import search
+from nas.search.record import PREDICTED_FROM, predictions_of
 from nas.search.smithson import gaussian_steps
-from nas.space import FloatArray, IntArray, SearchSpace
+from nas.space import Architecture, FloatArray, IntArray, SearchSpace
 from nas.testing import check_strategy
 
 
@@ -62,6 +64,30 @@ def test_it_refits_after_so_many_trials() -> None:
     Oracle.fits = 0
     searched(Smithson(Oracle, num_startup=5, retrain_every=4), 14)
     assert Oracle.fits == 3  # after 5, 9 and 13 trials
+
+
+def test_what_was_predicted_and_from_how_many_trials_is_kept_with_the_trial() -> None:
+    study = searched(Smithson(Oracle, num_startup=5, retrain_every=4), 14)
+    assert [t.system_attrs.get(PREDICTED_FROM) for t in study.trials] == [None] * 5 + [5] * 4 + [9] * 4 + [13]
+    for trial in study.trials[5:]:
+        value = trial.values[0]
+        assert predictions_of(trial) == {"quality": pytest.approx([value, value + 1, value - 1])}
+
+
+def test_a_cost_that_was_learned_as_a_logarithm_is_predicted_in_its_unit() -> None:
+    positive = Objective("quality", "", "minimize")
+    problem = dataclasses.replace(grid_problem(), objectives=(positive, grid_problem().objectives[1]))
+    study = optuna.create_study(
+        directions=["minimize", "minimize"], sampler=Smithson(NearestSurrogate).sampler(problem, 0)
+    )
+
+    def evaluate(architecture: Architecture) -> dict[str, Measurement]:
+        return grid_evaluate(problem, architecture) | {"quality": Measurement(1e6, 0.0, "", "", 1)}
+
+    search(study, problem, evaluate, evaluations=12, on_trial=lambda _: None)
+    value, low, high = predictions_of(study.trials[-1])["quality"]
+    assert low < value < high
+    assert value == pytest.approx(1e6)
 
 
 def test_what_is_predicted_to_be_dominated_is_taken_as_often_as_told() -> None:

@@ -16,7 +16,7 @@ from nas.objective import Measurement, Objective
 from nas.protocols import Problem
 from nas.search import SurrogateSearch
 from nas.search.loop import search
-from nas.search.record import complete_trials, costs_of, distributions, predictions_of
+from nas.search.record import PREDICTED_FROM, complete_trials, costs_of, distributions, predictions_of
 from nas.search.storage import open_study
 from nas.space import Architecture
 from surrogates.mlp_ensemble import MlpEnsemble
@@ -69,6 +69,7 @@ def test_the_seed_decides(whole: optuna.Study) -> None:
 
 def test_what_was_predicted_is_kept_with_the_trial(whole: optuna.Study) -> None:
     assert [bool(predictions_of(t)) for t in whole.trials] == [False] * 6 + [True] * 5
+    assert [t.system_attrs[PREDICTED_FROM] for t in whole.trials[6:]] == [6] * 4 + [10]
     for trial in whole.trials[6:]:
         predicted = predictions_of(trial)
         assert list(predicted) == ["quality"]
