@@ -109,6 +109,18 @@ def wall_seconds(trials: Sequence[FrozenTrial]) -> float:
     return total
 
 
+def credible(costs: FloatArray) -> FloatArray:
+    """Return ``(n, m)`` costs, n >= 1, in which those too good to be true are the worst there are.
+
+    Too good is what lies below the first quartile by a thousand times the size of the quartiles, or of their
+    distance: an overflow, an error of -1e12. One such value would be the whole front.
+    """
+    first, third = np.quantile(costs, [0.25, 0.75], axis=0)
+    usual = np.maximum.reduce([third - first, np.abs(first), np.abs(third)])
+    lowest = first - _FAR_OUT * np.where(usual > 0, usual, 1.0)
+    return np.where(costs < lowest, costs.max(axis=0), costs)
+
+
 @final
 @dataclass(frozen=True)
 class ReferenceBox:
@@ -190,7 +202,7 @@ def reference_box(study: Study, objectives: Sequence[Objective]) -> ReferenceBox
         trials = complete_trials(study)[:_NUM_FOR_REFERENCE]
         if len(trials) < _NUM_FOR_REFERENCE:
             return None
-        box = ReferenceBox.around(costs_of(objectives, trials))
+        box = ReferenceBox.around(credible(costs_of(objectives, trials)))
         stored = [box.best.tolist(), box.worst.tolist()]
         study.set_user_attr(REFERENCE, stored)
     return ReferenceBox(np.array(stored[0]), np.array(stored[1]))

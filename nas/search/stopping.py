@@ -19,9 +19,10 @@ from nas.search.ledger import Ledger
 from nas.search.proposals import MAX_LISTED
 from nas.search.record import (
     NOTHING_LEFT,
-    GrowingFront,
+    ReferenceBox,
     complete_trials,
     costs_of,
+    credible,
     has_values,
     is_paid,
     reference_box,
@@ -106,8 +107,7 @@ class Ending:
         self._num_feasible: int | None = None
         self._nothing_left_in_a_row = 0
         self._evaluated: list[FrozenTrial] = []
-        self._history: list[float] = []
-        self._front: GrowingFront | None = None
+        self._has_box = False
         self._next_check = 0
         self._began = time.monotonic()
         self._seconds_before: float | None = None
@@ -119,9 +119,8 @@ class Ending:
             self._seconds_before = wall_seconds(finished)
         else:
             self._note_nothing_left(finished)
-        if self._front is None:
-            box = reference_box(self._study, self._problem.objectives)
-            self._front = box and GrowingFront(box)
+        if not self._has_box:  # stored with the study, for reports
+            self._has_box = reference_box(self._study, self._problem.objectives) is not None
 
     def reason(self, ledger: Ledger, limits: Limits, unpaid_in_a_row: int) -> str:
         """Return why the search ends as a sentence, or nothing."""
@@ -168,13 +167,9 @@ class Ending:
         return (self._seconds_before or 0.0) + time.monotonic() - self._began
 
     def _plateau(self, share: float, horizon: int) -> str:
-        if self._front is None:
+        if len(self._evaluated) < horizon:  # no looking farther ahead than back
             return ""
-        rest = self._evaluated[len(self._history) :]
-        self._history += [self._front.add(cost) for cost in costs_of(self._problem.objectives, rest)]
-        if len(self._history) < horizon:  # no looking farther ahead than back
-            return ""
-        expected = forecast(self._history, evaluations=horizon, seconds_each=pace(self._evaluated))
+        expected = _forecast_of(self._evaluated, self._problem.objectives, horizon)
         if expected is None or expected.high >= share:
             return ""
         return f"the hypervolume has reached a plateau: {expected}"
@@ -198,9 +193,15 @@ def pace(trials: Sequence[FrozenTrial]) -> float:
 
 def forecast_of(study: optuna.Study, objectives: Sequence[Objective], evaluations: int) -> Forecast | None:
     """Return what more evaluations of a study would bring; None when it is too early to tell."""
-    trials = complete_trials(study)
-    box = reference_box(study, objectives)
-    if box is None:
+    return _forecast_of(complete_trials(study), objectives, evaluations)
+
+
+def _forecast_of(
+    trials: Sequence[FrozenTrial], objectives: Sequence[Objective], evaluations: int
+) -> Forecast | None:
+    if not trials:
         return None
-    history = box.history(costs_of(objectives, trials))
+    costs = credible(costs_of(objectives, trials))
+    # The box of all of them: in the study's own, of its first ten, whatever lies beyond these adds nothing.
+    history = ReferenceBox.around(costs).history(costs)
     return forecast(history, evaluations=evaluations, seconds_each=pace(trials))

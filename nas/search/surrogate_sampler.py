@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import final
 
@@ -10,15 +11,17 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from nas.protocols import MakeSurrogate, Problem
-from nas.search.architecture_sampler import ArchitectureSampler
+from nas.search.architecture_sampler import ArchitectureSampler, one_thread
 from nas.search.cost_model import CostModel
 from nas.search.designs import balanced_designs
 from nas.search.improvement import most_improving
 from nas.search.nsga2 import evolve
 from nas.search.proposals import History, any_fresh, fresh, history_of, neighbours, others
-from nas.search.record import keep_prediction
+from nas.search.record import credible, keep_prediction
 from nas.search.stand_alone import expected_alone, stand_alone_values
-from nas.space import IntArray
+from nas.space import FloatArray, IntArray
+
+logger = logging.getLogger(__name__)
 
 _POPULATION = 96
 _MAX_NEIGHBOURS = 192
@@ -64,6 +67,7 @@ class SurrogateSampler(ArchitectureSampler):
         self._num_designs = max(num_startup, _MIN_TO_FIT)
         self._batch_size = batch_size
         self._batch: tuple[object, _Batch] | None = None
+        self._doubted: set[int] = set()
 
     def prepare(self, study: Study) -> None:
         """Make the batch that the next proposal will be from, unless the study changes until then."""
@@ -71,7 +75,8 @@ class SurrogateSampler(ArchitectureSampler):
         history = history_of(self._problem, trials)
         count = self._num_used(len(history.finished))
         if count >= self._num_designs:
-            self._batch_after(history, count, trials, stand_alone_values(study))
+            with one_thread():
+                self._batch_after(history, count, trials, stand_alone_values(study))
 
     def propose(self, study: Study, trial: FrozenTrial) -> IntArray | None:
         """Return the best-ranked architecture of the batch that no other trial holds."""
@@ -124,10 +129,11 @@ class SurrogateSampler(ArchitectureSampler):
         self, known: History, running: History, alone: Mapping[int, float], rng: np.random.Generator
     ) -> _Batch:
         problem = self._problem
-        costs = expected_alone(problem, alone, known.numbers, known.finished, known.costs)
+        measured = self._credible(known)
+        costs = expected_alone(problem, alone, known.numbers, known.finished, measured)
         model = CostModel(problem, self._surrogate(problem.space), known.finished, costs, rng)
         # An evaluation doesn't check what the model then says of the quality, so it is not kept with the trial.
-        told = model.measured if costs is known.costs else [c for c in model.measured if c != 0]
+        told = model.measured if costs is measured else [c for c in model.measured if c != 0]
         evolved = evolve(
             problem,
             lambda indices: model.at(indices, -1.0),
@@ -156,6 +162,16 @@ class SurrogateSampler(ArchitectureSampler):
         excess = problem.excess(draws[:, len(pending) + others_near]).mean(axis=0)
         others_near = others_near[np.argsort(excess, kind="stable")]
         return _Batch(problem, model, pool[[*picked, *others_near]], told)
+
+    def _credible(self, known: History) -> FloatArray:
+        costs = credible(known.costs)
+        for number in known.numbers[(costs != known.costs).any(axis=1)]:
+            if number not in self._doubted:
+                logger.warning(
+                    "trial %d has values too good to be true: taken for the worst there are", number
+                )
+                self._doubted.add(number)
+        return costs
 
 
 @final

@@ -9,7 +9,15 @@ from optuna.trial import TrialState
 
 from nas.protocols import Problem
 from nas.search.loop import search
-from nas.search.record import GrowingFront, ReferenceBox, complete_trials, costs_of, indices_of, reference_box
+from nas.search.record import (
+    GrowingFront,
+    ReferenceBox,
+    complete_trials,
+    costs_of,
+    credible,
+    indices_of,
+    reference_box,
+)
 from nas.testing import toy_problem
 
 
@@ -112,6 +120,27 @@ def test_one_value_far_out_does_not_make_everything_else_equal() -> None:
     box = ReferenceBox.around(costs)
     assert box.worst.tolist() == [8.0, 8.0]
     assert box.hypervolume(np.array([[2.0, 2.0]])) > 1.3 * box.hypervolume(np.array([[4.0, 4.0]]))
+
+
+@pytest.mark.parametrize("size", [1e-6, 1.0, 1e6])
+def test_a_value_too_good_to_be_true_is_taken_for_the_worst(size: float) -> None:
+    usual = size * np.random.default_rng(0).random((20, 2))
+    assert (credible(usual) == usual).all()
+    assert (credible(-usual) == -usual).all()
+    overflown = usual.copy()
+    overflown[3, 0] = -1e12
+    expected = usual.copy()
+    expected[3, 0] = np.delete(usual[:, 0], 3).max()
+    assert (credible(overflown) == expected).all()
+
+
+def test_the_first_that_learns_among_failures_is_credible() -> None:
+    chance = np.full((20, 1), -0.1)  # accuracies, to be minimised
+    chance[7] = -0.99
+    assert (credible(chance) == chance).all()
+    zeros = np.zeros((20, 1))
+    zeros[7] = -1.0
+    assert (credible(zeros) == zeros).all()
 
 
 def test_costs_that_span_six_orders_of_magnitude_are_not_far_out() -> None:

@@ -97,6 +97,26 @@ def test_it_finds_a_better_front_than_random_search() -> None:
     assert volumes[0] > 1.05 * volumes[1]
 
 
+def test_a_value_too_good_to_be_true_teaches_nothing_and_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    problem = grid_problem(num_choices=8)
+    strategy = SurrogateSearch(MlpEnsemble, num_startup=8, batch_size=8)
+
+    def volume(absurd: int) -> float:
+        study = optuna.create_study(directions=["maximize", "minimize"], sampler=strategy.sampler(problem, 0))
+
+        def evaluate(architecture: Architecture) -> Mapping[str, Measurement]:
+            values = dict(grid_evaluate(problem, architecture))
+            return values | {"quality": exact(1e12)} if len(study.trials) == absurd else values
+
+        search(study, problem, evaluate, evaluations=40, on_trial=lambda _: None)
+        kept = [trial for trial in complete_trials(study) if trial.values[0] < 1e12]
+        return pareto.hypervolume(costs_of(problem.objectives, kept), np.array([0.0, 25.0]))
+
+    assert volume(absurd=6) > 0.97 * volume(absurd=-1)
+    told = [record.getMessage() for record in caplog.records if "too good" in record.getMessage()]
+    assert told == ["trial 5 has values too good to be true: taken for the worst there are"]
+
+
 def test_one_objective_is_enough() -> None:
     problem = with_objectives(grid_problem(), Objective("quality", "", "maximize"))
     study = memory_study(problem)
