@@ -16,6 +16,7 @@ from fakes import Listener, digests, run_in, tiny_network, tiny_study
 
 from nas import (
     Accuracy,
+    Constraint,
     FromScratch,
     Hurdles,
     NoTraining,
@@ -27,11 +28,12 @@ from nas import (
     Study,
     Winners,
 )
-from nas.errors import StudyChangedError, StudyError
+from nas.errors import InfeasibleError, StudyChangedError, StudyError
 from nas.files import read_json
 from nas.objective import Measurement
 from nas.protocols import Bench, Candidate, MeasuredObjective
 from nas.report.results import Results
+from nas.runner.preparation import prepare
 
 
 class StopError(BaseException):
@@ -195,6 +197,40 @@ def test_weights_from_a_file_are_taken_as_they_are(tmp_path: Path) -> None:
     (tmp_path / "mine.safetensors").write_bytes(safetensors.torch.save(state))
     with pytest.raises(StudyChangedError, match="weights was"):
         run_in(study, tmp_path / "run")
+
+
+def test_weights_may_be_made_by_a_run_and_are_those_of_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "mine.safetensors"
+
+    def made() -> Path:
+        if not file.exists():
+            torch.manual_seed(7)
+            file.write_bytes(safetensors.torch.save(tiny_network_state()))
+        return file
+
+    cpu = torch.device("cpu")
+    prepared = prepare(tiny_study(weights=made), cpu)
+    known = prepare(tiny_study(weights=file), cpu)
+    assert prepared.description() == known.description()
+    found, expected = prepared.supernet.state_dict(), known.supernet.state_dict()
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+def test_nothing_is_made_for_a_study_that_can_not_run() -> None:
+    def never() -> Path:
+        raise AssertionError("made")
+
+    with pytest.raises(InfeasibleError, match="Nothing was trained"):
+        prepare(tiny_study(weights=never, constraints=(Constraint(NumParams(), 1),)), torch.device("cpu"))
+
+
+def test_a_function_that_can_not_make_weights_is_a_sentence() -> None:
+    def fails() -> Path:
+        raise OSError("no\nnetwork")
+
+    with pytest.raises(StudyError, match="makes the weights of study 'tiny' failed") as caught:
+        prepare(tiny_study(weights=fails), torch.device("cpu"))
+    assert "\n" not in str(caught.value)
 
 
 def tiny_network_state() -> dict[str, torch.Tensor]:
