@@ -13,6 +13,7 @@ import pytest
 import safetensors.torch
 import torch
 from fakes import Listener, digests, run_in, tiny_network, tiny_study
+from torch import nn
 
 from nas import (
     Accuracy,
@@ -152,6 +153,24 @@ def test_without_hurdles_all_train_to_the_end(tmp_path: Path) -> None:
     run_in(scratch_study(training=FromScratch(), evaluations=3), tmp_path / "run", baselines=True)
     assert [m["epochs"]["value"] for _, m in records(tmp_path / "run")] == [4, 4, 4]
     assert [m["epochs"]["value"] for _, m in records(tmp_path / "run", "tiny-random")] == [4, 4, 4]
+
+
+def test_weights_that_a_network_comes_with_do_not_help_its_candidates(tmp_path: Path) -> None:
+    def trained() -> nn.Module:
+        network = tiny_network()
+        with torch.no_grad():
+            for parameter in network.parameters():
+                parameter += 10 + torch.rand_like(parameter)
+        return network
+
+    recipe = Recipe(epochs=1, learning_rate=1e-6)
+    study = scratch_study(network=trained, training=FromScratch(), recipe=recipe, evaluations=2)
+    run_in(study, tmp_path / "run", baselines=True)
+    files = [*tmp_path.rglob("candidates/tiny*/*.safetensors")]
+    assert files
+    for file in files:
+        state = safetensors.torch.load(file.read_bytes())
+        assert max(state[name].abs().max() for name in state if name.endswith(("weight", "bias"))) < 5
 
 
 def test_hurdles_must_stand_before_the_recipes_end_and_a_proxy_needs_a_supernet() -> None:
