@@ -1,7 +1,7 @@
 """A network that exists: torchvision's ResNet-18, trained on Fashion-MNIST, then cut to smaller ones.
 
-Needs what ``fashion_mnist`` needs. The first start trains the network, before anything else, and keeps its weights in
-the folder ``NAS_CACHE``; later starts find them there.
+Needs what ``fashion_mnist`` needs. The first run trains the network, before anything else, and keeps its weights in
+the folder ``NAS_CACHE``, which all processes of a run must see; later runs find them there.
 
 Whole, it is for one GPU: about an hour, estimated. On two cores an epoch of the supernet takes six minutes of
 processor time, measured, and the whole about half a day, estimated; a study file of your own may ask for less with
@@ -41,7 +41,7 @@ def study(
     winners: int = 6,
     fine_tuning_epochs: int = 8,
 ) -> Study:
-    """Return the study, after training the network if no earlier start has.
+    """Return the study; a run of it trains the network first, if no earlier one has.
 
     Args:
         limit: How many of the 60,000 images to train and search with; None for all.
@@ -69,7 +69,7 @@ def study(
             recipe=Recipe(epochs=fine_tuning_epochs, batch_size=128, learning_rate=1e-3, augment=shift),
             passes=(Int8(),),
         ),
-        weights=_trained(data, pretraining),
+        weights=partial(_trained, data, pretraining),
         intended_use="Telling ten kinds of clothing apart on grey images of 28x28 pixels; a benchmark.",
     )
 

@@ -6,9 +6,9 @@ import copy
 import itertools
 import logging
 import math
-from collections.abc import Container
+from collections.abc import Callable, Container
 from dataclasses import dataclass, replace
-from typing import Any, cast, final
+from typing import Any, TypeVar, cast, final
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from nas.choices import Choice, choices_of
 from nas.data.inputs import blank
 from nas.protocols import Counts
-from nas.space import IntArray
+from nas.space import Architecture, IntArray
 from nas.supernet import Supernet, elastic
 from nas.supernet.cut import CutLayer
 from nas.supernet.sites import Site, Slot
@@ -26,6 +26,7 @@ from nas.supernet.sites import Site, Slot
 logger = logging.getLogger(__name__)
 
 _MAX_TABLE_ROWS = 200_000
+_Counted = TypeVar("_Counted")
 
 
 def count_macs(module: nn.Module, image_shape: tuple[int, ...], dtype: torch.dtype = torch.float32) -> int:
@@ -92,10 +93,10 @@ class NetworkCounter:
     def __init__(
         self, supernet: Supernet, image_shape: tuple[int, ...], dtype: torch.dtype = torch.float32
     ) -> None:
-        self._twin = _on_meta(supernet).eval()
+        self._twin, self._spare = (_copied(supernet, torch.device(name)) for name in ("meta", "cpu"))
         self._input = (image_shape, dtype)
         self._cache: dict[str, tuple[int, int]] = {}
-        tables = self._build()
+        tables = self._on_a_twin(self._build)
         self.tables = tables if tables is not None and self._agrees(supernet, tables) else None
         if self.tables is None:
             logger.warning(
@@ -113,9 +114,23 @@ class NetworkCounter:
     def _run(self, row: IntArray) -> tuple[int, int]:
         architecture = self._twin.space.from_indices(row[None])[0]
         if architecture.id not in self._cache:
-            module = self._twin.extract(architecture)
-            self._cache[architecture.id] = (count_macs(module, *self._input), count_params(module))
+            self._cache[architecture.id] = self._on_a_twin(lambda twin: self._exact(twin, architecture))
         return self._cache[architecture.id]
+
+    def _exact(self, twin: Supernet, architecture: Architecture) -> tuple[int, int]:
+        module = twin.extract(architecture)
+        return count_macs(module, *self._input), count_params(module)
+
+    def _on_a_twin(self, count: Callable[[Supernet], _Counted]) -> _Counted:
+        """Count on the twin without storage; where that can't run, on the CPU from then on.
+
+        A ``forward`` that makes a constant of its own, or reads a value, doesn't run on the meta device.
+        """
+        try:
+            return count(self._twin)
+        except Exception:  # whatever a user's forward raises; a real fault is raised again
+            self._twin = self._spare
+            return count(self._twin)
 
     def _agrees(self, supernet: Supernet, tables: list[_Table]) -> bool:
         """Compare with torch's counter where every option is in use once, and at some random places."""
@@ -137,8 +152,7 @@ class NetworkCounter:
         finally:
             supernet.train(was_training)
 
-    def _build(self) -> list[_Table] | None:
-        twin = self._twin
+    def _build(self, twin: Supernet) -> list[_Table] | None:
         positions, own_macs = _trace(twin, *self._input)
         merged: dict[tuple[int, ...], _Table] = {}
         counted: set[nn.Parameter] = set()
@@ -165,11 +179,11 @@ def _sum(tables: list[_Table], indices: IntArray) -> Counts:
     return Counts(macs, num_params)
 
 
-def _on_meta(supernet: Supernet) -> Supernet:
-    """Return a copy without storage, in which what is shared stays shared."""
-    memo: dict[int, object] = {id(b): b.detach().to("meta") for b in supernet.buffers()}
-    memo |= {id(p): nn.Parameter(p.detach().to("meta"), p.requires_grad) for p in supernet.parameters()}
-    return copy.deepcopy(supernet, memo)
+def _copied(supernet: Supernet, device: torch.device) -> Supernet:
+    """Return a copy in evaluation mode, in which what is shared stays shared; on the CPU it shares storage too."""
+    memo: dict[int, object] = {id(b): b.detach().to(device) for b in supernet.buffers()}
+    memo |= {id(p): nn.Parameter(p.detach().to(device), p.requires_grad) for p in supernet.parameters()}
+    return copy.deepcopy(supernet, memo).eval()
 
 
 def _trace(
@@ -194,7 +208,7 @@ def _trace(
     layers = {site.path: site.module for site in twin.sites if isinstance(site.module, elastic.ElasticLayer)}
     handles = [m.register_forward_hook(remember(path)) for path, m in layers.items()]  # type: ignore[arg-type]
     with twin.active(twin.space.largest()), torch.no_grad(), FlopCounterMode(display=False) as counter:
-        twin.module(blank(1, image_shape, dtype, torch.device("meta")))
+        twin.module(blank(1, image_shape, dtype, next(twin.parameters()).device))
     for handle in handles:
         handle.remove()
     root = type(twin.module).__name__
@@ -255,10 +269,11 @@ def _table(
     shape = tuple(len(choice.options) for choice in choices)
     if math.prod(shape) > _MAX_TABLE_ROWS:
         return None
-    for name in zero:
-        site.module.__dict__[name] = 0
+    sizes = {name: site.module.__dict__[name] for name in zero}
+    site.module.__dict__.update(dict.fromkeys(zero, 0))
     positions_of = itertools.product(*map(range, shape))
     rows = [_cost(site, slots, choices, row, positions, own) for row in positions_of]
+    site.module.__dict__.update(sizes)  # no architecture brings back one that isn't elastic
     macs, num_params = np.array(rows, dtype=np.int64).T
     columns = tuple(space.choices.index(choice) for choice in choices)
     return _Table(columns, shape, macs, num_params)

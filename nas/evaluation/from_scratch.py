@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from nas.evaluation.hurdles import Hurdles
+from nas.evaluation.reinitialize import reinitialize
 from nas.protocols import Split
 from nas.space import Architecture
 from nas.supernet import Supernet
@@ -44,6 +45,17 @@ def fresh_network(network: Callable[[], nn.Module], seed: int) -> Supernet:
         return Supernet(network())
 
 
+def fresh_module(network: Callable[[], nn.Module], architecture: Architecture, seed: int) -> nn.Module:
+    """Return ``architecture`` as a plain module, initialised at its own size from ``seed`` alone.
+
+    Weights that ``network`` gives its layers, drawn for the largest size or trained, are replaced: see
+    :func:`nas.evaluation.reinitialize.reinitialize`.
+    """
+    module = fresh_network(network, seed).extract(architecture)
+    reinitialize(module, seed)
+    return module
+
+
 def train_from_scratch(
     network: Callable[[], nn.Module],
     architecture: Architecture,
@@ -65,7 +77,7 @@ def train_from_scratch(
         device: Where to train.
         checkpoint: As in :func:`nas.training.train`.
     """
-    module = fresh_network(network, seed).extract(architecture)
+    module = fresh_module(network, architecture, seed)
     train(
         module,
         cross_entropy_step(module, recipe),

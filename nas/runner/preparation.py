@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, final
@@ -13,7 +13,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from nas.errors import InfeasibleError, StudyError
+from nas.errors import InfeasibleError, NasError, StudyError
 from nas.evaluation import NetworkCounter
 from nas.evaluation.from_scratch import fresh_network
 from nas.protocols import CountedObjective, MeasuredObjective, Problem, Splits
@@ -22,7 +22,7 @@ from nas.search.designs import downhill, tilted_samples
 from nas.space import Architecture, FloatArray, IntArray
 from nas.study import Study, network_reference, stable_repr
 from nas.supernet import Supernet
-from nas.training.ranks import own_device
+from nas.training.ranks import ALONE, Ranks, own_device
 
 _DRAWN_AT_ONCE = 16
 
@@ -33,7 +33,7 @@ class Prepared:
     """A study, ready to run.
 
     Args:
-        study: As written.
+        study: As written, but for weights that a function makes: their file is there.
         splits: Loaded.
         supernet: With the weights of ``study.weights``, or random ones of the study's seed.
         counter: Of the supernet.
@@ -63,22 +63,33 @@ class Prepared:
             "constraints": [stable_repr(constraint) for constraint in study.constraints],
             "recipe": stable_repr(study.recipe),
             "training": stable_repr(study.training),
-            "weights": None if study.weights is None else file_digest(study.weights),
+            "weights": self.weights_digest(),
             "proxy": stable_repr(study.proxy),
             "strategy": stable_repr(study.strategy),
             "seed": study.seed,
         }
 
+    def weights_digest(self) -> str | None:
+        """Return the SHA-256 of the initial weights' file; None where the study names none."""
+        path = self.study.weights
+        assert path is None or isinstance(path, Path)
+        return None if path is None else file_digest(path)
 
-def prepare(study: Study, device: torch.device) -> Prepared:
+
+def prepare(study: Study, device: torch.device, ranks: Ranks = ALONE) -> Prepared:
     """Load the data, build the network, and check that they fit.
+
+    Args:
+        study: Initial weights that its function makes are made last, by rank 0.
+        device: For training and for the supernet's evaluation.
+        ranks: The processes that prepare together.
 
     Raises:
         DataError: the data is not valid.
         SpaceError: the network's choices are not valid.
         ShapeError: some choice doesn't fit the images.
         InfeasibleError: no architecture meets the constraints.
-        StudyError: the device can't do a recipe's precision, or the initial weights can't be read.
+        StudyError: the device can't do a recipe's precision, or the initial weights can't be made or read.
     """
     for recipe in (study.recipe, study.winners.recipe, study.trust.recipe):
         if recipe is not None:
@@ -87,13 +98,15 @@ def prepare(study: Study, device: torch.device) -> Prepared:
     supernet = fresh_network(study.network, study.seed)
     supernet.check_shapes(splits.image_shape, splits.num_classes, splits.dtype)
     counter = NetworkCounter(supernet, splits.image_shape, splits.dtype)
-    if study.weights is not None:
-        _begin_with(study.weights, supernet.module)
     problem = problem_of(study, supernet, counter)
     check_feasible(problem, study.hard_limits, counter)
     if study.hard_limits:
         supernet.draw = partial(feasible_architecture, problem)
     study.strategy.sampler(problem, study.seed)  # to hear now, not after the training, if it can't be made
+    weights = _initial_weights(study, ranks)
+    if weights is not None:
+        _begin_with(weights, supernet.module)
+    study = replace(study, weights=weights)
     measured = tuple(o for o in study.objectives if isinstance(o, MeasuredObjective))
     return Prepared(study, splits, supernet, counter, problem, measured, device)
 
@@ -115,6 +128,20 @@ def problem_of(study: Study, supernet: Supernet, counter: NetworkCounter) -> Pro
 
     objectives = tuple(o.objective for o in study.objectives)
     return Problem(supernet.space, objectives, count, violation, study.soft_limits)
+
+
+def _initial_weights(study: Study, ranks: Ranks) -> Path | None:
+    if not callable(study.weights):
+        return study.weights
+    try:
+        return ranks.after_first(study.weights)
+    except NasError:
+        raise
+    except Exception as error:  # it is the user's code
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise StudyError(
+            f"the function that makes the weights of study {study.name!r} failed ({reason}): mend it, or name a file."
+        ) from error
 
 
 def _begin_with(path: Path, network: nn.Module) -> None:

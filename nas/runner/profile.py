@@ -121,7 +121,8 @@ def profile(study: Study, num_samples: int = 2000) -> Profile:
     Raises:
         NasError: as :func:`nas.runner.preparation.prepare`, but constraints that can't be met are reported.
     """
-    prepared = prepare(dataclasses.replace(study, constraints=()), torch.device("cpu"))
+    weights = None if callable(study.weights) else study.weights  # what it makes changes no count
+    prepared = prepare(dataclasses.replace(study, constraints=(), weights=weights), torch.device("cpu"))
     space, counter = prepared.supernet.space, prepared.counter
     count = num_samples if counter.tables is not None else min(num_samples, _SLOW_SAMPLES)
     sample = space.sample_indices(count, np.random.default_rng(study.seed))

@@ -87,7 +87,7 @@ def run(
     directory = RunDirectory(path, storage)
     with directory.locked():
         listener = StatusFile(directory.status, progress)
-        prepared = prepare(study, device)
+        prepared = prepare(study, device, ranks)
         checked(prepared.problem, study.warm_start)
         directory.claim(prepared.description())
         directory.claim_storage()
@@ -116,7 +116,7 @@ def assist(study: Study, path: Path, *, device: torch.device, ranks: Ranks) -> N
         raise StudyError(
             f"study {study.name!r} has no supernet that several processes could train: run it in one."
         )
-    prepared = prepare(study, device)
+    prepared = prepare(study, device, ranks)
     with _suitable_threads(prepared):
         train_supernet(prepared, RunDirectory(path), Silent(), ranks)
 

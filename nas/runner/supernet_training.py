@@ -14,7 +14,7 @@ from nas.evaluation.from_scratch import FromScratch
 from nas.export.folder import load_weights, save_weights
 from nas.files import read_json, write_json
 from nas.protocols import Phase, Progress, Split
-from nas.runner.directory import RunDirectory, file_digest, finish, finished
+from nas.runner.directory import RunDirectory, finish, finished
 from nas.runner.preparation import Prepared
 from nas.space import Architecture
 from nas.study import stable_repr
@@ -72,7 +72,7 @@ def _training_inputs(prepared: Prepared) -> list[object]:
         stable_repr(study.recipe),
         stable_repr(study.training),
         *map(stable_repr, study.hard_limits),
-        None if study.weights is None else file_digest(study.weights),
+        prepared.weights_digest(),
         study.seed,
         prepared.splits.fingerprint,
     ]

@@ -12,7 +12,7 @@ from torch import nn
 
 from nas import pareto
 from nas.evaluation import SubnetCandidate
-from nas.evaluation.from_scratch import FromScratch, fresh_network
+from nas.evaluation.from_scratch import FromScratch, fresh_module, fresh_network
 from nas.export.folder import load_weights, save_weights
 from nas.files import digest
 from nas.objective import Measurement
@@ -132,7 +132,7 @@ class ScratchWeights:
     ) -> tuple[nn.Module, dict[str, Measurement], int]:
         """Train from hurdle to hurdle; return the network, its quality at each, and the epochs given."""
         prepared = self._prepared
-        module = fresh_network(prepared.study.network, prepared.study.seed).extract(architecture)
+        module = fresh_module(prepared.study.network, architecture, prepared.study.seed)
         earlier = [self._costs_at_hurdles(measurements_of(t)) for t in complete_trials(record)]
         counted = counted_measurements(prepared, architecture)
         reached: dict[str, Measurement] = {}

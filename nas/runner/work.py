@@ -44,8 +44,8 @@ def work(
     if storage is not None:
         check_url(storage)
     directory = RunDirectory(path, storage)
-    prepared = prepare(study, device)
     _wait_until(directory.manifest.exists, f"{path} to be made by 'nas run'", progress)
+    prepared = prepare(study, device)  # its initial weights have been made by then
     directory.claim(prepared.description())
     _wait_until(directory.has_trials, "the run to begin", progress)
     if isinstance(directory.location, Path):

@@ -5,14 +5,18 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, final
 
 import torch
 from torch import Tensor, nn
 from torch import distributed as dist
+
+_PATIENCE = timedelta(days=7)
+"""With rank 0; when its process dies, torchrun ends the others at once."""
 
 
 @final
@@ -69,6 +73,17 @@ class Ranks:
         held = torch.frombuffer(content, dtype=torch.uint8) if self.first else torch.empty(length).byte()
         content = bytearray(self._broadcast(held).numpy().tobytes())
         return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+
+    def after_first(self, make: Callable[[], Path]) -> Path:
+        """Return what ``make`` returns; it is called by rank 0 first, and by the others when that is done."""
+        if self.size == 1:
+            return make()
+        group = dist.new_group(backend="gloo", timeout=_PATIENCE)
+        assert isinstance(group, dist.ProcessGroup)
+        made = make() if self.first else None
+        dist.barrier(group)
+        dist.destroy_process_group(group)
+        return make() if made is None else made
 
     def _broadcast(self, values: Tensor) -> Tensor:
         if self.size == 1:

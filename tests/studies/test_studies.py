@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 import torch
 from fake_data import write_cifar10, write_fashion_mnist, write_texts
 
-from nas.catalog import find_study, study_names
+from nas.catalog import describe_study, find_study, study_names
 from nas.runner.preparation import prepare
+from nas.runner.profile import profile
 from nas.study import network_reference
 
 
@@ -36,6 +38,15 @@ def test_every_study_is_named_as_its_file_and_can_be_prepared(name: str) -> None
     prepared = prepare(study, torch.device("cpu"))
     assert prepared.problem.space.cardinality() > study.evaluations
     assert prepared.counter.tables is not None
+
+
+def test_listing_and_profiling_train_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def train(*_: object, **__: object) -> NoReturn:
+        raise AssertionError("trained")
+
+    monkeypatch.setattr("studies.resnet18_pretrained._trained", train)
+    assert [describe_study(name)["error"] for name in study_names()] == [None] * len(study_names())
+    assert profile(find_study("resnet18_pretrained"), 10).num_samples == 10
 
 
 @pytest.mark.parametrize("name", study_names())

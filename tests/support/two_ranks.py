@@ -59,10 +59,25 @@ def trained(ranks: Ranks = ALONE, checkpoint: Path | None = None) -> dict[str, o
     return {"weights": weights, "ran": ran, "losses": losses}
 
 
+def made_by_the_first(ranks: Ranks, out: Path) -> bool:
+    """Return whether this process found what rank 0 makes, which takes it a while."""
+    path = out / "made"
+
+    def make() -> Path:
+        if ranks.first:
+            torch.save(trained(), path)
+        return path
+
+    return ranks.after_first(make).exists()
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
     out = Path(sys.argv[1])
     with joined_ranks(CPU) as joined:
         result = trained(joined, out / "checkpoint.pt")
+        made = made_by_the_first(joined, out)
         again = trained(joined, out / "checkpoint.pt")  # finished: read by rank 0, shared, nothing is run
-        torch.save({**result, "size": joined.size, "again": again}, out / f"rank{joined.rank}.pt")
+        torch.save(
+            {**result, "size": joined.size, "again": again, "made": made}, out / f"rank{joined.rank}.pt"
+        )

@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from nas.choices import choice
 from nas.evaluation import NetworkCounter
 from nas.evaluation.counts import count_macs, count_params
-from nas.supernet import Supernet, elastic
+from nas.supernet import Supernet, elastic, elastic_module
 from search_spaces.convnet import convnet
 
 
@@ -81,6 +81,44 @@ def plain_attention() -> nn.Module:
     )
 
 
+class MakesConstant(nn.Module):
+    """Adds a constant that lies on the CPU, always or where an option asks for it."""
+
+    def __init__(self, when: object = True) -> None:
+        super().__init__()
+        self.when = when
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images + torch.linspace(-1, 1, 8) * 0.1 if self.when else images
+
+
+class ReadsValue(nn.Module):
+    """Asks for a number of the activations."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images * 2 if images.mean().item() > 1e9 else images
+
+
+def with_module(module: nn.Module) -> nn.Module:
+    width = choice("w", 2, 4)
+    return nn.Sequential(elastic.Conv2d(3, width, 3, padding="same"), module, elastic.Conv2d(width, 5, 1))
+
+
+class ConstantChannel(nn.Module):
+    """Concatenates a channel that it makes itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 16, 3, padding=1)
+        self.second = nn.Conv2d(17, 16, 3, padding=1)
+        self.last = nn.Conv2d(16, 5, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        channel = torch.linspace(-1, 1, 8).expand(len(images), 1, 8, 8)
+        found: Tensor = self.last(self.second(torch.cat([self.first(images), channel], 1)))
+        return found
+
+
 def linear_on_channels_last() -> nn.Module:
     class Permute(nn.Module):
         def forward(self, images: Tensor) -> Tensor:
@@ -103,6 +141,10 @@ NETWORKS: list[Callable[[], nn.Module]] = [
     linear_on_channels_last,
     plain_attention,
     rare_option,
+    lambda: with_module(MakesConstant()),
+    lambda: with_module(MakesConstant(choice("constant", True, False))),
+    lambda: with_module(ReadsValue()),
+    lambda: elastic_module(ConstantChannel(), torch.randn(2, 3, 8, 8)),
 ]
 
 
@@ -132,7 +174,15 @@ def test_counts_equal_torchs_counter(make: Callable[[], nn.Module]) -> None:
     assert got == [torchs(supernet, row) for row in rows]
 
 
-@pytest.mark.parametrize("make", [lambda: tiny_network(channels=3), lambda: convnet(10, 3, 8), nested])
+ORDINARY: list[Callable[[], nn.Module]] = [
+    lambda: tiny_network(channels=3),
+    lambda: convnet(10, 3, 8),
+    nested,
+    lambda: with_module(MakesConstant()),
+]
+
+
+@pytest.mark.parametrize("make", ORDINARY)
 def test_ordinary_networks_are_counted_by_tables(make: Callable[[], nn.Module]) -> None:
     assert NetworkCounter(Supernet(make()), (3, 8, 8)).tables is not None
 

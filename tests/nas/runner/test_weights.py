@@ -13,9 +13,11 @@ import pytest
 import safetensors.torch
 import torch
 from fakes import Listener, digests, run_in, tiny_network, tiny_study
+from torch import nn
 
 from nas import (
     Accuracy,
+    Constraint,
     FromScratch,
     Hurdles,
     NoTraining,
@@ -27,11 +29,12 @@ from nas import (
     Study,
     Winners,
 )
-from nas.errors import StudyChangedError, StudyError
+from nas.errors import InfeasibleError, StudyChangedError, StudyError
 from nas.files import read_json
 from nas.objective import Measurement
 from nas.protocols import Bench, Candidate, MeasuredObjective
 from nas.report.results import Results
+from nas.runner.preparation import prepare
 
 
 class StopError(BaseException):
@@ -152,6 +155,24 @@ def test_without_hurdles_all_train_to_the_end(tmp_path: Path) -> None:
     assert [m["epochs"]["value"] for _, m in records(tmp_path / "run", "tiny-random")] == [4, 4, 4]
 
 
+def test_weights_that_a_network_comes_with_do_not_help_its_candidates(tmp_path: Path) -> None:
+    def trained() -> nn.Module:
+        network = tiny_network()
+        with torch.no_grad():
+            for parameter in network.parameters():
+                parameter += 10 + torch.rand_like(parameter)
+        return network
+
+    recipe = Recipe(epochs=1, learning_rate=1e-6)
+    study = scratch_study(network=trained, training=FromScratch(), recipe=recipe, evaluations=2)
+    run_in(study, tmp_path / "run", baselines=True)
+    files = [*tmp_path.rglob("candidates/tiny*/*.safetensors")]
+    assert files
+    for file in files:
+        state = safetensors.torch.load(file.read_bytes())
+        assert max(state[name].abs().max() for name in state if name.endswith(("weight", "bias"))) < 5
+
+
 def test_hurdles_must_stand_before_the_recipes_end_and_a_proxy_needs_a_supernet() -> None:
     with pytest.raises(StudyError, match="before the end"):
         scratch_study(recipe=Recipe(epochs=2))
@@ -195,6 +216,40 @@ def test_weights_from_a_file_are_taken_as_they_are(tmp_path: Path) -> None:
     (tmp_path / "mine.safetensors").write_bytes(safetensors.torch.save(state))
     with pytest.raises(StudyChangedError, match="weights was"):
         run_in(study, tmp_path / "run")
+
+
+def test_weights_may_be_made_by_a_run_and_are_those_of_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "mine.safetensors"
+
+    def made() -> Path:
+        if not file.exists():
+            torch.manual_seed(7)
+            file.write_bytes(safetensors.torch.save(tiny_network_state()))
+        return file
+
+    cpu = torch.device("cpu")
+    prepared = prepare(tiny_study(weights=made), cpu)
+    known = prepare(tiny_study(weights=file), cpu)
+    assert prepared.description() == known.description()
+    found, expected = prepared.supernet.state_dict(), known.supernet.state_dict()
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+def test_nothing_is_made_for_a_study_that_can_not_run() -> None:
+    def never() -> Path:
+        raise AssertionError("made")
+
+    with pytest.raises(InfeasibleError, match="Nothing was trained"):
+        prepare(tiny_study(weights=never, constraints=(Constraint(NumParams(), 1),)), torch.device("cpu"))
+
+
+def test_a_function_that_can_not_make_weights_is_a_sentence() -> None:
+    def fails() -> Path:
+        raise OSError("no\nnetwork")
+
+    with pytest.raises(StudyError, match="makes the weights of study 'tiny' failed") as caught:
+        prepare(tiny_study(weights=fails), torch.device("cpu"))
+    assert "\n" not in str(caught.value)
 
 
 def tiny_network_state() -> dict[str, torch.Tensor]:

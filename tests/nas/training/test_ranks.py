@@ -55,6 +55,10 @@ def test_a_finished_training_is_read_by_one_and_known_to_both(together: list[dic
             assert torch.equal(result["again"]["weights"][name], value)
 
 
+def test_what_rank_0_makes_is_there_for_both(together: list[dict[str, Any]]) -> None:
+    assert [result["made"] for result in together] == [True, True]
+
+
 def test_without_torchrun_a_process_is_alone() -> None:
     with joined_ranks(torch.device("cpu")) as ranks:
         assert ranks == ALONE == Ranks(0, 1)
