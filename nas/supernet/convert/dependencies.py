@@ -102,6 +102,7 @@ class _Coupling:
             m for m in graph.module2node if isinstance(m, _PRODUCERS) and m in self._names
         ]
         found.sort(key=lambda module: self._number[self._names[module]])
+        self._beyond = 2 * max((self._longest(module) for module in found), default=0)
         self._producers = [(self._names[module], OUT) for module in found]
         links = coo_array(*self._links(found))
         self._labels: list[int] = connected_components(links, directed=False)[1].tolist()
@@ -111,7 +112,11 @@ class _Coupling:
         self._reasons = self._unfit()
 
     def _links(self, producers: list[nn.Module]) -> tuple[Any, tuple[int, int]]:
-        """Follow every output channel of every layer to wherever it goes."""
+        """Follow every output channel of every layer to wherever it goes.
+
+        Reshapes that the graph misunderstands multiply places without end. Those that lie beyond any layer's
+        axis are one node, which isn't followed.
+        """
         waiting: list[tuple[_Key, list[int]]] = []
         for module in producers:
             pruner = self._graph.get_pruner_of_module(module)
@@ -125,8 +130,9 @@ class _Coupling:
             for dependency in node.dependencies:
                 if places and dependency.is_triggered_by(function):
                     key = (dependency.target, dependency.handler)
-                    pairs = _mapped(dependency, places)
-                    waiting.append((key, self._new(key, (place for place, _ in pairs))))
+                    pairs = [(min(to, self._beyond), origin) for to, origin in _mapped(dependency, places)]
+                    fresh = self._new(key, (place for place, _ in pairs))
+                    waiting.append((key, [place for place in fresh if place < self._beyond]))
                     there = self._nodes[key]
                     ones += [known[origin] for _, origin in pairs]
                     others += [there[place] for place, _ in pairs]
@@ -140,6 +146,10 @@ class _Coupling:
         known.update(zip(fresh, range(self._count, self._count + len(fresh)), strict=True))
         self._count += len(fresh)
         return fresh
+
+    def _longest(self, module: nn.Module) -> int:
+        pruner = self._graph.get_pruner_of_module(module)
+        return int(max(pruner.get_in_channels(module), pruner.get_out_channels(module)))
 
     def _axis(self, key: _Key) -> tuple[str, str] | None:
         node, function = key
@@ -156,6 +166,10 @@ class _Coupling:
         ):
             reason = self._why_unfit(key[0].module)
             nodes = self._nodes[key]
+            if self._beyond in nodes:
+                reasons.setdefault(
+                    self._labels[nodes[self._beyond]], "they are rearranged too often to be followed"
+                )
             axis = self._axis(key)
             if axis is not None and axis[0] in self._last and axis[1] == OUT:
                 reason = "they are the output of the network"

@@ -111,6 +111,19 @@ class Awkward(nn.Module):
         return self.head(F.relu(self.fine(self.tied_too(F.relu(self.tied(x))))))
 
 
+class Bilinear(nn.Module):
+    """A reshape that the dependency graph takes for one that multiplies channels, again and again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left, self.right = nn.Conv2d(3, 8, 1), nn.Conv2d(3, 16, 1)
+        self.hidden, self.head = nn.Linear(8 * 16, 32), nn.Linear(32, 5)
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = torch.einsum("bchw,bdhw->bcd", self.left(images), self.right(images)).flatten(1)
+        return self.head(F.relu(self.hidden(x)))
+
+
 IMAGES = torch.randn(2, 3, 6, 6, generator=torch.Generator().manual_seed(0))
 IDS = torch.tensor([[1, 2, 3, 4, 0, 0], [5, 6, 7, 8, 9, 1]])
 MODELS = {
@@ -223,6 +236,13 @@ def test_what_cannot_be_cut_stays_fixed_and_says_why() -> None:
     assert "example" in reasons["unused"]
     assert report["fine"].choices == ("fine.width",)
     assert {row.path for row in report.rows if row.choices} >= {"left", "right", "fine", "head"}
+
+
+def test_channels_that_are_rearranged_without_end_stay_fixed() -> None:
+    report = Supernet.from_module(Bilinear(), IMAGES).report
+    assert report is not None
+    assert "rearranged too often" in report["left"].reasons[0]
+    assert report["hidden"].choices == ("hidden.width",)
 
 
 def test_the_first_channels_are_the_best() -> None:
