@@ -124,6 +124,21 @@ class Bilinear(nn.Module):
         return self.head(F.relu(self.hidden(x)))
 
 
+class Halves(nn.Module):
+    """Two layers each get a half of the channels, which must therefore be equal in number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.split = nn.Conv2d(3, 32, 1), nn.Conv2d(32, 32, 1)
+        self.left, self.right = nn.Conv2d(16, 32, 1), nn.Conv2d(16, 48, 1)
+        self.head = nn.Linear(80, 5)
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = F.relu(self.split(F.relu(self.stem(images))))
+        half = x.shape[1] // 2
+        return self.head(torch.cat([self.left(x[:, :half]), self.right(x[:, half:])], 1).mean((2, 3)))
+
+
 IMAGES = torch.randn(2, 3, 6, 6, generator=torch.Generator().manual_seed(0))
 IDS = torch.tensor([[1, 2, 3, 4, 0, 0], [5, 6, 7, 8, 9, 1]])
 MODELS = {
@@ -243,6 +258,11 @@ def test_channels_that_are_rearranged_without_end_stay_fixed() -> None:
     assert report is not None
     assert "rearranged too often" in report["left"].reasons[0]
     assert report["hidden"].choices == ("hidden.width",)
+
+
+def test_widths_that_must_be_equal_are_not_two_choices() -> None:
+    supernet = Supernet.from_module(Halves(), IMAGES)
+    assert {c.name for c in supernet.space.choices} == {"stem.width", "left.width", "right.width"}
 
 
 def test_the_first_channels_are_the_best() -> None:
