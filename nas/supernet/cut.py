@@ -388,3 +388,11 @@ def axis_tensors(layer: nn.Module, axis: str) -> list[tuple[str, Tensor, int]]:
     assert not isinstance(known, str), known
     found = [(name, getattr(layer, name), dim) for name, dim in known.AXES[axis]]
     return [(name, tensor, dim) for name, tensor, dim in found if tensor is not None]
+
+
+def axis_length(layer: nn.Module, axis: str) -> int:
+    """Return how many channels an axis of a layer has, of a norm without weights too."""
+    for _, tensor, dim in axis_tensors(layer, axis):
+        return tensor.shape[dim]
+    assert isinstance(layer, nn.LayerNorm | nn.modules.batchnorm._BatchNorm), layer
+    return layer.normalized_shape[0] if isinstance(layer, nn.LayerNorm) else layer.num_features

@@ -120,6 +120,8 @@ def _why_needed(block: nn.Module, call: _Call) -> str | None:
         return f"it is called {call.times} times"
     if not isinstance(call.first, Tensor) or not isinstance(call.output, Tensor):
         return "it doesn't map one tensor to one tensor"
+    if call.first.is_nested or call.output.is_nested:
+        return "its tensors are nested"
     if call.first.shape != call.output.shape:
         return f"it changes the shape, {_size(call.first)} to {_size(call.output)}"
     if not call.first.is_floating_point():

@@ -52,7 +52,7 @@ def elastic_module(
         max_choices: At most so many; those that cut most weights stay. None for no limit.
 
     Raises:
-        ConversionError: the model doesn't run on the example, can't be traced, or nothing can be elastic.
+        ConversionError: the model doesn't run on the example, or nothing can be elastic.
     """
     inputs = _inputs(example_input)
     _check_settings(model, ratios, multiple_of, keep, max_choices)
@@ -62,7 +62,8 @@ def elastic_module(
     accepted, rejected = Probe(work, inputs).settle(proposals)
     fixed += [*more, *(_of(proposal, reason) for proposal, reason in rejected)]
     if not accepted:
-        first = f"{fixed[0].axes[0][0]}: {fixed[0].reason}" if fixed else "it has no layers with channels"
+        known = [f"{kept.axes[0][0]}: {kept.reason}" for kept in fixed if kept.axes]
+        first = known[0] if known else "it has no layers with channels"
         raise ConversionError(
             f"nothing in {type(model).__name__} can be made elastic ({first}): use smaller ratios or multiple_of, or "
             "write the network with nas.supernet.elastic."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -70,18 +71,25 @@ class Fixed:
 def channel_groups(
     model: nn.Module, inputs: tuple[Any, ...], keep: Iterable[str]
 ) -> tuple[list[ChannelGroup], list[Fixed]]:
-    """Return the groups of coupled channels, and those that can't be elastic.
+    """Return the groups of coupled channels, and those that can't be elastic: all, where tracing fails.
 
     Args:
         model: In evaluation mode; isn't changed.
         inputs: Of its ``forward``.
         keep: Paths of modules to leave alone, with what is inside them.
-
-    Raises:
-        ConversionError: the model can't be traced.
     """
-    coupling = _Coupling(model, traced(model, inputs), output_layers(model, inputs), tuple(keep))
-    return coupling.groups()
+    model = copy.deepcopy(model)  # where tracing fails, Torch-Pruning leaves its hooks behind
+    try:
+        coupling = _Coupling(model, traced(model, inputs), output_layers(model, inputs), tuple(keep))
+        return coupling.groups()
+    except Exception as error:  # whatever Torch-Pruning trips over
+        said = " ".join(str(error).split()) or type(error).__name__
+        return [], [Fixed(_every_axis(model), f"the network can't be traced ({said})")]
+
+
+def _every_axis(model: nn.Module) -> tuple[tuple[str, str], ...]:
+    kinds = ((path, cut_type(module)) for path, module in model.named_modules())
+    return tuple((path, axis) for path, kind in kinds if not isinstance(kind, str) for axis in kind.AXES)
 
 
 class _Coupling:
@@ -154,8 +162,8 @@ class _Coupling:
     def _axis(self, key: _Key) -> tuple[str, str] | None:
         node, function = key
         path = self._names.get(node.module)
-        if path is None:
-            return None
+        if path is None or (isinstance(node.module, nn.PReLU) and node.module.num_parameters == 1):
+            return None  # one slope fits all channels
         return path, OUT if self._graph.is_out_channel_pruning_fn(function) else IN
 
     def _unfit(self) -> dict[int, str]:

@@ -139,6 +139,27 @@ class Halves(nn.Module):
         return self.head(torch.cat([self.left(x[:, :half]), self.right(x[:, half:])], 1).mean((2, 3)))
 
 
+class Recurrent(nn.Module):
+    """What the dependency graph can't follow, around what needs no graph; an output that holds more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.recurrent = nn.Linear(8, 32), nn.GRU(32, 32, batch_first=True)
+        layer = nn.TransformerEncoderLayer(32, 4, 64, batch_first=True)
+        self.encoder = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+
+    def forward(self, x: Tensor) -> dict[str, object]:
+        x = self.encoder(self.recurrent(self.embed(x))[0])
+        return {"features": x, "classes": x.argmax(-1), "count": len(x)}
+
+
+class More(nn.Sequential):
+    """An output with something that is no tensor."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, None, int]:  # type: ignore[override]
+        return super().forward(x), None, 3
+
+
 IMAGES = torch.randn(2, 3, 6, 6, generator=torch.Generator().manual_seed(0))
 IDS = torch.tensor([[1, 2, 3, 4, 0, 0], [5, 6, 7, 8, 9, 1]])
 MODELS = {
@@ -265,6 +286,38 @@ def test_widths_that_must_be_equal_are_not_two_choices() -> None:
     assert {c.name for c in supernet.space.choices} == {"stem.width", "left.width", "right.width"}
 
 
+@pytest.mark.parametrize(
+    "model",
+    [
+        nn.Sequential(nn.Linear(4, 32), nn.PReLU(), nn.Linear(32, 5)),
+        nn.Sequential(nn.Linear(4, 32), nn.LayerNorm(32, elementwise_affine=False), nn.Linear(32, 5)),
+        More(nn.Linear(4, 32), nn.ReLU(), nn.Linear(32, 5)),
+    ],
+)
+def test_layers_without_weights_per_channel_and_any_output_are_followed(model: nn.Sequential) -> None:
+    supernet = Supernet.from_module(model, torch.randn(3, 4))
+    assert [c.name for c in supernet.space.choices] == ["0.width"]
+    smallest = supernet.extract(supernet.space.smallest())
+    assert smallest[0].out_features == smallest[2].in_features == 8  # type: ignore[index]
+
+
+def test_a_network_that_cannot_be_traced_keeps_its_widths() -> None:
+    supernet = Supernet.from_module(Recurrent(), torch.randn(2, 6, 8))
+    assert {c.name.rpartition(".")[2] for c in supernet.space.choices} == {"heads", "depth"}
+    assert supernet.report is not None
+    assert "can't be traced" in supernet.report["encoder.layers.0.linear1"].reasons[0]
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+def test_blocks_that_work_on_nested_tensors_stay() -> None:
+    model = Text().eval()
+    model.encoder.enable_nested_tensor = model.encoder.use_nested_tensor = True
+    report = Supernet.from_module(model, IDS).report
+    assert report is not None
+    assert report["encoder.layers.0"].reasons == ("depth fixed: its tensors are nested",)
+    assert report["encoder.layers.0.linear1"].choices
+
+
 def test_the_first_channels_are_the_best() -> None:
     model = nn.Sequential(nn.Linear(4, 32), nn.ReLU(), nn.Linear(32, 3))
     with torch.no_grad():
@@ -355,7 +408,7 @@ class Nothing(nn.Module):
 @pytest.mark.parametrize(
     ("model", "example", "said"),
     [
-        (Detached(), torch.randn(2, 4), "Detached can't be traced"),
+        (Detached(), torch.randn(2, 4), "the network can't be traced"),
         (Joined(), torch.randn(2, 4, 6, 6), r"doesn't run on the example input of shape \(2, 4, 6, 6\)"),
         (
             nn.Sequential(nn.Conv2d(3, 16, 7), nn.Conv2d(16, 16, 7)),
