@@ -7,6 +7,7 @@ is gathered anew in each forward pass, which is the one place where switching is
 
 from __future__ import annotations
 
+import copy
 import functools
 import operator
 from dataclasses import dataclass
@@ -48,6 +49,11 @@ def total(axis: Axis) -> Size:
     return functools.reduce(operator.add, (part.size for part in axis))
 
 
+def unshared(state: dict[str, Any]) -> dict[str, Any]:
+    """Return a module's attributes with containers of its own: hooks of one must not run in another."""
+    return {key: copy.copy(value) if isinstance(value, dict | set) else value for key, value in state.items()}
+
+
 class CutLayer(nn.Module):
     """Base of the layers here: shares its original's state and uses the active part of it.
 
@@ -69,9 +75,7 @@ class CutLayer(nn.Module):
             axes: The elastic ones, by name; the others stay whole.
         """
         made = cls.__new__(cls)
-        made.__dict__.update(layer.__dict__)
-        for registry in ("_parameters", "_buffers", "_modules"):
-            made.__dict__[registry] = dict(layer.__dict__[registry])
+        made.__dict__.update(unshared(layer.__dict__))
         made._own = frozenset()
         parts: dict[str, tuple[tuple[int, str], ...]] = {}
         for name, axis in axes.items():
@@ -132,7 +136,7 @@ class CutLayer(nn.Module):
         layer = self.PLAIN.__new__(self.PLAIN)
         registries = ("_parameters", "_buffers", "_modules")
         kept = {k: v for k, v in self.__dict__.items() if k not in self._own and k not in registries}
-        layer.__dict__.update(kept, _parameters={}, _buffers={}, _modules={})
+        layer.__dict__.update(unshared(kept), _parameters={}, _buffers={}, _modules={})
         for name, parameter in self._parameters.items():
             value = None if parameter is None else self.cut(name).detach().clone()
             layer.register_parameter(

@@ -366,6 +366,17 @@ def test_norms_of_concatenations_learn_their_statistics() -> None:
         torch.testing.assert_close(again.joined_norm.running_mean, plain.joined_norm.running_mean)
 
 
+def test_hooks_on_what_was_extracted_stay_there() -> None:
+    model = nn.Sequential(nn.Linear(4, 32), nn.ReLU(), nn.Linear(32, 3))
+    supernet = Supernet.from_module(model, torch.randn(2, 4))
+    one, other = (supernet.extract(supernet.space.smallest()) for _ in range(2))
+    seen: list[nn.Module] = []
+    one[0].register_forward_hook(lambda module, _given, _made: seen.append(module))  # type: ignore[index]
+    for network in (supernet, other, one):
+        network(torch.randn(2, 4))
+    assert seen == [one[0]]  # type: ignore[index]
+
+
 def test_gradients_reach_the_active_weights_alone() -> None:
     supernet = Supernet.from_module(Joined(), IMAGES)
     with supernet.active(supernet.space.smallest()):
