@@ -160,6 +160,17 @@ class More(nn.Sequential):
         return super().forward(x), None, 3
 
 
+class InPlace(nn.Module):
+    """No skip, but the output stands where the input was."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(16, 16, 1), nn.ReLU(), nn.Conv2d(16, 16, 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images.zero_().add_(1).mul_(self.body(images.clone()))
+
+
 IMAGES = torch.randn(2, 3, 6, 6, generator=torch.Generator().manual_seed(0))
 IDS = torch.tensor([[1, 2, 3, 4, 0, 0], [5, 6, 7, 8, 9, 1]])
 MODELS = {
@@ -235,6 +246,13 @@ def test_rows_of_residual_blocks_lose_their_last_ones() -> None:
     report = supernet.report
     assert report is not None
     assert "changes the shape" in report["3.0"].reasons[0]
+
+
+def test_a_block_that_overwrites_its_input_has_no_skip() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 16, 1), nn.Sigmoid(), InPlace(), InPlace(), nn.Conv2d(16, 5, 1))
+    report = Supernet.from_module(model, IMAGES).report
+    assert report is not None
+    assert "no skip connection" in report["2"].reasons[0]
 
 
 def test_attention_loses_whole_heads() -> None:
