@@ -19,6 +19,7 @@ from nas.supernet.convert.tracing import output_layers, traced
 from nas.supernet.cut import IN, OUT, cut_type
 
 _PRODUCERS = (nn.modules.conv._ConvNd, nn.Linear, nn.Embedding)
+OUTPUT = "they are the output of the network"
 _Key = tuple[Any, Any]
 """A node of Torch-Pruning's graph, and its function that prunes one side of it."""
 _Members = dict[int, list[tuple[tuple[str, str], int]]]
@@ -180,7 +181,7 @@ class _Coupling:
                 )
             axis = self._axis(key)
             if axis is not None and axis[0] in self._last and axis[1] == OUT:
-                reason = "they are the output of the network"
+                reason = OUTPUT
             if axis is not None and max(nodes, default=0) >= self._length(key):
                 reason = reason or f"they are rearranged before {axis[0]}"
             if reason is not None:
@@ -198,7 +199,7 @@ class _Coupling:
         if isinstance(target, nn.Parameter):
             return f"a parameter of shape {tuple(target.shape)} that no layer holds is combined with them"
         if isinstance(target, torch_pruning.ops._OutputOp):
-            return "they are the output of the network"
+            return OUTPUT
         path = self._names.get(target)
         if path is None:
             return None  # an operation between layers

@@ -434,9 +434,29 @@ class Nothing(nn.Module):
         return "nothing"
 
 
+class Chance(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(4, 32), nn.Linear(32, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(F.dropout(self.first(x), 0.5, True))
+
+
 @pytest.mark.parametrize(
     ("model", "example", "said"),
     [
+        (Chance(), torch.randn(2, 4), "depends on chance or on earlier calls"),
+        (
+            nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 5)),
+            torch.randn(2, 4),
+            "no smaller multiple of 8.*: use smaller",
+        ),
+        (
+            nn.Sequential(nn.Conv2d(3, 16, 1), nn.GroupNorm(4, 16), nn.Conv2d(16, 3, 1)),
+            IMAGES,
+            r"\(they reach 1, a GroupNorm.*\): write it",
+        ),
         (Detached(), torch.randn(2, 4), "the network can't be traced"),
         (Joined(), torch.randn(2, 4, 6, 6), r"doesn't run on the example input of shape \(2, 4, 6, 6\)"),
         (
