@@ -17,7 +17,7 @@ from nas.supernet.attention import why_fixed
 from nas.supernet.convert.blocks import BlockRow, block_rows
 from nas.supernet.convert.dependencies import OUTPUT, ChannelGroup, Fixed, channel_groups
 from nas.supernet.convert.importance import channel_importance, head_importance
-from nas.supernet.convert.probe import Probe, activate, difference, tensors
+from nas.supernet.convert.probe import Probe, activate, difference, rounding, tensors
 from nas.supernet.convert.proposals import Depth, Heads, Proposal, Width, build
 from nas.supernet.convert.report import DEPTH, HEADS, Converted, reported
 from nas.supernet.sites import find_sites
@@ -156,7 +156,7 @@ def _runnable(model: nn.Module, inputs: tuple[Any, ...]) -> tuple[nn.Module, dic
 def _check_repeats(work: nn.Module, inputs: tuple[Any, ...], expected: list[Tensor]) -> None:
     with torch.no_grad():
         again = tensors(work(*inputs))
-    if len(again) != len(expected) or difference(again, expected) > 1e-3:
+    if len(again) != len(expected) or difference(again, expected) > rounding(work):
         raise ConversionError(
             f"{type(work).__name__} gives another output when it runs again on the same example: its forward depends "
             "on chance or on earlier calls; make it repeat itself in evaluation mode (dropout with self.training)."
@@ -262,7 +262,7 @@ def _check_whole(
         found = difference(tensors(trial.eval()(*inputs)), expected)
     for module, training in modes.items():
         module.training = training
-    if found > 1e-3:
+    if found > rounding(elastic):
         raise ConversionError(
             f"the converted {type(elastic).__name__} differs from the original by {found:.1g} of its largest output "
             "on the example input, which is more than the order of sums can explain: its forward may depend on "

@@ -35,7 +35,7 @@ class Probe:
         try:
             self._run(self._model)
         except Exception:  # a forward that makes single precision itself can't take double
-            self._model, self._inputs, self._tolerance = copy.deepcopy(model), inputs, 1e-3
+            self._model, self._inputs, self._tolerance = copy.deepcopy(model), inputs, rounding(model)
         self._disturb()
         self._expected = self._run(self._model)
         self._trainable = self._trains(self._model) is None
@@ -185,6 +185,16 @@ def _doubled(inputs: tuple[Any, ...]) -> tuple[Any, ...]:
 def tensors(output: Any) -> list[Tensor]:
     """Return the tensors of a network's output, which may be a list or a dictionary of them."""
     return [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
+
+
+def rounding(model: nn.Module) -> float:
+    """Return how far the order of sums can move the output, relative to its largest value, by the weights' precision.
+
+    Double weights count as single ones, because a forward may cast; on other devices than a CPU TF32 is likely.
+    """
+    tensors = [torch.empty(0), *(p for p in model.parameters() if p.is_floating_point())]
+    limit = min(0.1, 100 * max(torch.finfo(tensor.dtype).eps for tensor in tensors))
+    return limit if all(tensor.device.type == "cpu" for tensor in tensors) else max(limit, 1e-3)
 
 
 def difference(ones: list[Tensor], others: list[Tensor]) -> float:

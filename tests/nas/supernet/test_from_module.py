@@ -171,6 +171,19 @@ class InPlace(nn.Module):
         return images.zero_().add_(1).mul_(self.body(images.clone()))
 
 
+class Single(nn.Module):
+    """Casts to single precision itself; the order of its channels matters a little."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.middle, self.last = nn.Linear(4, 32), nn.Linear(32, 32), nn.Linear(32, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.first(x))
+        x = x.float() + 1e-4 * torch.arange(x.shape[1]) / x.shape[1]
+        return self.last(F.relu(self.middle(x)))
+
+
 IMAGES = torch.randn(2, 3, 6, 6, generator=torch.Generator().manual_seed(0))
 IDS = torch.tensor([[1, 2, 3, 4, 0, 0], [5, 6, 7, 8, 9, 1]])
 MODELS = {
@@ -334,6 +347,11 @@ def test_blocks_that_work_on_nested_tensors_stay() -> None:
     assert report is not None
     assert report["encoder.layers.0"].reasons == ("depth fixed: its tensors are nested",)
     assert report["encoder.layers.0.linear1"].choices
+
+
+def test_small_changes_show_in_single_precision() -> None:
+    supernet = Supernet.from_module(Single(), torch.randn(2, 4))
+    assert [c.name for c in supernet.space.choices] == ["middle.width"]
 
 
 def test_the_first_channels_are_the_best() -> None:
