@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from nas.choices import Size
 from nas.errors import ShapeError
+from nas.supernet.cut import unshared
 
 
 @final
@@ -85,9 +86,7 @@ class CutAttention(nn.MultiheadAttention):
             num_heads: How many heads are active.
         """
         made = cls.__new__(cls)
-        made.__dict__.update(layer.__dict__)
-        for registry in ("_parameters", "_buffers", "_modules"):
-            made.__dict__[registry] = dict(layer.__dict__[registry])
+        made.__dict__.update(unshared(layer.__dict__))
         output = made._modules.pop("out_proj")  # a plain layer would count as one that is never cut
         made.register_parameter("out_weight", cast(nn.Parameter, cast(nn.Linear, output).weight))
         made.register_parameter("out_bias", cast(nn.Parameter | None, cast(nn.Linear, output).bias))

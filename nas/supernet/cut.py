@@ -7,6 +7,7 @@ is gathered anew in each forward pass, which is the one place where switching is
 
 from __future__ import annotations
 
+import copy
 import functools
 import operator
 from dataclasses import dataclass
@@ -48,6 +49,11 @@ def total(axis: Axis) -> Size:
     return functools.reduce(operator.add, (part.size for part in axis))
 
 
+def unshared(state: dict[str, Any]) -> dict[str, Any]:
+    """Return a module's attributes with containers of its own: hooks of one must not run in another."""
+    return {key: copy.copy(value) if isinstance(value, dict | set) else value for key, value in state.items()}
+
+
 class CutLayer(nn.Module):
     """Base of the layers here: shares its original's state and uses the active part of it.
 
@@ -69,9 +75,7 @@ class CutLayer(nn.Module):
             axes: The elastic ones, by name; the others stay whole.
         """
         made = cls.__new__(cls)
-        made.__dict__.update(layer.__dict__)
-        for registry in ("_parameters", "_buffers", "_modules"):
-            made.__dict__[registry] = dict(layer.__dict__[registry])
+        made.__dict__.update(unshared(layer.__dict__))
         made._own = frozenset()
         parts: dict[str, tuple[tuple[int, str], ...]] = {}
         for name, axis in axes.items():
@@ -132,7 +136,7 @@ class CutLayer(nn.Module):
         layer = self.PLAIN.__new__(self.PLAIN)
         registries = ("_parameters", "_buffers", "_modules")
         kept = {k: v for k, v in self.__dict__.items() if k not in self._own and k not in registries}
-        layer.__dict__.update(kept, _parameters={}, _buffers={}, _modules={})
+        layer.__dict__.update(unshared(kept), _parameters={}, _buffers={}, _modules={})
         for name, parameter in self._parameters.items():
             value = None if parameter is None else self.cut(name).detach().clone()
             layer.register_parameter(
@@ -388,3 +392,11 @@ def axis_tensors(layer: nn.Module, axis: str) -> list[tuple[str, Tensor, int]]:
     assert not isinstance(known, str), known
     found = [(name, getattr(layer, name), dim) for name, dim in known.AXES[axis]]
     return [(name, tensor, dim) for name, tensor, dim in found if tensor is not None]
+
+
+def axis_length(layer: nn.Module, axis: str) -> int:
+    """Return how many channels an axis of a layer has, of a norm without weights too."""
+    for _, tensor, dim in axis_tensors(layer, axis):
+        return tensor.shape[dim]
+    assert isinstance(layer, nn.LayerNorm | nn.modules.batchnorm._BatchNorm), layer
+    return layer.normalized_shape[0] if isinstance(layer, nn.LayerNorm) else layer.num_features

@@ -120,6 +120,8 @@ def _why_needed(block: nn.Module, call: _Call) -> str | None:
         return f"it is called {call.times} times"
     if not isinstance(call.first, Tensor) or not isinstance(call.output, Tensor):
         return "it doesn't map one tensor to one tensor"
+    if call.first.is_nested or call.output.is_nested:
+        return "its tensors are nested"
     if call.first.shape != call.output.shape:
         return f"it changes the shape, {_size(call.first)} to {_size(call.output)}"
     if not call.first.is_floating_point():
@@ -127,7 +129,7 @@ def _why_needed(block: nn.Module, call: _Call) -> str | None:
     noise = torch.randn(call.first.shape, generator=torch.Generator().manual_seed(0))
     noise = noise.to(call.first)  # the real input may be zero, which would look like a skip
     try:
-        output = _without_weights(block)(noise, *call.given[1:], **call.named)
+        output = _without_weights(block)(noise.clone(), *call.given[1:], **call.named)
     except Exception as error:  # whatever a user's forward raises
         return f"it can't be run by itself ({' '.join(str(error).split())})"
     if not _passes_through(noise, output):

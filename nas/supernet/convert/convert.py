@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,9 +15,9 @@ from nas.choices import Choice
 from nas.errors import ConversionError
 from nas.supernet.attention import why_fixed
 from nas.supernet.convert.blocks import BlockRow, block_rows
-from nas.supernet.convert.dependencies import ChannelGroup, Fixed, channel_groups
+from nas.supernet.convert.dependencies import OUTPUT, ChannelGroup, Fixed, channel_groups
 from nas.supernet.convert.importance import channel_importance, head_importance
-from nas.supernet.convert.probe import Probe, activate, difference, tensors
+from nas.supernet.convert.probe import Probe, activate, difference, rounding, tensors
 from nas.supernet.convert.proposals import Depth, Heads, Proposal, Width, build
 from nas.supernet.convert.report import DEPTH, HEADS, Converted, reported
 from nas.supernet.sites import find_sites
@@ -52,21 +53,19 @@ def elastic_module(
         max_choices: At most so many; those that cut most weights stay. None for no limit.
 
     Raises:
-        ConversionError: the model doesn't run on the example, can't be traced, or nothing can be elastic.
+        ConversionError: the model doesn't run on the example, or nothing can be elastic.
     """
     inputs = _inputs(example_input)
     _check_settings(model, ratios, multiple_of, keep, max_choices)
     work, modes, expected = _runnable(model, inputs)
+    _check_repeats(work, inputs, expected)
     proposals, fixed = _proposed(work, inputs, ratios, multiple_of, keep)
     proposals, more = _limited(work, proposals, max_choices)
     accepted, rejected = Probe(work, inputs).settle(proposals)
     fixed += [*more, *(_of(proposal, reason) for proposal, reason in rejected)]
     if not accepted:
-        first = f"{fixed[0].axes[0][0]}: {fixed[0].reason}" if fixed else "it has no layers with channels"
-        raise ConversionError(
-            f"nothing in {type(model).__name__} can be made elastic ({first}): use smaller ratios or multiple_of, or "
-            "write the network with nas.supernet.elastic."
-        )
+        reason, advice = _main_reason(fixed)
+        raise ConversionError(f"nothing in {type(model).__name__} can be made elastic ({reason}): {advice}.")
     _order_by_importance(work, accepted)
     for path, module in work.named_modules():
         module.training = modes[path]
@@ -152,6 +151,28 @@ def _runnable(model: nn.Module, inputs: tuple[Any, ...]) -> tuple[nn.Module, dic
             "tensors are needed to see that it still computes the same."
         )
     return work, modes, expected
+
+
+def _check_repeats(work: nn.Module, inputs: tuple[Any, ...], expected: list[Tensor]) -> None:
+    with torch.no_grad():
+        again = tensors(work(*inputs))
+    if len(again) != len(expected) or difference(again, expected) > rounding(work):
+        raise ConversionError(
+            f"{type(work).__name__} gives another output when it runs again on the same example: its forward depends "
+            "on chance or on earlier calls; make it repeat itself in evaluation mode (dropout with self.training)."
+        )
+
+
+def _main_reason(fixed: Sequence[Fixed]) -> tuple[str, str]:
+    """Return why most axes stay fixed, the network's output aside, and what to do."""
+    counts = Counter[str]()
+    for kept in fixed:
+        counts[kept.reason] += len(kept.axes)
+    output = counts.pop(OUTPUT, 0)
+    rest = OUTPUT if output else "it has no layers with channels"
+    reason = counts.most_common(1)[0][0] if counts else rest
+    small = "no smaller multiple" in reason
+    return reason, "use smaller ratios or multiple_of" if small else "write it with nas.supernet.elastic"
 
 
 def _widths(size: int, ratios: Sequence[float], multiple_of: int) -> tuple[int, ...]:
@@ -241,7 +262,7 @@ def _check_whole(
         found = difference(tensors(trial.eval()(*inputs)), expected)
     for module, training in modes.items():
         module.training = training
-    if found > 1e-3:
+    if found > rounding(elastic):
         raise ConversionError(
             f"the converted {type(elastic).__name__} differs from the original by {found:.1g} of its largest output "
             "on the example input, which is more than the order of sums can explain: its forward may depend on "

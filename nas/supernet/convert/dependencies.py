@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from nas.supernet.convert.tracing import output_layers, traced
 from nas.supernet.cut import IN, OUT, cut_type
 
 _PRODUCERS = (nn.modules.conv._ConvNd, nn.Linear, nn.Embedding)
+OUTPUT = "they are the output of the network"
 _Key = tuple[Any, Any]
 """A node of Torch-Pruning's graph, and its function that prunes one side of it."""
 _Members = dict[int, list[tuple[tuple[str, str], int]]]
@@ -70,18 +72,25 @@ class Fixed:
 def channel_groups(
     model: nn.Module, inputs: tuple[Any, ...], keep: Iterable[str]
 ) -> tuple[list[ChannelGroup], list[Fixed]]:
-    """Return the groups of coupled channels, and those that can't be elastic.
+    """Return the groups of coupled channels, and those that can't be elastic: all, where tracing fails.
 
     Args:
         model: In evaluation mode; isn't changed.
         inputs: Of its ``forward``.
         keep: Paths of modules to leave alone, with what is inside them.
-
-    Raises:
-        ConversionError: the model can't be traced.
     """
-    coupling = _Coupling(model, traced(model, inputs), output_layers(model, inputs), tuple(keep))
-    return coupling.groups()
+    model = copy.deepcopy(model)  # where tracing fails, Torch-Pruning leaves its hooks behind
+    try:
+        coupling = _Coupling(model, traced(model, inputs), output_layers(model, inputs), tuple(keep))
+        return coupling.groups()
+    except Exception as error:  # whatever Torch-Pruning trips over
+        said = " ".join(str(error).split()) or type(error).__name__
+        return [], [Fixed(_every_axis(model), f"the network can't be traced ({said})")]
+
+
+def _every_axis(model: nn.Module) -> tuple[tuple[str, str], ...]:
+    kinds = ((path, cut_type(module)) for path, module in model.named_modules())
+    return tuple((path, axis) for path, kind in kinds if not isinstance(kind, str) for axis in kind.AXES)
 
 
 class _Coupling:
@@ -102,6 +111,7 @@ class _Coupling:
             m for m in graph.module2node if isinstance(m, _PRODUCERS) and m in self._names
         ]
         found.sort(key=lambda module: self._number[self._names[module]])
+        self._beyond = 2 * max((self._longest(module) for module in found), default=0)
         self._producers = [(self._names[module], OUT) for module in found]
         links = coo_array(*self._links(found))
         self._labels: list[int] = connected_components(links, directed=False)[1].tolist()
@@ -111,7 +121,11 @@ class _Coupling:
         self._reasons = self._unfit()
 
     def _links(self, producers: list[nn.Module]) -> tuple[Any, tuple[int, int]]:
-        """Follow every output channel of every layer to wherever it goes."""
+        """Follow every output channel of every layer to wherever it goes.
+
+        Reshapes that the graph misunderstands multiply places without end. Those that lie beyond any layer's
+        axis are one node, which isn't followed.
+        """
         waiting: list[tuple[_Key, list[int]]] = []
         for module in producers:
             pruner = self._graph.get_pruner_of_module(module)
@@ -125,8 +139,9 @@ class _Coupling:
             for dependency in node.dependencies:
                 if places and dependency.is_triggered_by(function):
                     key = (dependency.target, dependency.handler)
-                    pairs = _mapped(dependency, places)
-                    waiting.append((key, self._new(key, (place for place, _ in pairs))))
+                    pairs = [(min(to, self._beyond), origin) for to, origin in _mapped(dependency, places)]
+                    fresh = self._new(key, (place for place, _ in pairs))
+                    waiting.append((key, [place for place in fresh if place < self._beyond]))
                     there = self._nodes[key]
                     ones += [known[origin] for _, origin in pairs]
                     others += [there[place] for place, _ in pairs]
@@ -141,11 +156,15 @@ class _Coupling:
         self._count += len(fresh)
         return fresh
 
+    def _longest(self, module: nn.Module) -> int:
+        pruner = self._graph.get_pruner_of_module(module)
+        return int(max(pruner.get_in_channels(module), pruner.get_out_channels(module)))
+
     def _axis(self, key: _Key) -> tuple[str, str] | None:
         node, function = key
         path = self._names.get(node.module)
-        if path is None:
-            return None
+        if path is None or (isinstance(node.module, nn.PReLU) and node.module.num_parameters == 1):
+            return None  # one slope fits all channels
         return path, OUT if self._graph.is_out_channel_pruning_fn(function) else IN
 
     def _unfit(self) -> dict[int, str]:
@@ -156,9 +175,13 @@ class _Coupling:
         ):
             reason = self._why_unfit(key[0].module)
             nodes = self._nodes[key]
+            if self._beyond in nodes:
+                reasons.setdefault(
+                    self._labels[nodes[self._beyond]], "they are rearranged too often to be followed"
+                )
             axis = self._axis(key)
             if axis is not None and axis[0] in self._last and axis[1] == OUT:
-                reason = "they are the output of the network"
+                reason = OUTPUT
             if axis is not None and max(nodes, default=0) >= self._length(key):
                 reason = reason or f"they are rearranged before {axis[0]}"
             if reason is not None:
@@ -176,7 +199,7 @@ class _Coupling:
         if isinstance(target, nn.Parameter):
             return f"a parameter of shape {tuple(target.shape)} that no layer holds is combined with them"
         if isinstance(target, torch_pruning.ops._OutputOp):
-            return "they are the output of the network"
+            return OUTPUT
         path = self._names.get(target)
         if path is None:
             return None  # an operation between layers

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, final
 
 import numpy as np
@@ -35,7 +35,7 @@ class Probe:
         try:
             self._run(self._model)
         except Exception:  # a forward that makes single precision itself can't take double
-            self._model, self._inputs, self._tolerance = copy.deepcopy(model), inputs, 1e-3
+            self._model, self._inputs, self._tolerance = copy.deepcopy(model), inputs, rounding(model)
         self._disturb()
         self._expected = self._run(self._model)
         self._trainable = self._trains(self._model) is None
@@ -74,7 +74,8 @@ class Probe:
         """Return what is wrong with a network in which the proposals are elastic, or None.
 
         Channels are put in a random order, the largest architecture must compute what it did before, the
-        smallest and two random ones must run, in training too, and equal what is extracted of them.
+        smallest, two random ones, and those in which sizes differ must run, in training too, and equal what
+        is extracted of them.
         """
         if not proposals:
             return None
@@ -82,7 +83,7 @@ class Probe:
         reason: str | None
         try:
             elastic = build(self._model, proposals)
-            reason = self._compare(elastic, [proposal.choice for proposal in proposals])
+            reason = self._compare(elastic, proposals)
         except Exception as error:  # whatever a user's forward raises where channels are missing
             reason = f"a smaller one doesn't run: {' '.join(str(error).split()) or type(error).__name__}"
         if reason is not None:
@@ -99,13 +100,15 @@ class Probe:
                 orders.append((proposal, order))
         return orders[::-1]
 
-    def _compare(self, elastic: nn.Module, choices: list[Choice]) -> str | None:
+    def _compare(self, elastic: nn.Module, proposals: Sequence[Proposal]) -> str | None:
         sites = find_sites(elastic)
-        largest = {c.name: c.options[c.largest_index] for c in choices}
-        smallest = {c.name: c.options[c.smallest_index] for c in choices}
+        choices = [proposal.choice for proposal in proposals]
+        largest, smallest = _largest(choices), _smallest(choices)
         rng = np.random.default_rng(0)
         between = [{c.name: c.options[rng.integers(len(c.options))] for c in choices} for _ in range(2)]
-        for options in (smallest, *between):
+        sizes = [proposal.choice for proposal in proposals if not isinstance(proposal, Depth)]
+        # Depths stay the largest there: a block that is left out would hide its widths.
+        for options in (smallest, *between, *(largest | _smallest(part) for part in _parts(sizes))):
             activate(sites, options)
             active = self._run(elastic)
             if [x.shape for x in active] != [x.shape for x in self._expected]:
@@ -152,6 +155,21 @@ class Probe:
                 tensor.add_((noise.abs() if tensor.ndim == 1 else noise).to(tensor) * scale.to(tensor))
 
 
+def _largest(choices: Iterable[Choice]) -> dict[str, Option]:
+    return {choice.name: choice.options[choice.largest_index] for choice in choices}
+
+
+def _smallest(choices: Iterable[Choice]) -> dict[str, Option]:
+    return {choice.name: choice.options[choice.smallest_index] for choice in choices}
+
+
+def _parts(choices: Sequence[Choice]) -> Iterator[list[Choice]]:
+    """Yield few parts of which, for any two choices, one holds the first alone and one the second alone."""
+    for bit in range((len(choices) - 1).bit_length() if choices else 0):
+        for value in (0, 1):
+            yield [choice for number, choice in enumerate(choices) if number >> bit & 1 == value]
+
+
 def _statistics(model: nn.Module) -> Iterator[Tensor]:
     for module in model.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is not None:
@@ -167,6 +185,16 @@ def _doubled(inputs: tuple[Any, ...]) -> tuple[Any, ...]:
 def tensors(output: Any) -> list[Tensor]:
     """Return the tensors of a network's output, which may be a list or a dictionary of them."""
     return [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
+
+
+def rounding(model: nn.Module) -> float:
+    """Return how far the order of sums can move the output, relative to its largest value, by the weights' precision.
+
+    Double weights count as single ones, because a forward may cast; on other devices than a CPU TF32 is likely.
+    """
+    tensors = [torch.empty(0), *(p for p in model.parameters() if p.is_floating_point())]
+    limit = min(0.1, 100 * max(torch.finfo(tensor.dtype).eps for tensor in tensors))
+    return limit if all(tensor.device.type == "cpu" for tensor in tensors) else max(limit, 1e-3)
 
 
 def difference(ones: list[Tensor], others: list[Tensor]) -> float:

@@ -14,7 +14,7 @@ from nas.supernet.attention import CutAttention
 from nas.supernet.convert.blocks import BlockRow
 from nas.supernet.convert.dependencies import ChannelGroup, Segment
 from nas.supernet.convert.importance import order_channels, order_heads
-from nas.supernet.cut import Axis, Part, axis_tensors, cut_type
+from nas.supernet.cut import Axis, Part, axis_length, cut_type
 from nas.supernet.skipping import Skippable
 
 
@@ -120,8 +120,7 @@ def _axes(model: nn.Module, proposals: Iterable[Proposal]) -> dict[str, dict[str
                 parts.setdefault((segment.path, segment.axis), []).append((segment, proposal))
     axes: dict[str, dict[str, Axis]] = {}
     for (path, axis), found in parts.items():
-        _, tensor, dim = axis_tensors(model.get_submodule(path), axis)[0]
-        axes.setdefault(path, {})[axis] = _axis(found, tensor.shape[dim])
+        axes.setdefault(path, {})[axis] = _axis(found, axis_length(model.get_submodule(path), axis))
     return axes
 
 

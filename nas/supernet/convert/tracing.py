@@ -21,39 +21,30 @@ def traced(model: nn.Module, inputs: tuple[Any, ...]) -> Any:
         inputs: Of its ``forward``.
 
     Raises:
-        ConversionError: the model can't be traced.
+        ConversionError: the output doesn't lead back to the weights.
+        Exception: whatever Torch-Pruning trips over.
     """
     graph = torch_pruning.DependencyGraph()
-    made: list[Any] = []
-
-    def run(module: nn.Module, given: tuple[Any, ...]) -> Any:
-        made.append(module(*given))
-        return made[-1]
-
     wants = {parameter: parameter.requires_grad for parameter in model.parameters()}
     try:
         # Tracing follows the gradient, so frozen weights would hide what they belong to.
         model.requires_grad_(True)
         with warnings.catch_warnings(), torch.enable_grad():
             warnings.simplefilter("ignore")  # on parameters outside of layers, which we report ourselves
-            graph.build_dependency(model, inputs, forward_fn=run, verbose=False)
-    except Exception as error:  # whatever Torch-Pruning trips over
-        said = " ".join(str(error).split()) or type(error).__name__
-        raise _untraced(model, said) from error
+            graph.build_dependency(model, inputs, forward_fn=_differentiable, verbose=False)
     finally:
         for parameter, wanted in wants.items():
             parameter.requires_grad_(wanted)
-    if not any(isinstance(output, Tensor) and output.requires_grad for output in tree_leaves(made)):
-        raise _untraced(model, "its output doesn't lead back to its weights")
     return graph
 
 
-def _untraced(model: nn.Module, said: str) -> ConversionError:
-    return ConversionError(
-        f"{type(model).__name__} can't be traced ({said}): Torch-Pruning must be able to follow its operations, and "
-        "torch to differentiate its output (a tensor, or a list or dictionary of tensors) by its weights; otherwise "
-        "write the network with nas.supernet.elastic."
-    )
+def _differentiable(model: nn.Module, inputs: tuple[Any, ...]) -> list[Tensor]:
+    """Return the tensors of the output that can be followed back."""
+    leaves = tree_leaves(model(*inputs))
+    found = [leaf for leaf in leaves if isinstance(leaf, Tensor) and leaf.requires_grad]
+    if not found:
+        raise ConversionError("its output doesn't lead back to its weights")
+    return found
 
 
 @torch.no_grad()

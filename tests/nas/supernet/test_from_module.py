@@ -111,6 +111,79 @@ class Awkward(nn.Module):
         return self.head(F.relu(self.fine(self.tied_too(F.relu(self.tied(x))))))
 
 
+class Bilinear(nn.Module):
+    """A reshape that the dependency graph takes for one that multiplies channels, again and again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left, self.right = nn.Conv2d(3, 8, 1), nn.Conv2d(3, 16, 1)
+        self.hidden, self.head = nn.Linear(8 * 16, 32), nn.Linear(32, 5)
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = torch.einsum("bchw,bdhw->bcd", self.left(images), self.right(images)).flatten(1)
+        return self.head(F.relu(self.hidden(x)))
+
+
+class Halves(nn.Module):
+    """Two layers each get a half of the channels, which must therefore be equal in number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.split = nn.Conv2d(3, 32, 1), nn.Conv2d(32, 32, 1)
+        self.left, self.right = nn.Conv2d(16, 32, 1), nn.Conv2d(16, 48, 1)
+        self.head = nn.Linear(80, 5)
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = F.relu(self.split(F.relu(self.stem(images))))
+        half = x.shape[1] // 2
+        return self.head(torch.cat([self.left(x[:, :half]), self.right(x[:, half:])], 1).mean((2, 3)))
+
+
+class Recurrent(nn.Module):
+    """What the dependency graph can't follow, around what needs no graph; an output that holds more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.recurrent = nn.Linear(8, 32), nn.GRU(32, 32, batch_first=True)
+        layer = nn.TransformerEncoderLayer(32, 4, 64, batch_first=True)
+        self.encoder = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+
+    def forward(self, x: Tensor) -> dict[str, object]:
+        x = self.encoder(self.recurrent(self.embed(x))[0])
+        return {"features": x, "classes": x.argmax(-1), "count": len(x)}
+
+
+class More(nn.Sequential):
+    """An output with something that is no tensor."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, None, int]:  # type: ignore[override]
+        return super().forward(x), None, 3
+
+
+class InPlace(nn.Module):
+    """No skip, but the output stands where the input was."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(16, 16, 1), nn.ReLU(), nn.Conv2d(16, 16, 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images.zero_().add_(1).mul_(self.body(images.clone()))
+
+
+class Single(nn.Module):
+    """Casts to single precision itself; the order of its channels matters a little."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.middle, self.last = nn.Linear(4, 32), nn.Linear(32, 32), nn.Linear(32, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.first(x))
+        x = x.float() + 1e-4 * torch.arange(x.shape[1]) / x.shape[1]
+        return self.last(F.relu(self.middle(x)))
+
+
 IMAGES = torch.randn(2, 3, 6, 6, generator=torch.Generator().manual_seed(0))
 IDS = torch.tensor([[1, 2, 3, 4, 0, 0], [5, 6, 7, 8, 9, 1]])
 MODELS = {
@@ -188,6 +261,13 @@ def test_rows_of_residual_blocks_lose_their_last_ones() -> None:
     assert "changes the shape" in report["3.0"].reasons[0]
 
 
+def test_a_block_that_overwrites_its_input_has_no_skip() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 16, 1), nn.Sigmoid(), InPlace(), InPlace(), nn.Conv2d(16, 5, 1))
+    report = Supernet.from_module(model, IMAGES).report
+    assert report is not None
+    assert "no skip connection" in report["2"].reasons[0]
+
+
 def test_attention_loses_whole_heads() -> None:
     supernet = Supernet.from_module(Text(), IDS)
     assert supernet.space["encoder.layers.0.self_attn.heads"].options == (1, 2, 3, 4)
@@ -223,6 +303,55 @@ def test_what_cannot_be_cut_stays_fixed_and_says_why() -> None:
     assert "example" in reasons["unused"]
     assert report["fine"].choices == ("fine.width",)
     assert {row.path for row in report.rows if row.choices} >= {"left", "right", "fine", "head"}
+
+
+def test_channels_that_are_rearranged_without_end_stay_fixed() -> None:
+    report = Supernet.from_module(Bilinear(), IMAGES).report
+    assert report is not None
+    assert "rearranged too often" in report["left"].reasons[0]
+    assert report["hidden"].choices == ("hidden.width",)
+
+
+def test_widths_that_must_be_equal_are_not_two_choices() -> None:
+    supernet = Supernet.from_module(Halves(), IMAGES)
+    assert {c.name for c in supernet.space.choices} == {"stem.width", "left.width", "right.width"}
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        nn.Sequential(nn.Linear(4, 32), nn.PReLU(), nn.Linear(32, 5)),
+        nn.Sequential(nn.Linear(4, 32), nn.LayerNorm(32, elementwise_affine=False), nn.Linear(32, 5)),
+        More(nn.Linear(4, 32), nn.ReLU(), nn.Linear(32, 5)),
+    ],
+)
+def test_layers_without_weights_per_channel_and_any_output_are_followed(model: nn.Sequential) -> None:
+    supernet = Supernet.from_module(model, torch.randn(3, 4))
+    assert [c.name for c in supernet.space.choices] == ["0.width"]
+    smallest = supernet.extract(supernet.space.smallest())
+    assert smallest[0].out_features == smallest[2].in_features == 8  # type: ignore[index]
+
+
+def test_a_network_that_cannot_be_traced_keeps_its_widths() -> None:
+    supernet = Supernet.from_module(Recurrent(), torch.randn(2, 6, 8))
+    assert {c.name.rpartition(".")[2] for c in supernet.space.choices} == {"heads", "depth"}
+    assert supernet.report is not None
+    assert "can't be traced" in supernet.report["encoder.layers.0.linear1"].reasons[0]
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+def test_blocks_that_work_on_nested_tensors_stay() -> None:
+    model = Text().eval()
+    model.encoder.enable_nested_tensor = model.encoder.use_nested_tensor = True
+    report = Supernet.from_module(model, IDS).report
+    assert report is not None
+    assert report["encoder.layers.0"].reasons == ("depth fixed: its tensors are nested",)
+    assert report["encoder.layers.0.linear1"].choices
+
+
+def test_small_changes_show_in_single_precision() -> None:
+    supernet = Supernet.from_module(Single(), torch.randn(2, 4))
+    assert [c.name for c in supernet.space.choices] == ["middle.width"]
 
 
 def test_the_first_channels_are_the_best() -> None:
@@ -273,6 +402,17 @@ def test_norms_of_concatenations_learn_their_statistics() -> None:
         torch.testing.assert_close(again.joined_norm.running_mean, plain.joined_norm.running_mean)
 
 
+def test_hooks_on_what_was_extracted_stay_there() -> None:
+    model = nn.Sequential(nn.Linear(4, 32), nn.ReLU(), nn.Linear(32, 3))
+    supernet = Supernet.from_module(model, torch.randn(2, 4))
+    one, other = (supernet.extract(supernet.space.smallest()) for _ in range(2))
+    seen: list[nn.Module] = []
+    one[0].register_forward_hook(lambda module, _given, _made: seen.append(module))  # type: ignore[index]
+    for network in (supernet, other, one):
+        network(torch.randn(2, 4))
+    assert seen == [one[0]]  # type: ignore[index]
+
+
 def test_gradients_reach_the_active_weights_alone() -> None:
     supernet = Supernet.from_module(Joined(), IMAGES)
     with supernet.active(supernet.space.smallest()):
@@ -312,10 +452,30 @@ class Nothing(nn.Module):
         return "nothing"
 
 
+class Chance(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(4, 32), nn.Linear(32, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(F.dropout(self.first(x), 0.5, True))
+
+
 @pytest.mark.parametrize(
     ("model", "example", "said"),
     [
-        (Detached(), torch.randn(2, 4), "Detached can't be traced"),
+        (Chance(), torch.randn(2, 4), "depends on chance or on earlier calls"),
+        (
+            nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 5)),
+            torch.randn(2, 4),
+            "no smaller multiple of 8.*: use smaller",
+        ),
+        (
+            nn.Sequential(nn.Conv2d(3, 16, 1), nn.GroupNorm(4, 16), nn.Conv2d(16, 3, 1)),
+            IMAGES,
+            r"\(they reach 1, a GroupNorm.*\): write it",
+        ),
+        (Detached(), torch.randn(2, 4), "the network can't be traced"),
         (Joined(), torch.randn(2, 4, 6, 6), r"doesn't run on the example input of shape \(2, 4, 6, 6\)"),
         (
             nn.Sequential(nn.Conv2d(3, 16, 7), nn.Conv2d(16, 16, 7)),
