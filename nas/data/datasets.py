@@ -72,13 +72,25 @@ class TorchvisionData(RawData):
         name: Such as ``FashionMNIST``, ``CIFAR100`` or ``EuroSAT``.
         root: The folder that torchvision calls root; None for what the environment variable ``NAS_DATA`` says.
         download: Whether torchvision may download what is missing.
-        options: More arguments of that class, such as ``{"split": "letters"}`` for EMNIST.
+        options: More arguments of that class, such as ``{"split": "letters"}`` for EMNIST; not ``train``, because
+            both parts are opened.
+
+    Raises:
+        DataError: ``train`` is among the options.
     """
 
     name: str
     root: str | Path | None = None
     download: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if "train" in self.options:
+            raise DataError(
+                f"options={dict(self.options)} of {self.name} hold train: leave it out, because the training part is "
+                "split into train and search, and the test part is the test split."
+            )
 
     def parts(self) -> Parts:
         """Open the data set, both parts of it where it has two.

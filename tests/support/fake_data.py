@@ -52,13 +52,13 @@ def write_cifar10(root: Path, per_batch: int = 200, test: int = 400) -> None:
 
 
 def write_image_folder(
-    root: Path, per_class: int = 8, size: tuple[int, int] = (12, 10), classes: str = "abc"
+    root: Path, per_class: int = 8, size: tuple[int, int] = (12, 10), classes: str = "abc", blue: int = 200
 ) -> None:
     """Write colour images of one shade each, which tells class and number."""
     for label, name in enumerate(classes):
         (root / name).mkdir(parents=True)
         for number in range(per_class):
-            shade = (40 * label, 10 * number, 200)
+            shade = (40 * label, 10 * number, blue)
             Image.new("RGB", (size[1], size[0]), shade).save(root / name / f"{number:03}.png")
 
 
