@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from fake_data import digit_images, write_fashion_mnist
+from fake_data import digit_images, write_emnist, write_fashion_mnist
 from PIL import Image
 from torch.utils.data import IterableDataset, Subset, TensorDataset
 from torchvision.datasets import FakeData
@@ -73,6 +73,25 @@ def test_an_unknown_name_is_met_with_known_ones() -> None:
 
 def test_an_option_that_torchvision_does_not_know_is_a_sentence(root: Path) -> None:
     assert "colour" in refused(TorchvisionData("FashionMNIST", options={"colour": 1}))
+
+
+@pytest.mark.parametrize(("split", "first", "names"), [("letters", 1, ("a", "j")), ("digits", 0, ("0", "9"))])
+def test_emnist_has_its_official_test_part_and_labels_from_0(
+    tmp_path: Path, split: str, first: int, names: tuple[str, str]
+) -> None:
+    write_emnist(tmp_path, split, first)
+    splits = TorchvisionData("EMNIST", root=tmp_path, options={"split": split}).load()
+    assert (len(splits.train) + len(splits.search), len(splits.test)) == (260, 104)
+    assert torch.equal(splits.test.labels, digit_images(28)[1][260:364])
+    assert (splits.class_names[0], splits.class_names[9], splits.num_classes) == (*names, 10)
+
+
+def test_download_reaches_a_class_that_hands_it_to_its_base(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torchvision.datasets.EMNIST.download", lambda _: write_emnist(tmp_path, "digits", 0))
+    source = TorchvisionData("EMNIST", root=tmp_path, download=True, options={"split": "digits"})
+    assert len(source.load().test) == 104
 
 
 def test_the_part_cannot_be_chosen_among_the_options() -> None:
