@@ -14,6 +14,7 @@ from nas.space import FloatArray
 
 _RESAMPLES = 1000
 _DOUBTFUL = 0.3
+_FEW = 5
 
 
 @final
@@ -45,9 +46,17 @@ class Agreement:
     spearman: Interval
 
     @property
+    def few(self) -> bool:
+        """Whether there are fewer than 5 architectures.
+
+        Unrelated rankings of 4 agree fully in 1 of 24 cases, and the interval of those has no width.
+        """
+        return self.count < _FEW
+
+    @property
     def doubtful(self) -> bool:
-        """Whether tau may be 0.3 or less: the first ranking then says little about the second."""
-        return self.tau.low <= _DOUBTFUL
+        """Whether tau may be 0.3 or less, or nobody can tell: the first ranking then says little about the second."""
+        return self.few or self.tau.low <= _DOUBTFUL
 
 
 def rank_agreement(before: Sequence[float], after: Sequence[float], *, seed: int = 0) -> Agreement | None:

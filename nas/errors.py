@@ -16,6 +16,7 @@
     ├── StorageError (OSError)           the study's database server can't be used
     ├── DamagedFileError (OSError)       a checkpoint, database or result file is damaged
     ├── TrainingError (RuntimeError)     training can't go on (NaN loss)
+    ├── OutOfMemoryError (MemoryError)   a single image doesn't fit into memory
     ├── EvaluationError (RuntimeError)   an objective raised or gave no finite number
     ├── ExportError (RuntimeError)       a network can't be exported or loaded
     └── ServiceError (RuntimeError)      the service can't start, or a server turned a request down
@@ -78,6 +79,10 @@ class DamagedFileError(NasError, OSError):
 
 class TrainingError(NasError, RuntimeError):
     """Training can't go on."""
+
+
+class OutOfMemoryError(NasError, MemoryError):
+    """A single image doesn't fit into memory, so that no candidate can be judged."""
 
 
 class EvaluationError(NasError, RuntimeError):

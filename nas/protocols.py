@@ -111,10 +111,13 @@ class Split:
 
     def batch(self, rows: slice | Tensor) -> Tensor:
         """Return some rows as the network takes them, on the device that they lie on."""
-        chosen = self.images[rows]
+        return self.normalised(self.images[rows])
+
+    def normalised(self, images: Tensor) -> Tensor:
+        """Return rows of ``images``, changed or not, as the network takes them."""
         if not self.mean:
-            return chosen
-        pixels = chosen.float()
+            return images
+        pixels = images.float()
         mean, std = (pixels.new_tensor(values).view(-1, 1, 1) for values in (self.mean, self.std))
         return pixels.sub(mean).div_(std)
 

@@ -19,6 +19,9 @@ from nas.data import TorchvisionData
 from search_spaces.convnet import convnet
 from surrogates.mixture import Mixture
 
+_MEAN_COLOUR = (125, 123, 114)
+"""What surrounds a shifted image."""
+
 
 def study(
     limit: int | None = None,
@@ -38,7 +41,7 @@ def study(
         winners: How many to finish.
         fine_tuning_epochs: Of each winner.
     """
-    shift = v2.Compose([v2.RandomCrop(32, padding=4), v2.RandomHorizontalFlip()])
+    shift = v2.Compose([v2.RandomCrop(32, padding=4, fill=_MEAN_COLOUR), v2.RandomHorizontalFlip()])
     return Study(
         name="cifar10",
         network=partial(convnet, classes=10, channels=3, resolution=32),

@@ -20,9 +20,6 @@ from nas.data import TorchvisionData
 from search_spaces.convnet import convnet
 from surrogates.mixture import Mixture
 
-_BLACK = -0.81
-"""Of normalised images."""
-
 
 def study(
     limit: int | None = None,
@@ -42,7 +39,7 @@ def study(
         winners: How many to finish.
         fine_tuning_epochs: Of each winner.
     """
-    shift = v2.Compose([v2.RandomCrop(28, padding=2, fill=_BLACK), v2.RandomHorizontalFlip()])
+    shift = v2.Compose([v2.RandomCrop(28, padding=2), v2.RandomHorizontalFlip()])
     return Study(
         name="fashion_mnist",
         network=partial(convnet, classes=10, channels=1, resolution=28),

@@ -28,8 +28,6 @@ from search_spaces.resnet18 import plain_resnet18, resnet18
 from surrogates.mixture import Mixture
 
 _CLASSES, _CHANNELS, _RESOLUTION = 10, 1, 28
-_BLACK = -0.81
-"""Of normalised images."""
 
 
 def study(
@@ -53,7 +51,7 @@ def study(
         fine_tuning_epochs: Of each winner.
     """
     data = TorchvisionData("FashionMNIST", limit=limit, test_limit=test_limit)
-    shift = v2.Compose([v2.RandomCrop(_RESOLUTION, padding=2, fill=_BLACK), v2.RandomHorizontalFlip()])
+    shift = v2.Compose([v2.RandomCrop(_RESOLUTION, padding=2), v2.RandomHorizontalFlip()])
     recipe = Recipe(epochs=epochs, batch_size=128, learning_rate=1e-3, augment=shift)
     pretraining = Recipe(epochs=pretraining_epochs, batch_size=128, learning_rate=2e-3, augment=shift)
     return Study(

@@ -7,6 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from nas.errors import StudyError
+
 GROUP_SIZE = 8
 """Images that share one draw of the transform's parameters."""
 
@@ -18,10 +20,20 @@ def augmented(images: Tensor, transform: Callable[[Tensor], Tensor] | None) -> T
     than the training step on small images. Batches are shuffled, so the groups change every epoch.
 
     Args:
-        images: ``(n, channels, height, width)`` float32.
-        transform: Keeps the shape; None for no augmentation. Draws from torch's global generator,
+        images: ``(n, channels, height, width)`` as a split holds them: uint8, or floats.
+        transform: Keeps shape and dtype; None for no augmentation. Draws from torch's global generator,
             which the training loop seeds.
+
+    Raises:
+        StudyError: the transform gives another shape or dtype.
     """
     if transform is None:
         return images
-    return torch.cat([transform(group) for group in images.split(GROUP_SIZE)])
+    changed = torch.cat([transform(group) for group in images.split(GROUP_SIZE)])
+    if changed.shape != images.shape or changed.dtype != images.dtype:
+        raise StudyError(
+            f"the recipe's augment makes {changed.dtype} of shape {tuple(changed.shape)} out of {images.dtype} of "
+            f"shape {tuple(images.shape)}: let it keep both; transforms for floats stand between "
+            "v2.ToDtype(torch.float32, scale=True) and v2.ToDtype(torch.uint8, scale=True)."
+        )
+    return changed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import inspect
 from collections.abc import Mapping, Sequence, Sized
@@ -72,13 +73,25 @@ class TorchvisionData(RawData):
         name: Such as ``FashionMNIST``, ``CIFAR100`` or ``EuroSAT``.
         root: The folder that torchvision calls root; None for what the environment variable ``NAS_DATA`` says.
         download: Whether torchvision may download what is missing.
-        options: More arguments of that class, such as ``{"split": "letters"}`` for EMNIST.
+        options: More arguments of that class and its bases, such as ``{"split": "letters"}`` for EMNIST; not
+            ``train``, because both parts are opened.
+
+    Raises:
+        DataError: ``train`` is among the options.
     """
 
     name: str
     root: str | Path | None = None
     download: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if "train" in self.options:
+            raise DataError(
+                f"options={dict(self.options)} of {self.name} hold train: leave it out, because the training part is "
+                "split into train and search, and the test part is the test split."
+            )
 
     def parts(self) -> Parts:
         """Open the data set, both parts of it where it has two.
@@ -88,7 +101,14 @@ class TorchvisionData(RawData):
         """
         kind = _named(self.name)
         root = data_root(self.root, self.name)
-        train = self._opened(kind, root, {**_part(kind, self.options, train=True), **self.options})
+        part = {"train": True} if "train" in _accepted(kind) else {}
+        dataset = self._opened(kind, root, {**part, **self.options})
+        train, test, names = _numbered(
+            self._items(dataset, "train"), self._test(kind, root), _class_names(dataset)
+        )
+        return Parts(self.name, train, test, names)
+
+    def _test(self, kind: type, root: Path) -> Items | None:
         for selection in _test_parts(kind, self.options):
             try:
                 test = self._opened(kind, root, {**selection, **self.options})
@@ -96,13 +116,11 @@ class TorchvisionData(RawData):
                 if isinstance(error, DataError):
                     raise
                 continue
-            return Parts(
-                self.name, self._items(train, "train"), self._items(test, "test"), _class_names(train)
-            )
-        return Parts(self.name, self._items(train, "train"), None, _class_names(train))
+            return self._items(test, "test")
+        return None
 
     def _opened(self, kind: type, root: Path, arguments: dict[str, Any]) -> MapDataset:
-        accepted = inspect.signature(kind).parameters
+        accepted = _accepted(kind)
         if self.download and "download" in accepted:
             arguments["download"] = True
         try:
@@ -139,22 +157,43 @@ def _named(name: str) -> type:
     return kind
 
 
-def _part(kind: type, options: Mapping[str, Any], *, train: bool) -> dict[str, Any]:
-    """Return the argument that selects the training part; {} for a data set without parts."""
-    accepted = inspect.signature(kind).parameters
-    if "train" in accepted:
-        return {"train": train}
-    return {}
+def _accepted(kind: type) -> set[str]:
+    """Return the arguments of a class, with those that its bases take where it passes more on to them."""
+    names: set[str] = set()
+    for base in inspect.getmro(kind):
+        if "__init__" not in vars(base):
+            continue
+        parameters = inspect.signature(vars(base)["__init__"]).parameters
+        names |= set(parameters)
+        if all(p.kind is not inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
+            break
+    return names
 
 
 def _test_parts(kind: type, options: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the arguments that may select an official test part, the best first."""
-    accepted = inspect.signature(kind).parameters
+    accepted = _accepted(kind)
     if "train" in accepted:
-        return [_part(kind, options, train=False)]
+        return [{"train": False}]
     if "split" in accepted and "split" not in options:
         return [{"split": name} for name in ("test", "val", "valid")]
     return []
+
+
+def _numbered(
+    train: Items, test: Items | None, names: tuple[str, ...]
+) -> tuple[Items, Items | None, tuple[str, ...]]:
+    """Return both parts with labels from 0 without gaps; EMNIST's letters begin at 1, for instance."""
+    labels = train.labels if test is None else np.concatenate([train.labels, test.labels])
+    known = np.unique(labels)
+    if not len(known) or known[0] < 0 or known[-1] == len(known) - 1:
+        return train, test, names
+
+    def numbered(part: Items) -> Items:
+        return dataclasses.replace(part, labels=np.searchsorted(known, part.labels))
+
+    kept = tuple(names[label] for label in known.tolist() if label < len(names))
+    return numbered(train), None if test is None else numbered(test), kept
 
 
 def items_of(dataset: MapDataset, name: str, key: str | None = None) -> Items:

@@ -39,6 +39,11 @@ class ImageFolder(RawData):
         super().__post_init__()
         if self.channels not in (1, 3):
             raise DataError(f"channels is {self.channels}: 1 for grey or 3 for colour is expected.")
+        if self.test_root is not None and _folder(self.root) == _folder(self.test_root):
+            raise DataError(
+                f"root and test_root are both {self.root}, so the images that train would also test: name another "
+                "folder as test_root, or leave it out to split root."
+            )
 
     @property
     def _channels(self) -> int:
@@ -61,7 +66,11 @@ class ImageFolder(RawData):
                     f"{self.root} and {self.test_root} must hold the same classes, and {different} are in one of "
                     "them only: add or remove those folders."
                 )
-        return Parts(Path(self.root).expanduser().resolve().name, train, test, tuple(names))
+        return Parts(_folder(self.root).name, train, test, tuple(names))
+
+
+def _folder(stated: str | Path) -> Path:
+    return Path(stated).expanduser().resolve()
 
 
 def _items(root: Path) -> tuple[Items, list[str]]:

@@ -84,4 +84,5 @@ class RawData(abc.ABC):
             num_classes=check_classes(parts),
             class_names=parts.class_names,
             mapped=decoded.mapped,
+            official_test=parts.test is not None,
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
@@ -12,6 +11,7 @@ import torch
 from sklearn.model_selection import train_test_split
 from torch import Tensor
 
+from nas.data.fingerprint import fingerprint
 from nas.data.items import Chosen, Items
 from nas.errors import DataError
 from nas.protocols import Split, Splits
@@ -173,13 +173,15 @@ def assembled(
     class_names: tuple[str, ...] = (),
     vocabulary: tuple[str, ...] = (),
     mapped: bool = False,
+    official_test: bool = False,
 ) -> Splits:
     """Return the splits of ``values``, which holds train, search and test one after the other.
 
     Images are normalised per channel with the statistics of train.
 
     Raises:
-        DataError: a split lacks a class, or a value is not finite.
+        DataError: a split lacks a class, a value is not finite, or most items of an official test part are in another
+            split too.
     """
     check_every_class(labels, num_classes, class_names)
     if values.is_floating_point() and not all(bool(chunk.isfinite().all()) for chunk in values.split(_ROWS)):
@@ -199,7 +201,7 @@ def assembled(
         num_classes=num_classes,
         mean=mean,
         std=std,
-        fingerprint=fingerprint(splits),
+        fingerprint=fingerprint(name, splits, official_test=official_test),
         class_names=class_names,
         vocabulary=vocabulary,
     )
@@ -222,14 +224,3 @@ def statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
     constant = variance <= 1e-12 * mean.square().clamp_min(1e-12)
     std = torch.where(constant, torch.ones_like(variance), variance.sqrt())
     return tuple(mean.tolist()), tuple(std.tolist())
-
-
-def fingerprint(splits: Sequence[Split]) -> str:
-    """Return what changes when any value or label of any part does."""
-    hasher = hashlib.sha256()
-    for split in splits:
-        hasher.update(repr((tuple(split.images.shape), split.images.dtype, split.mean, split.std)).encode())
-        for chunk in split.images.split(_ROWS):
-            hasher.update(chunk.contiguous().numpy().data)
-        hasher.update(split.labels.numpy().tobytes())
-    return hasher.hexdigest()[:16]

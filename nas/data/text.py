@@ -150,6 +150,7 @@ class TextTable:
             num_classes=check_classes(parts),
             class_names=class_names,
             vocabulary=known,
+            official_test=parts.test is not None,
         )
 
     def _path(self, stated: str | Path) -> Path:

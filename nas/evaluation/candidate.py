@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from nas.data.inputs import placed
 from nas.errors import ExportError
 from nas.evaluation.onnx_export import INPUT, OUTPUT, export_onnx
+from nas.training.memory import halved_to_fit
 
 _BATCH_SIZE = 256
 
@@ -37,15 +38,26 @@ class SubnetCandidate:
         self._module = module.eval()
         self.image_shape = image_shape
         self._dtype = dtype
+        self._batch_size = _BATCH_SIZE
 
     @torch.no_grad()
     def predict(self, images: Tensor) -> Tensor:
-        """Return ``(n, num_classes)`` float32 logits on the CPU."""
+        """Return ``(n, num_classes)`` float32 logits on the CPU.
+
+        Fewer images go through the module at a time where memory runs out.
+
+        Raises:
+            OutOfMemoryError: memory ran out with a single image.
+        """
         device = next(self._module.parameters()).device
         if device.type == "cpu" and "onnx_model" in vars(self):
             return _answers(self._session, images)
-        logits = [self._module(placed(batch, device)) for batch in images.split(_BATCH_SIZE)]
-        return torch.cat(logits).float().cpu()
+
+        def logits(size: int) -> Tensor:
+            self._batch_size = size
+            return torch.cat([self._module(placed(batch, device)) for batch in images.split(size)])
+
+        return halved_to_fit(logits, self._batch_size, "evaluation").float().cpu()
 
     @cached_property
     def onnx_model(self) -> bytes:

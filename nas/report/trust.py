@@ -66,7 +66,12 @@ class TrustResult:
             f"Supernet against {self.how}, {found.count} architectures: Kendall's tau {found.tau}, Spearman "
             f"{found.spearman}; {swaps} of {pairs} pairs of winners changed places."
         ]
-        if found.doubtful:
+        if found.few:
+            lines.append(
+                f"Warning: {found.count} architectures are too few, and the intervals mean nothing: check at least 5 "
+                "(Study.trust)."
+            )
+        elif found.doubtful:
             lines.append(
                 f"Warning: tau may be as low as {found.tau.low:.2f}, so the supernet's ranking is weak evidence: "
                 "train it for longer, or check more architectures (Study.trust)."

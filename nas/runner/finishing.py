@@ -16,7 +16,6 @@ from torch import nn
 
 from nas import pareto
 from nas.compression.fine_tune import distillation_step
-from nas.data.inputs import placed
 from nas.errors import EvaluationError, ExportError, NasError
 from nas.evaluation import OnnxCandidate, SubnetCandidate
 from nas.export.folder import (
@@ -35,7 +34,7 @@ from nas.report.results import FILE_BYTES, Variant, Winner
 from nas.runner.directory import RunDirectory, file_digest, finish, finished
 from nas.runner.measuring import CALIBRATION, Known, counted_measurements
 from nas.runner.preparation import Prepared
-from nas.runner.supernet_training import recalibration_batches
+from nas.runner.supernet_training import recalibrate_on
 from nas.runner.weights import Weights
 from nas.search.record import (
     ReferenceBox,
@@ -50,7 +49,6 @@ from nas.search.record import (
 from nas.search.stand_alone import expected_alone, stand_alone_values
 from nas.space import Architecture, FloatArray
 from nas.study import network_reference, stable_repr
-from nas.supernet import recalibrate
 from nas.training import cross_entropy_step, train
 
 logger = logging.getLogger(__name__)
@@ -168,7 +166,7 @@ def fine_tuned(
     if teacher is not None and _better(prepared, teacher, student, known):
         step = distillation_step(student, teacher, recipe)
     train(student, step, splits.train, recipe, seed=study.seed, device=prepared.device, checkpoint=checkpoint)
-    recalibrate(student, [placed(b, prepared.device) for b in recalibration_batches(splits.train)])
+    recalibrate_on(student, splits.train, prepared.device)
     return student.to(device="cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload, no-any-return]
 
 

@@ -20,6 +20,7 @@ from nas.space import Architecture
 from nas.study import stable_repr
 from nas.supernet import Supernet, recalibrate
 from nas.training import ALONE, Ranks, train
+from nas.training.memory import halved_to_fit
 
 _RECALIBRATION_IMAGES = 512
 _RECALIBRATION_BATCH = 256
@@ -134,5 +135,19 @@ def extract_recalibrated(supernet: Supernet, architecture: Architecture, split: 
     """Return the subnet as a plain module with batch-norm statistics of its own, in evaluation mode."""
     module = supernet.extract(architecture).to(memory_format=torch.channels_last)
     device = next(supernet.parameters()).device
-    recalibrate(module, [placed(batch, device) for batch in recalibration_batches(split)])
+    recalibrate_on(module, split, device)
     return module.eval()
+
+
+def recalibrate_on(module: torch.nn.Module, split: Split, device: torch.device) -> None:
+    """Recalibrate batch norm on the first 512 training images, by 256, or fewer where memory runs out.
+
+    Raises:
+        OutOfMemoryError: memory ran out with a single image.
+    """
+    batches = recalibration_batches(split)
+
+    def by(size: int) -> None:
+        recalibrate(module, (placed(part, device) for batch in batches for part in batch.split(size)))
+
+    halved_to_fit(by, _RECALIBRATION_BATCH, "recalibration")

@@ -11,7 +11,7 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from nas.errors import EvaluationError
+from nas.errors import EvaluationError, OutOfMemoryError
 from nas.objective import Measurement
 from nas.protocols import Problem
 from nas.search.architecture_sampler import ArchitectureSampler
@@ -272,6 +272,8 @@ class _Loop:
         try:
             measurements = self._evaluate(architecture)
             values = [measurements[o.name].checked(o.name).value for o in self._problem.objectives]
+        except OutOfMemoryError:  # nor would any other architecture fit
+            raise
         except Exception as error:  # whatever a user's objective raises fails this trial alone
             trial.set_user_attr(SECONDS, time.perf_counter() - begin)
             self._last_failure = f"{type(error).__name__}: {error}"

@@ -180,7 +180,8 @@ class _Loop:
         total = torch.zeros((), device=self._device)
         for part, weight in self._shares(rows):
             generator.set_state(start)  # every part of a batch, on every rank, goes through the same subnets
-            images = placed(augmented(data.batch(part), self._recipe.augment), self._device)
+            changed = augmented(data.images[part], self._recipe.augment)
+            images = placed(data.normalised(changed), self._device)
             total += weight * self._backward(images, data.labels[part], weight, generator)
         return self._ranks.sum_gradients(self._parameters, total).item()
 

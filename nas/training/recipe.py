@@ -25,8 +25,11 @@ class Recipe:
         weight_decay: Of AdamW.
         label_smoothing: Of the cross-entropy (Szegedy 2016).
         max_grad_norm: Gradients are clipped to this L2 norm.
-        augment: A torchvision v2 transform that keeps the shape, or None. Its ``repr`` must tell its
-            settings.
+        augment: A torchvision v2 transform that keeps shape and dtype, or None. It is given images as the
+            split holds them, before they are normalised: bytes from image files and torchvision's data
+            sets, floats where the data holds floats. Many colour transforms clamp floats to [0, 1], and
+            ``split_images`` and ``Digits`` hold floats that are normalised already. Its ``repr`` must
+            tell its settings.
         accumulate: Parts that a batch is taken in, one after another; their gradients add up. More
             parts need less memory. Without batch norm and dropout the result is the same; batch norm
             sees one part at a time.

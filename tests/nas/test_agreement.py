@@ -40,6 +40,13 @@ def test_unrelated_rankings_are_doubtful() -> None:
     assert found.doubtful
 
 
+@pytest.mark.parametrize(("count", "doubtful"), [(2, True), (3, True), (4, True), (5, False)])
+def test_a_handful_that_agrees_may_do_so_by_chance(count: int, doubtful: bool) -> None:
+    found = rank_agreement(np.arange(count), np.arange(count))
+    assert found is not None
+    assert found.doubtful == found.few == doubtful
+
+
 @pytest.mark.parametrize(("before", "after"), [([], []), ([1.0], [2.0]), ([1.0, 1.0], [1.0, 2.0])])
 def test_what_can_not_be_ranked_has_no_agreement(before: list[float], after: list[float]) -> None:
     assert rank_agreement(before, after) is None

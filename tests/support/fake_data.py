@@ -37,6 +37,21 @@ def write_fashion_mnist(root: Path, train: int = 1200, test: int = 500) -> None:
         )
 
 
+def write_emnist(root: Path, split: str, first_label: int, train: int = 260, test: int = 104) -> None:
+    """Write digits, labelled from ``first_label`` on, where and as torchvision reads EMNIST."""
+    images, labels = digit_images(28)
+    folder = root / "EMNIST" / "raw"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, rows in (("train", slice(train)), ("test", slice(train, train + test))):
+        pixels, found = images[rows, 0].numpy(), labels[rows].numpy() + first_label
+        head = struct.pack(">IIII", 0x803, *pixels.shape)
+        (folder / f"emnist-{split}-{name}-images-idx3-ubyte").write_bytes(head + pixels.tobytes())
+        head = struct.pack(">II", 0x801, len(found))
+        (folder / f"emnist-{split}-{name}-labels-idx1-ubyte").write_bytes(
+            head + found.astype(np.uint8).tobytes()
+        )
+
+
 def write_cifar10(root: Path, per_batch: int = 200, test: int = 400) -> None:
     """Write digits where and as torchvision reads CIFAR10, up to the checksums."""
     images, labels = digit_images(32, channels=3)
@@ -52,13 +67,13 @@ def write_cifar10(root: Path, per_batch: int = 200, test: int = 400) -> None:
 
 
 def write_image_folder(
-    root: Path, per_class: int = 8, size: tuple[int, int] = (12, 10), classes: str = "abc"
+    root: Path, per_class: int = 8, size: tuple[int, int] = (12, 10), classes: str = "abc", blue: int = 200
 ) -> None:
     """Write colour images of one shade each, which tells class and number."""
     for label, name in enumerate(classes):
         (root / name).mkdir(parents=True)
         for number in range(per_class):
-            shade = (40 * label, 10 * number, 200)
+            shade = (40 * label, 10 * number, blue)
             Image.new("RGB", (size[1], size[0]), shade).save(root / name / f"{number:03}.png")
 
 

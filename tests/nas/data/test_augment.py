@@ -5,6 +5,8 @@ import torch
 from torchvision.transforms import v2
 
 from nas.data.augment import GROUP_SIZE, augmented
+from nas.errors import StudyError
+from nas.protocols import Split
 
 SHAKE = v2.RandomAffine(degrees=30, translate=(0.2, 0.2))
 
@@ -45,3 +47,20 @@ def test_the_given_images_are_not_changed() -> None:
     kept = images.clone()
     augmented(images, SHAKE)
     assert torch.equal(images, kept)
+
+
+def test_bytes_that_are_shifted_and_then_normalised_are_as_if_shifted_after() -> None:
+    pixels = torch.randint(0, 256, (20, 1, 8, 8), dtype=torch.uint8)
+    split = Split(pixels, torch.zeros(20, dtype=torch.int64), (72.9,), (90.0,))
+    results = []
+    for images, fill in ((pixels, 0), (split.batch(slice(None)), -72.9 / 90.0)):
+        torch.manual_seed(0)
+        shift = v2.Compose([v2.RandomCrop(8, padding=2, fill=fill), v2.RandomHorizontalFlip()])
+        results.append(augmented(images, shift))
+    assert torch.allclose(split.normalised(results[0]), results[1])
+
+
+@pytest.mark.parametrize("change", [v2.ToDtype(torch.float32, scale=True), v2.Resize(4)])
+def test_another_shape_or_dtype_is_a_sentence(change: v2.Transform) -> None:
+    with pytest.raises(StudyError, match="let it keep both"):
+        augmented(torch.zeros(3, 1, 8, 8, dtype=torch.uint8), change)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from fake_data import digit_images, write_fashion_mnist
+from fake_data import digit_images, write_emnist, write_fashion_mnist
 from PIL import Image
 from torch.utils.data import IterableDataset, Subset, TensorDataset
 from torchvision.datasets import FakeData
@@ -75,14 +75,51 @@ def test_an_option_that_torchvision_does_not_know_is_a_sentence(root: Path) -> N
     assert "colour" in refused(TorchvisionData("FashionMNIST", options={"colour": 1}))
 
 
-def images_of(kind: str) -> list[tuple[Any, int]]:
+@pytest.mark.parametrize(("split", "first", "names"), [("letters", 1, ("a", "j")), ("digits", 0, ("0", "9"))])
+def test_emnist_has_its_official_test_part_and_labels_from_0(
+    tmp_path: Path, split: str, first: int, names: tuple[str, str]
+) -> None:
+    write_emnist(tmp_path, split, first)
+    splits = TorchvisionData("EMNIST", root=tmp_path, options={"split": split}).load()
+    assert (len(splits.train) + len(splits.search), len(splits.test)) == (260, 104)
+    assert torch.equal(splits.test.labels, digit_images(28)[1][260:364])
+    assert (splits.class_names[0], splits.class_names[9], splits.num_classes) == (*names, 10)
+
+
+def test_download_reaches_a_class_that_hands_it_to_its_base(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torchvision.datasets.EMNIST.download", lambda _: write_emnist(tmp_path, "digits", 0))
+    source = TorchvisionData("EMNIST", root=tmp_path, download=True, options={"split": "digits"})
+    assert len(source.load().test) == 104
+
+
+def test_the_part_cannot_be_chosen_among_the_options() -> None:
+    for train in (True, False):
+        with pytest.raises(DataError, match="leave it out"):
+            TorchvisionData("FashionMNIST", options={"train": train})
+
+
+def test_test_items_that_train_or_search_hold_too_are_refused_and_a_few_are_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    images, labels = digit_images(8)
+    dataset = TensorDataset(images[:900], labels[:900])
+    assert "900 of 900 items of the test split" in refused(DatasetPair(dataset, dataset, name="twice"))
+    assert "301 of 600" in refused(DatasetPair(dataset, TensorDataset(images[599:1199], labels[599:1199])))
+    assert not caplog.records
+    DatasetPair(dataset, TensorDataset(images[897:1300], labels[897:1300])).load()
+    assert "3 of 403 items" in caplog.text
+
+
+def images_of(kind: str, first: int = 0) -> list[tuple[Any, int]]:
     images, labels = digit_images(10, channels=3)
     convert = {
         "pil": lambda image: Image.fromarray(image.permute(1, 2, 0).numpy()),
         "uint8 tensor": lambda image: image,
         "array": lambda image: image.permute(1, 2, 0).numpy(),
     }[kind]
-    rows = range(0, 1797, 9)
+    rows = range(first, 1797, 9)
     return [(convert(images[row]), int(labels[row])) for row in rows]
 
 
@@ -90,7 +127,7 @@ def test_every_kind_of_image_gives_the_same_splits() -> None:
     kinds = ("pil", "uint8 tensor", "array")
     fingerprints = {DatasetPair(images_of(kind)).load().fingerprint for kind in kinds}
     assert len(fingerprints) == 1
-    check_data_source(DatasetPair(images_of("array"), images_of("pil"), name="both"))
+    check_data_source(DatasetPair(images_of("array"), images_of("pil", first=1), name="both"))
 
 
 def test_floats_stay_floats_and_are_normalised() -> None:

@@ -52,6 +52,11 @@ def test_every_image_is_in_one_part_with_its_class(root: Path) -> None:
     assert splits.train.images.dtype == torch.uint8
 
 
+def test_the_same_folder_cannot_be_both_parts(root: Path) -> None:
+    with pytest.raises(DataError, match="another folder as test_root"):
+        ImageFolder(root, test_root=root / "a" / "..")
+
+
 def test_batches_are_normalised_with_the_statistics_of_train(root: Path) -> None:
     train = ImageFolder(root).load().train
     batch = train.batch(slice(None))
@@ -62,7 +67,7 @@ def test_batches_are_normalised_with_the_statistics_of_train(root: Path) -> None
 
 
 def test_an_official_test_part_is_the_test_split(root: Path, tmp_path: Path) -> None:
-    write_image_folder(tmp_path / "later", per_class=2)
+    write_image_folder(tmp_path / "later", per_class=2, blue=100)
     splits = ImageFolder(root, test_root=tmp_path / "later").load()
     assert (len(splits.train) + len(splits.search), len(splits.test)) == (30, 6)
 

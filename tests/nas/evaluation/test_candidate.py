@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from nas.errors import ExportError, NasError
+from nas.errors import ExportError, NasError, OutOfMemoryError
 from nas.evaluation import OnnxCandidate, SubnetCandidate
 
 
@@ -57,3 +57,25 @@ def test_a_file_that_is_no_onnx_model_is_a_sentence(tmp_path: Path) -> None:
 def test_a_missing_file_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(NasError):
         OnnxCandidate(tmp_path / "missing.onnx")
+
+
+class Small(nn.Module):
+    """A network on a device that holds so many images."""
+
+    def __init__(self, fit: int) -> None:
+        super().__init__()
+        self.inner, self.fit = network(), fit
+
+    def forward(self, images: Tensor) -> Tensor:
+        if len(images) > self.fit:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+        logits: Tensor = self.inner(images)
+        return logits
+
+
+def test_fewer_images_are_judged_at_a_time_where_memory_runs_out() -> None:
+    images = torch.randn(300, 2, 4, 4)
+    expected = SubnetCandidate(network(), (2, 4, 4)).predict(images)
+    assert torch.allclose(SubnetCandidate(Small(60), (2, 4, 4)).predict(images), expected, atol=1e-6)
+    with pytest.raises(OutOfMemoryError, match="single image"):
+        SubnetCandidate(Small(0), (2, 4, 4)).predict(images)

@@ -33,6 +33,11 @@ def test_a_ranking_that_may_mean_nothing_is_warned_of() -> None:
     assert lines[-1].startswith("Warning: tau may be as low as")
 
 
+def test_a_handful_is_warned_of_though_it_agrees() -> None:
+    lines = result([0.1, 0.2, 0.3, 0.4], [0.1, 0.2, 0.3, 0.4]).sentences(QUALITY)
+    assert lines[-1].startswith("Warning: 4 architectures are too few")
+
+
 def test_swaps_are_counted_among_winners_alone() -> None:
     found = result([0.9, 0.8, 0.7, 0.6], [0.7, 0.8, 0.9, 0.95])
     assert found.front_swaps() == (3, 3)

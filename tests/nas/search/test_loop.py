@@ -13,7 +13,7 @@ from fakes import NearestSurrogate, exact, grid_evaluate, grid_problem
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from nas.errors import EvaluationError
+from nas.errors import EvaluationError, OutOfMemoryError
 from nas.objective import Measurement, Objective
 from nas.protocols import Problem, Strategy
 from nas.search import LocalSearch, OptunaSampler, SurrogateSearch
@@ -173,6 +173,18 @@ def test_the_first_ten_failing_is_an_error_that_says_why() -> None:
     assert states(study) == [TrialState.FAIL] * 10
     run(study, problem, 15)
     assert len(complete_trials(study)) == 5
+
+
+def test_a_single_image_that_does_not_fit_ends_the_search() -> None:
+    problem = grid_problem()
+    study = memory_study(problem)
+
+    def evaluate(architecture: Architecture) -> Mapping[str, Measurement]:
+        raise OutOfMemoryError("memory ran out with a single image")
+
+    with pytest.raises(OutOfMemoryError, match="single image"):
+        run(study, problem, 20, evaluate)
+    assert TrialState.FAIL not in states(study)
 
 
 def test_a_keyboard_interrupt_is_no_failed_evaluation(whole: optuna.Study) -> None:

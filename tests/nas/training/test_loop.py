@@ -30,6 +30,12 @@ def blobs(count: int = 50) -> Split:
     return Split(images, labels)
 
 
+def byte_blobs() -> Split:
+    """The same as bytes, to be normalised per batch."""
+    data = blobs()
+    return Split((data.images * 25 + 100).clamp(0, 255).to(torch.uint8), data.labels, (125.0,), (35.0,))
+
+
 def fresh(dropout: bool = False) -> nn.Module:
     torch.manual_seed(0)
     middle: nn.Module = nn.Dropout(0.5) if dropout else nn.Identity()
@@ -65,6 +71,7 @@ def trained(
     seed: int = 1,
     checkpoint: Path | None = None,
     on_epoch: Callable[[int, float], None] = lambda _epoch, _loss: None,
+    data: Split | None = None,
 ) -> tuple[dict[str, Tensor], list[float]]:
     """Train a fresh network and return its weights and losses."""
     if supernet:
@@ -75,7 +82,7 @@ def trained(
         model = fresh(dropout=True)
         step = cross_entropy_step(model, recipe)
     losses = train(
-        model, step, blobs(), recipe, seed=seed, device=CPU, checkpoint=checkpoint, on_epoch=on_epoch
+        model, step, data or blobs(), recipe, seed=seed, device=CPU, checkpoint=checkpoint, on_epoch=on_epoch
     )
     return weights(model), losses
 
@@ -105,6 +112,25 @@ def test_resumed_equals_uninterrupted_bit_for_bit(
     resumed = trained(recipe, supernet=supernet, checkpoint=checkpoint)
     assert equal(resumed[0], expected[0])
     assert resumed[1] == expected[1]
+
+
+def test_augmented_bytes_resume_bit_for_bit(tmp_path: Path) -> None:
+    colours = v2.Compose([SHAKE, v2.ColorJitter(brightness=0.3, contrast=0.3)])
+    recipe, checkpoint = Recipe(epochs=2, batch_size=16, augment=colours), tmp_path / "checkpoint.pt"
+    expected = trained(recipe, data=byte_blobs())
+    with pytest.raises(StopError):
+        trained(recipe, data=byte_blobs(), checkpoint=checkpoint, on_epoch=stop_after(1))
+    assert equal(trained(recipe, data=byte_blobs(), checkpoint=checkpoint)[0], expected[0])
+
+
+def test_bytes_are_augmented_before_they_are_normalised() -> None:
+    unchanged = v2.ColorJitter(brightness=(1.0, 1.0001))
+    weights_of = []
+    for augment in (None, unchanged):
+        model, recipe = fresh(), Recipe(epochs=1, batch_size=16, augment=augment)
+        train(model, cross_entropy_step(model, recipe), byte_blobs(), recipe, seed=0, device=CPU)
+        weights_of.append(weights(model))
+    assert equal(*weights_of)
 
 
 def test_a_step_that_dies_in_the_middle_of_an_epoch_loses_that_epoch_alone(tmp_path: Path) -> None:

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import logging
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from nas.errors import OutOfMemoryError
+from nas.protocols import Split
+from nas.runner.supernet_training import recalibrate_on
+
+
+class Small(nn.Module):
+    """Batch norm on a device that holds so many images."""
+
+    def __init__(self, fit: int) -> None:
+        super().__init__()
+        self.norm, self.fit = nn.BatchNorm2d(2), fit
+
+    def forward(self, images: Tensor) -> Tensor:
+        if len(images) > self.fit:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+        normal: Tensor = self.norm(images)
+        return normal
+
+
+def test_recalibration_takes_fewer_images_where_memory_runs_out(caplog: pytest.LogCaptureFixture) -> None:
+    split = Split(torch.randn(600, 2, 4, 4), torch.zeros(600, dtype=torch.int64))
+    whole, small = Small(1000), Small(70)
+    recalibrate_on(whole, split, torch.device("cpu"))
+    assert not caplog.records
+    with caplog.at_level(logging.WARNING):
+        recalibrate_on(small, split, torch.device("cpu"))
+    assert "it is done with 64" in caplog.text
+    assert torch.allclose(whole.norm.running_mean, small.norm.running_mean, atol=1e-6)
+    with pytest.raises(OutOfMemoryError, match="single image"):
+        recalibrate_on(Small(0), split, torch.device("cpu"))
