@@ -147,8 +147,8 @@ class SurrogateSampler(ArchitectureSampler):
         pool = np.unique(np.concatenate([evolved, beside]), axis=0)
         if not len(pool):
             return _Batch(problem, model, pool, told)
-        pending = np.frombuffer(b"".join(sorted(running.seen)), dtype=np.int64)
-        rows = np.concatenate([pending.reshape(-1, pool.shape[1]), pool])
+        pending = np.frombuffer(b"".join(sorted(running.seen)), dtype=np.int64).reshape(-1, pool.shape[1])
+        rows = np.concatenate([pending, pool])
         draws = model.draws(rows, _NUM_DRAWS, rng)
         picked = most_improving(
             draws[:, len(pending) :],

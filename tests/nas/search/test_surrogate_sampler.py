@@ -13,12 +13,12 @@ from optuna.trial import TrialState
 
 from nas import pareto
 from nas.objective import Measurement, Objective
-from nas.protocols import Problem
+from nas.protocols import Prediction, Problem
 from nas.search import SurrogateSearch
 from nas.search.loop import search
 from nas.search.record import PREDICTED_FROM, complete_trials, costs_of, distributions, predictions_of
 from nas.search.storage import open_study
-from nas.space import Architecture
+from nas.space import Architecture, IntArray
 from surrogates.mlp_ensemble import MlpEnsemble
 
 OURS = SurrogateSearch(NearestSurrogate, num_startup=6, batch_size=4)
@@ -83,6 +83,35 @@ def test_what_another_worker_evaluates_is_not_proposed_again() -> None:
     run(study, problem, 7)
     asked = [study.ask(distributions(problem.space)) for _ in range(6)]
     assert len({tuple(t.params.values()) for t in [*study.trials[:7], *asked]}) == 13
+
+
+class KnowingSurrogate(NearestSurrogate):
+    """Is told the scores of a few rows, and knows the true order of all."""
+
+    def predict(self, indices: IntArray) -> Prediction:
+        problem = grid_problem()
+        quality = [grid_evaluate(problem, a)["quality"].value for a in problem.space.from_indices(indices)]
+        return Prediction(-np.array(quality)[:, None], np.full((len(indices), 1), 1e-9))
+
+
+def test_what_is_picked_beside_running_trials_is_what_promises_most() -> None:
+    problem = grid_problem()
+    strategy = SurrogateSearch(KnowingSurrogate, num_startup=6, batch_size=4)
+    study = optuna.create_study(directions=["maximize", "minimize"], sampler=strategy.sampler(problem, 0))
+
+    def asked() -> tuple[optuna.Trial, list[float]]:
+        trial = study.ask(distributions(problem.space))
+        values = grid_evaluate(problem, problem.space.architecture(trial.params))
+        return trial, [values["quality"].value, values["size"].value]
+
+    for _ in range(3):
+        asked()  # and left running
+    for _ in range(6):
+        study.tell(*asked())
+    known = costs_of(problem.objectives, complete_trials(study))
+    for _ in range(4):
+        quality, size = asked()[1]
+        assert not (known <= [-quality, size]).all(axis=1).any(), "a proposal that is sure to add nothing"
 
 
 def test_it_finds_a_better_front_than_random_search() -> None:
