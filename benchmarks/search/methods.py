@@ -29,6 +29,7 @@ from nas.search.proposals import neighbours
 from nas.search.record import distributions
 from nas.space import Architecture, FloatArray, IntArray, SearchSpace
 from surrogates.boosted_trees import BoostedTrees
+from surrogates.cross_validated import CrossValidated
 from surrogates.gaussian_process import GaussianProcess
 from surrogates.mixture import Mixture
 from surrogates.mlp_ensemble import MlpEnsemble
@@ -173,6 +174,7 @@ ABLATION: dict[str, Method] = {
     "only-gp": _variant("Gaussian process alone", GaussianProcess),
     "only-mlp": _variant("perceptrons alone", MlpEnsemble),
     "only-trees": _variant("boosted trees alone", BoostedTrees),
+    "cross-validated": _variant("chosen by cross-validation", CrossValidated),
     "certain": _variant("without uncertainty", Certain),
     "batch-4": _variant("batches of 4", batch_size=4),
     "batch-16": _variant("batches of 16", batch_size=16),
