@@ -76,7 +76,10 @@ class Constraint:
                 f"a constraint is on {self.quantity!r}, which is neither counted nor measured: limit a quantity such "
                 "as Macs(), or an objective of the study such as LatencyMs()."
             )
-        if self.quantity.objective.direction == "maximize":
+        if (
+            not isinstance(self.quantity, CountedObjective)
+            and self.quantity.objective.direction == "maximize"
+        ):
             raise ObjectiveError(
                 f"a constraint says what {self.quantity.objective.name!r} is at most, but more of it is better: "
                 "limit what is minimised, and read the rest off the front."
@@ -287,6 +290,11 @@ MakeSurrogate = Callable[[SearchSpace], Surrogate]
 """Makes an untrained surrogate for a space; a class will do."""
 
 
+def relative_excess(values: FloatArray, at_most: float) -> FloatArray:
+    """Return by how much values exceed a limit, in units of the limit; 0 where they don't."""
+    return np.maximum(values - at_most, 0) / max(abs(at_most), 1e-12)
+
+
 @dataclass(frozen=True)
 class Problem:
     """What a search strategy sees of a study.
@@ -309,8 +317,7 @@ class Problem:
         """Return how far ``(..., num_objectives)`` costs exceed the soft limits, relative; 0 is feasible."""
         total = np.zeros(costs.shape[:-1])
         for column, objective in enumerate(self.objectives):
-            limit = self.soft_limits.get(objective.name, np.inf)
-            total += np.maximum(costs[..., column] - limit, 0) / max(abs(limit), 1e-12)
+            total += relative_excess(costs[..., column], self.soft_limits.get(objective.name, np.inf))
         return total
 
     def limited(self, costs: FloatArray) -> FloatArray:

@@ -16,7 +16,7 @@ from torch import nn
 
 from nas import pareto
 from nas.compression.fine_tune import distillation_step
-from nas.errors import EvaluationError, ExportError, NasError
+from nas.errors import EvaluationError, ExportError, NasError, OutOfMemoryError
 from nas.evaluation import OnnxCandidate, SubnetCandidate
 from nas.export.folder import (
     ARCHITECTURE,
@@ -251,6 +251,8 @@ def _judged(objective: MeasuredObjective, candidates: Sequence[Candidate], bench
     name = objective.objective.name
     try:
         return [measurement.checked(name) for measurement in objective.measure(candidates, bench)]
+    except OutOfMemoryError:
+        raise
     except Exception as error:  # whatever a user's objective raises
         raise EvaluationError(
             f"objective {name!r} failed on the winners ({type(error).__name__}: {error}): mend it and run the "

@@ -16,7 +16,7 @@ from torch import nn
 from nas.errors import InfeasibleError, NasError, StudyError
 from nas.evaluation import NetworkCounter
 from nas.evaluation.from_scratch import fresh_network
-from nas.protocols import CountedObjective, MeasuredObjective, Problem, Splits
+from nas.protocols import CountedObjective, MeasuredObjective, Problem, Splits, relative_excess
 from nas.runner.directory import file_digest
 from nas.search.designs import downhill, tilted_samples
 from nas.space import Architecture, FloatArray, IntArray
@@ -123,7 +123,7 @@ def problem_of(study: Study, supernet: Supernet, counter: NetworkCounter) -> Pro
         if not study.hard_limits:
             return np.zeros(len(indices))
         counts = counter.counts(indices)
-        excess = [_excess(quantity.count(counts), at_most) for quantity, at_most in study.hard_limits]
+        excess = [relative_excess(quantity.count(counts), at_most) for quantity, at_most in study.hard_limits]
         return np.asarray(np.sum(excess, axis=0), dtype=np.float64)
 
     objectives = tuple(o.objective for o in study.objectives)
@@ -153,10 +153,6 @@ def _begin_with(path: Path, network: nn.Module) -> None:
             f"the study's weights {path} don't fit its network ({reason}): name a safetensors file with the "
             "state_dict of network(), or leave weights out."
         ) from error
-
-
-def _excess(values: FloatArray, at_most: float) -> FloatArray:
-    return np.maximum(values - at_most, 0) / max(abs(at_most), 1e-12)
 
 
 def check_feasible(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import final
 
 import optuna
@@ -262,11 +262,18 @@ class _Loop:
             elif architecture.id in self._ledger.known:
                 earlier = self._ledger.known[architecture.id]
                 trial.set_user_attr(REPEATS, earlier.number)
+                self._set_constraints(trial, earlier.values)
                 self._study.tell(trial, earlier.values)
             else:
                 trial.set_user_attr(ARCHITECTURE, architecture.id)
                 return True
         return False
+
+    def _set_constraints(self, trial: Trial, values: Sequence[float]) -> None:
+        """Tell samplers of Optuna's how far the values exceed the soft limits."""
+        for objective, value in zip(self._problem.objectives, values, strict=True):
+            if objective.name in self._problem.soft_limits:
+                trial.set_constraint(objective.name, value - self._problem.soft_limits[objective.name])
 
     def _pay(self, trial: Trial, architecture: Architecture, begin: float) -> None:
         try:
@@ -283,7 +290,6 @@ class _Loop:
             self._study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
             return
         trial.set_user_attr(SECONDS, time.perf_counter() - begin)
-        for name, limit in self._problem.soft_limits.items():  # for samplers of Optuna's
-            trial.set_constraint(name, measurements[name].value - limit)
+        self._set_constraints(trial, values)
         trial.set_user_attr(MEASUREMENTS, {name: m.to_json() for name, m in measurements.items()})
         self._study.tell(trial, values, skip_if_finished=True)

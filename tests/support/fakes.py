@@ -38,6 +38,15 @@ def tiny_network(classes: int = 10, channels: int = 1) -> nn.Module:
     )
 
 
+def trained_tiny_network() -> nn.Module:
+    """Weights far from any initialisation."""
+    network = tiny_network()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter += 10 + torch.rand_like(parameter)
+    return network
+
+
 def tiny_block(position: int, width: object) -> nn.Module:
     return nn.Sequential(
         elastic.Conv2d(width, width, choice(f"{position}.kernel", 1, 3), padding="same", bias=False),

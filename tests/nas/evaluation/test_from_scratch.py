@@ -1,8 +1,7 @@
 from __future__ import annotations
 
 import torch
-from fakes import tiny_network
-from torch import nn
+from fakes import tiny_network, trained_tiny_network
 
 from nas.evaluation.from_scratch import fresh_network, train_from_scratch
 from nas.protocols import Split
@@ -29,19 +28,12 @@ def test_making_a_network_leaves_the_global_generator_alone() -> None:
 
 
 def test_an_architecture_begins_with_random_weights_whatever_the_network_comes_with() -> None:
-    def trained() -> nn.Module:
-        network = tiny_network()
-        with torch.no_grad():
-            for parameter in network.parameters():
-                parameter += 10 + torch.rand_like(parameter)
-        return network
-
     data, recipe = (
         Split(torch.randn(40, 1, 8, 8), torch.arange(40) % 10),
         Recipe(epochs=1, learning_rate=1e-6),
     )
     architecture = fresh_network(tiny_network, 0).space.largest()
-    module = train_from_scratch(trained, architecture, data, recipe, seed=0, device=CPU)
+    module = train_from_scratch(trained_tiny_network, architecture, data, recipe, seed=0, device=CPU)
     assert max(parameter.abs().max() for parameter in module.parameters()) < 2
 
 

@@ -12,8 +12,7 @@ import optuna
 import pytest
 import safetensors.torch
 import torch
-from fakes import Listener, digests, run_in, tiny_network, tiny_study
-from torch import nn
+from fakes import Listener, digests, run_in, tiny_network, tiny_study, trained_tiny_network
 
 from nas import (
     Accuracy,
@@ -156,15 +155,8 @@ def test_without_hurdles_all_train_to_the_end(tmp_path: Path) -> None:
 
 
 def test_weights_that_a_network_comes_with_do_not_help_its_candidates(tmp_path: Path) -> None:
-    def trained() -> nn.Module:
-        network = tiny_network()
-        with torch.no_grad():
-            for parameter in network.parameters():
-                parameter += 10 + torch.rand_like(parameter)
-        return network
-
     recipe = Recipe(epochs=1, learning_rate=1e-6)
-    study = scratch_study(network=trained, training=FromScratch(), recipe=recipe, evaluations=2)
+    study = scratch_study(network=trained_tiny_network, training=FromScratch(), recipe=recipe, evaluations=2)
     run_in(study, tmp_path / "run", baselines=True)
     files = [*tmp_path.rglob("candidates/tiny*/*.safetensors")]
     assert files

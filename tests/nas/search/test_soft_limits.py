@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 import optuna
 import pytest
-from fakes import exact, grid_problem
+from fakes import exact, grid_evaluate, grid_problem
 
 from nas import pareto
 from nas.objective import Measurement
@@ -44,6 +44,16 @@ def test_the_search_aims_at_what_meets_a_limit(strategy: Strategy) -> None:
     free, limited = found(FREE, strategy), found(LIMITED, strategy)
     met = (limited[16:, 1] <= 5).mean()
     assert met > (free[16:, 1] <= 5).mean() + 0.1
+
+
+def test_samplers_of_optunas_are_told_of_every_trial_with_values() -> None:
+    small = dataclasses.replace(
+        grid_problem(num_choices=2, num_options=3), count=lambda _: {}, soft_limits={"size": 2.0}
+    )
+    study = optuna.create_study(directions=["maximize", "minimize"], sampler=optuna.samplers.RandomSampler(0))
+    search(study, small, lambda a: grid_evaluate(small, a), evaluations=9, on_trial=lambda _: None)
+    assert len(study.trials) > 9, "some are repeats"
+    assert [t.constraints for t in study.trials] == [{"size": t.values[1] - 2} for t in study.trials]
 
 
 def test_the_best_within_the_limit_is_found() -> None:
