@@ -84,7 +84,7 @@ def _body(results: Results, winner: Winner) -> str:
                 v.name,
                 f"`{v.file}`",
                 *(with_spread(v.values[o.name], o) for o in measured),
-                "yes" if v.on_front else "no",
+                v.place,
             ]
             for v in winner.variants
         ],

@@ -25,13 +25,22 @@ class Variant:
         name: ``fp32``, or the compression pass.
         file: Name of the ONNX file in the winner's folder.
         values: Of the final front's objectives by name; quality on the test split.
-        on_front: Whether no other variant of any winner dominates it.
+        on_front: Whether it meets the soft limits and no other variant of any winner that does dominates it. Where
+            none meets them, the limits don't count.
+        exceeds: Objectives whose soft limits it doesn't meet.
     """
 
     name: str
     file: str
     values: Mapping[str, Measurement]
     on_front: bool
+    exceeds: tuple[str, ...] = ()
+
+    @property
+    def place(self) -> str:
+        """Whether it is on the final front, for a cell of a table."""
+        limits = f"exceeds {' and '.join(self.exceeds)}" if self.exceeds else ""
+        return "; ".join(filter(None, ["yes" if self.on_front else "no", limits]))
 
 
 @final
@@ -150,7 +159,8 @@ def _winner(stored: dict[str, Any]) -> Winner:
     stored["searched"] = _measurements(stored["searched"])
     stored["fine_tuned"] = Measurement(**stored["fine_tuned"])
     stored["variants"] = tuple(
-        Variant(**{**v, "values": _measurements(v["values"])}) for v in stored["variants"]
+        Variant(**{**v, "values": _measurements(v["values"]), "exceeds": tuple(v.get("exceeds", ()))})
+        for v in stored["variants"]
     )
     return Winner(**stored)
 

@@ -53,7 +53,7 @@ def winners_table(results: Results) -> Table:
             winner.id,
             variant.name,
             *(with_spread(variant.values[o.name], o) for o in measured),
-            "yes" if variant.on_front else "no",
+            variant.place,
         ]
         for winner, variant in _variants(results)
     ]

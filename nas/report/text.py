@@ -25,7 +25,7 @@ def report_markdown(results: Results) -> str:
         "## Winners",
         "Every row was measured on the exported file: quality on the test split, which nothing before this "
         "table has read; latency with all rows taking turns; ± is one standard deviation. The final front is "
-        "taken over all rows and all columns.",
+        f"taken over all rows{_within(facts)} and all columns.",
         f"Chosen by {facts['winners_chosen_by']}.",
         winners_table(results).markdown(),
         "## Can the search's numbers be trusted?",
@@ -45,6 +45,10 @@ def report_markdown(results: Results) -> str:
         "\n".join(f"- {name}: {value}" for name, value in _described(facts)),
     ]
     return "\n\n".join(sections) + "\n"
+
+
+def _within(facts: dict[str, Any]) -> str:
+    return " that meet the limits (all rows, where none does)" if facts.get("soft_limits") else ""
 
 
 def _trust(results: Results) -> list[str]:

@@ -239,10 +239,16 @@ def _measure(
         )
     objectives = [*prepared.problem.objectives, FILE_BYTES]
     costs = np.array([[o.cost(row[o.name].value) for o in objectives] for row in values])
-    on_front = pareto.non_dominated(costs)
+    limits = prepared.problem.soft_limits
+    exceeds = [tuple(n for n, limit in limits.items() if row[n].value > limit) for row in values]
+    eligible = np.array([not names for names in exceeds])
+    if not eligible.any():
+        eligible[:] = True
+    on_front = np.zeros(len(costs), dtype=np.bool_)
+    on_front[eligible] = pareto.non_dominated(costs[eligible])
     variants = [
-        Variant(name, path.name, row, bool(front))
-        for (_, name, path), row, front in zip(files, values, on_front, strict=True)
+        Variant(name, path.name, row, bool(front), exceeded)
+        for (_, name, path), row, front, exceeded in zip(files, values, on_front, exceeds, strict=True)
     ]
     return [variants[start : start + len(names)] for start in range(0, len(variants), len(names))]
 

@@ -154,13 +154,17 @@ def _runnable(model: nn.Module, inputs: tuple[Any, ...]) -> tuple[nn.Module, dic
 
 
 def _check_repeats(work: nn.Module, inputs: tuple[Any, ...], expected: list[Tensor]) -> None:
-    with torch.no_grad():
-        again = tensors(work(*inputs))
+    try:
+        with torch.no_grad():
+            again = tensors(work(*inputs))
+        cause = None
+    except Exception as error:  # of a forward that ran before
+        again, cause = [], error
     if len(again) != len(expected) or difference(again, expected) > rounding(work):
         raise ConversionError(
             f"{type(work).__name__} gives another output when it runs again on the same example: its forward depends "
             "on chance or on earlier calls; make it repeat itself in evaluation mode (dropout with self.training)."
-        )
+        ) from cause
 
 
 def _main_reason(fixed: Sequence[Fixed]) -> tuple[str, str]:

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import onnx
 import optuna
 import pytest
 import torch
@@ -571,6 +572,48 @@ def test_a_pass_added_later_keeps_the_winners_weights(tiny_copy: Path) -> None:
         assert [v.name for v in winner.variants] == ["fp32", "copy"]
         assert winner.variants[0].values["accuracy"] == winner.variants[1].values["accuracy"]
         assert [v.on_front for v in winner.variants] in ([True, False], [False, False])
+
+
+@dataclasses.dataclass(frozen=True)
+class OnnxBytes:
+    """Size of the exported file, as a measured objective."""
+
+    objective: Objective = Objective("onnx_bytes", "B", "minimize")
+
+    def calibrate(self) -> dict[str, float]:
+        return {"zero": 0.0}
+
+    def measure(self, candidates: Sequence[Candidate], bench: Bench) -> list[Measurement]:
+        return [Measurement(float(len(c.onnx_model)), 0.0, "B", "", 1) for c in candidates]
+
+
+@dataclasses.dataclass(frozen=True)
+class Padded:
+    """A pass that adds a comment of 100 kB."""
+
+    name: str = "padded"
+
+    def apply(self, source: Path, target: Path, calibration: Split) -> None:
+        model = onnx.load(source)
+        model.doc_string = "x" * 100_000
+        onnx.save(model, target)
+
+
+@pytest.mark.parametrize(("at_most", "exceeding"), [(50_000, {"padded"}), (1, {"fp32", "padded"})])
+def test_what_exceeds_a_soft_limit_is_not_on_the_final_front(
+    tmp_path: Path, at_most: float, exceeding: set[str]
+) -> None:
+    study = dataclasses.replace(
+        with_passes(Padded()),
+        objectives=(Accuracy(), OnnxBytes()),
+        constraints=(Constraint(OnnxBytes(), at_most=at_most),),
+    )
+    results = run_in(study, tmp_path)
+    variants = [v for w in results.winners for v in w.variants]
+    assert {v.name for v in variants if v.exceeds} == exceeding
+    assert {v.name for v in variants if v.on_front} == {"fp32"}
+    assert "no; exceeds onnx_bytes" in (tmp_path / "report.md").read_text()
+    assert Results.read(tmp_path / "report.json").winners == results.winners
 
 
 def test_a_pass_that_fails_is_one_sentence_and_can_be_mended(tiny_copy: Path) -> None:

@@ -461,10 +461,19 @@ class Chance(nn.Module):
         return self.last(F.dropout(self.first(x), 0.5, True))
 
 
+class Once(Chance):
+    def forward(self, x: Tensor) -> Tensor:
+        if not hasattr(self, "state"):
+            self.state = torch.zeros(3)
+            return self.last(self.first(x))
+        return self.last(self.first(x) + self.state)
+
+
 @pytest.mark.parametrize(
     ("model", "example", "said"),
     [
         (Chance(), torch.randn(2, 4), "depends on chance or on earlier calls"),
+        (Once(), torch.randn(2, 4), "depends on chance or on earlier calls"),
         (
             nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 5)),
             torch.randn(2, 4),
