@@ -76,13 +76,17 @@ class TwoStageSampler(ArchitectureSampler):
         directions = [StudyDirection[objective.direction.upper()] for objective in problem.objectives]
         self._empty.create_new_study(directions, _MIRROR)
 
+    def prepare(self, study: optuna.Study) -> None:
+        """Let the inner sampler prepare for the present stage."""
+        whole, rows = self._whole(study.get_trials(deepcopy=False))
+        stage = next(iter(self._stages(whole, rows).values()))
+        mirror = self._mirror(stage, whole, rows)
+        if isinstance(mirror.sampler, ArchitectureSampler):
+            mirror.sampler.prepare(mirror)
+
     def propose(self, study: optuna.Study, trial: FrozenTrial) -> IntArray | None:
         """Return an architecture of the present stage, or of a later one when nothing is left in it."""
-        space = self._problem.space
-        earlier = others(study, trial)
-        options = [options_of(space, t) for t in earlier]
-        whole = [t for t, made in zip(earlier, options, strict=True) if made is not None]
-        rows = space.canonical(space.indices(made for made in options if made is not None))
+        whole, rows = self._whole(others(study, trial))
         rng = np.random.default_rng([self._seed, trial.number])
         stages = self._stages(whole, rows)
         for name, stage in stages.items():
@@ -94,6 +98,13 @@ class TwoStageSampler(ArchitectureSampler):
                     study._storage.set_trial_system_attr(trial._trial_id, key, value)
                 return row
         return None
+
+    def _whole(self, trials: Sequence[FrozenTrial]) -> tuple[list[FrozenTrial], IntArray]:
+        """Return the trials that hold a whole architecture, and its positions."""
+        space = self._problem.space
+        options = [options_of(space, t) for t in trials]
+        whole = [t for t, made in zip(trials, options, strict=True) if made is not None]
+        return whole, space.canonical(space.indices(made for made in options if made is not None))
 
     def _stages(self, trials: Sequence[FrozenTrial], rows: IntArray) -> dict[str, SubProblem]:
         """Return the present stage by name, and those after it for when nothing is left in it.
@@ -148,26 +159,33 @@ class TwoStageSampler(ArchitectureSampler):
     ) -> tuple[IntArray, Mapping[str, Any]] | None:
         """Return positions in the whole space and what the inner sampler notes; None if nothing is left."""
         parts = stage.project(rows)
-        inside = np.flatnonzero(parts[:, 0] >= 0).tolist()
-        seen = keys(parts[inside])
+        seen = keys(parts[parts[:, 0] >= 0])
         spare = any_fresh(stage.problem, seen, rng)
         if spare is None:
             return None
-        if self._asked[0] != stage:
-            self._asked = stage, self._inner.sampler(stage.problem, self._seed)
-        storage = copy.deepcopy(self._empty)
-        mirror = optuna.load_study(study_name=_MIRROR, storage=storage, sampler=self._asked[1])
+        mirror = self._mirror(stage, trials, rows)
         space = stage.problem.space
-        wanted = distributions(space)
-        for position, architecture in zip(inside, space.from_indices(parts[inside]), strict=True):
-            mirror.add_trial(_mirrored(trials[position], dict(architecture), wanted))
-        number = mirror.ask(wanted).number
+        number = mirror.ask(distributions(space)).number
         asked = mirror.get_trials(deepcopy=False)[number]
         proposal = space.canonical(space.indices([asked.params]))[0]
         if proposal.tobytes() in seen or stage.problem.violation(proposal[None])[0] > 0:
             proposal = spare
         notes = {key: value for key, value in asked.system_attrs.items() if key != NOTHING_LEFT}
         return stage.expand(proposal[None])[0], notes
+
+    def _mirror(self, stage: SubProblem, trials: Sequence[FrozenTrial], rows: IntArray) -> optuna.Study:
+        """Return a study in memory of the trials that lie in a stage, with the inner sampler."""
+        if self._asked[0] != stage:
+            self._asked = stage, self._inner.sampler(stage.problem, self._seed)
+        storage = copy.deepcopy(self._empty)
+        mirror = optuna.load_study(study_name=_MIRROR, storage=storage, sampler=self._asked[1])
+        space = stage.problem.space
+        parts = stage.project(rows)
+        inside = np.flatnonzero(parts[:, 0] >= 0).tolist()
+        wanted = distributions(space)
+        for position, architecture in zip(inside, space.from_indices(parts[inside]), strict=True):
+            mirror.add_trial(_mirrored(trials[position], dict(architecture), wanted))
+        return mirror
 
 
 def _mirrored(

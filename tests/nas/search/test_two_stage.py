@@ -16,10 +16,11 @@ from nas.errors import StudyError
 from nas.objective import Measurement
 from nas.pareto import non_dominated
 from nas.protocols import Problem
-from nas.search import LocalSearch, OptunaSampler, Smithson, TwoStage
+from nas.search import LocalSearch, OptunaSampler, Smithson, SurrogateSearch, TwoStage
+from nas.search.architecture_sampler import ArchitectureSampler
 from nas.search.loop import search
-from nas.search.record import complete_trials, costs_of, indices_of
-from nas.space import Architecture
+from nas.search.record import complete_trials, costs_of, distributions, indices_of
+from nas.space import Architecture, FloatArray, IntArray
 from nas.testing import check_strategy, toy_evaluate, toy_problem
 
 PARTITION = (("width", "kernel"), ("depth", "second.*", "mode"))
@@ -175,3 +176,21 @@ def test_the_inner_sampler_finds_its_notes_again() -> None:
     """NSGA-II keeps its generations in the trials' system attributes."""
     _, _, study = searched(TwoStage(OptunaSampler("NSGAIISampler"), PARTITION, 100, default="smallest"), 12)
     assert all(t.system_attrs == {"NSGAIISampler:generation": 0} for t in study.get_trials())
+
+
+def test_what_is_prepared_is_not_fitted_again() -> None:
+    fits: list[int] = []
+
+    class Noting(NearestSurrogate):
+        def fit(self, indices: IntArray, costs: FloatArray, rng: np.random.Generator) -> None:
+            fits.append(len(costs))
+            super().fit(indices, costs, rng)
+
+    inner = SurrogateSearch(Noting, num_startup=4, batch_size=4)
+    _, _, study = searched(TwoStage(inner, PARTITION, 100, default="smallest"), 15)  # three fail
+    assert isinstance(study.sampler, ArchitectureSampler)
+    assert fits == [4, 8]
+    study.sampler.prepare(study)
+    assert fits == [4, 8, 12]
+    study.ask(distributions(PROBLEM.space))
+    assert fits == [4, 8, 12]
