@@ -122,7 +122,7 @@ def accuracy_alone(path: Path) -> dict[str, tuple[dict[str, int], float]]:
 def accuracy(supernet: Supernet, splits: Splits, choices: dict[str, int], images: int) -> float:
     """Return the accuracy of a recalibrated subnet on the search split."""
     module = supernet.extract(supernet.space.architecture(choices))
-    recalibrate(module, splits.train.batch(slice(images)).split(256))
+    recalibrate(module, splits.train.sample(images).split(256))
     bench = Bench(splits.search, thorough=False, calibration={})
     return Accuracy().measure([SubnetCandidate(module.eval(), splits.image_shape)], bench)[0].value
 

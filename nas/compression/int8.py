@@ -27,7 +27,7 @@ class Int8:
     int8 saturate and the accuracy collapses, and the missing bit costs nothing elsewhere.
 
     Args:
-        num_images: Training images that set the activations' ranges.
+        num_images: Training images that set the activations' ranges, drawn at random, the same ones every time.
     """
 
     num_images: int = 512
@@ -35,7 +35,7 @@ class Int8:
 
     def apply(self, source: Path, target: Path, calibration: Split) -> None:
         """Write the int8 copy of the float32 model ``source`` to ``target``."""
-        images = calibration.batch(slice(self.num_images)).numpy()
+        images = calibration.sample(self.num_images).numpy()
         # onnxruntime's tools talk to the root logger about what they do next.
         with tempfile.TemporaryDirectory() as folder, _quiet():
             prepared, quantized = Path(folder, "prepared.onnx"), Path(folder, "quantized.onnx")

@@ -126,9 +126,13 @@ class _Clock:
             write_json(self._path, self.seconds)
 
 
-def recalibration_batches(split: Split) -> list[Tensor]:
-    """Return the training images that batch-norm statistics are recalibrated on: the first 512."""
-    return list(split.batch(slice(_RECALIBRATION_IMAGES)).split(_RECALIBRATION_BATCH))
+def recalibration_batches(split: Split, size: int = _RECALIBRATION_BATCH) -> Sequence[Tensor]:
+    """Return the training images that batch-norm statistics are recalibrated on: 512 random ones, the same always.
+
+    In batches of about equal length, at most ``size``, because all count the same in the average.
+    """
+    images = split.sample(_RECALIBRATION_IMAGES)
+    return images.tensor_split(-(-len(images) // size))
 
 
 def extract_recalibrated(supernet: Supernet, architecture: Architecture, split: Split) -> torch.nn.Module:
@@ -140,14 +144,13 @@ def extract_recalibrated(supernet: Supernet, architecture: Architecture, split: 
 
 
 def recalibrate_on(module: torch.nn.Module, split: Split, device: torch.device) -> None:
-    """Recalibrate batch norm on the first 512 training images, by 256, or fewer where memory runs out.
+    """Recalibrate batch norm on 512 random training images, by 256, or fewer where memory runs out.
 
     Raises:
         OutOfMemoryError: memory ran out with a single image.
     """
-    batches = recalibration_batches(split)
 
     def by(size: int) -> None:
-        recalibrate(module, (placed(part, device) for batch in batches for part in batch.split(size)))
+        recalibrate(module, (placed(batch, device) for batch in recalibration_batches(split, size)))
 
     halved_to_fit(by, _RECALIBRATION_BATCH, "recalibration")

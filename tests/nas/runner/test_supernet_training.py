@@ -36,3 +36,13 @@ def test_recalibration_takes_fewer_images_where_memory_runs_out(caplog: pytest.L
     assert torch.allclose(whole.norm.running_mean, small.norm.running_mean, atol=1e-6)
     with pytest.raises(OutOfMemoryError, match="single image"):
         recalibrate_on(Small(0), split, torch.device("cpu"))
+
+
+@pytest.mark.parametrize("count", [257, 3600])
+def test_recalibration_sees_all_classes_and_every_image_counts_the_same(count: int) -> None:
+    labels = torch.arange(count) * 4 // count
+    images = labels.view(-1, 1, 1, 1).float().repeat(1, 2, 4, 4)
+    module = Small(1000)
+    recalibrate_on(module, Split(images, labels), torch.device("cpu"))
+    assert module.norm.running_mean is not None
+    assert module.norm.running_mean.tolist() == pytest.approx([1.5, 1.5], abs=0.1)
