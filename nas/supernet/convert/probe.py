@@ -116,6 +116,7 @@ class Probe:
             alone = self._run(plain_copy(elastic, sites))
             if difference(active, alone) > self._tolerance:
                 return "a smaller one, extracted, doesn't compute what it does in the network"
+        activate(sites, largest | _smallest(sizes))
         if self._trainable and (stop := self._trains(elastic)) is not None:
             return f"the network can't be trained with it: {stop}"
         activate(sites, largest)

@@ -513,3 +513,29 @@ def test_what_is_wrong_is_said_in_a_sentence(model: nn.Module, example: object, 
 def test_wrong_settings_are_refused(settings: dict[str, object], said: str) -> None:
     with pytest.raises(ConversionError, match=said):
         Supernet.from_module(Joined(), IMAGES, **settings)  # type: ignore[arg-type]
+
+
+class Assisted(nn.Module):
+    """A network with something at its first width that runs in training alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 24, 3, padding=1), nn.Conv2d(24, 32, 3, padding=1)
+        self.last = nn.Linear(32, 5)
+        self.bias = nn.Parameter(torch.zeros(24, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        if self.training:
+            x = x + self.bias[: len(self.first.weight)].view(1, 24, 1, 1)
+        return self.last(self.second(x.relu()).relu().mean((2, 3)))
+
+
+def test_a_width_that_only_training_needs_stays_fixed() -> None:
+    images = torch.randn(2, 3, 8, 8)
+    supernet = Supernet.from_module(Assisted(), images)
+    assert supernet.report is not None
+    assert "the network can't be trained with it" in supernet.report["first"].reasons[0]
+    assert [c.name for c in supernet.space.choices] == ["second.width"]
+    with supernet.active(supernet.space.smallest()):
+        supernet.train()(images)
