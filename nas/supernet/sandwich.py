@@ -68,5 +68,10 @@ def sandwich_step(supernet: Supernet, recipe: Recipe, *, num_random: int = 2) ->
 
 def drawn(supernet: Supernet, count: int, generator: torch.Generator) -> list[Architecture]:
     """Return what the supernet draws; it depends on the state of torch's generator alone."""
-    rng = np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))
+    rng = seeded_by(generator)
     return [supernet.draw(rng) for _ in range(count)]
+
+
+def seeded_by(generator: torch.Generator) -> np.random.Generator:
+    """Return a generator of numpy's that depends on the state of torch's alone."""
+    return np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))

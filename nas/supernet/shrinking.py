@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, final
 
@@ -10,9 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nas.choices import Option
 from nas.errors import StudyError
 from nas.protocols import Phase
-from nas.supernet.sandwich import drawn
+from nas.space import Architecture
+from nas.supernet.sandwich import drawn, seeded_by
 from nas.supernet.supernet import Supernet
 from nas.training import Losses, Recipe, Step, cross_entropy_step
 
@@ -147,12 +149,32 @@ def shrinking_step(
     def step(images: Tensor, labels: Tensor, generator: torch.Generator) -> Losses:
         with torch.no_grad():
             target = teacher(images).softmax(dim=1)
-        for drawn_one in drawn(supernet, num_random, generator):
-            with supernet.active(supernet.space.architecture({**drawn_one, **fixed})):
+        for architecture in _drawn_with(fixed, supernet, num_random, generator):
+            with supernet.active(architecture):
                 logits = supernet(images)
                 yield (criterion(logits, labels) + F.cross_entropy(logits, target)) / 2
 
     return step
+
+
+def _drawn_with(
+    fixed: Mapping[str, Option], supernet: Supernet, count: int, generator: torch.Generator
+) -> list[Architecture]:
+    """Return random architectures with some choices fixed; all options of the others are equally likely.
+
+    Even those that rarely matter when everything is drawn, such as the kernels of a block that is there only at the
+    largest depth.
+    """
+    if not fixed:
+        return drawn(supernet, count, generator)
+    space = supernet.space
+    rng = seeded_by(generator)
+    return [
+        space.architecture(
+            {**{c.name: c.options[rng.integers(len(c.options))] for c in space.choices}, **fixed}
+        )
+        for _ in range(count)
+    ]
 
 
 def _largest_step(supernet: Supernet, recipe: Recipe) -> Step:

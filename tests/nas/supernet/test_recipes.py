@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import pytest
 import torch
 from fakes import tiny_network
@@ -71,6 +72,15 @@ def test_shrinking_adds_kernels_then_depth_then_width() -> None:
         assert {roles[name] for name in differing} <= allowed
         assert role == "depth" or role in {roles[name] for name in differing}
         assert len({a["depth"] for a in run}) == (1 if role == "kernel" else 3)
+
+
+def test_shrinking_draws_all_kernels_alike_while_the_depth_is_the_largest() -> None:
+    supernet = Supernet(tiny_network())
+    elastic_kernel = ProgressiveShrinking(num_random=64).phases(supernet, Recipe(epochs=10))[1]
+    run = [a for seed in range(4) for a in run_one_batch(supernet, elastic_kernel, seed)]
+    largest = supernet.space.largest()
+    for name in ("kernel", "0.kernel", "1.kernel"):
+        assert np.mean([a[name] == largest[name] for a in run]) == pytest.approx(0.5, abs=0.15)
 
 
 def test_shrinking_shares_out_the_recipes_epochs_and_slows_down() -> None:
