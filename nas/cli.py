@@ -259,17 +259,14 @@ def front_command(
         with _client(server) as client:
             remote.print_front(client, str(path), as_json)
         return
-    import numpy as np
-
-    from nas import pareto
     from nas.runner.directory import RunDirectory, open_record
-    from nas.search.record import ARCHITECTURE, architecture_of, complete_trials, costs_of
+    from nas.search.record import ARCHITECTURE, architecture_of, complete_trials, costs_of, front_of
     from nas.space import space_from_description
 
     directory = RunDirectory(_existing(path), storage)
     study, objectives = open_record(directory)
     trials = complete_trials(study)
-    members = [trials[row] for row in np.flatnonzero(pareto.non_dominated(costs_of(objectives, trials)))]
+    members = [trials[row] for row in front_of(study, objectives, costs_of(objectives, trials))]
     if as_json:
         space = space_from_description(read_json(directory.manifest)["space"])
         plain = [

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal, final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from nas.errors import EvaluationError, ObjectiveError
 
+FloatArray = NDArray[np.float64]
 Direction = Literal["minimize", "maximize"]
 
 
@@ -44,6 +49,30 @@ class Objective:
     def value(self, cost: float) -> float:
         """Undo :meth:`cost`."""
         return self.cost(cost)
+
+
+def relative_excess(values: FloatArray, at_most: float) -> FloatArray:
+    """Return by how much values exceed a limit, in units of the limit; 0 where they don't."""
+    return np.maximum(values - at_most, 0) / max(abs(at_most), 1e-12)
+
+
+def excess_over(
+    limits: Mapping[str, float], objectives: Sequence[Objective], costs: FloatArray
+) -> FloatArray:
+    """Return how far costs exceed limits in all, relative; 0 where all are met.
+
+    Args:
+        limits: Largest feasible cost by name of an objective.
+        objectives: In the order of the costs.
+        costs: ``(..., num_objectives)``.
+
+    Returns:
+        ``(...)``.
+    """
+    total = np.zeros(costs.shape[:-1])
+    for column, objective in enumerate(objectives):
+        total += relative_excess(costs[..., column], limits.get(objective.name, np.inf))
+    return total
 
 
 @final

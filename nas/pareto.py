@@ -33,6 +33,24 @@ def non_dominated(costs: FloatArray) -> NDArray[np.bool_]:
     return np.asarray(moocore.is_nondominated(costs), dtype=np.bool_)
 
 
+def constrained_non_dominated(costs: FloatArray, excess: FloatArray) -> NDArray[np.bool_]:
+    """Return which rows no other one dominates, of those that exceed the limits least (Deb 2002, section VI).
+
+    Args:
+        costs: ``(n, m)`` float64, minimised. Of equal rows the first alone is kept. May be empty.
+        excess: ``(n,)`` by how much each row exceeds the limits; 0 where it meets them.
+
+    Returns:
+        ``(n,)`` bool.
+
+    Raises:
+        ValueError: a value is NaN.
+    """
+    least: NDArray[np.bool_] = excess == excess.min(initial=np.inf)
+    least[least] = non_dominated(costs[least])
+    return least
+
+
 def hypervolume(costs: FloatArray, reference: FloatArray) -> float:
     """Return the volume that ``costs`` dominate, bounded by ``reference`` (Zitzler 1999).
 

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nas.errors import ObjectiveError
-from nas.objective import Measurement, Objective
+from nas.objective import Measurement, Objective, excess_over
+from nas.pareto import constrained_non_dominated
 from nas.space import FloatArray, IntArray, SearchSpace
 
 if TYPE_CHECKING:
@@ -298,11 +300,6 @@ MakeSurrogate = Callable[[SearchSpace], Surrogate]
 """Makes an untrained surrogate for a space; a class will do."""
 
 
-def relative_excess(values: FloatArray, at_most: float) -> FloatArray:
-    """Return by how much values exceed a limit, in units of the limit; 0 where they don't."""
-    return np.maximum(values - at_most, 0) / max(abs(at_most), 1e-12)
-
-
 @dataclass(frozen=True)
 class Problem:
     """What a search strategy sees of a study.
@@ -323,18 +320,14 @@ class Problem:
 
     def excess(self, costs: FloatArray) -> FloatArray:
         """Return how far ``(..., num_objectives)`` costs exceed the soft limits, relative; 0 is feasible."""
-        total = np.zeros(costs.shape[:-1])
-        for column, objective in enumerate(self.objectives):
-            total += relative_excess(costs[..., column], self.soft_limits.get(objective.name, np.inf))
-        return total
+        return excess_over(self.soft_limits, self.objectives, costs)
 
-    def limited(self, costs: FloatArray) -> FloatArray:
-        """Return ``(n, num_objectives)`` costs; those of a row that exceeds a soft limit are all the worst there are.
+    def front(self, costs: FloatArray) -> NDArray[np.bool_]:
+        """Return which of ``(n, num_objectives)`` costs are on the front of those that meet the soft limits.
 
-        So a front of these is of rows that meet the limits, or of the one nearest to that where none does.
+        Where none does, on the front of those nearest to that.
         """
-        excess = self.excess(costs)
-        return np.where(excess[:, None] > 0, costs.max(axis=0, initial=0) + excess[:, None], costs)
+        return constrained_non_dominated(costs, self.excess(costs))
 
 
 @dataclass(frozen=True)

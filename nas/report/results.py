@@ -26,7 +26,7 @@ class Variant:
         file: Name of the ONNX file in the winner's folder.
         values: Of the final front's objectives by name; quality on the test split.
         on_front: Whether it meets the soft limits and no other variant of any winner that does dominates it. Where
-            none meets them, the limits don't count.
+            none meets them, those nearest to that count.
         exceeds: Objectives whose soft limits it doesn't meet.
     """
 

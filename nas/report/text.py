@@ -48,7 +48,7 @@ def report_markdown(results: Results) -> str:
 
 
 def _within(facts: dict[str, Any]) -> str:
-    return " that meet the limits (all rows, where none does)" if facts.get("soft_limits") else ""
+    return " that meet the limits, or come nearest to that," if facts.get("soft_limits") else ""
 
 
 def _trust(results: Results) -> list[str]:

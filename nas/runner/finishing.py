@@ -28,7 +28,7 @@ from nas.export.folder import (
     variant_file,
 )
 from nas.files import digest, write_json
-from nas.objective import Measurement
+from nas.objective import Measurement, excess_over
 from nas.protocols import Bench, Candidate, CompressionPass, MeasuredObjective, Problem, Progress, Split
 from nas.report.results import FILE_BYTES, Variant, Winner
 from nas.runner.directory import RunDirectory, file_digest, finish, finished
@@ -76,7 +76,7 @@ def choose_winners(prepared: Prepared, record: optuna.Study) -> list[FrozenTrial
     searched = costs_of(problem.objectives, trials)
     numbers, indices = np.array([t.number for t in trials]), indices_of(problem.space, trials)
     costs = expected_alone(problem, stand_alone_values(record), numbers, indices, searched)
-    front = np.flatnonzero(pareto.non_dominated(problem.limited(costs)))
+    front = np.flatnonzero(problem.front(costs))
     _warn_of_limits(problem, searched[front])
     stored = reference_box(record, problem.objectives) if costs is searched else None
     box = stored or ReferenceBox.around(costs)
@@ -241,11 +241,8 @@ def _measure(
     costs = np.array([[o.cost(row[o.name].value) for o in objectives] for row in values])
     limits = prepared.problem.soft_limits
     exceeds = [tuple(n for n, limit in limits.items() if row[n].value > limit) for row in values]
-    eligible = np.array([not names for names in exceeds])
-    if not eligible.any():
-        eligible[:] = True
-    on_front = np.zeros(len(costs), dtype=np.bool_)
-    on_front[eligible] = pareto.non_dominated(costs[eligible])
+    over = excess_over(limits, objectives, costs)
+    on_front = pareto.constrained_non_dominated(costs, over)
     variants = [
         Variant(name, path.name, row, bool(front), exceeded)
         for (_, name, path), row, front, exceeded in zip(files, values, on_front, exceeds, strict=True)

@@ -13,7 +13,6 @@ import optuna
 import torch
 from optuna.trial import FrozenTrial, TrialState
 
-from nas import pareto
 from nas.errors import EvaluationError, StudyError
 from nas.evaluation.from_scratch import FromScratch
 from nas.evaluation.machine import machine_facts
@@ -221,7 +220,7 @@ def _results(
         trial_numbers=[t.number for t in trials],
         ids=[t.user_attrs[ARCHITECTURE] for t in trials],
         values=[list(t.values) for t in trials],
-        front=np.flatnonzero(pareto.non_dominated(prepared.problem.limited(costs))).tolist(),
+        front=np.flatnonzero(prepared.problem.front(costs)).tolist(),
         hypervolume=box.history(costs) if box else [],
         finished_hypervolume=box.hypervolume(_finished_costs(prepared, winners)) if box else None,
         winners=winners,

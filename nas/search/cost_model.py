@@ -7,7 +7,6 @@ from typing import final
 import numpy as np
 from scipy.stats import norm, rankdata
 
-from nas.pareto import non_dominated
 from nas.protocols import Problem, Surrogate
 from nas.space import FloatArray, IntArray
 
@@ -176,7 +175,7 @@ class CostModel:
         self.measured = measured_columns(problem, indices)
         encodings = problem.space.encode(indices)
         self._maps = [best_scale(encodings, costs[:, column]) for column in self.measured]
-        self.front = indices[non_dominated(problem.limited(costs))]
+        self.front = indices[problem.front(costs)]
         if self.measured:
             pairs = zip(self._maps, self.measured, strict=True)
             scores = np.stack([to.of(costs[:, column]) for to, column in pairs], axis=1)

@@ -25,6 +25,7 @@ from nas.search.record import (
     REPEATS,
     RETRIES,
     SECONDS,
+    SOFT_LIMITS,
     WORKER,
 )
 from nas.search.stopping import NEVER, Ending, Limits, Stopping
@@ -76,6 +77,7 @@ def search(
     """
     limits = Limits(evaluations, stopping)
     study.set_user_attr(LIMITS, limits.to_json())
+    study.set_user_attr(SOFT_LIMITS, dict(problem.soft_limits))
     study.set_user_attr(ENDED, None)
     return _Loop(study, problem, evaluate, on_trial, worker or LoneWorker(), limits).run()
 

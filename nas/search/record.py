@@ -8,19 +8,20 @@ from dataclasses import dataclass
 from typing import final
 
 import numpy as np
+from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from nas import pareto
-from nas.objective import Measurement, Objective
+from nas.objective import Measurement, Objective, excess_over
 from nas.space import Architecture, FloatArray, IntArray, SearchSpace
 
 PREDICTED, PREDICTED_FROM, NOTHING_LEFT = "predicted", "predicted_from", "nothing_left"
 ARCHITECTURE, MEASUREMENTS, SECONDS = "architecture", "measurements", "seconds"
 REPEATS, ERROR = "repeats", "error"
 LOST, RETRIES, WORKER = "lost", "retries", "worker"
-REFERENCE, LIMITS, ENDED = "reference_box", "limits", "ended"
+REFERENCE, LIMITS, SOFT_LIMITS, ENDED = "reference_box", "limits", "soft_limits", "ended"
 _NUM_FOR_REFERENCE = 10
 _FAR_OUT = 1000.0
 
@@ -53,6 +54,12 @@ def has_values(trial: FrozenTrial) -> bool:
 def paid_trials(study: Study) -> list[FrozenTrial]:
     """Return the trials that an evaluation was spent on, oldest first."""
     return [trial for trial in study.get_trials(deepcopy=False) if is_paid(trial)]
+
+
+def front_of(study: Study, objectives: Sequence[Objective], costs: FloatArray) -> NDArray[np.int64]:
+    """Return the rows of ``(n, num_objectives)`` costs that are on the front, within the study's soft limits."""
+    limits = study.user_attrs.get(SOFT_LIMITS, {})
+    return np.flatnonzero(pareto.constrained_non_dominated(costs, excess_over(limits, objectives, costs)))
 
 
 def complete_trials(study: Study) -> list[FrozenTrial]:

@@ -10,12 +10,11 @@ import optuna
 import pytest
 from fakes import exact, grid_evaluate, grid_problem
 
-from nas import pareto
 from nas.objective import Measurement
 from nas.protocols import Problem, Strategy
 from nas.search import OptunaSampler, SurrogateSearch
 from nas.search.loop import search
-from nas.search.record import complete_trials, costs_of
+from nas.search.record import complete_trials, costs_of, front_of
 from nas.space import Architecture, FloatArray
 from surrogates.gaussian_process import GaussianProcess
 
@@ -65,8 +64,25 @@ def test_the_best_within_the_limit_is_found() -> None:
 
 def test_a_front_is_of_what_meets_the_limits_or_of_what_is_nearest_to_it() -> None:
     costs = np.array([[-3.0, 9.0], [-2.0, 5.0], [-1.0, 4.0], [0.0, 5.0]])
-    assert pareto.non_dominated(LIMITED.limited(costs)).tolist() == [False, True, True, False]
+    assert LIMITED.front(costs).tolist() == [False, True, True, False]
     assert LIMITED.excess(costs + 2).tolist() == pytest.approx([1.2, 0.4, 0.2, 0.4])
-    assert pareto.non_dominated(LIMITED.limited(costs + 2)).tolist() == [False, False, True, False]
-    assert (FREE.limited(costs) == costs).all()
+    assert LIMITED.front(costs + 2).tolist() == [False, False, True, False]
+    assert FREE.front(costs).tolist() == [True, True, True, False]
     assert (FREE.excess(costs) == 0).all()
+
+
+def test_where_nothing_meets_the_limits_a_tie_goes_to_what_no_other_dominates() -> None:
+    tied = np.array([[-1.0, 9.0], [-2.0, 9.0], [-3.0, 9.5]])
+    assert LIMITED.front(tied).tolist() == [False, True, False]
+
+
+def test_whoever_reads_the_record_finds_the_same_front() -> None:
+    study = optuna.create_study(
+        directions=["maximize", "minimize"], sampler=optuna.samplers.RandomSampler(seed=0)
+    )
+    search(study, LIMITED, evaluate, evaluations=30, on_trial=lambda _: None)
+    costs = costs_of(LIMITED.objectives, complete_trials(study))
+    rows = front_of(study, LIMITED.objectives, costs)
+    assert (costs[rows, 1] <= 5).all()
+    assert rows.tolist() == np.flatnonzero(LIMITED.front(costs)).tolist()
+    assert rows.tolist() != np.flatnonzero(FREE.front(costs)).tolist()
