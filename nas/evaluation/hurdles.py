@@ -66,7 +66,8 @@ class Hurdles:
         Args:
             hurdle: From 0.
             costs: ``(m,)`` to be minimised: the quality's cost at this hurdle, then the counted ones.
-            earlier: For each finished candidate, in order, such costs at every hurdle it reached.
+            earlier: For each finished candidate, the one that ended first first, such costs at every hurdle it
+                reached.
         """
         builders = earlier[: (hurdle + 1) * self.every]
         heights = [reached[hurdle][0] for reached in builders if len(reached) > hurdle]

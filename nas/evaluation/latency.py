@@ -7,15 +7,18 @@ import gc
 import os
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import final
 
 import numpy as np
 import onnxruntime as ort
 import torch
+from filelock import FileLock
 from torch import nn
 
 from nas.evaluation.candidate import open_session
@@ -140,16 +143,27 @@ def _undisturbed() -> Iterator[None]:
     """Keep this thread on one core, and the garbage collector quiet."""
     collecting = gc.isenabled()
     gc.disable()
-    if sys.platform == "linux":
-        allowed = os.sched_getaffinity(0)
-        os.sched_setaffinity(0, {max(allowed)})
     try:
-        yield
+        with _core_to_itself() if sys.platform == "linux" else contextlib.nullcontext():
+            yield
     finally:
-        if sys.platform == "linux":
-            os.sched_setaffinity(0, allowed)
         if collecting:
             gc.enable()
+
+
+@contextlib.contextmanager
+def _core_to_itself() -> Iterator[None]:
+    """Keep this thread on the last core, which no other measurement of this user's uses meanwhile.
+
+    Always the same core, because those of a machine may differ.
+    """
+    with FileLock(Path(tempfile.gettempdir(), f"nas-latency-{os.getuid()}.lock")):
+        allowed = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, {max(allowed)})
+        try:
+            yield
+        finally:
+            os.sched_setaffinity(0, allowed)
 
 
 def _reference_network() -> nn.Module:

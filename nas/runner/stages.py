@@ -54,7 +54,8 @@ def search_architectures(
     choose_proxy(prepared, run, weights, known, progress)
     judge = weights.judge(on_proxy(prepared, run), record, known)
     before = record.user_attrs.get(LIMITS)
-    if before is not None and Limits.from_json(before) != Limits(evaluations, study.stopping):
+    goes_on = len(paid_trials(record)) < evaluations
+    if goes_on and before is not None and Limits.from_json(before) != Limits(evaluations, study.stopping):
         learn_from_trust(run, record, progress)
     spend(prepared, record, judge, evaluations, "search", progress, study.stopping)
     return record

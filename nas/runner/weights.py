@@ -21,7 +21,7 @@ from nas.runner.directory import RunDirectory, file_digest
 from nas.runner.measuring import Known, counted_measurements, measurements
 from nas.runner.preparation import Prepared
 from nas.runner.supernet_training import extract_recalibrated
-from nas.search.record import ARCHITECTURE, complete_trials, costs_of, measurements_of
+from nas.search.record import ARCHITECTURE, by_completion, complete_trials, costs_of, measurements_of
 from nas.space import Architecture, FloatArray
 from nas.study import stable_repr
 from nas.training import cross_entropy_step, train
@@ -133,7 +133,9 @@ class ScratchWeights:
         """Train from hurdle to hurdle; return the network, its quality at each, and the epochs given."""
         prepared = self._prepared
         module = fresh_module(prepared.study.network, architecture, prepared.study.seed)
-        earlier = [self._costs_at_hurdles(measurements_of(t)) for t in complete_trials(record)]
+        # By the time of their end: a trial of another worker's that ends late must not change a height.
+        finished = by_completion(complete_trials(record))
+        earlier = [self._costs_at_hurdles(measurements_of(t)) for t in finished]
         counted = counted_measurements(prepared, architecture)
         reached: dict[str, Measurement] = {}
         for rung, epochs in enumerate(self._rungs):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import final
 
 import numpy as np
@@ -29,6 +30,11 @@ _FAR_OUT = 1000.0
 def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
     """Return the space as Optuna sees it: every choice, categorical, conditions left out."""
     return {c.name: CategoricalDistribution(c.options) for c in space.choices}
+
+
+def by_completion(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Return finished trials, the one that ended first first."""
+    return sorted(trials, key=lambda trial: (trial.datetime_complete or datetime.max, trial.number))
 
 
 def indices_of(space: SearchSpace, trials: Sequence[FrozenTrial]) -> IntArray:

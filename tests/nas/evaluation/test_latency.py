@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import concurrent.futures
 import gc
+import itertools
 import os
 import sys
+import threading
 
 import pytest
 import torch
 from torch import nn
 
-from nas.evaluation import LatencyMs, SubnetCandidate
+from nas.evaluation import LatencyMs, SubnetCandidate, latency
 from nas.protocols import Bench, Split
 from nas.testing import check_measured_objective
 
@@ -72,3 +75,25 @@ def test_the_process_is_left_as_it_was(bench: Bench) -> None:
 def test_equal_settings_are_one_objective() -> None:
     assert LatencyMs(threads=2) == LatencyMs(threads=2)
     assert repr(LatencyMs(threads=2)) != repr(LatencyMs())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there a thread can be kept on a core")
+def test_no_two_measurements_share_the_core(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    turns: list[int] = []
+    turn = latency._Runner.turn
+
+    def noted(runner: latency._Runner) -> list[float]:
+        turns.append(threading.get_ident())
+        return turn(runner)
+
+    def measure() -> None:
+        together.wait()
+        BRIEF.measure([candidate(2)], bench)
+
+    monkeypatch.setattr(latency._Runner, "turn", noted)
+    together = threading.Barrier(2)
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        for measured in [pool.submit(measure) for _ in range(2)]:
+            measured.result()
+    assert len(set(turns)) == 2
+    assert sum(before != after for before, after in itertools.pairwise(turns)) == 1

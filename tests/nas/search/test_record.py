@@ -12,6 +12,7 @@ from nas.search.loop import search
 from nas.search.record import (
     GrowingFront,
     ReferenceBox,
+    by_completion,
     complete_trials,
     costs_of,
     credible,
@@ -158,3 +159,11 @@ def test_dominated_costs_change_nothing_and_the_order_does_not_matter() -> None:
     assert front.hypervolume == pytest.approx(box.hypervolume(costs), rel=1e-12)
     assert front.add(np.full(3, 0.99)) == front.hypervolume
     assert box.history(costs)[-1] == pytest.approx(box.history(costs[::-1])[-1], rel=1e-12)
+
+
+def test_trials_are_ordered_by_their_end_not_by_their_number() -> None:
+    study = optuna.create_study()
+    slow, quick = study.ask(), study.ask()
+    study.tell(quick, 1.0)
+    study.tell(slow, 0.0)
+    assert [trial.number for trial in by_completion(study.trials)] == [1, 0]
