@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import final
 
+import torch
 from torch import nn
 
 from nas.choices import Option
@@ -100,8 +101,9 @@ class Study:
         winners: How many winners, and what is made of them.
         training: Where a candidate's weights come from: how the supernet is trained, or
             ``FromScratch()`` to train every candidate by itself.
-        weights: A safetensors file with the weights of ``network()``, to begin with; or a function that returns
-            its path, and trains or downloads first what isn't there. A run calls it, listing and profiling don't.
+        weights: A safetensors file with the weights of ``network()``, to begin with; or a function of the run's
+            device that returns its path, and trains or downloads first what isn't there. A run calls it, listing and
+            profiling don't.
         proxy: Judge candidates on a part of the search split, as large as ranking needs; None for all.
         trust: How the supernet's ranking is checked.
         seed: Of everything that is random.
@@ -124,7 +126,7 @@ class Study:
     warm_start: tuple[Mapping[str, Option], ...] = ()
     winners: Winners = field(default_factory=Winners)
     training: SupernetTraining | FromScratch = field(default_factory=SandwichRule)
-    weights: Path | Callable[[], Path] | None = None
+    weights: Path | Callable[[torch.device], Path] | None = None
     proxy: ProxySubset | None = None
     trust: Trust = field(default_factory=Trust)
     seed: int = 0

@@ -72,7 +72,7 @@ def study(
     )
 
 
-def _trained(data: TorchvisionData, recipe: Recipe) -> Path:
+def _trained(data: TorchvisionData, recipe: Recipe, device: torch.device) -> Path:
     """Return the file with the weights of the elastic network, trained as a plain one."""
     splits = data.load()
     path = cache_folder() / f"resnet18-{digest([splits.fingerprint, stable_repr(recipe)])}.safetensors"
@@ -80,7 +80,6 @@ def _trained(data: TorchvisionData, recipe: Recipe) -> Path:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             network = plain_resnet18(_CLASSES, _CHANNELS)
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         train(
             network,
             cross_entropy_step(network, recipe),

@@ -127,13 +127,11 @@ numbers above. The three parts are disjoint, stratified by class and seeded; fin
 ## How it was measured
 
 Every number is of the exported file. {quality.name}: on the test split, which was not read before the winners
-were chosen and fine-tuned; ± is one standard deviation. Latency: on {device or "no device"},
-all variants of all winners taking turns with a fixed reference network, first runs thrown away.
-MACs: torch's counter, FLOPs / 2.
+were chosen and fine-tuned; ± is one standard deviation.{_latency(device)} MACs: torch's counter, FLOPs / 2.
 
 | | {quality.name} |
 |---|---|
-| in the supernet, search split | {shown(winner.searched[quality.name].value, quality)} |
+| in the search, search split | {shown(winner.searched[quality.name].value, quality)} |
 | fine-tuned, search split | {shown(winner.fine_tuned.value, quality)} |
 | fine-tuned, test split | {shown(winner.variants[0].values[quality.name].value, quality)} |
 
@@ -167,6 +165,15 @@ def set_card(results: Results) -> str:
     return (
         f"# {results.study}: the Pareto set\n\nNo model here is worse than another in every column. Quality is of "
         f"the test split; every number was measured on the exported file.\n\n{Table(head, rows).markdown()}\n"
+    )
+
+
+def _latency(device: str) -> str:
+    if not device:
+        return ""
+    return (
+        f" Latency: on {device},\nall variants of all winners taking turns with a fixed reference network, first runs "
+        "thrown away."
     )
 
 

@@ -61,9 +61,9 @@ def winners_table(results: Results) -> Table:
 
 
 def trust_table(results: Results) -> Table:
-    """Return the winners' quality as predicted, in the supernet, and after fine-tuning."""
+    """Return the winners' quality as predicted, in the search, and after fine-tuning."""
     quality = results.quality
-    head = ["model", "trial", "surrogate predicted", "supernet", "fine-tuned", "fine-tuned, test split"]
+    head = ["model", "trial", "surrogate predicted", "in the search", "fine-tuned", "fine-tuned, test split"]
     rows = [
         [
             winner.id,

@@ -16,7 +16,7 @@ def report_markdown(results: Results) -> str:
         f"# {results.study}",
         f"{facts['space']['cardinality']} architectures in {facts['space']['num_choices']} choices; "
         f"{results.trials['complete']} evaluated, {results.trials['failed']} failed, "
-        f"{results.trials['turned_down']} turned down unpaid by a constraint, "
+        f"{results.trials['turned_down']} turned down unpaid, "
         f"{results.trials['repeated']} proposed again and answered from the record.",
         *facts.get("soft_limits", []),
         _durations(facts["seconds"]),
@@ -109,9 +109,7 @@ def _baselines(results: Results) -> list[str]:
     if not results.baselines:
         return []
     last = results.hypervolume[-1] if results.hypervolume else 0.0
-    lines = [
-        f"- this search: {last:.4f} after {len(results.hypervolume)} evaluations, with the supernet's weights"
-    ]
+    lines = [f"- this search: {last:.4f} after {len(results.hypervolume)} evaluations, as it judged them"]
     if results.finished_hypervolume is not None:
         lines.append(
             f"- its {len(results.winners)} winners, fine-tuned: {results.finished_hypervolume:.4f}; "

@@ -104,7 +104,7 @@ def prepare(study: Study, device: torch.device, ranks: Ranks = ALONE) -> Prepare
     if study.hard_limits:
         supernet.draw = partial(feasible_architecture, problem)
     study.strategy.sampler(problem, study.seed)  # to hear now, not after the training, if it can't be made
-    weights = _initial_weights(study, ranks)
+    weights = _initial_weights(study, device, ranks)
     if weights is not None:
         _begin_with(weights, supernet.module)
     study = replace(study, weights=weights)
@@ -131,11 +131,11 @@ def problem_of(study: Study, supernet: Supernet, counter: NetworkCounter) -> Pro
     return Problem(supernet.space, objectives, count, violation, study.soft_limits)
 
 
-def _initial_weights(study: Study, ranks: Ranks) -> Path | None:
+def _initial_weights(study: Study, device: torch.device, ranks: Ranks) -> Path | None:
     if not callable(study.weights):
         return study.weights
     try:
-        return ranks.after_first(study.weights)
+        return ranks.after_first(partial(study.weights, device))
     except NasError:
         raise
     except Exception as error:  # it is the user's code

@@ -40,6 +40,7 @@ from nas.search.record import (
     SECONDS,
     complete_trials,
     costs_of,
+    is_paid,
     measurements_of,
     paid_trials,
     reference_box,
@@ -212,7 +213,7 @@ def _results(
         facts={**_facts(prepared, record, trials), "command": command, "seconds": seconds},
         trials={
             "complete": len(trials),
-            "failed": sum(t.state == TrialState.FAIL for t in everything),
+            "failed": sum(is_paid(t) and t.state == TrialState.FAIL for t in everything),
             "turned_down": sum(t.state == TrialState.PRUNED for t in everything),
             "repeated": sum(REPEATS in t.user_attrs for t in everything),
         },

@@ -280,7 +280,8 @@ class _Loop:
     def _pay(self, trial: Trial, architecture: Architecture, begin: float) -> None:
         try:
             measurements = self._evaluate(architecture)
-            values = [measurements[o.name].checked(o.name).value for o in self._problem.objectives]
+            checked = {name: measurement.checked(name) for name, measurement in measurements.items()}
+            values = [checked[o.name].value for o in self._problem.objectives]
         except OutOfMemoryError:  # nor would any other architecture fit
             raise
         except Exception as error:  # whatever a user's objective raises fails this trial alone

@@ -162,7 +162,7 @@ class HeadMixing(nn.Module):
         head_size: Features of one.
 
     Shape:
-        Queries, keys and values ``(n, length, heads * head_size)`` to the same.
+        Queries ``(n, length, heads * head_size)`` to the same; keys and values may be of another length.
     """
 
     def __init__(self, heads: Size, head_size: int) -> None:
@@ -212,9 +212,8 @@ class PlainHeadMixing(nn.Module):
 def _mixed(
     queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, heads: int, head_size: int
 ) -> Tensor:
-    length = queries.shape[1]
     query, key, value = (
-        x.reshape(-1, length, heads, head_size).transpose(1, 2) for x in (queries, keys, values)
+        x.reshape(-1, x.shape[1], heads, head_size).transpose(1, 2) for x in (queries, keys, values)
     )
     mixed: Tensor = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-    return mixed.transpose(1, 2).reshape(-1, length, heads * head_size)
+    return mixed.transpose(1, 2).reshape(-1, queries.shape[1], heads * head_size)

@@ -31,6 +31,9 @@ def check_surrogate(make: MakeSurrogate) -> None:
     costs = np.stack([encodings @ slopes[0], 1e6 * (1 + encodings @ slopes[1])], axis=1)
     kept = rows.copy(), costs.copy(), queries.copy()
     first = _fitted(make, rows, costs, queries)
+    unchanged = all(map(np.array_equal, kept, (rows, costs, queries)))
+    assert unchanged, "the surrogate changes the arrays it is given"
+    _check_prediction(first, (9, 2), "thirty rows")
     _check_surrogate_state(make, rows, costs, queries, first)
     _check_draws(make, rows, costs, queries)
     cases = {
@@ -45,8 +48,6 @@ def check_surrogate(make: MakeSurrogate) -> None:
     }
     for case, (some, values) in cases.items():
         _check_prediction(_fitted(make, some, values, queries), (9, values.shape[1]), case)
-    unchanged = all(map(np.array_equal, kept, (rows, costs, queries)))
-    assert unchanged, "the surrogate changes the arrays it is given"
 
 
 def _surrogate_space() -> SearchSpace:

@@ -78,7 +78,7 @@ class Changed(NearestSurrogate):
         good = super().predict(indices)
         if self.fault == "zero std":
             return Prediction(good.mean, np.zeros_like(good.std))
-        if self.fault == "constant std":
+        if self.fault == "std is NaN":
             return Prediction(good.mean, np.full_like(good.std, np.nan))
         if self.fault == "shape":
             return Prediction(good.mean[:, 0], good.std)
@@ -91,16 +91,26 @@ class Changed(NearestSurrogate):
         return Prediction(good.mean + self._noise, good.std)
 
 
-FAULTS = [
-    *("remembers", "global", "changes data", "two rows", "zero std", "constant std"),
-    *("shape", "float32", "batch", "drifts"),
-    *("draws beside", "draws too wide", "draws of another shape"),
-]
-
-
-@pytest.mark.parametrize("fault", FAULTS)
-def test_a_faulty_surrogate_is_found(fault: str) -> None:
-    with pytest.raises((AssertionError, ValueError)):
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("remembers", "must forget"),
+        ("global", "equal data and generator state"),
+        ("changes data", "changes the arrays"),
+        ("two rows", "too few"),
+        ("zero std", "std is not positive"),
+        ("std is NaN", "std is not finite"),
+        ("shape", "mean has shape"),
+        ("float32", "mean is float32"),
+        ("batch", "rows beside"),
+        ("drifts", "must not change the surrogate"),
+        ("draws beside", "not centred"),
+        ("draws too wide", "scatter more"),
+        ("draws of another shape", "sample\\(\\) gives shape"),
+    ],
+)
+def test_a_faulty_surrogate_is_found(fault: str, message: str) -> None:
+    with pytest.raises((AssertionError, ValueError), match=message):
         check_surrogate(partial(Changed, fault))
 
 

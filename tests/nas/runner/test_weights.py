@@ -211,15 +211,15 @@ def test_weights_from_a_file_are_taken_as_they_are(tmp_path: Path) -> None:
 
 
 def test_weights_may_be_made_by_a_run_and_are_those_of_the_file(tmp_path: Path) -> None:
-    file = tmp_path / "mine.safetensors"
+    file, cpu = tmp_path / "mine.safetensors", torch.device("cpu")
 
-    def made() -> Path:
+    def made(device: torch.device) -> Path:
+        assert device == cpu
         if not file.exists():
             torch.manual_seed(7)
             file.write_bytes(safetensors.torch.save(tiny_network_state()))
         return file
 
-    cpu = torch.device("cpu")
     prepared = prepare(tiny_study(weights=made), cpu)
     known = prepare(tiny_study(weights=file), cpu)
     assert prepared.description() == known.description()
@@ -228,7 +228,7 @@ def test_weights_may_be_made_by_a_run_and_are_those_of_the_file(tmp_path: Path) 
 
 
 def test_nothing_is_made_for_a_study_that_can_not_run() -> None:
-    def never() -> Path:
+    def never(_: torch.device) -> Path:
         raise AssertionError("made")
 
     with pytest.raises(InfeasibleError, match="Nothing was trained"):
@@ -236,7 +236,7 @@ def test_nothing_is_made_for_a_study_that_can_not_run() -> None:
 
 
 def test_a_function_that_can_not_make_weights_is_a_sentence() -> None:
-    def fails() -> Path:
+    def fails(_: torch.device) -> Path:
         raise OSError("no\nnetwork")
 
     with pytest.raises(StudyError, match="makes the weights of study 'tiny' failed") as caught:

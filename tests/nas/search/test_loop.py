@@ -156,8 +156,11 @@ def test_no_finite_number_is_a_failure_never_a_value(bad: Mapping[str, Measureme
 def test_an_extra_measurement_that_is_not_an_objective_may_not_be_nan_in_the_record() -> None:
     problem = grid_problem()
     study = memory_study(problem)
-    run(study, problem, 2, lambda a: {**grid_evaluate(problem, a), "energy_mj": exact(3.0, "mJ")})
+    energies = iter([3.0, np.nan])
+    run(study, problem, 2, lambda a: {**grid_evaluate(problem, a), "energy_mj": exact(next(energies), "mJ")})
     assert study.trials[0].user_attrs[MEASUREMENTS]["energy_mj"]["value"] == 3.0
+    assert states(study) == [TrialState.COMPLETE, TrialState.FAIL]
+    assert "energy_mj" in study.trials[1].user_attrs[ERROR]
 
 
 def test_the_first_ten_failing_is_an_error_that_says_why() -> None:

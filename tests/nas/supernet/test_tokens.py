@@ -42,11 +42,11 @@ def test_gradients_reach_the_active_part_alone() -> None:
 
 
 @pytest.mark.parametrize("heads", [1, 2, 3])
-def test_heads_are_those_of_torch(heads: int) -> None:
+def test_heads_are_those_of_torch_with_as_many_keys_as_there_are(heads: int) -> None:
     torch.manual_seed(0)
     mixing = HeadMixing(choice("heads", 1, 2, 3), 4)
     supernet = Supernet(nn.ModuleDict({"mixing": mixing}))
-    queries, keys, values = (torch.randn(2, 5, 4 * heads) for _ in range(3))
+    queries, keys, values = (torch.randn(2, length, 4 * heads) for length in (3, 5, 5))
     mask = torch.zeros(2, 1, 1, 5)
     mask[:, :, :, 3:] = -1e4
     parted = [x.unflatten(2, (heads, 4)).transpose(1, 2) for x in (queries, keys, values)]
