@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from fake_data import digit_images, write_emnist, write_fashion_mnist
+from fake_data import digit_images, write_emnist, write_fashion_mnist, write_image_folder
 from PIL import Image
 from torch.utils.data import IterableDataset, Subset, TensorDataset
 from torchvision.datasets import FakeData
@@ -73,6 +73,14 @@ def test_an_unknown_name_is_met_with_known_ones() -> None:
 
 def test_an_option_that_torchvision_does_not_know_is_a_sentence(root: Path) -> None:
     assert "colour" in refused(TorchvisionData("FashionMNIST", options={"colour": 1}))
+
+
+def test_a_test_limit_holds_without_an_official_test_part(tmp_path: Path) -> None:
+    write_image_folder(tmp_path / "eurosat" / "2750", per_class=20, classes="ab")
+    splits = TorchvisionData("EuroSAT", root=tmp_path, test_limit=4).load()
+    assert (len(splits.train), len(splits.search), len(splits.test)) == (28, 8, 4)
+    assert splits.name == "EuroSAT"
+    assert len(TorchvisionData("EuroSAT", root=tmp_path, test_limit=40).load().test) == 8
 
 
 @pytest.mark.parametrize(("split", "first", "names"), [("letters", 1, ("a", "j")), ("digits", 0, ("0", "9"))])
