@@ -178,8 +178,8 @@ class _Reader:
         """Return the item, or why it can't be read."""
         try:
             return to_tensor(items.read(row), self.how.size, self.how.channels)
-        except DataError:
-            raise
+        except DataError as error:
+            raise DataError(f"{items.name(row)}: {error}") from error
         except Exception as error:  # PIL, and whatever a user's data set reads with, raise almost anything
             reason = " ".join(str(error).split()) or type(error).__name__
             return reason.replace(f" {items.name(row)!r}", "")
