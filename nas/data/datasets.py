@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
+import hashlib
 import inspect
-from collections.abc import Mapping, Sequence, Sized
+import os
+from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, final
@@ -13,15 +16,27 @@ from typing import Any, Protocol, final
 import numpy as np
 import torch
 import torchvision
+from torch.utils.data import Subset
 from torchvision import datasets
 
-from nas.data.items import Items
-from nas.data.locations import DATA, data_root
+from nas.data.items import Items, judge, reason
+from nas.data.locations import DATA, cache_folder, data_root
 from nas.data.pixels import to_tensor
 from nas.data.raw import RawData
 from nas.data.selection import Parts
 from nas.errors import DataError
 from nas.space import IntArray
+
+_LABELLED = (
+    datasets.CLEVRClassification,
+    datasets.DTD,
+    datasets.FGVCAircraft,
+    datasets.Flowers102,
+    datasets.Food101,
+    datasets.SUN397,
+)
+"""Data sets of torchvision whose labels are ``_labels``; OxfordIIITPet's items may have others than its own."""
+_COMPARED = 16
 
 
 class MapDataset(Protocol):
@@ -56,11 +71,13 @@ class DatasetPair(RawData):
         """Read the labels.
 
         Raises:
-            DataError: a data set is not map-style, its labels are no integers, or it changes from one
-                reading to the next.
+            DataError: a data set is not map-style, its labels are no integers or can't be read, or it changes
+                from one reading to the next.
         """
-        train = items_of(self.train, f"train part of {self.name}")
-        test = None if self.test is None else items_of(self.test, f"test part of {self.name}")
+        train = items_of(self.train, f"train part of {self.name}", self.skip_corrupt)
+        test = None
+        if self.test is not None:
+            test = items_of(self.test, f"test part of {self.name}", self.skip_corrupt)
         return Parts(self.name, train, test, _class_names(self.train))
 
 
@@ -97,7 +114,7 @@ class TorchvisionData(RawData):
         """Open the data set, both parts of it where it has two.
 
         Raises:
-            DataError: torchvision has no such data set, or it is not there.
+            DataError: torchvision has no such data set, or it is not there, is damaged or has other options.
         """
         kind = _named(self.name)
         root = data_root(self.root, self.name)
@@ -112,10 +129,10 @@ class TorchvisionData(RawData):
         for selection in _test_parts(kind, self.options):
             try:
                 test = self._opened(kind, root, {**selection, **self.options})
-            except ValueError as error:  # torchvision doesn't know this part
-                if isinstance(error, DataError):
-                    raise
-                continue
+            except DataError as error:
+                if "split" in selection and "Unknown value" in str(error.__cause__):
+                    continue  # one of our guesses, which torchvision doesn't know
+                raise
             return self._items(test, "test")
         return None
 
@@ -127,33 +144,62 @@ class TorchvisionData(RawData):
             opened: MapDataset = kind(str(root), **arguments)
         except (RuntimeError, OSError) as error:
             raise DataError(self._missing(root, error, "download" in accepted)) from error
-        except TypeError as error:
-            raise DataError(f"torchvision can't open {self.name} with {arguments}: {error}.") from error
+        except Exception as error:  # torchvision checks little of its options and files
+            why = reason(error).rstrip(".").replace(". ", "; ")
+            raise DataError(
+                f"torchvision can't open {self.name} with {arguments} ({why}): change them "
+                f"with options=, or replace the files in {root} if they are damaged."
+            ) from error
         return opened
 
     def _missing(self, root: Path, error: Exception, downloadable: bool) -> str:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+        why = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
         if self.download and downloadable:
-            return f"{self.name} can't be read from or downloaded to {root} ({reason}): check the connection."
+            return f"{self.name} can't be read from or downloaded to {root} ({why}): check the connection."
         remedy = (
             "with download=True torchvision fetches it" if downloadable else "torchvision can't download it"
         )
         return (
-            f"{self.name} is not in {root} as torchvision wants it ({reason}): name another folder as root= or in "
+            f"{self.name} is not in {root} as torchvision wants it ({why}): name another folder as root= or in "
             f"the environment variable {DATA}, or put it there; {remedy}."
         )
 
     def _items(self, dataset: MapDataset, part: str) -> Items:
-        key = f"torchvision {torchvision.__version__} {dataset!r} {sorted(self.options.items())} {part}"
-        return items_of(dataset, f"{part} part of {self.name}", key)
+        what = f"torchvision {torchvision.__version__} {dataset!r} {sorted(self.options.items())} {part}"
+        folder = getattr(dataset, "_base_folder", None) or getattr(dataset, "root", None)
+        key = None if folder is None else functools.cache(functools.partial(_key, what, Path(folder)))
+        return items_of(dataset, f"{part} part of {self.name}", self.skip_corrupt, key)
+
+
+def _key(what: str, folder: Path) -> str:
+    """Return what changes with names, sizes and times of the files in a folder; they are followed through links."""
+    facts = hashlib.sha256(what.encode())
+    seen = {str(cache_folder().resolve())}  # decoded data may lie beside its source
+    for place, folders, names in os.walk(folder.resolve(), followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders.sort()
+        for path in (Path(place, name) for name in sorted(names)):
+            stat = path.stat() if path.exists() else path.lstat()
+            facts.update(repr((str(path), stat.st_size, stat.st_mtime_ns)).encode())
+    return facts.hexdigest()
 
 
 def _named(name: str) -> type:
-    known = [n for n in datasets.__all__ if isinstance(getattr(datasets, n), type)]
+    kinds = {n: getattr(datasets, n) for n in datasets.__all__}
+    known = [n for n, kind in kinds.items() if isinstance(kind, type) and kind is not datasets.VisionDataset]
     if name not in known:
         close = difflib.get_close_matches(name, known) or known
         raise DataError(f"torchvision has no data set {name!r}: did you mean {' or '.join(close[:3])}?")
-    kind: type = getattr(datasets, name)
+    kind: type = kinds[name]
+    if "root" not in _accepted(kind):
+        raise DataError(
+            f"{name} of torchvision takes no root, because it has no files: give it as "
+            f"DatasetPair(torchvision.datasets.{name}(...))."
+        )
     return kind
 
 
@@ -196,63 +242,103 @@ def _numbered(
     return numbered(train), None if test is None else numbered(test), kept
 
 
-def items_of(dataset: MapDataset, name: str, key: str | None = None) -> Items:
+def items_of(
+    dataset: MapDataset, name: str, skip_corrupt: bool = False, key: Callable[[], str] | None = None
+) -> Items:
     """Return a data set's items.
 
     Args:
         dataset: Map-style.
         name: For messages.
+        skip_corrupt: Whether items are left out that must be read for their labels, and can't be.
         key: As in :class:`Items`.
 
     Raises:
-        DataError: it is not map-style, or its first item is not the same each time.
+        DataError: it is not map-style, its labels are no integers or can't be read, or an item is not the same each
+            time.
     """
     if not (isinstance(dataset, Sized) and hasattr(dataset, "__getitem__")):
         raise DataError(
             f"the {name} is {type(dataset).__name__}: a map-style data set with __len__ and __getitem__ is needed, "
             "because the same items must be found again."
         )
-    labels = _labels(dataset, name)
-    if len(labels) and not _repeats(dataset):
+    stated = _stated(dataset)
+    rows, found = (range(len(dataset)), stated) if stated is not None else _read(dataset, name, skip_corrupt)
+    labels = _integers(found, name)
+    changing = _changing(dataset, rows)
+    if changing is not None:
         raise DataError(
-            f"the {name} gives another image each time it is asked for the first one: leave random transforms "
-            "out of it and give them to Recipe(augment=...)."
+            f"the {name} gives another image each time it is asked for item {changing}: leave random transforms out "
+            "of it and give them to Recipe(augment=...)."
         )
-    return Items(labels, lambda row: dataset[row][0], lambda row: f"item {row} of the {name}", key)
+    return Items(
+        labels,
+        read=lambda row: dataset[rows[row]][0],
+        name=lambda row: f"item {rows[row]} of the {name}",
+        key=key if len(rows) == len(dataset) else None,  # another time others may be damaged
+    )
 
 
-def _repeats(dataset: MapDataset) -> bool:
-    try:
-        first, again = (to_tensor(dataset[0][0], None, None) for _ in range(2))
-    except Exception:  # damaged: whoever decodes it tells which
-        return True
-    return torch.equal(first, again)
+def _changing(dataset: MapDataset, rows: Sequence[int]) -> int | None:
+    """Return the first of some items, spread over all, that is not the same when it is read again."""
+    for position in np.linspace(0, len(rows) - 1, min(len(rows), _COMPARED)).astype(int).tolist():
+        row: int = rows[position]
+        try:
+            first, again = (to_tensor(dataset[row][0], None, None).numpy() for _ in range(2))
+        except Exception:  # damaged: whoever decodes it tells which
+            continue
+        if not np.array_equal(first, again, equal_nan=True):
+            return row
+    return None
 
 
-def _labels(dataset: MapDataset, name: str) -> IntArray:
-    """Return the labels: those that the data set knows, or else every item's, which decodes all of them."""
-    stated = getattr(dataset, "targets", None)
+def _stated(dataset: Any) -> Sequence[Any] | None:
+    """Return the labels that a data set knows without reading its items; None if it knows none."""
+    if type(dataset) is Subset:  # a class of the user's own may change labels
+        known = _stated(dataset.dataset)
+        places = [int(index) for index in dataset.indices]
+        if known is None or not all(-len(known) <= place < len(known) for place in places):
+            return None
+        return [known[place] for place in places]
+    stated = getattr(dataset, "_labels" if isinstance(dataset, _LABELLED) else "targets", None)
     trusted = getattr(dataset, "target_transform", None) is None
-    count = len(dataset)
-    if trusted and isinstance(stated, Sequence | torch.Tensor | np.ndarray) and len(stated) == count:
-        found: Any = stated
-    else:
-        found = [_label(dataset, row, name) for row in range(count)]
+    if isinstance(stated, torch.Tensor | np.ndarray):
+        stated = stated.tolist()
+    return stated if trusted and isinstance(stated, Sequence) and len(stated) == len(dataset) else None
+
+
+def _read(dataset: MapDataset, name: str, skip_corrupt: bool) -> tuple[list[int], list[Any]]:
+    """Return the rows of all items that can be read, and their labels."""
+    rows, labels, damaged = [], [], []
+    for row in range(len(dataset)):
+        try:
+            item = dataset[row]
+        except Exception as error:  # it decodes the image as well, and may raise almost anything
+            damaged.append(f"item {row} of the {name} ({reason(error)})")
+            continue
+        rows.append(row)
+        labels.append(_label(item, row, name))
+    judge(damaged, len(dataset), skip_corrupt)
+    return rows, labels
+
+
+def _integers(found: Sequence[Any], name: str) -> IntArray:
+    """Return labels as ``(n,)`` int64."""
     try:
         labels = np.asarray(found)
         whole = labels.astype(np.int64)
     except (TypeError, ValueError, OverflowError) as error:
         raise DataError(_not_integers(name, found[0])) from error
-    if labels.ndim != 1 and count:
+    if labels.ndim != 1 and len(found):
         raise DataError(_not_integers(name, found[0]))
-    if count and not np.array_equal(whole, labels):
+    if not np.array_equal(whole, labels):
         raise DataError(_not_integers(name, found[int(np.flatnonzero(whole != labels)[0])]))
-    return whole.reshape(count)
+    return whole.reshape(len(found))
 
 
-def _label(dataset: MapDataset, row: int, name: str) -> Any:
+def _label(item: Any, row: int, name: str) -> Any:
     try:
-        return dataset[row][1]
+        return item[1]
     except (TypeError, IndexError, KeyError) as error:
         raise DataError(f"item {row} of the {name} is no pair of an image and a label ({error}).") from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
@@ -88,15 +89,20 @@ def _items(root: Path) -> tuple[Items, list[str]]:
         reason = " ".join(str(error).split())
         raise DataError(f"{root} is not a folder of one folder of images per class ({reason}).") from error
     paths = [Path(path) for path, _ in found.samples]
-    stats = [path.stat() for path in paths]
-    names = [str(path.relative_to(root)) for path in paths]
-    key = repr([(name, stat.st_size, stat.st_mtime_ns) for name, stat in zip(names, stats, strict=True)])
+
+    @functools.cache
+    def key() -> str:
+        stats = [path.stat() for path in paths]
+        names = [str(path.relative_to(root)) for path in paths]
+        facts = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in zip(names, stats, strict=True)]
+        return f"{root.resolve()} {facts!r}"
+
     return (
         Items(
             labels=np.array([label for _, label in found.samples], dtype=np.int64),
             read=lambda row: _opened(paths[row]),
             name=lambda row: str(paths[row]),
-            key=f"{root.resolve()} {key}",
+            key=key,
             threads=True,
         ),
         list(found.classes),

@@ -38,14 +38,15 @@ class Items:
         read: Returns the item at a position, in any form that :func:`to_tensor` takes; raises where it
             is damaged.
         name: Returns what a user calls the item at a position.
-        key: Changes when the content may have changed; None where that can't be known.
+        key: Returns what changes when the content may have changed; None where that can't be known. Called only
+            where decoded items go to a file, because it may look at every file.
         threads: Whether ``read`` may run in several threads at a time.
     """
 
     labels: IntArray
     read: Callable[[int], object]
     name: Callable[[int], str]
-    key: str | None = None
+    key: Callable[[], str] | None = None
     threads: bool = False
 
 
@@ -118,8 +119,8 @@ def decode(parts: Sequence[Chosen], how: Decoding) -> Decoded:
 
 
 def _key(parts: Sequence[Chosen], how: Decoding) -> str | None:
-    keys = [part.items.key for part in parts]
-    if None in keys:
+    keys = [part.items.key() for part in parts if part.items.key is not None]
+    if len(keys) < len(parts):
         return None
     rows = [part.rows.tolist() for part in parts]
     return digest([keys, rows, how.size, how.channels, how.skip_corrupt])
@@ -168,7 +169,8 @@ class _Reader:
                     whole = [value for value in good if value is not None]
                     if whole:
                         yield torch.stack(whole)
-        self._judge()
+        total = sum(len(part.rows) for part in self.parts)
+        judge([text for _, _, text in self._damaged], total, self.how.skip_corrupt)
 
     def left_out(self) -> list[list[int]]:
         """Return the number of the part and the row in it of each item that couldn't be read."""
@@ -178,11 +180,10 @@ class _Reader:
         """Return the item, or why it can't be read."""
         try:
             return to_tensor(items.read(row), self.how.size, self.how.channels)
-        except DataError:
-            raise
+        except DataError as error:
+            raise DataError(f"{items.name(row)}: {error}") from error
         except Exception as error:  # PIL, and whatever a user's data set reads with, raise almost anything
-            reason = " ".join(str(error).split()) or type(error).__name__
-            return reason.replace(f" {items.name(row)!r}", "")
+            return reason(error).replace(f" {items.name(row)!r}", "")
 
     def _checked(self, number: int, row: int, value: Tensor | str) -> Tensor | None:
         name = self.parts[number].items.name(row)
@@ -202,13 +203,27 @@ class _Reader:
             )
         return value
 
-    def _judge(self) -> None:
-        if not self._damaged:
-            return
-        total = sum(len(part.rows) for part in self.parts)
-        names = ", ".join(text for _, _, text in self._damaged[:_SHOWN])
-        more = ", …" if len(self._damaged) > _SHOWN else ""
-        what = f"{len(self._damaged)} of {total} items can't be read: {names}{more}"
-        if not self.how.skip_corrupt:
-            raise DataError(f"{what}. Mend or remove them, or leave them out with skip_corrupt=True.")
-        logger.warning("%s; they are left out", what)
+
+def reason(error: Exception) -> str:
+    """Return what an error says, in one line."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def judge(damaged: Sequence[str], total: int, skip_corrupt: bool) -> None:
+    """Warn of items that can't be read, where they may be left out.
+
+    Args:
+        damaged: Name and reason of each.
+        total: Items in all.
+        skip_corrupt: As in :class:`Decoding`.
+
+    Raises:
+        DataError: there are some, and they may not.
+    """
+    if not damaged:
+        return
+    more = ", …" if len(damaged) > _SHOWN else ""
+    what = f"{len(damaged)} of {total} items can't be read: {', '.join(damaged[:_SHOWN])}{more}"
+    if not skip_corrupt:
+        raise DataError(f"{what}. Mend or remove them, or leave them out with skip_corrupt=True.")
+    logger.warning("%s; they are left out", what)

@@ -8,7 +8,9 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from torchvision.transforms.v2 import functional as V
 
-_GREY = ("1", "L", "LA", "I", "I;16", "I;16B")
+from nas.errors import DataError
+
+_GREY = ("1", "L", "LA")
 
 
 def to_tensor(item: object, size: tuple[int, int] | None, channels: int | None) -> Tensor:
@@ -25,6 +27,9 @@ def to_tensor(item: object, size: tuple[int, int] | None, channels: int | None) 
 
     Returns:
         uint8, float32, or int64 for integers of other kinds.
+
+    Raises:
+        DataError: a PIL image holds floats, or integers of 32 bits of which the range isn't known.
     """
     if isinstance(item, Image.Image):
         return _from_pil(item, size, channels)
@@ -45,8 +50,8 @@ def to_tensor(item: object, size: tuple[int, int] | None, channels: int | None) 
 
 
 def _from_pil(image: Image.Image, size: tuple[int, int] | None, channels: int | None) -> Tensor:
-    if image.mode.startswith("I"):  # 16 bits a pixel: PIL's own conversion would clip, not scale
-        image = Image.fromarray((np.asarray(image).astype(np.uint32) // 257).astype(np.uint8))
+    if image.mode.startswith(("I", "F")):
+        image = Image.fromarray(_eight_bits(image))
     mode = {1: "L", 3: "RGB"}[channels or (1 if image.mode in _GREY else 3)]
     if size is not None:
         image.draft(mode, (2 * size[1], 2 * size[0]))  # a JPEG file is decoded no larger than needed
@@ -55,3 +60,23 @@ def _from_pil(image: Image.Image, size: tuple[int, int] | None, channels: int | 
         image = ImageOps.fit(image, (size[1], size[0]), Image.Resampling.BILINEAR)
     array = np.array(image, dtype=np.uint8)
     return torch.from_numpy(array).reshape(*array.shape[:2], -1).permute(2, 0, 1)
+
+
+def _eight_bits(image: Image.Image) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    """Return 16 bits a pixel scaled to 8, where PIL's own conversion would clip.
+
+    Mode I has 32 bits, which PIL makes of some files of 16 bits. What fits into 8 bits there may be dark or may be
+    8 bits, and deciding so for each image would brighten the dark ones of a data set.
+    """
+    values = np.asarray(image)
+    if image.mode == "F":
+        raise DataError(
+            "the image holds floats (mode F), of which the range isn't known: convert it to 8 bits (mode L), or "
+            "give arrays or tensors of floats."
+        )
+    if image.mode == "I" and values.any() and not (values.min() >= 0 and 255 < values.max() < 65_536):
+        raise DataError(
+            f"the image holds integers of 32 bits (mode I) from {values.min()} to {values.max()}, of which the range "
+            "isn't known: convert it to 8 bits (mode L) or 16 (mode I;16)."
+        )
+    return (values.astype(np.uint32) // 257).astype(np.uint8)

@@ -20,7 +20,8 @@ class RawData(abc.ABC):
             the centre. None leaves them as they are; then all must be equal.
         limit: How many items to use for train and search (and test, if there is no official one),
             chosen with every class in proportion; None for all. It becomes part of the name.
-        test_limit: The same for an official test part.
+        test_limit: The same for an official test part. Where there is none, what ``test_share`` would keep
+            beyond it is for train and search.
         search_share: Part of what is not the official test part that judges candidates.
         test_share: Part that is kept for the winners, where there is no official test part.
         seed: Of every random choice of items.

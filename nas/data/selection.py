@@ -80,7 +80,8 @@ class Selection:
                 _stratified(np.arange(len(parts.test.labels)), parts.test.labels, self.test_limit, self.seed),
             )
         else:
-            kept = _stratified(rows, parts.train.labels, round(self.test_share * len(rows)), self.seed)
+            count = min(round(self.test_share * len(rows)), self.test_limit or len(rows))
+            kept = _stratified(rows, parts.train.labels, count, self.seed)
             test = Chosen(parts.train, kept)
             rows = rows[~np.isin(rows, kept)]
         whole = len(rows) + (0 if parts.test is not None else len(test.rows))
@@ -111,7 +112,7 @@ def _stratified(rows: IntArray, labels: IntArray, count: int | None, seed: int) 
     except ValueError as error:
         raise DataError(
             f"{count} of {len(rows)} items can't be chosen so that every class is among the chosen and among the "
-            f"rest ({str(error).rstrip('.')}): change limit or the shares, or give the rare classes more items."
+            f"rest ({str(error).rstrip('.')}): change the limits or the shares, or give the rare classes more items."
         ) from error
     return np.sort(np.asarray(chosen, dtype=np.int64))
 

@@ -9,6 +9,7 @@ import torch
 from sklearn.model_selection import train_test_split
 from torch import Tensor
 
+from nas.data.selection import check_every_class
 from nas.errors import DataError
 from nas.protocols import Split, Splits
 
@@ -43,10 +44,17 @@ def split_images(
     _check_shares(len(labels), int(labels.max()) + 1, search_share, test_share)
     everything = np.arange(len(labels))
     classes = labels.numpy()
-    rest, test = train_test_split(everything, test_size=test_share, random_state=seed, stratify=classes)
-    train, search = train_test_split(
-        rest, test_size=search_share / (1 - test_share), random_state=seed, stratify=classes[rest]
-    )
+    try:
+        rest, test = train_test_split(everything, test_size=test_share, random_state=seed, stratify=classes)
+        train, search = train_test_split(
+            rest, test_size=search_share / (1 - test_share), random_state=seed, stratify=classes[rest]
+        )
+    except ValueError as error:
+        raise DataError(
+            f"{name} can't be split so that every class is in every split ({str(error).rstrip('.')}): change "
+            "search_share and test_share, or give the rare classes more images."
+        ) from error
+    check_every_class([classes[rows] for rows in (train, search, test)], int(labels.max()) + 1, ())
     pixels = images.to(torch.float32)
     axes = (0, 2, 3)
     mean = pixels[train].mean(axes, keepdim=True)

@@ -9,7 +9,6 @@ from typing import final
 import numpy as np
 import torch
 from scipy.stats import kendalltau
-from sklearn.model_selection import train_test_split
 from torch import Tensor
 
 from nas.errors import ObjectiveError, StudyError
@@ -111,13 +110,13 @@ def chosen_size(settings: ProxySubset, sizes: Sequence[ProxySize]) -> ProxySize 
 
 def subset_rows(split: Split, share: float, seed: int) -> Tensor:
     """Return the sorted rows of a stratified part of a split, at least one of each class."""
-    count = len(split)
-    num_classes = len(split.labels.unique())
-    size = min(max(round(share * count), num_classes), count - num_classes)
-    rows, _ = train_test_split(
-        np.arange(count), train_size=size, random_state=seed, stratify=split.labels.cpu().numpy()
-    )
-    return torch.from_numpy(np.sort(rows))
+    labels, rng = split.labels.cpu().numpy(), np.random.default_rng(seed)
+    classes, turn = np.unique(labels), np.zeros(len(labels))
+    for label in classes:  # the rows of each class come at equal distances, the first at once
+        rows = rng.permutation(np.flatnonzero(labels == label))
+        turn[rows[1:]] = (np.arange(1, len(rows)) + rng.random()) / len(rows)
+    size = max(round(share * len(labels)), len(classes))
+    return torch.from_numpy(np.sort(np.argsort(turn, kind="stable")[:size]))
 
 
 @final

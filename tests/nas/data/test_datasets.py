@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from fake_data import digit_images, write_emnist, write_fashion_mnist
+from fake_data import digit_images, write_emnist, write_fashion_mnist, write_image_folder
 from PIL import Image
 from torch.utils.data import IterableDataset, Subset, TensorDataset
 from torchvision.datasets import FakeData
+from torchvision.datasets import ImageFolder as Folder
 from torchvision.transforms import v2
 
 from nas.data import DatasetPair, TorchvisionData
@@ -69,10 +70,84 @@ def test_missing_data_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_an_unknown_name_is_met_with_known_ones() -> None:
     assert "FashionMNIST" in refused(TorchvisionData("FashonMNIST"))
+    assert "no data set" in refused(TorchvisionData("VisionDataset"))
 
 
 def test_an_option_that_torchvision_does_not_know_is_a_sentence(root: Path) -> None:
     assert "colour" in refused(TorchvisionData("FashionMNIST", options={"colour": 1}))
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [
+        ("EMNIST", {"split": "bogus"}, "'bogus'"),
+        ("EMNIST", {}, "split"),
+        ("Flowers102", {"split": "trian"}, "'trian'"),
+        ("FakeData", {}, "DatasetPair("),
+    ],
+)
+def test_options_that_torchvision_refuses_are_a_sentence(
+    root: Path, name: str, options: dict[str, str], said: str
+) -> None:
+    assert said in refused(TorchvisionData(name, options=options))
+
+
+@pytest.mark.parametrize("part", ["train", "t10k"])
+@pytest.mark.parametrize("content", [b"", bytes(16)], ids=["empty", "zeros"])
+def test_a_damaged_file_is_a_sentence_in_either_part(root: Path, part: str, content: bytes) -> None:
+    (root / "FashionMNIST" / "raw" / f"{part}-images-idx3-ubyte").write_bytes(content)
+    message = refused(TorchvisionData("FashionMNIST"))
+    assert f"'train': {part == 'train'}" in message
+    assert str(root) in message
+
+
+def write_dtd(root: Path) -> None:
+    """Write images of two classes where and as torchvision reads DTD."""
+    folder = root / "dtd" / "dtd"
+    write_image_folder(folder / "images", per_class=20, classes="ab")
+    (folder / "labels").mkdir()
+    for part, rows in (("train", range(15)), ("test", range(15, 20))):
+        lines = [f"{name}/{row:03}.png" for name in "ab" for row in rows]
+        (folder / "labels" / f"{part}1.txt").write_text("\n".join(lines))
+
+
+def test_a_damaged_part_is_not_taken_for_one_that_torchvision_does_not_know(tmp_path: Path) -> None:
+    write_dtd(tmp_path)
+    assert len(TorchvisionData("DTD", root=tmp_path).load().test) == 10
+    (tmp_path / "dtd" / "dtd" / "labels" / "test1.txt").write_text("no path\n")
+    assert "'split': 'test'" in refused(TorchvisionData("DTD", root=tmp_path))
+
+
+def test_labels_that_torchvision_keeps_are_not_read_from_the_images(tmp_path: Path) -> None:
+    write_dtd(tmp_path)
+    (tmp_path / "dtd" / "dtd" / "images" / "a" / "003.png").write_bytes(b"no image")
+    assert "1 of 40" in refused(TorchvisionData("DTD", root=tmp_path))
+    splits = TorchvisionData("DTD", root=tmp_path, skip_corrupt=True).load()
+    assert len(splits.train) + len(splits.search) + len(splits.test) == 39
+
+
+def test_changed_files_of_torchvision_are_decoded_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nas.data.items.memory_bytes", lambda: 1000)
+    monkeypatch.setenv("NAS_CACHE", str(tmp_path / "cache"))
+    write_image_folder(tmp_path / "eurosat" / "2750", per_class=20, classes="ab")
+    source = TorchvisionData("EuroSAT", root=tmp_path)
+    first = source.load()
+    assert source.load().fingerprint == first.fingerprint
+    assert len(list((tmp_path / "cache").glob("*.bin"))) == 1, "unchanged files are not decoded again"
+    for path in (tmp_path / "eurosat").rglob("*.png"):
+        Image.new("RGB", (10, 12), (7, 7, int(path.stem))).save(path)
+        os.utime(path, ns=(1, 1))
+    assert source.load().fingerprint != first.fingerprint
+
+
+def test_a_test_limit_holds_without_an_official_test_part(tmp_path: Path) -> None:
+    write_image_folder(tmp_path / "eurosat" / "2750", per_class=20, classes="ab")
+    splits = TorchvisionData("EuroSAT", root=tmp_path, test_limit=4).load()
+    assert (len(splits.train), len(splits.search), len(splits.test)) == (28, 8, 4)
+    assert splits.name == "EuroSAT"
+    assert len(TorchvisionData("EuroSAT", root=tmp_path, test_limit=40).load().test) == 8
 
 
 @pytest.mark.parametrize(("split", "first", "names"), [("letters", 1, ("a", "j")), ("digits", 0, ("0", "9"))])
@@ -196,6 +271,12 @@ def test_random_transforms_belong_in_the_recipe() -> None:
     assert "Recipe(augment=" in refused(DatasetPair(Transformed(v2.RandomErasing(p=1.0, value="random"))))
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_a_random_transform_that_often_does_nothing_is_found(seed: int) -> None:
+    torch.manual_seed(seed)
+    assert "Recipe(augment=" in refused(DatasetPair(Transformed(v2.RandomHorizontalFlip())))
+
+
 class Failing(Transformed):
     """Can't read every tenth image."""
 
@@ -209,6 +290,53 @@ def test_items_that_cannot_be_read_are_named_and_left_out_where_allowed() -> Non
     assert "20 of 200" in refused(DatasetPair(dataset, name="mine"))
     splits = DatasetPair(dataset, skip_corrupt=True).load()
     assert len(splits.train) + len(splits.search) + len(splits.test) == 180
+
+
+def folder_of_one_broken_image(root: Path) -> Folder:
+    write_image_folder(root, per_class=10)
+    (root / "b" / "001.png").write_bytes(b"no image")
+    return Folder(str(root))
+
+
+class Pairs:
+    """A data set that says nothing of its labels."""
+
+    def __init__(self, dataset: Any) -> None:
+        self._dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        image, label = self._dataset[index]
+        return image, int(label)
+
+
+@pytest.mark.parametrize("wrap", [Pairs, lambda folder: Subset(Subset(folder, range(30)), range(30))])
+def test_a_corrupt_image_is_named_also_where_labels_must_be_read(tmp_path: Path, wrap: Any) -> None:
+    dataset = wrap(folder_of_one_broken_image(tmp_path))
+    message = refused(DatasetPair(dataset, name="mine"))
+    assert "1 of 30" in message
+    assert "item 11 of the train part of mine" in message
+    splits = DatasetPair(dataset, skip_corrupt=True).load()
+    for part in (splits.train, splits.search, splits.test):
+        assert [int(image[0, 0, 0]) // 40 for image in part.images] == part.labels.tolist()
+    assert len(splits.train) + len(splits.search) + len(splits.test) == 29
+
+
+def test_a_subset_of_what_knows_its_labels_is_not_read_for_them(tmp_path: Path) -> None:
+    folder = folder_of_one_broken_image(tmp_path)
+    opened = []
+    folder.loader = lambda path: opened.append(path) or Image.open(path)  # type: ignore[func-returns-value]
+    parts = DatasetPair(Subset(Subset(folder, range(5, 30)), [0, 1, 5, 9, 20])).parts()
+    assert parts.train.labels.tolist() == [0, 0, 1, 1, 2]
+    assert len(opened) == 2 * 5, "each of them twice, to see that it stays the same"
+
+
+def test_a_subset_beyond_its_data_set_is_a_sentence(tmp_path: Path) -> None:
+    write_image_folder(tmp_path, per_class=10)
+    message = refused(DatasetPair(Subset(Folder(str(tmp_path)), [*range(30), 99])))
+    assert "item 30 of the train part" in message
 
 
 class Endless(IterableDataset[tuple[torch.Tensor, int]]):

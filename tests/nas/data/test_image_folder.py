@@ -241,6 +241,34 @@ def test_a_truncated_file_of_decoded_images_is_made_again(root: Path, small_memo
     assert ImageFolder(root).load().fingerprint == kept
 
 
+@pytest.mark.parametrize(
+    ("pixels", "said"),
+    [
+        (np.arange(16, dtype=np.int32), "from 0 to 15"),
+        (np.arange(16, dtype=np.int32) * 70_000, "1050000"),
+        (np.arange(16, dtype=np.int32) * 300 - 1, "from -1"),
+        (np.linspace(0, 1, 16, dtype=np.float32), "floats"),
+    ],
+    ids=["8 bits", "32 bits", "negative", "floats"],
+)
+def test_pixels_of_unknown_range_are_named_and_refused(tmp_path: Path, pixels: np.ndarray, said: str) -> None:
+    write_image_folder(tmp_path, classes="ab")
+    Image.fromarray(pixels.reshape(4, 4)).save(tmp_path / "a" / "000.tif")
+    message = refused(ImageFolder(tmp_path, size=4, skip_corrupt=True))
+    assert "000.tif: the image holds" in message
+    assert said in message
+
+
+def test_sixteen_bits_that_pillow_holds_in_32_are_scaled(tmp_path: Path) -> None:
+    for label in range(2):
+        (tmp_path / str(label)).mkdir()
+        for number in range(4):
+            pixels = np.full((4, 4), 50_000 * label, dtype=">u2")
+            (tmp_path / str(label) / f"{number}.pgm").write_bytes(b"P5 4 4 65535\n" + pixels.tobytes())
+    splits = ImageFolder(tmp_path, channels=1, search_share=0.3, test_share=0.3).load()
+    assert sorted(set(splits.train.images.flatten().tolist())) == [0, 194]
+
+
 def test_sixteen_bits_are_scaled_and_not_clipped(tmp_path: Path) -> None:
     for label in range(2):
         (tmp_path / str(label)).mkdir()

@@ -144,6 +144,13 @@ def test_shares_that_leave_a_part_empty_are_a_sentence(shares: tuple[float, floa
         split_images("raw", *raw(), search_share=shares[0], test_share=shares[1])
 
 
+@pytest.mark.parametrize("shares", [(0.05, 0.2), (0.1, 0.8)])
+def test_a_split_that_would_lack_a_class_is_a_sentence(shares: tuple[float, float]) -> None:
+    labels = torch.tensor([0] * 995 + [1] * 5)
+    with pytest.raises(DataError, match="class"):
+        split_images("raw", torch.rand(1000, 1, 2, 2), labels, search_share=shares[0], test_share=shares[1])
+
+
 def test_digits_keeps_the_contract(digits: Splits) -> None:
     check_data_source(Digits())
     assert digits.image_shape == (1, 8, 8)

@@ -63,6 +63,23 @@ def test_parts_are_stratified_sorted_and_the_same_again() -> None:
     assert torch.bincount(data.labels[subset_rows(data, 1e-6, seed=0)]).tolist() == [1] * 4
 
 
+@pytest.mark.parametrize("labels", [[0] * 10 + [1] * 10 + [2], [0] * 980 + [*range(1, 11)] * 2])
+def test_a_part_holds_rare_classes_too(labels: list[int]) -> None:
+    data = Split(torch.zeros(len(labels), 1, 1, 1), torch.tensor(labels))
+    counts = torch.bincount(data.labels[subset_rows(data, 0.05, seed=0)], minlength=max(labels) + 1)
+    assert counts[1:].tolist() == [1] * max(labels)
+    assert counts.sum() == max(round(0.05 * len(labels)), len(counts))
+
+
+def test_a_part_holds_its_share_of_every_class() -> None:
+    labels = [0] * 600 + [1] * 300 + [2] * 60 + [3] * 6
+    data = Split(torch.zeros(len(labels), 1, 1, 1), torch.tensor(labels))
+    rows = subset_rows(data, 0.5, seed=0)
+    assert len(rows) == 483
+    for label, expected in enumerate([300, 150, 30, 3]):
+        assert abs(int((data.labels[rows] == label).sum()) - expected) <= 1
+
+
 def test_equal_networks_can_not_be_ranked() -> None:
     data = split()
     bench = Bench(data, thorough=False, calibration={})
