@@ -58,7 +58,9 @@ def split_images(
     pixels = images.to(torch.float32)
     axes = (0, 2, 3)
     mean = pixels[train].mean(axes, keepdim=True)
-    std = pixels[train].std(axes, keepdim=True).clamp_min(1e-6)
+    std = pixels[train].std(axes, keepdim=True)
+    # A constant channel, but for rounding, becomes 0 and not noise.
+    std = torch.where(std <= 1e-6 * mean.abs(), torch.ones_like(std), std)
     normalised = (pixels - mean) / std
     parts = [Split(normalised[rows], labels[rows].to(torch.int64)) for rows in (train, search, test)]
     return Splits(

@@ -90,9 +90,11 @@ def test_the_fingerprint_changes_with_the_shape() -> None:
     assert flat.fingerprint != split_images("raw", images, labels).fingerprint
 
 
-def test_constant_pixels_stay_finite() -> None:
-    splits = split_images("raw", torch.full((50, 1, 2, 2), 7.0), torch.arange(50) % 2)
-    assert splits.train.images.abs().max() == 0
+@pytest.mark.parametrize("value", [7.0, 0.1, 0.0])
+def test_constant_pixels_become_zero(value: float) -> None:
+    splits = split_images("raw", torch.full((50, 1, 2, 2), value), torch.arange(50) % 2)
+    assert splits.train.images.abs().max() < 1e-6
+    assert splits.std == (1.0,)
 
 
 def test_whole_numbers_and_bytes_are_pixels() -> None:
