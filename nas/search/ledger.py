@@ -7,8 +7,7 @@ from typing import final
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from nas.choices import Option
-from nas.search.record import ARCHITECTURE, LOST, RETRIES, has_values, is_paid
+from nas.search.record import ARCHITECTURE, LOST, RETRIES, has_values, is_paid, options_of
 from nas.space import SearchSpace
 
 
@@ -66,12 +65,6 @@ class Ledger:
         running = [t.user_attrs for t in self.running.values() if t.number != besides]
         return {attributes[ARCHITECTURE] for attributes in running if ARCHITECTURE in attributes}
 
-    def options(self, trial: FrozenTrial) -> dict[str, Option] | None:
-        """Return the options that a trial has or is queued with; None unless every choice is made."""
-        made = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
-        names = [choice.name for choice in self._space.choices]
-        return {name: made[name] for name in names} if all(name in made for name in names) else None
-
     def _note_unfinished(self, trial: FrozenTrial) -> None:
         self._unfinished.add(trial.number)
         self._note_retry(trial)
@@ -88,14 +81,14 @@ class Ledger:
         self.running.pop(trial.number, None)
         self._note_retry(trial)
         if trial.state == TrialState.FAIL and LOST in trial.user_attrs:
-            if trial.number not in self._retried and self.options(trial) is not None:
+            if trial.number not in self._retried and options_of(self._space, trial) is not None:
                 self.lost[trial.number] = trial
         elif is_paid(trial):
             self.paid += 1
             self._judge(trial)
 
     def _judge(self, trial: FrozenTrial) -> None:
-        options = self.options(trial)
+        options = options_of(self._space, trial)
         if options is None:  # failed before it was an architecture
             return
         architecture = self._space.architecture(options).id

@@ -27,6 +27,7 @@ from nas.search.record import (
     SECONDS,
     SOFT_LIMITS,
     WORKER,
+    options_of,
 )
 from nas.search.stopping import NEVER, Ending, Limits, Stopping
 from nas.search.workers import LoneWorker, TeamWorker
@@ -205,7 +206,8 @@ class _Loop:
         if team.fail_stale(self._ledger.running):
             self._read_on()
         for number, trial in list(self._ledger.lost.items()):
-            self._study.enqueue_trial(self._ledger.options(trial) or {}, user_attrs={RETRIES: number})
+            options = options_of(self._problem.space, trial) or {}
+            self._study.enqueue_trial(options, user_attrs={RETRIES: number})
             del self._ledger.lost[number]
 
     def _is_spoken_for(self, evaluations: int) -> bool:

@@ -12,10 +12,9 @@ import numpy as np
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from nas.choices import Option
 from nas.protocols import Problem
 from nas.search.designs import downhill, tilted_samples
-from nas.search.record import costs_of, has_values, is_paid
+from nas.search.record import costs_of, has_values, is_paid, options_of
 from nas.space import FloatArray, IntArray, SearchSpace
 
 _FIRST_POOL_SIZE = 32
@@ -63,14 +62,6 @@ def others(study: Study, trial: FrozenTrial) -> list[FrozenTrial]:
     not in its own way.
     """
     return [t for t in study.get_trials(deepcopy=False) if t.number != trial.number]
-
-
-def options_of(space: SearchSpace, trial: FrozenTrial) -> dict[str, Option] | None:
-    """Return a trial's options, queued ones included; None while some are missing."""
-    options = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
-    if any(choice.name not in options for choice in space.choices):
-        return None
-    return {choice.name: options[choice.name] for choice in space.choices}
 
 
 def keys(rows: IntArray) -> set[bytes]:

@@ -15,6 +15,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from nas import pareto
+from nas.choices import Option
 from nas.objective import Measurement, Objective, excess_over
 from nas.space import Architecture, FloatArray, IntArray, SearchSpace
 
@@ -35,6 +36,14 @@ def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
 def by_completion(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     """Return finished trials, the one that ended first first."""
     return sorted(trials, key=lambda trial: (trial.datetime_complete or datetime.max, trial.number))
+
+
+def options_of(space: SearchSpace, trial: FrozenTrial) -> dict[str, Option] | None:
+    """Return a trial's options, queued ones included; None while some are missing."""
+    options = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+    if any(choice.name not in options for choice in space.choices):
+        return None
+    return {choice.name: options[choice.name] for choice in space.choices}
 
 
 def indices_of(space: SearchSpace, trials: Sequence[FrozenTrial]) -> IntArray:

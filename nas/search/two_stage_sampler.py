@@ -19,8 +19,15 @@ from nas.choices import Option
 from nas.pareto import non_dominated
 from nas.protocols import Problem, Strategy
 from nas.search.architecture_sampler import ArchitectureSampler
-from nas.search.proposals import any_fresh, history_of, keys, options_of, others
-from nas.search.record import LIMITS, NOTHING_LEFT, ReferenceBox, distributions, has_values
+from nas.search.proposals import any_fresh, history_of, keys, others
+from nas.search.record import (
+    LIMITS,
+    NOTHING_LEFT,
+    ReferenceBox,
+    distributions,
+    has_values,
+    options_of,
+)
 from nas.search.sub_problem import SubProblem
 from nas.space import IntArray
 

@@ -12,7 +12,7 @@ import optuna
 from nas.choices import Option
 from nas.errors import SpaceError, StudyError
 from nas.protocols import Problem
-from nas.search.ledger import Ledger
+from nas.search.record import options_of
 from nas.space import Architecture
 
 
@@ -76,9 +76,7 @@ def queue(
     wanted = checked(problem, architectures)
     if not wanted:
         return
-    ledger = Ledger(study, problem.space)
-    ledger.read_on()
-    options = [ledger.options(trial) for trial in study.get_trials(deepcopy=False)]
+    options = [options_of(problem.space, trial) for trial in study.get_trials(deepcopy=False)]
     there = {problem.space.architecture(made).id for made in options if made is not None}
     violation = problem.violation(problem.space.indices(wanted))
     for architecture, excess in zip(wanted, violation, strict=True):
