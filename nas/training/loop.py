@@ -139,7 +139,8 @@ class _Loop:
         self._scheduler = torch.optim.lr_scheduler.OneCycleLR(
             self._optimizer,
             recipe.learning_rate,
-            total_steps=recipe.epochs * math.ceil(num_images / recipe.batch_size),
+            # A schedule of one step would begin at its end, where the rate is next to nothing.
+            total_steps=max(2, recipe.epochs * len(_sizes(num_images, recipe.batch_size))),
             pct_start=0.15,
         )
         self._scaler = torch.amp.GradScaler(device.type, enabled=recipe.precision == "float16")
@@ -278,11 +279,17 @@ def _average(model: nn.Module, decay: float | None) -> AveragedModel | None:
 
 
 def _batches(count: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Yield shuffled row numbers; a last single row joins the batch before it (batch norm needs two)."""
-    batches = list(torch.randperm(count, generator=generator).split(size))
-    if len(batches) > 1 and len(batches[-1]) == 1:
-        batches[-2:] = [torch.cat(batches[-2:])]
-    return iter(batches)
+    """Yield shuffled row numbers."""
+    return iter(torch.randperm(count, generator=generator).split(_sizes(count, size)))
+
+
+def _sizes(count: int, size: int) -> list[int]:
+    """Return the sizes of an epoch's batches; a last single row joins the batch before it (batch norm needs two)."""
+    whole, rest = divmod(count, size)
+    sizes = [size] * whole + [rest] * (rest > 0)
+    if len(sizes) > 1 and sizes[-1] == 1:
+        sizes[-2:] = [sizes[-2] + 1]
+    return sizes
 
 
 @contextlib.contextmanager

@@ -293,6 +293,33 @@ def test_no_batch_of_one_image_unless_there_is_but_one(count: int) -> None:
     assert count == 1 or 1 not in sizes
 
 
+def rates(monkeypatch: pytest.MonkeyPatch, count: int, epochs: int) -> list[float]:
+    """Return the learning rate of every step of a training with batches of 16."""
+    taken: list[float] = []
+    step = torch.optim.AdamW.step
+
+    def noting(optimizer: torch.optim.AdamW, *args: Any) -> object:
+        taken.append(optimizer.param_groups[0]["lr"])
+        return step(optimizer, *args)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", noting)
+    model, recipe = plain(), Recipe(epochs=epochs, batch_size=16)
+    train(model, cross_entropy_step(model, recipe), blobs(count), recipe, seed=0, device=CPU)
+    return taken
+
+
+@pytest.mark.parametrize(("count", "epochs"), [(17, 10), (33, 10), (32, 10), (40, 10), (16, 2)])
+def test_the_schedule_ends_with_the_training(
+    monkeypatch: pytest.MonkeyPatch, count: int, epochs: int
+) -> None:
+    assert rates(monkeypatch, count, epochs)[-1] < 1e-6
+
+
+def test_a_single_step_trains(monkeypatch: pytest.MonkeyPatch) -> None:
+    (rate,) = rates(monkeypatch, 16, 1)
+    assert rate > Recipe(epochs=1).learning_rate / 10
+
+
 def test_every_epoch_sees_every_image_once_in_another_order() -> None:
     seen: list[list[float]] = []
 
