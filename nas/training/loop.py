@@ -275,7 +275,13 @@ def _on_device(data: Split, device: torch.device) -> Split:
 def _average(model: nn.Module, decay: float | None) -> AveragedModel | None:
     if decay is None:
         return None
-    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+
+    def update(averaged: list[Tensor], current: list[Tensor], num_averaged: Tensor | int) -> None:
+        steps = int(num_averaged)
+        warmed_up = min(decay, (1 + steps) / (10 + steps))
+        get_ema_multi_avg_fn(warmed_up)(averaged, current, num_averaged)
+
+    return AveragedModel(model, multi_avg_fn=update, use_buffers=True)
 
 
 def _batches(count: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:

@@ -36,7 +36,9 @@ class Recipe:
         precision: Of the forward pass, by torch's autocast; weights stay float32. ``bfloat16`` runs on
             CPUs and GPUs, ``float16`` on GPUs alone, with scaled gradients.
         ema_decay: Train on, but end with an exponential moving average of weights and statistics
-            (torch's AveragedModel); None for the last weights.
+            (torch's AveragedModel); None for the last weights. After t steps the decay is at most
+            (1 + t) / (10 + t), as in TensorFlow's ExponentialMovingAverage, so that a short training
+            forgets the weights it began with.
         halve_on_oom: On a GPU that runs out of memory, double ``accumulate`` and go on; otherwise stop
             with a sentence.
 

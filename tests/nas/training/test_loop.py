@@ -16,7 +16,7 @@ from nas.protocols import Split
 from nas.supernet import Supernet
 from nas.supernet.sandwich import sandwich_step
 from nas.training import ALONE, Losses, Recipe, Step, cross_entropy_step, train
-from nas.training.loop import _Loop
+from nas.training.loop import _average, _Loop
 
 CPU = torch.device("cpu")
 SHAKE = v2.RandomAffine(degrees=10, translate=(0.1, 0.1))
@@ -419,6 +419,23 @@ def test_the_average_is_what_remains_and_differs_from_the_last_weights() -> None
     floats = [name for name, value in results[None].items() if value.is_floating_point()]
     assert all(torch.allclose(results[None][name], results[0.0][name]) for name in floats)
     assert not torch.allclose(results[None]["0.weight"], results[0.9]["0.weight"])
+
+
+def test_the_average_of_a_short_training_forgets_the_first_weights() -> None:
+    model, recipe, data = fresh(), Recipe(epochs=10, batch_size=16, ema_decay=0.999), blobs()
+    train(model, cross_entropy_step(model, recipe), data, recipe, seed=0, device=CPU)
+    assert (model(data.images).argmax(1) == data.labels).float().mean() > 0.95
+
+
+def test_the_decay_grows_to_the_recipes() -> None:
+    model = nn.Linear(1, 1, bias=False)
+    average, expected = _average(model, 0.25), 0.0
+    assert average is not None
+    for step, decay in enumerate((0.0, 2 / 11, 0.25, 0.25)):
+        nn.init.constant_(model.weight, float(step))
+        average.update_parameters(model)
+        expected = decay * expected + (1 - decay) * step
+        assert average.module.weight.item() == pytest.approx(expected)
 
 
 def test_lower_precision_is_used_forwards_and_weights_stay_float32() -> None:
