@@ -91,7 +91,7 @@ def train(
                     raise TrainingError(_diverged(loss, epoch, recipe, checkpoint))
                 total += loss * len(rows)
         losses.append(total / len(data))
-        ranks.share_buffers(model)
+        loop.share_buffers()
         if checkpoint is not None and ranks.first:
             loop.save(checkpoint, generator, losses)
         on_epoch(epoch + 1, losses[-1])
@@ -238,6 +238,12 @@ class _Loop:
             images,
             self._accumulate,
         )
+
+    def share_buffers(self) -> None:
+        """Give every process the statistics of rank 0: the last ones, and the average's, which remain."""
+        self._ranks.share_buffers(self._model)
+        if self._average is not None:
+            self._ranks.share_buffers(self._average)
 
     def save(self, path: Path, generator: torch.Generator, losses: list[float]) -> None:
         """Write the state after an epoch."""
