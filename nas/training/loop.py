@@ -69,7 +69,7 @@ def train(
         on_epoch: Called with the number of finished epochs and the last epoch's mean loss.
 
     Raises:
-        TrainingError: the loss is NaN or infinite, or memory ran out.
+        TrainingError: a loss or its gradient is NaN or infinite, or memory ran out.
         StudyError: the device can't do the recipe's precision.
         DamagedFileError: the checkpoint can't be read.
     """
@@ -157,7 +157,11 @@ class _Loop:
             self._parts["average"] = self._average
 
     def batch(self, data: Split, rows: Tensor, generator: torch.Generator) -> float:
-        """Take one step of the optimizer on a batch and return its mean loss."""
+        """Take one step of the optimizer on a batch and return its mean loss.
+
+        Where its gradients aren't finite their norm is returned instead. Either of the two that is not
+        finite means that no step was taken.
+        """
         before = generator.get_state()
         while True:
             try:
@@ -170,9 +174,10 @@ class _Loop:
             # Outside the handler, whose traceback would hold on to the tensors that didn't fit.
             torch.cuda.empty_cache()
             generator.set_state(before)
-        if math.isfinite(loss):
-            self._update()
-        return loss
+        if not math.isfinite(loss):
+            return loss
+        norm = self._update()
+        return loss if math.isfinite(norm) else norm
 
     def _gradients(self, data: Split, rows: Tensor, generator: torch.Generator) -> float:
         """Add up the gradients of this process's parts of a batch, and over the processes."""
@@ -216,16 +221,26 @@ class _Loop:
         own = parts[self._ranks.rank :: self._ranks.size]
         return [(part, len(part) / len(rows)) for part in own] or [(parts[0], 0.0)]
 
-    def _update(self) -> None:
+    def _update(self) -> float:
+        """Take the step and return the gradients' norm; none where that is not finite.
+
+        Gradients that overflow because they are scaled don't count: 0 is returned, and the next ones are
+        scaled by less.
+        """
         self._scaler.unscale_(self._optimizer)
-        nn.utils.clip_grad_norm_(self._parameters, self._recipe.max_grad_norm)
-        scale = self._scaler.get_scale()
+        norm = nn.utils.clip_grad_norm_(self._parameters, self._recipe.max_grad_norm).item()
+        scale = self._scaler.get_scale()  # 1 where nothing is scaled
+        if not math.isfinite(norm):
+            if scale <= 1:
+                return norm
+            norm = 0.0
         self._scaler.step(self._optimizer)
         self._scaler.update()
         if self._scaler.get_scale() >= scale:  # otherwise the scaled gradients overflowed: nothing was done
             self._scheduler.step()
             if self._average is not None:
                 self._average.update_parameters(self._model)
+        return norm
 
     def _take_smaller_parts(self, rows: Tensor, error: BaseException) -> None:
         self._optimizer.zero_grad(set_to_none=True)
@@ -313,10 +328,10 @@ def _seeded(generator: torch.Generator, device: torch.device, rank: int) -> Iter
         yield
 
 
-def _diverged(loss: float, epoch: int, recipe: Recipe, checkpoint: Path | None) -> str:
+def _diverged(value: float, epoch: int, recipe: Recipe, checkpoint: Path | None) -> str:
     kept = f" The state after epoch {epoch} is kept in {checkpoint}." if checkpoint and epoch else ""
     return (
-        f"the training loss became {loss} in epoch {epoch + 1} of {recipe.epochs}, a finite number is "
+        f"the training loss or its gradient became {value} in epoch {epoch + 1} of {recipe.epochs}, a finite number is "
         f"expected: lower the recipe's learning_rate ({recipe.learning_rate}) and train again in a new "
         f"directory (--out).{kept}"
     )

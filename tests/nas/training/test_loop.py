@@ -217,6 +217,41 @@ def test_a_nan_loss_stops_and_keeps_the_checkpoint(tmp_path: Path) -> None:
     assert all(value.isfinite().all() for value in saved["model"].values())
 
 
+@pytest.mark.parametrize("max_grad_norm", [2.0, math.inf])
+def test_a_later_loss_that_is_nan_stops_before_it_reaches_the_weights(
+    tmp_path: Path, max_grad_norm: float
+) -> None:
+    recipe = Recipe(epochs=4, batch_size=25, max_grad_norm=max_grad_norm)
+    model, checkpoint, calls = fresh(), tmp_path / "checkpoint.pt", 0
+
+    def diverging(images: Tensor, labels: Tensor, _generator: torch.Generator) -> Losses:
+        nonlocal calls
+        calls += 1
+        yield nn.functional.cross_entropy(model(images), labels)
+        yield model(images).sum() * (math.nan if calls == 6 else 0.0)
+
+    with pytest.raises(TrainingError, match=r"nan in epoch 3 of 4.*learning_rate"):
+        train(model, diverging, blobs(), recipe, seed=0, device=CPU, checkpoint=checkpoint)
+    assert len(torch.load(checkpoint, weights_only=True)["losses"]) == 2
+    assert all(value.isfinite().all() for value in model.state_dict().values())
+
+
+def test_gradients_that_overflow_are_scaled_by_less_until_that_does_not_help() -> None:
+    """The loop's own answer to half precision; the device alone is pretended."""
+    model, data = plain(), blobs(16)
+
+    def step(images: Tensor, _labels: Tensor, _generator: torch.Generator) -> Losses:
+        yield model(images).mean()
+        yield model(images).mean() * math.nan
+
+    loop = _Loop(model, step, Recipe(epochs=1), 16, CPU, ALONE)
+    loop._scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
+    before, generator = weights(model), torch.Generator().manual_seed(0)
+    values = [loop.batch(data, torch.arange(16), generator) for _ in range(3)]
+    assert [math.isfinite(value) for value in values] == [True, True, False]
+    assert equal(weights(model), before)
+
+
 def test_a_truly_diverging_training_is_told(tmp_path: Path) -> None:
     data = Split(torch.full((8, 1, 6, 6), math.nan), torch.zeros(8, dtype=torch.int64))
     model, recipe = fresh(), Recipe(epochs=1)
