@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import logging
 import math
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import final
 
@@ -19,7 +19,7 @@ from nas.data.inputs import placed
 from nas.errors import TrainingError
 from nas.protocols import Split
 from nas.training.checkpoint import Stateful, load_checkpoint, save_checkpoint
-from nas.training.memory import is_out_of_memory, out_of_memory
+from nas.training.memory import is_out_of_memory, out_of_memory, out_of_memory_told
 from nas.training.ranks import ALONE, Ranks
 from nas.training.recipe import Recipe
 
@@ -35,6 +35,7 @@ generator or from torch's global one.
 """
 
 
+@out_of_memory_told()
 def train(
     model: nn.Module,
     step: Step,
@@ -297,7 +298,7 @@ def _average(model: nn.Module, decay: float | None) -> AveragedModel | None:
     if decay is None:
         return None
 
-    def update(averaged: list[Tensor], current: list[Tensor], num_averaged: Tensor | int) -> None:
+    def update(averaged: Sequence[Tensor], current: Sequence[Tensor], num_averaged: Tensor | int) -> None:
         steps = int(num_averaged)
         warmed_up = min(decay, (1 + steps) / (10 + steps))
         get_ema_multi_avg_fn(warmed_up)(averaged, current, num_averaged)

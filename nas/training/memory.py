@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 import torch
 
-from nas.errors import OutOfMemoryError, TrainingError
+from nas.errors import NasError, OutOfMemoryError, TrainingError
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+_TEXTS = (
+    "can't allocate memory",
+    "out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+)
+"""Of torch's errors without a type of their own."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an exception says that memory ran out, on a GPU or for torch's CPU allocator."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in _TEXTS)
 
 
 def out_of_memory(images: int, batch_size: int, accumulate: int) -> TrainingError:
@@ -40,6 +49,26 @@ def out_of_memory(images: int, batch_size: int, accumulate: int) -> TrainingErro
         f"batches of {batch_size} in parts of about {max(1, images // 2)}, or batch_size={max(1, batch_size // 2)}; "
         "on a GPU halve_on_oom=True does the first by itself. Finished epochs are kept."
     )
+
+
+@contextlib.contextmanager
+def out_of_memory_told() -> Iterator[None]:
+    """Turn an error that says that memory ran out into a sentence, where smaller batches wouldn't help.
+
+    Raises:
+        TrainingError: memory ran out.
+    """
+    try:
+        yield
+    except NasError:
+        raise
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise TrainingError(
+            "memory ran out with the weights, their average (ema_decay) and what the optimizer keeps of them, apart "
+            "from any images: use a smaller largest network, or another device."
+        ) from error
 
 
 def halved_to_fit(work: Callable[[int], T], size: int, doing: str) -> T:

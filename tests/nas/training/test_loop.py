@@ -494,8 +494,11 @@ def test_half_precision_on_a_cpu_is_refused() -> None:
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
         RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"),
         MemoryError(),
+        RuntimeError("CUDA error: out of memory"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
     ],
-    ids=["cuda", "cpu", "python"],
+    ids=["cuda", "cpu", "python", "driver", "cublas", "cudnn"],
 )
 def test_out_of_memory_says_which_batch_size_to_try(error: Exception) -> None:
     def step(_images: Tensor, _labels: Tensor, _generator: torch.Generator) -> Losses:
@@ -507,6 +510,22 @@ def test_out_of_memory_says_which_batch_size_to_try(error: Exception) -> None:
         TrainingError, match=r"32 images at a time: try accumulate=2.*batch_size=16"
     ) as caught:
         train(plain(), step, blobs(), recipe, seed=0, device=CPU)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("place", ["nn.Module.to", "optim.AdamW.step", "optim.swa_utils.deepcopy"])
+def test_out_of_memory_apart_from_the_images_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """The weights, the optimizer's moments, the average."""
+
+    def full(*_args: object, **_settings: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    model, recipe = plain(), Recipe(epochs=1, ema_decay=0.9)
+    monkeypatch.setattr(f"torch.{place}", full)
+    with pytest.raises(TrainingError, match="a smaller largest network, or another device") as caught:
+        train(model, cross_entropy_step(model, recipe), blobs(), recipe, seed=0, device=CPU)
     assert "\n" not in str(caught.value)
 
 
