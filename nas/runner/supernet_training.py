@@ -71,7 +71,7 @@ def trained_supernet(prepared: Prepared, run: RunDirectory) -> float | None:
 def _training_inputs(prepared: Prepared) -> list[object]:
     study = prepared.study
     return [
-        stable_repr(study.recipe),
+        stable_repr(study.recipe.without_memory_settings()),
         stable_repr(study.training),
         *map(stable_repr, study.hard_limits),
         prepared.weights_digest(),

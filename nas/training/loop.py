@@ -19,7 +19,7 @@ from nas.data.inputs import placed
 from nas.errors import TrainingError
 from nas.protocols import Split
 from nas.training.checkpoint import Stateful, load_checkpoint, save_checkpoint
-from nas.training.memory import is_out_of_memory, out_of_memory, out_of_memory_told
+from nas.training.memory import FEWEST_TO_SPLIT, is_out_of_memory, out_of_memory, out_of_memory_told
 from nas.training.ranks import ALONE, Ranks
 from nas.training.recipe import Recipe
 
@@ -147,7 +147,9 @@ class _Loop:
         self._scaler = torch.amp.GradScaler(device.type, enabled=recipe.precision == "float16")
         self._average = _average(model, recipe.ema_decay)
         self._accumulate = recipe.accumulate
-        self._may_halve = recipe.halve_on_oom and device.type == "cuda" and ranks.size == 1
+        # Other processes wouldn't know that this one begins its batch again.
+        self._can_halve = device.type == "cuda" and ranks.size == 1
+        self._may_halve = self._can_halve and recipe.halve_on_oom
         self._parts: dict[str, Stateful] = {
             "model": model,
             "optimizer": self._optimizer,
@@ -245,9 +247,11 @@ class _Loop:
 
     def _take_smaller_parts(self, rows: Tensor, error: BaseException) -> None:
         self._optimizer.zero_grad(set_to_none=True)
-        images = math.ceil(len(rows) / (self._accumulate * self._ranks.size))
-        if not self._may_halve or images < 4:
-            raise out_of_memory(images, self._recipe.batch_size, self._accumulate) from error
+        images = max(len(part) for part, _ in self._shares(rows))
+        if not self._may_halve or images < FEWEST_TO_SPLIT:
+            raise out_of_memory(
+                images, self._recipe.batch_size, self._accumulate, halves=self._can_halve
+            ) from error
         self._accumulate *= 2
         logger.warning(
             "memory ran out with %d images at a time: batches are taken in %d parts from now on",
@@ -270,7 +274,8 @@ class _Loop:
         """Take over the state in a file and return the losses until then."""
         state = load_checkpoint(path, self._parts, self._ranks)
         generator.set_state(state["generator"])
-        self._accumulate = max(self._accumulate, int(state["accumulate"]))
+        if self._may_halve:  # what it had become; otherwise the recipe's holds
+            self._accumulate = max(self._accumulate, int(state["accumulate"]))
         logger.info("resumed from %s after %d epochs", path, len(state["losses"]))
         return [float(loss) for loss in state["losses"]]
 

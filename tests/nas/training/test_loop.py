@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import dataclasses
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from nas.supernet import Supernet
 from nas.supernet.sandwich import sandwich_step
 from nas.training import ALONE, Losses, Recipe, Step, cross_entropy_step, train
 from nas.training.loop import _average, _Loop
+from nas.training.memory import out_of_memory
 
 CPU = torch.device("cpu")
 SHAKE = v2.RandomAffine(degrees=10, translate=(0.1, 0.1))
@@ -511,6 +514,68 @@ def test_out_of_memory_says_which_batch_size_to_try(error: Exception) -> None:
     ) as caught:
         train(plain(), step, blobs(), recipe, seed=0, device=CPU)
     assert "\n" not in str(caught.value)
+    assert "halve_on_oom" not in str(caught.value)
+
+
+def test_halving_is_advised_where_it_can_be_done() -> None:
+    assert "halve_on_oom=True" in str(out_of_memory(32, 32, 1, halves=True))
+    assert "halve_on_oom" not in str(out_of_memory(32, 32, 1, halves=False))
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "accumulate"), [(3, 2), (3, 1), (2, 2), (1, 1), (8, 8), (9, 3), (8, 2)]
+)
+def test_what_is_advised_when_memory_runs_out_can_be_done(batch_size: int, accumulate: int) -> None:
+    recipe, seen = Recipe(epochs=1, batch_size=batch_size, accumulate=accumulate), 0
+
+    def step(images: Tensor, _labels: Tensor, _generator: torch.Generator) -> Losses:
+        nonlocal seen
+        seen = len(images)
+        raise MemoryError
+        yield
+
+    with pytest.raises(TrainingError) as caught:
+        train(plain(), step, blobs(), recipe, seed=0, device=CPU)
+    advised = re.search(r"accumulate=(\d+).*batch_size=(\d+)", str(caught.value))
+    assert (advised is None) == (seen < 4)
+    if advised is not None:
+        dataclasses.replace(recipe, accumulate=int(advised[1]))
+        dataclasses.replace(recipe, batch_size=int(advised[2]))
+
+
+def test_a_resumed_training_takes_the_recipes_parts_or_what_halving_made_of_them(tmp_path: Path) -> None:
+    sizes: list[int] = []
+    model, checkpoint = plain(), tmp_path / "checkpoint.pt"
+    inner = cross_entropy_step(model, Recipe(epochs=2))
+
+    def step(images: Tensor, labels: Tensor, generator: torch.Generator) -> Losses:
+        sizes.append(len(images))
+        yield from inner(images, labels, generator)
+
+    recipe = Recipe(epochs=3, batch_size=16, accumulate=2)
+    for parts, epoch in ((2, 1), (4, 2), (1, 3)):
+        changed = dataclasses.replace(recipe, accumulate=parts)
+        with pytest.raises(StopError):
+            train(
+                model,
+                step,
+                blobs(16),
+                changed,
+                seed=0,
+                device=CPU,
+                checkpoint=checkpoint,
+                on_epoch=stop_after(epoch),
+            )
+    assert sizes == [8, 8, 4, 4, 4, 4, 16]
+
+    halving = dataclasses.replace(recipe, accumulate=1, halve_on_oom=True)
+    loops = [_Loop(model, step, halving, 16, CPU, ALONE) for _ in range(2)]
+    loops[0]._accumulate = 4
+    loops[0].save(checkpoint, torch.Generator(), [1.0])
+    loops[1]._may_halve = True  # the device alone is pretended
+    loops[1].restore(checkpoint, torch.Generator())
+    loops[1].batch(blobs(16), torch.arange(16), torch.Generator())
+    assert sizes[7:] == [4] * 4
 
 
 @pytest.mark.parametrize("place", ["nn.Module.to", "optim.AdamW.step", "optim.swa_utils.deepcopy"])
