@@ -114,7 +114,8 @@ def _finish(
     study, splits = prepared.study, prepared.splits
     architecture = architecture_of(prepared.problem.space, trial)
     folder = run.winners / architecture.id
-    inputs = [weights.digest, architecture.id, stable_repr(study.winners.recipe), study.seed]
+    recipe = study.winners.recipe.without_memory_settings()
+    inputs = [weights.digest, architecture.id, stable_repr(recipe), study.seed]
     stored = finished(folder / "finished.json", inputs)
     if stored is None or not all((folder / name).exists() for name in (WEIGHTS, ONNX, ARCHITECTURE)):
         module = fine_tuned(

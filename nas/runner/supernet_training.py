@@ -20,12 +20,13 @@ from nas.space import Architecture
 from nas.study import stable_repr
 from nas.supernet import Supernet, recalibrate
 from nas.training import ALONE, Ranks, train
-from nas.training.memory import halved_to_fit
+from nas.training.memory import halved_to_fit, out_of_memory_told
 
 _RECALIBRATION_IMAGES = 512
 _RECALIBRATION_BATCH = 256
 
 
+@out_of_memory_told()
 def train_supernet(prepared: Prepared, run: RunDirectory, progress: Progress, ranks: Ranks = ALONE) -> float:
     """Train the supernet of ``prepared`` in place, or load it if it is trained.
 
@@ -70,7 +71,7 @@ def trained_supernet(prepared: Prepared, run: RunDirectory) -> float | None:
 def _training_inputs(prepared: Prepared) -> list[object]:
     study = prepared.study
     return [
-        stable_repr(study.recipe),
+        stable_repr(study.recipe.without_memory_settings()),
         stable_repr(study.training),
         *map(stable_repr, study.hard_limits),
         prepared.weights_digest(),

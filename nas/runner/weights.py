@@ -107,7 +107,7 @@ class ScratchWeights:
         self._record_name = run.record_name(study.name)
         self._rungs = study.training.rungs(study.recipe.epochs)
         inputs = [
-            stable_repr(study.recipe),
+            stable_repr(study.recipe.without_memory_settings()),
             stable_repr(study.training),
             study.seed,
             prepared.splits.fingerprint,

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import logging
 import math
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import final
 
@@ -19,7 +19,7 @@ from nas.data.inputs import placed
 from nas.errors import TrainingError
 from nas.protocols import Split
 from nas.training.checkpoint import Stateful, load_checkpoint, save_checkpoint
-from nas.training.memory import is_out_of_memory, out_of_memory
+from nas.training.memory import FEWEST_TO_SPLIT, is_out_of_memory, out_of_memory, out_of_memory_told
 from nas.training.ranks import ALONE, Ranks
 from nas.training.recipe import Recipe
 
@@ -35,6 +35,7 @@ generator or from torch's global one.
 """
 
 
+@out_of_memory_told()
 def train(
     model: nn.Module,
     step: Step,
@@ -69,7 +70,7 @@ def train(
         on_epoch: Called with the number of finished epochs and the last epoch's mean loss.
 
     Raises:
-        TrainingError: the loss is NaN or infinite, or memory ran out.
+        TrainingError: a loss or its gradient is NaN or infinite, or memory ran out.
         StudyError: the device can't do the recipe's precision.
         DamagedFileError: the checkpoint can't be read.
     """
@@ -91,7 +92,7 @@ def train(
                     raise TrainingError(_diverged(loss, epoch, recipe, checkpoint))
                 total += loss * len(rows)
         losses.append(total / len(data))
-        ranks.share_buffers(model)
+        loop.share_buffers()
         if checkpoint is not None and ranks.first:
             loop.save(checkpoint, generator, losses)
         on_epoch(epoch + 1, losses[-1])
@@ -139,13 +140,16 @@ class _Loop:
         self._scheduler = torch.optim.lr_scheduler.OneCycleLR(
             self._optimizer,
             recipe.learning_rate,
-            total_steps=recipe.epochs * math.ceil(num_images / recipe.batch_size),
+            # A schedule of one step would begin at its end, where the rate is next to nothing.
+            total_steps=max(2, recipe.epochs * len(_sizes(num_images, recipe.batch_size))),
             pct_start=0.15,
         )
         self._scaler = torch.amp.GradScaler(device.type, enabled=recipe.precision == "float16")
         self._average = _average(model, recipe.ema_decay)
         self._accumulate = recipe.accumulate
-        self._may_halve = recipe.halve_on_oom and device.type == "cuda" and ranks.size == 1
+        # Other processes wouldn't know that this one begins its batch again.
+        self._can_halve = device.type == "cuda" and ranks.size == 1
+        self._may_halve = self._can_halve and recipe.halve_on_oom
         self._parts: dict[str, Stateful] = {
             "model": model,
             "optimizer": self._optimizer,
@@ -156,7 +160,11 @@ class _Loop:
             self._parts["average"] = self._average
 
     def batch(self, data: Split, rows: Tensor, generator: torch.Generator) -> float:
-        """Take one step of the optimizer on a batch and return its mean loss."""
+        """Take one step of the optimizer on a batch and return its mean loss.
+
+        Where its gradients aren't finite their norm is returned instead. Either of the two that is not
+        finite means that no step was taken.
+        """
         before = generator.get_state()
         while True:
             try:
@@ -169,9 +177,10 @@ class _Loop:
             # Outside the handler, whose traceback would hold on to the tensors that didn't fit.
             torch.cuda.empty_cache()
             generator.set_state(before)
-        if math.isfinite(loss):
-            self._update()
-        return loss
+        if not math.isfinite(loss):
+            return loss
+        norm = self._update()
+        return loss if math.isfinite(norm) else norm
 
     def _gradients(self, data: Split, rows: Tensor, generator: torch.Generator) -> float:
         """Add up the gradients of this process's parts of a batch, and over the processes."""
@@ -215,28 +224,46 @@ class _Loop:
         own = parts[self._ranks.rank :: self._ranks.size]
         return [(part, len(part) / len(rows)) for part in own] or [(parts[0], 0.0)]
 
-    def _update(self) -> None:
+    def _update(self) -> float:
+        """Take the step and return the gradients' norm; none where that is not finite.
+
+        Gradients that overflow because they are scaled don't count: 0 is returned, and the next ones are
+        scaled by less.
+        """
         self._scaler.unscale_(self._optimizer)
-        nn.utils.clip_grad_norm_(self._parameters, self._recipe.max_grad_norm)
-        scale = self._scaler.get_scale()
+        norm = nn.utils.clip_grad_norm_(self._parameters, self._recipe.max_grad_norm).item()
+        scale = self._scaler.get_scale()  # 1 where nothing is scaled
+        if not math.isfinite(norm):
+            if scale <= 1:
+                return norm
+            norm = 0.0
         self._scaler.step(self._optimizer)
         self._scaler.update()
         if self._scaler.get_scale() >= scale:  # otherwise the scaled gradients overflowed: nothing was done
             self._scheduler.step()
             if self._average is not None:
                 self._average.update_parameters(self._model)
+        return norm
 
     def _take_smaller_parts(self, rows: Tensor, error: BaseException) -> None:
         self._optimizer.zero_grad(set_to_none=True)
-        images = math.ceil(len(rows) / (self._accumulate * self._ranks.size))
-        if not self._may_halve or images < 4:
-            raise out_of_memory(images, self._recipe.batch_size, self._accumulate) from error
+        images = max(len(part) for part, _ in self._shares(rows))
+        if not self._may_halve or images < FEWEST_TO_SPLIT:
+            raise out_of_memory(
+                images, self._recipe.batch_size, self._accumulate, halves=self._can_halve
+            ) from error
         self._accumulate *= 2
         logger.warning(
             "memory ran out with %d images at a time: batches are taken in %d parts from now on",
             images,
             self._accumulate,
         )
+
+    def share_buffers(self) -> None:
+        """Give every process the statistics of rank 0: the last ones, and the average's, which remain."""
+        self._ranks.share_buffers(self._model)
+        if self._average is not None:
+            self._ranks.share_buffers(self._average)
 
     def save(self, path: Path, generator: torch.Generator, losses: list[float]) -> None:
         """Write the state after an epoch."""
@@ -247,7 +274,8 @@ class _Loop:
         """Take over the state in a file and return the losses until then."""
         state = load_checkpoint(path, self._parts, self._ranks)
         generator.set_state(state["generator"])
-        self._accumulate = max(self._accumulate, int(state["accumulate"]))
+        if self._may_halve:  # what it had become; otherwise the recipe's holds
+            self._accumulate = max(self._accumulate, int(state["accumulate"]))
         logger.info("resumed from %s after %d epochs", path, len(state["losses"]))
         return [float(loss) for loss in state["losses"]]
 
@@ -274,15 +302,27 @@ def _on_device(data: Split, device: torch.device) -> Split:
 def _average(model: nn.Module, decay: float | None) -> AveragedModel | None:
     if decay is None:
         return None
-    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+
+    def update(averaged: Sequence[Tensor], current: Sequence[Tensor], num_averaged: Tensor | int) -> None:
+        steps = int(num_averaged)
+        warmed_up = min(decay, (1 + steps) / (10 + steps))
+        get_ema_multi_avg_fn(warmed_up)(averaged, current, num_averaged)
+
+    return AveragedModel(model, multi_avg_fn=update, use_buffers=True)
 
 
 def _batches(count: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Yield shuffled row numbers; a last single row joins the batch before it (batch norm needs two)."""
-    batches = list(torch.randperm(count, generator=generator).split(size))
-    if len(batches) > 1 and len(batches[-1]) == 1:
-        batches[-2:] = [torch.cat(batches[-2:])]
-    return iter(batches)
+    """Yield shuffled row numbers."""
+    return iter(torch.randperm(count, generator=generator).split(_sizes(count, size)))
+
+
+def _sizes(count: int, size: int) -> list[int]:
+    """Return the sizes of an epoch's batches; a last single row joins the batch before it (batch norm needs two)."""
+    whole, rest = divmod(count, size)
+    sizes = [size] * whole + [rest] * (rest > 0)
+    if len(sizes) > 1 and sizes[-1] == 1:
+        sizes[-2:] = [sizes[-2] + 1]
+    return sizes
 
 
 @contextlib.contextmanager
@@ -294,10 +334,10 @@ def _seeded(generator: torch.Generator, device: torch.device, rank: int) -> Iter
         yield
 
 
-def _diverged(loss: float, epoch: int, recipe: Recipe, checkpoint: Path | None) -> str:
+def _diverged(value: float, epoch: int, recipe: Recipe, checkpoint: Path | None) -> str:
     kept = f" The state after epoch {epoch} is kept in {checkpoint}." if checkpoint and epoch else ""
     return (
-        f"the training loss became {loss} in epoch {epoch + 1} of {recipe.epochs}, a finite number is "
+        f"the training loss or its gradient became {value} in epoch {epoch + 1} of {recipe.epochs}, a finite number is "
         f"expected: lower the recipe's learning_rate ({recipe.learning_rate}) and train again in a new "
         f"directory (--out).{kept}"
     )

@@ -2,44 +2,82 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 import torch
 
-from nas.errors import OutOfMemoryError, TrainingError
+from nas.errors import NasError, OutOfMemoryError, TrainingError
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+FEWEST_TO_SPLIT = 4
+"""Images that can be taken in two parts, because batch norm needs two in each."""
+
+_TEXTS = (
+    "can't allocate memory",
+    "out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+)
+"""Of torch's errors without a type of their own."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an exception says that memory ran out, on a GPU or for torch's CPU allocator."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in _TEXTS)
 
 
-def out_of_memory(images: int, batch_size: int, accumulate: int) -> TrainingError:
+def out_of_memory(images: int, batch_size: int, accumulate: int, *, halves: bool) -> TrainingError:
     """Return the error that says which batch size to try.
 
     Args:
         images: How many went through the network at a time when memory ran out.
         batch_size: Of the recipe.
         accumulate: Of the recipe, or what it had become.
+        halves: Whether ``halve_on_oom`` would do anything here.
     """
-    if images < 2:
+    if images < FEWEST_TO_SPLIT:
         return TrainingError(
-            "memory ran out with a single image: use smaller images, a smaller largest network, or another device."
+            _too_large("a single image" if images < 2 else f"only {images} images at a time")
         )
-    parts = accumulate * 2
+    by_itself = "; halve_on_oom=True does the first by itself" if halves else ""
     return TrainingError(
-        f"memory ran out with {images} images at a time: try accumulate={parts} in the recipe, which takes the same "
-        f"batches of {batch_size} in parts of about {max(1, images // 2)}, or batch_size={max(1, batch_size // 2)}; "
-        "on a GPU halve_on_oom=True does the first by itself. Finished epochs are kept."
+        f"memory ran out with {images} images at a time: try accumulate={accumulate * 2} in the recipe, which takes "
+        f"the same batches of {batch_size} in parts of about {images // 2} and goes on in the same directory, or "
+        f"batch_size={batch_size // 2}, which trains anew, for a study's own recipe in another directory "
+        f"(--out){by_itself}."
     )
+
+
+def _too_large(what: str) -> str:
+    return f"memory ran out with {what}: use smaller images, a smaller largest network, or another device."
+
+
+@contextlib.contextmanager
+def out_of_memory_told() -> Iterator[None]:
+    """Turn an error that says that memory ran out into a sentence, where smaller batches wouldn't help.
+
+    Raises:
+        TrainingError: memory ran out.
+    """
+    try:
+        yield
+    except NasError:
+        raise
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise TrainingError(
+            "memory ran out with the weights, their average (ema_decay) and what the optimizer keeps of them, apart "
+            "from any images: use a smaller largest network, or another device."
+        ) from error
 
 
 def halved_to_fit(work: Callable[[int], T], size: int, doing: str) -> T:
@@ -60,7 +98,7 @@ def halved_to_fit(work: Callable[[int], T], size: int, doing: str) -> T:
             if not is_out_of_memory(error):
                 raise
             if size < 2:
-                raise OutOfMemoryError(str(out_of_memory(1, 1, 1))) from error
+                raise OutOfMemoryError(_too_large("a single image")) from error
         # Outside the handler, whose traceback would hold on to the tensors that didn't fit.
         torch.cuda.empty_cache()
         logger.warning(

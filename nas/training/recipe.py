@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, final
 
 import torch
@@ -32,13 +32,16 @@ class Recipe:
             tell its settings.
         accumulate: Parts that a batch is taken in, one after another; their gradients add up. More
             parts need less memory. Without batch norm and dropout the result is the same; batch norm
-            sees one part at a time.
+            sees one part at a time. It may change while a run directory is used.
         precision: Of the forward pass, by torch's autocast; weights stay float32. ``bfloat16`` runs on
             CPUs and GPUs, ``float16`` on GPUs alone, with scaled gradients.
         ema_decay: Train on, but end with an exponential moving average of weights and statistics
-            (torch's AveragedModel); None for the last weights.
+            (torch's AveragedModel); None for the last weights. After t steps the decay is at most
+            (1 + t) / (10 + t), as in TensorFlow's ExponentialMovingAverage, so that a short training
+            forgets the weights it began with.
         halve_on_oom: On a GPU that runs out of memory, double ``accumulate`` and go on; otherwise stop
-            with a sentence.
+            with a sentence, as always on a CPU and where ``torchrun`` started several processes. It may
+            change while a run directory is used.
 
     Raises:
         StudyError: a number is out of range.
@@ -87,6 +90,10 @@ class Recipe:
             )
         if self.ema_decay is not None and not 0 <= self.ema_decay < 1:
             raise StudyError(f"ema_decay is {self.ema_decay}: it must be in [0, 1), or None for no average.")
+
+    def without_memory_settings(self) -> Recipe:
+        """Return what decides what is learned: the rest may change while a run directory is used."""
+        return replace(self, accumulate=1, halve_on_oom=False)
 
     def check_device(self, device: torch.device) -> None:
         """Check that the precision can be had on a device.

@@ -5,6 +5,7 @@ torchrun --nproc-per-node 2 two_ranks.py OUT
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from nas import Recipe, SandwichRule, Supernet, choice
 from nas.protocols import Split
 from nas.supernet import elastic
-from nas.training import ALONE, Ranks, joined_ranks, train
+from nas.training import ALONE, Ranks, cross_entropy_step, joined_ranks, train
 
 CPU = torch.device("cpu")
 
@@ -34,21 +35,48 @@ def network() -> nn.Module:
     )
 
 
+def images_and_labels() -> Split:
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(50) % 2
+    return Split(torch.randn(50, 1, 4, 4, generator=generator) + labels[:, None, None, None], labels)
+
+
+def averaged(ranks: Ranks, checkpoint: Path, stop_after: int | None = None) -> dict[str, Tensor]:
+    """Train with batch norm and an average for three epochs, unless stopped, and return the weights."""
+
+    def on_epoch(epoch: int, _loss: float) -> None:
+        if epoch == stop_after:
+            raise KeyboardInterrupt
+
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(16, 2))
+    recipe = Recipe(epochs=3, batch_size=16, ema_decay=0.9)
+    train(
+        model,
+        cross_entropy_step(model, recipe),
+        images_and_labels(),
+        recipe,
+        seed=3,
+        device=CPU,
+        ranks=ranks,
+        checkpoint=checkpoint,
+        on_epoch=on_epoch,
+    )
+    return dict(model.state_dict())
+
+
 def trained(ranks: Ranks = ALONE, checkpoint: Path | None = None) -> dict[str, object]:
     """Train for three epochs; also return the architectures that this process ran, in order."""
     torch.manual_seed(0)
     supernet = Supernet(network())
     ran: list[str] = []
     supernet.register_forward_pre_hook(lambda *_: ran.append(supernet.architecture.id))
-    generator = torch.Generator().manual_seed(0)
-    labels = torch.arange(50) % 2
-    images = torch.randn(50, 1, 4, 4, generator=generator) + labels[:, None, None, None]
     recipe = Recipe(epochs=3, batch_size=16)
     (phase,) = SandwichRule().phases(supernet, recipe)
     losses = train(
         supernet,
         phase.step(),
-        Split(images, labels),
+        images_and_labels(),
         recipe,
         seed=3,
         device=CPU,
@@ -78,6 +106,16 @@ if __name__ == "__main__":
         result = trained(joined, out / "checkpoint.pt")
         made = made_by_the_first(joined, out)
         again = trained(joined, out / "checkpoint.pt")  # finished: read by rank 0, shared, nothing is run
+        with contextlib.suppress(KeyboardInterrupt):
+            averaged(joined, out / "resumed.pt", stop_after=2)
         torch.save(
-            {**result, "size": joined.size, "again": again, "made": made}, out / f"rank{joined.rank}.pt"
+            {
+                **result,
+                "size": joined.size,
+                "again": again,
+                "made": made,
+                "averaged": averaged(joined, out / "averaged.pt"),
+                "averaged, resumed": averaged(joined, out / "resumed.pt"),
+            },
+            out / f"rank{joined.rank}.pt",
         )

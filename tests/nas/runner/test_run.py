@@ -32,6 +32,7 @@ from nas import (
     Recipe,
     Study,
     SurrogateSearch,
+    Trust,
     Winners,
     choice,
 )
@@ -245,6 +246,19 @@ def test_other_winners_settings_are_no_other_study(tiny_copy: Path) -> None:
     assert len(results.winners) == 1
     assert trials(tiny_copy) == recorded
     assert digests(tiny_copy / "supernet", "*.safetensors") == supernet
+
+
+def test_a_recipe_may_take_less_memory_in_the_same_directory(tiny_copy: Path) -> None:
+    run_in(tiny_study(trust=Trust(recipe=Recipe(epochs=1))), tiny_copy)
+    before = digests(tiny_copy, *PAID, "training.json", "trust/*.json")
+    study = tiny_study(trust=Trust(recipe=Recipe(epochs=1, accumulate=2)))
+    winners = dataclasses.replace(study.winners, recipe=less_memory(study.winners.recipe))
+    run_in(dataclasses.replace(study, recipe=less_memory(study.recipe), winners=winners), tiny_copy)
+    assert digests(tiny_copy, *PAID, "training.json", "trust/*.json") == before
+
+
+def less_memory(recipe: Recipe) -> Recipe:
+    return dataclasses.replace(recipe, accumulate=2, halve_on_oom=True)
 
 
 def wide_network() -> nn.Module:

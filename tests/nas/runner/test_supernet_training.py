@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 import pytest
 import torch
+from fakes import tiny_study
 from torch import Tensor, nn
 
-from nas.errors import OutOfMemoryError
+from nas.errors import OutOfMemoryError, TrainingError
 from nas.protocols import Split
-from nas.runner.supernet_training import recalibrate_on
+from nas.runner.directory import RunDirectory, Silent
+from nas.runner.preparation import prepare
+from nas.runner.supernet_training import recalibrate_on, train_supernet
 
 
 class Small(nn.Module):
@@ -46,3 +50,16 @@ def test_recalibration_sees_all_classes_and_every_image_counts_the_same(count: i
     recalibrate_on(module, Split(images, labels), torch.device("cpu"))
     assert module.norm.running_mean is not None
     assert module.norm.running_mean.tolist() == pytest.approx([1.5, 1.5], abs=0.1)
+
+
+def test_a_supernet_that_does_not_fit_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    prepared = prepare(tiny_study(), torch.device("cpu"))
+
+    def full(*_args: object, **_settings: object) -> None:
+        raise RuntimeError("CUDA error: out of memory")
+
+    monkeypatch.setattr(nn.Module, "to", full)
+    with pytest.raises(TrainingError, match="a smaller largest network, or another device"):
+        train_supernet(prepared, RunDirectory(tmp_path), Silent())

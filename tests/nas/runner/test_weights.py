@@ -148,6 +148,13 @@ def test_a_killed_search_goes_on_as_if_nothing_happened(scratch_run: Path, tmp_p
     assert digests(out, weights) == digests(scratch_run, weights)
 
 
+def test_a_search_goes_on_with_less_memory(scratch_run: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(scratch_run, tmp_path / "scratch"))
+    recipe = dataclasses.replace(scratch_study().recipe, accumulate=2, halve_on_oom=True)
+    run_in(scratch_study(recipe=recipe), copy)
+    assert records(copy) == records(scratch_run)
+
+
 def test_without_hurdles_all_train_to_the_end(tmp_path: Path) -> None:
     run_in(scratch_study(training=FromScratch(), evaluations=3), tmp_path / "run", baselines=True)
     assert [m["epochs"]["value"] for _, m in records(tmp_path / "run")] == [4, 4, 4]

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import dataclasses
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,8 @@ from nas.protocols import Split
 from nas.supernet import Supernet
 from nas.supernet.sandwich import sandwich_step
 from nas.training import ALONE, Losses, Recipe, Step, cross_entropy_step, train
-from nas.training.loop import _Loop
+from nas.training.loop import _average, _Loop
+from nas.training.memory import out_of_memory
 
 CPU = torch.device("cpu")
 SHAKE = v2.RandomAffine(degrees=10, translate=(0.1, 0.1))
@@ -217,6 +220,41 @@ def test_a_nan_loss_stops_and_keeps_the_checkpoint(tmp_path: Path) -> None:
     assert all(value.isfinite().all() for value in saved["model"].values())
 
 
+@pytest.mark.parametrize("max_grad_norm", [2.0, math.inf])
+def test_a_later_loss_that_is_nan_stops_before_it_reaches_the_weights(
+    tmp_path: Path, max_grad_norm: float
+) -> None:
+    recipe = Recipe(epochs=4, batch_size=25, max_grad_norm=max_grad_norm)
+    model, checkpoint, calls = fresh(), tmp_path / "checkpoint.pt", 0
+
+    def diverging(images: Tensor, labels: Tensor, _generator: torch.Generator) -> Losses:
+        nonlocal calls
+        calls += 1
+        yield nn.functional.cross_entropy(model(images), labels)
+        yield model(images).sum() * (math.nan if calls == 6 else 0.0)
+
+    with pytest.raises(TrainingError, match=r"nan in epoch 3 of 4.*learning_rate"):
+        train(model, diverging, blobs(), recipe, seed=0, device=CPU, checkpoint=checkpoint)
+    assert len(torch.load(checkpoint, weights_only=True)["losses"]) == 2
+    assert all(value.isfinite().all() for value in model.state_dict().values())
+
+
+def test_gradients_that_overflow_are_scaled_by_less_until_that_does_not_help() -> None:
+    """The loop's own answer to half precision; the device alone is pretended."""
+    model, data = plain(), blobs(16)
+
+    def step(images: Tensor, _labels: Tensor, _generator: torch.Generator) -> Losses:
+        yield model(images).mean()
+        yield model(images).mean() * math.nan
+
+    loop = _Loop(model, step, Recipe(epochs=1), 16, CPU, ALONE)
+    loop._scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
+    before, generator = weights(model), torch.Generator().manual_seed(0)
+    values = [loop.batch(data, torch.arange(16), generator) for _ in range(3)]
+    assert [math.isfinite(value) for value in values] == [True, True, False]
+    assert equal(weights(model), before)
+
+
 def test_a_truly_diverging_training_is_told(tmp_path: Path) -> None:
     data = Split(torch.full((8, 1, 6, 6), math.nan), torch.zeros(8, dtype=torch.int64))
     model, recipe = fresh(), Recipe(epochs=1)
@@ -291,6 +329,33 @@ def test_no_batch_of_one_image_unless_there_is_but_one(count: int) -> None:
     train(model, step, data, Recipe(epochs=1, batch_size=16), seed=0, device=CPU)
     assert sum(sizes) == count
     assert count == 1 or 1 not in sizes
+
+
+def rates(monkeypatch: pytest.MonkeyPatch, count: int, epochs: int) -> list[float]:
+    """Return the learning rate of every step of a training with batches of 16."""
+    taken: list[float] = []
+    step = torch.optim.AdamW.step
+
+    def noting(optimizer: torch.optim.AdamW, *args: Any) -> object:
+        taken.append(optimizer.param_groups[0]["lr"])
+        return step(optimizer, *args)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", noting)
+    model, recipe = plain(), Recipe(epochs=epochs, batch_size=16)
+    train(model, cross_entropy_step(model, recipe), blobs(count), recipe, seed=0, device=CPU)
+    return taken
+
+
+@pytest.mark.parametrize(("count", "epochs"), [(17, 10), (33, 10), (32, 10), (40, 10), (16, 2)])
+def test_the_schedule_ends_with_the_training(
+    monkeypatch: pytest.MonkeyPatch, count: int, epochs: int
+) -> None:
+    assert rates(monkeypatch, count, epochs)[-1] < 1e-6
+
+
+def test_a_single_step_trains(monkeypatch: pytest.MonkeyPatch) -> None:
+    (rate,) = rates(monkeypatch, 16, 1)
+    assert rate > Recipe(epochs=1).learning_rate / 10
 
 
 def test_every_epoch_sees_every_image_once_in_another_order() -> None:
@@ -394,6 +459,23 @@ def test_the_average_is_what_remains_and_differs_from_the_last_weights() -> None
     assert not torch.allclose(results[None]["0.weight"], results[0.9]["0.weight"])
 
 
+def test_the_average_of_a_short_training_forgets_the_first_weights() -> None:
+    model, recipe, data = fresh(), Recipe(epochs=10, batch_size=16, ema_decay=0.999), blobs()
+    train(model, cross_entropy_step(model, recipe), data, recipe, seed=0, device=CPU)
+    assert (model(data.images).argmax(1) == data.labels).float().mean() > 0.95
+
+
+def test_the_decay_grows_to_the_recipes() -> None:
+    model = nn.Linear(1, 1, bias=False)
+    average, expected = _average(model, 0.25), 0.0
+    assert average is not None
+    for step, decay in enumerate((0.0, 2 / 11, 0.25, 0.25)):
+        nn.init.constant_(model.weight, float(step))
+        average.update_parameters(model)
+        expected = decay * expected + (1 - decay) * step
+        assert average.module.weight.item() == pytest.approx(expected)
+
+
 def test_lower_precision_is_used_forwards_and_weights_stay_float32() -> None:
     model, recipe = plain(), Recipe(epochs=1, batch_size=16, precision="bfloat16")
     dtypes: set[torch.dtype] = set()
@@ -415,8 +497,11 @@ def test_half_precision_on_a_cpu_is_refused() -> None:
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
         RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"),
         MemoryError(),
+        RuntimeError("CUDA error: out of memory"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
     ],
-    ids=["cuda", "cpu", "python"],
+    ids=["cuda", "cpu", "python", "driver", "cublas", "cudnn"],
 )
 def test_out_of_memory_says_which_batch_size_to_try(error: Exception) -> None:
     def step(_images: Tensor, _labels: Tensor, _generator: torch.Generator) -> Losses:
@@ -428,6 +513,84 @@ def test_out_of_memory_says_which_batch_size_to_try(error: Exception) -> None:
         TrainingError, match=r"32 images at a time: try accumulate=2.*batch_size=16"
     ) as caught:
         train(plain(), step, blobs(), recipe, seed=0, device=CPU)
+    assert "\n" not in str(caught.value)
+    assert "halve_on_oom" not in str(caught.value)
+
+
+def test_halving_is_advised_where_it_can_be_done() -> None:
+    assert "halve_on_oom=True" in str(out_of_memory(32, 32, 1, halves=True))
+    assert "halve_on_oom" not in str(out_of_memory(32, 32, 1, halves=False))
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "accumulate"), [(3, 2), (3, 1), (2, 2), (1, 1), (8, 8), (9, 3), (8, 2)]
+)
+def test_what_is_advised_when_memory_runs_out_can_be_done(batch_size: int, accumulate: int) -> None:
+    recipe, seen = Recipe(epochs=1, batch_size=batch_size, accumulate=accumulate), 0
+
+    def step(images: Tensor, _labels: Tensor, _generator: torch.Generator) -> Losses:
+        nonlocal seen
+        seen = len(images)
+        raise MemoryError
+        yield
+
+    with pytest.raises(TrainingError) as caught:
+        train(plain(), step, blobs(), recipe, seed=0, device=CPU)
+    advised = re.search(r"accumulate=(\d+).*batch_size=(\d+)", str(caught.value))
+    assert (advised is None) == (seen < 4)
+    if advised is not None:
+        dataclasses.replace(recipe, accumulate=int(advised[1]))
+        dataclasses.replace(recipe, batch_size=int(advised[2]))
+
+
+def test_a_resumed_training_takes_the_recipes_parts_or_what_halving_made_of_them(tmp_path: Path) -> None:
+    sizes: list[int] = []
+    model, checkpoint = plain(), tmp_path / "checkpoint.pt"
+    inner = cross_entropy_step(model, Recipe(epochs=2))
+
+    def step(images: Tensor, labels: Tensor, generator: torch.Generator) -> Losses:
+        sizes.append(len(images))
+        yield from inner(images, labels, generator)
+
+    recipe = Recipe(epochs=3, batch_size=16, accumulate=2)
+    for parts, epoch in ((2, 1), (4, 2), (1, 3)):
+        changed = dataclasses.replace(recipe, accumulate=parts)
+        with pytest.raises(StopError):
+            train(
+                model,
+                step,
+                blobs(16),
+                changed,
+                seed=0,
+                device=CPU,
+                checkpoint=checkpoint,
+                on_epoch=stop_after(epoch),
+            )
+    assert sizes == [8, 8, 4, 4, 4, 4, 16]
+
+    halving = dataclasses.replace(recipe, accumulate=1, halve_on_oom=True)
+    loops = [_Loop(model, step, halving, 16, CPU, ALONE) for _ in range(2)]
+    loops[0]._accumulate = 4
+    loops[0].save(checkpoint, torch.Generator(), [1.0])
+    loops[1]._may_halve = True  # the device alone is pretended
+    loops[1].restore(checkpoint, torch.Generator())
+    loops[1].batch(blobs(16), torch.arange(16), torch.Generator())
+    assert sizes[7:] == [4] * 4
+
+
+@pytest.mark.parametrize("place", ["nn.Module.to", "optim.AdamW.step", "optim.swa_utils.deepcopy"])
+def test_out_of_memory_apart_from_the_images_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """The weights, the optimizer's moments, the average."""
+
+    def full(*_args: object, **_settings: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    model, recipe = plain(), Recipe(epochs=1, ema_decay=0.9)
+    monkeypatch.setattr(f"torch.{place}", full)
+    with pytest.raises(TrainingError, match="a smaller largest network, or another device") as caught:
+        train(model, cross_entropy_step(model, recipe), blobs(), recipe, seed=0, device=CPU)
     assert "\n" not in str(caught.value)
 
 

@@ -55,6 +55,14 @@ def test_a_finished_training_is_read_by_one_and_known_to_both(together: list[dic
             assert torch.equal(result["again"]["weights"][name], value)
 
 
+def test_both_end_with_the_same_average_also_when_resumed(together: list[dict[str, Any]]) -> None:
+    expected = together[0]["averaged"]
+    for result in together:
+        for name, value in expected.items():
+            assert torch.equal(result["averaged"][name], value), name
+            assert torch.equal(result["averaged, resumed"][name], value), name
+
+
 def test_what_rank_0_makes_is_there_for_both(together: list[dict[str, Any]]) -> None:
     assert [result["made"] for result in together] == [True, True]
 
