@@ -284,7 +284,7 @@ def _agreement(trust: TrustResult, quality: Objective) -> Agreement | None:
 
 
 def trial_json(snapshot: Snapshot, positions: range | tuple[int, ...]) -> str:
-    """Return trials as a JSON list."""
+    """Return trials as the inside of a JSON list, without the brackets."""
     front = set(snapshot.front)
     return ", ".join(
         f'{snapshot.rows[p].text}, "on_front": {"true" if p in front else "false"}}}' for p in positions
