@@ -25,6 +25,7 @@ from rich.progress import (
 )
 from rich.table import Table as RichTable
 
+from nas.protocols import DONE
 from nas.report.results import Results
 from nas.report.tables import Table, trust_table, winners_table
 
@@ -170,7 +171,7 @@ def print_profile(profile: Profile) -> None:
 
 def described_status(state: dict[str, Any]) -> str:
     """Return the stage of a run in a line."""
-    if state["stage"] == "done":
+    if state["stage"] == DONE:
         return "finished"
     ago = time.time() - state["updated"]
     steps = state["done"] - state["resumed_at"]

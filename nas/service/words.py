@@ -7,13 +7,13 @@ from datetime import datetime
 from typing import Any
 
 from nas.objective import Measurement, Objective
+from nas.protocols import CHECK_RANKING, CHOOSE_PROXY, DONE, FINISH_WINNERS, SEARCH, TRAIN_SUPERNET
 from nas.report.tables import shown, with_spread
 from nas.service.explore import Step, is_noise
 from nas.service.record import TrialRow
 from nas.service.runs import Snapshot
 
-STAGES = ("train supernet", "search", "finish winners", "check the ranking")
-_BEFORE_THE_SEARCH = "choose proxy subset"
+STAGES = (TRAIN_SUPERNET, SEARCH, FINISH_WINNERS, CHECK_RANKING)
 _NAMES = {
     "macs": "MACs",
     "flops": "FLOPs",
@@ -107,11 +107,11 @@ def table_row(snapshot: Snapshot, row: TrialRow) -> dict[str, Any]:
 def stages(run: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the stages of a run, each with whether it ``is`` done, current or to come, and its ``percent``."""
     names = list(STAGES)
-    if run["stage"] == _BEFORE_THE_SEARCH:
+    if run["stage"] == CHOOSE_PROXY:
         names.insert(1, run["stage"])
-    elif run["stage"] not in (*STAGES, "", "done"):
+    elif run["stage"] not in (*STAGES, "", DONE):
         names.append(run["stage"])
-    is_over = run["state"] == "finished" or run["stage"] == "done"
+    is_over = run["state"] == "finished" or run["stage"] == DONE
     at = len(names) if is_over else names.index(run["stage"]) if run["stage"] else -1
     found = []
     for place, name in enumerate(names):
@@ -130,7 +130,7 @@ def now_line(run: Mapping[str, Any], waiting: int) -> dict[str, str]:
         run: As the API shows it.
         waiting: How many go before it, where it is queued.
     """
-    where = f"{run['stage']}, {run['done']:,} of {run['total']:,}" if run["stage"] not in ("", "done") else ""
+    where = f"{run['stage']}, {run['done']:,} of {run['total']:,}" if run["stage"] not in ("", DONE) else ""
     left = "" if run["seconds_left"] is None else f"about {duration(run['seconds_left'])} left in this stage"
     if run["state"] == "running":
         what = "Stopping, and putting things down." if run["stopping"] else where or "Getting ready."
