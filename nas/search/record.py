@@ -195,14 +195,19 @@ class GrowingFront:
         return self.hypervolume
 
 
+def stored_box(study: Study) -> ReferenceBox | None:
+    """Return the study's box, for who only reads; None before :func:`reference_box` has made it."""
+    stored = study.user_attrs.get(REFERENCE)
+    return None if stored is None else ReferenceBox(np.array(stored[0]), np.array(stored[1]))
+
+
 def reference_box(study: Study, objectives: Sequence[Objective]) -> ReferenceBox | None:
     """Return the study's box; made and stored at the tenth finished evaluation, None before."""
-    stored = study.user_attrs.get(REFERENCE)
-    if stored is None:
+    box = stored_box(study)
+    if box is None:
         trials = complete_trials(study)[:_NUM_FOR_REFERENCE]
         if len(trials) < _NUM_FOR_REFERENCE:
             return None
         box = ReferenceBox.around(credible(costs_of(objectives, trials)))
-        stored = [box.best.tolist(), box.worst.tolist()]
-        study.set_user_attr(REFERENCE, stored)
-    return ReferenceBox(np.array(stored[0]), np.array(stored[1]))
+        study.set_user_attr(REFERENCE, [box.best.tolist(), box.worst.tolist()])
+    return box

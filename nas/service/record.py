@@ -24,16 +24,15 @@ from nas.search.quality import SurrogateQuality, surrogate_quality
 from nas.search.record import (
     ARCHITECTURE,
     MEASUREMENTS,
-    REFERENCE,
+    GrowingFront,
     ReferenceBox,
     costs_of,
     has_values,
     is_paid,
     predictions_of,
+    stored_box,
 )
 from nas.space import Architecture, FloatArray, SearchSpace, space_from_description
-
-_NUM_FOR_REFERENCE = 10
 
 
 @final
@@ -74,7 +73,7 @@ class Record:
         self._study: optuna.Study | None = None
         self._space: SearchSpace | None = None
         self._seen: set[int] = set()
-        self._box: ReferenceBox | None = None
+        self._growing: GrowingFront | None = None
         self._costs: FloatArray = np.zeros((0, 0))
         self.objectives: tuple[Objective, ...] = ()
         self.rows: list[TrialRow] = []
@@ -91,9 +90,11 @@ class Record:
         assert self._study is not None
         try:
             new = [t for t in self._study.get_trials(deepcopy=False) if self._is_news(t)]
+            box = None if self._growing is not None else stored_box(self._study)
         except (sqlalchemy.exc.OperationalError, optuna.exceptions.StorageInternalError):
             return False  # the writer has it for itself this moment; the next refresh reads it
         self._take(sorted(new, key=lambda t: (t.datetime_complete or datetime.max, t.number)))
+        self._measure(box)
         return True
 
     def _is_news(self, trial: FrozenTrial) -> bool:
@@ -113,33 +114,16 @@ class Record:
         self.quality = surrogate_quality(self.objectives, self._predicted)
         costs = costs_of(self.objectives, complete)
         self._costs = np.concatenate([self._costs, costs]) if before else costs
-        self._measure()
+        candidates = np.array([*self.front, *range(before, len(self.rows))])
+        self.front = candidates[pareto.non_dominated(self._costs[candidates])].tolist()
 
-    def _measure(self) -> None:
-        """Bring front and hypervolume up to the rows."""
-        self._box = self._box or self._reference_box()
-        first = len(self.hypervolume) if self._box is not None else len(self._costs)
-        front = np.array(self.front, dtype=np.int64)
-        if self._box is None:
-            front = np.flatnonzero(pareto.non_dominated(self._costs))
-        elif first == 0:
-            front = front[:0]
-        for row in range(first, len(self._costs)):
-            front = np.append(front, row)
-            front = front[pareto.non_dominated(self._costs[front])]
-            assert self._box is not None
-            volume = self._box.hypervolume(self._costs[front])
-            self.hypervolume.append(max([volume, *self.hypervolume[-1:]]))
-        self.front = front.tolist()
-
-    def _reference_box(self) -> ReferenceBox | None:
-        """Return the study's box, or what it will be once its own process has stored it."""
-        assert self._study is not None
-        stored = self._study.user_attrs.get(REFERENCE)
-        if stored is not None:
-            return ReferenceBox(np.array(stored[0]), np.array(stored[1]))
-        first = sorted(range(len(self.rows)), key=lambda row: self.rows[row].number)[:_NUM_FOR_REFERENCE]
-        return ReferenceBox.around(self._costs[first]) if len(first) == _NUM_FOR_REFERENCE else None
+    def _measure(self, box: ReferenceBox | None) -> None:
+        """Bring the hypervolume up to the rows; ``box`` is the study's, once it has one."""
+        if self._growing is None and box is not None:
+            self._growing = GrowingFront(box)
+        if self._growing is not None:
+            new = self._costs[len(self.hypervolume) :]
+            self.hypervolume += [self._growing.add(cost) for cost in new]
 
     def _is_open(self) -> bool:
         if self._study is not None:

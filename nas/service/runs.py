@@ -43,7 +43,7 @@ class Snapshot:
         rows: Evaluated trials; position n stays what it is in all later snapshots.
         failed: Evaluations that failed.
         front: Positions in ``rows`` of the front's members.
-        hypervolume: After each row; empty while fewer than ten are there.
+        hypervolume: After each row; empty until the tenth evaluation, when the run makes the box it is measured in.
         status: What ``status.json`` holds; None before the first stage.
         results: Of a finished run; None before.
         quality: Of the surrogate's predictions so far, by measured objective.

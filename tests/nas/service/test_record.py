@@ -15,7 +15,7 @@ from nas.protocols import Problem
 from nas.report.results import Results
 from nas.runner.directory import RunDirectory
 from nas.search.loop import search
-from nas.search.record import complete_trials, costs_of, reference_box
+from nas.search.record import REFERENCE, ReferenceBox, complete_trials, costs_of, reference_box
 from nas.search.storage import open_study
 from nas.service.record import Record
 from nas.service.runs import Runs
@@ -23,6 +23,7 @@ from nas.service.store import Run
 
 
 def grow(problem: Problem, path: Path, evaluations: int) -> optuna.Study:
+    """Go on with a search as a run does, which makes the reference box as soon as it can."""
     directory = RunDirectory(path)
     write_json(
         directory.manifest,
@@ -39,7 +40,10 @@ def grow(problem: Problem, path: Path, evaluations: int) -> optuna.Study:
             raise ValueError("bad luck")
         return grid_evaluate(problem, architecture)
 
-    search(study, problem, evaluate, evaluations=evaluations, on_trial=lambda _: None)
+    def told(_: object) -> None:
+        reference_box(study, problem.objectives)
+
+    search(study, problem, evaluate, evaluations=evaluations, on_trial=told)
     return study
 
 
@@ -63,6 +67,23 @@ def test_it_grows_with_the_study_and_says_what_the_study_says(tmp_path: Path) ->
         check(record, study, problem)
         study._storage.remove_session()
     assert record.failed > 0
+    record.close()
+
+
+def test_hypervolume_is_in_the_box_of_the_study_as_soon_as_that_is_there(tmp_path: Path) -> None:
+    problem = grid_problem()
+    record = Record(RunDirectory(tmp_path))
+    study = grow(problem, tmp_path, 20)
+    stored = study.user_attrs[REFERENCE]
+    study.set_user_attr(REFERENCE, None)
+    record.refresh()
+    assert (record.hypervolume, len(record.front) > 0) == ([], True)
+    box = ReferenceBox(np.array(stored[0]) - 1, np.array(stored[1]))  # another than the rows would give
+    study.set_user_attr(REFERENCE, [box.best.tolist(), box.worst.tolist()])
+    record.refresh()
+    costs = costs_of(problem.objectives, complete_trials(study))
+    assert record.hypervolume == pytest.approx(box.history(costs))
+    study._storage.remove_session()
     record.close()
 
 
