@@ -173,10 +173,9 @@ def described_status(state: dict[str, Any]) -> str:
     """Return the stage of a run in a line."""
     if state["stage"] == DONE:
         return "finished"
+    from nas.runner.directory import seconds_left
+
     ago = time.time() - state["updated"]
-    steps = state["done"] - state["resumed_at"]
-    left = ""
-    if steps > 0:
-        pace = (state["updated"] - state["began"]) / steps
-        left = f", about {pace * (state['total'] - state['done']):.0f} s left in this stage"
+    seconds = seconds_left(state)
+    left = "" if seconds is None else f", about {seconds:.0f} s left in this stage"
     return f"{state['stage']}: {state['done']} of {state['total']}, {state['note']} ({ago:.0f} s ago){left}"

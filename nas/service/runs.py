@@ -21,7 +21,7 @@ from nas.files import read_json
 from nas.objective import Objective
 from nas.report.results import Results, Winner
 from nas.report.trust import TrustResult
-from nas.runner.directory import RunDirectory
+from nas.runner.directory import RunDirectory, seconds_left
 from nas.search.quality import SurrogateQuality
 from nas.service.record import Record, TrialRow
 from nas.service.store import Run
@@ -242,15 +242,6 @@ def described(run: Run, snapshot: Snapshot) -> dict[str, Any]:
         "surrogate": trust_in(snapshot),
         "has_winners": bool(snapshot.winners),
     }
-
-
-def seconds_left(status: Mapping[str, Any]) -> float | None:
-    """Return how long the stage will take at its pace so far; None while that can't be told."""
-    steps = status.get("done", 0) - status.get("resumed_at", 0)
-    if steps <= 0:
-        return None
-    pace = (status["updated"] - status["began"]) / steps
-    return float(round(pace * (status["total"] - status["done"]), 1))
 
 
 def trust_in(snapshot: Snapshot) -> dict[str, Any] | None:

@@ -8,7 +8,8 @@ from typing import Any
 
 from nas.objective import Measurement, Objective
 from nas.protocols import CHECK_RANKING, CHOOSE_PROXY, DONE, FINISH_WINNERS, SEARCH, TRAIN_SUPERNET
-from nas.report.tables import shown, with_spread
+from nas.report import tables
+from nas.report.tables import shown, shown_unit, with_spread
 from nas.service.explore import Step, is_noise
 from nas.service.record import TrialRow
 from nas.service.runs import Snapshot
@@ -25,7 +26,7 @@ _NAMES = {
 
 def label(name: str) -> str:
     """Return an objective's name for people, without the unit."""
-    return _NAMES.get(name) or name.removesuffix("_ms").replace("_", " ")
+    return _NAMES.get(name) or tables.label(name)
 
 
 def described_objective(objective: Objective, values: Iterable[float] = ()) -> dict[str, Any]:
@@ -38,16 +39,13 @@ def described_objective(objective: Objective, values: Iterable[float] = ()) -> d
     Returns:
         ``name``, ``label``, ``unit``, ``direction``; ``shown_unit`` and the ``factor`` from the value to it.
     """
-    is_rate = objective.unit == "" and objective.direction == "maximize" and all(0 <= v <= 1 for v in values)
-    shown_unit, factor = ("%", 100.0) if is_rate else (objective.unit, 1.0)
-    if objective.unit == "B":
-        shown_unit, factor = "KiB", 1 / 1024
+    unit, factor = shown_unit(objective, values)
     return {
         "name": objective.name,
         "label": label(objective.name),
         "unit": objective.unit,
         "direction": objective.direction,
-        "shown_unit": shown_unit,
+        "shown_unit": unit,
         "factor": factor,
     }
 
