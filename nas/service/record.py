@@ -20,7 +20,7 @@ from nas import pareto
 from nas.files import read_json
 from nas.objective import Objective
 from nas.runner.directory import RunDirectory
-from nas.search.quality import SurrogateQuality, surrogate_quality
+from nas.search.quality import SurrogateQuality, refit_quality, surrogate_quality
 from nas.search.record import (
     ARCHITECTURE,
     MEASUREMENTS,
@@ -79,6 +79,7 @@ class Record:
         self.rows: list[TrialRow] = []
         self.failed = 0
         self.quality: list[SurrogateQuality] = []
+        self.refits: list[tuple[str, list[SurrogateQuality]]] = []
         self._predicted: list[FrozenTrial] = []
         self.front: list[int] = []
         self.hypervolume: list[float] = []
@@ -112,6 +113,7 @@ class Record:
         self.rows += _rows(self._space, self.objectives, complete)
         self._predicted += [trial for trial in complete if predictions_of(trial)]
         self.quality = surrogate_quality(self.objectives, self._predicted)
+        self.refits = refit_quality(self.objectives, self._predicted)
         costs = costs_of(self.objectives, complete)
         self._costs = np.concatenate([self._costs, costs]) if before else costs
         candidates = np.array([*self.front, *range(before, len(self.rows))])

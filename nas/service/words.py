@@ -175,6 +175,10 @@ def surrogate_figures(quality: Mapping[str, Any] | None, objective: Objective | 
         if found["kendall_tau"] is not None:
             detail = "order of the same predictions and what was measured; 1 is the same"
             figures.append({"name": "Kendall's τ", "value": f"{found['kendall_tau']:.2f}", "detail": detail})
+    for refit in quality["refits"]:
+        for found in refit["predictions"]:
+            if found["objective"] == objective.name:
+                figures.append(_refit_figure(objective, refit["name"], found))
     if quality.get("rank_agreement") is not None:
         detail = (
             f"order of {quality['num_compared']} architectures in the supernet and after training on their own; "
@@ -184,6 +188,13 @@ def surrogate_figures(quality: Mapping[str, Any] | None, objective: Objective | 
             {"name": "supernet's τ", "value": f"{quality['rank_agreement']:.2f}", "detail": detail}
         )
     return figures
+
+
+def _refit_figure(objective: Objective, name: str, found: Mapping[str, Any]) -> dict[str, str]:
+    error = change(objective, found["rmse"]).lstrip("+±−")
+    order = "" if found["kendall_tau"] is None else f", τ {found['kendall_tau']:.2f}"
+    detail = f"the same since the {name}, for {found['num_trials']} evaluations"
+    return {"name": "error, of late", "value": f"{error}{order}", "detail": detail}
 
 
 def duration(seconds: float) -> str:

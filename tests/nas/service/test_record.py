@@ -15,14 +15,30 @@ from nas.protocols import Problem
 from nas.report.results import Results
 from nas.runner.directory import RunDirectory
 from nas.search.loop import search
-from nas.search.record import REFERENCE, ReferenceBox, complete_trials, costs_of, reference_box
+from nas.search.record import (
+    REFERENCE,
+    ReferenceBox,
+    complete_trials,
+    costs_of,
+    keep_prediction,
+    reference_box,
+)
 from nas.search.storage import open_study
 from nas.service.record import Record
-from nas.service.runs import Runs
+from nas.service.runs import Runs, RunView, trust_in
 from nas.service.store import Run
 
 
-def grow(problem: Problem, path: Path, evaluations: int) -> optuna.Study:
+class Guessing(optuna.samplers.RandomSampler):
+    """Predicts the same of every trial, as if it had learned from ten."""
+
+    def before_trial(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+        keep_prediction(study, trial, {"quality": [0.5, 0.4, 0.6]}, 10)
+
+
+def grow(
+    problem: Problem, path: Path, evaluations: int, sampler: optuna.samplers.BaseSampler | None = None
+) -> optuna.Study:
     """Go on with a search as a run does, which makes the reference box as soon as it can."""
     directory = RunDirectory(path)
     write_json(
@@ -33,7 +49,8 @@ def grow(problem: Problem, path: Path, evaluations: int) -> optuna.Study:
             "values": [vars(o) for o in problem.objectives],
         },
     )
-    study = open_study(directory.database, "grid", problem.objectives, optuna.samplers.RandomSampler(seed=0))
+    sampler = sampler or optuna.samplers.RandomSampler(seed=0)
+    study = open_study(directory.database, "grid", problem.objectives, sampler)
 
     def evaluate(architecture):  # type: ignore[no-untyped-def]
         if int(architecture.id, 16) % 7 == 0:
@@ -85,6 +102,17 @@ def test_hypervolume_is_in_the_box_of_the_study_as_soon_as_that_is_there(tmp_pat
     assert record.hypervolume == pytest.approx(box.history(costs))
     study._storage.remove_session()
     record.close()
+
+
+def test_the_quality_of_the_latest_refits_is_told(tmp_path: Path) -> None:
+    problem = grid_problem()
+    grow(problem, tmp_path, 16, Guessing(seed=0))._storage.remove_session()
+    view = RunView(tmp_path)
+    told = trust_in(view.snapshot())
+    assert told is not None
+    assert told["refits"] == [{"name": "refit on 10 trials", "predictions": told["predictions"]}]
+    assert told["predictions"][0]["num_trials"] > 10
+    view.close()
 
 
 def test_rows_never_move(tmp_path: Path) -> None:
