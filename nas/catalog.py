@@ -18,11 +18,16 @@ from nas.protocols import CountedObjective
 from nas.study import Study, limitable, stable_repr
 
 STUDY_PACKAGES = "NAS_STUDIES"
-"""Environment variable: packages of studies, by comma. Default ``studies``."""
+"""Environment variable: packages of studies, by comma. Default ``studies``, where there is such a package."""
+_DEFAULT_PACKAGE = "studies"
 
 
 def study_names() -> list[str]:
-    """Return the names of all studies in the operator's packages."""
+    """Return the names of all studies in the operator's packages.
+
+    Raises:
+        CatalogError: a package can't be imported.
+    """
     return sorted(name for package in study_packages() for name in _modules(package))
 
 
@@ -88,14 +93,20 @@ def describe_study(name: str) -> dict[str, Any]:
 
 def study_packages() -> list[str]:
     """Return the packages that hold the operator's studies."""
-    return os.environ.get(STUDY_PACKAGES, "studies").split(",")
+    named = os.environ.get(STUDY_PACKAGES)
+    if named is None:
+        return [_DEFAULT_PACKAGE] if importlib.util.find_spec(_DEFAULT_PACKAGE) is not None else []
+    return [package.strip() for package in named.split(",") if package.strip()]
 
 
 def _modules(package: str) -> list[str]:
     try:
         paths = importlib.import_module(package).__path__
-    except ImportError:
-        return []
+    except Exception as error:  # it is the operator's code, or a name that was mistyped
+        raise CatalogError(
+            f"the studies in {package!r} can't be listed ({_told(error)}): correct the package, or its name in "
+            f"{STUDY_PACKAGES}."
+        ) from error
     return [module.name for module in pkgutil.iter_modules(paths)]
 
 

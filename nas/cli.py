@@ -20,6 +20,7 @@ from nas.report.results import Results
 from nas.report.tables import front_table
 from nas.report.trust import TrustResult
 from nas.service import commands, remote
+from nas.study import DEFAULT_DEVICE
 from nas.terminal import (
     Bars,
     Terminated,
@@ -47,7 +48,10 @@ app.add_typer(commands.token_app, name="token")
 _Verbose = Annotated[bool, typer.Option("--verbose", help="Show the traceback of an error, and the log.")]
 _StudyName = Annotated[str, typer.Argument(help="Name of a study, or a Python file that defines study().")]
 _Device = Annotated[
-    str | None, typer.Option(help="Where to train and to judge: cpu, cuda, ...; cpu unless told otherwise.")
+    str | None,
+    typer.Option(
+        help=f"Where to train and to judge: cpu, cuda, ...; {DEFAULT_DEVICE} unless told otherwise."
+    ),
 ]
 _Objective = Annotated[
     list[str] | None,
@@ -139,7 +143,7 @@ def run_command(
     first = chosen.warm_start if warm_start is None else read_architectures(warm_start)
     chosen = dataclasses.replace(chosen, stopping=stopping, warm_start=first)
     path = out or Path("runs") / chosen.name
-    place = choose_device(device or "cpu")
+    place = choose_device(device or DEFAULT_DEVICE)
     try:
         with sigterm_interrupts(), joined_ranks(place) as ranks:
             if not ranks.first:
@@ -183,7 +187,9 @@ def work_command(
     path = out or Path("runs") / chosen.name
     try:
         with sigterm_interrupts(), Bars() as bars:
-            ended = work(chosen, path, device=choose_device(device or "cpu"), progress=bars, storage=storage)
+            ended = work(
+                chosen, path, device=choose_device(device or DEFAULT_DEVICE), progress=bars, storage=storage
+            )
     except KeyboardInterrupt as stop:
         print("\nnas: stopped; others evaluate what was left.", file=sys.stderr)
         raise typer.Exit(143 if isinstance(stop, Terminated) else 130) from None

@@ -389,6 +389,12 @@ class CompressionPass(Protocol):
         """
 
 
+TRAIN_SUPERNET, CHOOSE_PROXY, SEARCH = "train supernet", "choose proxy subset", "search"
+FINISH_WINNERS, CHECK_RANKING, DONE = "finish winners", "check the ranking", "done"
+RANDOM_SEARCH, UNIFORM_SCALING = "baseline: random search", "baseline: uniform scaling"
+"""A run's stages, as listeners and the readers of ``status.json`` know them; after the last one it is done."""
+
+
 class Progress(Protocol):
     """Listens to a run."""
 

@@ -34,6 +34,8 @@ from nas.training import Recipe
 
 CHANGEABLE = ("evaluations", "seed", "device", "objectives", "constraints")
 """What a study may let a user change without editing its file."""
+DEFAULT_DEVICE = "cpu"
+"""Where a run trains unless ``--device`` says otherwise."""
 
 _COUNTED: tuple[CountedObjective, ...] = (Macs(), Flops(), NumParams(), WeightBytes())
 

@@ -25,6 +25,7 @@ from rich.progress import (
 )
 from rich.table import Table as RichTable
 
+from nas.protocols import DONE
 from nas.report.results import Results
 from nas.report.tables import Table, trust_table, winners_table
 
@@ -170,12 +171,11 @@ def print_profile(profile: Profile) -> None:
 
 def described_status(state: dict[str, Any]) -> str:
     """Return the stage of a run in a line."""
-    if state["stage"] == "done":
+    if state["stage"] == DONE:
         return "finished"
+    from nas.runner.directory import seconds_left
+
     ago = time.time() - state["updated"]
-    steps = state["done"] - state["resumed_at"]
-    left = ""
-    if steps > 0:
-        pace = (state["updated"] - state["began"]) / steps
-        left = f", about {pace * (state['total'] - state['done']):.0f} s left in this stage"
+    seconds = seconds_left(state)
+    left = "" if seconds is None else f", about {seconds:.0f} s left in this stage"
     return f"{state['stage']}: {state['done']} of {state['total']}, {state['note']} ({ago:.0f} s ago){left}"

@@ -90,7 +90,7 @@ def load(folder: str | Path, network: Callable[[], nn.Module] | None = None) -> 
 def _network_of(description: dict[str, dict[str, object]]) -> Callable[[], nn.Module]:
     reference = description["network"]
     package, _, name = str(reference["factory"]).partition(":")
-    trusted = os.environ.get(TRUSTED_SPACES, "search_spaces").split(",")
+    trusted = [name.strip() for name in os.environ.get(TRUSTED_SPACES, "search_spaces").split(",")]
     if package.partition(".")[0] not in trusted or not name.isidentifier():
         raise ExportError(
             f"the winner's network is {package}:{name}, which is not in {trusted}: pass the function that makes "

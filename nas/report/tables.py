@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -25,29 +25,37 @@ class Table:
         return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
+def shown_unit(objective: Objective, values: Iterable[float]) -> tuple[str, float]:
+    """Return the unit to show values in, and the factor to it: rates are shown in percent, bytes in KiB."""
+    if objective.unit == "" and objective.direction == "maximize" and all(0 <= v <= 1 for v in values):
+        return "%", 100.0
+    return ("KiB", 1 / 1024) if objective.unit == "B" else (objective.unit, 1.0)
+
+
 def shown(value: float, objective: Objective) -> str:
     """Return a value with the digits that mean something: rates as percent, counts with thousands."""
-    if objective.unit == "" and objective.direction == "maximize" and 0 <= value <= 1:
-        return f"{100 * value:.2f} %"
-    if objective.unit == "B":
-        return f"{value / 1024:.1f} KiB"
+    unit, factor = shown_unit(objective, [value])
+    if unit == "%":
+        return f"{factor * value:.2f} %"
+    if unit == "KiB":
+        return f"{factor * value:.1f} KiB"
     number = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
-    return f"{number} {objective.unit}".rstrip()
+    return f"{number} {unit}".rstrip()
 
 
 def with_spread(measurement: Measurement, objective: Objective) -> str:
     """Return value and standard deviation."""
     if measurement.spread == 0:
         return shown(measurement.value, objective)
-    number, _, unit = shown(measurement.value, objective).partition(" ")
-    spread = measurement.spread * {"%": 100, "KiB": 1 / 1024}.get(unit, 1.0)
-    return f"{number} ± {spread:.2g} {unit}".rstrip()
+    unit, factor = shown_unit(objective, [measurement.value])
+    number = shown(measurement.value, objective).removesuffix(f" {unit}")
+    return f"{number} ± {factor * measurement.spread:.2g} {unit}".rstrip()
 
 
 def winners_table(results: Results) -> Table:
     """Return every variant of every winner: the final front and what it dominates."""
     measured = [*results.objectives, FILE_BYTES]
-    head = ["model", "variant", *(_label(o) for o in measured), "on front"]
+    head = ["model", "variant", *(label(o.name) for o in measured), "on front"]
     rows = [
         [
             winner.id,
@@ -124,11 +132,12 @@ def front_table(objectives: tuple[Objective, ...], trials: list[tuple[int, str, 
         [str(number), id_, *(shown(v, o) for v, o in zip(values, objectives, strict=True))]
         for number, id_, values in ordered
     ]
-    return Table(["trial", "architecture", *(_label(o) for o in objectives)], rows)
+    return Table(["trial", "architecture", *(label(o.name) for o in objectives)], rows)
 
 
-def _label(objective: Objective) -> str:
-    return objective.name.removesuffix("_ms").replace("_", " ")
+def label(name: str) -> str:
+    """Return an objective's name in words, without the unit."""
+    return name.removesuffix("_ms").replace("_", " ")
 
 
 def _variants(results: Results) -> list[tuple[Winner, Variant]]:

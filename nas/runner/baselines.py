@@ -11,7 +11,7 @@ from optuna.samplers import RandomSampler
 from nas.evaluation import SubnetCandidate
 from nas.evaluation.from_scratch import train_from_scratch
 from nas.objective import Measurement
-from nas.protocols import Problem, Progress
+from nas.protocols import RANDOM_SEARCH, UNIFORM_SCALING, Problem, Progress
 from nas.report.results import Baseline
 from nas.runner.directory import RunDirectory
 from nas.runner.measuring import calibration, measurements
@@ -45,7 +45,7 @@ def run_baselines(
     name, seed = prepared.study.name, prepared.study.seed
     random = run.open_study(f"{name}-random", objectives, RandomSampler(seed=seed))
     judge_alike = weights.judge(on_proxy(prepared, run), random, known)
-    spend(prepared, random, judge_alike, evaluations, "baseline: random search", progress)
+    spend(prepared, random, judge_alike, evaluations, RANDOM_SEARCH, progress)
     family = uniform_family(prepared.problem)[:evaluations]
     uniform = run.open_study(f"{name}-uniform", objectives, RandomSampler(seed=seed))
     for architecture in family:  # also after a kill half-way through this loop: nothing else may be sampled
@@ -64,7 +64,7 @@ def run_baselines(
         candidate = SubnetCandidate(module, prepared.splits.image_shape, prepared.splits.dtype)
         return measurements(prepared, architecture, candidate, known)
 
-    spend(prepared, uniform, judge, len(family), "baseline: uniform scaling", progress)
+    spend(prepared, uniform, judge, len(family), UNIFORM_SCALING, progress)
     notes = {
         "random search": "with weights from the same source",
         "uniform scaling": f"all {len(family)} members of the family, each trained from scratch",

@@ -236,6 +236,15 @@ class StatusFile:
         self._listener.say(sentence)
 
 
+def seconds_left(status: Mapping[str, Any]) -> float | None:
+    """Return how long the stage of a :class:`StatusFile` will take at its pace so far; None while none can be told."""
+    steps = status.get("done", 0) - status.get("resumed_at", 0)
+    if steps <= 0:
+        return None
+    pace = (status["updated"] - status["began"]) / steps
+    return float(round(pace * (status["total"] - status["done"]), 1))
+
+
 @final
 class Silent:
     """Progress that nobody watches."""

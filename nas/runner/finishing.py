@@ -29,7 +29,16 @@ from nas.export.folder import (
 )
 from nas.files import digest, write_json
 from nas.objective import Measurement, excess_over
-from nas.protocols import Bench, Candidate, CompressionPass, MeasuredObjective, Problem, Progress, Split
+from nas.protocols import (
+    FINISH_WINNERS,
+    Bench,
+    Candidate,
+    CompressionPass,
+    MeasuredObjective,
+    Problem,
+    Progress,
+    Split,
+)
 from nas.report.results import FILE_BYTES, Variant, Winner
 from nas.runner.directory import RunDirectory, file_digest, finish, finished
 from nas.runner.measuring import CALIBRATION, Known, counted_measurements
@@ -97,7 +106,7 @@ def finish_winners(
 ) -> tuple[Winner, ...]:
     """Fine-tune, compress, export and measure the winners. Reads the test split, here alone."""
     chosen = choose_winners(prepared, record)
-    progress.start("finish winners", len(chosen) + 1, 0)
+    progress.start(FINISH_WINNERS, len(chosen) + 1, 0)
     done = []
     for trial in chosen:
         done.append(_finish(prepared, run, trial, weights, record.user_attrs[CALIBRATION]))

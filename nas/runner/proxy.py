@@ -12,7 +12,7 @@ from nas.errors import DamagedFileError
 from nas.evaluation import SubnetCandidate
 from nas.evaluation.proxy import ProxySize, ProxySubset, chosen_size, proxy_sizes, subset_rows
 from nas.files import read_json
-from nas.protocols import Bench, Progress
+from nas.protocols import CHOOSE_PROXY, Bench, Progress
 from nas.runner.directory import RunDirectory, finish, finished
 from nas.runner.measuring import Known
 from nas.runner.preparation import Prepared
@@ -35,7 +35,7 @@ def choose_proxy(
         return
     space = prepared.problem.space
     rows = balanced_designs(prepared.problem, study.proxy.architectures, np.random.default_rng(study.seed))
-    progress.start("choose proxy subset", len(rows), 0)
+    progress.start(CHOOSE_PROXY, len(rows), 0)
     split, logits = prepared.splits.search, []
     for architecture in space.from_indices(rows):
         candidate = SubnetCandidate(

@@ -18,7 +18,7 @@ from nas.evaluation.from_scratch import FromScratch
 from nas.evaluation.machine import machine_facts
 from nas.export.model_card import set_card, write_card
 from nas.files import read_json, write_bytes, write_text
-from nas.protocols import Progress
+from nas.protocols import DONE, Progress
 from nas.report.figures import front_png, hypervolume_png
 from nas.report.results import Baseline, Results, Winner
 from nas.report.text import report_markdown
@@ -170,7 +170,7 @@ def _stages(
     proxy = read_json(directory.proxy)["result"] if prepared.study.proxy is not None else None
     results = _results(prepared, record, winners, compared, trust, proxy, seconds, command)
     _write(directory, results)
-    progress.start("done", 0, 0)
+    progress.start(DONE, 0, 0)
     return results
 
 

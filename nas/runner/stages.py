@@ -9,7 +9,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nas.errors import StudyChangedError
 from nas.files import read_json
-from nas.protocols import Problem, Progress
+from nas.protocols import SEARCH, Problem, Progress
 from nas.report.trust import TrustResult
 from nas.runner.directory import RunDirectory
 from nas.runner.measuring import calibration
@@ -57,7 +57,7 @@ def search_architectures(
     goes_on = len(paid_trials(record)) < evaluations
     if goes_on and before is not None and Limits.from_json(before) != Limits(evaluations, study.stopping):
         learn_from_trust(run, record, progress)
-    spend(prepared, record, judge, evaluations, "search", progress, study.stopping)
+    spend(prepared, record, judge, evaluations, SEARCH, progress, study.stopping)
     return record
 
 

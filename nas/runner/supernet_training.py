@@ -13,7 +13,7 @@ from nas.data.inputs import placed
 from nas.evaluation.from_scratch import FromScratch
 from nas.export.folder import load_weights, save_weights
 from nas.files import read_json, write_json
-from nas.protocols import Phase, Progress, Split
+from nas.protocols import TRAIN_SUPERNET, Phase, Progress, Split
 from nas.runner.directory import RunDirectory, finish, finished
 from nas.runner.preparation import Prepared
 from nas.space import Architecture
@@ -50,7 +50,7 @@ def train_supernet(prepared: Prepared, run: RunDirectory, progress: Progress, ra
     phases = study.training.phases(supernet, study.recipe)
     begun = any(run.supernet.glob("checkpoint*"))
     progress.start(
-        "train supernet", sum(phase.recipe.epochs for phase in phases), len(clock.seconds) if begun else 0
+        TRAIN_SUPERNET, sum(phase.recipe.epochs for phase in phases), len(clock.seconds) if begun else 0
     )
     losses = _through(phases, prepared, run, progress, clock, ranks)
     if ranks.first:

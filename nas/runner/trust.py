@@ -13,7 +13,7 @@ from torch import nn
 from nas.evaluation.from_scratch import FromScratch, train_from_scratch
 from nas.files import digest, write_json
 from nas.objective import Measurement
-from nas.protocols import Progress
+from nas.protocols import CHECK_RANKING, Progress
 from nas.report.results import Winner
 from nas.report.trust import Alone, TrustResult
 from nas.runner.directory import RunDirectory, finish, finished
@@ -47,7 +47,7 @@ def measure_trust(
     by_number = {trial.number: trial for trial in complete_trials(record)}
     others = spread_trials(prepared, record, {w.trial for w in winners}, study.trust.count)
     trials = [by_number[w.trial] for w in winners] + others
-    progress.start("check the ranking", len(trials), 0)
+    progress.start(CHECK_RANKING, len(trials), 0)
     finished_already = {w.trial: w.fine_tuned for w in winners} if study.trust.recipe is None else {}
     rows = []
     for trial in trials:

@@ -12,7 +12,7 @@ import torch
 from nas.errors import RunDirectoryError
 from nas.evaluation.from_scratch import FromScratch
 from nas.export.folder import load_weights
-from nas.protocols import Progress
+from nas.protocols import SEARCH, Progress
 from nas.runner.directory import RunDirectory
 from nas.runner.measuring import CALIBRATION, calibration
 from nas.runner.preparation import Prepared, prepare
@@ -67,7 +67,7 @@ def _search(prepared: Prepared, directory: RunDirectory, progress: Progress) -> 
     _wait_until(lambda: {CALIBRATION, LIMITS} <= record.user_attrs.keys(), "the search to begin", progress)
     check_weights(directory, record, weights)
     judge = weights.judge(on_proxy(prepared, directory), record, calibration(prepared, record))
-    progress.start("search, as a worker", _evaluations(record), len(paid_trials(record)))
+    progress.start(f"{SEARCH}, as a worker", _evaluations(record), len(paid_trials(record)))
     return join(
         record,
         prepared.problem,

@@ -106,6 +106,18 @@ def latest_refits(trials: Sequence[FrozenTrial]) -> list[list[FrozenTrial]]:
     return [group[::-1] for group in groups[:_NUM_LATEST] if len(group) >= _MIN_TRIALS_OF_REFITS][::-1]
 
 
+def refit_quality(
+    objectives: Sequence[Objective], trials: Sequence[FrozenTrial]
+) -> list[tuple[str, list[SurrogateQuality]]]:
+    """Return what each group of :func:`latest_refits` is called, and its quality by objective.
+
+    Args:
+        objectives: In the order of a trial's values.
+        trials: Finished, with finite values.
+    """
+    return [(_named(group), surrogate_quality(objectives, group)) for group in latest_refits(trials)]
+
+
 def quality_sentences(objectives: Sequence[Objective], trials: Sequence[FrozenTrial]) -> list[str]:
     """Return, per objective that was predicted, the quality over all trials and that of the latest refits.
 
@@ -113,7 +125,7 @@ def quality_sentences(objectives: Sequence[Objective], trials: Sequence[FrozenTr
         objectives: In the order of a trial's values.
         trials: Finished, with finite values.
     """
-    groups = [(_named(group), surrogate_quality(objectives, group)) for group in latest_refits(trials)]
+    groups = refit_quality(objectives, trials)
     sentences = []
     for pooled in surrogate_quality(objectives, trials):
         latest = [

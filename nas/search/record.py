@@ -71,10 +71,16 @@ def paid_trials(study: Study) -> list[FrozenTrial]:
     return [trial for trial in study.get_trials(deepcopy=False) if is_paid(trial)]
 
 
+def soft_limits(study: Study) -> Mapping[str, float]:
+    """Return the largest feasible costs by objective, as the search stored them."""
+    limits: Mapping[str, float] = study.user_attrs.get(SOFT_LIMITS, {})
+    return limits
+
+
 def front_of(study: Study, objectives: Sequence[Objective], costs: FloatArray) -> NDArray[np.int64]:
     """Return the rows of ``(n, num_objectives)`` costs that are on the front, within the study's soft limits."""
-    limits = study.user_attrs.get(SOFT_LIMITS, {})
-    return np.flatnonzero(pareto.constrained_non_dominated(costs, excess_over(limits, objectives, costs)))
+    excess = excess_over(soft_limits(study), objectives, costs)
+    return np.flatnonzero(pareto.constrained_non_dominated(costs, excess))
 
 
 def complete_trials(study: Study) -> list[FrozenTrial]:
@@ -217,14 +223,19 @@ class GrowingFront:
         return self.hypervolume
 
 
+def stored_box(study: Study) -> ReferenceBox | None:
+    """Return the study's box, for who only reads; None before :func:`reference_box` has made it."""
+    stored = study.user_attrs.get(REFERENCE)
+    return None if stored is None else ReferenceBox(np.array(stored[0]), np.array(stored[1]))
+
+
 def reference_box(study: Study, objectives: Sequence[Objective]) -> ReferenceBox | None:
     """Return the study's box; made and stored at the tenth finished evaluation, None before."""
-    stored = study.user_attrs.get(REFERENCE)
-    if stored is None:
+    box = stored_box(study)
+    if box is None:
         trials = complete_trials(study)[:_NUM_FOR_REFERENCE]
         if len(trials) < _NUM_FOR_REFERENCE:
             return None
         box = ReferenceBox.around(credible(costs_of(objectives, trials)))
-        stored = [box.best.tolist(), box.worst.tolist()]
-        study.set_user_attr(REFERENCE, stored)
-    return ReferenceBox(np.array(stored[0]), np.array(stored[1]))
+        study.set_user_attr(REFERENCE, [box.best.tolist(), box.worst.tolist()])
+    return box

@@ -67,7 +67,7 @@ def _open_file(path: Path) -> RDBStorage:
     except OSError as error:
         raise storage_error(path, error) from error
     storage = RDBStorage(f"sqlite:///{quote(str(path))}", engine_kwargs={"connect_args": {"timeout": 60}})
-    sqlalchemy.event.listen(storage.engine, "connect", _relax)
+    sqlalchemy.event.listen(storage.engine, "connect", write_ahead)
     storage.engine.dispose()  # connections made before the listener
     return storage
 
@@ -171,6 +171,7 @@ def _check(path: Path) -> None:
         )
 
 
-def _relax(connection: Any, _record: object) -> None:
+def write_ahead(connection: Any, _record: object) -> None:
+    """Let readers and a writer of an SQLite file not wait for each other: to listen to an engine's connections."""
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=NORMAL")

@@ -18,7 +18,7 @@ from nas.service.state import State
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """Return the application. Its state holds ``service``, and by name ``store``, ``supervisor``, ``settings``.
+    """Return the application. Its state holds ``service`` and ``access``.
 
     Raises:
         ServiceError: the database can't be opened.
@@ -53,7 +53,6 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.service = service
     app.state.access = service.access
-    app.state.store, app.state.supervisor, app.state.settings = service.store, service.supervisor, settings
     problems.install(app)
     problems.describe(app)
     app.include_router(api.router)

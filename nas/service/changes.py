@@ -10,7 +10,7 @@ from nas.service.problems import Problem
 
 
 def checked_changes(study: Mapping[str, Any], asked: NewRun, devices: Sequence[str]) -> dict[str, Any]:
-    """Return the changes of a request that differ from nothing at all, by aspect.
+    """Return what a request changes in a study, by aspect; what it leaves out or empty is no change.
 
     Raises:
         Problem: the study can't be used (409), or doesn't have or allow what is asked (422).

@@ -153,7 +153,6 @@ class HypervolumeModel(_Given):
     """The hypervolume after each evaluated architecture, as a multiple of the reference box."""
 
     hypervolume: list[float]
-    best: list[float] | None = None
 
 
 class LogModel(_Given):

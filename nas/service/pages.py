@@ -44,7 +44,7 @@ def static(request: Request, name: str) -> Response:
 @router.get("/login")
 def login(request: Request, next: Annotated[str, Query(max_length=300)] = "/") -> Response:
     """Show the form to sign in, or go on where somebody is signed in."""
-    if _signed_in(request) is not None:
+    if access_of(request).visitor(request) is not None:
         return RedirectResponse(_inside(next), 303)
     return page(request, "login.html", None, problem=None, next=_inside(next))
 
@@ -127,7 +127,7 @@ def pause(_principal: FormRunner, run: TheRun, service: Service) -> Response:
 @router.post("/runs/{run}/resume")
 def resume(_principal: FormRunner, run: TheRun, service: Service) -> Response:
     """Let a run go on."""
-    return _back_to(service.supervisor.resume(run).id)
+    return _back_to(service.resume(run).id)
 
 
 @router.post("/runs/{run}/cancel")
@@ -138,13 +138,6 @@ def cancel(_principal: FormRunner, run: TheRun, service: Service) -> Response:
 
 def _back_to(run_id: str) -> Response:
     return RedirectResponse(f"/runs/{run_id}", 303)
-
-
-def _signed_in(request: Request) -> Principal | None:
-    try:
-        return access_of(request).principal(request)
-    except Problem:
-        return None
 
 
 def _inside(there: str) -> str:

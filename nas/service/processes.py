@@ -15,6 +15,7 @@ import psutil
 
 from nas.service.environment import child_environment
 from nas.service.store import Run
+from nas.study import DEFAULT_DEVICE
 
 LOG = "log.txt"
 _MAX_LAST_WORDS = 4000
@@ -31,7 +32,7 @@ def command_of(run: Run, directory: Path) -> list[str]:
     for flag in ("evaluations", "seed"):
         if flag in changes:
             command += [f"--{flag}={changes[flag]}"]
-    if "device" in changes:
+    if run.device != DEFAULT_DEVICE:  # the service's own default needs saying as well
         command += [f"--device={run.device}"]
     command += [f"--objective={name}" for name in changes.get("objectives", [])]
     command += [f"--constraint={name}={value!r}" for name, value in changes.get("constraints", {}).items()]

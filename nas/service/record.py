@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any, final
 from urllib.parse import quote
@@ -18,22 +17,23 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nas import pareto
 from nas.files import read_json
-from nas.objective import Objective
+from nas.objective import Objective, excess_over
 from nas.runner.directory import RunDirectory
-from nas.search.quality import SurrogateQuality, surrogate_quality
+from nas.search.quality import SurrogateQuality, refit_quality, surrogate_quality
 from nas.search.record import (
     ARCHITECTURE,
     MEASUREMENTS,
-    REFERENCE,
+    GrowingFront,
     ReferenceBox,
+    by_completion,
     costs_of,
     has_values,
     is_paid,
     predictions_of,
+    soft_limits,
+    stored_box,
 )
 from nas.space import Architecture, FloatArray, SearchSpace, space_from_description
-
-_NUM_FOR_REFERENCE = 10
 
 
 @final
@@ -74,12 +74,13 @@ class Record:
         self._study: optuna.Study | None = None
         self._space: SearchSpace | None = None
         self._seen: set[int] = set()
-        self._box: ReferenceBox | None = None
+        self._growing: GrowingFront | None = None
         self._costs: FloatArray = np.zeros((0, 0))
         self.objectives: tuple[Objective, ...] = ()
         self.rows: list[TrialRow] = []
         self.failed = 0
         self.quality: list[SurrogateQuality] = []
+        self.refits: list[tuple[str, list[SurrogateQuality]]] = []
         self._predicted: list[FrozenTrial] = []
         self.front: list[int] = []
         self.hypervolume: list[float] = []
@@ -91,15 +92,18 @@ class Record:
         assert self._study is not None
         try:
             new = [t for t in self._study.get_trials(deepcopy=False) if self._is_news(t)]
+            box = None if self._growing is not None else stored_box(self._study)
+            limits = soft_limits(self._study)
         except (sqlalchemy.exc.OperationalError, optuna.exceptions.StorageInternalError):
             return False  # the writer has it for itself this moment; the next refresh reads it
-        self._take(sorted(new, key=lambda t: (t.datetime_complete or datetime.max, t.number)))
+        self._take(by_completion(new), limits)
+        self._measure(box)
         return True
 
     def _is_news(self, trial: FrozenTrial) -> bool:
         return trial.number not in self._seen and trial.state.is_finished()
 
-    def _take(self, trials: list[FrozenTrial]) -> None:
+    def _take(self, trials: list[FrozenTrial], limits: Mapping[str, float]) -> None:
         assert self._space is not None
         self._seen |= {trial.number for trial in trials}
         paid = [trial for trial in trials if is_paid(trial)]
@@ -111,35 +115,20 @@ class Record:
         self.rows += _rows(self._space, self.objectives, complete)
         self._predicted += [trial for trial in complete if predictions_of(trial)]
         self.quality = surrogate_quality(self.objectives, self._predicted)
+        self.refits = refit_quality(self.objectives, self._predicted)
         costs = costs_of(self.objectives, complete)
         self._costs = np.concatenate([self._costs, costs]) if before else costs
-        self._measure()
+        candidates = np.array([*self.front, *range(before, len(self.rows))])
+        excess = excess_over(limits, self.objectives, self._costs[candidates])
+        self.front = candidates[pareto.constrained_non_dominated(self._costs[candidates], excess)].tolist()
 
-    def _measure(self) -> None:
-        """Bring front and hypervolume up to the rows."""
-        self._box = self._box or self._reference_box()
-        first = len(self.hypervolume) if self._box is not None else len(self._costs)
-        front = np.array(self.front, dtype=np.int64)
-        if self._box is None:
-            front = np.flatnonzero(pareto.non_dominated(self._costs))
-        elif first == 0:
-            front = front[:0]
-        for row in range(first, len(self._costs)):
-            front = np.append(front, row)
-            front = front[pareto.non_dominated(self._costs[front])]
-            assert self._box is not None
-            volume = self._box.hypervolume(self._costs[front])
-            self.hypervolume.append(max([volume, *self.hypervolume[-1:]]))
-        self.front = front.tolist()
-
-    def _reference_box(self) -> ReferenceBox | None:
-        """Return the study's box, or what it will be once its own process has stored it."""
-        assert self._study is not None
-        stored = self._study.user_attrs.get(REFERENCE)
-        if stored is not None:
-            return ReferenceBox(np.array(stored[0]), np.array(stored[1]))
-        first = sorted(range(len(self.rows)), key=lambda row: self.rows[row].number)[:_NUM_FOR_REFERENCE]
-        return ReferenceBox.around(self._costs[first]) if len(first) == _NUM_FOR_REFERENCE else None
+    def _measure(self, box: ReferenceBox | None) -> None:
+        """Bring the hypervolume up to the rows; ``box`` is the study's, once it has one."""
+        if self._growing is None and box is not None:
+            self._growing = GrowingFront(box)
+        if self._growing is not None:
+            new = self._costs[len(self.hypervolume) :]
+            self.hypervolume += [self._growing.add(cost) for cost in new]
 
     def _is_open(self) -> bool:
         if self._study is not None:

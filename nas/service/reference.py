@@ -22,7 +22,7 @@ def reference(request: Request) -> Response:
         for path, methods in described["paths"].items()
         for method, operation in methods.items()
     ]
-    principal = access_of(request).principal(request)
+    principal = access_of(request).visitor(request)
     summary, address = described["info"]["description"], request.app.openapi_url
     return page(request, "reference.html", principal, summary=summary, openapi=address, operations=operations)
 

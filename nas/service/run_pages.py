@@ -1,4 +1,4 @@
-"""The web page of a run: its front, budgets, comparisons, winners; and what its scripts ask for."""
+"""The web page of a run, its comparisons and its winners."""
 
 from __future__ import annotations
 

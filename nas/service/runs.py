@@ -21,7 +21,7 @@ from nas.files import read_json
 from nas.objective import Objective
 from nas.report.results import Results, Winner
 from nas.report.trust import TrustResult
-from nas.runner.directory import RunDirectory
+from nas.runner.directory import RunDirectory, seconds_left
 from nas.search.quality import SurrogateQuality
 from nas.service.record import Record, TrialRow
 from nas.service.store import Run
@@ -43,10 +43,11 @@ class Snapshot:
         rows: Evaluated trials; position n stays what it is in all later snapshots.
         failed: Evaluations that failed.
         front: Positions in ``rows`` of the front's members.
-        hypervolume: After each row; empty while fewer than ten are there.
+        hypervolume: After each row; empty until the tenth evaluation, when the run makes the box it is measured in.
         status: What ``status.json`` holds; None before the first stage.
         results: Of a finished run; None before.
         quality: Of the surrogate's predictions so far, by measured objective.
+        refits: The same since its latest refits, each with its name, oldest first.
     """
 
     version: int
@@ -58,6 +59,7 @@ class Snapshot:
     status: Mapping[str, Any] | None
     results: Results | None
     quality: tuple[SurrogateQuality, ...] = ()
+    refits: tuple[tuple[str, list[SurrogateQuality]], ...] = ()
 
     @property
     def front_rows(self) -> list[TrialRow]:
@@ -158,6 +160,7 @@ class RunView:
             status=_status(files.status),
             results=self._read_results(seen[-1]),
             quality=tuple(record.quality),
+            refits=tuple(record.refits),
         )
         self._seen = seen if is_whole else ()
 
@@ -244,22 +247,14 @@ def described(run: Run, snapshot: Snapshot) -> dict[str, Any]:
     }
 
 
-def seconds_left(status: Mapping[str, Any]) -> float | None:
-    """Return how long the stage will take at its pace so far; None while that can't be told."""
-    steps = status.get("done", 0) - status.get("resumed_at", 0)
-    if steps <= 0:
-        return None
-    pace = (status["updated"] - status["began"]) / steps
-    return float(round(pace * (status["total"] - status["done"]), 1))
-
-
 def trust_in(snapshot: Snapshot) -> dict[str, Any] | None:
     """Return how far the search's numbers can be trusted; None while nothing is known.
 
     ``predictions`` holds, by measured objective, how good the surrogate's predictions were, each made before
-    its trial was evaluated; rank correlations that are not defined are None. ``rank_agreement`` is Kendall's
-    tau of the search's order with that after a training of their own, over ``num_compared`` architectures;
-    None before the end, and without a supernet.
+    its trial was evaluated; rank correlations that are not defined are None. ``refits`` holds the same of its
+    latest refits, each with a ``name``, oldest first. ``rank_agreement`` is Kendall's tau of the search's order
+    with that after a training of their own, over ``num_compared`` architectures; None before the end, and without
+    a supernet.
     """
     results = snapshot.results
     compared = (
@@ -268,13 +263,19 @@ def trust_in(snapshot: Snapshot) -> dict[str, Any] | None:
     if not snapshot.quality and compared is None:
         return None
     return {
-        "predictions": [
-            {key: None if value != value else value for key, value in asdict(found).items()}
-            for found in snapshot.quality
+        "predictions": [_plain(found) for found in snapshot.quality],
+        "refits": [
+            {"name": name, "predictions": [_plain(found) for found in by_objective]}
+            for name, by_objective in snapshot.refits
         ],
         "rank_agreement": None if compared is None else compared.tau.value,
         "num_compared": None if compared is None else compared.count,
     }
+
+
+def _plain(quality: SurrogateQuality) -> dict[str, Any]:
+    """Return it as JSON has it, which knows no NaN."""
+    return {key: None if value != value else value for key, value in asdict(quality).items()}
 
 
 @functools.lru_cache(maxsize=64)
@@ -284,7 +285,7 @@ def _agreement(trust: TrustResult, quality: Objective) -> Agreement | None:
 
 
 def trial_json(snapshot: Snapshot, positions: range | tuple[int, ...]) -> str:
-    """Return trials as a JSON list."""
+    """Return trials as the inside of a JSON list, without the brackets."""
     front = set(snapshot.front)
     return ", ".join(
         f'{snapshot.rows[p].text}, "on_front": {"true" if p in front else "false"}}}' for p in positions

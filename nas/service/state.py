@@ -19,6 +19,7 @@ from nas.service.store import UNFINISHED, Run, Store
 from nas.service.studies import Studies
 from nas.service.supervisor import Supervisor
 from nas.service.tokens import Tokens
+from nas.study import DEFAULT_DEVICE
 
 _NUM_WARMED = 10
 
@@ -83,22 +84,29 @@ class State:
         )
 
     def catalogue(self) -> list[dict[str, Any]]:
-        """Return the studies with the devices of this service."""
-        devices = list(self.settings.devices)
-        shown = []
-        for study in self.studies.all():
-            mine = devices if "device" in study["changeable"] else devices[:1]
-            shown.append({**study, "devices": mine, "defaults": {**study["defaults"], "device": devices[0]}})
-        return shown
+        """Return the studies with those devices of this service that they may train on."""
+        return [self._placed(study) for study in self.studies.all()]
+
+    def _placed(self, study: Mapping[str, Any]) -> dict[str, Any]:
+        devices, error = list(self.settings.devices), study["error"]
+        if error is None and "device" not in study["changeable"]:
+            if DEFAULT_DEVICE not in devices:
+                error = (
+                    f"it trains on {DEFAULT_DEVICE} alone, which this service doesn't have: name device in the "
+                    f"study's changeable, or serve with --device {DEFAULT_DEVICE} too."
+                )
+            devices = [DEFAULT_DEVICE]
+        defaults = {**study["defaults"], "device": devices[0]}
+        return {**study, "devices": devices, "defaults": defaults, "error": error}
 
     def submit(self, study: Mapping[str, Any], changes: Mapping[str, Any], token_id: str) -> Run:
-        """Queue a study whose changes are checked.
+        """Queue a study of :meth:`catalogue` whose changes are checked.
 
         Raises:
             Problem: a limit of the token is hit (429).
         """
         evaluations = int(changes.get("evaluations", study["defaults"]["evaluations"]))
-        device = str(changes.get("device", self.settings.devices[0]))
+        device = str(changes.get("device", study["defaults"]["device"]))
         with self._quota:  # two requests at once can't both take the last place
             check_quota(self.store, self.settings, token_id, evaluations)
             return self.supervisor.submit(

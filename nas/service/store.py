@@ -10,6 +10,7 @@ import sqlalchemy
 from sqlalchemy import JSON, Column, Float, Integer, String, Table, Text
 
 from nas.errors import ServiceError
+from nas.search.storage import without_password, write_ahead
 
 Role = Literal["read", "run"]
 State = Literal["queued", "running", "paused", "cancelled", "failed", "finished"]
@@ -143,10 +144,10 @@ class Store:
             arguments = {"timeout": 30} if is_sqlite else {"connect_timeout": 10}
             self.engine = sqlalchemy.create_engine(url, connect_args=arguments, pool_pre_ping=not is_sqlite)
             if is_sqlite:
-                sqlalchemy.event.listen(self.engine, "connect", _relax)
+                sqlalchemy.event.listen(self.engine, "connect", write_ahead)
             _metadata.create_all(self.engine)
         except (sqlalchemy.exc.SQLAlchemyError, ImportError, OSError) as error:
-            shown = _without_password(url)
+            shown = _shown(url)
             reason = str(getattr(error, "orig", None) or error).splitlines()[0]
             raise ServiceError(
                 f"the service's database {shown} can't be opened ({reason}): check the address given with "
@@ -239,13 +240,8 @@ class Store:
             return [Run(**row) for row in connection.execute(wanted).mappings()]
 
 
-def _relax(connection: Any, _record: object) -> None:
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=NORMAL")
-
-
-def _without_password(url: str) -> str:
+def _shown(url: str) -> str:
     try:
-        return sqlalchemy.make_url(url).render_as_string(hide_password=True)
+        return without_password(url)
     except sqlalchemy.exc.ArgumentError:
         return "given"  # not an address at all; may hold anything, a password too

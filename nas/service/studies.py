@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import logging
@@ -76,7 +77,9 @@ def _files() -> dict[str, float]:
     """Return when each file of the studies' packages was changed."""
     found = {}
     for package in study_packages():
-        spec = importlib.util.find_spec(package)
+        spec = None
+        with contextlib.suppress(ImportError, ValueError):  # what is wrong with it is said by _describe
+            spec = importlib.util.find_spec(package)
         for folder in (spec.submodule_search_locations if spec else None) or []:
             found.update({str(path): path.stat().st_mtime for path in Path(folder).glob("*.py")})
     return found

@@ -13,6 +13,7 @@ from typing import Any, Protocol, final
 
 from nas.errors import NasError
 from nas.files import read_json
+from nas.protocols import DONE
 from nas.service.problems import Problem
 from nas.service.processes import LOG, Process, command_of, tail
 from nas.service.settings import Settings
@@ -290,7 +291,7 @@ class Supervisor:
 
     def _is_done(self, run_id: str) -> bool:
         try:
-            return bool(read_json(self.directory(run_id) / "status.json")["stage"] == "done")
+            return bool(read_json(self.directory(run_id) / "status.json")["stage"] == DONE)
         except (OSError, NasError, KeyError):
             return False
 

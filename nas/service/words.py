@@ -7,13 +7,14 @@ from datetime import datetime
 from typing import Any
 
 from nas.objective import Measurement, Objective
-from nas.report.tables import shown, with_spread
+from nas.protocols import CHECK_RANKING, CHOOSE_PROXY, DONE, FINISH_WINNERS, SEARCH, TRAIN_SUPERNET
+from nas.report import tables
+from nas.report.tables import shown, shown_unit, with_spread
 from nas.service.explore import Step, is_noise
 from nas.service.record import TrialRow
 from nas.service.runs import Snapshot
 
-STAGES = ("train supernet", "search", "finish winners", "check the ranking")
-_BEFORE_THE_SEARCH = "choose proxy subset"
+STAGES = (TRAIN_SUPERNET, SEARCH, FINISH_WINNERS, CHECK_RANKING)
 _NAMES = {
     "macs": "MACs",
     "flops": "FLOPs",
@@ -25,7 +26,7 @@ _NAMES = {
 
 def label(name: str) -> str:
     """Return an objective's name for people, without the unit."""
-    return _NAMES.get(name) or name.removesuffix("_ms").replace("_", " ")
+    return _NAMES.get(name) or tables.label(name)
 
 
 def described_objective(objective: Objective, values: Iterable[float] = ()) -> dict[str, Any]:
@@ -38,16 +39,13 @@ def described_objective(objective: Objective, values: Iterable[float] = ()) -> d
     Returns:
         ``name``, ``label``, ``unit``, ``direction``; ``shown_unit`` and the ``factor`` from the value to it.
     """
-    is_rate = objective.unit == "" and objective.direction == "maximize" and all(0 <= v <= 1 for v in values)
-    shown_unit, factor = ("%", 100.0) if is_rate else (objective.unit, 1.0)
-    if objective.unit == "B":
-        shown_unit, factor = "KiB", 1 / 1024
+    unit, factor = shown_unit(objective, values)
     return {
         "name": objective.name,
         "label": label(objective.name),
         "unit": objective.unit,
         "direction": objective.direction,
-        "shown_unit": shown_unit,
+        "shown_unit": unit,
         "factor": factor,
     }
 
@@ -107,11 +105,11 @@ def table_row(snapshot: Snapshot, row: TrialRow) -> dict[str, Any]:
 def stages(run: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the stages of a run, each with whether it ``is`` done, current or to come, and its ``percent``."""
     names = list(STAGES)
-    if run["stage"] == _BEFORE_THE_SEARCH:
+    if run["stage"] == CHOOSE_PROXY:
         names.insert(1, run["stage"])
-    elif run["stage"] not in (*STAGES, "", "done"):
+    elif run["stage"] not in (*STAGES, "", DONE):
         names.append(run["stage"])
-    is_over = run["state"] == "finished" or run["stage"] == "done"
+    is_over = run["state"] == "finished" or run["stage"] == DONE
     at = len(names) if is_over else names.index(run["stage"]) if run["stage"] else -1
     found = []
     for place, name in enumerate(names):
@@ -130,7 +128,7 @@ def now_line(run: Mapping[str, Any], waiting: int) -> dict[str, str]:
         run: As the API shows it.
         waiting: How many go before it, where it is queued.
     """
-    where = f"{run['stage']}, {run['done']:,} of {run['total']:,}" if run["stage"] not in ("", "done") else ""
+    where = f"{run['stage']}, {run['done']:,} of {run['total']:,}" if run["stage"] not in ("", DONE) else ""
     left = "" if run["seconds_left"] is None else f"about {duration(run['seconds_left'])} left in this stage"
     if run["state"] == "running":
         what = "Stopping, and putting things down." if run["stopping"] else where or "Getting ready."
@@ -177,6 +175,10 @@ def surrogate_figures(quality: Mapping[str, Any] | None, objective: Objective | 
         if found["kendall_tau"] is not None:
             detail = "order of the same predictions and what was measured; 1 is the same"
             figures.append({"name": "Kendall's τ", "value": f"{found['kendall_tau']:.2f}", "detail": detail})
+    for refit in quality["refits"]:
+        for found in refit["predictions"]:
+            if found["objective"] == objective.name:
+                figures.append(_refit_figure(objective, refit["name"], found))
     if quality.get("rank_agreement") is not None:
         detail = (
             f"order of {quality['num_compared']} architectures in the supernet and after training on their own; "
@@ -186,6 +188,13 @@ def surrogate_figures(quality: Mapping[str, Any] | None, objective: Objective | 
             {"name": "supernet's τ", "value": f"{quality['rank_agreement']:.2f}", "detail": detail}
         )
     return figures
+
+
+def _refit_figure(objective: Objective, name: str, found: Mapping[str, Any]) -> dict[str, str]:
+    error = change(objective, found["rmse"]).lstrip("+±−")
+    order = "" if found["kendall_tau"] is None else f", τ {found['kendall_tau']:.2f}"
+    detail = f"the same since the {name}, for {found['num_trials']} evaluations"
+    return {"name": "error, of late", "value": f"{error}{order}", "detail": detail}
 
 
 def duration(seconds: float) -> str:

@@ -126,11 +126,37 @@ def test_operators_name_packages_of_their_own(tmp_path: Path, monkeypatch: pytes
     (package / "__init__.py").touch()
     (package / "mine.py").write_text(GOOD)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setenv("NAS_STUDIES", "our_studies,not_there")
-    assert study_names() == ["mine"]
+    monkeypatch.setenv("NAS_STUDIES", "service_studies, our_studies,")
+    assert study_names() == ["broken", "mine", "strict", "tiny"]
     assert find_study("mine").name == "mine"
     with pytest.raises(CatalogError):
         find_study("digits")
+
+
+@pytest.mark.parametrize(
+    ("named", "said"),
+    [
+        ("studdies", "'studdies' can't be listed .*No module named 'studdies'"),
+        ("our_studies", "'our_studies' can't be listed .*No module named 'no_such_library'"),
+        ("json.tool", "'json.tool' can't be listed"),
+    ],
+    ids=["no such package", "an import inside it", "no package"],
+)
+def test_a_package_that_cant_be_listed_is_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str, said: str
+) -> None:
+    (tmp_path / "our_studies").mkdir()
+    (tmp_path / "our_studies" / "__init__.py").write_text("import no_such_library\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("NAS_STUDIES", f"studies,{named}")
+    with pytest.raises(CatalogError, match=said):
+        study_names()
+
+
+def test_where_nobody_named_packages_there_need_be_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NAS_STUDIES", raising=False)
+    monkeypatch.setattr("nas.catalog._DEFAULT_PACKAGE", "no_such_studies")
+    assert study_names() == []
 
 
 def test_a_study_is_described_in_plain_values(monkeypatch: pytest.MonkeyPatch) -> None:

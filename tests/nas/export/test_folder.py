@@ -84,7 +84,7 @@ def test_operators_trust_packages_of_their_own(tiny_copy: Path, monkeypatch: pyt
     folder = next(path for path in (tiny_copy / "winners").iterdir() if path.is_dir())
     with pytest.raises(ExportError, match="fakes:tiny_network"):
         nas.load(folder)
-    monkeypatch.setenv("NAS_SEARCH_SPACES", "search_spaces,fakes")
+    monkeypatch.setenv("NAS_SEARCH_SPACES", "search_spaces, fakes")
     images = torch.randn(2, 1, 8, 8)
     assert torch.equal(nas.load(folder)(images), nas.load(folder, network=tiny_network)(images))
 

@@ -470,14 +470,14 @@ def test_a_database_that_can_not_grow_is_one_sentence(
 ) -> None:
     from nas.search import storage
 
-    relax = storage._relax
+    relax = storage.write_ahead
 
     def full(connection: object, record: object) -> None:
         relax(connection, record)
         connection.execute("PRAGMA max_page_count=31")  # type: ignore[attr-defined]
 
     with monkeypatch.context() as patched:
-        patched.setattr(storage, "_relax", full)
+        patched.setattr(storage, "write_ahead", full)
         with pytest.raises(RunDirectoryError, match=r"study\.db can't be written .*full") as caught:
             run_in(tiny_study(evaluations=40), tmp_path / "run")
     assert "\n" not in str(caught.value)

@@ -8,10 +8,13 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from service_fakes import FINISHED
+from service_fakes import FINISHED, KnownStudies
 
 import nas
+from nas.export.folder import VOCABULARY
 from nas.report.results import Results
+from nas.service.app import create_app
+from nas.service.settings import Settings
 from nas.service.state import State
 from nas.service.store import Run
 
@@ -59,6 +62,25 @@ def test_a_study_is_queued_with_its_changes(runner: TestClient) -> None:
     assert run["changes"] == changes
     assert run["evaluations"] == {"complete": 0, "failed": 0, "asked": 9}
     assert runner.get(f"{RUNS}/{run['id']}").json() == run
+
+
+@pytest.mark.parametrize(
+    ("devices", "strict", "error"), [("cuda:0,cpu", "cpu", None), ("cuda:0", None, "trains on cpu alone")]
+)
+def test_a_study_that_may_not_move_trains_on_the_cpu(
+    settings: Settings, studies_of_tests: None, devices: str, strict: str | None, error: str | None
+) -> None:
+    app = create_app(settings.model_copy(update={"devices": tuple(devices.split(","))}))
+    service: State = app.state.service
+    service.studies = KnownStudies()
+    runner = TestClient(app, headers={"Authorization": f"Bearer {service.tokens.create('ann', 'run')[1]}"})
+    assert runner.post(RUNS, json={"study": "tiny"}).json()["device"] == "cuda:0"
+    answer = runner.post(RUNS, json={"study": "strict"})
+    if error is None:
+        assert answer.json()["device"] == strict
+    else:
+        assert error in problem(answer, 409, "broken-study")
+    service.close()
 
 
 @pytest.mark.parametrize(
@@ -185,6 +207,16 @@ def test_a_zip_holds_a_model_that_loads(reader: TestClient, finished_run: Run, t
     from fakes import tiny_network
 
     assert nas.load(tmp_path / winner, network=tiny_network) is not None
+
+
+def test_a_winner_that_reads_texts_comes_with_its_words(
+    reader: TestClient, finished_run: Run, service: State
+) -> None:
+    winner = reader.get(f"{RUNS}/{FINISHED}/winners").json()["winners"][0]["id"]
+    (service.settings.runs / FINISHED / "winners" / winner / VOCABULARY).write_text('["", "word"]')
+    answer = reader.get(f"{RUNS}/{FINISHED}/winners/{winner}/zip")
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        assert archive.read(f"{winner}/{VOCABULARY}") == b'["", "word"]'
 
 
 def test_the_pareto_set_as_a_zip(reader: TestClient, finished_run: Run) -> None:

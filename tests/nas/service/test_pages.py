@@ -171,6 +171,30 @@ def test_a_run_is_paused_and_resumed_from_its_page(person: TestClient, service: 
     assert person.post(f"{there}/resume", data={"csrf_token": csrf(person)}).status_code == 409
 
 
+def test_a_run_that_is_one_too_many_for_its_token_is_not_resumed_from_its_page(
+    person: TestClient, service: State
+) -> None:
+    there = person.post("/studies/tiny/runs", data={"csrf_token": csrf(person)}).headers["location"]
+    run = there.removeprefix("/runs/")
+    service.store.change_run(run, state="failed")
+    for _ in range(service.settings.max_unfinished):
+        assert person.post("/studies/tiny/runs", data={"csrf_token": csrf(person)}).status_code == 303
+    assert person.post(f"{there}/resume", data={"csrf_token": csrf(person)}).status_code == 429
+    failed = service.store.run(run)
+    assert failed is not None
+    assert failed.state == "failed"
+
+
+def test_the_reference_is_for_whoever_was_signed_in_too(person: TestClient) -> None:
+    assert 'action="/logout"' in person.get("/docs").text
+    kept = dict(person.cookies)
+    person.post("/logout", data={"csrf_token": csrf(person)})
+    person.cookies.update(kept)
+    answer = person.get("/docs")
+    assert answer.status_code == 200
+    assert 'action="/logout"' not in answer.text
+
+
 def test_the_list_of_runs_is_paged(person: TestClient, service: State) -> None:
     for number in range(23):
         service.store.add_run(Run(f"tiny-{number:08x}", "tiny", {}, 6, "cpu", "nobody", "cancelled", 1.0))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import sqlite3
 from pathlib import Path
@@ -9,20 +10,36 @@ import optuna
 import pytest
 from fakes import grid_evaluate, grid_problem
 
-from nas import pareto
 from nas.files import write_json
 from nas.protocols import Problem
 from nas.report.results import Results
 from nas.runner.directory import RunDirectory
 from nas.search.loop import search
-from nas.search.record import complete_trials, costs_of, reference_box
+from nas.search.record import (
+    REFERENCE,
+    ReferenceBox,
+    complete_trials,
+    costs_of,
+    keep_prediction,
+    reference_box,
+)
 from nas.search.storage import open_study
 from nas.service.record import Record
-from nas.service.runs import Runs
+from nas.service.runs import Runs, RunView, trust_in
 from nas.service.store import Run
 
 
-def grow(problem: Problem, path: Path, evaluations: int) -> optuna.Study:
+class Guessing(optuna.samplers.RandomSampler):
+    """Predicts the same of every trial, as if it had learned from ten."""
+
+    def before_trial(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+        keep_prediction(study, trial, {"quality": [0.5, 0.4, 0.6]}, 10)
+
+
+def grow(
+    problem: Problem, path: Path, evaluations: int, sampler: optuna.samplers.BaseSampler | None = None
+) -> optuna.Study:
+    """Go on with a search as a run does, which makes the reference box as soon as it can."""
     directory = RunDirectory(path)
     write_json(
         directory.manifest,
@@ -32,14 +49,18 @@ def grow(problem: Problem, path: Path, evaluations: int) -> optuna.Study:
             "values": [vars(o) for o in problem.objectives],
         },
     )
-    study = open_study(directory.database, "grid", problem.objectives, optuna.samplers.RandomSampler(seed=0))
+    sampler = sampler or optuna.samplers.RandomSampler(seed=0)
+    study = open_study(directory.database, "grid", problem.objectives, sampler)
 
     def evaluate(architecture):  # type: ignore[no-untyped-def]
         if int(architecture.id, 16) % 7 == 0:
             raise ValueError("bad luck")
         return grid_evaluate(problem, architecture)
 
-    search(study, problem, evaluate, evaluations=evaluations, on_trial=lambda _: None)
+    def told(_: object) -> None:
+        reference_box(study, problem.objectives)
+
+    search(study, problem, evaluate, evaluations=evaluations, on_trial=told)
     return study
 
 
@@ -47,13 +68,16 @@ def check(record: Record, study: optuna.Study, problem: Problem) -> None:
     trials = complete_trials(study)
     assert [row.number for row in record.rows] == [t.number for t in trials]
     costs = costs_of(problem.objectives, trials)
-    assert record.front == np.flatnonzero(pareto.non_dominated(costs)).tolist()
+    assert record.front == np.flatnonzero(problem.front(costs)).tolist()
     box = reference_box(study, problem.objectives)
     assert record.hypervolume == pytest.approx(box.history(costs) if box else [])
 
 
-def test_it_grows_with_the_study_and_says_what_the_study_says(tmp_path: Path) -> None:
-    problem = grid_problem()
+@pytest.mark.parametrize("limits", [{}, {"size": 3.0}], ids=["free", "limited"])
+def test_it_grows_with_the_study_and_says_what_the_study_says(
+    tmp_path: Path, limits: dict[str, float]
+) -> None:
+    problem = dataclasses.replace(grid_problem(), soft_limits=limits)
     record = Record(RunDirectory(tmp_path))
     assert record.refresh()
     for evaluations in (4, 12, 13, 40):
@@ -64,6 +88,34 @@ def test_it_grows_with_the_study_and_says_what_the_study_says(tmp_path: Path) ->
         study._storage.remove_session()
     assert record.failed > 0
     record.close()
+
+
+def test_hypervolume_is_in_the_box_of_the_study_as_soon_as_that_is_there(tmp_path: Path) -> None:
+    problem = grid_problem()
+    record = Record(RunDirectory(tmp_path))
+    study = grow(problem, tmp_path, 20)
+    stored = study.user_attrs[REFERENCE]
+    study.set_user_attr(REFERENCE, None)
+    record.refresh()
+    assert (record.hypervolume, len(record.front) > 0) == ([], True)
+    box = ReferenceBox(np.array(stored[0]) - 1, np.array(stored[1]))  # another than the rows would give
+    study.set_user_attr(REFERENCE, [box.best.tolist(), box.worst.tolist()])
+    record.refresh()
+    costs = costs_of(problem.objectives, complete_trials(study))
+    assert record.hypervolume == pytest.approx(box.history(costs))
+    study._storage.remove_session()
+    record.close()
+
+
+def test_the_quality_of_the_latest_refits_is_told(tmp_path: Path) -> None:
+    problem = grid_problem()
+    grow(problem, tmp_path, 16, Guessing(seed=0))._storage.remove_session()
+    view = RunView(tmp_path)
+    told = trust_in(view.snapshot())
+    assert told is not None
+    assert told["refits"] == [{"name": "refit on 10 trials", "predictions": told["predictions"]}]
+    assert told["predictions"][0]["num_trials"] > 10
+    view.close()
 
 
 def test_rows_never_move(tmp_path: Path) -> None:

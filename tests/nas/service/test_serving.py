@@ -13,13 +13,14 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from nas.errors import ServiceError
+from nas.errors import CatalogError, ServiceError
 from nas.files import read_json
 from nas.report.results import Results
 from nas.service.processes import Process, tail
 from nas.service.serving import only_service, serve
 from nas.service.settings import Settings
 from nas.service.store import Store
+from nas.service.studies import Studies
 from nas.service.tokens import Tokens
 
 Command = Callable[..., int]
@@ -173,6 +174,12 @@ def test_sigterm_ends_a_run_as_ctrl_c_does(tmp_path: Path) -> None:
     _, told = process.communicate(timeout=60)
     assert process.returncode == 143
     assert told.strip() == "nas: stopped; the same command goes on from here."
+
+
+def test_a_catalogue_that_cant_be_listed_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NAS_STUDIES", "no_such_package.studies")
+    with pytest.raises(CatalogError, match="No module named 'no_such_package'"):
+        Studies().all()
 
 
 def test_a_process_is_found_again_by_its_directory(tmp_path: Path) -> None:

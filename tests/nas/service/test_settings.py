@@ -27,12 +27,16 @@ def test_what_is_not_valid_is_one_sentence(monkeypatch: pytest.MonkeyPatch, name
         settings_from()
 
 
-def test_a_password_is_not_shown_in_errors(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NAS_SERVICE_STORAGE", "postgresql+psycopg://nas:hunter2@127.0.0.1:1/nas")
+@pytest.mark.parametrize(
+    "address", ["nas:hunter2@127.0.0.1:1/nas", "nas@127.0.0.1:1/nas?password=hunter2"], ids=["user", "query"]
+)
+def test_a_password_is_not_shown_in_errors(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    monkeypatch.setenv("NAS_SERVICE_STORAGE", f"postgresql+psycopg://{address}")
     from nas.service.store import Store
 
     with pytest.raises(ServiceError) as error:
         Store(settings_from().database_url)
+    assert "127.0.0.1" in str(error.value)
     assert "hunter2" not in str(error.value)
     with pytest.raises(ServiceError) as error:
         Store("hunter2")

@@ -70,6 +70,13 @@ def test_the_command_holds_what_was_changed(world: World) -> None:
     ]
 
 
+@pytest.mark.parametrize(("device", "said"), [("cuda:0", ["--device=cuda:0"]), ("cpu", [])])
+def test_a_run_trains_where_it_takes_its_place(world: World, device: str, said: list[str]) -> None:
+    world.submit(device)
+    world.supervisor.step()
+    assert [word for word in world.children[0].command if "--device" in word] == said
+
+
 def test_one_runs_per_device_and_the_others_queue(world: World) -> None:
     first, second, other = world.submit(), world.submit(), world.submit("cuda:0")
     world.supervisor.step()

@@ -113,8 +113,20 @@ def test_how_long_ago(time: str | None, text: str) -> None:
 def test_surrogate_figures_are_of_the_quality_and_of_predictions_made_beforehand() -> None:
     found = {"objective": "accuracy", "num_trials": 12, "kendall_tau": None, "spearman": None, "rmse": 0.02}
     other = {**found, "objective": "latency_ms", "kendall_tau": 0.9}
-    known = {"predictions": [other, found], "rank_agreement": None, "num_compared": None}
+    known = {"predictions": [other, found], "refits": [], "rank_agreement": None, "num_compared": None}
     assert [f["value"] for f in surrogate_figures(known, ACCURACY)] == ["2.00 points"]
     ranked = {**known, "predictions": [{**found, "kendall_tau": 0.5}]}
     assert [f["value"] for f in surrogate_figures(ranked, ACCURACY)] == ["2.00 points", "0.50"]
     assert surrogate_figures(None, ACCURACY) == []
+
+
+def test_the_surrogates_latest_refits_are_shown_after_all_its_predictions() -> None:
+    found = {"objective": "accuracy", "num_trials": 12, "kendall_tau": 0.5, "rmse": 0.02}
+    late = {
+        "name": "refit on 30 trials",
+        "predictions": [{**found, "rmse": 0.01}, {**found, "objective": "x"}],
+    }
+    told = {"predictions": [found], "refits": [late], "rank_agreement": None}
+    *_, figure = surrogate_figures(told, ACCURACY)
+    assert figure["value"] == "1.00 points, τ 0.50"
+    assert figure["detail"] == "the same since the refit on 30 trials, for 12 evaluations"
