@@ -24,13 +24,12 @@ import optuna
 import torch
 
 from benchmarks.fashion_front import kept_seconds
-from benchmarks.quiet import Quiet
 from nas import SandwichRule, SinglePath, Study
 from nas.evaluation.from_scratch import train_from_scratch
 from nas.protocols import SupernetTraining
-from nas.runner.directory import RunDirectory
+from nas.runner.directory import RunDirectory, Silent
 from nas.runner.preparation import Prepared, prepare
-from nas.runner.stages import search_architectures
+from nas.runner.searching import search_architectures
 from nas.runner.supernet_training import train_supernet
 from nas.runner.weights import weights_of
 from nas.search.record import SECONDS, architecture_of, complete_trials, indices_of, paid_trials
@@ -57,9 +56,9 @@ def main() -> None:
     directory = RunDirectory(arguments.out / "run")
     with directory.locked():
         directory.claim(prepared.description())
-        train_supernet(prepared, directory, Quiet())
+        train_supernet(prepared, directory, Silent())
         record = search_architectures(
-            prepared, directory, weights_of(prepared, directory), arguments.evaluations, Quiet()
+            prepared, directory, weights_of(prepared, directory), arguments.evaluations, Silent()
         )
     print(f"{len(prepared.splits.train):,} images to train, {len(prepared.splits.search):,} to search")
     alone = np.array(
@@ -103,7 +102,7 @@ def supernet_epoch(study: Study, training: SupernetTraining, folder: Path) -> fl
     prepared = prepare(dataclasses.replace(study, training=training), torch.device("cpu"))
     directory = RunDirectory(folder)
     with directory.locked():
-        return train_supernet(prepared, directory, Quiet())
+        return train_supernet(prepared, directory, Silent())
 
 
 def middles(prepared: Prepared, record: optuna.Study, count: int) -> list[Architecture]:

@@ -27,7 +27,6 @@ import torch
 from torch import nn
 
 from benchmarks.fashion import FashionSubset, fashion_network
-from benchmarks.quiet import Quiet
 from nas import Accuracy, LatencyMs, Macs, Recipe, Study, SurrogateSearch, Winners, load
 from nas.evaluation import SubnetCandidate
 from nas.evaluation.from_scratch import train_from_scratch
@@ -37,6 +36,7 @@ from nas.protocols import Bench
 from nas.report.results import Results
 from nas.runner import run
 from nas.runner.baselines import uniform_family
+from nas.runner.directory import Silent
 from nas.runner.preparation import Prepared, prepare
 from nas.search.record import ReferenceBox
 from nas.space import Architecture, FloatArray
@@ -95,7 +95,7 @@ def main() -> None:
     torch.set_num_threads(1)
     study = fashion_study(arguments.data, arguments.epochs, arguments.evaluations, arguments.winners)
     begin = time.process_time()
-    results = run(study, arguments.out / "run", device=_CPU, progress=Quiet())
+    results = run(study, arguments.out / "run", device=_CPU, progress=Silent())
     compute = kept_seconds(arguments.out / "run.json", time.process_time() - begin)
     prepared = prepare(study, _CPU)
     found = [Architecture(winner.choices) for winner in results.winners]

@@ -17,10 +17,10 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.quiet import Quiet
 from nas import Macs, SinglePath
 from nas.protocols import Constraint
 from nas.runner import run
+from nas.runner.directory import Silent
 from nas.study import Trust
 from search_spaces.convnet import convnet
 from studies.fashion_mnist import study
@@ -55,7 +55,7 @@ def main() -> None:
         constraints=(Constraint(Macs(), _MOST_MACS),),
         trust=Trust(count=0),
     )
-    results = run(asked, arguments.out, device=torch.device("cpu"), progress=Quiet())
+    results = run(asked, arguments.out, device=torch.device("cpu"), progress=Silent())
     seconds = {stage: round(spent) for stage, spent in results.facts["seconds"].items()}
     print(f"seconds by the clock: {seconds}")
     print("| winner | variant | MACs | parameters | test accuracy |\n|---|---|---|---|---|")

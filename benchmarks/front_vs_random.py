@@ -16,11 +16,10 @@ import optuna
 import torch
 from optuna.samplers import RandomSampler
 
-from benchmarks.quiet import Quiet
-from nas.runner.directory import RunDirectory
+from nas.runner.directory import RunDirectory, Silent
 from nas.runner.measuring import calibration
 from nas.runner.preparation import prepare
-from nas.runner.stages import search_architectures, spend
+from nas.runner.searching import search_architectures, spend
 from nas.runner.supernet_training import train_supernet
 from nas.runner.weights import SupernetWeights
 from nas.search.record import complete_trials, costs_of, reference_box
@@ -43,13 +42,13 @@ def main() -> None:
         chosen = dataclasses.replace(study(), seed=seed)
         prepared = prepare(chosen, torch.device("cpu"))
         run = RunDirectory(arguments.out / f"digits-{seed}")
-        train_supernet(prepared, run, Quiet())
+        train_supernet(prepared, run, Silent())
         weights = SupernetWeights(prepared, run)
-        ours = search_architectures(prepared, run, weights, chosen.evaluations, Quiet())
+        ours = search_architectures(prepared, run, weights, chosen.evaluations, Silent())
         objectives = prepared.problem.objectives
         random = open_study(run.database, "random", objectives, RandomSampler(seed=seed))
         judge = weights.judge(prepared, random, calibration(prepared, ours))
-        spend(prepared, random, judge, chosen.evaluations, "random", Quiet())
+        spend(prepared, random, judge, chosen.evaluations, "random", Silent())
         box = reference_box(ours, objectives)
         assert box is not None
         volumes = [

@@ -19,11 +19,10 @@ import numpy as np
 import optuna
 import torch
 
-from benchmarks.quiet import Quiet
 from nas import Accuracy, FromScratch, Hurdles, Macs, Study
-from nas.runner.directory import RunDirectory
+from nas.runner.directory import RunDirectory, Silent
 from nas.runner.preparation import prepare
-from nas.runner.stages import search_architectures
+from nas.runner.searching import search_architectures
 from nas.runner.weights import EPOCHS, weights_of
 from nas.search.record import ReferenceBox, complete_trials, costs_of, measurements_of
 from nas.space import FloatArray
@@ -82,7 +81,7 @@ def spent(variant: Study, budget: int, folder: Path) -> tuple[FloatArray, int]:
         directory.claim(prepared.description())
         while given.sum() < budget:
             evaluations += _STEP
-            record = search_architectures(prepared, directory, weights, evaluations, Quiet())
+            record = search_architectures(prepared, directory, weights, evaluations, Silent())
             trials = complete_trials(record)
             given = np.array([measurements_of(trial)[EPOCHS].value for trial in trials])
     kept = np.cumsum(given) <= budget

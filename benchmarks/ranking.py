@@ -17,11 +17,10 @@ import numpy as np
 import torch
 from scipy.stats import kendalltau, spearmanr
 
-from benchmarks.quiet import Quiet
 from nas.evaluation import Accuracy, SubnetCandidate
 from nas.evaluation.from_scratch import train_from_scratch
 from nas.protocols import Bench
-from nas.runner.directory import RunDirectory
+from nas.runner.directory import RunDirectory, Silent
 from nas.runner.preparation import prepare
 from nas.runner.supernet_training import extract_recalibrated, train_supernet
 from studies.digits import study
@@ -39,7 +38,7 @@ def main() -> None:
         chosen = dataclasses.replace(study(), seed=seed)
         prepared = prepare(chosen, cpu)
         splits = prepared.splits
-        train_supernet(prepared, RunDirectory(arguments.out / f"digits-{seed}"), Quiet())
+        train_supernet(prepared, RunDirectory(arguments.out / f"digits-{seed}"), Silent())
         rng = np.random.default_rng(seed)
         bench = Bench(splits.search, thorough=False, calibration={})
         shared, alone, seconds = [], [], []

@@ -95,3 +95,8 @@ class ExportError(NasError, RuntimeError):
 
 class ServiceError(NasError, RuntimeError):
     """The service can't start, or a server turned a request down."""
+
+
+def one_line(error: BaseException) -> str:
+    """Return what somebody else's error says in one line, for a sentence of ours; its kind where it says nothing."""
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__

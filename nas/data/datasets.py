@@ -19,12 +19,12 @@ import torchvision
 from torch.utils.data import Subset
 from torchvision import datasets
 
-from nas.data.items import Items, judge, reason
+from nas.data.items import Items, judge
 from nas.data.locations import DATA, cache_folder, data_root
 from nas.data.pixels import to_tensor
 from nas.data.raw import RawData
 from nas.data.selection import Parts
-from nas.errors import DataError
+from nas.errors import DataError, one_line
 from nas.space import IntArray
 
 _LABELLED = (
@@ -145,7 +145,7 @@ class TorchvisionData(RawData):
         except (RuntimeError, OSError) as error:
             raise DataError(self._missing(root, error, "download" in accepted)) from error
         except Exception as error:  # torchvision checks little of its options and files
-            why = reason(error).rstrip(".").replace(". ", "; ")
+            why = one_line(error).rstrip(".").replace(". ", "; ")
             raise DataError(
                 f"torchvision can't open {self.name} with {arguments} ({why}): change them "
                 f"with options=, or replace the files in {root} if they are damaged."
@@ -314,7 +314,7 @@ def _read(dataset: MapDataset, name: str, skip_corrupt: bool) -> tuple[list[int]
         try:
             item = dataset[row]
         except Exception as error:  # it decodes the image as well, and may raise almost anything
-            damaged.append(f"item {row} of the {name} ({reason(error)})")
+            damaged.append(f"item {row} of the {name} ({one_line(error)})")
             continue
         rows.append(row)
         labels.append(_label(item, row, name))

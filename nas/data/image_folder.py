@@ -14,7 +14,7 @@ from torchvision.datasets import ImageFolder as Folder
 from nas.data.items import Items
 from nas.data.raw import RawData
 from nas.data.selection import Parts
-from nas.errors import DataError
+from nas.errors import DataError, one_line
 
 _PARTS = {"train", "training", "val", "valid", "validation", "test", "testing"}
 
@@ -86,7 +86,7 @@ def _items(root: Path) -> tuple[Items, list[str]]:
     try:
         found = Folder(str(root))
     except FileNotFoundError as error:  # no class, or one without images
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise DataError(f"{root} is not a folder of one folder of images per class ({reason}).") from error
     paths = [Path(path) for path, _ in found.samples]
 

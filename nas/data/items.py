@@ -18,7 +18,7 @@ from torch import Tensor
 from nas.data import store
 from nas.data.locations import memory_bytes
 from nas.data.pixels import to_tensor
-from nas.errors import DataError
+from nas.errors import DataError, one_line
 from nas.files import digest
 from nas.space import IntArray
 
@@ -183,7 +183,7 @@ class _Reader:
         except DataError as error:
             raise DataError(f"{items.name(row)}: {error}") from error
         except Exception as error:  # PIL, and whatever a user's data set reads with, raise almost anything
-            return reason(error).replace(f" {items.name(row)!r}", "")
+            return one_line(error).replace(f" {items.name(row)!r}", "")
 
     def _checked(self, number: int, row: int, value: Tensor | str) -> Tensor | None:
         name = self.parts[number].items.name(row)
@@ -202,11 +202,6 @@ class _Reader:
                 f"{name} is {value.dtype} and {self._first_name} is {first.dtype}: all must be of one kind."
             )
         return value
-
-
-def reason(error: Exception) -> str:
-    """Return what an error says, in one line."""
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def judge(damaged: Sequence[str], total: int, skip_corrupt: bool) -> None:

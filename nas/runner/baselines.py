@@ -17,7 +17,7 @@ from nas.runner.directory import RunDirectory
 from nas.runner.measuring import calibration, measurements
 from nas.runner.preparation import Prepared
 from nas.runner.proxy import on_proxy
-from nas.runner.stages import spend
+from nas.runner.searching import spend
 from nas.runner.weights import Weights
 from nas.search.record import ReferenceBox, complete_trials, costs_of
 from nas.space import Architecture

@@ -13,7 +13,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from nas.errors import InfeasibleError, NasError, StudyError
+from nas.errors import InfeasibleError, NasError, StudyError, one_line
 from nas.evaluation import NetworkCounter
 from nas.evaluation.from_scratch import fresh_network
 from nas.objective import relative_excess
@@ -149,7 +149,7 @@ def _begin_with(path: Path, network: nn.Module) -> None:
     try:
         network.load_state_dict(safetensors.torch.load(path.read_bytes()))
     except Exception as error:  # safetensors, torch and the file system each have their own
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = one_line(error)
         raise StudyError(
             f"the study's weights {path} don't fit its network ({reason}): name a safetensors file with the "
             "state_dict of network(), or leave weights out."

@@ -27,7 +27,7 @@ from nas.runner.baselines import run_baselines
 from nas.runner.directory import RunDirectory, Silent, StatusFile
 from nas.runner.finishing import finish_winners
 from nas.runner.preparation import Prepared, prepare
-from nas.runner.stages import expected_gain, search_architectures
+from nas.runner.searching import expected_gain, search_architectures
 from nas.runner.supernet_training import train_supernet
 from nas.runner.trust import measure_trust
 from nas.runner.weights import EPOCHS, Weights, weights_of

@@ -17,7 +17,7 @@ from nas.runner.directory import RunDirectory
 from nas.runner.measuring import CALIBRATION, calibration
 from nas.runner.preparation import Prepared, prepare
 from nas.runner.proxy import on_proxy
-from nas.runner.stages import Reporter, check_weights
+from nas.runner.searching import Reporter, check_weights
 from nas.runner.supernet_training import trained_supernet
 from nas.runner.weights import Weights, weights_of
 from nas.search.loop import join

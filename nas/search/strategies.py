@@ -9,7 +9,7 @@ from typing import final
 import optuna
 from optuna.samplers import BaseSampler
 
-from nas.errors import StudyError
+from nas.errors import StudyError, one_line
 from nas.protocols import MakeSurrogate, Problem
 from nas.search.record import distributions
 from nas.search.surrogate_sampler import SurrogateSampler
@@ -80,7 +80,7 @@ class OptunaSampler:
         except Exception as error:  # each sampler has its own
             raise StudyError(
                 f"{self.name} can't propose for this study of {len(directions)} objectives "
-                f"({_one_line(error)}): name another sampler, for example NSGAIISampler or TPESampler."
+                f"({one_line(error)}): name another sampler, for example NSGAIISampler or TPESampler."
             ) from error
         return self._made(seed)  # another one, because asking moves its random generator on
 
@@ -92,7 +92,3 @@ class OptunaSampler:
                 f"{self.name} can't be made from a seed alone ({error}): write a strategy that makes it."
             ) from error
         return made
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()).rstrip(".") or type(error).__name__

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from nas.choices import Choice
 from nas.data.inputs import blank
-from nas.errors import ShapeError, SpaceError
+from nas.errors import ShapeError, SpaceError, one_line
 from nas.space import Architecture, Condition, SearchSpace
 from nas.supernet.convert import Converted, Report, elastic_module
 from nas.supernet.convert.convert import RATIOS
@@ -188,7 +188,7 @@ class Supernet(nn.Module):
             try:
                 output = self(image)
             except Exception as error:  # whatever a user's forward raises
-                return f"module {last[-1]!r} says {' '.join(str(error).split()) or type(error).__name__!r}"
+                return f"module {last[-1]!r} says {one_line(error)!r}"
         if not isinstance(output, torch.Tensor):
             return (
                 f"the output is {type(output).__name__} and a tensor of shape (1, {num_classes}) is expected"

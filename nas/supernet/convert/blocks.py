@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nas.errors import one_line
+
 _NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
 
@@ -131,7 +133,7 @@ def _why_needed(block: nn.Module, call: _Call) -> str | None:
     try:
         output = _without_weights(block)(noise.clone(), *call.given[1:], **call.named)
     except Exception as error:  # whatever a user's forward raises
-        return f"it can't be run by itself ({' '.join(str(error).split())})"
+        return f"it can't be run by itself ({one_line(error)})"
     if not _passes_through(noise, output):
         return "it has no skip connection around its weights"
     return None

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from nas.choices import Choice
-from nas.errors import ConversionError
+from nas.errors import ConversionError, one_line
 from nas.supernet.attention import why_fixed
 from nas.supernet.convert.blocks import BlockRow, block_rows
 from nas.supernet.convert.dependencies import OUTPUT, ChannelGroup, Fixed, channel_groups
@@ -142,7 +142,7 @@ def _runnable(model: nn.Module, inputs: tuple[Any, ...]) -> tuple[nn.Module, dic
         shapes = ", ".join(str(tuple(x.shape)) for x in inputs if isinstance(x, Tensor))
         raise ConversionError(
             f"{name} doesn't run on the example input of shape {shapes} "
-            f"({' '.join(str(error).split()) or type(error).__name__}): give a batch as the network takes it, large "
+            f"({one_line(error)}): give a batch as the network takes it, large "
             "enough for its depth, on the model's device."
         ) from error
     if not expected or not all(bool(torch.isfinite(x).all()) for x in expected):

@@ -15,6 +15,7 @@ from scipy.sparse.csgraph import connected_components
 from torch import nn
 from torch_pruning._helpers import _HybridIndex
 
+from nas.errors import one_line
 from nas.supernet.convert.tracing import output_layers, traced
 from nas.supernet.cut import IN, OUT, cut_type
 
@@ -84,7 +85,7 @@ def channel_groups(
         coupling = _Coupling(model, traced(model, inputs), output_layers(model, inputs), tuple(keep))
         return coupling.groups()
     except Exception as error:  # whatever Torch-Pruning trips over
-        said = " ".join(str(error).split()) or type(error).__name__
+        said = one_line(error)
         return [], [Fixed(_every_axis(model), f"the network can't be traced ({said})")]
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from nas.choices import Choice, Option
+from nas.errors import one_line
 from nas.supernet.convert.proposals import Depth, Heads, Proposal, Width, build
 from nas.supernet.sites import Site, find_sites, plain_copy
 
@@ -85,7 +86,7 @@ class Probe:
             elastic = build(self._model, proposals)
             reason = self._compare(elastic, proposals)
         except Exception as error:  # whatever a user's forward raises where channels are missing
-            reason = f"a smaller one doesn't run: {' '.join(str(error).split()) or type(error).__name__}"
+            reason = f"a smaller one doesn't run: {one_line(error)}"
         if reason is not None:
             for proposal, order in orders:
                 proposal.order(self._model, order.argsort())
@@ -139,7 +140,7 @@ class Probe:
                 module.train()(*two)
             return None
         except Exception as error:  # whatever a user's forward raises
-            return " ".join(str(error).split()) or type(error).__name__
+            return one_line(error)
         finally:
             for name, buffer in module.named_buffers():
                 buffer.copy_(state[name])
