@@ -21,8 +21,8 @@ from nas import Accuracy, Macs, Recipe, SinglePath, Study, SurrogateSearch, Winn
 from nas.evaluation import SubnetCandidate
 from nas.protocols import Bench, Constraint
 from nas.runner.preparation import Prepared, feasible_architecture, prepare
-from nas.runner.supernet_training import extract_recalibrated
 from nas.space import Architecture, FloatArray
+from nas.supernet.recalibrate import extract_recalibrated
 from nas.training import train
 from surrogates.mixture import Mixture
 

@@ -22,8 +22,8 @@ from nas import Accuracy, LatencyMs
 from nas.evaluation import SubnetCandidate
 from nas.evaluation.from_scratch import fresh_network
 from nas.protocols import Bench
-from nas.runner.supernet_training import recalibration_batches
 from nas.supernet import recalibrate
+from nas.supernet.recalibrate import recalibration_batches
 
 
 def main() -> None:

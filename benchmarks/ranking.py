@@ -22,7 +22,8 @@ from nas.evaluation.from_scratch import train_from_scratch
 from nas.protocols import Bench
 from nas.runner.directory import RunDirectory, Silent
 from nas.runner.preparation import prepare
-from nas.runner.supernet_training import extract_recalibrated, train_supernet
+from nas.runner.supernet_training import train_supernet
+from nas.supernet.recalibrate import extract_recalibrated
 from studies.digits import study
 
 

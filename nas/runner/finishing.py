@@ -15,7 +15,6 @@ from optuna.trial import FrozenTrial
 from torch import nn
 
 from nas import pareto
-from nas.compression.fine_tune import distillation_step
 from nas.errors import EvaluationError, ExportError, NasError, OutOfMemoryError
 from nas.evaluation import OnnxCandidate, SubnetCandidate
 from nas.export.folder import (
@@ -43,7 +42,6 @@ from nas.report.results import FILE_BYTES, Variant, Winner
 from nas.runner.directory import RunDirectory, file_digest, finish, finished
 from nas.runner.measuring import CALIBRATION, Known, counted_measurements
 from nas.runner.preparation import Prepared
-from nas.runner.supernet_training import recalibrate_on
 from nas.runner.weights import Weights
 from nas.search.record import (
     ReferenceBox,
@@ -58,7 +56,8 @@ from nas.search.record import (
 from nas.search.stand_alone import expected_alone, stand_alone_values
 from nas.space import Architecture, FloatArray
 from nas.study import network_reference, stable_repr
-from nas.training import cross_entropy_step, train
+from nas.supernet.recalibrate import recalibrate_on
+from nas.training import cross_entropy_step, distillation_step, train
 
 logger = logging.getLogger(__name__)
 

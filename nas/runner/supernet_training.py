@@ -1,4 +1,4 @@
-"""Training the supernet, and cutting recalibrated subnets from it."""
+"""Training the supernet."""
 
 from __future__ import annotations
 
@@ -6,24 +6,15 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-from torch import Tensor
-
-from nas.data.inputs import placed
 from nas.evaluation.from_scratch import FromScratch
 from nas.export.folder import load_weights, save_weights
 from nas.files import read_json, write_json
-from nas.protocols import TRAIN_SUPERNET, Phase, Progress, Split
+from nas.protocols import TRAIN_SUPERNET, Phase, Progress
 from nas.runner.directory import RunDirectory, finish, finished
 from nas.runner.preparation import Prepared
-from nas.space import Architecture
 from nas.study import stable_repr
-from nas.supernet import Supernet, recalibrate
 from nas.training import ALONE, Ranks, train
-from nas.training.memory import halved_to_fit, out_of_memory_told
-
-_RECALIBRATION_IMAGES = 512
-_RECALIBRATION_BATCH = 256
+from nas.training.memory import out_of_memory_told
 
 
 @out_of_memory_told()
@@ -125,33 +116,3 @@ class _Clock:
         self._last = now
         if keep:
             write_json(self._path, self.seconds)
-
-
-def recalibration_batches(split: Split, size: int = _RECALIBRATION_BATCH) -> Sequence[Tensor]:
-    """Return the training images that batch-norm statistics are recalibrated on: 512 random ones, the same always.
-
-    In batches of about equal length, at most ``size``, because all count the same in the average.
-    """
-    images = split.sample(_RECALIBRATION_IMAGES)
-    return images.tensor_split(-(-len(images) // size))
-
-
-def extract_recalibrated(supernet: Supernet, architecture: Architecture, split: Split) -> torch.nn.Module:
-    """Return the subnet as a plain module with batch-norm statistics of its own, in evaluation mode."""
-    module = supernet.extract(architecture).to(memory_format=torch.channels_last)
-    device = next(supernet.parameters()).device
-    recalibrate_on(module, split, device)
-    return module.eval()
-
-
-def recalibrate_on(module: torch.nn.Module, split: Split, device: torch.device) -> None:
-    """Recalibrate batch norm on 512 random training images, by 256, or fewer where memory runs out.
-
-    Raises:
-        OutOfMemoryError: memory ran out with a single image.
-    """
-
-    def by(size: int) -> None:
-        recalibrate(module, (placed(batch, device) for batch in recalibration_batches(split, size)))
-
-    halved_to_fit(by, _RECALIBRATION_BATCH, "recalibration")

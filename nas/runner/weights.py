@@ -20,10 +20,10 @@ from nas.protocols import Bench
 from nas.runner.directory import RunDirectory, file_digest
 from nas.runner.measuring import Known, counted_measurements, measurements
 from nas.runner.preparation import Prepared
-from nas.runner.supernet_training import extract_recalibrated
 from nas.search.record import ARCHITECTURE, by_completion, complete_trials, costs_of, measurements_of
 from nas.space import Architecture, FloatArray
 from nas.study import stable_repr
+from nas.supernet.recalibrate import extract_recalibrated
 from nas.training import cross_entropy_step, train
 
 Judge = Callable[[Architecture], Mapping[str, Measurement]]

@@ -8,7 +8,6 @@ from typing import Literal, final
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from nas.choices import Option
 from nas.errors import StudyError
@@ -17,6 +16,7 @@ from nas.space import Architecture
 from nas.supernet.sandwich import drawn, seeded_by
 from nas.supernet.supernet import Supernet
 from nas.training import Losses, Recipe, Step, cross_entropy_step
+from nas.training.steps import distillation_loss
 
 Role = Literal["kernel", "depth", "width"]
 ROLES: tuple[Role, ...] = ("kernel", "depth", "width")
@@ -143,7 +143,7 @@ def shrinking_step(
         elastic: Names of the choices that may differ from the largest subnet's.
         num_random: Subnets per batch.
     """
-    criterion = nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
+    loss = distillation_loss(recipe)
     fixed = {name: option for name, option in supernet.space.largest().items() if name not in elastic}
 
     def step(images: Tensor, labels: Tensor, generator: torch.Generator) -> Losses:
@@ -151,8 +151,7 @@ def shrinking_step(
             target = teacher(images).softmax(dim=1)
         for architecture in _drawn_with(fixed, supernet, num_random, generator):
             with supernet.active(architecture):
-                logits = supernet(images)
-                yield (criterion(logits, labels) + F.cross_entropy(logits, target)) / 2
+                yield loss(supernet(images), labels, target)
 
     return step
 

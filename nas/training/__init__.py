@@ -1,7 +1,18 @@
 """Training: one loop for supernets, winners and networks from scratch; what a step does is an argument."""
 
-from nas.training.loop import Losses, Step, cross_entropy_step, train
+from nas.training.loop import train
 from nas.training.ranks import ALONE, Ranks, joined_ranks
 from nas.training.recipe import Recipe
+from nas.training.steps import Losses, Step, cross_entropy_step, distillation_step
 
-__all__ = ["ALONE", "Losses", "Ranks", "Recipe", "Step", "cross_entropy_step", "joined_ranks", "train"]
+__all__ = [
+    "ALONE",
+    "Losses",
+    "Ranks",
+    "Recipe",
+    "Step",
+    "cross_entropy_step",
+    "distillation_step",
+    "joined_ranks",
+    "train",
+]

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import logging
 import math
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import final
 
@@ -22,17 +22,9 @@ from nas.training.checkpoint import Stateful, load_checkpoint, save_checkpoint
 from nas.training.memory import FEWEST_TO_SPLIT, is_out_of_memory, out_of_memory, out_of_memory_told
 from nas.training.ranks import ALONE, Ranks
 from nas.training.recipe import Recipe
+from nas.training.steps import Step
 
 logger = logging.getLogger(__name__)
-
-Losses = Generator[Tensor, None, None]
-Step = Callable[[Tensor, Tensor, torch.Generator], Losses]
-"""Yields the losses of a batch ``(images, labels, generator)``, each the mean over its images.
-
-The loop takes the gradients of one before it asks for the next, so that only one graph is in memory at a
-time; gradients add up. The first loss is the one that is reported. Whatever is random must come from the
-generator or from torch's global one.
-"""
 
 
 @out_of_memory_told()
@@ -98,16 +90,6 @@ def train(
         on_epoch(epoch + 1, losses[-1])
     loop.finish()
     return losses
-
-
-def cross_entropy_step(model: nn.Module, recipe: Recipe) -> Step:
-    """Return the step of ordinary training."""
-    criterion = nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
-
-    def step(images: Tensor, labels: Tensor, _generator: torch.Generator) -> Losses:
-        yield criterion(model(images), labels)
-
-    return step
 
 
 @final

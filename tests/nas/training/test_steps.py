@@ -4,8 +4,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from nas.compression.fine_tune import distillation_step
-from nas.training import Recipe
+from nas.training import Recipe, distillation_step
 
 
 def test_labels_and_teacher_count_alike_and_the_teacher_is_left_alone() -> None:
