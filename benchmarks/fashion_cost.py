@@ -27,8 +27,9 @@ from benchmarks.fashion_front import kept_seconds
 from nas import SandwichRule, SinglePath, Study
 from nas.evaluation.from_scratch import train_from_scratch
 from nas.protocols import SupernetTraining
-from nas.runner.directory import RunDirectory, Silent
+from nas.runner.directory import RunDirectory
 from nas.runner.preparation import Prepared, prepare
+from nas.runner.progress import Silent
 from nas.runner.searching import search_architectures
 from nas.runner.supernet_training import train_supernet
 from nas.runner.weights import weights_of

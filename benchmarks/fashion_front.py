@@ -36,8 +36,8 @@ from nas.protocols import Bench
 from nas.report.results import Results
 from nas.runner import run
 from nas.runner.baselines import uniform_family
-from nas.runner.directory import Silent
 from nas.runner.preparation import Prepared, prepare
+from nas.runner.progress import Silent
 from nas.search.record import ReferenceBox
 from nas.space import Architecture, FloatArray
 from surrogates.mixture import Mixture

@@ -20,7 +20,7 @@ import torch
 from nas import Macs, SinglePath
 from nas.protocols import Constraint
 from nas.runner import run
-from nas.runner.directory import Silent
+from nas.runner.progress import Silent
 from nas.study import Trust
 from search_spaces.convnet import convnet
 from studies.fashion_mnist import study

@@ -16,9 +16,10 @@ import optuna
 import torch
 from optuna.samplers import RandomSampler
 
-from nas.runner.directory import RunDirectory, Silent
+from nas.runner.directory import RunDirectory
 from nas.runner.measuring import calibration
 from nas.runner.preparation import prepare
+from nas.runner.progress import Silent
 from nas.runner.searching import search_architectures, spend
 from nas.runner.supernet_training import train_supernet
 from nas.runner.weights import SupernetWeights

@@ -20,8 +20,9 @@ import optuna
 import torch
 
 from nas import Accuracy, FromScratch, Hurdles, Macs, Study
-from nas.runner.directory import RunDirectory, Silent
+from nas.runner.directory import RunDirectory
 from nas.runner.preparation import prepare
+from nas.runner.progress import Silent
 from nas.runner.searching import search_architectures
 from nas.runner.weights import EPOCHS, weights_of
 from nas.search.record import ReferenceBox, complete_trials, costs_of, measurements_of

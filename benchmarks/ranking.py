@@ -20,8 +20,9 @@ from scipy.stats import kendalltau, spearmanr
 from nas.evaluation import Accuracy, SubnetCandidate
 from nas.evaluation.from_scratch import train_from_scratch
 from nas.protocols import Bench
-from nas.runner.directory import RunDirectory, Silent
+from nas.runner.directory import RunDirectory
 from nas.runner.preparation import prepare
+from nas.runner.progress import Silent
 from nas.runner.supernet_training import train_supernet
 from nas.supernet.recalibrate import extract_recalibrated
 from studies.digits import study

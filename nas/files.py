@@ -71,3 +71,8 @@ def read_json(path: Path) -> Any:
 def digest(content: object) -> str:
     """Return a short, stable digest of plain values."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -173,7 +173,7 @@ def described_status(state: dict[str, Any]) -> str:
     """Return the stage of a run in a line."""
     if state["stage"] == DONE:
         return "finished"
-    from nas.runner.directory import seconds_left
+    from nas.runner.progress import seconds_left
 
     ago = time.time() - state["updated"]
     seconds = seconds_left(state)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import secrets
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, final
@@ -15,9 +13,8 @@ from filelock import FileLock, Timeout
 from optuna.samplers import BaseSampler
 
 from nas.errors import RunDirectoryError, StudyChangedError
-from nas.files import digest, read_json, write_json
+from nas.files import read_json, write_json
 from nas.objective import Objective
-from nas.protocols import Progress
 from nas.search.storage import Location, check_connection, check_url, open_study, without_password
 
 
@@ -176,84 +173,3 @@ def _difference(aspect: str, before: object, after: object) -> str:
 def _short(value: object, limit: int = 160) -> str:
     text = str(value)
     return text if len(text) <= limit else text[: limit - 1] + "…"
-
-
-def finished(path: Path, inputs: object) -> Any | None:
-    """Return the result that a step stored in ``path`` if it was made from the same ``inputs``."""
-    if not path.exists():
-        return None
-    stored = read_json(path)
-    return stored["result"] if stored["inputs"] == digest(inputs) else None
-
-
-def finish(path: Path, inputs: object, result: object) -> None:
-    """Store the result of a step and what it was made from."""
-    write_json(path, {"inputs": digest(inputs), "result": result})
-
-
-def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-@final
-class StatusFile:
-    """Progress that other processes can read: ``status.json``; passes everything on.
-
-    Args:
-        path: Of the file.
-        listener: What else listens.
-    """
-
-    def __init__(self, path: Path, listener: Progress) -> None:
-        self._path = path
-        self._listener = listener
-        self._state: dict[str, Any] = {}
-
-    def start(self, stage: str, total: int, done: int) -> None:
-        """Note that a stage begins."""
-        now = time.time()
-        self._state = {
-            "stage": stage,
-            "total": total,
-            "done": done,
-            "resumed_at": done,
-            "note": "",
-            "began": now,
-            "updated": now,
-        }
-        write_json(self._path, self._state)
-        self._listener.start(stage, total, done)
-
-    def advance(self, note: str) -> None:
-        """Note that a step is done."""
-        self._state |= {"done": self._state["done"] + 1, "note": note, "updated": time.time()}
-        write_json(self._path, self._state)
-        self._listener.advance(note)
-
-    def say(self, sentence: str) -> None:
-        """Pass it on."""
-        self._listener.say(sentence)
-
-
-def seconds_left(status: Mapping[str, Any]) -> float | None:
-    """Return how long the stage of a :class:`StatusFile` will take at its pace so far; None while none can be told."""
-    steps = status.get("done", 0) - status.get("resumed_at", 0)
-    if steps <= 0:
-        return None
-    pace = (status["updated"] - status["began"]) / steps
-    return float(round(pace * (status["total"] - status["done"]), 1))
-
-
-@final
-class Silent:
-    """Progress that nobody watches."""
-
-    def start(self, stage: str, total: int, done: int) -> None:
-        """Ignore."""
-
-    def advance(self, note: str) -> None:
-        """Ignore."""
-
-    def say(self, sentence: str) -> None:
-        """Ignore."""

@@ -26,7 +26,7 @@ from nas.export.folder import (
     save_weights,
     variant_file,
 )
-from nas.files import digest, write_json
+from nas.files import digest, file_digest, write_json
 from nas.objective import Measurement, excess_over
 from nas.protocols import (
     FINISH_WINNERS,
@@ -39,9 +39,10 @@ from nas.protocols import (
     Split,
 )
 from nas.report.results import FILE_BYTES, Variant, Winner
-from nas.runner.directory import RunDirectory, file_digest, finish, finished
+from nas.runner.directory import RunDirectory
 from nas.runner.measuring import CALIBRATION, Known, counted_measurements
 from nas.runner.preparation import Prepared
+from nas.runner.steps import store_result, stored_result
 from nas.runner.weights import Weights
 from nas.search.record import (
     ReferenceBox,
@@ -124,14 +125,14 @@ def _finish(
     folder = run.winners / architecture.id
     recipe = study.winners.recipe.without_memory_settings()
     inputs = [weights.digest, architecture.id, stable_repr(recipe), study.seed]
-    stored = finished(folder / "finished.json", inputs)
+    stored = stored_result(folder / "finished.json", inputs)
     if stored is None or not all((folder / name).exists() for name in (WEIGHTS, ONNX, ARCHITECTURE)):
         module = fine_tuned(
             prepared, architecture, weights, known, folder / f"checkpoint-{digest(inputs)}.pt"
         )
         _export(prepared, architecture, module, folder)
         stored = final_quality(prepared, module, known).to_json()
-        finish(folder / "finished.json", inputs, stored)
+        store_result(folder / "finished.json", inputs, stored)
         for leftover in folder.glob("checkpoint-*"):
             leftover.unlink()
     for compression in study.winners.passes:
@@ -142,7 +143,7 @@ def _finish(
 def _compress(compression: CompressionPass, folder: Path, calibration: Split) -> None:
     target, record = folder / variant_file(compression.name), folder / f"finished.{compression.name}.json"
     inputs = [file_digest(folder / ONNX), stable_repr(compression)]
-    if target.exists() and finished(record, inputs) is not None:
+    if target.exists() and stored_result(record, inputs) is not None:
         return
     try:
         compression.apply(folder / ONNX, target, calibration)
@@ -153,7 +154,7 @@ def _compress(compression: CompressionPass, folder: Path, calibration: Split) ->
             f"the pass {compression.name!r} failed on {folder / ONNX} ({type(error).__name__}: {error}): mend it "
             "or take it out of winners.passes, and run the same command again; the winners' weights are kept."
         ) from error
-    finish(record, inputs, {})
+    store_result(record, inputs, {})
 
 
 def _variant_names(prepared: Prepared) -> list[str]:
@@ -225,7 +226,7 @@ def _measure(
     names = _variant_names(prepared)
     files = [(d, name, d.folder / variant_file(name)) for d in done for name in names]
     inputs = [[str(path.name), file_digest(path)] for _, _, path in files]
-    stored = finished(run.winners / "measurements.json", inputs)
+    stored = stored_result(run.winners / "measurements.json", inputs)
     if stored is None:
         candidates = [OnnxCandidate(path) for _, _, path in files]
         stored = [{} for _ in files]
@@ -235,7 +236,7 @@ def _measure(
             bench = Bench(prepared.splits.test, thorough=True, calibration=known)
             for row, measurement in zip(stored, _judged(objective, candidates, bench), strict=True):
                 row[name] = measurement.to_json()
-        finish(run.winners / "measurements.json", inputs, stored)
+        store_result(run.winners / "measurements.json", inputs, stored)
     values = []
     for (d, _, path), measured in zip(files, stored, strict=True):
         size = Measurement(float(path.stat().st_size), 0.0, FILE_BYTES.unit, "", 1)

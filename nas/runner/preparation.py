@@ -16,9 +16,9 @@ from torch import nn
 from nas.errors import InfeasibleError, NasError, StudyError, one_line
 from nas.evaluation import NetworkCounter
 from nas.evaluation.from_scratch import fresh_network
+from nas.files import file_digest
 from nas.objective import relative_excess
 from nas.protocols import CountedObjective, MeasuredObjective, Problem, Splits
-from nas.runner.directory import file_digest
 from nas.search.designs import downhill, tilted_samples
 from nas.space import Architecture, FloatArray, IntArray
 from nas.study import Study, network_reference, stable_repr

@@ -13,9 +13,10 @@ from nas.evaluation import SubnetCandidate
 from nas.evaluation.proxy import ProxySize, ProxySubset, chosen_size, proxy_sizes, subset_rows
 from nas.files import read_json
 from nas.protocols import CHOOSE_PROXY, Bench, Progress
-from nas.runner.directory import RunDirectory, finish, finished
+from nas.runner.directory import RunDirectory
 from nas.runner.measuring import Known
 from nas.runner.preparation import Prepared
+from nas.runner.steps import store_result, stored_result
 from nas.runner.weights import Weights
 from nas.search.designs import balanced_designs
 from nas.study import stable_repr
@@ -31,7 +32,7 @@ def choose_proxy(
     if study.proxy is None:
         return
     inputs = [weights.digest, stable_repr(study.proxy), stable_repr(quality), study.seed]
-    if finished(run.proxy, inputs) is not None:
+    if stored_result(run.proxy, inputs) is not None:
         return
     space = prepared.problem.space
     rows = balanced_designs(prepared.problem, study.proxy.architectures, np.random.default_rng(study.seed))
@@ -47,7 +48,7 @@ def choose_proxy(
     sizes = proxy_sizes(study.proxy, quality, logits, bench, study.seed)
     chosen = chosen_size(study.proxy, sizes)
     progress.say(_told(sizes, chosen, study.proxy))
-    finish(
+    store_result(
         run.proxy,
         inputs,
         {

@@ -24,9 +24,10 @@ from nas.report.results import Baseline, Results, Winner
 from nas.report.text import report_markdown
 from nas.report.trust import TrustResult
 from nas.runner.baselines import run_baselines
-from nas.runner.directory import RunDirectory, Silent, StatusFile
+from nas.runner.directory import RunDirectory
 from nas.runner.finishing import finish_winners
 from nas.runner.preparation import Prepared, prepare
+from nas.runner.progress import Silent, StatusFile
 from nas.runner.searching import expected_gain, search_architectures
 from nas.runner.supernet_training import train_supernet
 from nas.runner.trust import measure_trust

@@ -10,8 +10,9 @@ from nas.evaluation.from_scratch import FromScratch
 from nas.export.folder import load_weights, save_weights
 from nas.files import read_json, write_json
 from nas.protocols import TRAIN_SUPERNET, Phase, Progress
-from nas.runner.directory import RunDirectory, finish, finished
+from nas.runner.directory import RunDirectory
 from nas.runner.preparation import Prepared
+from nas.runner.steps import store_result, stored_result
 from nas.study import stable_repr
 from nas.training import ALONE, Ranks, train
 from nas.training.memory import out_of_memory_told
@@ -46,7 +47,7 @@ def train_supernet(prepared: Prepared, run: RunDirectory, progress: Progress, ra
     losses = _through(phases, prepared, run, progress, clock, ranks)
     if ranks.first:
         save_weights(weights, supernet)
-        finish(record, _training_inputs(prepared), {"losses": losses, "seconds": sum(clock.seconds)})
+        store_result(record, _training_inputs(prepared), {"losses": losses, "seconds": sum(clock.seconds)})
         for leftover in run.supernet.glob("checkpoint*"):
             leftover.unlink()
     return sum(clock.seconds)
@@ -54,7 +55,7 @@ def train_supernet(prepared: Prepared, run: RunDirectory, progress: Progress, ra
 
 def trained_supernet(prepared: Prepared, run: RunDirectory) -> float | None:
     """Return the seconds that the directory's supernet was trained for; None if it has to be trained."""
-    stored = finished(run.supernet / "training.json", _training_inputs(prepared))
+    stored = stored_result(run.supernet / "training.json", _training_inputs(prepared))
     trained = stored is not None and (run.supernet / "weights.safetensors").exists()
     return float(stored["seconds"]) if stored is not None and trained else None
 

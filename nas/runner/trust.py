@@ -16,10 +16,11 @@ from nas.objective import Measurement
 from nas.protocols import CHECK_RANKING, Progress
 from nas.report.results import Winner
 from nas.report.trust import Alone, TrustResult
-from nas.runner.directory import RunDirectory, finish, finished
+from nas.runner.directory import RunDirectory
 from nas.runner.finishing import final_quality, fine_tuned
 from nas.runner.measuring import CALIBRATION, Known
 from nas.runner.preparation import Prepared
+from nas.runner.steps import store_result, stored_result
 from nas.runner.weights import Weights
 from nas.search.record import architecture_of, complete_trials, indices_of, measurements_of
 from nas.space import Architecture
@@ -89,13 +90,13 @@ def _alone(
     architecture = architecture_of(prepared.problem.space, trial)
     inputs = [weights.digest, architecture.id, _settings(prepared), study.seed]
     file = run.trust / f"{architecture.id}.json"
-    stored = finished(file, inputs)
+    stored = stored_result(file, inputs)
     if stored is None:
         checkpoint = run.trust / f"{architecture.id}-{digest(inputs)}.pt"
         known = record.user_attrs[CALIBRATION]
         module = _trained(prepared, weights, architecture, known, checkpoint)
         stored = final_quality(prepared, module, known).to_json()
-        finish(file, inputs, stored)
+        store_result(file, inputs, stored)
         for leftover in run.trust.glob(f"{architecture.id}-*.pt*"):
             leftover.unlink()
     return Measurement(**stored)

@@ -14,10 +14,10 @@ from nas import pareto
 from nas.evaluation import SubnetCandidate
 from nas.evaluation.from_scratch import FromScratch, fresh_module, fresh_network
 from nas.export.folder import load_weights, save_weights
-from nas.files import digest
+from nas.files import digest, file_digest
 from nas.objective import Measurement
 from nas.protocols import Bench
-from nas.runner.directory import RunDirectory, file_digest
+from nas.runner.directory import RunDirectory
 from nas.runner.measuring import Known, counted_measurements, measurements
 from nas.runner.preparation import Prepared
 from nas.search.record import ARCHITECTURE, by_completion, complete_trials, costs_of, measurements_of

@@ -21,7 +21,8 @@ from nas.files import read_json
 from nas.objective import Objective
 from nas.report.results import Results, Winner
 from nas.report.trust import TrustResult
-from nas.runner.directory import RunDirectory, seconds_left
+from nas.runner.directory import RunDirectory
+from nas.runner.progress import seconds_left
 from nas.search.quality import SurrogateQuality
 from nas.service.record import Record, TrialRow
 from nas.service.store import Run

@@ -1,14 +1,11 @@
 from __future__ import annotations
 
-import dataclasses
-import json
 from pathlib import Path
 
 import pytest
-from fakes import Listener
 
 from nas.errors import RunDirectoryError, StudyChangedError
-from nas.runner.directory import RunDirectory, StatusFile, finish, finished, open_record
+from nas.runner.directory import RunDirectory, open_record
 
 
 def test_a_claim_is_kept_and_compared(tmp_path: Path) -> None:
@@ -52,25 +49,6 @@ def test_the_lock_is_free_again_after_an_error(tmp_path: Path) -> None:
         pass
 
 
-def test_a_steps_result_holds_for_its_inputs_alone(tmp_path: Path) -> None:
-    path = tmp_path / "step.json"
-    assert finished(path, ["a"]) is None
-    finish(path, ["a"], {"loss": 1.5})
-    assert finished(path, ["a"]) == {"loss": 1.5}
-    assert finished(path, ["b"]) is None
-
-
 def test_a_record_that_is_not_there_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(RunDirectoryError, match="search hasn't begun"):
         open_record(RunDirectory(tmp_path))
-
-
-def test_progress_is_passed_on_and_can_be_read_by_others(tmp_path: Path) -> None:
-    listener = Listener()
-    status = StatusFile(tmp_path / "status.json", listener)
-    status.start("search", 10, 4)
-    status.advance("hypervolume 0.5")
-    status.say("a sentence")
-    state = json.loads((tmp_path / "status.json").read_text())
-    assert (state["stage"], state["total"], state["done"], state["resumed_at"]) == ("search", 10, 5, 4)
-    assert dataclasses.astuple(listener) == (["search"], [("search", "hypervolume 0.5")], ["a sentence"])

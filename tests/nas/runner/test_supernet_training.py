@@ -8,8 +8,9 @@ from fakes import tiny_study
 from torch import nn
 
 from nas.errors import TrainingError
-from nas.runner.directory import RunDirectory, Silent
+from nas.runner.directory import RunDirectory
 from nas.runner.preparation import prepare
+from nas.runner.progress import Silent
 from nas.runner.supernet_training import train_supernet
 
 
