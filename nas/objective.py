@@ -8,11 +8,10 @@ from dataclasses import asdict, dataclass
 from typing import Literal, final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nas.errors import EvaluationError, ObjectiveError
+from nas.space import FloatArray
 
-FloatArray = NDArray[np.float64]
 Direction = Literal["minimize", "maximize"]
 
 

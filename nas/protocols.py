@@ -136,7 +136,8 @@ class Split:
 
         The first ones would be of one class where the data lie sorted by class, as folders of images do.
         """
-        rows = np.random.default_rng(0).permutation(len(self))[:count]
+        size = min(count, len(self))
+        rows = np.random.default_rng(0).choice(len(self), size, replace=False, shuffle=False)
         return self.normalised(self.images[np.sort(rows)])
 
     def part(self, rows: Tensor) -> Split:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import logging
 import os
 import statistics
 import sys
@@ -21,11 +22,14 @@ import torch
 from filelock import FileLock
 from torch import nn
 
+from nas.errors import one_line
 from nas.evaluation.candidate import open_session
 from nas.evaluation.machine import processor_name
 from nas.evaluation.onnx_export import INPUT, OUTPUT, export_onnx
 from nas.objective import Measurement, Objective
 from nas.protocols import Bench, Candidate
+
+logger = logging.getLogger(__name__)
 
 _WARM_UP_RUNS = 10
 _RUNS_PER_TURN = 4
@@ -157,13 +161,27 @@ def _core_to_itself() -> Iterator[None]:
 
     Always the same core, because those of a machine may differ.
     """
-    with FileLock(Path(tempfile.gettempdir(), f"nas-latency-{os.getuid()}.lock")):
+    with _turn_of_this_process():
         allowed = os.sched_getaffinity(0)
         os.sched_setaffinity(0, {max(allowed)})
         try:
             yield
         finally:
             os.sched_setaffinity(0, allowed)
+
+
+@contextlib.contextmanager
+def _turn_of_this_process() -> Iterator[None]:
+    """Wait until no other process of this user's measures, as far as they share a folder for temporary files."""
+    lock = FileLock(Path(tempfile.gettempdir(), f"nas-latency-{os.getuid()}.lock"))
+    try:
+        lock.acquire()
+    except OSError as error:
+        logger.warning("other processes may measure at the same time, because %s", one_line(error))
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _reference_network() -> nn.Module:

@@ -79,17 +79,26 @@ class TwoStageSampler(ArchitectureSampler):
         first_asked = inner.sampler(self._first_stage.problem, seed)  # to hear now if it can't be made
         self._asked: tuple[SubProblem, BaseSampler] = self._first_stage, first_asked
         self._told = ""
+        self._prepared_for: list[TrialState] = []
         self._empty = InMemoryStorage()  # to be copied: making one is logged by Optuna
         directions = [StudyDirection[objective.direction.upper()] for objective in problem.objectives]
         self._empty.create_new_study(directions, _MIRROR)
 
     def prepare(self, study: optuna.Study) -> None:
-        """Let the inner sampler prepare for the present stage."""
-        whole, rows = self._whole(study.get_trials(deepcopy=False))
-        stage = next(iter(self._stages(whole, rows).values()))
-        mirror = self._mirror(stage, whole, rows)
-        if isinstance(mirror.sampler, ArchitectureSampler):
-            mirror.sampler.prepare(mirror)
+        """Let the inner sampler prepare for the stage that the next proposal will be from."""
+        trials = study.get_trials(deepcopy=False)
+        states = [trial.state for trial in trials]
+        if states == self._prepared_for:
+            return
+        self._prepared_for = states
+        whole, rows = self._whole(trials)
+        rng = np.random.default_rng([self._seed, len(trials)])
+        for stage in self._stages(whole, rows).values():
+            if any_fresh(stage.problem, _seen(stage, rows), rng) is not None:
+                mirror = self._mirror(stage, whole, rows)
+                if isinstance(mirror.sampler, ArchitectureSampler):
+                    mirror.sampler.prepare(mirror)
+                return
 
     def propose(self, study: optuna.Study, trial: FrozenTrial) -> IntArray | None:
         """Return an architecture of the present stage, or of a later one when nothing is left in it."""
@@ -165,8 +174,7 @@ class TwoStageSampler(ArchitectureSampler):
         self, stage: SubProblem, trials: Sequence[FrozenTrial], rows: IntArray, rng: np.random.Generator
     ) -> tuple[IntArray, Mapping[str, Any]] | None:
         """Return positions in the whole space and what the inner sampler notes; None if nothing is left."""
-        parts = stage.project(rows)
-        seen = keys(parts[parts[:, 0] >= 0])
+        seen = _seen(stage, rows)
         spare = any_fresh(stage.problem, seen, rng)
         if spare is None:
             return None
@@ -193,6 +201,12 @@ class TwoStageSampler(ArchitectureSampler):
         for position, architecture in zip(inside, space.from_indices(parts[inside]), strict=True):
             mirror.add_trial(_mirrored(trials[position], dict(architecture), wanted))
         return mirror
+
+
+def _seen(stage: SubProblem, rows: IntArray) -> set[bytes]:
+    """Return the keys of those rows that lie in a stage, in its choices."""
+    parts = stage.project(rows)
+    return keys(parts[parts[:, 0] >= 0])
 
 
 def _mirrored(

@@ -175,6 +175,7 @@ class VariantModel(_Given):
     file: str
     values: dict[str, ValueModel]
     on_front: bool
+    exceeds: list[str] = Field(description="Objectives whose soft limits it doesn't meet.")
 
 
 class WinnerModel(_Given):

@@ -11,6 +11,7 @@ import numpy as np
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
+from nas import pareto
 from nas.files import read_json
 from nas.service import words
 from nas.service.access import Reader
@@ -111,8 +112,9 @@ def _limits(snapshot: Snapshot, given: list[str]) -> FloatArray:
 
 def _explored(snapshot: Snapshot, limits: FloatArray, goal: int, x: int, y: int) -> dict[str, Any]:
     costs = costs_of_rows(snapshot)
-    front = np.array(snapshot.front, dtype=np.int64)
-    members = costs[front]  # the best within any budgets is on the front
+    # The best within any budgets is on the front of all; the run's own front keeps to the study's limits.
+    front = np.flatnonzero(pareto.non_dominated(costs))
+    members = costs[front]
     best = best_within(members, limits, goal)
     steps = [
         Step(int(front[step.row]), step.column, step.extra, step.gain)

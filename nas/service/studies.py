@@ -78,7 +78,7 @@ def _files() -> dict[str, float]:
     found = {}
     for package in study_packages():
         spec = None
-        with contextlib.suppress(ImportError, ValueError):  # what is wrong with it is said by _describe
+        with contextlib.suppress(Exception):  # what is wrong with it is said by _describe
             spec = importlib.util.find_spec(package)
         for folder in (spec.submodule_search_locations if spec else None) or []:
             found.update({str(path): path.stat().st_mtime for path in Path(folder).glob("*.py")})

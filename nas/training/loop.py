@@ -245,7 +245,8 @@ class _Loop:
         """Give every process the statistics of rank 0: the last ones, and the average's, which remain."""
         self._ranks.share_buffers(self._model)
         if self._average is not None:
-            self._ranks.share_buffers(self._average)
+            # Not the average itself: its counter is on the CPU, which NCCL doesn't know, and is the same everywhere.
+            self._ranks.share_buffers(self._average.module)
 
     def save(self, path: Path, generator: torch.Generator, losses: list[float]) -> None:
         """Write the state after an epoch."""
@@ -286,11 +287,14 @@ def _average(model: nn.Module, decay: float | None) -> AveragedModel | None:
         return None
 
     def update(averaged: Sequence[Tensor], current: Sequence[Tensor], num_averaged: Tensor | int) -> None:
-        steps = int(num_averaged)
+        steps = int(
+            average.n_averaged
+        )  # the argument is a copy on the GPU, to read it would wait for the step
         warmed_up = min(decay, (1 + steps) / (10 + steps))
         get_ema_multi_avg_fn(warmed_up)(averaged, current, num_averaged)
 
-    return AveragedModel(model, multi_avg_fn=update, use_buffers=True)
+    average = AveragedModel(model, multi_avg_fn=update, use_buffers=True)
+    return average
 
 
 def _batches(count: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:

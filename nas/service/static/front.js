@@ -132,7 +132,7 @@ export class Front {
     for (const [name, value, spread] of lines) {
       facts.append(element("dt", {}, name), element("dd", {}, value, element("span", { class: "spread" }, ` ${spread}`)));
     }
-    const role = trials.front.includes(row) ? "on the front" : "dominated";
+    const role = trials.front.includes(row) ? "on the front" : "not on the front";
     const head = element("header", {}, element("code", {}, trials.id[row]), `trial ${trials.number[row]}`);
     this.tip.replaceChildren(head, facts, glyph(trials.genes[row], trials.choices), element("p", { class: "small muted" }, role));
     this.place(row);

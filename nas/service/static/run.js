@@ -42,7 +42,7 @@ async function showTrials() {
   const thinned = trials.total - trials.number.length;
   byId("front-count").textContent = `${trials.front.length} of ${trials.total.toLocaleString("en-US")}`;
   byId("thinned").hidden = thinned <= 0;
-  byId("thinned").textContent = `${thinned.toLocaleString("en-US")} dominated trials that lie close to others are left out of the picture; the table, the API and all budgets know them.`;
+  byId("thinned").textContent = `${thinned.toLocaleString("en-US")} trials off the front that lie close to others are left out of the picture; the table, the API and all budgets know them.`;
   await front.draw();
   budget.ready();
 }

@@ -5,7 +5,9 @@ import gc
 import itertools
 import os
 import sys
+import tempfile
 import threading
+from pathlib import Path
 
 import pytest
 import torch
@@ -97,3 +99,13 @@ def test_no_two_measurements_share_the_core(bench: Bench, monkeypatch: pytest.Mo
             measured.result()
     assert len(set(turns)) == 2
     assert sum(before != after for before, after in itertools.pairwise(turns)) == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there a thread can be kept on a core")
+def test_without_a_lock_it_is_measured_all_the_same(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    (tmp_path / f"nas-latency-{os.getuid()}.lock").mkdir()
+    assert BRIEF.measure([candidate(2)], bench)[0].value > 0
+    assert "other processes may measure at the same time" in caplog.text

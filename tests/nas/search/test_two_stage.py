@@ -194,3 +194,23 @@ def test_what_is_prepared_is_not_fitted_again() -> None:
     assert fits == [4, 8, 12]
     study.ask(distributions(PROBLEM.space))
     assert fits == [4, 8, 12]
+
+
+def test_an_exhausted_stage_is_not_prepared_for() -> None:
+    asked: list[str] = []
+    partition = (("mode",), ("width", "kernel", "depth", "second.*"))
+
+    class Noting(NearestSurrogate):
+        def fit(self, indices: IntArray, costs: FloatArray, rng: np.random.Generator) -> None:
+            asked.append("fit")
+            super().fit(indices, costs, rng)
+
+    inner = SurrogateSearch(Noting, num_startup=4, batch_size=20)
+    _, _, study = searched(TwoStage(inner, partition, 100, carry="knee", default="smallest"), 14)
+    assert isinstance(study.sampler, ArchitectureSampler)
+    for _ in range(3):
+        asked.clear()
+        study.sampler.prepare(study)
+        prepared = len(asked)
+        study.ask(distributions(PROBLEM.space))
+        assert len(asked) == prepared <= 1

@@ -17,7 +17,7 @@ from nas.errors import DamagedFileError, RunDirectoryError, StudyError, Training
 from nas.protocols import Split
 from nas.supernet import Supernet
 from nas.supernet.sandwich import sandwich_step
-from nas.training import ALONE, Losses, Recipe, Step, cross_entropy_step, train
+from nas.training import ALONE, Losses, Ranks, Recipe, Step, cross_entropy_step, train
 from nas.training.loop import _average, _Loop
 from nas.training.memory import out_of_memory
 
@@ -642,3 +642,16 @@ def test_halving_takes_smaller_parts_until_they_fit_and_ends_as_those_would() ->
             loop.batch(blobs(48), rows, generator)
         results.append(weights(model))
     assert equal(*results)
+
+
+def test_the_averages_counter_is_not_shared_because_nccl_knows_no_cpu(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shared: list[str] = []
+    monkeypatch.setattr(
+        Ranks, "share_buffers", lambda _, model: shared.extend(name for name, _ in model.named_buffers())
+    )
+    model, recipe = fresh(), Recipe(epochs=1, batch_size=16, ema_decay=0.9)
+    train(model, cross_entropy_step(model, recipe), blobs(), recipe, seed=0, device=torch.device("cpu"))
+    assert len(shared) == 2 * len(list(model.named_buffers()))
+    assert "n_averaged" not in shared
