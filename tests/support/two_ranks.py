@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -41,6 +42,10 @@ def images_and_labels() -> Split:
     return Split(torch.randn(50, 1, 4, 4, generator=generator) + labels[:, None, None, None], labels)
 
 
+# What all trainings here share: fifty images and a seed.
+train_here = partial(train, data=images_and_labels(), seed=3, device=CPU)
+
+
 def averaged(ranks: Ranks, checkpoint: Path, stop_after: int | None = None) -> dict[str, Tensor]:
     """Train with batch norm and an average for three epochs, unless stopped, and return the weights."""
 
@@ -51,17 +56,8 @@ def averaged(ranks: Ranks, checkpoint: Path, stop_after: int | None = None) -> d
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(16, 2))
     recipe = Recipe(epochs=3, batch_size=16, ema_decay=0.9)
-    train(
-        model,
-        cross_entropy_step(model, recipe),
-        images_and_labels(),
-        recipe,
-        seed=3,
-        device=CPU,
-        ranks=ranks,
-        checkpoint=checkpoint,
-        on_epoch=on_epoch,
-    )
+    step = cross_entropy_step(model, recipe)
+    train_here(model, step, recipe=recipe, ranks=ranks, checkpoint=checkpoint, on_epoch=on_epoch)
     return dict(model.state_dict())
 
 
@@ -73,16 +69,7 @@ def trained(ranks: Ranks = ALONE, checkpoint: Path | None = None) -> dict[str, o
     supernet.register_forward_pre_hook(lambda *_: ran.append(supernet.architecture.id))
     recipe = Recipe(epochs=3, batch_size=16)
     (phase,) = SandwichRule().phases(supernet, recipe)
-    losses = train(
-        supernet,
-        phase.step(),
-        images_and_labels(),
-        recipe,
-        seed=3,
-        device=CPU,
-        ranks=ranks,
-        checkpoint=checkpoint,
-    )
+    losses = train_here(supernet, phase.step(), recipe=recipe, ranks=ranks, checkpoint=checkpoint)
     weights: dict[str, Tensor] = dict(supernet.state_dict())
     return {"weights": weights, "ran": ran, "losses": losses}
 
