@@ -23,7 +23,8 @@ class SurrogateSearch:
     Args:
         surrogate: Makes an untrained surrogate for a space; a class will do.
         num_startup: Finished evaluations before the first fit, at least 4.
-        batch_size: Finished evaluations between two fits.
+        batch_size: Finished evaluations between two fits, at most: a fit follows whenever there are a quarter more
+            than at the last, because the first evaluations teach most.
     """
 
     surrogate: MakeSurrogate

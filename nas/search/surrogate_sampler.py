@@ -27,6 +27,7 @@ _POPULATION = 96
 _MAX_NEIGHBOURS = 192
 _NUM_DRAWS = 24
 _MIN_TO_FIT = 4
+_GROWTH = 4  # a fit for each 1/4 more trials, while these are fewer than a whole batch
 
 
 @final
@@ -49,7 +50,7 @@ class SurrogateSampler(ArchitectureSampler):
         surrogate: Makes an untrained surrogate.
         seed: Of designs, surrogate and NSGA-II.
         num_startup: Finished trials before the first fit.
-        batch_size: Finished trials between two fits.
+        batch_size: Finished trials between two fits, at most.
     """
 
     def __init__(
@@ -95,7 +96,13 @@ class SurrogateSampler(ArchitectureSampler):
 
     def _num_used(self, num_finished: int) -> int:
         """Return how many finished trials the batch under way rests on."""
-        return num_finished - (num_finished - self._num_startup) % self._batch_size
+        used = self._num_designs
+        while (after := used + self._size_of_batch(used)) <= num_finished:
+            used = after
+        return min(used, num_finished)
+
+    def _size_of_batch(self, num_finished: int) -> int:
+        return min(self._batch_size, max(1, num_finished // _GROWTH))
 
     def _design(self, history: History, number: int) -> IntArray | None:
         designs = balanced_designs(self._problem, self._num_startup, np.random.default_rng([self._seed, 0]))
