@@ -5,6 +5,7 @@ All see the same choices as categories. Only ours can be told what is counted; t
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,13 +22,14 @@ from pymoo.optimize import minimize
 
 from benchmarks.search.ledger import Ledger
 from nas import pareto
+from nas.choices import choice
 from nas.objective import Measurement
 from nas.protocols import MakeSurrogate, Prediction, Strategy
 from nas.search import LocalSearch, Smithson, SurrogateSearch
 from nas.search.loop import search
 from nas.search.proposals import neighbours
 from nas.search.record import distributions
-from nas.space import Architecture, FloatArray, IntArray, SearchSpace
+from nas.space import Architecture, Condition, FloatArray, IntArray, SearchSpace
 from surrogates.boosted_trees import BoostedTrees
 from surrogates.cross_validated import CrossValidated
 from surrogates.gaussian_process import GaussianProcess
@@ -55,9 +57,20 @@ class Method:
     ours: bool = False
 
 
-def ours(strategy: Callable[[], Strategy], ledger: Ledger, seed: int, *, counted: bool = True) -> None:
-    """Run a strategy of ours, or anything else with that interface, in the real search loop."""
+def ours(
+    strategy: Callable[[], Strategy], ledger: Ledger, seed: int, *, counted: bool = True, ordered: bool = True
+) -> None:
+    """Run a strategy of ours, or anything else with that interface, in the real search loop.
+
+    Args:
+        strategy: Makes it.
+        ledger: Answers, and raises when all evaluations are spent.
+        seed: Of the strategy.
+        counted: Whether it may know the counted objectives beforehand.
+        ordered: Whether options that are numbers remain so; else they are categories, as the peers see them.
+    """
     table = ledger.table if counted else ledger.table.all_measured()
+    table = table if ordered else dataclasses.replace(table, space=_named(table.space))
     problem = table.problem()
 
     def evaluate(architecture: Architecture) -> Mapping[str, Measurement]:
@@ -69,6 +82,20 @@ def ours(strategy: Callable[[], Strategy], ledger: Ledger, seed: int, *, counted
         sampler=strategy().sampler(problem, seed),
     )
     search(study, problem, evaluate, evaluations=ledger.evaluations, on_trial=lambda trial: None)
+
+
+def _named(space: SearchSpace) -> SearchSpace:
+    """Return the same space with options that are strings."""
+    return SearchSpace(
+        tuple(choice(c.name, *map(str, c.options)) for c in space.choices),
+        {
+            name: tuple(
+                tuple(Condition(c.choice, tuple(map(str, c.options))) for c in alternative)
+                for alternative in alternatives
+            )
+            for name, alternatives in space.conditions.items()
+        },
+    )
 
 
 def default_strategy() -> Strategy:
@@ -185,6 +212,9 @@ METHODS: dict[str, Method] = {
     "ours": Method("ours", functools.partial(ours, default_strategy), ours=True),
     "ours-measured": Method(
         "ours, nothing counted", functools.partial(ours, default_strategy, counted=False), ours=True
+    ),
+    "ours-named": Method(
+        "ours, options unordered", functools.partial(ours, default_strategy, ordered=False), ours=True
     ),
     "smithson": Method(
         "ours, Smithson", functools.partial(ours, functools.partial(Smithson, MlpEnsemble)), ours=True

@@ -51,7 +51,7 @@ def line(chosen: BenchmarkTable, name: str, results: Sequence[Result]) -> str:
     """Return one method on one table in one line."""
     cells = [f"{budget}: {quartiles(results, ratio, budget)}" for budget in chosen.budgets]
     levels = "/".join(map(str, LEVELS))
-    cells.append(f"to {levels}: {'/'.join(_count(evaluations_to(results, level)) for level in LEVELS)}")
+    cells.append(f"to {levels}: {'/'.join(_evaluations_to(results, level) for level in LEVELS)}")
     if name == "digits":
         distances = [_adrs(adrs(chosen))(results, budget) for budget in chosen.budgets]
         cells.append(f"mean ADRS {' '.join(distances)}")
@@ -69,7 +69,7 @@ def tables(chosen: BenchmarkTable, by_method: Sequence[Sequence[Result]]) -> str
         f"{len(front.values):,} architectures, objectives {names}, "
         f"counted: {', '.join(sorted(front.counted)) or 'none'}. "
         f"True front {len(front.true_front)} points, hypervolume {front.front_hypervolume:.4f}. "
-        "Unique evaluations; – was not run that far or not reached.",
+        "Unique evaluations; – was not run that far, >n not reached in the n it was run for.",
         "Hypervolume ratio, median (quartiles) over seeds; median evaluations to a ratio; CPU seconds of the "
         "optimizer per 100 evaluations.",
         _markdown(
@@ -85,7 +85,7 @@ def tables(chosen: BenchmarkTable, by_method: Sequence[Sequence[Result]]) -> str
                     _title(results),
                     str(len(results)),
                     *(quartiles(results, ratio, budget) for budget in chosen.budgets),
-                    *(_count(evaluations_to(results, level)) for level in LEVELS),
+                    *(_evaluations_to(results, level) for level in LEVELS),
                     f"{seconds_per_100(results):.1f}",
                 ]
                 for results in present
@@ -139,8 +139,9 @@ def _title(results: Sequence[Result]) -> str:
     return METHODS[results[0].method].title + (" \\*" if any(map(is_stale, results)) else "")
 
 
-def _count(evaluations: float) -> str:
-    return f"{evaluations:.0f}" if np.isfinite(evaluations) else "–"
+def _evaluations_to(results: Sequence[Result], level: float) -> str:
+    count = evaluations_to(results, level)
+    return f"{count:.0f}" if np.isfinite(count) else f">{min(len(result.rows) for result in results)}"
 
 
 def _missing(share: Measure) -> Callable[[Sequence[Result], int], str]:

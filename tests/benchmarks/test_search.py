@@ -6,13 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from optuna.samplers import BaseSampler
 
 from benchmarks.search import report, results, tables
 from benchmarks.search.ledger import Ledger, SpentError, StuckError
-from benchmarks.search.methods import METHODS
+from benchmarks.search.methods import METHODS, ours
 from benchmarks.search.plot import plot
 from benchmarks.search.results import Result, Store
 from nas.errors import DataError
+from nas.protocols import Problem
+from nas.search import LocalSearch
 from search_spaces.digits_mlp import digits_mlp_table
 
 TABLE = digits_mlp_table()
@@ -66,6 +69,27 @@ def test_a_method_spends_what_it_is_given_on_different_architectures(method: str
     assert all(after >= before for before, after in itertools.pairwise(first.seconds))
 
 
+class Noting:
+    """A strategy that keeps the problems that it is asked about."""
+
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
+
+    def sampler(self, problem: Problem, seed: int) -> BaseSampler:
+        self.problems.append(problem)
+        return LocalSearch().sampler(problem, seed)
+
+
+def test_without_order_options_are_words_and_the_same_is_paid_for() -> None:
+    ledgers = [Ledger(TABLE, 30), Ledger(TABLE, 30)]
+    for ledger, ordered, kind in zip(ledgers, (True, False), (int, str), strict=True):
+        noting = Noting()
+        ours(itertools.repeat(noting).__next__, ledger, 0, ordered=ordered)
+        options = [option for choice in noting.problems[0].space.choices for option in choice.options]
+        assert {type(option) for option in options} == {kind}
+    assert ledgers[0].rows == ledgers[1].rows
+
+
 def test_the_whole_space_can_be_searched() -> None:
     result = results.run("digits", None, "local", 0, 258)
     assert result.hypervolume[-1] == 1.0
@@ -113,7 +137,8 @@ def test_the_report_says_what_was_run_and_by_which_code() -> None:
     lines = [line for line in text.splitlines() if line.startswith("| Optuna GPSampler")]
     assert len(lines) == 3
     assert lines[0].startswith(f"| Optuna GPSampler | 3 | {short[0].hypervolume[12]:.3f} (")
-    assert lines[0].count("| –") >= 4
+    assert lines[0].count("| –") == 4
+    assert lines[0].count("| >13") == 1
     assert "ours \\*" in text
     assert "another state of our code" in text
     assert "ADRS" in text
