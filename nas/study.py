@@ -47,7 +47,8 @@ class Winners:
 
     Args:
         count: Front members to finish, at most.
-        recipe: Of the fine-tuning; the largest subnet teaches, where it is better than the winner itself.
+        recipe: Of the fine-tuning; the largest subnet teaches, where it is better than the winner itself. A winner
+            that is worse afterwards keeps its weights of the search.
         passes: Each makes one more variant of every winner.
     """
 

@@ -144,7 +144,7 @@ def print_results(results: Results, path: Path) -> None:
             f"hypervolume {results.hypervolume[-1]:.4f} after {len(results.hypervolume)} evaluations"
         )
     if results.baselines and results.finished_hypervolume is not None:
-        console.print(f"  the winners, fine-tuned: {results.finished_hypervolume:.4f}")
+        console.print(f"  the winners, finished: {results.finished_hypervolume:.4f}")
     for baseline in results.baselines:
         last = baseline.hypervolume[-1] if baseline.hypervolume else float("nan")
         console.print(

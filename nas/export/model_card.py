@@ -13,7 +13,7 @@ from nas.export.folder import ARCHITECTURE, CARD, PICTURE, WEIGHTS
 from nas.files import write_bytes, write_text
 from nas.report.figures import front_png
 from nas.report.results import FILE_BYTES, Results, Winner
-from nas.report.tables import Table, shown, with_spread
+from nas.report.tables import Table, kept_sentence, shown, with_spread
 
 _REQUIRED = ("model_name", "library_name", "license", "pipeline_tag", "tags", "datasets")
 
@@ -98,7 +98,7 @@ def _body(results: Results, winner: Winner) -> str:
 
 A network of {winner.num_params:,} parameters and {winner.macs:,} multiply-accumulates per image, found by
 multi-objective architecture search over {", ".join(o.name for o in results.objectives)} among
-{facts["space"]["cardinality"]} architectures, then fine-tuned.
+{facts["space"]["cardinality"]} architectures{_fine_tuning(results, winner)}.
 
 ![The front, with this model marked]({PICTURE})
 
@@ -132,8 +132,8 @@ were chosen and fine-tuned; ± is one standard deviation.{_latency(device)} MACs
 | | {quality.name} |
 |---|---|
 | in the search, search split | {shown(winner.searched[quality.name].value, quality)} |
-| fine-tuned, search split | {shown(winner.fine_tuned.value, quality)} |
-| fine-tuned, test split | {shown(winner.variants[0].values[quality.name].value, quality)} |
+| fine-tuned, search split | {shown(winner.fine_tuned.value, quality)}{", not kept" if winner.kept else ""} |
+| exported, test split | {shown(winner.variants[0].values[quality.name].value, quality)} |
 
 Machine and versions: {"; ".join(f"{name} {value}" for name, value in machine.items())}.
 
@@ -150,6 +150,12 @@ Study `{results.study}`, seed {facts["seed"]}, trial {winner.trial}. Command: `{
 
 `{ARCHITECTURE}` holds the same for programs; `{WEIGHTS}` the weights.
 """
+
+
+def _fine_tuning(results: Results, winner: Winner) -> str:
+    if winner.kept is None:
+        return ", then fine-tuned"
+    return f". Its\n{kept_sentence(winner.fine_tuned, winner.kept, results.quality)}"
 
 
 def set_card(results: Results) -> str:

@@ -58,6 +58,8 @@ class Winner:
             and once the surrogate predicts what architectures reach on their own.
         searched: Measurements of the search: supernet weights, search split, short latency.
         fine_tuned: Quality on the search split after fine-tuning.
+        kept: Where fine-tuning made it worse beyond the noise: quality on the search split with its weights of the
+            search, which were exported instead. None otherwise.
         variants: The exported files; fp32 first.
     """
 
@@ -69,7 +71,13 @@ class Winner:
     predicted: float | None
     searched: Mapping[str, Measurement]
     fine_tuned: Measurement
+    kept: Measurement | None
     variants: tuple[Variant, ...]
+
+    @property
+    def exported(self) -> Measurement:
+        """Quality on the search split with the weights that were exported."""
+        return self.kept or self.fine_tuned
 
 
 @final
@@ -106,7 +114,7 @@ class Results:
         values: Of the evaluated trials, one row each.
         front: Positions in ``values`` of the search's front.
         hypervolume: After each evaluated trial, as a multiple of the study's reference box.
-        finished_hypervolume: Of the winners in the same box, with their quality after fine-tuning; what
+        finished_hypervolume: Of the winners in the same box, with the quality of their exported weights; what
             to compare with networks trained from scratch. None without a box.
         winners: What was chosen and finished; ``facts["winners_chosen_by"]`` says how.
         baselines: Empty unless asked for.
@@ -158,6 +166,8 @@ class Results:
 def _winner(stored: dict[str, Any]) -> Winner:
     stored["searched"] = _measurements(stored["searched"])
     stored["fine_tuned"] = Measurement(**stored["fine_tuned"])
+    kept = stored.get("kept")
+    stored["kept"] = None if kept is None else Measurement(**kept)
     stored["variants"] = tuple(
         Variant(**{**v, "values": _measurements(v["values"]), "exceeds": tuple(v.get("exceeds", ()))})
         for v in stored["variants"]

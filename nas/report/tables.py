@@ -71,19 +71,28 @@ def winners_table(results: Results) -> Table:
 def trust_table(results: Results) -> Table:
     """Return the winners' quality as predicted, in the search, and after fine-tuning."""
     quality = results.quality
-    head = ["model", "trial", "surrogate predicted", "in the search", "fine-tuned", "fine-tuned, test split"]
+    head = ["model", "trial", "surrogate predicted", "in the search", "fine-tuned", "exported, test split"]
     rows = [
         [
             winner.id,
             str(winner.trial),
             "–" if winner.predicted is None else shown(winner.predicted, quality),
             shown(winner.searched[quality.name].value, quality),
-            shown(winner.fine_tuned.value, quality),
+            shown(winner.fine_tuned.value, quality) + (", not kept" if winner.kept else ""),
             shown(winner.variants[0].values[quality.name].value, quality),
         ]
         for winner in results.winners
     ]
     return Table(head, rows)
+
+
+def kept_sentence(fine_tuned: Measurement, kept: Measurement, quality: Objective) -> str:
+    """Return what is said of a winner that fine-tuning made worse: quality on the search split, after and before."""
+    after, before = (shown(measurement.value, quality) for measurement in (fine_tuned, kept))
+    return (
+        f"fine-tuning made it worse ({after} after {before} on the search split), so the weights that it had in the "
+        "search were kept"
+    )
 
 
 def alone_table(trust: TrustResult, quality: Objective) -> Table:

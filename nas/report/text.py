@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from nas.report.results import Results
-from nas.report.tables import alone_table, front_table, proxy_table, trust_table, winners_table
+from nas.report.tables import (
+    alone_table,
+    front_table,
+    kept_sentence,
+    proxy_table,
+    trust_table,
+    winners_table,
+)
 
 
 def report_markdown(results: Results) -> str:
@@ -28,6 +35,7 @@ def report_markdown(results: Results) -> str:
         f"taken over all rows{_within(facts)} and all columns.",
         f"Chosen by {facts['winners_chosen_by']}.",
         winners_table(results).markdown(),
+        *_kept(results),
         "## Can the search's numbers be trusted?",
         *_trust(results),
         *_proxy(results),
@@ -45,6 +53,14 @@ def report_markdown(results: Results) -> str:
         "\n".join(f"- {name}: {value}" for name, value in _described(facts)),
     ]
     return "\n\n".join(sections) + "\n"
+
+
+def _kept(results: Results) -> list[str]:
+    return [
+        f"Warning: {winner.id}: {kept_sentence(winner.fine_tuned, winner.kept, results.quality)}."
+        for winner in results.winners
+        if winner.kept
+    ]
 
 
 def _within(facts: dict[str, Any]) -> str:
@@ -112,7 +128,7 @@ def _baselines(results: Results) -> list[str]:
     lines = [f"- this search: {last:.4f} after {len(results.hypervolume)} evaluations, as it judged them"]
     if results.finished_hypervolume is not None:
         lines.append(
-            f"- its {len(results.winners)} winners, fine-tuned: {results.finished_hypervolume:.4f}; "
+            f"- its {len(results.winners)} winners, finished: {results.finished_hypervolume:.4f}; "
             "the figure to compare with training from scratch"
         )
     lines += [

@@ -39,6 +39,7 @@ from nas.protocols import (
     Split,
 )
 from nas.report.results import FILE_BYTES, Variant, Winner
+from nas.report.tables import kept_sentence
 from nas.runner.directory import RunDirectory
 from nas.runner.measuring import CALIBRATION, Known, counted_measurements
 from nas.runner.preparation import Prepared
@@ -72,6 +73,7 @@ class _Finished:
     architecture: Architecture
     folder: Path
     fine_tuned: Measurement
+    kept: Measurement | None
 
 
 def choose_winners(prepared: Prepared, record: optuna.Study) -> list[FrozenTrial]:
@@ -104,16 +106,30 @@ def _warn_of_limits(problem: Problem, costs: FloatArray) -> None:
 def finish_winners(
     prepared: Prepared, run: RunDirectory, record: optuna.Study, weights: Weights, progress: Progress
 ) -> tuple[Winner, ...]:
-    """Fine-tune, compress, export and measure the winners. Reads the test split, here alone."""
+    """Fine-tune, compress, export and measure the winners. Reads the test split, here alone.
+
+    A winner that the fine-tuning makes worse on the search split, beyond the noise, keeps its weights of the search.
+    """
     chosen = choose_winners(prepared, record)
     progress.start(FINISH_WINNERS, len(chosen) + 1, 0)
     done = []
     for trial in chosen:
         done.append(_finish(prepared, run, trial, weights, record.user_attrs[CALIBRATION]))
         progress.advance(done[-1].architecture.id)
+        _warn_of_kept(prepared, done[-1])
     variants = _measure(prepared, run, record, done)
     progress.advance("measured on the test split")
     return tuple(_winner(prepared, record, d, v) for d, v in zip(done, variants, strict=True))
+
+
+def _warn_of_kept(prepared: Prepared, done: _Finished) -> None:
+    if done.kept is not None:
+        sentence = kept_sentence(done.fine_tuned, done.kept, prepared.problem.objectives[0])
+        logger.warning(
+            "winner %s: %s; a smaller learning rate in winners.recipe may help",
+            done.architecture.id,
+            sentence,
+        )
 
 
 def _finish(
@@ -130,14 +146,18 @@ def _finish(
         module = fine_tuned(
             prepared, architecture, weights, known, folder / f"checkpoint-{digest(inputs)}.pt"
         )
-        _export(prepared, architecture, module, folder)
-        stored = final_quality(prepared, module, known).to_json()
+        searched = weights.module(architecture)
+        before, after = (final_quality(prepared, m, known) for m in (searched, module))
+        is_worse = _better(prepared, before, after)
+        _export(prepared, architecture, _on_cpu(searched) if is_worse else module, folder)
+        stored = {**after.to_json(), "kept": before.to_json() if is_worse else None}
         store_result(folder / "finished.json", inputs, stored)
         for leftover in folder.glob("checkpoint-*"):
             leftover.unlink()
     for compression in study.winners.passes:
         _compress(compression, folder, splits.train)
-    return _Finished(trial, architecture, folder, Measurement(**stored))
+    kept = stored.pop("kept", None)  # older records lack it
+    return _Finished(trial, architecture, folder, Measurement(**stored), kept and Measurement(**kept))
 
 
 def _compress(compression: CompressionPass, folder: Path, calibration: Split) -> None:
@@ -173,16 +193,22 @@ def fine_tuned(
     recipe = study.winners.recipe
     student, teacher = weights.module(architecture), weights.teacher()
     step = cross_entropy_step(student, recipe)
-    if teacher is not None and _better(prepared, teacher, student, known):
-        step = distillation_step(student, teacher, recipe)
+    if teacher is not None:
+        by, of = (final_quality(prepared, module, known) for module in (teacher, student))
+        if _better(prepared, by, of):
+            step = distillation_step(student, teacher, recipe)
     train(student, step, splits.train, recipe, seed=study.seed, device=prepared.device, checkpoint=checkpoint)
     recalibrate_on(student, splits.train, prepared.device)
-    return student.to(device="cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload, no-any-return]
+    return _on_cpu(student)
 
 
-def _better(prepared: Prepared, teacher: nn.Module, student: nn.Module, known: Known) -> bool:
+def _on_cpu(module: nn.Module) -> nn.Module:
+    return module.to(device="cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload, no-any-return]
+
+
+def _better(prepared: Prepared, by: Measurement, of: Measurement) -> bool:
+    """Whether ``by`` is better than ``of`` beyond their noise."""
     cost = prepared.measured[0].objective.cost
-    by, of = (final_quality(prepared, module, known) for module in (teacher, student))
     return cost(of.value) - cost(by.value) > by.spread + of.spread
 
 
@@ -284,6 +310,7 @@ def _winner(prepared: Prepared, record: optuna.Study, done: _Finished, variants:
         predicted=_predicted_quality(prepared, done.trial),
         searched=measurements_of(done.trial),
         fine_tuned=done.fine_tuned,
+        kept=done.kept,
         variants=tuple(variants),
     )
 

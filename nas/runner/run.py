@@ -289,11 +289,10 @@ def _epochs_given(trials: list[FrozenTrial]) -> dict[str, int]:
 
 
 def _finished_costs(prepared: Prepared, winners: tuple[Winner, ...]) -> FloatArray:
-    """Return the winners' costs on the search split, quality after fine-tuning, ``(n, num_objectives)``."""
+    """Return the winners' costs on the search split, with the weights exported, ``(n, num_objectives)``."""
     quality, *others = prepared.problem.objectives
     rows = [
-        [quality.cost(w.fine_tuned.value), *(o.cost(w.searched[o.name].value) for o in others)]
-        for w in winners
+        [quality.cost(w.exported.value), *(o.cost(w.searched[o.name].value) for o in others)] for w in winners
     ]
     return np.array(rows)
 

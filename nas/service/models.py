@@ -189,6 +189,9 @@ class WinnerModel(_Given):
     predicted: float | None
     searched: dict[str, ValueModel]
     fine_tuned: ValueModel
+    kept: ValueModel | None = Field(
+        description="Where fine-tuning made it worse: quality with its weights of the search, which were kept."
+    )
     variants: list[VariantModel]
     files: list[FileModel]
 

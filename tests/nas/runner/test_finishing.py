@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import copy
+import shutil
 from pathlib import Path
 
 import optuna
+import pytest
 import torch
-from fakes import tiny_study
+from fakes import run_in, tiny_network, tiny_study
 from torch import Tensor, nn
 
-from nas import Accuracy, Recipe, Winners
+import nas
+from nas import Accuracy, Recipe, Trust, Winners
 from nas.evaluation.from_scratch import fresh_network
+from nas.export.folder import load_weights
+from nas.files import read_json, write_json
+from nas.report.results import Results
+from nas.runner.directory import RunDirectory
 from nas.runner.finishing import fine_tuned
 from nas.runner.measuring import Known
 from nas.runner.preparation import Prepared, prepare
-from nas.runner.weights import Judge
+from nas.runner.weights import Judge, SupernetWeights
 from nas.space import Architecture
 from nas.training import cross_entropy_step, train
 
@@ -59,3 +66,62 @@ def test_the_largest_subnet_teaches_only_who_is_worse(tmp_path: Path) -> None:
     assert torch.equal(tuned(knowing, copy.deepcopy(knowing), "an equal one"), by_labels)
     by_labels = tuned(ignorant, None, "labels for the ignorant")
     assert not torch.equal(tuned(ignorant, knowing, "a better one"), by_labels)
+
+
+RUINOUS = tiny_study(
+    recipe=Recipe(epochs=6, batch_size=8, learning_rate=0.05),
+    winners=Winners(count=2, recipe=Recipe(epochs=1, batch_size=64, learning_rate=30.0)),
+    trust=Trust(count=0),
+)
+
+
+@pytest.fixture(scope="module")
+def ruined_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose fine-tuning ruins both winners. Not to be changed: copy it."""
+    path = tmp_path_factory.mktemp("runs") / "ruined"
+    run_in(RUINOUS, path)
+    return path
+
+
+def test_a_winner_that_fine_tuning_ruins_keeps_its_weights(ruined_run: Path) -> None:
+    prepared = prepare(RUINOUS, torch.device("cpu"))
+    load_weights(ruined_run / "supernet" / "weights.safetensors", prepared.supernet)
+    weights = SupernetWeights(prepared, RunDirectory(ruined_run))
+    results = Results.read(ruined_run / "report.json")
+    for winner in results.winners:
+        assert winner.kept is not None
+        assert winner.exported == winner.kept
+        assert winner.kept.value == winner.searched["accuracy"].value > winner.fine_tuned.value
+        subnet = weights.module(prepared.problem.space.architecture(winner.choices)).state_dict()
+        exported = nas.load(ruined_run / "winners" / winner.id, network=tiny_network).state_dict()
+        assert all(torch.equal(value, subnet[name]) for name, value in exported.items())
+    assert results.trust is not None
+    assert [row.alone for row in results.trust.rows] == [w.fine_tuned.value for w in results.winners]
+
+
+def test_kept_weights_are_told_everywhere_and_again(
+    ruined_run: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = Path(shutil.copytree(ruined_run, tmp_path / "run"))
+    winners = run_in(RUINOUS, path).winners
+    assert winners == Results.read(ruined_run / "report.json").winners
+    for winner in winners:
+        assert winner.kept is not None
+        said = f"worse ({winner.fine_tuned.value:.2%} after {winner.kept.value:.2%} on the search split)"
+        card = (path / "winners" / winner.id / "README.md").read_text()
+        for text in (caplog.text, (path / "report.md").read_text(), card):
+            assert said in text.replace("\n", " ").replace(" %", "%")
+        assert "then fine-tuned" not in card
+
+
+def test_a_winner_that_was_finished_before_this_was_compared_stays(tiny_copy: Path) -> None:
+    for record in (tiny_copy / "winners").glob("*/finished.json"):
+        stored = read_json(record)
+        del stored["result"]["kept"]
+        write_json(record, stored)
+    assert [winner.kept for winner in run_in(tiny_study(), tiny_copy).winners] == [None, None]
+    report = read_json(tiny_copy / "report.json")
+    for winner in report["winners"]:
+        del winner["kept"]
+    write_json(tiny_copy / "report.json", report)
+    assert [winner.kept for winner in Results.read(tiny_copy / "report.json").winners] == [None, None]
