@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
+import inspect
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import safetensors.torch
 import torch
@@ -13,7 +16,7 @@ from torch import nn
 
 from nas.errors import DamagedFileError, ExportError
 from nas.evaluation.onnx_export import export_onnx
-from nas.files import read_json, write_bytes
+from nas.files import file_digest, read_json, write_bytes
 from nas.supernet import Supernet
 
 WEIGHTS, ONNX, ARCHITECTURE, CARD, PICTURE = (
@@ -26,7 +29,9 @@ WEIGHTS, ONNX, ARCHITECTURE, CARD, PICTURE = (
 VOCABULARY = "vocabulary.json"
 """For text: the word of each token id."""
 TRUSTED_SPACES = "NAS_SEARCH_SPACES"
-"""Environment variable: packages, by comma, whose networks ``load`` may import. Default search_spaces."""
+"""Environment variable: packages, by comma, whose networks ``load`` may import."""
+DEFAULT_SPACES = "search_spaces"
+"""What ``NAS_SEARCH_SPACES`` is unless set."""
 
 
 def variant_file(variant: str) -> str:
@@ -64,33 +69,74 @@ def export_model(
     write_bytes(folder / ONNX, export_onnx(module, image_shape, dtype))
 
 
-def load(folder: str | Path, network: Callable[[], nn.Module] | None = None) -> nn.Module:
+def load(folder: str | Path, network: Callable[..., nn.Module] | None = None) -> nn.Module:
     """Return an exported winner as a plain module with its weights, in evaluation mode, on the CPU.
 
     Args:
         folder: With ``architecture.json`` and ``model.safetensors``.
-        network: Makes the network with choices that the winner was found in. Not needed where that is
-            a function of a package named in ``NAS_SEARCH_SPACES`` (default ``search_spaces``): nothing
-            else is imported on the word of a file.
+        network: Makes the network with choices that the winner was found in. Called with the arguments that the
+            study's had, but for those that a ``functools.partial`` states itself; without any where it takes none.
+            Not needed where that is a function of a package named in ``NAS_SEARCH_SPACES`` (default
+            ``search_spaces``): nothing else is imported on the word of a file.
 
     Raises:
-        ExportError: the folder is no winner's, or its network can't be rebuilt.
+        ExportError: the folder is no winner's, or its network can't be rebuilt, or isn't the one that was passed.
         DamagedFileError: a file is damaged.
+        SpaceError: the network has other choices than the winner's.
     """
     folder = Path(folder)
     if not (folder / ARCHITECTURE).is_file():
         raise ExportError(f"{folder} holds no {ARCHITECTURE}: name the folder of a winner.")
-    description = read_json(folder / ARCHITECTURE)
-    supernet = Supernet((network or _network_of(description))())
+    description = _description(folder / ARCHITECTURE)
+    supernet = Supernet(_network_of(description["network"], network)())
     module = supernet.extract(supernet.space.architecture(description["choices"]))
-    load_weights(folder / WEIGHTS, module)
+    try:
+        load_weights(folder / WEIGHTS, module)
+    except DamagedFileError as error:
+        weights = folder / WEIGHTS
+        if not weights.is_file() or file_digest(weights) != description.get("weights_sha256"):
+            raise
+        raise ExportError(
+            f"the network is not the one that the winner in {folder} was found with "
+            f"({_difference(weights, module)}; the weights are whole): pass {description['network']['factory']} as network=..."
+        ) from error
     return module.eval()
 
 
-def _network_of(description: dict[str, dict[str, object]]) -> Callable[[], nn.Module]:
-    reference = description["network"]
+def _description(path: Path) -> dict[str, Any]:
+    description = read_json(path)
+    found = description if isinstance(description, dict) else {}
+    network = found.get("network")
+    whole = isinstance(network, dict) and isinstance(network.get("arguments"), dict) and "factory" in network
+    if not whole or not isinstance(found.get("choices"), dict):
+        raise DamagedFileError(
+            f"{path} doesn't describe a winner (choices and network, with factory and arguments, are expected): "
+            "restore the file, or delete it and run the study again to make it anew."
+        )
+    return found
+
+
+def _difference(path: Path, module: nn.Module) -> str:
+    """Return the first difference between the names and shapes of stored weights and a module's."""
+    stored, own = safetensors.torch.load(path.read_bytes()), module.state_dict()
+    for name in [*own, *stored]:
+        if name not in stored:
+            return f"it has {name!r} and the weights don't"
+        if name not in own:
+            return f"the weights have {name!r} and it doesn't"
+        if stored[name].shape != own[name].shape:
+            return f"its {name!r} is {tuple(own[name].shape)} and that of the weights {tuple(stored[name].shape)}"
+    raise AssertionError("weights of the same names and shapes can be loaded")
+
+
+def _network_of(reference: dict[str, Any], given: Callable[..., nn.Module] | None) -> Callable[[], nn.Module]:
+    arguments: dict[str, Any] = reference["arguments"]
     package, _, name = str(reference["factory"]).partition(":")
-    trusted = [name.strip() for name in os.environ.get(TRUSTED_SPACES, "search_spaces").split(",")]
+    if given is not None:
+        as_text = name.startswith("<") and name != "<lambda>"  # see network_reference
+        known = {} if as_text else arguments
+        return _with_arguments(given, known, f"{package}:{name}")
+    trusted = [name.strip() for name in os.environ.get(TRUSTED_SPACES, DEFAULT_SPACES).split(",")]
     if package.partition(".")[0] not in trusted or not name.isidentifier():
         raise ExportError(
             f"the winner's network is {package}:{name}, which is not in {trusted}: pass the function that makes "
@@ -100,6 +146,25 @@ def _network_of(description: dict[str, dict[str, object]]) -> Callable[[], nn.Mo
         factory = getattr(importlib.import_module(package), name)
     except (ImportError, AttributeError) as error:
         raise ExportError(f"the winner's network {package}:{name} can't be imported: {error}.") from error
-    arguments = reference["arguments"]
-    assert isinstance(arguments, dict)
-    return lambda: factory(**arguments)
+    return _with_arguments(factory, arguments, f"{package}:{name}")
+
+
+def _with_arguments(
+    factory: Callable[..., nn.Module], stored: dict[str, Any], name: str
+) -> Callable[[], nn.Module]:
+    """Return a function without arguments: with those stored, where it takes any and doesn't state them itself."""
+    wanted = dict(stored)
+    try:
+        if isinstance(factory, functools.partial):
+            whole = inspect.signature(factory.func)
+            for key in whole.bind_partial(*factory.args, **factory.keywords).arguments:
+                wanted.pop(key, None)
+        signature = inspect.signature(factory)
+        wanted = wanted if signature.parameters else {}
+        signature.bind(**wanted)
+    except (TypeError, ValueError) as error:
+        raise ExportError(
+            f"the network that was passed can't be called with the arguments of the winner's, {wanted} ({error}): pass "
+            f"{name}, or functools.partial(...) of it with all its arguments."
+        ) from error
+    return functools.partial(factory, **wanted)

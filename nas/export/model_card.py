@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,14 @@ import yaml
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from nas.errors import ExportError
-from nas.export.folder import ARCHITECTURE, CARD, PICTURE, WEIGHTS
+from nas.export.folder import ARCHITECTURE, CARD, DEFAULT_SPACES, PICTURE, WEIGHTS
 from nas.files import write_bytes, write_text
 from nas.report.figures import front_png
 from nas.report.results import FILE_BYTES, Results, Winner
 from nas.report.tables import Table, kept_sentence, shown, with_spread
 
+_NO_MODULE = re.compile("__main__|study_[0-9a-f]{16}")
+"""Names of what a script, or a file that is named like another module, is imported as."""
 _REQUIRED = ("model_name", "library_name", "license", "pipeline_tag", "tags", "datasets")
 
 
@@ -111,8 +114,7 @@ multi-objective architecture search over {", ".join(o.name for o in results.obje
 {facts["intended_use"]}
 
 ```python
-import nas
-module = nas.load("path/to/this/folder")   # a plain torch.nn.Module, in evaluation mode
+{_loading(facts["network"])}
 ```
 
 or any ONNX runtime with `{winner.variants[0].file}`.
@@ -150,6 +152,19 @@ Study `{results.study}`, seed {facts["seed"]}, trial {winner.trial}. Command: `{
 
 `{ARCHITECTURE}` holds the same for programs; `{WEIGHTS}` the weights.
 """
+
+
+def _loading(network: str) -> str:
+    """Return the lines of Python that load the module, given ``package.module:function``."""
+    package, _, name = network.partition(":")
+    module, plain = 'module = nas.load("path/to/this/folder"', "# a plain torch.nn.Module, in evaluation mode"
+    importable = name.isidentifier() and all(part.isidentifier() for part in package.split("."))
+    if importable and package.partition(".")[0] == DEFAULT_SPACES:
+        return f"import nas\n{module})   {plain}"
+    if importable and not _NO_MODULE.fullmatch(package):
+        return f"import nas\nfrom {package} import {name}\n{module}, network={name})   {plain}"
+    whose = f"network: the function that the study calls {network}, with its arguments"
+    return f"import nas\n# {whose}\n{module}, network=network)   {plain}"
 
 
 def _fine_tuning(results: Results, winner: Winner) -> str:

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import safetensors.torch
@@ -107,3 +109,69 @@ def test_weights_keep_every_bit_and_dtype(tmp_path: Path) -> None:
 def test_variants_have_files_of_their_own() -> None:
     assert variant_file("fp32") == "model.onnx"
     assert variant_file("int8") == "model.int8.onnx"
+
+
+def own(classes: int, channels: int) -> nn.Module:
+    """The tiny network, of which nothing can be left out."""
+    return tiny_network(classes, channels)
+
+
+def other(classes: int = 10, channels: int = 1) -> nn.Module:
+    """The tiny network with a bias more: the same choices and other weights."""
+    network = tiny_network(classes, channels)
+    assert isinstance(network, nn.Sequential)
+    return nn.Sequential(*network, nn.BatchNorm1d(classes))
+
+
+@pytest.fixture
+def own_winner(tiny_copy: Path) -> Path:
+    """A winner of the tiny network as if its study had said partial(own, classes=10, channels=1)."""
+    folder = next(path for path in (tiny_copy / "winners").iterdir() if path.is_dir())
+    description = json.loads((folder / "architecture.json").read_text())
+    description["network"] = {"factory": "my_study:own", "arguments": {"classes": 10, "channels": 1}}
+    (folder / "architecture.json").write_text(json.dumps(description))
+    return folder
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        own,
+        partial(own, classes=10),
+        partial(own, 10),
+        partial(own, classes=10, channels=1),
+        lambda: own(10, 1),
+        lambda classes, **rest: own(classes, **rest),
+    ],
+)
+def test_a_network_that_is_passed_gets_the_studys_arguments(own_winner: Path, network: Any) -> None:
+    stored = safetensors.torch.load_file(own_winner / "model.safetensors")
+    state = nas.load(own_winner, network=network).state_dict()
+    assert all(torch.equal(stored[name], state[name]) for name in stored)
+
+
+def test_arguments_that_a_partial_states_are_its_own(own_winner: Path) -> None:
+    with pytest.raises(ExportError, match=r"its '6\.weight' is \(9, \d\) and that of the weights \(10, \d\)"):
+        nas.load(own_winner, network=partial(own, classes=9))
+
+
+@pytest.mark.parametrize("network", [lambda size: own(size, 1), partial(own, 10, 1, 7)])
+def test_a_network_that_cant_be_called_so_is_a_sentence(own_winner: Path, network: Any) -> None:
+    with pytest.raises(ExportError, match="pass my_study:own, or functools"):
+        nas.load(own_winner, network=network)
+
+
+def test_whole_weights_are_not_called_damaged(own_winner: Path) -> None:
+    with pytest.raises(ExportError, match=r"it has '7\.weight' and the weights don't; .* pass my_study:own"):
+        nas.load(own_winner, network=other)
+    weights = own_winner / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    with pytest.raises(DamagedFileError, match="restore the file"):
+        nas.load(own_winner, network=other)
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", '"text"', '{"choices": {}, "network": {"factory": "a:b"}}'])
+def test_a_description_that_lacks_something_is_a_sentence(winner: Path, content: str) -> None:
+    (winner / "architecture.json").write_text(content)
+    with pytest.raises(DamagedFileError, match=r"architecture\.json doesn't describe a winner"):
+        nas.load(winner)

@@ -2,13 +2,17 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 from huggingface_hub import ModelCard
+from torch import nn
 
 from nas.errors import ExportError
 from nas.export.model_card import set_card, validate_card, write_card
 from nas.report.results import Results
+
+LOAD = 'module = nas.load("path/to/this/folder"'
 
 
 @pytest.fixture
@@ -46,6 +50,39 @@ def test_a_card_tells_what_a_reader_must_know(cli_run: Path, results: Results) -
         assert f"{winner.num_params:,} parameters" in text
         assert all(name in text for name in winner.choices)
         assert "nas run" in text
+
+
+@pytest.mark.parametrize(
+    ("network", "lines"),
+    [
+        ("search_spaces.convnet:convnet", ["import nas", f"{LOAD})"]),
+        ("my_study:network", ["import nas", "from my_study import network", f"{LOAD}, network=network)"]),
+        ("a.b:make", ["import nas", "from a.b import make", f"{LOAD}, network=make)"]),
+        ("study_0123456789abcdef:own", ["import nas", f"{LOAD}, network=network)"]),
+        ("my_study:<lambda>", ["import nas", f"{LOAD}, network=network)"]),
+        ("search_spaces.convnet:<convnet>", ["import nas", f"{LOAD}, network=network)"]),
+    ],
+)
+def test_a_card_tells_how_its_network_is_loaded(
+    results: Results, tmp_path: Path, network: str, lines: list[str]
+) -> None:
+    own = dataclasses.replace(results, facts={**results.facts, "network": network})
+    write_card(tmp_path, own, own.winners[0])
+    code = (tmp_path / "README.md").read_text().split("```")[1].removeprefix("python\n")
+    assert [line.partition("#")[0].strip() for line in code.splitlines() if line[0] != "#"] == lines
+
+
+def test_the_code_of_a_card_loads_a_network_outside_search_spaces(tiny_run: Path) -> None:
+    card = next((tiny_run / "winners").glob("*/README.md"))
+    names: dict[str, Any] = {}
+    exec(
+        card.read_text()
+        .split("```")[1]
+        .removeprefix("python\n")
+        .replace("path/to/this/folder", str(card.parent)),
+        names,
+    )
+    assert isinstance(names["module"], nn.Module)
 
 
 def test_text_of_a_user_does_not_break_a_card(results: Results, tmp_path: Path) -> None:
