@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -348,14 +349,19 @@ def studies(
 
 
 def _command(storage: str | None) -> str:
-    """Return what was typed, without a password."""
+    """Return what was typed, without a password and, of a run directory's absolute path, without the folders."""
     from nas.search.storage import check_url, without_password
 
-    typed = " ".join(["nas", *sys.argv[1:]])
-    if storage is None:
-        return typed
-    check_url(storage)
-    return typed.replace(storage, without_password(storage))
+    typed = ["nas"]
+    for word in sys.argv[1:]:
+        out = word.removeprefix("--out=")
+        if (out != word or typed[-1] == "--out") and Path(out).is_absolute():
+            word = word.replace(out, Path(out).name)
+        typed.append(word)
+    if storage is not None:
+        check_url(storage)
+        typed = [word.replace(storage, without_password(storage)) for word in typed]
+    return shlex.join(typed)
 
 
 def _chosen(

@@ -93,12 +93,12 @@ def load(folder: str | Path, network: Callable[..., nn.Module] | None = None) ->
     try:
         load_weights(folder / WEIGHTS, module)
     except DamagedFileError as error:
-        weights = folder / WEIGHTS
+        weights, factory = folder / WEIGHTS, description["network"]["factory"]
         if not weights.is_file() or file_digest(weights) != description.get("weights_sha256"):
             raise
         raise ExportError(
             f"the network is not the one that the winner in {folder} was found with "
-            f"({_difference(weights, module)}; the weights are whole): pass {description['network']['factory']} as network=..."
+            f"({_difference(weights, module)}; the weights are whole): pass {factory} as network=..."
         ) from error
     return module.eval()
 

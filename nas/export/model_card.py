@@ -10,14 +10,17 @@ import yaml
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from nas.errors import ExportError
-from nas.export.folder import ARCHITECTURE, CARD, DEFAULT_SPACES, PICTURE, WEIGHTS
+from nas.evaluation.onnx_export import INPUT, OUTPUT
+from nas.export.folder import ARCHITECTURE, CARD, DEFAULT_SPACES, PICTURE, VOCABULARY, WEIGHTS
 from nas.files import write_bytes, write_text
+from nas.objective import Objective
 from nas.report.figures import front_png
 from nas.report.results import FILE_BYTES, Results, Winner
 from nas.report.tables import Table, kept_sentence, shown, with_spread
 
 _NO_MODULE = re.compile("__main__|study_[0-9a-f]{16}")
 """Names of what a script, or a file that is named like another module, is imported as."""
+_NAMED_CLASSES = 20
 _REQUIRED = ("model_name", "library_name", "license", "pipeline_tag", "tags", "datasets")
 
 
@@ -50,7 +53,7 @@ def validate_card(path: Path) -> None:
 
 def _metadata(results: Results, winner: Winner) -> ModelCardData:
     data = results.facts["data"]
-    task = "text-classification" if data.get("dtype") == "int64" else "image-classification"
+    task = {"text": "text", "image": "image", "item": "tabular"}[_one(data)] + "-classification"
     evaluations = [
         EvalResult(
             task_type=task,
@@ -95,11 +98,10 @@ def _body(results: Results, winner: Winner) -> str:
     device = next((m.device for m in winner.variants[0].values.values() if m.device), "")
     quality = results.quality
     shape = ", ".join(map(str, data["image_shape"]))
-    noise = shown(2 * winner.variants[0].values[quality.name].spread, quality)
     choices = Table(["choice", "option"], [[name, str(option)] for name, option in winner.choices.items()])
     return f"""# {results.study}-{winner.id}
 
-A network of {winner.num_params:,} parameters and {winner.macs:,} multiply-accumulates per image, found by
+A network of {winner.num_params:,} parameters and {winner.macs:,} multiply-accumulates per {_one(data)}, found by
 multi-objective architecture search over {", ".join(o.name for o in results.objectives)} among
 {facts["space"]["cardinality"]} architectures{_fine_tuning(results, winner)}.
 
@@ -118,13 +120,14 @@ multi-objective architecture search over {", ".join(o.name for o in results.obje
 ```
 
 or any ONNX runtime with `{winner.variants[0].file}`.
-Input `images`: {data.get("dtype", "float32")} `(batch, {shape})`{_normalised(data)}.
-Output `logits`: `(batch, {data["num_classes"]})`.
+Input `{INPUT}`: {data.get("dtype", "float32")} `(batch, {shape})`{_prepared(data)}.
+Output `{OUTPUT}`: `(batch, {data["num_classes"]})`{_classes(data)}.
 
 ## Data
 
-{data["name"]}: {data["train"]} images to train on, {data["search"]} that judged the search, and {data["test"]} for the
-numbers above. The three parts are disjoint, stratified by class and seeded; fingerprint `{data["fingerprint"]}`.
+{data["name"]}: {data["train"]} {_one(data)}s to train on, {data["search"]} that judged the search, and {data["test"]}
+for the numbers above. The three parts are disjoint, stratified by class and seeded; fingerprint
+`{data["fingerprint"]}`.
 
 ## How it was measured
 
@@ -142,7 +145,7 @@ Machine and versions: {"; ".join(f"{name} {value}" for name, value in machine.it
 ## Limits
 
 Measured on one data set and one machine; latency on another processor can rank models differently. The test
-split holds {data["test"]} images, so differences of about {noise} are noise.
+split holds {data["test"]} {_one(data)}s{_noise(winner, quality)}.
 
 ## How it was made
 
@@ -198,10 +201,35 @@ def _latency(device: str) -> str:
     )
 
 
-def _normalised(data: dict[str, Any]) -> str:
+def _one(data: dict[str, Any]) -> str:
+    """Return what one item of the data is called."""
+    if data.get("dtype") == "int64":
+        return "text"
+    return "image" if len(data["image_shape"]) == 3 else "item"
+
+
+def _noise(winner: Winner, quality: Objective) -> str:
+    spread = winner.variants[0].values[quality.name].spread
+    return f", so differences of about {shown(2 * spread, quality)} are noise" if spread > 0 else ""
+
+
+def _classes(data: dict[str, Any]) -> str:
+    names = data.get("class_names", [])
+    if not names:
+        return ""
+    if len(names) > _NAMED_CLASSES:
+        return f"; for the classes see `class_names` in `{ARCHITECTURE}`"
+    return ", of the classes\n" + ", ".join(f"{number} `{name}`" for number, name in enumerate(names))
+
+
+def _prepared(data: dict[str, Any]) -> str:
+    if data.get("num_words"):
+        return f", token ids below {data['num_words']}; `{VOCABULARY}` holds the word of each"
     if not data["mean"]:
         return ""
-    return f", raw pixels minus\n{_numbers(data['mean'])}, divided by {_numbers(data['std'])} (per channel)"
+    ends = data.get("pixel_range")
+    between = "" if ends is None else f" from {ends[0]:.4g} to {ends[1]:.4g}"
+    return f", raw pixels{between} minus\n{_numbers(data['mean'])}, divided by {_numbers(data['std'])} (per channel)"
 
 
 def _numbers(values: list[float]) -> str:

@@ -14,6 +14,9 @@ from nas.report.tables import (
     winners_table,
 )
 
+_ON_CARDS = ("class_names", "num_words", "pixel_range")
+"""Of the data, what only somebody who uses a winner needs."""
+
 
 def report_markdown(results: Results) -> str:
     """Return the whole report; pictures are named relative to the run directory."""
@@ -149,7 +152,7 @@ def _described(facts: dict[str, object]) -> list[tuple[str, object]]:
     flat: list[tuple[str, object]] = []
     for name, value in facts.items():
         if isinstance(value, dict) and name in ("data", "machine"):
-            flat += [(f"{name} {key}", inner) for key, inner in value.items()]
+            flat += [(f"{name} {key}", inner) for key, inner in value.items() if key not in _ON_CARDS]
         elif name not in ("seconds", "space", "ended", "forecast", "epochs", "winners_chosen_by"):
             flat.append((name, value))
     return flat

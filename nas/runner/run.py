@@ -18,7 +18,7 @@ from nas.evaluation.from_scratch import FromScratch
 from nas.evaluation.machine import machine_facts
 from nas.export.model_card import set_card, write_card
 from nas.files import read_json, write_bytes, write_text
-from nas.protocols import DONE, Progress
+from nas.protocols import DONE, Progress, Splits
 from nas.report.figures import front_png, hypervolume_png
 from nas.report.results import Baseline, Results, Winner
 from nas.report.text import report_markdown
@@ -245,6 +245,9 @@ def _facts(prepared: Prepared, record: optuna.Study, trials: list[FrozenTrial]) 
             "image_shape": list(splits.image_shape),
             "dtype": str(splits.dtype).removeprefix("torch."),
             "num_classes": splits.num_classes,
+            "class_names": list(splits.class_names),
+            "num_words": len(splits.vocabulary),
+            "pixel_range": _pixel_range(splits),
             "mean": list(splits.mean),
             "std": list(splits.std),
             "fingerprint": splits.fingerprint,
@@ -272,6 +275,21 @@ def _facts(prepared: Prepared, record: optuna.Study, trials: list[FrozenTrial]) 
         "machine": machine_facts(),
         "epochs": _epochs_given(trials),
     }
+
+
+def _pixel_range(splits: Splits) -> list[float] | None:
+    """Return the ends of raw pixels: of their type, or those in train; None where it takes reading a large file."""
+    train = splits.train
+    if not splits.mean or train.images.dtype == torch.uint8:
+        return [0.0, 255.0] if splits.mean else None
+    if train.mapped:
+        return None
+    ends = torch.stack([train.images.amin((0, 2, 3)), train.images.amax((0, 2, 3))]).double()
+    if not train.mean:  # normalised already
+        ends = ends * ends.new_tensor(splits.std) + ends.new_tensor(splits.mean)
+        rounding = 1e-5 * ends.abs().max()
+        ends = (ends / rounding).round() * rounding + 0.0  # and not -0
+    return [float(ends.min()), float(ends.max())]
 
 
 def _chosen_by(record: optuna.Study) -> str:

@@ -128,6 +128,6 @@ def _settings(prepared: Prepared) -> str:
 
 def _how(prepared: Prepared) -> str:
     recipe = prepared.study.trust.recipe
-    if recipe is None:
-        return f"fine-tuned for {prepared.study.winners.recipe.epochs} epochs"
-    return f"trained from scratch for {recipe.epochs} epochs"
+    training = "fine-tuned" if recipe is None else "trained from scratch"
+    epochs = (recipe or prepared.study.winners.recipe).epochs
+    return f"{training} for {epochs} epoch{'s' if epochs > 1 else ''}"

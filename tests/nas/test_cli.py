@@ -12,7 +12,7 @@ from fakes import run_in, tiny_study
 from filelock import FileLock
 
 import nas
-from nas import Architecture, OptunaSampler
+from nas import Architecture, OptunaSampler, cli
 from nas.errors import CatalogError
 from nas.report.results import Results
 
@@ -303,3 +303,18 @@ def test_ctrl_c_says_that_the_same_command_goes_on(
     captured = capsys.readouterr()
     assert "the same command goes on" in captured.err
     assert "Traceback" not in captured.err
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        (["run", "my study.py", "--out", "/srv/nas/runs/digits-3"], "nas run 'my study.py' --out digits-3"),
+        (["run", "digits", "--out=/srv/my runs/d", "--seed=3"], "nas run digits --out=d --seed=3"),
+        (["run", "digits", "--out", "runs/mine"], "nas run digits --out runs/mine"),
+    ],
+)
+def test_cards_tell_a_command_that_can_be_typed(
+    monkeypatch: pytest.MonkeyPatch, typed: list[str], told: str
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["nas", *typed])
+    assert cli._command(None) == told

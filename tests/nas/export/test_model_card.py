@@ -10,6 +10,7 @@ from torch import nn
 
 from nas.errors import ExportError
 from nas.export.model_card import set_card, validate_card, write_card
+from nas.objective import Measurement
 from nas.report.results import Results
 
 LOAD = 'module = nas.load("path/to/this/folder"'
@@ -83,6 +84,42 @@ def test_the_code_of_a_card_loads_a_network_outside_search_spaces(tiny_run: Path
         names,
     )
     assert isinstance(names["module"], nn.Module)
+
+
+def card_of(results: Results, folder: Path, **data: object) -> str:
+    """Return a card of the results with other facts of the data, in one line."""
+    facts = {**results.facts, "data": {**results.facts["data"], **data}}
+    write_card(folder, dataclasses.replace(results, facts=facts), results.winners[0])
+    return (folder / "README.md").read_text().replace("\n", " ")
+
+
+def test_a_card_tells_what_goes_in_and_what_comes_out(results: Results, tmp_path: Path) -> None:
+    card = card_of(results, tmp_path, class_names=["cat", "dog"])
+    assert "per image" in card
+    assert "raw pixels from 0 to 16 minus" in card  # scikit-learn's digits
+    assert "`(batch, 10)`, of the classes 0 `cat`, 1 `dog`." in card
+    assert "class_names" in card_of(results, tmp_path, class_names=[str(n) for n in range(1000)])
+
+
+def test_a_card_of_texts_speaks_of_texts(results: Results, tmp_path: Path) -> None:
+    card = card_of(results, tmp_path, dtype="int64", image_shape=[12], mean=[], std=[], num_words=90)
+    assert ModelCard.load(tmp_path / "README.md").data.pipeline_tag == "text-classification"
+    assert "multiply-accumulates per text" in card
+    assert f"{results.facts['data']['train']} texts to train on" in card
+    assert "int64 `(batch, 12)`, token ids below 90; `vocabulary.json` holds the word of each." in card
+    assert "images to train on" not in card
+    assert "per item" in card_of(results, tmp_path, image_shape=[54], mean=[], std=[])
+
+
+def test_no_difference_is_called_noise_where_the_spread_is_none(results: Results, tmp_path: Path) -> None:
+    assert "are noise" in card_of(results, tmp_path)
+    plain, *others = results.winners[0].variants
+    perfect = dataclasses.replace(
+        plain, values={**plain.values, "accuracy": Measurement(1.0, 0.0, "", "", 40)}
+    )
+    winner = dataclasses.replace(results.winners[0], variants=(perfect, *others))
+    write_card(tmp_path, results, winner)
+    assert "are noise" not in (tmp_path / "README.md").read_text()
 
 
 def test_text_of_a_user_does_not_break_a_card(results: Results, tmp_path: Path) -> None:

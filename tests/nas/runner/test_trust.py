@@ -61,6 +61,12 @@ def test_it_is_measured_once(tiny_copy: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
+def test_one_epoch_is_one_epoch(tiny_run: Path) -> None:
+    results = Results.read(tiny_run / "report.json")
+    assert results.trust is not None
+    assert results.trust.how == "fine-tuned for 1 epoch"
+
+
 def test_from_scratch_the_winners_are_trained_too(tiny_copy: Path) -> None:
     study = tiny_study(trust=Trust(count=1, recipe=Recipe(epochs=3)))
     results = run_in(study, tiny_copy)
