@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nas.errors import ServiceError, one_line
 from nas.report.tables import Table
 from nas.terminal import console, log_to_terminal, print_table
 
@@ -76,8 +80,8 @@ def create_token(
 ) -> None:
     """Create a token and show it, once."""
     log_to_terminal(verbose)
-    tokens = _tokens(folder, storage)
-    _token, text = tokens.create(name, role, days)  # type: ignore[arg-type] # checked there
+    with _tokens(folder, storage, make=True) as tokens:
+        _token, text = tokens.create(name, role, days)  # type: ignore[arg-type] # checked there
     print_line(text)
 
 
@@ -85,10 +89,10 @@ def create_token(
 def list_tokens(folder: _Folder = None, storage: _Storage = None, verbose: _Verbose = False) -> None:
     """List the tokens; what they read is known to nobody."""
     log_to_terminal(verbose)
-    rows = [
-        [t.id, t.name, t.role, _day(t.created), _day(t.expires), _day(t.revoked)]
-        for t in _tokens(folder, storage).list()
-    ]
+    with _tokens(folder, storage) as tokens:
+        rows = [
+            [t.id, t.name, t.role, _day(t.created), _day(t.expires), _day(t.revoked)] for t in tokens.list()
+        ]
     print_table("tokens", Table(["id", "name", "role", "created", "expires", "revoked"], rows))
 
 
@@ -101,7 +105,8 @@ def revoke_token(
 ) -> None:
     """Revoke a token, and whatever was signed in with it; a running service turns it down at once."""
     log_to_terminal(verbose)
-    token = _tokens(folder, storage).revoke(id_)
+    with _tokens(folder, storage) as tokens:
+        token = tokens.revoke(id_)
     console.print(f"revoked {token.id} ({token.name})", highlight=False)
 
 
@@ -110,14 +115,55 @@ def print_line(text: str) -> None:
     console.print(text, highlight=False, soft_wrap=True, markup=False)
 
 
-def _tokens(folder: Path | None, storage: str | None) -> Tokens:
+@contextlib.contextmanager
+def _tokens(folder: Path | None, storage: str | None, *, make: bool = False) -> Iterator[Tokens]:
+    """Give the tokens of a service.
+
+    Args:
+        folder: Of the service; None for that of the settings.
+        storage: Its PostgreSQL database, which needs no folder; None for that of the settings.
+        make: Whether a folder that isn't there is made, and the user told.
+
+    Raises:
+        ServiceError: the folder isn't there or can't be made, or its database can't be read or written.
+    """
+    import sqlalchemy
+
     from nas.service.settings import settings_from
     from nas.service.store import Store
     from nas.service.tokens import Tokens
 
     settings = settings_from(folder=folder, storage=storage)
-    settings.folder.mkdir(parents=True, exist_ok=True)
-    return Tokens(Store(settings.database_url))
+    if settings.storage is None:
+        _check_folder(settings.folder, make)
+    store = Store(settings.database_url)
+    try:
+        yield Tokens(store)
+    except sqlalchemy.exc.SQLAlchemyError as error:
+        reason = one_line(getattr(error, "orig", None) or error)
+        where = settings.folder if settings.storage is None else "the database of --storage"
+        raise ServiceError(
+            f"the tokens of {where} can't be read or changed ({reason}): see that you may write there."
+        ) from error
+    finally:
+        store.close()
+
+
+def _check_folder(folder: Path, make: bool) -> None:
+    if not make and not (folder / "service.db").exists():
+        raise ServiceError(
+            f"{folder} is no folder of a service (it has no service.db): name one with --folder, or make its first "
+            "token with 'nas token create'."
+        )
+    if folder.exists():
+        return
+    try:
+        folder.mkdir(mode=0o700, parents=True)
+    except OSError as error:
+        raise ServiceError(
+            f"{folder} can't be made ({error.strerror or error}): choose another --folder."
+        ) from error
+    print(f"nas: made the folder {folder}", file=sys.stderr)
 
 
 def _day(seconds: float | None) -> str:

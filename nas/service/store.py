@@ -142,15 +142,19 @@ class Store:
         try:
             is_sqlite = sqlalchemy.make_url(url).get_backend_name() == "sqlite"
             arguments = {"timeout": 30} if is_sqlite else {"connect_timeout": 10}
-            self.engine = sqlalchemy.create_engine(url, connect_args=arguments, pool_pre_ping=not is_sqlite)
+            self.engine = sqlalchemy.create_engine(
+                url,
+                connect_args=arguments,
+                pool_pre_ping=not is_sqlite,
+                hide_parameters=True,  # hashes of tokens are among them
+            )
             if is_sqlite:
                 sqlalchemy.event.listen(self.engine, "connect", write_ahead)
             _metadata.create_all(self.engine)
         except (sqlalchemy.exc.SQLAlchemyError, ImportError, OSError) as error:
-            shown = _shown(url)
             reason = str(getattr(error, "orig", None) or error).splitlines()[0]
             raise ServiceError(
-                f"the service's database {shown} can't be opened ({reason}): check the address given with "
+                f"the service's database{_shown(url)} can't be opened ({reason}): check the address given with "
                 "--storage, that the database runs, and for PostgreSQL that nas[postgres] is installed."
             ) from None
 
@@ -242,6 +246,6 @@ class Store:
 
 def _shown(url: str) -> str:
     try:
-        return without_password(url)
+        return f" {without_password(url)}"
     except sqlalchemy.exc.ArgumentError:
-        return "given"  # not an address at all; may hold anything, a password too
+        return ""  # not an address at all; may hold anything, a password too

@@ -152,6 +152,48 @@ def test_tokens_on_the_command_line(
     store.close()
 
 
+def test_looking_at_tokens_makes_no_service(
+    nas_command: Command, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    for arguments in (["list"], ["revoke", "abc"]):
+        assert nas_command("token", *arguments, "--folder", tmp_path / "mistyped") == 2
+        told = capsys.readouterr().err
+        assert f"{tmp_path / 'mistyped'} is no folder of a service" in told
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_first_token_says_which_folder_it_made(
+    nas_command: Command, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    folder = tmp_path / "svc"
+    assert nas_command("token", "create", "--name", "ann", "--folder", folder) == 0
+    captured = capsys.readouterr()
+    assert captured.err == f"nas: made the folder {folder}\n"
+    assert captured.out.startswith("nas_")
+    assert folder.stat().st_mode & 0o077 == 0
+    assert nas_command("token", "create", "--name", "bob", "--folder", folder) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_a_token_that_cant_be_stored_is_a_sentence_without_its_hash(
+    nas_command: Command, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    assert nas_command("token", "create", "--name", "ann", "--folder", tmp_path / "file" / "svc") == 2
+    assert "can't be made (Not a directory): choose another --folder" in capsys.readouterr().err
+    store = Store(Settings(folder=tmp_path).database_url)
+    with store.engine.begin() as connection:
+        refuse = "BEFORE INSERT ON service_tokens BEGIN SELECT RAISE(ABORT, 'read-only'); END"
+        connection.exec_driver_sql(f"CREATE TRIGGER refusing {refuse}")
+    store.close()
+    assert nas_command("token", "create", "--name", "ann", "--folder", tmp_path) == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"nas: the tokens of {tmp_path} can't be read or changed (read-only)")
+    with pytest.raises(ServiceError) as caught:
+        nas_command("token", "create", "--name", "ann", "--folder", tmp_path, "--verbose")
+    assert "argon2" not in str(caught.value.__cause__)
+
+
 def wait_for(process: subprocess.Popen[str], word: str) -> None:
     assert process.stdout is not None
     for line in process.stdout:

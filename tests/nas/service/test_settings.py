@@ -40,6 +40,7 @@ def test_a_password_is_not_shown_in_errors(monkeypatch: pytest.MonkeyPatch, addr
     assert "hunter2" not in str(error.value)
     with pytest.raises(ServiceError) as error:
         Store("hunter2")
+    assert str(error.value).startswith("the service's database can't be opened")
     assert "hunter2" not in str(error.value)
 
 
