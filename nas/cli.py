@@ -35,6 +35,7 @@ from nas.terminal import (
 )
 
 if TYPE_CHECKING:
+    from nas.runner.directory import RunDirectory
     from nas.service.client import Client
     from nas.study import Study
 
@@ -220,36 +221,15 @@ def status(
         with _client(server) as client:
             remote.print_status(client, str(path))
         return
-    from nas.runner.directory import RunDirectory, open_record
-    from nas.search.quality import quality_sentences
-    from nas.search.record import ENDED, ERROR, complete_trials, costs_of, paid_trials, reference_box
-    from nas.search.stopping import NEVER, forecast_of
+    from nas.runner.directory import RunDirectory, reading
 
     directory = RunDirectory(_existing(path), storage)
     if directory.status.exists():
         state = read_json(directory.status)
         console.print(described_status(state))
     if directory.has_trials():
-        study, objectives = open_record(directory)
-        trials = complete_trials(study)
-        failed = [t for t in paid_trials(study) if ERROR in t.user_attrs]
-        console.print(f"{len(trials)} evaluated, {len(failed)} failed")
-        for error in dict.fromkeys(t.user_attrs[ERROR] for t in failed):
-            console.print(f"  {error}")
-        box = reference_box(study, objectives)
-        if box is not None:
-            console.print(f"hypervolume {box.hypervolume(costs_of(objectives, trials)):.4f}")
-        for sentence in quality_sentences(objectives, trials):
-            console.print(sentence, highlight=False, soft_wrap=True)
-        if study.user_attrs.get(ENDED):
-            console.print(f"the search has ended: {study.user_attrs[ENDED]}", soft_wrap=True)
-        gain = forecast_of(study, objectives, NEVER.horizon)
-        if gain is not None:
-            console.print(str(gain), soft_wrap=True)
-        if (directory.trust / "trust.json").exists():
-            trust = TrustResult.from_json(read_json(directory.trust / "trust.json"))
-            for sentence in trust.sentences(objectives[0]):
-                console.print(sentence, highlight=False)
+        with reading(directory):
+            _print_record(directory)
 
 
 @app.command("front")
@@ -266,14 +246,15 @@ def front_command(
         with _client(server) as client:
             remote.print_front(client, str(path), as_json)
         return
-    from nas.runner.directory import RunDirectory, open_record
+    from nas.runner.directory import RunDirectory, open_record, reading
     from nas.search.record import ARCHITECTURE, architecture_of, complete_trials, costs_of, front_of
     from nas.space import space_from_description
 
     directory = RunDirectory(_existing(path), storage)
-    study, objectives = open_record(directory)
-    trials = complete_trials(study)
-    members = [trials[row] for row in front_of(study, objectives, costs_of(objectives, trials))]
+    with reading(directory):
+        study, objectives = open_record(directory)
+        trials = complete_trials(study)
+        members = [trials[row] for row in front_of(study, objectives, costs_of(objectives, trials))]
     if as_json:
         space = space_from_description(read_json(directory.manifest)["space"])
         plain = [
@@ -346,6 +327,35 @@ def studies(
         return
     for name in study_names():
         console.print(name)
+
+
+def _print_record(directory: RunDirectory) -> None:
+    """Print what the trials of a run say so far."""
+    from nas.runner.directory import open_record
+    from nas.search.quality import quality_sentences
+    from nas.search.record import ENDED, ERROR, complete_trials, costs_of, paid_trials, stored_box
+    from nas.search.stopping import NEVER, forecast_of
+
+    study, objectives = open_record(directory)
+    trials = complete_trials(study)
+    failed = [t for t in paid_trials(study) if ERROR in t.user_attrs]
+    console.print(f"{len(trials)} evaluated, {len(failed)} failed")
+    for error in dict.fromkeys(t.user_attrs[ERROR] for t in failed):
+        console.print(f"  {error}", soft_wrap=True)
+    box = stored_box(study)
+    if box is not None:
+        console.print(f"hypervolume {box.hypervolume(costs_of(objectives, trials)):.4f}")
+    for sentence in quality_sentences(objectives, trials):
+        console.print(sentence, highlight=False, soft_wrap=True)
+    if study.user_attrs.get(ENDED):
+        console.print(f"the search has ended: {study.user_attrs[ENDED]}", soft_wrap=True)
+    gain = forecast_of(study, objectives, NEVER.horizon)
+    if gain is not None:
+        console.print(str(gain), soft_wrap=True)
+    if (directory.trust / "trust.json").exists():
+        trust = TrustResult.from_json(read_json(directory.trust / "trust.json"))
+        for sentence in trust.sentences(objectives[0]):
+            console.print(sentence, highlight=False, soft_wrap=True)
 
 
 def _command(storage: str | None) -> str:

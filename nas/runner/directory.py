@@ -15,7 +15,16 @@ from optuna.samplers import BaseSampler
 from nas.errors import RunDirectoryError, StudyChangedError
 from nas.files import read_json, write_json
 from nas.objective import Objective
-from nas.search.storage import Location, check_connection, check_url, open_study, without_password
+from nas.search.storage import (
+    DATABASE_ERRORS,
+    Location,
+    check_connection,
+    check_url,
+    open_study,
+    read_study,
+    storage_error,
+    without_password,
+)
 
 
 @final
@@ -149,14 +158,34 @@ class RunDirectory:
 def open_record(directory: RunDirectory) -> tuple[optuna.Study, tuple[Objective, ...]]:
     """Open a run's Optuna study to read it, from any process, and tell its objectives.
 
+    A database file is not written, unless the study is only just being made.
+
     Raises:
-        RunDirectoryError: the search hasn't begun.
+        DamagedFileError: the database is damaged.
+        RunDirectoryError: the search hasn't begun, or the database file can't be read or is locked.
+        StorageError: the database server can't be used.
     """
     if not directory.has_trials():
         raise RunDirectoryError(f"{directory.database} isn't there: the search hasn't begun.")
     stored = read_json(directory.manifest)
     objectives = tuple(Objective(**values) for values in stored["values"])
-    return directory.open_study(stored["study"], objectives, None), objectives
+    name, location = stored["study"], directory.location
+    study = read_study(location, name) if isinstance(location, Path) else None
+    return study or directory.open_study(name, objectives, None), objectives
+
+
+@contextlib.contextmanager
+def reading(directory: RunDirectory) -> Iterator[None]:
+    """Within, a database that can no longer be read is an error for the user.
+
+    Raises:
+        RunDirectoryError: the database file can't be read or is locked.
+        StorageError: the database server can't be used.
+    """
+    try:
+        yield
+    except DATABASE_ERRORS as error:
+        raise storage_error(directory.location, error, reading=True) from error
 
 
 def _difference(aspect: str, before: object, after: object) -> str:

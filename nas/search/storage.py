@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import os
 import sqlite3
 import weakref
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -29,6 +32,7 @@ Location = Path | str
 LOCK_SPACE = 0x6E6173
 """Our advisory locks among those of other programs: "nas"."""
 
+_READER_WAITS_S = 5.0
 _POSTGRESQL = "postgresql+psycopg"
 _EXAMPLE = f"{_POSTGRESQL}://user@host/database"
 
@@ -53,6 +57,42 @@ def open_study(
         )
     except DATABASE_ERRORS as error:
         raise storage_error(location, error) from error
+
+
+def read_study(path: Path, name: str) -> optuna.Study | None:
+    """Open a study in an SQLite file for reading alone; the file and its directory need not be writable.
+
+    Returns:
+        None if the study is only just being made.
+
+    Raises:
+        DamagedFileError: the file is not an intact SQLite database.
+        RunDirectoryError: the file can't be read, or another process has it locked.
+    """
+    _check(path, reading=True)
+    pooling = {"creator": partial(_connected, path), "poolclass": sqlalchemy.pool.NullPool}
+    try:
+        storage = RDBStorage("sqlite://", engine_kwargs=pooling, skip_table_creation=True)
+        return optuna.load_study(study_name=name, storage=storage)
+    except KeyError:
+        return None
+    except DATABASE_ERRORS as error:
+        if "no such table" in str(_cause(error)):
+            return None
+        raise storage_error(path, error, reading=True) from error
+
+
+def _connected(path: Path) -> sqlite3.Connection:
+    """Return a connection for reading; SQLite's side files can't be made where nothing can be written."""
+    log = Path(f"{path}-wal")
+    if os.access(path.parent, os.W_OK):
+        options = "mode=rw"  # cleans up its side files, which mode=ro leaves behind
+    elif log.exists() and log.stat().st_size:
+        options = "mode=ro"
+    else:
+        options = "mode=ro&immutable=1"
+    address = f"file:{quote(str(path.absolute()))}?{options}"
+    return sqlite3.connect(address, timeout=_READER_WAITS_S, uri=True, check_same_thread=False)
 
 
 def _open_file(path: Path) -> RDBStorage:
@@ -135,16 +175,14 @@ def without_password(url: str) -> str:
     return shown.render_as_string(hide_password=False)
 
 
-def storage_error(location: Location, error: Exception) -> RunDirectoryError | StorageError:
-    """Return what to tell a user when the database can't be read or written."""
-    cause = getattr(error, "orig", None) or error.__cause__ or error
-    cause = getattr(cause, "orig", None) or cause
+def storage_error(
+    location: Location, error: Exception, *, reading: bool = False
+) -> RunDirectoryError | StorageError:
+    """Return what to tell a user when the database can't be written, or with ``reading`` can't be read."""
+    cause = _cause(error)
     reason = " ".join(str(cause).split()) if isinstance(location, str) else str(cause).splitlines()[0]
     if isinstance(location, Path):
-        return RunDirectoryError(
-            f"the study's database {location} can't be written ({reason}): free some space or make the directory "
-            "writable, then run the same command again; finished trials are kept."
-        )
+        return RunDirectoryError(f"the study's database {location} {_advice(reason, reading)}")
     return StorageError(
         f"the study's database {without_password(location)} can't be used ({reason}): see that the server runs, "
         "and give the password in PGPASSWORD, in a .pgpass file, or in the URL of --storage or NAS_STORAGE, then run "
@@ -152,15 +190,37 @@ def storage_error(location: Location, error: Exception) -> RunDirectoryError | S
     )
 
 
-def _check(path: Path) -> None:
+def _cause(error: BaseException) -> BaseException:
+    """Return what the database's driver said, below what SQLAlchemy and Optuna made of it."""
+    cause: BaseException = getattr(error, "orig", None) or error.__cause__ or error
+    return getattr(cause, "orig", None) or cause
+
+
+def _advice(reason: str, reading: bool) -> str:
+    if "locked" in reason:
+        return (
+            f"is locked by another process ({reason}): wait for it or end it, then run the same command again; "
+            "finished trials are kept."
+        )
+    if reading:
+        return (
+            f"can't be read ({reason}): make it readable, or copy the run directory to where you may write, and "
+            "name the copy."
+        )
+    return (
+        f"can't be written ({reason}): free some space or make the directory writable, then run the same command "
+        "again; finished trials are kept."
+    )
+
+
+def _check(path: Path, *, reading: bool = False) -> None:
     if not path.exists():
         return
     try:
-        with sqlite3.connect(path) as connection:
+        with contextlib.closing(_connected(path) if reading else sqlite3.connect(path)) as connection:
             verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-        connection.close()
     except sqlite3.OperationalError as error:
-        raise storage_error(path, error) from error
+        raise storage_error(path, error, reading=reading) from error
     except sqlite3.DatabaseError as error:
         verdict = str(error)
     if verdict != "ok":

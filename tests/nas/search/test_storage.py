@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import contextlib
+import os
 import sqlite3
 from pathlib import Path
 
@@ -9,8 +11,9 @@ from fakes import NearestSurrogate, grid_evaluate, grid_problem
 
 from nas.errors import DamagedFileError, NasError, RunDirectoryError
 from nas.search import SurrogateSearch
+from nas.search import storage as storage_module
 from nas.search.loop import search
-from nas.search.storage import open_study, without_password
+from nas.search.storage import open_study, read_study, without_password
 
 PROBLEM = grid_problem()
 OURS = SurrogateSearch(NearestSurrogate, num_startup=4, batch_size=4)
@@ -119,3 +122,59 @@ def test_a_url_is_shown_without_its_password_and_else_unchanged(url: str) -> Non
     shown = without_password(url)
     assert shown == "postgresql+psycopg://me@db.example.org:5433/nas?sslmode=require"
     assert without_password(shown) == shown
+
+
+def unwritable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make SQLite see every directory as one on a medium that can't be written."""
+    monkeypatch.setattr(storage_module.os, "access", lambda _path, mode: mode != os.W_OK)
+
+
+def test_who_reads_needs_no_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "per%cent" / "study.db"
+    close(filled(path))
+    before = path.read_bytes()
+    unwritable(monkeypatch)
+    study = read_study(path, "s")
+    assert study is not None
+    assert len(study.trials) == 6
+    with pytest.raises(optuna.exceptions.StorageInternalError):
+        study.set_user_attr("x", 1)
+    assert [p.name for p in path.parent.iterdir()] == ["study.db"]
+    assert path.read_bytes() == before
+
+
+def test_a_log_that_was_not_merged_is_read_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    open_elsewhere = filled(tmp_path / "study.db")
+    unwritable(monkeypatch)
+    study = read_study(tmp_path / "study.db", "s")
+    assert study is not None
+    assert len(study.trials) == len(open_elsewhere.trials) == 6
+
+
+def test_who_reads_does_not_wait_for_who_writes(tmp_path: Path) -> None:
+    close(filled(tmp_path / "study.db"))
+    with contextlib.closing(sqlite3.connect(tmp_path / "study.db")) as writer:
+        writer.execute("BEGIN EXCLUSIVE")
+        study = read_study(tmp_path / "study.db", "s")
+        assert study is not None
+        assert len(study.trials) == 6
+
+
+def test_a_database_that_another_process_locks_is_said_to_be_locked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage_module, "_READER_WAITS_S", 0.05)
+    close(filled(tmp_path / "study.db", 3))
+    with contextlib.closing(sqlite3.connect(tmp_path / "study.db")) as owner:
+        owner.execute("PRAGMA locking_mode=EXCLUSIVE")
+        owner.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(RunDirectoryError, match="is locked by another process") as caught:
+            read_study(tmp_path / "study.db", "s")
+    assert "free some space" not in str(caught.value)
+
+
+def test_a_study_that_is_only_just_being_made_is_none_yet(tmp_path: Path) -> None:
+    (tmp_path / "study.db").touch()
+    assert read_study(tmp_path / "study.db", "s") is None
+    close(filled(tmp_path / "other.db", 3))
+    assert read_study(tmp_path / "other.db", "another name") is None
