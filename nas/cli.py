@@ -226,7 +226,7 @@ def status(
     directory = RunDirectory(_existing(path), storage)
     if directory.status.exists():
         state = read_json(directory.status)
-        console.print(described_status(state))
+        console.print(described_status(state, directory.is_running()), soft_wrap=True)
     if directory.has_trials():
         with reading(directory):
             _print_record(directory)

@@ -169,13 +169,21 @@ def print_profile(profile: Profile) -> None:
         console.print(str(profile.conversion), highlight=False, markup=False, soft_wrap=True)
 
 
-def described_status(state: dict[str, Any]) -> str:
-    """Return the stage of a run in a line."""
+def described_status(state: dict[str, Any], running: bool) -> str:
+    """Return the stage of a run in a line.
+
+    Args:
+        state: What its ``status.json`` holds.
+        running: Whether a process is at it.
+    """
     if state["stage"] == DONE:
         return "finished"
     from nas.runner.progress import seconds_left
 
+    note = f", {state['note']}" if state["note"] else ""
     ago = time.time() - state["updated"]
+    line = f"{state['stage']}: {state['done']} of {state['total']}{note} ({ago:.0f} s ago)"
+    if not running:
+        return f"{line}; stopped, and the same command goes on from there"
     seconds = seconds_left(state)
-    left = "" if seconds is None else f", about {seconds:.0f} s left in this stage"
-    return f"{state['stage']}: {state['done']} of {state['total']}, {state['note']} ({ago:.0f} s ago){left}"
+    return f"{line}, about {seconds:.0f} s left in this stage" if seconds else line

@@ -26,6 +26,9 @@ from nas.search.storage import (
     without_password,
 )
 
+_LOOK_S = 0.2
+"""For so long a run waits for its lock: who only looks whether it is held has it for a moment."""
+
 
 @final
 class RunDirectory:
@@ -65,7 +68,7 @@ class RunDirectory:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             lock = FileLock(self.path / ".lock")
-            lock.acquire(timeout=0)
+            lock.acquire(timeout=_LOOK_S)
         except Timeout:
             raise RunDirectoryError(
                 f"another process is running in {self.path}: wait for it, stop it, or choose another "
@@ -79,6 +82,16 @@ class RunDirectory:
             yield
         finally:
             lock.release()
+
+    def is_running(self) -> bool:
+        """Whether a process runs here; True also where nobody may try, as on a medium that can't be written."""
+        if not (self.path / ".lock").exists():
+            return False
+        try:
+            with FileLock(self.path / ".lock").acquire(timeout=0):
+                return False
+        except (Timeout, OSError):
+            return True
 
     def claim(self, description: Mapping[str, Any]) -> None:
         """Store what the run is made with, or compare with what it was made with.

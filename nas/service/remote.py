@@ -27,7 +27,8 @@ def start_run(client: Client, study: str, changes: Mapping[str, Any]) -> None:
 def print_status(client: Client, run_id: str) -> None:
     """Print how a run stands."""
     run = client.run(run_id)
-    stage = f", {run['stage']}: {run['done']} of {run['total']} {run['note']}" if run["total"] else ""
+    note = f", {run['note']}" if run["note"] else ""
+    stage = f", {run['stage']}: {run['done']} of {run['total']}{note}" if run["total"] else ""
     left = f", about {run['seconds_left']:.0f} s left in this stage" if run["seconds_left"] else ""
     console.print(f"{run['state']}{stage}{left}", highlight=False, markup=False)
     evaluations = run["evaluations"]

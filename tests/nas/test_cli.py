@@ -175,10 +175,16 @@ def test_a_run_under_way_says_how_far_it_is(
     }
     (run / "status.json").write_text(json.dumps(state))
     capsys.readouterr()
-    assert nas_command("status", run) == 0
+    with FileLock(run / ".lock"):
+        assert nas_command("status", run) == 0
     text = capsys.readouterr().out
     assert "search: 12 of 20" in text
     assert "about 40 s left" in text
+    assert nas_command("status", run) == 0  # as after kill -9
+    text = capsys.readouterr().out
+    assert "search: 12 of 20" in text
+    assert "stopped, and the same command goes on" in text
+    assert "left in this stage" not in text
 
 
 @pytest.mark.parametrize("file", ["status.json", "run.json", "study.db"])

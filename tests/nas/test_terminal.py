@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from nas.terminal import Bars, described_status
@@ -27,21 +29,39 @@ def test_a_resumed_stage_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     assert "search 20/20" in text
 
 
-@pytest.mark.parametrize(("done", "expected"), [(4, ", x ("), (9, "about 10 s left")])
-def test_a_status_tells_the_time_left_once_there_is_a_pace(done: int, expected: str) -> None:
-    state = {
+def state(**changes: object) -> dict[str, Any]:
+    """Return what a run of 14 evaluations wrote after the ninth."""
+    usual = {
         "stage": "search",
         "total": 14,
-        "done": done,
+        "done": 9,
         "resumed_at": 4,
         "note": "x",
         "began": 0.0,
         "updated": 10.0,
     }
-    text = described_status(state)
+    return usual | changes
+
+
+@pytest.mark.parametrize(("done", "expected"), [(4, ", x ("), (9, "about 10 s left")])
+def test_a_status_tells_the_time_left_once_there_is_a_pace(done: int, expected: str) -> None:
+    text = described_status(state(done=done), running=True)
     assert text.startswith(f"search: {done} of 14")
     assert expected in text
 
 
-def test_a_finished_run_is_finished() -> None:
-    assert described_status({"stage": "done"}) == "finished"
+def test_a_stage_at_its_end_has_no_time_left_and_no_note_is_no_comma() -> None:
+    text = described_status(state(done=14, note=""), running=True)
+    assert text.startswith("search: 14 of 14 (")
+    assert "left" not in text
+
+
+def test_a_run_that_nobody_carries_on_is_stopped() -> None:
+    text = described_status(state(), running=False)
+    assert text.endswith("; stopped, and the same command goes on from there")
+    assert "left" not in text
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_a_finished_run_is_finished(running: bool) -> None:
+    assert described_status({"stage": "done"}, running) == "finished"
