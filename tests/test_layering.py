@@ -133,6 +133,10 @@ def test_the_library_never_prints_and_adds_no_handlers() -> None:
         assert not [call for call in calls if call.endswith(".addHandler")], path
 
 
+def test_type_checkers_of_users_read_our_types() -> None:
+    assert (ROOT / "nas" / "py.typed").exists()  # PEP 561
+
+
 def test_nothing_is_unpickled() -> None:
     for path in (ROOT / "nas").rglob("*.py"):
         tree = ast.parse(path.read_text())
