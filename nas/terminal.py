@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
 console = Console(width=None if Console().is_terminal else 120)
 _LINES_PER_STAGE = 10
+_UNLIMITED = 10_000
+_IDS = ("architecture", "model", "id")
 
 
 @final
@@ -86,7 +89,7 @@ class Bars:
 
     def say(self, sentence: str) -> None:
         """Print a sentence above the bars."""
-        self._bars.console.print(sentence, highlight=False)
+        self._bars.console.print(sentence, highlight=False, soft_wrap=True)
 
 
 class Terminated(KeyboardInterrupt):
@@ -122,14 +125,21 @@ def log_to_terminal(verbose: bool) -> None:
             logging.getLogger(name).setLevel(logging.ERROR)
 
 
+def tell_aside(sentence: str) -> None:
+    """Print a sentence on stderr, beside what programs read."""
+    print(f"nas: {sentence}", file=sys.stderr)
+
+
 def print_table(title: str, table: Table) -> None:
-    """Print a table."""
+    """Print a table; ids are never broken, and where nobody watches no cell is."""
     shown = RichTable(title=title, title_justify="left")
     for column, name in enumerate(table.head):
-        shown.add_column(name, justify="left" if column == 0 else "right", overflow="fold")
+        shown.add_column(
+            name, justify="left" if column == 0 else "right", overflow="fold", no_wrap=name in _IDS
+        )
     for row in table.rows:
         shown.add_row(*row)
-    console.print(shown)
+    (console if console.is_terminal else Console(width=_UNLIMITED)).print(shown)
 
 
 def print_results(results: Results, path: Path) -> None:
@@ -138,7 +148,7 @@ def print_results(results: Results, path: Path) -> None:
     print_table("the same winners before: can the search's numbers be trusted?", trust_table(results))
     if results.trust is not None:
         for sentence in results.trust.sentences(results.quality):
-            console.print(sentence, highlight=False)
+            console.print(sentence, highlight=False, soft_wrap=True)
     if results.hypervolume:
         console.print(
             f"hypervolume {results.hypervolume[-1]:.4f} after {len(results.hypervolume)} evaluations"
@@ -148,7 +158,8 @@ def print_results(results: Results, path: Path) -> None:
     for baseline in results.baselines:
         last = baseline.hypervolume[-1] if baseline.hypervolume else float("nan")
         console.print(
-            f"  {baseline.name}: {last:.4f} after {len(baseline.values)} evaluations, {baseline.note}"
+            f"  {baseline.name}: {last:.4f} after {len(baseline.values)} evaluations, {baseline.note}",
+            soft_wrap=True,
         )
     seconds = ", ".join(f"{name} {spent:.0f} s" for name, spent in results.facts["seconds"].items())
     console.print(f"{seconds}. Report: {path / 'report.md'}; models: {path / 'winners'}", soft_wrap=True)
@@ -156,7 +167,7 @@ def print_results(results: Results, path: Path) -> None:
 
 def print_profile(profile: Profile) -> None:
     """Print what is known of a study before anything is paid for."""
-    console.print(profile.headline(), highlight=False)
+    console.print(profile.headline(), highlight=False, soft_wrap=True)
     print_table(f"{profile.num_samples} random architectures, and the ends", profile.table())
     for sentence in profile.sentences():
         console.print(sentence, highlight=False, soft_wrap=True)
@@ -164,7 +175,8 @@ def print_profile(profile: Profile) -> None:
         partly = sum(bool(row.reasons) for row in profile.conversion.rows)
         console.print(
             f"converted: {len(profile.conversion.elastic)} of {len(profile.conversion.rows)} modules and blocks "
-            f"are elastic; in {partly} something stays fixed"
+            f"are elastic; in {partly} something stays fixed",
+            soft_wrap=True,
         )
         console.print(str(profile.conversion), highlight=False, markup=False, soft_wrap=True)
 

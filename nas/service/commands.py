@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +13,7 @@ import typer
 
 from nas.errors import ServiceError, one_line
 from nas.report.tables import Table
-from nas.terminal import console, log_to_terminal, print_table
+from nas.terminal import console, log_to_terminal, print_table, tell_aside
 
 if TYPE_CHECKING:
     from nas.service.tokens import Tokens
@@ -163,7 +162,7 @@ def _check_folder(folder: Path, make: bool) -> None:
         raise ServiceError(
             f"{folder} can't be made ({error.strerror or error}): choose another --folder."
         ) from error
-    print(f"nas: made the folder {folder}", file=sys.stderr)
+    tell_aside(f"made the folder {folder}")
 
 
 def _day(seconds: float | None) -> str:

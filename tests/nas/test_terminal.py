@@ -3,8 +3,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from rich.console import Console
 
-from nas.terminal import Bars, described_status
+from nas import terminal
+from nas.report.tables import Table
+from nas.terminal import Bars, described_status, print_table
 
 
 def test_where_nobody_watches_a_stage_is_about_ten_lines(capsys: pytest.CaptureFixture[str]) -> None:
@@ -65,3 +68,30 @@ def test_a_run_that_nobody_carries_on_is_stopped() -> None:
 @pytest.mark.parametrize("running", [True, False])
 def test_a_finished_run_is_finished(running: bool) -> None:
     assert described_status({"stage": "done"}, running) == "finished"
+
+
+WIDE = Table(
+    ["trial", "architecture", *(f"objective {n}" for n in range(9))],
+    [["0", "b46d230b0b659609", *["1,234,567.8 ± 12 ms"] * 9]],
+)
+
+
+def test_where_nobody_watches_a_table_is_as_wide_as_it_needs(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table("front", WIDE)
+    line = next(line for line in capsys.readouterr().out.splitlines() if "b46d" in line)
+    assert "b46d230b0b659609" in line
+    assert line.count("1,234,567.8 ± 12 ms") == 9
+
+
+def test_a_narrow_terminal_does_not_break_ids(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(terminal, "console", Console(width=120, force_terminal=True))
+    print_table("front", WIDE)
+    assert "b46d230b0b659609" in capsys.readouterr().out
+
+
+def test_a_sentence_is_one_line_where_nobody_watches(capsys: pytest.CaptureFixture[str]) -> None:
+    with Bars() as bars:
+        bars.say("word " * 100)
+    assert len(capsys.readouterr().out.splitlines()) == 1
