@@ -126,6 +126,17 @@ def test_a_port_that_is_taken(tmp_path: Path) -> None:
         serve(Settings(folder=tmp_path, host="203.0.113.1"), print)
 
 
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("foo", "is not valid"), ("cuda:4096", "isn't there"), ("meta", "isn't there"), ("", "is not valid")],
+)
+def test_a_device_that_isnt_there_is_refused_at_the_start(tmp_path: Path, name: str, told: str) -> None:
+    with pytest.raises(ServiceError, match=f"device '{name}' {told}") as caught:
+        serve(Settings(folder=tmp_path / "svc", devices=("cpu", name), port=0), print)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "svc").exists()
+
+
 def test_a_folder_is_for_its_owner(tmp_path: Path) -> None:
     with only_service(tmp_path / "new"):
         assert (tmp_path / "new").stat().st_mode & 0o077 == 0
