@@ -62,9 +62,10 @@ class TrustResult:
         if found is None:
             return [f"The ranking can't be checked: all of {len(self.rows)} architectures are equally good."]
         swaps, pairs = self.front_swaps()
+        places = f"; {swaps} of {pairs} pairs of winners changed places" if pairs else ""
         lines = [
             f"Supernet against {self.how}, {found.count} architectures: Kendall's tau {found.tau}, Spearman "
-            f"{found.spearman}; {swaps} of {pairs} pairs of winners changed places."
+            f"{found.spearman}{places}."
         ]
         if found.few:
             lines.append(

@@ -44,6 +44,12 @@ def test_swaps_are_counted_among_winners_alone() -> None:
     assert result([0.9, 0.8, 0.7, 0.6], [0.9, 0.8, 0.7, 0.95]).front_swaps() == (0, 3)
 
 
+def test_one_winner_has_no_pair_to_speak_of() -> None:
+    line = result([0.1, 0.2, 0.3], [0.2, 0.3, 0.4], num_winners=1).sentences(QUALITY)[0]
+    assert "pairs of winners" not in line
+    assert line.endswith("1.00).")
+
+
 def test_a_quality_to_be_minimised_ranks_the_same_way() -> None:
     error = Objective("error", "", "minimize")
     agreement = result([0.1, 0.2, 0.3], [0.2, 0.3, 0.4]).agreement(error)
