@@ -9,6 +9,7 @@ import os
 import shlex
 import shutil
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -45,6 +46,23 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        commands.print_line(f"nas {version('nas')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Multi-objective neural architecture search."""
+
+
 app.command("serve")(commands.serve)
 app.add_typer(commands.token_app, name="token")
 _Verbose = Annotated[bool, typer.Option("--verbose", help="Show the traceback of an error, and the log.")]
@@ -445,8 +463,17 @@ def _existing(path: Path) -> Path:
     return path
 
 
+def _import_from_here() -> None:
+    """Let packages in the current folder be imported, as ``python -m nas`` does and ``nas`` wouldn't."""
+    with contextlib.suppress(FileNotFoundError):  # a folder that was deleted holds no packages
+        here = os.getcwd()
+        if not sys.flags.safe_path and here not in sys.path:
+            sys.path.insert(0, here)
+
+
 def main() -> None:
     """Run the command line; an error a user can put right is one sentence and exit code 2."""
+    _import_from_here()
     try:
         app()
     except NasError as error:

@@ -47,6 +47,7 @@ def nas_command(monkeypatch: pytest.MonkeyPatch) -> Command:
 
 def run_command(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
     monkeypatch.setattr(sys, "argv", ["nas", *map(str, arguments)])
+    monkeypatch.setattr(sys, "path", list(sys.path))
     try:
         main()
     except SystemExit as stop:

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -142,9 +143,27 @@ def test_help_names_the_commands(nas_command: Command, capsys: pytest.CaptureFix
     assert all(name in text for name in ("run", "work", "status", "front", "export", "studies"))
 
 
+def test_the_version_is_shown(nas_command: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    assert nas_command("--version") == 0
+    assert capsys.readouterr().out == f"nas {version('nas')}\n"
+
+
 def test_studies_are_listed(nas_command: Command, capsys: pytest.CaptureFixture[str]) -> None:
     assert nas_command("studies") == 0
     assert "digits" in capsys.readouterr().out.split()
+
+
+def test_packages_in_the_current_folder_are_found(
+    nas_command: Command, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    package = tmp_path / "studies_of_mine"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "first.py").touch()
+    monkeypatch.setenv("NAS_STUDIES", "studies_of_mine")
+    monkeypatch.chdir(tmp_path)
+    assert nas_command("studies") == 0
+    assert capsys.readouterr().out.split() == ["first"]
 
 
 def test_a_finished_run_says_so(
