@@ -9,8 +9,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, final
@@ -18,7 +17,8 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.choices import Choice, Option, same
+from nas.cardinality import num_architectures
+from nas.choices import Choice, Option
 from nas.errors import SpaceError
 
 IntArray = NDArray[np.int64]
@@ -240,47 +240,15 @@ class SearchSpace:
         return np.concatenate(columns, axis=1).astype(np.float64)
 
     def cardinality(self) -> int:
-        """Return the exact number of different architectures.
-
-        Choices that no condition links are independent, so the count is a product over linked
-        groups. Inside a group the choices that control others are enumerated, the others multiplied.
-        """
-        return math.prod(self._count(group) for group in self._linked_groups())
-
-    def _linked_groups(self) -> list[list[str]]:
-        group_of = {c.name: [c.name] for c in self.choices}
-        for name, controllers in self._controllers.items():
-            for controller in controllers:
-                if group_of[name] is not group_of[controller]:
-                    group_of[name].extend(group_of[controller])
-                    for member in group_of[controller]:
-                        group_of[member] = group_of[name]
-        return list({id(group): group for group in group_of.values()}.values())
-
-    def _count(self, group: list[str]) -> int:
-        controlling = {c for name in group for c in self._controllers.get(name, ())}
-        free = [name for name in group if name not in self.conditions and name not in controlling]
-        order = [n for n in group if n in controlling and n not in self.conditions]
-        order += [n for n in self._order if n in group and n in controlling]
-        leaves = [n for n in self._order if n in group and n not in controlling]
-
-        def matters(name: str, chosen: Mapping[str, Option | None]) -> bool:
-            """``chosen`` holds None for an inactive choice."""
-            if name not in self.conditions:
-                return True
-            return any(
-                all(_in(chosen[c.choice], c.options) for c in alternative)
-                for alternative in self.conditions[name]
+        """Return the exact number of different architectures."""
+        conditions = {
+            self._column[name]: frozenset(
+                frozenset((column, frozenset(allowed.tolist())) for column, allowed in alternative)
+                for alternative in alternatives
             )
-
-        def count(position: int, chosen: dict[str, Option | None]) -> int:
-            if position == len(order):
-                return math.prod(len(self[n].options) for n in leaves if matters(n, chosen))
-            name = order[position]
-            options: Sequence[Option | None] = self[name].options if matters(name, chosen) else (None,)
-            return sum(count(position + 1, {**chosen, name: option}) for option in options)
-
-        return math.prod(len(self[n].options) for n in free) * count(0, {})
+            for name, alternatives in self._allowed.items()
+        }
+        return num_architectures(self.num_options.tolist(), conditions)
 
     def describe(self) -> dict[str, object]:
         """Return the space as plain JSON values, to compare and to store."""
@@ -304,7 +272,3 @@ def space_from_description(description: Mapping[str, Any]) -> SearchSpace:
         for name, alternatives in description["conditions"].items()
     }
     return SearchSpace(choices, conditions)
-
-
-def _in(option: Option | None, options: Sequence[Option]) -> bool:
-    return option is not None and any(same(option, known) for known in options)
