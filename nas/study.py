@@ -34,6 +34,8 @@ from nas.training import Recipe
 
 CHANGEABLE = ("evaluations", "seed", "device", "objectives", "constraints")
 """What a study may let a user change without editing its file."""
+MAX_SEED = 2**31 - 1
+"""Of a study; the smallest seed is 0."""
 DEFAULT_DEVICE = "cpu"
 """Where a run trains unless ``--device`` says otherwise."""
 
@@ -109,7 +111,7 @@ class Study:
             profiling don't.
         proxy: Judge candidates on a part of the search split, as large as ranking needs; None for all.
         trust: How the supernet's ranking is checked.
-        seed: Of everything that is random.
+        seed: Of everything that is random, from 0 to :data:`MAX_SEED`.
         intended_use: A sentence for the model cards.
         changeable: Which of :data:`CHANGEABLE` a user may change on the command line or through the service.
 
@@ -167,6 +169,10 @@ class Study:
                 )
         if self.evaluations < 1:
             raise StudyError(f"study {self.name!r} has {self.evaluations} evaluations: at least 1 is needed.")
+        if not 0 <= self.seed <= MAX_SEED:
+            raise StudyError(
+                f"study {self.name!r} has the seed {self.seed}: it must be from 0 to {MAX_SEED}."
+            )
         unknown = [aspect for aspect in self.changeable if aspect not in CHANGEABLE]
         if unknown:
             raise StudyError(

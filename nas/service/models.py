@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from nas.service.store import Role, State
+from nas.study import MAX_SEED
 
 Name = Annotated[str, Field(max_length=100)]
 
@@ -59,7 +60,7 @@ class NewRun(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
     study: Name = Field(description="A name from /studies.")
     evaluations: int | None = Field(None, ge=1, le=1_000_000)
-    seed: int | None = Field(None, ge=0, le=2**31 - 1)
+    seed: int | None = Field(None, ge=0, le=MAX_SEED)
     device: Annotated[str, Field(max_length=40)] | None = Field(
         None, description="One of the study's devices."
     )

@@ -94,6 +94,15 @@ def test_a_changed_seed_is_one_sentence(
     assert "seed was 0 and is now 5" in one_sentence(capsys)
 
 
+@pytest.mark.parametrize("seed", [-1, 2**32, 10**23])
+def test_a_seed_out_of_range_is_one_sentence(
+    nas_command: Command, capsys: pytest.CaptureFixture[str], tmp_path: Path, seed: int
+) -> None:
+    assert nas_command("run", SMALL_STUDY, "--out", tmp_path / "run", f"--seed={seed}") == 2
+    assert f"the seed {seed}" in one_sentence(capsys)
+    assert not (tmp_path / "run").exists()
+
+
 def test_another_sampler_is_another_study(
     nas_command: Command, capsys: pytest.CaptureFixture[str], cli_run: Path
 ) -> None:

@@ -26,6 +26,8 @@ from nas.study import changed, network_reference, stable_repr
         ({"objectives": (Macs(), Accuracy())}, "put a measured quality"),
         ({"evaluations": 0}, "at least 1"),
         ({"evaluations": -3}, "at least 1"),
+        ({"seed": -1}, "seed -1: it must be from 0 to 2147483647"),
+        ({"seed": 2**31}, "from 0 to 2147483647"),
     ],
 )
 def test_a_study_that_can_not_be_run_is_refused(changes: dict[str, object], message: str) -> None:
