@@ -73,7 +73,8 @@ class Constraint:
     at_most: float
 
     def __post_init__(self) -> None:
-        if not isinstance(self.quantity, CountedObjective | MeasuredObjective):
+        is_class = isinstance(self.quantity, type)
+        if is_class or not isinstance(self.quantity, CountedObjective | MeasuredObjective):
             raise ObjectiveError(
                 f"a constraint is on {self.quantity!r}, which is neither counted nor measured: limit a quantity such "
                 "as Macs(), or an objective of the study such as LatencyMs()."
@@ -191,6 +192,7 @@ class Splits:
         return self.train.batch(slice(0, 1)).dtype
 
 
+@runtime_checkable
 class DataSource(Protocol):
     """Where the images come from. Loading twice must give the same splits."""
 
@@ -362,6 +364,7 @@ class SupernetTraining(Protocol):
         """
 
 
+@runtime_checkable
 class Strategy(Protocol):
     """Makes the Optuna sampler that proposes architectures.
 
@@ -373,6 +376,7 @@ class Strategy(Protocol):
         """Return a new sampler."""
 
 
+@runtime_checkable
 class CompressionPass(Protocol):
     """Makes a smaller or faster variant of an exported winner."""
 

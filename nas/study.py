@@ -8,11 +8,12 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 import torch
 from torch import nn
 
+from nas.checks import check_integers, check_kind, told
 from nas.choices import Option
 from nas.errors import StudyError
 from nas.evaluation import Flops, Macs, NumParams, WeightBytes
@@ -59,6 +60,12 @@ class Winners:
     passes: tuple[CompressionPass, ...] = ()
 
     def __post_init__(self) -> None:
+        check_integers(self, "count")
+        check_kind("Winners", "recipe", self.recipe, Recipe, "a Recipe")
+        check_kind("Winners", "passes", self.passes, tuple, "a tuple such as (Int8(),)")
+        for position, made in enumerate(self.passes):
+            wanted = "an instance with name and apply(), such as Int8(),"
+            check_kind("Winners", f"passes[{position}]", made, CompressionPass, wanted)
         if self.count < 1:
             raise StudyError(f"winners.count is {self.count}: at least one winner is needed.")
         names = ["fp32", *(p.name for p in self.passes)]
@@ -81,8 +88,43 @@ class Trust:
     recipe: Recipe | None = None
 
     def __post_init__(self) -> None:
+        check_integers(self, "count")
+        check_kind("Trust", "recipe", self.recipe, Recipe | None, "a Recipe or None")
         if self.count < 0:
             raise StudyError(f"trust.count is {self.count}: 0 or more architectures are needed.")
+
+
+_KINDS: dict[str, tuple[Any, str]] = {
+    "name": (str, "a string"),
+    "data": (DataSource, "an instance with load(), such as Digits(),"),
+    "objectives": (tuple, "a tuple such as (Accuracy(), Macs())"),
+    "recipe": (Recipe, "a Recipe such as Recipe(epochs=30)"),
+    "strategy": (Strategy, "an instance with sampler(), such as SurrogateSearch(Mixture),"),
+    "constraints": (tuple, "a tuple such as (Constraint(Macs(), at_most=1e6),)"),
+    "evaluations": (int, "an integer"),
+    "seed": (int, "an integer"),
+    "stopping": (Stopping, "an instance such as Stopping(minutes=60)"),
+    "warm_start": (tuple, "a tuple such as ({'width': 16, 'depth': 2},)"),
+    "winners": (Winners, "an instance such as Winners(count=3)"),
+    "training": (
+        SupernetTraining | FromScratch,
+        "one of SandwichRule(), ProgressiveShrinking(), SinglePath(), NoTraining() and FromScratch(), or an instance "
+        "with their phases(),",
+    ),
+    "weights": (Path | Callable | None, "a Path, a function that returns one, or None"),
+    "proxy": (ProxySubset | None, "an instance such as ProxySubset(), or None,"),
+    "trust": (Trust, "an instance such as Trust(), or Trust(count=0) to check the winners alone,"),
+    "intended_use": (str, "a string"),
+    "changeable": (tuple, "a tuple such as ('evaluations', 'seed')"),
+}
+_ITEM_KINDS: dict[str, tuple[Any, str]] = {
+    "objectives": (
+        AnyObjective,
+        "an instance with an objective, and either count(), or calibrate() and measure(), such as Accuracy(),",
+    ),
+    "constraints": (Constraint, "an instance such as Constraint(Macs(), at_most=1e6)"),
+    "warm_start": (Mapping, "an option for every choice, such as {'width': 16, 'depth': 2},"),
+}
 
 
 @final
@@ -116,7 +158,7 @@ class Study:
         changeable: Which of :data:`CHANGEABLE` a user may change on the command line or through the service.
 
     Raises:
-        StudyError: something is missing or out of range.
+        StudyError: something is missing, of the wrong kind or out of range.
     """
 
     name: str
@@ -139,6 +181,7 @@ class Study:
     changeable: tuple[str, ...] = CHANGEABLE
 
     def __post_init__(self) -> None:
+        self._check_kinds()
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.name):
             raise StudyError(
                 f"a study is named {self.name!r}: use letters, digits, '-', '_' and '.', because the name "
@@ -150,7 +193,7 @@ class Study:
         if len(set(names)) < len(names):
             raise StudyError(f"study {self.name!r} has two objectives of one name in {names}: remove one.")
         for objective in self.objectives:
-            if isinstance(objective, MeasuredObjective) == isinstance(objective, CountedObjective):
+            if isinstance(objective, MeasuredObjective) and isinstance(objective, CountedObjective):
                 raise StudyError(
                     f"objective {objective!r} of study {self.name!r} must have either count(), or both calibrate() "
                     "and measure(): see CountedObjective and MeasuredObjective in nas.protocols."
@@ -192,6 +235,19 @@ class Study:
         soft = [c for c in self.constraints if not isinstance(c.quantity, CountedObjective)]
         return {c.quantity.objective.name: c.at_most for c in soft}
 
+    def _check_kinds(self) -> None:
+        study = f"study {self.name!r}"
+        for name, (kind, wanted) in _KINDS.items():
+            check_kind(study, name, getattr(self, name), kind, wanted)
+        for name, (kind, wanted) in _ITEM_KINDS.items():
+            for position, item in enumerate(getattr(self, name)):
+                check_kind(study, f"{name}[{position}]", item, kind, wanted)
+        if not callable(self.network) or isinstance(self.network, nn.Module):
+            raise StudyError(
+                f"{study} has network={told(self.network)}: a function that makes the network is expected, not "
+                "called, such as network or partial(network, classes=10)."
+            )
+
     def _check_training(self) -> None:
         if isinstance(self.training, FromScratch):
             self.training.rungs(self.recipe.epochs)
@@ -200,11 +256,6 @@ class Study:
                     f"study {self.name!r} trains its candidates from scratch: proxy and weights are for studies "
                     "with a supernet, leave them out."
                 )
-        elif not isinstance(self.training, SupernetTraining):
-            raise StudyError(
-                f"study {self.name!r} has training={self.training!r}: use SandwichRule(), ProgressiveShrinking(), "
-                "SinglePath(), NoTraining(), FromScratch(), or what has their phases()."
-            )
 
 
 def changed(

@@ -8,6 +8,7 @@ from typing import final
 import numpy as np
 from optuna.samplers import BaseSampler
 
+from nas.checks import check_integers
 from nas.errors import StudyError
 from nas.pareto import non_dominated
 from nas.protocols import Problem
@@ -36,6 +37,7 @@ class LocalSearch:
     num_startup: int = 10
 
     def __post_init__(self) -> None:
+        check_integers(self, "num_startup")
         if self.num_startup < 1:
             raise StudyError(f"LocalSearch has num_startup={self.num_startup}: at least 1 is needed.")
 

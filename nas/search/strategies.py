@@ -9,6 +9,7 @@ from typing import final
 import optuna
 from optuna.samplers import BaseSampler
 
+from nas.checks import check_integers, check_maker
 from nas.errors import StudyError, one_line
 from nas.protocols import MakeSurrogate, Problem
 from nas.search.record import distributions
@@ -32,6 +33,8 @@ class SurrogateSearch:
     batch_size: int = 8
 
     def __post_init__(self) -> None:
+        check_maker("SurrogateSearch", "surrogate", self.surrogate, "a class such as Mixture")
+        check_integers(self, "num_startup", "batch_size")
         if self.num_startup < 4 or self.batch_size < 1:
             raise StudyError(
                 f"SurrogateSearch has num_startup={self.num_startup} and batch_size={self.batch_size}: at "

@@ -10,6 +10,7 @@ from typing import Literal, final
 import numpy as np
 from optuna.samplers import BaseSampler
 
+from nas.checks import check_integers, check_kind
 from nas.errors import StudyError
 from nas.protocols import Problem, Strategy
 from nas.search.two_stage_sampler import TwoStageSampler
@@ -50,6 +51,9 @@ class TwoStage:
     default: Literal["largest", "smallest"] = "largest"
 
     def __post_init__(self) -> None:
+        wanted = "an instance with sampler(), such as SurrogateSearch(Mixture),"
+        check_kind("TwoStage", "inner", self.inner, Strategy, wanted)
+        check_integers(self, "first_evaluations")
         if self.first_evaluations < 1:
             raise StudyError(
                 f"TwoStage has first_evaluations={self.first_evaluations}: at least 1 is needed."

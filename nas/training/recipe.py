@@ -10,6 +10,7 @@ from typing import Literal, final
 import torch
 from torch import Tensor
 
+from nas.checks import check_integers
 from nas.errors import StudyError
 
 
@@ -60,6 +61,7 @@ class Recipe:
     halve_on_oom: bool = False
 
     def __post_init__(self) -> None:
+        check_integers(self, "epochs", "batch_size", "accumulate")
         if self.epochs < 1 or self.batch_size < 1:
             raise StudyError(
                 f"a recipe of {self.epochs} epochs with batches of {self.batch_size}: both must be 1 or more."

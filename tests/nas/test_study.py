@@ -1,16 +1,20 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import pytest
-from fakes import tiny_network, tiny_study
+from fakes import FewDigits, NearestSurrogate, tiny_network, tiny_study
 from torch import nn
 from torchvision.transforms import v2
 
-from nas import Accuracy, Constraint, Int8, Macs, NumParams, Recipe, Winners
-from nas.errors import StudyError
-from nas.study import changed, network_reference, stable_repr
+from nas import Accuracy, Constraint, Int8, Macs, NumParams, Recipe, SurrogateSearch, Winners
+from nas.errors import ObjectiveError, StudyError
+from nas.evaluation.proxy import ProxySubset
+from nas.search import LocalSearch, Smithson, TwoStage
+from nas.study import Trust, changed, network_reference, stable_repr
+from nas.supernet import SandwichRule
 
 
 @pytest.mark.parametrize(
@@ -33,6 +37,87 @@ from nas.study import changed, network_reference, stable_repr
 def test_a_study_that_can_not_be_run_is_refused(changes: dict[str, object], message: str) -> None:
     with pytest.raises(StudyError, match=message):
         tiny_study(**changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"network": tiny_network()}, "network=a value of type Sequential: a function .* not called"),
+        ({"network": None}, "network=None"),
+        ({"data": FewDigits}, "data=the class FewDigits: an instance with load"),
+        ({"data": "digits"}, "data='digits'"),
+        ({"objectives": (Accuracy, Macs)}, r"objectives\[0\]=the class Accuracy: an instance"),
+        ({"objectives": (Accuracy(), "macs")}, r"objectives\[1\]='macs'"),
+        ({"objectives": Accuracy()}, "objectives=a value of type Accuracy: a tuple"),
+        ({"objectives": [Accuracy()]}, "objectives=a value of type list: a tuple"),
+        ({"constraints": Constraint(Macs(), 1e6)}, "constraints=a value of type Constraint: a tuple"),
+        ({"constraints": (Macs(),)}, r"constraints\[0\]=a value of type Macs"),
+        ({"warm_start": {"width": 2}}, "warm_start=a value of type dict: a tuple"),
+        ({"warm_start": ("width",)}, r"warm_start\[0\]='width'"),
+        ({"recipe": None}, "recipe=None: a Recipe"),
+        ({"trust": None}, "trust=None: an instance such as Trust"),
+        ({"winners": None}, "winners=None: an instance such as Winners"),
+        ({"stopping": None}, "stopping=None"),
+        ({"proxy": ProxySubset}, "proxy=the class ProxySubset"),
+        ({"strategy": NearestSurrogate}, "strategy=the class NearestSurrogate"),
+        ({"strategy": SurrogateSearch}, "strategy=the class SurrogateSearch"),
+        ({"training": SandwichRule}, "training=the class SandwichRule"),
+        ({"training": "sandwich"}, "training='sandwich'"),
+        ({"weights": "weights.safetensors"}, "weights='weights.safetensors': a Path"),
+        ({"evaluations": "10"}, "evaluations='10': an integer"),
+        ({"evaluations": 5.5}, "evaluations=5.5: an integer"),
+        ({"seed": 1.5}, "seed=1.5: an integer"),
+        ({"seed": True}, "seed=True: an integer"),
+        ({"name": None}, "name=None: a string"),
+        ({"changeable": "seed"}, "changeable='seed': a tuple"),
+    ],
+)
+def test_what_is_of_another_kind_is_named_in_one_line(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(StudyError, match=message) as caught:
+        tiny_study(**changes)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Recipe(epochs=1.5), "Recipe has epochs=1.5: an integer"),  # type: ignore[arg-type]
+        (lambda: Winners(passes=Int8()), "passes=a value of type Int8: a tuple"),  # type: ignore[arg-type]
+        (lambda: Winners(passes=(Int8,)), r"passes\[0\]=the class Int8"),  # type: ignore[arg-type]
+        (lambda: Winners(recipe=None), "recipe=None"),  # type: ignore[arg-type]
+        (lambda: Winners(count="3"), "count='3'"),  # type: ignore[arg-type]
+        (lambda: Trust(recipe=3), "recipe=3: a Recipe or None"),  # type: ignore[arg-type]
+        (lambda: SurrogateSearch("Mixture"), "surrogate='Mixture': a class"),  # type: ignore[arg-type]
+        (lambda: SurrogateSearch(NearestSurrogate, batch_size=2.5), "batch_size=2.5"),  # type: ignore[arg-type]
+        (lambda: Smithson("Mixture"), "surrogate='Mixture': a class"),  # type: ignore[arg-type]
+        (lambda: LocalSearch(num_startup=2.5), "num_startup=2.5"),  # type: ignore[arg-type]
+        (lambda: TwoStage(LocalSearch, (("a",), ("b",)), 3), "inner=the class LocalSearch"),  # type: ignore[arg-type]
+    ],
+)
+def test_so_are_a_studys_parts(make: Callable[[], object], message: str) -> None:
+    with pytest.raises(StudyError, match=message):
+        make()
+
+
+def test_a_constraint_is_on_an_instance() -> None:
+    with pytest.raises(ObjectiveError, match="neither counted nor measured"):
+        Constraint(Macs, 1e6)  # type: ignore[arg-type]
+
+
+def test_parts_of_a_users_own_need_the_methods_alone() -> None:
+    class Own:
+        name = "own"
+
+        def load(self) -> None: ...
+
+        def sampler(self, problem: object, seed: int) -> None: ...
+
+        def phases(self, supernet: object, recipe: Recipe) -> None: ...
+
+        def apply(self, source: object, target: object, calibration: object) -> None: ...
+
+    study = tiny_study(data=Own(), strategy=Own(), training=Own(), winners=Winners(passes=(Own(),)))
+    assert isinstance(study.training, Own)
 
 
 def test_winners_are_at_least_one_and_their_variants_have_names_of_their_own() -> None:
