@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import logging
+import math
 import os
 import statistics
 import sys
@@ -22,7 +23,8 @@ import torch
 from filelock import FileLock
 from torch import nn
 
-from nas.errors import one_line
+from nas.checks import check_integers
+from nas.errors import StudyError, one_line
 from nas.evaluation.candidate import open_session
 from nas.evaluation.machine import processor_name
 from nas.evaluation.onnx_export import INPUT, OUTPUT, export_onnx
@@ -54,6 +56,9 @@ class LatencyMs:
         batch_size: Images per forward pass.
         short_seconds: Time per candidate in the search.
         long_seconds: Time per candidate for winners, which all take turns with each other.
+
+    Raises:
+        StudyError: a setting is out of range.
     """
 
     threads: int = 1
@@ -61,6 +66,18 @@ class LatencyMs:
     short_seconds: float = 0.04
     long_seconds: float = 1.0
     objective: Objective = Objective("latency_ms", "ms", "minimize")
+
+    def __post_init__(self) -> None:
+        check_integers(self, "threads", "batch_size")
+        if self.threads < 1 or self.batch_size < 1:
+            raise StudyError(
+                f"LatencyMs has threads={self.threads} and batch_size={self.batch_size}: both must be 1 or more."
+            )
+        if not (0 < self.short_seconds < math.inf and 0 < self.long_seconds < math.inf):
+            raise StudyError(
+                f"LatencyMs has short_seconds={self.short_seconds} and long_seconds={self.long_seconds}: both must "
+                "be finite and more than 0."
+            )
 
     def calibrate(self) -> dict[str, float]:
         """Measure the reference network alone: its nominal latency in ms."""

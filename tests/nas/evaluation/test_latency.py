@@ -3,16 +3,19 @@ from __future__ import annotations
 import concurrent.futures
 import gc
 import itertools
+import math
 import os
 import sys
 import tempfile
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
+from nas.errors import StudyError
 from nas.evaluation import LatencyMs, SubnetCandidate, latency
 from nas.protocols import Bench, Split
 from nas.testing import check_measured_objective
@@ -35,6 +38,25 @@ def candidate(width: int) -> SubnetCandidate:
 def bench() -> Bench:
     split = Split(torch.zeros(2, *SHAPE), torch.zeros(2, dtype=torch.int64))
     return Bench(split, thorough=False, calibration=BRIEF.calibrate())
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"threads": 0},
+        {"threads": -2},
+        {"threads": 1.5},
+        {"batch_size": 0},
+        {"batch_size": -1},
+        {"short_seconds": -1},
+        {"short_seconds": math.nan},
+        {"long_seconds": 0},
+        {"long_seconds": math.inf},
+    ],
+)
+def test_settings_without_sense_are_refused(settings: dict[str, Any]) -> None:
+    with pytest.raises(StudyError, match=f"{next(iter(settings))}={next(iter(settings.values()))}"):
+        LatencyMs(**settings)
 
 
 def test_the_contract_is_kept() -> None:
