@@ -66,7 +66,7 @@ class Constraint:
         at_most: Largest feasible value, in the quantity's unit.
 
     Raises:
-        ObjectiveError: the quantity is neither, or the limit is NaN.
+        ObjectiveError: the quantity is neither, or the limit is not finite.
     """
 
     quantity: CountedObjective | MeasuredObjective
@@ -87,9 +87,9 @@ class Constraint:
                 f"a constraint says what {self.quantity.objective.name!r} is at most, but more of it is better: "
                 "limit what is minimised, and read the rest off the front."
             )
-        if math.isnan(self.at_most):
+        if not math.isfinite(self.at_most):
             raise ObjectiveError(
-                f"the constraint on {self.quantity.objective.name!r} is at most NaN: give a number."
+                f"the constraint on {self.quantity.objective.name!r} is at most {self.at_most}: give a finite number."
             )
 
 

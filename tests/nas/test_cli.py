@@ -48,7 +48,7 @@ def no_run(tmp_path: Path) -> Path:
         (["run", SMALL_STUDY, "--objective", "macs"], "'accuracy' must stay"),
         (["run", SMALL_STUDY, "--constraint", "macs"], "write NAME=VALUE"),
         (["run", SMALL_STUDY, "--constraint", "macs=many"], "write NAME=VALUE"),
-        (["run", SMALL_STUDY, "--constraint", "macs=nan"], "at most NaN"),
+        (["run", SMALL_STUDY, "--constraint", "macs=nan"], "at most nan: give a finite number"),
         (["run", "digits", "--server", "http://x", "--out", "y"], "--out is for runs of this machine"),
         (["status", "digits", "--server", "http://127.0.0.1:1"], "NAS_TOKEN"),
         (["run", SMALL_STUDY, "--out", "/proc/nothing/here"], "can't be written"),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -102,6 +103,12 @@ def test_so_are_a_studys_parts(make: Callable[[], object], message: str) -> None
 def test_a_constraint_is_on_an_instance() -> None:
     with pytest.raises(ObjectiveError, match="neither counted nor measured"):
         Constraint(Macs, 1e6)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("limit", [math.nan, math.inf, -math.inf])
+def test_a_limit_is_finite(limit: float) -> None:
+    with pytest.raises(ObjectiveError, match="give a finite number"):
+        Constraint(Macs(), at_most=limit)
 
 
 def test_parts_of_a_users_own_need_the_methods_alone() -> None:
