@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import enum
 import itertools
 import math
 import operator
@@ -67,7 +68,8 @@ class Choice(Expression):
 
     Args:
         name: Unique in its space; dots group choices (``stage1.width``).
-        options: What can be chosen, from small to large by convention. Numbers, strings or booleans.
+        options: What can be chosen, from small to large by convention. Numbers, strings or booleans; kept as plain
+            Python values, also where they are numpy's or members of a ``StrEnum`` or ``IntEnum``.
 
     Raises:
         SpaceError: no name, no options, equal options, or an option that is not a finite plain value.
@@ -81,8 +83,7 @@ class Choice(Expression):
             raise SpaceError(f"a choice needs a name, a non-empty string; got {self.name!r}.")
         if not self.options:
             raise SpaceError(f"choice {self.name!r} has no options: give it at least one.")
-        plain = tuple(option.item() if isinstance(option, np.generic) else option for option in self.options)
-        object.__setattr__(self, "options", plain)
+        object.__setattr__(self, "options", tuple(_plain(option) for option in self.options))
         for option in self.options:
             if not isinstance(option, int | float | str | bool):
                 raise SpaceError(
@@ -119,6 +120,8 @@ class Choice(Expression):
         try:
             return self._positions[type(option), option]
         except (KeyError, TypeError):  # TypeError: not hashable
+            if isinstance(option, enum.Enum) and not isinstance(plain := _plain(option), enum.Enum):
+                return self.index(plain)
             raise SpaceError(
                 f"choice {self.name!r} has no option {option!r}: its options are {self.options}."
             ) from None
@@ -142,6 +145,18 @@ class Choice(Expression):
         if len(numbers) < len(self.options):
             return default
         return pick(range(len(numbers)), key=numbers.__getitem__)
+
+
+def _plain(option: Option) -> Option:
+    """Return what numpy's scalars and members of enumerations stand for: they wouldn't come back from storage."""
+    if isinstance(option, np.generic):
+        value: Option = option.item()
+        return value
+    if isinstance(option, str):
+        return str.__str__(option)  # str() of an enumeration's member is its name
+    if isinstance(option, int) and not isinstance(option, bool):
+        return int.__int__(option)
+    return float.__float__(option) if isinstance(option, float) else option
 
 
 def choice(name: str, *options: Option) -> Choice:

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import enum
 import math
 
 import pytest
 
-from nas.choices import Choice, Expression, choice, choices_of, largest_value
+from nas.choices import Choice, Expression, Option, choice, choices_of, largest_value
 from nas.errors import NasError, SpaceError
 
 
@@ -31,6 +32,46 @@ def test_a_choice_needs_a_name(name: object) -> None:
 def test_only_finite_plain_values_are_options(option: object) -> None:
     with pytest.raises(SpaceError):
         Choice("width", (1, option))  # type: ignore[arg-type]
+
+
+class Act(enum.StrEnum):
+    RELU = "relu"
+    GELU = "gelu"
+
+
+class Mixed(str, enum.Enum):  # noqa: UP042  # as many write it
+    A = "a"
+    B = "b"
+
+
+class Size(enum.IntEnum):
+    SMALL = 8
+    LARGE = 16
+
+
+class Rate(float): ...
+
+
+@pytest.mark.parametrize(
+    ("options", "plain"),
+    [
+        (tuple(Act), ("relu", "gelu")),
+        (tuple(Mixed), ("a", "b")),
+        (tuple(Size), (8, 16)),
+        ((Rate(0.5), True), (0.5, True)),
+    ],
+)
+def test_options_are_kept_as_plain_values(options: tuple[Option, ...], plain: tuple[Option, ...]) -> None:
+    found = Choice("of", options)
+    assert found.options == plain
+    assert [type(option) for option in found.options] == [type(option) for option in plain]
+    assert [found.index(option) for option in plain] == [0, 1]
+
+
+def test_a_member_of_an_enumeration_finds_its_option() -> None:
+    assert Choice("act", tuple(Act)).index(Act.GELU) == 1
+    with pytest.raises(SpaceError, match="no option"):
+        Choice("act", ("relu", "silu")).index(Act.GELU)
 
 
 def test_expressions_compute_on_options() -> None:
