@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -207,6 +208,29 @@ class SearchSpace:
     def num_options(self) -> IntArray:
         """Number of options of each choice, ``(num_choices,)`` int64."""
         return np.array([len(c.options) for c in self.choices], dtype=np.int64)
+
+    @cached_property
+    def num_combinations(self) -> int:
+        """Number of combinations of options, those that stand for one architecture counted each."""
+        return math.prod(self.num_options.tolist())
+
+    def combinations(self, numbers: IntArray) -> IntArray:
+        """Return the combinations of these numbers, ``(n,)`` to ``(n, num_choices)`` positions, not canonical.
+
+        Counted as in a table in C order: the last choice changes fastest.
+        """
+        return np.asarray(numbers[:, None] // self._strides % self.num_options, dtype=np.int64)
+
+    def combination_numbers(self, indices: IntArray) -> NDArray[Any]:
+        """Undo :meth:`combinations`: ``(n,)`` int64, or Python's integers where a space has too many for these."""
+        numbers: NDArray[Any] = indices.astype(self._strides.dtype) @ self._strides
+        return numbers
+
+    @cached_property
+    def _strides(self) -> NDArray[Any]:
+        sizes = self.num_options.tolist()
+        strides = [math.prod(sizes[column + 1 :]) for column in range(len(sizes))]
+        return np.array(strides, dtype=np.int64 if self.num_combinations < 2**63 else object)
 
     def sample_indices(self, count: int, rng: np.random.Generator) -> IntArray:
         """Return ``(count, num_choices)`` canonical positions; each option is equally likely."""

@@ -10,9 +10,10 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import final
+from typing import Any, final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nas import pareto
 from nas.errors import ObjectiveError, SpaceError
@@ -173,14 +174,14 @@ class Table:
         return pareto.hypervolume(self.scaled[rows], np.ones(len(self.objectives)))
 
     @cached_property
-    def _codes(self) -> tuple[IntArray, IntArray]:
+    def _codes(self) -> tuple[NDArray[Any], IntArray]:
         """Every architecture's number in the space, ascending, and its row."""
         codes = _codes(self.space, self.positions)
         order = np.argsort(codes)
         return codes[order], order
 
 
-def _codes(space: SearchSpace, indices: IntArray) -> IntArray:
+def _codes(space: SearchSpace, indices: IntArray) -> NDArray[Any]:
     """Return one number per row of positions, the same for all that stand for one architecture."""
     if indices.ndim != 2 or indices.shape[1] != len(space.choices):
         raise SpaceError(
@@ -193,7 +194,7 @@ def _codes(space: SearchSpace, indices: IntArray) -> IntArray:
             f"row {row} has position {indices[row, column]} for {space.choices[column]}, whose positions are 0 to "
             f"{space.num_options[column] - 1}."
         )
-    return np.asarray(np.ravel_multi_index(tuple(space.canonical(indices).T), tuple(space.num_options)))
+    return space.combination_numbers(space.canonical(indices))
 
 
 def _check_positions(table: Table) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -102,10 +101,9 @@ def _random_then_systematic(
     for size in (_FIRST_POOL_SIZE, _POOL_SIZE):
         yield space.sample_indices(size, rng)
     yield tilted_samples(problem, _POOL_SIZE, rng)
-    num_combinations = math.prod(space.num_options.tolist())
-    if num_combinations <= MAX_LISTED:
-        every = np.stack(np.unravel_index(rng.permutation(num_combinations), space.num_options), axis=1)
-        yield from np.array_split(every, range(_POOL_SIZE, num_combinations, _POOL_SIZE))
+    if space.num_combinations <= MAX_LISTED:
+        every = space.combinations(rng.permutation(space.num_combinations))
+        yield from np.array_split(every, range(_POOL_SIZE, len(every), _POOL_SIZE))
         return
     samples = space.sample_indices(_NUM_LED_DOWNHILL, rng)
     yield np.array([downhill(problem, row)[0] for row in samples])

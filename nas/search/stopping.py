@@ -177,11 +177,11 @@ class Ending:
 
 def count_feasible(problem: Problem) -> int | None:
     """Return how many architectures meet the constraints; None when the space is too large to look at all."""
-    sizes = problem.space.num_options
-    if np.prod(sizes.astype(np.float64)) > MAX_LISTED:
+    space = problem.space
+    if space.num_combinations > MAX_LISTED:
         return None
-    rows = np.indices(tuple(sizes)).reshape(len(sizes), -1).T.astype(np.int64)
-    different = np.unique(problem.space.canonical(rows), axis=0)
+    rows = space.combinations(np.arange(space.num_combinations))
+    different = np.unique(space.canonical(rows), axis=0)
     return int((problem.violation(different) <= 0).sum())
 
 

@@ -223,6 +223,23 @@ def test_a_space_of_more_than_1e20_architectures_works() -> None:
     assert space.encode(space.sample_indices(5, rng)).shape == (5, 210)
 
 
+def test_combinations_are_numbered_in_the_order_of_a_table() -> None:
+    space = nested()
+    numbers = np.arange(space.num_combinations)
+    assert np.array_equal(space.combinations(numbers), all_rows(space))
+    assert np.array_equal(space.combination_numbers(all_rows(space)), numbers)
+
+
+@pytest.mark.parametrize("num_options", [1, 2])
+def test_combinations_of_a_hundred_choices_have_numbers(num_options: int) -> None:
+    one = [choice(f"c{number}", *range(num_options)) for number in range(97)]
+    space = SearchSpace((choice("first", 1, 2, 3), *one, choice("last", 1, 2)))
+    numbers = space.combination_numbers(space.indices([space.smallest(), space.largest()]))
+    assert numbers.tolist() == [0, space.num_combinations - 1] == [0, 3 * num_options**97 * 2 - 1]
+    if num_options == 1:
+        assert np.array_equal(space.combination_numbers(space.combinations(np.arange(6))), np.arange(6))
+
+
 @pytest.mark.parametrize("make", SPACES)
 def test_an_encoding_is_one_hot_and_zero_where_inactive(make: Callable[[], SearchSpace]) -> None:
     space = make()

@@ -112,6 +112,15 @@ def test_an_architecture_is_found_in_any_order_of_rows(seed: int) -> None:
         assert table.evaluate(architecture)["accuracy"].value == table.values[row, 0]
 
 
+def test_a_table_of_more_choices_than_numpy_has_dimensions() -> None:
+    names = [f"c{number}" for number in range(70)]
+    conditions = {name: ((Condition(before, (1,)),),) for before, name in itertools.pairwise(names)}
+    space = SearchSpace(tuple(choice(name, 0, 1) for name in names), conditions)
+    rows = np.tril(np.ones((71, 70), dtype=np.int64), -1)
+    table = Table("chain", space, (SIZE,), rows, np.arange(71.0)[:, None])
+    assert np.array_equal(table.rows(rows[::-1]), np.arange(71)[::-1])
+
+
 def test_inactive_choices_make_no_difference() -> None:
     table = conditional(DEEP)
     assert table.rows(np.array([[0, 2, 1], [0, 2, 0], [1, 2, 1]])).tolist() == [2, 2, 10]

@@ -9,10 +9,11 @@ import pytest
 from fakes import grid_problem
 from optuna.trial import FrozenTrial, TrialState
 
+from nas.choices import choice
 from nas.protocols import Problem
 from nas.search.proposals import any_fresh, fresh, history_of, keys, neighbours
 from nas.search.record import REPEATS, distributions
-from nas.space import IntArray
+from nas.space import IntArray, SearchSpace
 from nas.testing import toy_problem
 
 PROBLEM = grid_problem()
@@ -97,6 +98,18 @@ def test_any_fresh_finds_every_feasible_architecture_and_then_nothing(at_most: f
         assert row.sum() <= at_most
         assert row.tobytes() not in seen
         seen.add(row.tobytes())
+    assert any_fresh(problem, seen, np.random.default_rng(0)) is None
+
+
+def test_any_fresh_lists_a_space_of_more_choices_than_numpy_has_dimensions() -> None:
+    space = SearchSpace(tuple(choice(f"c{n}", *range(2 if n < 3 else 1)) for n in range(70)))
+    problem = dataclasses.replace(grid_problem(), space=space)
+    seen: set[bytes] = set()
+    for _ in range(8):
+        row = any_fresh(problem, seen, np.random.default_rng(0))
+        assert row is not None
+        seen.add(row.tobytes())
+    assert len(seen) == 8
     assert any_fresh(problem, seen, np.random.default_rng(0)) is None
 
 

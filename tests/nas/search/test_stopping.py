@@ -50,3 +50,4 @@ def test_feasible_architectures_are_counted_once_each() -> None:
     assert count_feasible(problem) == problem.space.cardinality() < problem.space.num_options.prod()
     assert count_feasible(grid_problem(7, 4, at_most=1)) == 8
     assert count_feasible(grid_problem(12, 4)) is None
+    assert count_feasible(grid_problem(70, 1, at_most=0)) == 1
