@@ -321,6 +321,14 @@ class Problem:
     violation: Callable[[IntArray], FloatArray]
     soft_limits: Mapping[str, float] = field(default_factory=dict)
 
+    def infeasibility(self, indices: IntArray) -> FloatArray:
+        """Return the violation of ``(n, num_choices)`` positions; infinite where a count isn't finite."""
+        violation = self.violation(indices)
+        known = ~np.isnan(violation)
+        for values in self.count(indices).values():
+            known &= np.isfinite(values)
+        return np.where(known, violation, np.inf)
+
     def excess(self, costs: FloatArray) -> FloatArray:
         """Return how far ``(..., num_objectives)`` costs exceed the soft limits, relative; 0 is feasible."""
         return excess_over(self.soft_limits, self.objectives, costs)

@@ -56,7 +56,7 @@ def search(
     the sequence of architectures is the one of an uninterrupted run. Call it from one process at a
     time; others may :func:`join`.
 
-    - A proposal that exceeds a hard constraint is told as PRUNED, unpaid.
+    - A proposal that exceeds a hard constraint, or of which a count is not finite, is told as PRUNED, unpaid.
     - A proposal that repeats a finished architecture gets the earlier values, unpaid.
     - A proposal that somebody else evaluates just now is told as PRUNED, unpaid.
     - An evaluation that raises, or gives a value that is not finite, is told as FAIL.
@@ -256,7 +256,7 @@ class _Loop:
 
     def _claim(self, trial: Trial, architecture: Architecture) -> bool:
         """Whether the trial may be evaluated; if not, tell it without paying."""
-        violation = self._problem.violation(self._problem.space.indices([architecture]))[0]
+        violation = self._problem.infeasibility(self._problem.space.indices([architecture]))[0]
         with self._worker.lock():
             if self._team is not None:
                 self._read_on()

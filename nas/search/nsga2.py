@@ -62,7 +62,7 @@ def evolve(
     )
     last = np.unique(problem.space.canonical(result.pop.get("X").astype(np.int64)), axis=0)
     fresh = np.array([row.tobytes() not in avoid for row in last], dtype=np.bool_)
-    return last[fresh & (problem.violation(last) <= 0)]
+    return last[fresh & (problem.infeasibility(last) <= 0)]
 
 
 class _Screen(PymooProblem):  # type: ignore[misc] # pymoo has no types
@@ -78,9 +78,10 @@ class _Screen(PymooProblem):  # type: ignore[misc] # pymoo has no types
     def _evaluate(self, x: np.ndarray, out: dict[str, Any], *_: object, **__: object) -> None:
         indices = self._problem.space.canonical(x.astype(np.int64))
         seen = np.array([row.tobytes() in self._avoid for row in indices], dtype=np.float64)
-        out["F"] = self._costs(indices)
+        costs = self._costs(indices)
+        out["F"] = np.where(np.isfinite(costs), costs, 0.0)  # what isn't finite is infeasible
         excess = self._problem.excess(out["F"])
-        out["G"] = (self._problem.violation(indices) + seen + excess)[:, None]
+        out["G"] = (self._problem.infeasibility(indices) + seen + excess)[:, None]
 
 
 class _Step(Mutation):  # type: ignore[misc]

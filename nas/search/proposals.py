@@ -77,7 +77,7 @@ def fresh(problem: Problem, rows: IntArray, seen: AbstractSet[bytes]) -> IntArra
     different = {row.tobytes(): position for position, row in reversed(list(enumerate(rows)))}
     unseen = sorted(position for key, position in different.items() if key not in seen)
     rows = rows[unseen]
-    return rows[problem.violation(rows) <= 0] if len(rows) else rows
+    return rows[problem.infeasibility(rows) <= 0] if len(rows) else rows
 
 
 def any_fresh(problem: Problem, seen: AbstractSet[bytes], rng: np.random.Generator) -> IntArray | None:

@@ -182,7 +182,7 @@ def count_feasible(problem: Problem) -> int | None:
         return None
     rows = space.combinations(np.arange(space.num_combinations))
     different = np.unique(space.canonical(rows), axis=0)
-    return int((problem.violation(different) <= 0).sum())
+    return int((problem.infeasibility(different) <= 0).sum())
 
 
 def pace(trials: Sequence[FrozenTrial]) -> float:

@@ -1,13 +1,20 @@
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
+
 import numpy as np
+import optuna
 import pytest
-from fakes import grid_problem
+from fakes import grid_evaluate, grid_problem
+from numpy.typing import NDArray
 
 from nas import pareto
+from nas.objective import Measurement
 from nas.protocols import Problem
+from nas.search.loop import search
 from nas.search.nsga2 import evolve
-from nas.space import FloatArray, IntArray
+from nas.space import Architecture, FloatArray, IntArray
 from nas.testing import toy_problem
 
 
@@ -51,6 +58,35 @@ def test_it_comes_close_to_the_true_front() -> None:
     best = pareto.hypervolume(costs(every), reference)  # type: ignore[operator]
     found = pareto.hypervolume(costs(evolved(problem, size=64)), reference)  # type: ignore[operator]
     assert found > 0.95 * best
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
+def test_what_has_no_finite_count_is_neither_proposed_nor_paid_for(value: float) -> None:
+    base = grid_problem(num_choices=3, num_options=3)
+
+    def is_odd(rows: IntArray) -> NDArray[np.bool_]:
+        return np.asarray(rows.sum(axis=1) % 2 == 1)
+
+    def count(rows: IntArray) -> dict[str, FloatArray]:
+        return {"size": np.where(is_odd(rows), value, rows.sum(axis=1))}
+
+    problem = dataclasses.replace(base, count=count)
+    costs = lambda rows: np.stack([-rows[:, 0], count(rows)["size"]], axis=1).astype(float)  # noqa: E731
+    start = np.array([[0, 0, 0], [1, 1, 2]])
+    rows = evolve(problem, costs, start=start, avoid=set(), size=16, rng=np.random.default_rng(0))
+    assert len(rows) > 0
+    assert not is_odd(rows).any()
+    paid: list[IntArray] = []
+
+    def evaluate(architecture: Architecture) -> Mapping[str, Measurement]:
+        paid.append(problem.space.indices([architecture]))
+        return grid_evaluate(base, architecture)
+
+    sampler = optuna.samplers.RandomSampler(seed=0)
+    study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
+    search(study, problem, evaluate, evaluations=8, on_trial=lambda trial: None)
+    assert len(paid) == 8
+    assert not is_odd(np.concatenate(paid)).any()
 
 
 def test_a_space_of_which_all_is_seen_gives_nothing() -> None:
