@@ -265,7 +265,7 @@ def front_command(
             remote.print_front(client, str(path), as_json)
         return
     from nas.runner.directory import RunDirectory, open_record, reading
-    from nas.search.record import ARCHITECTURE, architecture_of, complete_trials, costs_of, front_of
+    from nas.search.record import ARCHITECTURE, architecture_of, complete_trials, costs_of, doubts, front_of
     from nas.space import space_from_description
 
     directory = RunDirectory(_existing(path), storage)
@@ -288,6 +288,8 @@ def front_command(
         return
     shown = [(t.number, str(t.user_attrs[ARCHITECTURE]), list(t.values)) for t in members]
     print_table(f"front of {len(trials)} evaluations", front_table(objectives, shown))
+    for sentence in doubts(objectives, trials):
+        console.print(sentence, highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -351,7 +353,7 @@ def _print_record(directory: RunDirectory) -> None:
     """Print what the trials of a run say so far."""
     from nas.runner.directory import open_record
     from nas.search.quality import quality_sentences
-    from nas.search.record import ENDED, ERROR, complete_trials, costs_of, paid_trials, stored_box
+    from nas.search.record import ENDED, ERROR, complete_trials, costs_of, doubts, paid_trials, stored_box
     from nas.search.stopping import NEVER, forecast_of
 
     study, objectives = open_record(directory)
@@ -362,7 +364,9 @@ def _print_record(directory: RunDirectory) -> None:
         console.print(f"  {error}", soft_wrap=True)
     box = stored_box(study)
     if box is not None:
-        console.print(f"hypervolume {box.hypervolume(costs_of(objectives, trials)):.4f}")
+        console.print(f"hypervolume {box.history(costs_of(objectives, trials))[-1]:.4f}")
+    for sentence in doubts(objectives, trials):
+        console.print(sentence, highlight=False, soft_wrap=True)
     for sentence in quality_sentences(objectives, trials):
         console.print(sentence, highlight=False, soft_wrap=True)
     if study.user_attrs.get(ENDED):

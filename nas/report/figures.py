@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from nas.objective import Objective
 from nas.report.results import Results
+from nas.search.record import are_credible
 
 _GREY, _BLUE, _ORANGE, _GREEN = "#b8bec6", "#2f6fb0", "#d9722c", "#3b8f5a"
 _BASELINE_COLOURS = ("#8a63b3", "#8c564b")
@@ -52,6 +53,10 @@ def _draw_front(axis: Axes, results: Results, column: int, objective: Objective,
     quality = results.quality
     values = np.array(results.values)
     front = values[results.front]
+    costs = np.array(
+        [[o.cost(v) for o, v in zip(results.objectives, row, strict=True)] for row in results.values]
+    )
+    values = values[are_credible(costs)]  # one that is too good to be true would leave no room for the others
     axis.scatter(values[:, column], values[:, 0], s=14, c=_GREY, label="evaluated (search split)")
     axis.scatter(front[:, column], front[:, 0], s=22, c=_BLUE, label="search front, all objectives")
     for baseline, colour in zip(results.baselines, _BASELINE_COLOURS, strict=False):

@@ -29,6 +29,7 @@ def report_markdown(results: Results) -> str:
         f"{results.trials['turned_down']} turned down unpaid, "
         f"{results.trials['repeated']} proposed again and answered from the record.",
         *facts.get("soft_limits", []),
+        *[f"{sentence[0].upper()}{sentence[1:]}" for sentence in facts.get("doubts", [])],
         _durations(facts["seconds"]),
         *_ending(facts),
         "![front](front.png)",

@@ -48,8 +48,10 @@ from nas.runner.weights import Weights
 from nas.search.record import (
     ReferenceBox,
     architecture_of,
+    are_credible,
     complete_trials,
     costs_of,
+    doubts,
     indices_of,
     measurements_of,
     predictions_of,
@@ -81,9 +83,12 @@ def choose_winners(prepared: Prepared, record: optuna.Study) -> list[FrozenTrial
 
     Those that meet the soft limits, or the one nearest to that. The one of best quality first, then those that
     keep most of the front's hypervolume. Where the search knew what architectures reach on their own, the front
-    is that of what all are expected to reach so.
+    is that of what all are expected to reach so. Those with values too good to be true are left out.
+
+    Raises:
+        EvaluationError: all have such values.
     """
-    problem, trials = prepared.problem, complete_trials(record)
+    problem, trials = prepared.problem, _credible_trials(prepared.problem, complete_trials(record))
     searched = costs_of(problem.objectives, trials)
     numbers, indices = np.array([t.number for t in trials]), indices_of(problem.space, trials)
     costs = expected_alone(problem, stand_alone_values(record), numbers, indices, searched)
@@ -95,6 +100,16 @@ def choose_winners(prepared: Prepared, record: optuna.Study) -> list[FrozenTrial
     best = int(np.argmin(scaled[:, 0]))
     rows = pareto.spread_subset(scaled, prepared.study.winners.count, box.reference, best)
     return [trials[front[row]] for row in rows]
+
+
+def _credible_trials(problem: Problem, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    told = doubts(problem.objectives, trials)
+    for sentence in told:
+        logger.warning("%s", sentence)
+    believed = are_credible(costs_of(problem.objectives, trials))
+    if not believed.any():
+        raise EvaluationError(f"there is no front: {told[0]}")
+    return [trial for trial, keep in zip(trials, believed, strict=True) if keep]
 
 
 def _warn_of_limits(problem: Problem, costs: FloatArray) -> None:

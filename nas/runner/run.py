@@ -41,6 +41,8 @@ from nas.search.record import (
     SECONDS,
     complete_trials,
     costs_of,
+    credible_front,
+    doubts,
     is_paid,
     measurements_of,
     paid_trials,
@@ -222,7 +224,7 @@ def _results(
         trial_numbers=[t.number for t in trials],
         ids=[t.user_attrs[ARCHITECTURE] for t in trials],
         values=[list(t.values) for t in trials],
-        front=np.flatnonzero(prepared.problem.front(costs)).tolist(),
+        front=np.flatnonzero(credible_front(costs, prepared.problem.excess(costs))).tolist(),
         hypervolume=box.history(costs) if box else [],
         finished_hypervolume=box.hypervolume(_finished_costs(prepared, winners)) if box else None,
         winners=winners,
@@ -266,6 +268,7 @@ def _facts(prepared: Prepared, record: optuna.Study, trials: list[FrozenTrial]) 
             f"most {limit:g}, which was asked for."
             for name, limit in study.soft_limits.items()
         ],
+        "doubts": doubts(prepared.problem.objectives, trials),
         "seed": study.seed,
         "ended": record.user_attrs.get(ENDED),
         "forecast": None if gain is None else str(gain),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import final
 
+import numpy as np
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
@@ -23,6 +24,7 @@ from nas.search.record import (
     ENDED,
     LIMITS,
     GrowingFront,
+    are_credible,
     complete_trials,
     costs_of,
     is_paid,
@@ -143,13 +145,15 @@ class Reporter:
     def _note(self, trial: FrozenTrial) -> str:
         if trial.state == TrialState.FAIL:
             return "failed"
-        new = [trial]
+        trials = complete_trials(self._record)
+        costs = costs_of(self._objectives, trials)
+        new = np.array([t.number == trial.number for t in trials], dtype=np.bool_)
         if self._front is None:
             box = reference_box(self._record, self._objectives)
             if box is None:
                 return "start-up"
-            self._front, new = GrowingFront(box), complete_trials(self._record)
-        for cost in costs_of(self._objectives, new):
+            self._front, new = GrowingFront(box), np.ones(len(trials), dtype=np.bool_)
+        for cost in costs[new & are_credible(costs)]:
             self._front.add(cost)
         return f"hypervolume {self._front.hypervolume:.4f}"
 

@@ -20,7 +20,14 @@ from nas.protocols import Bench
 from nas.runner.directory import RunDirectory
 from nas.runner.measuring import Known, counted_measurements, measurements
 from nas.runner.preparation import Prepared
-from nas.search.record import ARCHITECTURE, by_completion, complete_trials, costs_of, measurements_of
+from nas.search.record import (
+    ARCHITECTURE,
+    by_completion,
+    complete_trials,
+    costs_of,
+    credible_front,
+    measurements_of,
+)
 from nas.space import Architecture, FloatArray
 from nas.study import stable_repr
 from nas.supernet.recalibrate import extract_recalibrated
@@ -181,7 +188,8 @@ class ScratchWeights:
         save_weights(folder / f"{architecture.id}.safetensors", module)
         trials = complete_trials(record)
         costs = costs_of(self._prepared.problem.objectives, trials)
-        for trial, keep in zip(trials, pareto.non_dominated(costs), strict=True):
+        can_win = pareto.non_dominated(costs) | credible_front(costs, np.zeros(len(costs)))
+        for trial, keep in zip(trials, can_win, strict=True):
             if not keep:
                 (folder / f"{trial.user_attrs[ARCHITECTURE]}.safetensors").unlink(missing_ok=True)
         for leftover in folder.glob(f"{architecture.id}-*.pt*"):

@@ -14,6 +14,7 @@ from nas.pareto import non_dominated
 from nas.protocols import Problem
 from nas.search.architecture_sampler import HistorySampler
 from nas.search.proposals import History, any_fresh, fresh, neighbours
+from nas.search.record import credible
 from nas.space import IntArray
 
 
@@ -46,7 +47,7 @@ class LocalSearch:
 
         def propose(history: History, rng: np.random.Generator) -> IntArray | None:
             if len(history.finished) >= self.num_startup:
-                for member in history.finished[non_dominated(history.costs)]:
+                for member in history.finished[non_dominated(credible(history.costs))]:
                     unknown = fresh(problem, neighbours(problem.space, member), history.seen)
                     if len(unknown):
                         return np.asarray(rng.choice(unknown))

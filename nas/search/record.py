@@ -26,6 +26,7 @@ LOST, RETRIES, WORKER = "lost", "retries", "worker"
 REFERENCE, LIMITS, SOFT_LIMITS, ENDED = "reference_box", "limits", "soft_limits", "ended"
 _NUM_FOR_REFERENCE = 10
 _FAR_OUT = 1000.0
+_UNHEARD_OF = 1e6
 
 
 def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
@@ -78,9 +79,11 @@ def soft_limits(study: Study) -> Mapping[str, float]:
 
 
 def front_of(study: Study, objectives: Sequence[Objective], costs: FloatArray) -> NDArray[np.int64]:
-    """Return the rows of ``(n, num_objectives)`` costs that are on the front, within the study's soft limits."""
-    excess = excess_over(soft_limits(study), objectives, costs)
-    return np.flatnonzero(pareto.constrained_non_dominated(costs, excess))
+    """Return the rows of ``(n, num_objectives)`` costs that are on the front, within the study's soft limits.
+
+    Rows with a value too good to be true are on no front.
+    """
+    return np.flatnonzero(credible_front(costs, excess_over(soft_limits(study), objectives, costs)))
 
 
 def complete_trials(study: Study) -> list[FrozenTrial]:
@@ -140,13 +143,56 @@ def wall_seconds(trials: Sequence[FrozenTrial]) -> float:
 def credible(costs: FloatArray) -> FloatArray:
     """Return ``(n, m)`` costs, n >= 1, in which those too good to be true are the worst there are.
 
-    Too good is what lies below the first quartile by a thousand times the size of the quartiles, or of their
-    distance: an overflow, an error of -1e12. One such value would be the whole front.
+    One such value would be the whole front: an overflow, an error of -1e12. What is usual is the size of the
+    median and of the third quartile, so up to half of a column may be too good. Too good is
+
+    - a negative cost of a thousand times the usual, and below -1, where the others are all positive: what can't
+      be negative is. Of four rows or more.
+    - a negative cost of a million times the usual, and below -1e9, whatever the others are: rates that are
+      maximised may span several orders of magnitude.
+
+    Where the usual is 0, as of networks that don't work, the first quartile counts for the second.
     """
-    first, third = np.quantile(costs, [0.25, 0.75], axis=0)
-    usual = np.maximum.reduce([third - first, np.abs(first), np.abs(third)])
-    lowest = first - _FAR_OUT * np.where(usual > 0, usual, 1.0)
-    return np.where(costs < lowest, costs.max(axis=0), costs)
+    if len(costs) == 0:
+        return costs
+    first, median, third = np.quantile(costs, [0.25, 0.5, 0.75], axis=0, method="higher")
+    usual = np.maximum(np.abs(median), np.abs(third))
+    near = -_FAR_OUT * np.maximum(usual, 1 / _FAR_OUT)
+    others_positive = ((costs < near) | (costs > 0)).all(axis=0) & (len(costs) > 3)
+    far = -_UNHEARD_OF * np.maximum(np.where(usual > 0, usual, np.abs(first)), _FAR_OUT)
+    return np.where(costs < np.where(others_positive, near, far), costs.max(axis=0), costs)
+
+
+def are_credible(costs: FloatArray) -> NDArray[np.bool_]:
+    """Return which of ``(n, m)`` costs, ``(n,)``, hold no value too good to be true; see :func:`credible`."""
+    return np.asarray((credible(costs) == costs).all(axis=1))
+
+
+def credible_front(costs: FloatArray, excess: FloatArray) -> NDArray[np.bool_]:
+    """Return the rows on the front of the credible ones, those that exceed the limits least.
+
+    Args:
+        costs: ``(n, m)``; may be empty.
+        excess: ``(n,)`` by how much each row exceeds the limits.
+    """
+    front = are_credible(costs)
+    front[front] = pareto.constrained_non_dominated(costs[front], excess[front])
+    return front
+
+
+def doubts(objectives: Sequence[Objective], trials: Sequence[FrozenTrial]) -> list[str]:
+    """Return a sentence that names the trials with values too good to be true; none if all are credible."""
+    costs = costs_of(objectives, trials)
+    wrong = credible(costs) != costs
+    if not wrong.any():
+        return []
+    numbers = [str(trial.number) for trial, row in zip(trials, wrong, strict=True) if row.any()]
+    names = [o.name for o, column in zip(objectives, wrong.T, strict=True) if column.any()]
+    which = f"trial {numbers[0]} has" if len(numbers) == 1 else f"trials {', '.join(numbers)} have"
+    return [
+        f"{which} values too good to be true in {', '.join(names)} and can't be on the front: check what measures "
+        "that."
+    ]
 
 
 @final
@@ -194,9 +240,10 @@ class ReferenceBox:
         return pareto.hypervolume(self.scaled(costs), self.reference)
 
     def history(self, costs: FloatArray) -> list[float]:
-        """Return the hypervolume after each row of costs in turn."""
+        """Return the hypervolume after each row of costs in turn; what is too good to be true adds nothing."""
         front = GrowingFront(self)
-        return [front.add(row) for row in costs]
+        rows = zip(costs, are_credible(costs), strict=True)
+        return [front.add(row) if believed else front.hypervolume for row, believed in rows]
 
 
 @final
@@ -210,7 +257,7 @@ class GrowingFront:
     """
 
     def __init__(self, box: ReferenceBox) -> None:
-        self._box = box
+        self.box = box
         self._members = np.zeros((0, len(box.best)))
         self.hypervolume = 0.0
 
@@ -219,7 +266,7 @@ class GrowingFront:
         if not (self._members <= cost).all(axis=1).any():
             kept = self._members[~(cost <= self._members).all(axis=1)]
             self._members = np.concatenate([kept, cost[None]])
-            self.hypervolume = max(self.hypervolume, self._box.hypervolume(self._members))
+            self.hypervolume = max(self.hypervolume, self.box.hypervolume(self._members))
         return self.hypervolume
 
 

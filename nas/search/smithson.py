@@ -18,7 +18,7 @@ from nas.protocols import MakeSurrogate, Problem, Surrogate
 from nas.search.architecture_sampler import ArchitectureSampler
 from nas.search.cost_model import counted_costs, measured_columns
 from nas.search.proposals import History, any_fresh, fresh, history_of, others
-from nas.search.record import keep_prediction
+from nas.search.record import credible, keep_prediction
 from nas.space import FloatArray, IntArray, SearchSpace
 
 _POOL_SIZE = 64
@@ -103,7 +103,7 @@ class _Sampler(ArchitectureSampler):
         self, history: History, surface: _ResponseSurface, rng: np.random.Generator
     ) -> IntArray | None:
         settings, problem = self._settings, self._problem
-        known = surface.comparable(history.costs)
+        known = surface.comparable(credible(history.costs))
         front = non_dominated(known)
         candidates = history.finished[:0]
         for _ in range(_NUM_POOLS):
@@ -123,7 +123,7 @@ class _Sampler(ArchitectureSampler):
         settings = self._settings
         count = len(history.finished)
         count -= (count - settings.num_startup) % settings.retrain_every
-        rows, costs = history.finished[:count], history.costs[:count]
+        rows, costs = history.finished[:count], credible(history.costs[:count])
         content = rows.tobytes() + costs.tobytes()
         if self._fitted is None or self._fitted[0] != content:
             rng = np.random.default_rng([self._seed, count])

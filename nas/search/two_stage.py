@@ -23,10 +23,10 @@ class TwoStage:
     """Two-stage search over a partition of the choices, after SSS3D (Therrien 2023).
 
     In the first stage the second group stays at its default and ``inner`` searches the first group. What
-    is carried over is the Pareto set of that, or its knee: the member nearest to the best of every objective,
-    with the front scaled to [0, 1]. In the second stage ``inner`` searches the second group together with
-    the choice among the carried designs. When both are exhausted, or the first one found nothing to carry over,
-    it searches the whole space.
+    is carried over is the Pareto set of that, within the soft limits or nearest to them, or its knee: the
+    member nearest to the best of every objective, with the front scaled to [0, 1]. In the second stage
+    ``inner`` searches the second group together with the choice among the carried designs. When both are
+    exhausted, or the first one found nothing to carry over, it searches the whole space.
 
     The stage follows from the trials alone: the first one ends when ``first_evaluations`` trials have
     the second group at its default, or when there is none left to propose.

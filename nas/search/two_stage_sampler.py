@@ -16,7 +16,6 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.choices import Option
-from nas.pareto import non_dominated
 from nas.protocols import Problem, Strategy
 from nas.search.architecture_sampler import ArchitectureSampler
 from nas.search.proposals import any_fresh, history_of, keys, others
@@ -24,6 +23,7 @@ from nas.search.record import (
     LIMITS,
     NOTHING_LEFT,
     ReferenceBox,
+    credible,
     distributions,
     has_values,
     options_of,
@@ -161,10 +161,10 @@ class TwoStageSampler(ArchitectureSampler):
     def _carried(self, first: Sequence[FrozenTrial]) -> IntArray:
         """Return the designs that the second stage goes on from, the best of the first objective first."""
         history = history_of(self._problem, first)
-        costs = history.costs
+        costs = credible(history.costs)
         if len(costs) == 0:
             return history.finished
-        front = np.flatnonzero(non_dominated(costs))
+        front = np.flatnonzero(self._problem.front(costs))
         if self._carry_knee:
             distance = np.linalg.norm(ReferenceBox.around(costs[front]).scaled(costs[front]), axis=1)
             front = front[[int(np.argmin(distance))]]

@@ -12,6 +12,7 @@ from urllib.parse import quote
 import numpy as np
 import optuna
 import sqlalchemy
+from numpy.typing import NDArray
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
@@ -25,6 +26,7 @@ from nas.search.record import (
     MEASUREMENTS,
     GrowingFront,
     ReferenceBox,
+    are_credible,
     by_completion,
     costs_of,
     has_values,
@@ -76,6 +78,7 @@ class Record:
         self._seen: set[int] = set()
         self._growing: GrowingFront | None = None
         self._costs: FloatArray = np.zeros((0, 0))
+        self._believed: NDArray[np.bool_] = np.zeros(0, dtype=np.bool_)
         self.objectives: tuple[Objective, ...] = ()
         self.rows: list[TrialRow] = []
         self.failed = 0
@@ -118,17 +121,30 @@ class Record:
         self.refits = refit_quality(self.objectives, self._predicted)
         costs = costs_of(self.objectives, complete)
         self._costs = np.concatenate([self._costs, costs]) if before else costs
-        candidates = np.array([*self.front, *range(before, len(self.rows))])
+        earlier, self._believed = self._believed, are_credible(self._costs)
+        if (self._believed[:before] != earlier).any():
+            self._change_of_mind()
+            before = 0
+        members = self.front if before else []
+        candidates = np.array([*members, *(before + np.flatnonzero(self._believed[before:]))], dtype=np.int64)
         excess = excess_over(limits, self.objectives, self._costs[candidates])
         self.front = candidates[pareto.constrained_non_dominated(self._costs[candidates], excess)].tolist()
+
+    def _change_of_mind(self) -> None:
+        """Forget the hypervolume that values had which turn out too good to be true, or lacked which don't."""
+        self.hypervolume = []
+        if self._growing is not None:
+            self._growing = GrowingFront(self._growing.box)
 
     def _measure(self, box: ReferenceBox | None) -> None:
         """Bring the hypervolume up to the rows; ``box`` is the study's, once it has one."""
         if self._growing is None and box is not None:
             self._growing = GrowingFront(box)
         if self._growing is not None:
-            new = self._costs[len(self.hypervolume) :]
-            self.hypervolume += [self._growing.add(cost) for cost in new]
+            for row in range(len(self.hypervolume), len(self._costs)):
+                if self._believed[row]:
+                    self._growing.add(self._costs[row])
+                self.hypervolume.append(self._growing.hypervolume)
 
     def _is_open(self) -> bool:
         if self._study is not None:

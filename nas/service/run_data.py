@@ -11,8 +11,8 @@ import numpy as np
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
-from nas import pareto
 from nas.files import read_json
+from nas.search.record import credible_front
 from nas.service import words
 from nas.service.access import Reader
 from nas.service.api import Service, TheRun
@@ -113,7 +113,7 @@ def _limits(snapshot: Snapshot, given: list[str]) -> FloatArray:
 def _explored(snapshot: Snapshot, limits: FloatArray, goal: int, x: int, y: int) -> dict[str, Any]:
     costs = costs_of_rows(snapshot)
     # The best within any budgets is on the front of all; the run's own front keeps to the study's limits.
-    front = np.flatnonzero(pareto.non_dominated(costs))
+    front = np.flatnonzero(credible_front(costs, np.zeros(len(costs))))
     members = costs[front]
     best = best_within(members, limits, goal)
     steps = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from nas import (
     Hurdles,
     NoTraining,
     NumParams,
+    OptunaSampler,
     ProgressiveShrinking,
     ProxySubset,
     Recipe,
@@ -58,6 +59,16 @@ class StopsAt:
         self.calls += 1
         if self.calls == self.at:
             raise StopError
+        return Accuracy().measure(candidates, bench)
+
+
+class AbsurdAt(StopsAt):
+    """Accuracy, but for the n-th measurement."""
+
+    def measure(self, candidates: Sequence[Candidate], bench: Bench) -> list[Measurement]:
+        self.calls += 1
+        if self.calls == self.at:
+            return [Measurement(1e12, 0.0, "", "", 1) for _ in candidates]
         return Accuracy().measure(candidates, bench)
 
 
@@ -135,6 +146,32 @@ def test_the_weights_of_the_front_are_kept_and_no_others_than_the_last(scratch_r
     kept = {path.stem for path in (scratch_run / "candidates" / "tiny").iterdir()}
     assert {results.ids[row] for row in results.front} <= kept
     assert len(kept) <= len(results.front) + 1
+
+
+def test_a_value_too_good_to_be_true_leaves_the_run_its_front_and_winners(
+    tmp_path: Path, nas_command: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = Recipe(epochs=1, batch_size=32, learning_rate=0.02)
+    study = scratch_study(
+        AbsurdAt(3),
+        training=FromScratch(),
+        recipe=recipe,
+        evaluations=6,
+        strategy=OptunaSampler("RandomSampler"),
+    )
+    results = run_in(study, tmp_path)
+    (absurd,) = [row for row, values in enumerate(results.values) if values[0] == 1e12]
+    assert results.front
+    assert absurd not in results.front
+    assert results.trial_numbers[absurd] not in {winner.trial for winner in results.winners}
+    sentence = f"rial {results.trial_numbers[absurd]} has values too good to be true in accuracy"
+    assert f"T{sentence}" in (tmp_path / "report.md").read_text()
+    capsys.readouterr()
+    for command in ("front", "status"):
+        assert nas_command(command, tmp_path) == 0
+        told = capsys.readouterr().out
+        assert sentence in told
+        assert "1000000000000" not in told
 
 
 @pytest.mark.parametrize("at", [2, 6, 11])

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
-from fakes import NearestSurrogate, grid_evaluate, grid_problem
+from fakes import NearestSurrogate, exact, grid_evaluate, grid_problem
 
 from nas.choices import choice
 from nas.errors import StudyError
@@ -58,6 +58,22 @@ def test_with_a_perfect_response_surface_nothing_dominated_is_evaluated() -> Non
     values = np.array([t.values for t in study.trials]) * [-1, 1]
     for number in range(5, 16):
         assert not (values[:number] <= values[number]).all(axis=1).any(), f"trial {number} is dominated"
+
+
+def test_what_is_too_good_to_be_true_dominates_nothing() -> None:
+    problem, strategy = grid_problem(), Smithson(Oracle, num_startup=5, accept=0.0)
+    study = optuna.create_study(directions=["maximize", "minimize"], sampler=strategy.sampler(problem, 0))
+
+    def evaluate(architecture: Architecture) -> dict[str, Measurement]:
+        values = dict(grid_evaluate(problem, architecture))
+        return values | {"quality": exact(1e12)} if len(study.trials) == 3 else values
+
+    search(study, problem, evaluate, evaluations=16, on_trial=lambda _: None)
+    sizes = np.array([t.values[1] for t in study.trials])
+    assert (sizes[5:] > sizes[2]).any()
+    values = np.delete(np.array([t.values for t in study.trials]) * [-1, 1], 2, axis=0)
+    for number in range(4, 15):
+        assert not (values[:number] <= values[number]).all(axis=1).any(), f"row {number} is dominated"
 
 
 def test_it_refits_after_so_many_trials() -> None:

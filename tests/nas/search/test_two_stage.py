@@ -61,6 +61,37 @@ def test_the_second_stage_goes_on_from_what_the_first_found(carry: Any) -> None:
     assert len(later) == 1 if carry == "knee" else len(later) > 1
 
 
+def carried(problem: Problem, evaluate: Any) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
+    """Return the first stage's groups of two choices, and those of all later trials."""
+    strategy = TwoStage(LocalSearch(4), (("c0", "c1"), ("c2", "c3")), 10, default="smallest")
+    study = optuna.create_study(directions=["maximize", "minimize"], sampler=strategy.sampler(problem, 0))
+    search(study, problem, evaluate, evaluations=40, on_trial=lambda _: None)
+    rows = [tuple(row[:2]) for row in indices_of(problem.space, complete_trials(study)).tolist()]
+    return rows[:10], rows[10:]
+
+
+def test_what_is_carried_keeps_to_the_soft_limits() -> None:
+    problem = dataclasses.replace(grid_problem(), soft_limits={"size": 3.0})
+    first, later = carried(problem, lambda a: grid_evaluate(problem, a))
+    assert max(map(sum, first)) > 3
+    assert max(map(sum, later)) <= 3
+
+
+def test_what_is_too_good_to_be_true_does_not_decide_what_is_carried() -> None:
+    lured = (2, 3)
+    problem = grid_problem()
+
+    def evaluate(architecture: Architecture) -> Mapping[str, Measurement]:
+        values = dict(grid_evaluate(problem, architecture))
+        absurd = (architecture["c0"], architecture["c1"]) == lured
+        return values | {"quality": dataclasses.replace(values["quality"], value=1e12)} if absurd else values
+
+    first, later = carried(problem, evaluate)
+    assert lured in first
+    assert lured not in later
+    assert len(set(later)) > 1
+
+
 def test_a_first_stage_that_is_exhausted_ends_early_and_so_does_the_second() -> None:
     partition = (("mode",), ("width", "kernel", "depth", "second.*"))
     rows, _, _ = searched(TwoStage(LocalSearch(1), partition, 100, default="smallest"), 12)

@@ -16,10 +16,14 @@ from nas.report.results import Results
 from nas.runner.directory import RunDirectory
 from nas.search.loop import search
 from nas.search.record import (
+    ARCHITECTURE,
+    MEASUREMENTS,
     REFERENCE,
     ReferenceBox,
     complete_trials,
     costs_of,
+    credible_front,
+    distributions,
     keep_prediction,
     reference_box,
 )
@@ -104,6 +108,36 @@ def test_hypervolume_is_in_the_box_of_the_study_as_soon_as_that_is_there(tmp_pat
     costs = costs_of(problem.objectives, complete_trials(study))
     assert record.hypervolume == pytest.approx(box.history(costs))
     study._storage.remove_session()
+    record.close()
+
+
+def test_values_too_good_to_be_true_leave_the_front_when_that_is_seen(tmp_path: Path) -> None:
+    problem = grid_problem()
+    study = grow(problem, tmp_path, 12)
+    study._storage.remove_session()
+    record = Record(RunDirectory(tmp_path))
+    record.refresh()
+    params = problem.space.from_indices(np.zeros((1, 4), dtype=np.int64))[0]
+    for number in range(30):  # more than half are absurd for a while, so they are ordinary
+        values = {"quality": 1e12 if number < 15 else 1.0, "size": 9.0}
+        told = {name: {"value": value, "spread": 0.0, "unit": ""} for name, value in values.items()}
+        study.add_trial(
+            optuna.trial.create_trial(
+                params=dict(params),
+                distributions=distributions(problem.space),
+                values=list(values.values()),
+                user_attrs={MEASUREMENTS: told, ARCHITECTURE: params.id},
+            )
+        )
+        study._storage.remove_session()
+        record.refresh()
+        trials = complete_trials(study)
+        costs = costs_of(problem.objectives, trials)
+        assert record.front == np.flatnonzero(credible_front(costs, np.zeros(len(costs)))).tolist()
+        box = reference_box(study, problem.objectives)
+        assert box is None or record.hypervolume == pytest.approx(box.history(costs))
+        study._storage.remove_session()
+    assert max(record.hypervolume) < 100
     record.close()
 
 
