@@ -9,7 +9,7 @@ from typing import Literal, final
 
 import numpy as np
 
-from nas.errors import EvaluationError, ObjectiveError
+from nas.errors import EvaluationError, ObjectiveError, one_line
 from nas.space import FloatArray
 
 Direction = Literal["minimize", "maximize"]
@@ -85,6 +85,11 @@ class Measurement:
         unit: As on the objective.
         device: What it was measured on; empty for an exact count.
         repeats: How many observations stand behind ``value``.
+
+    Numbers may be scalars of numpy or torch; they are kept as Python's.
+
+    Raises:
+        ObjectiveError: value, spread or repeats is no number.
     """
 
     value: float
@@ -92,6 +97,18 @@ class Measurement:
     unit: str
     device: str
     repeats: int
+
+    def __post_init__(self) -> None:
+        for name, kind in (("value", float), ("spread", float), ("repeats", int)):
+            given = getattr(self, name)
+            try:
+                if isinstance(given, (str, bytes)):
+                    raise TypeError("it is text")
+                object.__setattr__(self, name, kind(given))
+            except (TypeError, ValueError, OverflowError, RuntimeError) as error:  # the last is torch's
+                raise ObjectiveError(
+                    f"the {name} of a measurement is of type {type(given).__name__} ({one_line(error)}): give a number."
+                ) from error
 
     def checked(self, name: str) -> Measurement:
         """Return self.

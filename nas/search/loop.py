@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -284,6 +285,8 @@ class _Loop:
             measurements = self._evaluate(architecture)
             checked = {name: measurement.checked(name) for name, measurement in measurements.items()}
             values = [checked[o.name].value for o in self._problem.objectives]
+            stored = {name: measurement.to_json() for name, measurement in checked.items()}
+            json.dumps(stored)  # what a storage can't hold is a failure too
         except OutOfMemoryError:  # nor would any other architecture fit
             raise
         except Exception as error:  # whatever a user's objective raises fails this trial alone
@@ -296,5 +299,5 @@ class _Loop:
             return
         trial.set_user_attr(SECONDS, time.perf_counter() - begin)
         self._set_constraints(trial, values)
-        trial.set_user_attr(MEASUREMENTS, {name: m.to_json() for name, m in measurements.items()})
+        trial.set_user_attr(MEASUREMENTS, stored)
         self._study.tell(trial, values, skip_if_finished=True)

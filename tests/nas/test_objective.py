@@ -3,7 +3,9 @@ from __future__ import annotations
 import json
 import math
 
+import numpy as np
 import pytest
+import torch
 
 from nas.errors import EvaluationError, ObjectiveError
 from nas.objective import Measurement, Objective
@@ -34,6 +36,14 @@ def test_an_objective_needs_a_name() -> None:
 def test_a_number_that_is_not_finite_is_no_measurement(value: float, spread: float) -> None:
     with pytest.raises(EvaluationError, match="'latency_ms'"):
         Measurement(value, spread, "ms", "", 1).checked("latency_ms")
+
+
+@pytest.mark.parametrize("no_number", [None, "0.9", [0.9], np.ones(2), torch.ones(2), 10**400])
+@pytest.mark.parametrize("name", ["value", "spread"])
+def test_what_is_no_number_is_refused(name: str, no_number: object) -> None:
+    with pytest.raises(ObjectiveError, match=f"the {name} of a measurement is of type") as caught:
+        Measurement(**{"value": 1.0, "spread": 0.0, "unit": "", "device": "", "repeats": 1, name: no_number})  # type: ignore[arg-type]
+    assert "\n" not in str(caught.value)
 
 
 def test_a_measurement_survives_json() -> None:

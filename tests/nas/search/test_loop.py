@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import optuna
 import pytest
+import torch
 from fakes import NearestSurrogate, exact, grid_evaluate, grid_problem
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import FrozenTrial, TrialState
@@ -132,6 +133,7 @@ def test_a_failing_objective_fails_its_trial_and_the_search_goes_on() -> None:
         {"quality": exact(-math.inf), "size": exact(1.0)},
         {"quality": Measurement(1.0, math.nan, "", "", 1), "size": exact(1.0)},
         {"quality": exact(1.0)},
+        {"quality": exact(1.0), "size": Measurement(1.0, 0.0, "", torch.device("cpu"), 1)},  # type: ignore[arg-type]
         {},
         None,
     ],
@@ -161,6 +163,25 @@ def test_an_extra_measurement_that_is_not_an_objective_may_not_be_nan_in_the_rec
     assert study.trials[0].user_attrs[MEASUREMENTS]["energy_mj"]["value"] == 3.0
     assert states(study) == [TrialState.COMPLETE, TrialState.FAIL]
     assert "energy_mj" in study.trials[1].user_attrs[ERROR]
+
+
+def test_scalars_of_numpy_and_torch_are_kept_in_a_file(tmp_path: Path) -> None:
+    problem = grid_problem()
+    study = open_study(tmp_path / "study.db", "s", problem.objectives, RandomSampler(seed=0))
+
+    def evaluate(_: Architecture) -> Mapping[str, Measurement]:
+        number = np.float32(0.5)
+        return {
+            "quality": Measurement(number, number, "", "", np.int64(3)),  # type: ignore[arg-type]
+            "size": Measurement(torch.tensor(2.0), torch.tensor(0), "", "", torch.tensor(1)),  # type: ignore[arg-type]
+        }
+
+    run(study, problem, 2, evaluate)
+    for trial in study.trials:
+        assert measurements_of(trial) == {
+            "quality": Measurement(0.5, 0.5, "", "", 3),
+            "size": Measurement(2.0, 0.0, "", "", 1),
+        }
 
 
 def test_the_first_ten_failing_is_an_error_that_says_why() -> None:
