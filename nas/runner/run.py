@@ -43,7 +43,6 @@ from nas.search.record import (
     costs_of,
     credible_front,
     doubts,
-    is_paid,
     measurements_of,
     paid_trials,
     reference_box,
@@ -209,14 +208,15 @@ def _results(
     costs = costs_of(prepared.problem.objectives, trials)
     box = reference_box(record, prepared.problem.objectives)
     everything = record.get_trials(deepcopy=False)
-    errors = [t.user_attrs[ERROR] for t in everything if ERROR in t.user_attrs]
+    failed = [t for t in paid_trials(record) if t.state == TrialState.FAIL]
+    errors = [t.user_attrs[ERROR] for t in failed if ERROR in t.user_attrs]
     return Results(
         study=prepared.study.name,
         objectives=prepared.problem.objectives,
         facts={**_facts(prepared, record, trials), "command": command, "seconds": seconds},
         trials={
             "complete": len(trials),
-            "failed": sum(is_paid(t) and t.state == TrialState.FAIL for t in everything),
+            "failed": len(failed),
             "turned_down": sum(t.state == TrialState.PRUNED for t in everything),
             "repeated": sum(REPEATS in t.user_attrs for t in everything),
         },

@@ -7,7 +7,7 @@ from typing import final
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from nas.search.record import ARCHITECTURE, LOST, RETRIES, has_values, is_paid, options_of
+from nas.search.record import ARCHITECTURE, LOST, RETRIES, forgiven, has_values, is_paid, options_of
 from nas.space import SearchSpace
 
 
@@ -25,7 +25,8 @@ class Ledger:
         known: Finished trials with values, by architecture.
         failed: Architectures whose evaluation failed.
         running: Trials that somebody works on, by number.
-        lost: Trials whose worker died, by number, unless a later trial took their place.
+        forgiven: Numbers of trials whose failure counts for nothing, because the objective was broken.
+        lost: These and trials whose worker died, by number, unless a later trial took their place.
         paid: How many evaluations were spent.
     """
 
@@ -36,6 +37,7 @@ class Ledger:
         self._next = 0
         self.known: dict[str, FrozenTrial] = {}
         self.failed: set[str] = set()
+        self.forgiven: set[int] = set()
         self.running: dict[int, FrozenTrial] = {}
         self.lost: dict[int, FrozenTrial] = {}
         self._retried: set[int] = set()
@@ -43,7 +45,10 @@ class Ledger:
 
     def read_on(self) -> list[FrozenTrial]:
         """Read what is new, and return the trials that were finished meanwhile, oldest first."""
+        forgiven_now = forgiven(self._study)
         trials = self._study.get_trials(deepcopy=False)
+        for number in sorted(forgiven_now - self.forgiven):
+            self._forgive(trials[number])
         finished = []
         for number in [*sorted(self._unfinished), *range(self._next, len(trials))]:
             trial = trials[number]
@@ -80,12 +85,25 @@ class Ledger:
         self._unfinished.discard(trial.number)
         self.running.pop(trial.number, None)
         self._note_retry(trial)
-        if trial.state == TrialState.FAIL and LOST in trial.user_attrs:
-            if trial.number not in self._retried and options_of(self._space, trial) is not None:
-                self.lost[trial.number] = trial
+        if trial.state == TrialState.FAIL and (LOST in trial.user_attrs or trial.number in self.forgiven):
+            self._lose(trial)
         elif is_paid(trial):
             self.paid += 1
             self._judge(trial)
+
+    def _lose(self, trial: FrozenTrial) -> None:
+        if trial.number not in self._retried and options_of(self._space, trial) is not None:
+            self.lost[trial.number] = trial
+
+    def _forgive(self, trial: FrozenTrial) -> None:
+        self.forgiven.add(trial.number)
+        if trial.number >= self._next or trial.number in self._unfinished:  # it has not been counted
+            return
+        self.paid -= 1
+        options = options_of(self._space, trial)
+        if options is not None:
+            self.failed.discard(self._space.architecture(options).id)
+        self._lose(trial)
 
     def _judge(self, trial: FrozenTrial) -> None:
         options = options_of(self._space, trial)

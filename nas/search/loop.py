@@ -21,6 +21,7 @@ from nas.search.record import (
     ARCHITECTURE,
     ENDED,
     ERROR,
+    FORGIVEN,
     LIMITS,
     MEASUREMENTS,
     REPEATS,
@@ -28,7 +29,10 @@ from nas.search.record import (
     SECONDS,
     SOFT_LIMITS,
     WORKER,
+    by_completion,
+    forgiven,
     options_of,
+    paid_trials,
 )
 from nas.search.stopping import NEVER, Ending, Limits, Stopping
 from nas.search.workers import LoneWorker, TeamWorker
@@ -61,6 +65,7 @@ def search(
     - A proposal that repeats a finished architecture gets the earlier values, unpaid.
     - A proposal that somebody else evaluates just now is told as PRUNED, unpaid.
     - An evaluation that raises, or gives a value that is not finite, is told as FAIL.
+    - When nothing but failures came, they are forgiven: not paid, and evaluated again by the next call.
 
     Args:
         study: Holds the sampler.
@@ -75,7 +80,7 @@ def search(
         Why the search ended, as a sentence; also stored with the study.
 
     Raises:
-        EvaluationError: the first ten evaluations all failed.
+        EvaluationError: the first ten evaluations all failed, or all of a search that ended early.
     """
     limits = Limits(evaluations, stopping)
     study.set_user_attr(LIMITS, limits.to_json())
@@ -124,10 +129,11 @@ class _Loop:
         self._ledger = Ledger(study, problem.space)
         self._ending = Ending(study, problem)
         self._news: list[FrozenTrial] = []
-        self._last_failure = ""
+        self._has_failed = False
         self._unpaid_in_a_row = 0
         with worker.lock():
             self._ending.note(self._ledger.read_on())
+            self._forgiven_before = len(self._ledger.forgiven)
             self._left = [t for t in self._ledger.running.values() if worker.is_dead(t)]
             for trial in self._left:
                 worker.beat(trial._trial_id)
@@ -142,6 +148,7 @@ class _Loop:
                     self._process(trial, begin)
                 self._read_on()
             self._report()
+            self._check_start(ended)
             if ended:
                 return ended
             if trial is None and self._team is not None:
@@ -160,12 +167,26 @@ class _Loop:
         news, self._news = self._news, []
         for trial in news:
             self._on_trial(trial)
-        failure, self._last_failure = self._last_failure, ""
-        if failure and not self._ledger.known and len(self._ledger.failed) >= _MAX_FAILURES_AT_START:
-            raise EvaluationError(
-                f"the first {len(self._ledger.failed)} evaluations all failed, the last one with "
-                f"{failure!r}: mend the objective and run the same command again."
-            )
+
+    def _check_start(self, ended: str) -> None:
+        """Give up when nothing but failures came: here, or before another worker gave up."""
+        ledger, limits = self._ledger, self._limits
+        has_failed, self._has_failed = self._has_failed, False
+        many = len(ledger.failed) >= _MAX_FAILURES_AT_START or len(ledger.forgiven) > self._forgiven_before
+        early = bool(ended and ledger.failed and limits is not None and ledger.paid < limits.evaluations)
+        if not ledger.known and ((has_failed and many) or early):
+            self._give_up()
+
+    def _give_up(self) -> None:
+        with self._worker.lock():
+            failed = {t.number for t in paid_trials(self._study) if t.state == TrialState.FAIL}
+            failed |= forgiven(self._study)
+            self._study.set_user_attr(FORGIVEN, sorted(failed))
+        last = by_completion([t for t in self._study.get_trials(deepcopy=False) if t.number in failed])[-1]
+        raise EvaluationError(
+            f"the first {len(failed)} evaluations all failed, the last one with "
+            f"{last.user_attrs.get(ERROR, 'no reason')!r}: mend the objective and run the same command again."
+        )
 
     def _next(self) -> tuple[Trial | None, str]:
         """Take a trial; or tell why the search ended; or neither, when others are to be waited for.
@@ -181,6 +202,7 @@ class _Loop:
             if self._team is not None:
                 self._mend(self._team)
                 limits, ended = self._shared_limits()
+            self._retry_lost()
             if limits is None:
                 return None, ""
             ended = ended or self._ending.reason(self._ledger, limits, self._unpaid_in_a_row)
@@ -202,10 +224,13 @@ class _Loop:
         return self._limits or (stored and Limits.from_json(stored)), attributes.get(ENDED) or ""
 
     def _mend(self, team: TeamWorker) -> None:
-        """Read on, fail the trials of dead workers, and queue what they worked on once more."""
+        """Read on, and fail the trials of dead workers."""
         self._read_on()
         if team.fail_stale(self._ledger.running):
             self._read_on()
+
+    def _retry_lost(self) -> None:
+        """Queue once more what was lost."""
         for number, trial in list(self._ledger.lost.items()):
             options = options_of(self._problem.space, trial) or {}
             self._study.enqueue_trial(options, user_attrs={RETRIES: number})
@@ -291,10 +316,11 @@ class _Loop:
             raise
         except Exception as error:  # whatever a user's objective raises fails this trial alone
             trial.set_user_attr(SECONDS, time.perf_counter() - begin)
-            self._last_failure = f"{type(error).__name__}: {error}"
-            logger.warning("trial %d failed: %s", trial.number, self._last_failure)
+            self._has_failed = True
+            failure = f"{type(error).__name__}: {error}"
+            logger.warning("trial %d failed: %s", trial.number, failure)
             logger.debug("trial %d failed", trial.number, exc_info=True)
-            trial.set_user_attr(ERROR, self._last_failure)
+            trial.set_user_attr(ERROR, failure)
             self._study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
             return
         trial.set_user_attr(SECONDS, time.perf_counter() - begin)

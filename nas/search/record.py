@@ -24,6 +24,7 @@ ARCHITECTURE, MEASUREMENTS, SECONDS = "architecture", "measurements", "seconds"
 REPEATS, ERROR = "repeats", "error"
 LOST, RETRIES, WORKER = "lost", "retries", "worker"
 REFERENCE, LIMITS, SOFT_LIMITS, ENDED = "reference_box", "limits", "soft_limits", "ended"
+FORGIVEN = "forgiven"
 _NUM_FOR_REFERENCE = 10
 _FAR_OUT = 1000.0
 _UNHEARD_OF = 1e6
@@ -55,7 +56,8 @@ def indices_of(space: SearchSpace, trials: Sequence[FrozenTrial]) -> IntArray:
 def is_paid(trial: FrozenTrial) -> bool:
     """Whether an evaluation was spent: finished or failed, and no repeat.
 
-    A trial whose worker died is failed too, but says nothing of its architecture and counts for nothing.
+    A trial whose worker died is failed too, but says nothing of its architecture and counts for nothing. Nor
+    does a trial that is :func:`forgiven`, which a trial alone doesn't tell.
     """
     if trial.state == TrialState.FAIL:
         return LOST not in trial.user_attrs
@@ -67,9 +69,15 @@ def has_values(trial: FrozenTrial) -> bool:
     return trial.state == TrialState.COMPLETE and all(map(math.isfinite, trial.values))
 
 
+def forgiven(study: Study) -> frozenset[int]:
+    """Return the numbers of failed trials that say nothing of their architectures: the objective was broken."""
+    return frozenset(study.user_attrs.get(FORGIVEN, ()))
+
+
 def paid_trials(study: Study) -> list[FrozenTrial]:
     """Return the trials that an evaluation was spent on, oldest first."""
-    return [trial for trial in study.get_trials(deepcopy=False) if is_paid(trial)]
+    unpaid = forgiven(study)
+    return [t for t in study.get_trials(deepcopy=False) if is_paid(t) and t.number not in unpaid]
 
 
 def soft_limits(study: Study) -> Mapping[str, float]:

@@ -29,6 +29,7 @@ from nas.search.record import (
     are_credible,
     by_completion,
     costs_of,
+    forgiven,
     has_values,
     is_paid,
     predictions_of,
@@ -81,6 +82,7 @@ class Record:
         self._believed: NDArray[np.bool_] = np.zeros(0, dtype=np.bool_)
         self.objectives: tuple[Objective, ...] = ()
         self.rows: list[TrialRow] = []
+        self._failed: set[int] = set()
         self.failed = 0
         self.quality: list[SurrogateQuality] = []
         self.refits: list[tuple[str, list[SurrogateQuality]]] = []
@@ -96,10 +98,11 @@ class Record:
         try:
             new = [t for t in self._study.get_trials(deepcopy=False) if self._is_news(t)]
             box = None if self._growing is not None else stored_box(self._study)
-            limits = soft_limits(self._study)
+            limits, unpaid = soft_limits(self._study), forgiven(self._study)
         except (sqlalchemy.exc.OperationalError, optuna.exceptions.StorageInternalError):
             return False  # the writer has it for itself this moment; the next refresh reads it
         self._take(by_completion(new), limits)
+        self.failed = len(self._failed - unpaid)
         self._measure(box)
         return True
 
@@ -110,7 +113,7 @@ class Record:
         assert self._space is not None
         self._seen |= {trial.number for trial in trials}
         paid = [trial for trial in trials if is_paid(trial)]
-        self.failed += sum(trial.state == TrialState.FAIL for trial in paid)
+        self._failed |= {trial.number for trial in paid if trial.state == TrialState.FAIL}
         complete = [trial for trial in paid if has_values(trial)]
         if not complete:
             return

@@ -195,8 +195,25 @@ def test_the_first_ten_failing_is_an_error_that_says_why() -> None:
         run(study, problem, 50, evaluate)
     assert "\n" not in str(caught.value)
     assert states(study) == [TrialState.FAIL] * 10
+    assert paid_trials(study) == []
     run(study, problem, 15)
-    assert len(complete_trials(study)) == 5
+    assert len(complete_trials(study)) == len(paid_trials(study)) == 15
+    assert params(study)[10:20] == params(study)[:10]
+
+
+@pytest.mark.parametrize(("num_options", "at_most"), [(10, math.inf), (6, math.inf), (9, 4.0)])
+def test_a_small_space_is_searched_after_all_of_it_has_failed(num_options: int, at_most: float) -> None:
+    problem = grid_problem(num_choices=1, num_options=num_options, at_most=at_most)
+    study = memory_study(problem, OURS.sampler(problem, 0))
+
+    def evaluate(_: Architecture) -> Mapping[str, Measurement]:
+        raise OSError("no such device")
+
+    for _ in range(2):
+        with pytest.raises(EvaluationError, match=r"evaluations all failed.*no such device"):
+            run(study, problem, 50, evaluate)
+    run(study, problem, 50)
+    assert len(complete_trials(study)) == len(paid_trials(study)) == min(num_options, at_most + 1)
 
 
 def test_a_single_image_that_does_not_fit_ends_the_search() -> None:

@@ -20,6 +20,7 @@ from fakes import NearestSurrogate, grid_evaluate, grid_problem
 from optuna.trial import FrozenTrial, TrialState
 from team_worker import STUDY
 
+from nas.errors import EvaluationError
 from nas.objective import Measurement
 from nas.search import SurrogateSearch
 from nas.search.loop import join, search
@@ -249,6 +250,41 @@ def test_two_that_fit_at_the_same_time_propose_different_architectures(postgres_
     trials = opened(postgres_url).trials
     assert [t.state for t in trials] == [TrialState.COMPLETE] * 16
     assert len({t.user_attrs[ARCHITECTURE] for t in trials}) == 16
+
+
+def test_a_broken_objective_stops_every_worker_and_what_failed_is_evaluated_again(postgres_url: str) -> None:
+    study = opened(postgres_url)
+    late = opened(postgres_url)
+
+    def broken(_: Architecture) -> Mapping[str, Measurement]:
+        raise OSError("no such device")
+
+    def broken_late(_: Architecture) -> Mapping[str, Measurement]:
+        with pytest.raises(EvaluationError, match="first 10 evaluations"):  # meanwhile, elsewhere
+            search(study, PROBLEM, broken, evaluations=20, on_trial=lambda _: None, worker=team(study))
+        raise OSError("no such device here")
+
+    study.set_user_attr("limits", {"evaluations": 20, "stopping": {"minutes": None}})
+    with pytest.raises(EvaluationError, match=r"first 11 evaluations all failed.*no such device here"):
+        join(late, PROBLEM, broken_late, on_trial=lambda _: None, worker=team(late, coordinator=False))
+    assert paid_trials(study) == []
+    failed = [t.params for t in study.trials]
+    assert len(failed) == 11
+
+    waiting = opened(postgres_url)
+    join_again = team(waiting, coordinator=False)
+
+    def mended(architecture: Architecture) -> Mapping[str, Measurement]:
+        return grid_evaluate(PROBLEM, architecture)
+
+    told = run(opened(postgres_url), team(opened(postgres_url)), 20)
+    assert (
+        join(waiting, PROBLEM, mended, on_trial=lambda _: None, worker=join_again)
+        == "20 evaluations are spent"
+    )
+    assert len(complete_trials(study)) == len(paid_trials(study)) == 20
+    evaluated_again = [t.params for t in told if t.state == TrialState.COMPLETE][:11]
+    assert sorted(map(str, evaluated_again)) == sorted(map(str, failed))
 
 
 def test_a_stopped_worker_gives_its_trial_back_at_once(postgres_url: str) -> None:
