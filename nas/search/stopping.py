@@ -106,6 +106,7 @@ class Ending:
         self._cardinality = problem.space.cardinality()
         self._num_feasible: int | None = None
         self._nothing_left_in_a_row = 0
+        self._was_short_before = False
         self._evaluated: list[FrozenTrial] = []
         self._has_box = False
         self._next_check = 0
@@ -117,6 +118,7 @@ class Ending:
         self._evaluated += [t for t in finished if is_paid(t) and has_values(t)]
         if self._seconds_before is None:
             self._seconds_before = wall_seconds(finished)
+            self._was_short_before = sum(not is_paid(t) for t in finished) >= _NOTHING_LEFT_IN_A_ROW
         else:
             self._note_nothing_left(finished)
         if not self._has_box:  # stored with the study, for reports
@@ -146,7 +148,8 @@ class Ending:
         if num_tried >= self._cardinality:
             return True
         nothing_left = self._nothing_left_in_a_row >= _NOTHING_LEFT_IN_A_ROW
-        if self._num_feasible is None and (nothing_left or unpaid_in_a_row >= _UNPAID_BEFORE_COUNTING):
+        seems_so = nothing_left or self._was_short_before or unpaid_in_a_row >= _UNPAID_BEFORE_COUNTING
+        if self._num_feasible is None and seems_so:
             self._num_feasible = count_feasible(self._problem)
         return nothing_left or (self._num_feasible is not None and num_tried >= self._num_feasible)
 

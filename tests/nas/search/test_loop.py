@@ -304,6 +304,19 @@ def test_a_sampler_that_has_nothing_left_ends_the_search_soon(
     assert len(study.trials) == num_feasible + 10
 
 
+@pytest.mark.parametrize("strategy", [OURS, LocalSearch(), OptunaSampler("RandomSampler")])
+def test_the_same_call_adds_nothing_to_an_exhausted_search(strategy: Strategy) -> None:
+    problem = needle(3, 4)
+    study = memory_study(problem, strategy.sampler(problem, 0))
+    run(study, problem, 100)
+    before, ended = len(study.trials), study.user_attrs[ENDED]
+    assert before > len(complete_trials(study)) >= 4
+    study.sampler = strategy.sampler(problem, 0)
+    assert run(study, problem, 100) == []
+    assert len(study.trials) == before
+    assert study.user_attrs[ENDED] == ended
+
+
 def test_what_is_queued_is_evaluated_though_the_sampler_had_nothing_left_before() -> None:
     problem = needle(10, 4)
 
