@@ -23,6 +23,7 @@ from nas.search.record import (
     complete_trials,
     costs_of,
     credible,
+    forgiven,
     has_values,
     is_paid,
     reference_box,
@@ -109,13 +110,17 @@ class Ending:
         self._was_short_before = False
         self._evaluated: list[FrozenTrial] = []
         self._has_box = False
-        self._next_check = 0
+        self._num_paid = 0
+        self._num_to_judge = self._num_judged = 0
         self._began = time.monotonic()
         self._seconds_before: float | None = None
 
     def note(self, finished: Sequence[FrozenTrial]) -> None:
         """Take in finished trials; the first time those of earlier calls, after which the sampler is asked anew."""
-        self._evaluated += [t for t in finished if is_paid(t) and has_values(t)]
+        unpaid = forgiven(self._study) if finished else ()
+        for trial in finished:
+            if is_paid(trial) and trial.number not in unpaid:
+                self._note_paid(trial)
         if self._seconds_before is None:
             self._seconds_before = wall_seconds(finished)
             self._was_short_before = sum(not is_paid(t) for t in finished) >= _NOTHING_LEFT_IN_A_ROW
@@ -135,8 +140,8 @@ class Ending:
             return f"the sampler proposed nothing new {unpaid_in_a_row} times in a row"
         if stopping.minutes is not None and self._seconds() >= 60 * stopping.minutes:
             return f"{stopping.minutes:g} minutes of searching are over"
-        if stopping.plateau is not None and ledger.paid >= self._next_check:
-            self._next_check = ledger.paid + _EVALUATIONS_PER_CHECK
+        if stopping.plateau is not None and self._num_to_judge > self._num_judged:
+            self._num_judged = self._num_to_judge
             return self._plateau(stopping.plateau, stopping.horizon)
         return ""
 
@@ -160,6 +165,14 @@ class Ending:
             return f"all {num_tried} architectures that meet the constraints are evaluated"
         return f"after {num_tried} architectures the sampler finds nothing left to propose that meets the constraints"
 
+    def _note_paid(self, trial: FrozenTrial) -> None:
+        """Take it in; every ten, kills or not, the same evaluations are judged for a plateau."""
+        self._num_paid += 1
+        if has_values(trial):
+            self._evaluated.append(trial)
+        if self._num_paid % _EVALUATIONS_PER_CHECK == 0:
+            self._num_to_judge = len(self._evaluated)
+
     def _note_nothing_left(self, finished: Sequence[FrozenTrial]) -> None:
         for trial in finished:
             queued = "fixed_params" in trial.system_attrs  # then others may be queued as well
@@ -170,9 +183,10 @@ class Ending:
         return (self._seconds_before or 0.0) + time.monotonic() - self._began
 
     def _plateau(self, share: float, horizon: int) -> str:
-        if len(self._evaluated) < horizon:  # no looking farther ahead than back
+        judged = self._evaluated[: self._num_judged]
+        if len(judged) < horizon:  # no looking farther ahead than back
             return ""
-        expected = _forecast_of(self._evaluated, self._problem.objectives, horizon)
+        expected = _forecast_of(judged, self._problem.objectives, horizon)
         if expected is None or expected.high >= share:
             return ""
         return f"the hypervolume has reached a plateau: {expected}"
