@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import final
 
 import optuna
-from optuna.samplers import BaseSampler
+from optuna.samplers import BaseSampler, BruteForceSampler
 
 from nas.checks import check_integers, check_maker
 from nas.errors import StudyError, one_line
@@ -61,7 +61,7 @@ class OptunaSampler:
     turned down unpaid, and a repeated proposal is answered from the record.
 
     Raises:
-        StudyError: Optuna has no such sampler; when the sampler is made, it can't be made from a seed alone or
+        StudyError: Optuna has no such sampler, or it needs Optuna's own loop; when the sampler is made, it can't be made from a seed alone or
             can't propose for the problem.
     """
 
@@ -73,6 +73,11 @@ class OptunaSampler:
             raise StudyError(
                 f"Optuna has no sampler {self.name!r}: name a class of optuna.samplers, "
                 "for example NSGAIISampler, TPESampler or RandomSampler."
+            )
+        if issubclass(known, BruteForceSampler):
+            raise StudyError(
+                f"{self.name} ends Optuna's own loop, which isn't used here: name RandomSampler, which evaluates a "
+                "small space in full as well, each architecture once."
             )
 
     def sampler(self, problem: Problem, seed: int) -> BaseSampler:

@@ -30,6 +30,11 @@ def test_an_unknown_sampler_is_refused(name: str) -> None:
         OptunaSampler(name)
 
 
+def test_a_sampler_that_stops_optunas_own_loop_is_refused() -> None:
+    with pytest.raises(StudyError, match="name RandomSampler"):
+        OptunaSampler("BruteForceSampler")
+
+
 @pytest.mark.parametrize("name", ["BaseSampler", "GridSampler"])
 def test_a_sampler_that_can_not_be_made_from_a_seed_is_refused(name: str) -> None:
     with pytest.raises(StudyError, match=name):
