@@ -61,8 +61,8 @@ class OptunaSampler:
     turned down unpaid, and a repeated proposal is answered from the record.
 
     Raises:
-        StudyError: Optuna has no such sampler, or it needs Optuna's own loop; when the sampler is made, it can't be made from a seed alone or
-            can't propose for the problem.
+        StudyError: Optuna has no such sampler, or it needs Optuna's own loop; when the sampler is made, it can't be
+            made from a seed alone or can't propose for the problem.
     """
 
     name: str
