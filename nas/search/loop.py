@@ -24,6 +24,7 @@ from nas.search.record import (
     FORGIVEN,
     LIMITS,
     MEASUREMENTS,
+    REFUSED,
     REPEATS,
     RETRIES,
     SECONDS,
@@ -63,6 +64,7 @@ def search(
 
     - A proposal that exceeds a hard constraint, or of which a count is not finite, is told as PRUNED, unpaid.
     - A proposal that repeats a finished architecture gets the earlier values, unpaid.
+    - A trial that another program queued with an unknown option is told as FAIL, unpaid.
     - A proposal that somebody else evaluates just now is told as PRUNED, unpaid.
     - An evaluation that raises, or gives a value that is not finite, is told as FAIL.
     - When nothing but failures came, they are forgiven: not paid, and evaluated again by the next call.
@@ -255,7 +257,9 @@ class _Loop:
 
     def _process(self, trial: Trial, begin: float) -> None:
         try:
-            self._suggest(trial)
+            if not self._suggest(trial):
+                self._refuse(trial)
+                return
             architecture = self._problem.space.architecture(trial.params)
             if self._claim(trial, architecture):
                 self._pay(trial, architecture, begin)
@@ -275,10 +279,31 @@ class _Loop:
                 trial.number,
             )
 
-    def _suggest(self, trial: Trial) -> None:
-        """Ask for what the trial lacks; options that it has are kept."""
+    def _suggest(self, trial: Trial) -> bool:
+        """Ask for what the trial lacks; options that it has are kept. Return whether these are of this space."""
+        if self._foreign(trial):
+            return False
         for choice in self._problem.space.choices:
             trial.suggest_categorical(choice.name, choice.options)
+        return True
+
+    def _foreign(self, trial: Trial) -> dict[str, object]:
+        queued = trial._fixed_params
+        choices = self._problem.space.choices
+        return {
+            c.name: queued[c.name] for c in choices if c.name in queued and queued[c.name] not in c.options
+        }
+
+    def _refuse(self, trial: Trial) -> None:
+        logger.warning(
+            "trial %d was queued with %s, which the space doesn't have: it is failed unpaid; queue options of the "
+            "space instead",
+            trial.number,
+            self._foreign(trial),
+        )
+        trial.set_user_attr(REFUSED, True)
+        self._study.tell(trial, state=TrialState.FAIL)
+        self._unpaid_in_a_row += 1
 
     def _claim(self, trial: Trial, architecture: Architecture) -> bool:
         """Whether the trial may be evaluated; if not, tell it without paying."""

@@ -23,6 +23,7 @@ PREDICTED, PREDICTED_FROM, NOTHING_LEFT = "predicted", "predicted_from", "nothin
 ARCHITECTURE, MEASUREMENTS, SECONDS = "architecture", "measurements", "seconds"
 REPEATS, ERROR = "repeats", "error"
 LOST, RETRIES, WORKER = "lost", "retries", "worker"
+REFUSED = "refused"
 REFERENCE, LIMITS, SOFT_LIMITS, ENDED = "reference_box", "limits", "soft_limits", "ended"
 FORGIVEN = "forgiven"
 _NUM_FOR_REFERENCE = 10
@@ -41,9 +42,9 @@ def by_completion(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
 
 
 def options_of(space: SearchSpace, trial: FrozenTrial) -> dict[str, Option] | None:
-    """Return a trial's options, queued ones included; None while some are missing."""
+    """Return a trial's options, queued ones included; None while some are missing, or not of this space."""
     options = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
-    if any(choice.name not in options for choice in space.choices):
+    if any(c.name not in options or options[c.name] not in c.options for c in space.choices):
         return None
     return {choice.name: options[choice.name] for choice in space.choices}
 
@@ -56,11 +57,12 @@ def indices_of(space: SearchSpace, trials: Sequence[FrozenTrial]) -> IntArray:
 def is_paid(trial: FrozenTrial) -> bool:
     """Whether an evaluation was spent: finished or failed, and no repeat.
 
-    A trial whose worker died is failed too, but says nothing of its architecture and counts for nothing. Nor
+    A trial whose worker died is failed too, but says nothing of its architecture and counts for nothing; so is one
+    that another program queued with an option that is not of the space. Nor
     does a trial that is :func:`forgiven`, which a trial alone doesn't tell.
     """
     if trial.state == TrialState.FAIL:
-        return LOST not in trial.user_attrs
+        return LOST not in trial.user_attrs and REFUSED not in trial.user_attrs
     return trial.state == TrialState.COMPLETE and REPEATS not in trial.user_attrs
 
 

@@ -333,6 +333,20 @@ def test_what_is_queued_is_evaluated_though_the_sampler_had_nothing_left_before(
     assert len(complete_trials(study)) == 2
 
 
+@pytest.mark.parametrize("strategy", [OURS, LocalSearch(), OptunaSampler("RandomSampler")])
+def test_what_is_queued_with_an_unknown_option_is_failed_unpaid(
+    strategy: Strategy, caplog: pytest.LogCaptureFixture
+) -> None:
+    problem = grid_problem()
+    study = memory_study(problem, strategy.sampler(problem, 0))
+    run(study, problem, 2)
+    study.enqueue_trial({"c0": 0, "c1": 99, "c2": 0, "c3": 0})
+    run(study, problem, 8)
+    assert states(study)[2] == TrialState.FAIL
+    assert "trial 2 was queued with {'c1': 99}" in caplog.text
+    assert len(paid_trials(study)) == len(complete_trials(study)) == 8
+
+
 def test_chance_that_finds_what_the_sampler_did_not_keeps_the_search_going() -> None:
     problem = grid_problem(num_choices=10)
     study = memory_study(problem, HistorySampler(problem, 0, lambda _, __: None))
