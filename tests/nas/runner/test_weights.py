@@ -214,7 +214,7 @@ def test_hurdles_must_stand_before_the_recipes_end_and_a_proxy_needs_a_supernet(
         scratch_study(recipe=Recipe(epochs=2))
     with pytest.raises(StudyError, match="proxy and weights are for studies with a supernet"):
         scratch_study(proxy=ProxySubset())
-    with pytest.raises(StudyError, match="use SandwichRule"):
+    with pytest.raises(StudyError, match="one of SandwichRule"):
         tiny_study(training="sandwich")
 
 
