@@ -57,9 +57,9 @@ def indices_of(space: SearchSpace, trials: Sequence[FrozenTrial]) -> IntArray:
 def is_paid(trial: FrozenTrial) -> bool:
     """Whether an evaluation was spent: finished or failed, and no repeat.
 
-    A trial whose worker died is failed too, but says nothing of its architecture and counts for nothing; so is one
-    that another program queued with an option that is not of the space. Nor
-    does a trial that is :func:`forgiven`, which a trial alone doesn't tell.
+    A trial whose worker died is failed too, but says nothing of its architecture and counts for nothing. Nor does
+    one that another program queued with an option that is not of the space, nor one that is :func:`forgiven`,
+    which a trial alone doesn't tell.
     """
     if trial.state == TrialState.FAIL:
         return LOST not in trial.user_attrs and REFUSED not in trial.user_attrs
