@@ -126,6 +126,13 @@ class Choice(Expression):
                 f"choice {self.name!r} has no option {option!r}: its options are {self.options}."
             ) from None
 
+    def has(self, option: object) -> bool:
+        """Whether ``option`` is one of the options (1, 1.0 and True are different)."""
+        try:
+            return (type(option), option) in self._positions
+        except TypeError:  # not hashable
+            return False
+
     @cached_property
     def _positions(self) -> dict[tuple[type, Option], int]:
         return {(type(option), option): position for position, option in enumerate(self.options)}

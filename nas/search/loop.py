@@ -290,9 +290,7 @@ class _Loop:
     def _foreign(self, trial: Trial) -> dict[str, object]:
         queued = trial._fixed_params
         choices = self._problem.space.choices
-        return {
-            c.name: queued[c.name] for c in choices if c.name in queued and queued[c.name] not in c.options
-        }
+        return {c.name: queued[c.name] for c in choices if c.name in queued and not c.has(queued[c.name])}
 
     def _refuse(self, trial: Trial) -> None:
         logger.warning(

@@ -44,7 +44,7 @@ def by_completion(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
 def options_of(space: SearchSpace, trial: FrozenTrial) -> dict[str, Option] | None:
     """Return a trial's options, queued ones included; None while some are missing, or not of this space."""
     options = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
-    if any(c.name not in options or options[c.name] not in c.options for c in space.choices):
+    if any(c.name not in options or not c.has(options[c.name]) for c in space.choices):
         return None
     return {choice.name: options[choice.name] for choice in space.choices}
 

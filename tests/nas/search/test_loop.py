@@ -334,16 +334,17 @@ def test_what_is_queued_is_evaluated_though_the_sampler_had_nothing_left_before(
 
 
 @pytest.mark.parametrize("strategy", [OURS, LocalSearch(), OptunaSampler("RandomSampler")])
+@pytest.mark.parametrize("option", [99, 1.0])  # 1.0 equals the option 1, but is another
 def test_what_is_queued_with_an_unknown_option_is_failed_unpaid(
-    strategy: Strategy, caplog: pytest.LogCaptureFixture
+    strategy: Strategy, option: float, caplog: pytest.LogCaptureFixture
 ) -> None:
     problem = grid_problem()
     study = memory_study(problem, strategy.sampler(problem, 0))
     run(study, problem, 2)
-    study.enqueue_trial({"c0": 0, "c1": 99, "c2": 0, "c3": 0})
+    study.enqueue_trial({"c0": 0, "c1": option, "c2": 0, "c3": 0})
     run(study, problem, 8)
     assert states(study)[2] == TrialState.FAIL
-    assert "trial 2 was queued with {'c1': 99}" in caplog.text
+    assert f"trial 2 was queued with {{'c1': {option}}}" in caplog.text
     assert len(paid_trials(study)) == len(complete_trials(study)) == 8
 
 
