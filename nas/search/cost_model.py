@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import final
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import norm, rankdata
 
 from nas.protocols import Problem, Surrogate
 from nas.space import FloatArray, IntArray
 
 _MAX_SCORE = 500.0
+_PROMISING = 1 / 3
 _SOFTNESS = (1 / 64, 1 / 16, 1 / 4, 1.0, 4.0, 64.0)  # in medians
 
 
@@ -180,6 +182,7 @@ class CostModel:
             pairs = zip(self._maps, self.measured, strict=True)
             scores = np.stack([to.of(costs[:, column]) for to, column in pairs], axis=1)
             surrogate.fit(indices, scores, rng)
+            self._extents = np.maximum(scores.std(axis=0), 1e-12)
 
     def at(self, indices: IntArray, deviations: float) -> FloatArray:
         """Return the costs so many standard deviations from the prediction, ``(n, num_objectives)``."""
@@ -189,6 +192,18 @@ class CostModel:
         scores = (predicted.mean + deviations * predicted.std)[None]
         costs: FloatArray = self._with_exact(indices, scores)[0]
         return costs
+
+    def promising(self, indices: IntArray) -> NDArray[np.bool_]:
+        """Return which of ``(n, num_choices)`` positions are in the best third by what is known worst, ``(n,)``.
+
+        That is the measured objective whose predictions are least certain, as a share of its spread among the
+        finished trials.
+        """
+        predicted = self._surrogate.predict(indices)
+        column = int(np.argmax(predicted.std.mean(axis=0) / self._extents))
+        mean = predicted.mean[:, column]
+        best: NDArray[np.bool_] = mean <= np.quantile(mean, _PROMISING)
+        return best
 
     def draws(self, indices: IntArray, count: int, rng: np.random.Generator) -> FloatArray:
         """Return joint draws of the costs, ``(count, n, num_objectives)``."""

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import final
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import norm, qmc
 
+from nas import pareto
 from nas.search.record import ReferenceBox
 from nas.space import FloatArray
 
 _NUM_DIRECTIONS = 1024
-_MIN_OBJECTIVES_FOR_TURNS = 3
+_NEARLY_WORST = 0.8  # of the box
 
 
 def most_improving(
@@ -22,6 +25,7 @@ def most_improving(
     *,
     pending: FloatArray | None,
     excess: Callable[[FloatArray], FloatArray] | None = None,
+    in_turns: bool = False,
 ) -> list[int]:
     """Return up to ``count`` candidates, each adding most expected hypervolume to those before it.
 
@@ -33,10 +37,9 @@ def most_improving(
     number of objectives (Golovin 2020, lemma 5). A fixed set of directions makes it a few array
     operations, for any number of objectives.
 
-    From three objectives on every second one is instead expected to add most along one direction, drawn at
-    random (Paria 2019). So a model that is wrong about one end of the front, and promises much there again
-    and again, can't take the whole search to it. With two objectives that costs more than it saves
-    (docs/strategies.md).
+    In turns, all but the first are instead expected to add most of those that would lie near one member of the
+    front, drawn in proportion to how alone it is there (the crowding distance, Deb 2002). So a model that is wrong
+    about one end of the front, and promises much there again and again, can't take the whole search to it.
 
     Args:
         draws: ``(s, n, m)`` costs that ``n`` candidates may have.
@@ -45,6 +48,7 @@ def most_improving(
         rng: Draws the directions.
         pending: ``(s, p, m)`` costs, in the same draws, that candidates under evaluation may have.
         excess: Of ``(..., m)`` costs, by how much they exceed a limit; those above 0 bring nothing.
+        in_turns: Whether the parts of the front take turns.
 
     Returns:
         Rows of the candidates, best first; fewer than ``count`` when nothing more is expected to be gained.
@@ -65,19 +69,64 @@ def most_improving(
     reaches = np.stack([reach(draw) for draw in draws])
     useful = np.flatnonzero(_gains(reaches, reached).any(axis=1))
     reaches = reaches[:, useful]
-    takes_turns = known.shape[1] >= _MIN_OBJECTIVES_FOR_TURNS
+    parts = _Parts(box, known, np.median(draws[:, useful], axis=0)) if in_turns else None
     picked: list[int] = []
     while len(picked) < min(count, len(useful)):
-        along = _gains(reaches, reached)
-        gains = along.mean(axis=1)
-        if takes_turns and len(picked) % 2:
-            in_one = along[:, rng.integers(_NUM_DIRECTIONS)]
-            gains = in_one if in_one.any() else gains
+        gains = _gains(reaches, reached).mean(axis=1)
         gains[picked] = -1.0
+        if parts is not None and picked:
+            in_part = np.where(parts.drawn(gains >= 0, rng), gains, -1.0)
+            gains = in_part if in_part.max() > 0 else gains
         best = int(np.argmax(gains))
         picked.append(best)
         reached = np.maximum(reached, reaches[:, best])
     return [int(row) for row in useful[picked]]
+
+
+@final
+class _Parts:
+    """To which member of the front each candidate is nearest, in ranks among the members.
+
+    Args:
+        box: Of all that is known.
+        known: ``(k, m)`` costs, k >= 1.
+        expected: ``(n, m)`` costs of the candidates.
+    """
+
+    def __init__(self, box: ReferenceBox, known: FloatArray, expected: FloatArray) -> None:
+        front = np.unique(known[pareto.non_dominated(known)], axis=0)
+        distances = np.zeros((len(expected), len(front)))
+        for objective, costs in enumerate(front.T):
+            values, ranks = np.unique(costs, return_inverse=True)
+            reached = np.interp(expected[:, objective], values, np.arange(len(values)))
+            distances += ((reached[:, None] - ranks) / max(len(values) - 1, 1)) ** 2
+        self._nearest = distances.argmin(axis=1)
+        self._weights = _loneliness(box.scaled(front), _NEARLY_WORST * box.reference)
+
+    def drawn(self, left: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.bool_]:
+        """Return which of the candidates lie in one part, which at least one of those that are ``left`` is in."""
+        parts = np.unique(self._nearest[left])
+        weights = self._weights[parts]
+        mask: NDArray[np.bool_] = self._nearest == rng.choice(parts, p=weights / weights.sum())
+        return mask
+
+
+def _loneliness(front: FloatArray, limits: FloatArray) -> FloatArray:
+    """Return the share of each of ``(k, m)`` members in the front's extent, summed over objectives, ``(k,)``.
+
+    In one objective that is half of the way to the next member on either side. What is beyond the limits in any
+    objective, the fast network that has learned nothing, has next to no share, and stretches nothing.
+    """
+    inside = np.flatnonzero((front < limits).all(axis=1))
+    if not len(inside):
+        return np.ones(len(front))
+    shares = np.full(len(front), 1e-9)
+    for costs in front[inside].T:
+        order = np.argsort(costs)
+        ascending = costs[order]
+        borders = np.concatenate([ascending[:1], (ascending[1:] + ascending[:-1]) / 2, ascending[-1:]])
+        shares[inside[order]] += np.diff(borders) / max(np.ptp(costs), 1e-12)
+    return shares
 
 
 def _directions(num_objectives: int, rng: np.random.Generator) -> FloatArray:

@@ -27,6 +27,10 @@ _POPULATION = 96
 _MAX_NEIGHBOURS = 192
 _NUM_DRAWS = 24
 _MIN_TO_FIT = 4
+_NUM_GREEDY = 50  # finished trials until which what is promised is followed
+_MIN_OBJECTIVES_FOR_TURNS = 3
+_EXPLORED_EVERY = 4
+_NUM_SAMPLED = 512
 _GROWTH = 4  # a fit for each 1/4 more trials, while these are fewer than a whole batch
 
 
@@ -164,11 +168,31 @@ class SurrogateSampler(ArchitectureSampler):
             rng,
             pending=draws[:, : len(pending)],
             excess=problem.excess,
+            in_turns=costs.shape[1] >= _MIN_OBJECTIVES_FOR_TURNS or len(costs) >= _NUM_GREEDY,
         )
         others_near = rng.permutation(np.setdiff1d(np.arange(len(pool)), picked))
         excess = problem.excess(draws[:, len(pending) + others_near]).mean(axis=0)
         others_near = others_near[np.argsort(excess, kind="stable")]
-        return _Batch(problem, model, pool[[*picked, *others_near]], told)
+        rows = pool[picked]
+        if len(costs) >= _NUM_GREEDY:
+            rows = self._with_explored(rows, model, known, rng)
+        return _Batch(problem, model, np.concatenate([rows, pool[others_near]]), told)
+
+    def _with_explored(
+        self, rows: IntArray, model: CostModel, known: History, rng: np.random.Generator
+    ) -> IntArray:
+        """Return the proposals with a random architecture after every third.
+
+        Those that a search picks are alike, and teach ever less about what else is good. Random ones of which the
+        model thinks well do.
+        """
+        sampled = fresh(self._problem, self._problem.space.sample_indices(_NUM_SAMPLED, rng), known.seen)
+        if not len(sampled) or not model.measured:
+            return rows
+        within = self._problem.excess(model.at(sampled, 0.0)) <= 0
+        explored = sampled[model.promising(sampled) & within]
+        places = np.arange(_EXPLORED_EVERY - 1, len(rows), _EXPLORED_EVERY - 1)[: len(explored)]
+        return np.insert(rows, places, explored[: len(places)], axis=0)
 
     def _credible(self, known: History) -> FloatArray:
         costs = credible(known.costs)

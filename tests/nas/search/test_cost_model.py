@@ -7,7 +7,9 @@ import pytest
 from fakes import NearestSurrogate, grid_evaluate, grid_problem, with_objectives
 
 from nas.objective import Objective
+from nas.protocols import Prediction
 from nas.search.cost_model import CostModel, NormalScores
+from nas.space import FloatArray, IntArray, SearchSpace
 
 
 def test_counted_objectives_are_exact_in_the_model() -> None:
@@ -82,3 +84,38 @@ def test_the_best_may_be_outdone_by_as_much_as_the_better_half_lies_apart() -> N
 def test_costs_that_are_never_negative_stay_so() -> None:
     scores = NormalScores(np.array([0.1, 5.0, 9.0]))
     assert scores.costs_at(np.array([-50.0]))[0] == 0.0
+
+
+class DoubtfulSurrogate:
+    """Predicts costs that rise with the first choice and fall with the second; unsure of one column."""
+
+    doubted: int
+
+    def __init__(self, space: SearchSpace) -> None:
+        pass
+
+    def fit(self, indices: IntArray, costs: FloatArray, rng: np.random.Generator) -> None:
+        self._extent = costs.std(axis=0)
+
+    def predict(self, indices: IntArray) -> Prediction:
+        mean = np.stack([indices[:, 0], -indices[:, 1]], axis=1).astype(np.float64)
+        share = np.where(np.arange(2) == self.doubted, 0.5, 0.1)
+        return Prediction(mean, np.tile(share * self._extent, (len(indices), 1)))
+
+    def sample(self, indices: IntArray, count: int, rng: np.random.Generator) -> FloatArray:
+        return self.predict(indices).sample(count, rng)
+
+
+@pytest.mark.parametrize("doubted", [0, 1])
+def test_promising_is_what_is_best_by_what_is_known_worst(doubted: int) -> None:
+    problem = with_objectives(
+        grid_problem(), Objective("quality", "", "maximize"), Objective("latency_ms", "ms", "minimize")
+    )
+    rows = problem.space.sample_indices(9, np.random.default_rng(0))
+    costs = np.column_stack([np.linspace(-1, 0, 9), 1e3 * np.linspace(1, 2, 9)])
+    surrogate = DoubtfulSurrogate(problem.space)
+    surrogate.doubted = doubted
+    model = CostModel(problem, surrogate, rows, costs, np.random.default_rng(0))
+    queries = problem.space.combinations(np.arange(problem.space.num_combinations))
+    promising = queries[model.promising(queries), doubted]
+    assert set(promising.tolist()) == ({0, 1} if doubted == 0 else {2, 3})

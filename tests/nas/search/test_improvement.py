@@ -110,17 +110,26 @@ def test_the_scale_of_an_objective_does_not_matter() -> None:
     assert plain == scaled
 
 
-@pytest.mark.parametrize(("num_objectives", "is_reached"), [(2, False), (3, True)])
-def test_from_three_objectives_on_great_promises_at_one_end_do_not_take_all(
-    num_objectives: int, is_reached: bool
-) -> None:
+@pytest.mark.parametrize("in_turns", [False, True])
+@pytest.mark.parametrize("num_objectives", [2, 3])
+def test_great_promises_at_one_end_do_not_take_all_turns(num_objectives: int, in_turns: bool) -> None:
     """Sixteen candidates may each be perfect, in one draw; one is surely a little better than what is known."""
-    known = 1 - np.eye(num_objectives)
-    promising = np.ones((NUM_DRAWS, 16, num_objectives))
+    known = np.vstack([1 - np.eye(num_objectives), np.full(num_objectives, 0.6)])
+    promising = np.tile([0.0, *[1.0] * (num_objectives - 1)], (NUM_DRAWS, 16, 1))
     promising[np.arange(NUM_DRAWS), np.arange(16)] = 0.0
-    little = np.tile([0.0, *[0.95] * (num_objectives - 1)], (NUM_DRAWS, 1, 1))
+    little = np.full((NUM_DRAWS, 1, num_objectives), 0.59)
     draws = np.concatenate([promising, little], axis=1)
     picked = [
-        most_improving(draws, known, 6, np.random.default_rng(seed), pending=None) for seed in range(50)
+        most_improving(draws, known, 6, np.random.default_rng(seed), pending=None, in_turns=in_turns)
+        for seed in range(20)
     ]
-    assert any(16 in rows for rows in picked) == is_reached
+    assert any(16 in rows for rows in picked) == in_turns
+
+
+def test_a_network_that_learned_nothing_has_no_turn_and_does_not_stretch_the_front() -> None:
+    """Errors 0.10, 0.15 and 0.90 beside latencies 1.0, 0.5 and 0.0: what lies near the last is not picked."""
+    known = np.array([[0.10, 1.0], [0.15, 0.5], [0.90, 0.0], [1.0, 1.2]])
+    near = sure([[0.09, 1.0], [0.14, 0.5], [0.89, -0.01], [0.88, -0.01], [0.87, -0.01]])
+    for seed in range(20):
+        picked = most_improving(near, known, 2, np.random.default_rng(seed), pending=None, in_turns=True)
+        assert picked[1] in (0, 1)
