@@ -150,9 +150,11 @@ def pareto_local_search(ledger: Ledger, seed: int) -> None:
     space = ledger.table.space
     front = space.sample_indices(10, rng)
     known = {row.tobytes() for row in front}
+    costs = ledger.costs(front)
     exhausted: set[bytes] = set()
     while True:
-        front = front[pareto.non_dominated(ledger.costs(front))]
+        best = pareto.non_dominated(costs)
+        front, costs = front[best], costs[best]
         members = [row for row in front if row.tobytes() not in exhausted]
         if not members:
             new = space.sample_indices(1, rng)
@@ -164,7 +166,7 @@ def pareto_local_search(ledger: Ledger, seed: int) -> None:
                 continue
             new = near[rng.integers(len(near))][None]
         known.add(new.tobytes())
-        front = np.concatenate([front, new])
+        front, costs = np.concatenate([front, new]), np.concatenate([costs, ledger.costs(new)])
 
 
 @final

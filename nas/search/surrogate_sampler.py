@@ -27,8 +27,10 @@ _POPULATION = 96
 _MAX_NEIGHBOURS = 192
 _NUM_DRAWS = 24
 _MIN_TO_FIT = 4
-_NUM_GREEDY = 50  # finished trials until which what is promised is followed
-_MIN_OBJECTIVES_FOR_TURNS = 3
+_MIN_OBJECTIVES_FOR_TURNS = (
+    3  # with fewer, turns and exploration cost more than they save: docs/strategies.md
+)
+_EXPLORED_FROM = 50  # finished trials
 _EXPLORED_EVERY = 4
 _NUM_SAMPLED = 512
 _GROWTH = 4  # a fit for each 1/4 more trials, while these are fewer than a whole batch
@@ -42,8 +44,11 @@ class SurrogateSampler(ArchitectureSampler):
     batch: the surrogate learns the measured objectives; NSGA-II (Deb 2002, by pymoo) searches the space on
     optimistic predictions and exact counted objectives, away from what was seen, within the hard
     constraints; of its last population and the front's neighbours those are proposed that are expected to
-    add most hypervolume, over joint draws of what the surrogate holds possible. Where the study knows what
-    architectures reached on their own, the surrogate learns what all are expected to reach so.
+    add most hypervolume, over joint draws of what the surrogate holds possible. With three objectives or more
+    the parts of the front take turns, and later every fourth proposal is drawn at random from what the
+    surrogate thinks well of: what it promises at one end of the front would take the whole search there.
+    Where the study knows what architectures reached on their own, the surrogate learns what all are expected
+    to reach so.
 
     There is no state besides the study: proposals depend on the seed, the trial's number and the other
     trials alone. A batch rests on the first so many finished trials and on nothing that came later, so a
@@ -161,6 +166,7 @@ class SurrogateSampler(ArchitectureSampler):
         pending = np.frombuffer(b"".join(sorted(running.seen)), dtype=np.int64).reshape(-1, pool.shape[1])
         rows = np.concatenate([pending, pool])
         draws = model.draws(rows, _NUM_DRAWS, rng)
+        in_turns = costs.shape[1] >= _MIN_OBJECTIVES_FOR_TURNS
         picked = most_improving(
             draws[:, len(pending) :],
             costs,
@@ -168,13 +174,13 @@ class SurrogateSampler(ArchitectureSampler):
             rng,
             pending=draws[:, : len(pending)],
             excess=problem.excess,
-            in_turns=costs.shape[1] >= _MIN_OBJECTIVES_FOR_TURNS or len(costs) >= _NUM_GREEDY,
+            in_turns=in_turns,
         )
         others_near = rng.permutation(np.setdiff1d(np.arange(len(pool)), picked))
         excess = problem.excess(draws[:, len(pending) + others_near]).mean(axis=0)
         others_near = others_near[np.argsort(excess, kind="stable")]
         rows = pool[picked]
-        if len(costs) >= _NUM_GREEDY:
+        if in_turns and len(costs) >= _EXPLORED_FROM:
             rows = self._with_explored(rows, model, known, rng)
         return _Batch(problem, model, np.concatenate([rows, pool[others_near]]), told)
 

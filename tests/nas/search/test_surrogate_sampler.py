@@ -135,14 +135,29 @@ def test_what_is_picked_beside_running_trials_is_what_promises_most() -> None:
         assert not (known <= [-quality, size]).all(axis=1).any(), "a proposal that is sure to add nothing"
 
 
+def three_objectives(at_most: float) -> Problem:
+    """``grid_problem`` with a second counted cost: the last position."""
+    grid = grid_problem(num_choices=8, at_most=at_most)
+    return dataclasses.replace(
+        grid,
+        objectives=(*grid.objectives, Objective("last", "", "minimize")),
+        count=lambda indices: {**grid.count(indices), "last": indices[:, -1].astype(np.float64)},
+    )
+
+
 def test_later_on_every_fourth_proposal_is_any_that_the_surrogate_thinks_well_of() -> None:
     """With a surrogate that knows all, what is picked is on the front, and what is drawn at random is not."""
-    problem = grid_problem(num_choices=8, at_most=20)
-    strategy = SurrogateSearch(KnowingSurrogate, num_startup=6, batch_size=8)
-    study = optuna.create_study(directions=["maximize", "minimize"], sampler=RandomSampler(seed=0))
-    run(study, problem, 57)  # a fit is due
-    study.sampler = strategy.sampler(problem, 0)
-    run(study, problem, 65)
+    problem = three_objectives(at_most=20)
+    study = optuna.create_study(directions=[o.direction for o in problem.objectives])
+
+    def evaluate(architecture: Architecture) -> Mapping[str, Measurement]:
+        last = float(problem.space.indices([architecture])[0, -1])
+        return {**grid_evaluate(problem, architecture), "last": exact(last)}
+
+    study.sampler = RandomSampler(seed=0)
+    search(study, problem, evaluate, evaluations=57, on_trial=lambda _: None)  # a fit is due
+    study.sampler = SurrogateSearch(KnowingSurrogate, num_startup=6, batch_size=8).sampler(problem, 0)
+    search(study, problem, evaluate, evaluations=65, on_trial=lambda _: None)
     costs = costs_of(problem.objectives, complete_trials(study))
     proposed = costs[57:]
     assert pareto.non_dominated(costs)[57:].tolist() == [True, True, True, False, True, True, True, False]
