@@ -27,9 +27,7 @@ _POPULATION = 96
 _MAX_NEIGHBOURS = 192
 _NUM_DRAWS = 24
 _MIN_TO_FIT = 4
-_MIN_OBJECTIVES_FOR_TURNS = (
-    3  # with fewer, turns and exploration cost more than they save: docs/strategies.md
-)
+_MIN_OBJECTIVES_FOR_TURNS = 3  # with fewer, turns and exploration don't pay: docs/strategies.md
 _EXPLORED_FROM = 50  # finished trials
 _EXPLORED_EVERY = 4
 _NUM_SAMPLED = 512
