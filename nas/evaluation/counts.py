@@ -6,13 +6,15 @@ import copy
 import itertools
 import logging
 import math
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar, cast, final
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from nas.choices import Choice, choices_of
@@ -40,14 +42,21 @@ def count_macs(module: nn.Module, image_shape: tuple[int, ...], dtype: torch.dty
         dtype: Of the input.
     """
     device = next(module.parameters()).device
+    with _flop_counter() as counter:
+        module(blank(1, image_shape, dtype, device))
+    return int(counter.get_total_flops()) // 2
+
+
+@contextmanager
+def _flop_counter() -> Iterator[FlopCounterMode]:
+    """Count what runs inside by torch's counter, which counts some fused kernels of attention as zero."""
     fast_path = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)  # fused attention would count as zero
+    torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            module(blank(1, image_shape, dtype, device))
+        with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+            yield counter
     finally:
         torch.backends.mha.set_fastpath_enabled(fast_path)
-    return int(counter.get_total_flops()) // 2
 
 
 def count_params(module: nn.Module) -> int:
@@ -207,7 +216,7 @@ def _trace(
 
     layers = {site.path: site.module for site in twin.sites if isinstance(site.module, elastic.ElasticLayer)}
     handles = [m.register_forward_hook(remember(path)) for path, m in layers.items()]  # type: ignore[arg-type]
-    with twin.active(twin.space.largest()), torch.no_grad(), FlopCounterMode(display=False) as counter:
+    with twin.active(twin.space.largest()), _flop_counter() as counter:
         twin.module(blank(1, image_shape, dtype, next(twin.parameters()).device))
     for handle in handles:
         handle.remove()
