@@ -3,6 +3,7 @@
     python -m benchmarks.search --data FOLDER                               # everything; hours, mostly GPSampler's
     python -m benchmarks.search --table nb201-2 --methods ours --seeds 10 --evaluations 200
     python -m benchmarks.search --table nb201-2 nb201-3 --ablation --evaluations 100
+    python -m benchmarks.search --table nb201-s7 --methods ours no-turns no-exploration
     python -m benchmarks.search --report --plot docs/search.png             # from what is stored, nothing is run
 
 FOLDER (or the environment variable NAS_DATA) holds ``nb201/nb201.npz``, NAS-Bench-201 with measured latencies;
@@ -32,7 +33,7 @@ from nas.errors import NasError
 def main() -> None:
     arguments = _parse()
     data = arguments.data
-    names = arguments.table or [n for n in tables.NAMES if n == "digits" or data is not None]
+    names = arguments.table or [n for n in tables.USUAL if n == "digits" or data is not None]
     store = Store(arguments.out)
     if not arguments.table and data is None:
         print("NAS-Bench-201 is left out: give its folder with --data or in NAS_DATA")
@@ -91,7 +92,9 @@ def _parse() -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     data = os.environ.get("NAS_DATA")
-    parser.add_argument("--table", nargs="+", choices=tables.NAMES, help="default: all whose data is there")
+    parser.add_argument(
+        "--table", nargs="+", choices=tables.NAMES, help="default: the usual four whose data is there"
+    )
     parser.add_argument("--methods", nargs="+", choices=list(METHODS), help="default: all but variants")
     parser.add_argument("--ablation", action="store_true", help="ours, and ours with one part changed")
     parser.add_argument("--seeds", type=int, default=10)

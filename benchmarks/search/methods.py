@@ -10,6 +10,7 @@ import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, final
+from unittest import mock
 
 import numpy as np
 import optuna
@@ -25,7 +26,7 @@ from nas import pareto
 from nas.choices import choice
 from nas.objective import Measurement
 from nas.protocols import MakeSurrogate, Prediction, Strategy
-from nas.search import LocalSearch, Smithson, SurrogateSearch
+from nas.search import LocalSearch, Smithson, SurrogateSearch, surrogate_sampler
 from nas.search.loop import search
 from nas.search.proposals import neighbours
 from nas.search.record import distributions
@@ -190,6 +191,15 @@ class Certain:
         return np.tile(self._inner.predict(indices).mean, (count, 1, 1))
 
 
+def _with_rules(rules: Mapping[str, int], ledger: Ledger, seed: int) -> None:
+    with mock.patch.multiple(surrogate_sampler, **rules):
+        ours(default_strategy, ledger, seed)
+
+
+def _ruled(title: str, **rules: int) -> Method:
+    return Method(title, functools.partial(_with_rules, rules), ours=True)
+
+
 def _variant(title: str, surrogate: MakeSurrogate = Mixture, batch_size: int = 8) -> Method:
     return Method(
         title,
@@ -207,6 +217,9 @@ ABLATION: dict[str, Method] = {
     "certain": _variant("without uncertainty", Certain),
     "batch-4": _variant("batches of 4", batch_size=4),
     "batch-16": _variant("batches of 16", batch_size=16),
+    "no-turns": _ruled("neither turns nor exploration", _MIN_OBJECTIVES_FOR_TURNS=99),
+    "no-exploration": _ruled("no exploration", _EXPLORED_EVERY=10**6),
+    "always": _ruled("turns and exploration with any number of objectives", _MIN_OBJECTIVES_FOR_TURNS=1),
 }
 """Ours, with one part changed."""
 

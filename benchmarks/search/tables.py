@@ -66,9 +66,35 @@ _NB201 = {
         (("params_m_cifar100", "M"), ("lat_ms_raspi4", "ms")),
         frozenset({"params_m_cifar100"}),
     ),
+    "nb201-s7": _Nb201(
+        "NAS-Bench-201, CIFAR-100, 200 epochs: error × FLOPs (counted) × latency on a Samsung S7",
+        "acc200_cifar100_test",
+        (("flops_m_cifar10", "M"), ("lat_ms_samsung_s7", "ms")),
+        frozenset({"flops_m_cifar10"}),
+    ),
+    "nb201-pixel2": _Nb201(
+        "NAS-Bench-201, CIFAR-10, test images: error × parameters (counted) × latency on a Pixel 2",
+        "acc12_cifar10_test",
+        (("params_m_cifar10", "M"), ("lat_ms_pixel2", "ms")),
+        frozenset({"params_m_cifar10"}),
+    ),
+    "nb201-gold": _Nb201(
+        "NAS-Bench-201, CIFAR-10, 200 epochs: error × FLOPs (counted) × latency on a Xeon Gold 6226",
+        "acc200_cifar10_test",
+        (("flops_m_cifar10", "M"), ("lat_ms_gold_6226", "ms")),
+        frozenset({"flops_m_cifar10"}),
+    ),
+    "nb201-1080ti-256": _Nb201(
+        "NAS-Bench-201, CIFAR-100, 200 epochs: error × parameters (counted) × latency on a 1080 Ti, batches of 256",
+        "acc200_cifar100_test",
+        (("params_m_cifar100", "M"), ("lat_ms_1080ti_256", "ms")),
+        frozenset({"params_m_cifar100"}),
+    ),
 }
 
 NAMES = (*_NB201, "digits")
+USUAL = ("nb201-2", "nb201-3", "nb201-c100", "digits")
+"""Those that are run when none is named; on the others changes of our search are checked."""
 
 
 @functools.cache

@@ -28,7 +28,6 @@ _MAX_NEIGHBOURS = 192
 _NUM_DRAWS = 24
 _MIN_TO_FIT = 4
 _MIN_OBJECTIVES_FOR_TURNS = 3  # with fewer, turns and exploration don't pay: docs/strategies.md
-_EXPLORED_FROM = 50  # finished trials
 _EXPLORED_EVERY = 4
 _NUM_SAMPLED = 512
 _GROWTH = 4  # a fit for each 1/4 more trials, while these are fewer than a whole batch
@@ -43,7 +42,7 @@ class SurrogateSampler(ArchitectureSampler):
     optimistic predictions and exact counted objectives, away from what was seen, within the hard
     constraints; of its last population and the front's neighbours those are proposed that are expected to
     add most hypervolume, over joint draws of what the surrogate holds possible. With three objectives or more
-    the parts of the front take turns, and later every fourth proposal is drawn at random from what the
+    the parts of the front take turns, and every fourth proposal is drawn at random from what the
     surrogate thinks well of: what it promises at one end of the front would take the whole search there.
     Where the study knows what architectures reached on their own, the surrogate learns what all are expected
     to reach so.
@@ -178,7 +177,7 @@ class SurrogateSampler(ArchitectureSampler):
         excess = problem.excess(draws[:, len(pending) + others_near]).mean(axis=0)
         others_near = others_near[np.argsort(excess, kind="stable")]
         rows = pool[picked]
-        if in_turns and len(costs) >= _EXPLORED_FROM:
+        if in_turns:
             rows = self._with_explored(rows, model, known, rng)
         return _Batch(problem, model, np.concatenate([rows, pool[others_near]]), told)
 

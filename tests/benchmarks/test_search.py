@@ -69,6 +69,13 @@ def test_a_method_spends_what_it_is_given_on_different_architectures(method: str
     assert all(after >= before for before, after in itertools.pairwise(first.seconds))
 
 
+def test_rules_of_the_search_can_be_switched_for_one_run() -> None:
+    """On the two objectives of digits neither turns nor exploration apply."""
+    ours = results.run("digits", None, "ours", 0, 26).rows
+    assert results.run("digits", None, "always", 0, 26).rows != ours
+    assert results.run("digits", None, "no-turns", 0, 26).rows == ours
+
+
 class Noting:
     """A strategy that keeps the problems that it is asked about."""
 
