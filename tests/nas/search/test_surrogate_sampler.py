@@ -145,7 +145,7 @@ def three_objectives(at_most: float) -> Problem:
     )
 
 
-def test_later_on_every_fourth_proposal_is_any_that_the_surrogate_thinks_well_of() -> None:
+def test_every_fourth_proposal_is_any_that_the_surrogate_thinks_well_of() -> None:
     """With a surrogate that knows all, what is picked is on the front, and what is drawn at random is not."""
     problem = three_objectives(at_most=20)
     study = optuna.create_study(directions=[o.direction for o in problem.objectives])
