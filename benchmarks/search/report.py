@@ -91,7 +91,7 @@ def tables(chosen: BenchmarkTable, by_method: Sequence[Sequence[Result]]) -> str
                 for results in present
             ],
         ),
-        "1 - ratio, median; share of the true front found, median.",
+        "1 - ratio, median (geometric mean); share of the true front found, median.",
         _by_budget(chosen, present, _missing(found_share(chosen))),
     ]
     if name_of(present) == "digits":
@@ -147,7 +147,11 @@ def _evaluations_to(results: Sequence[Result], level: float) -> str:
 def _missing(share: Measure) -> Callable[[Sequence[Result], int], str]:
     def cell(results: Sequence[Result], budget: int) -> str:
         ratios, shares = _values(results, ratio, budget), _values(results, share, budget)
-        return f"{1 - np.median(ratios):.1e}; {100 * np.median(shares):.0f} %" if len(ratios) else "–"
+        if not len(ratios):
+            return "–"
+        missing = np.maximum(1 - ratios, 1e-9)
+        mean = np.exp(np.log(missing).mean())
+        return f"{np.median(missing):.1e} ({mean:.1e}); {100 * np.median(shares):.0f} %"
 
     return cell
 
