@@ -218,10 +218,10 @@ def _ruled(title: str, **rules: int) -> Method:
     return Method(title, functools.partial(_with_rules, rules), ours=True)
 
 
-def _variant(title: str, surrogate: MakeSurrogate = Mixture, batch_size: int = 8) -> Method:
+def _variant(title: str, surrogate: MakeSurrogate = Mixture, **settings: int) -> Method:
     return Method(
         title,
-        functools.partial(ours, functools.partial(SurrogateSearch, surrogate, batch_size=batch_size)),
+        functools.partial(ours, functools.partial(SurrogateSearch, surrogate, **settings)),
         patience=200,
         ours=True,
     )
@@ -235,6 +235,8 @@ ABLATION: dict[str, Method] = {
     "certain": _variant("without uncertainty", Certain),
     "batch-4": _variant("batches of 4", batch_size=4),
     "batch-16": _variant("batches of 16", batch_size=16),
+    "startup-4": _variant("first fit after 4 evaluations", num_startup=4),
+    "startup-12": _variant("first fit after 12 evaluations", num_startup=12),
     "no-turns": _ruled("neither turns nor exploration", _MIN_OBJECTIVES_FOR_TURNS=99),
     "no-exploration": _ruled("no exploration", _EXPLORED_EVERY=10**6),
     "told": Method("told 1,500 architectures", functools.partial(_told, 1_500), patience=200, ours=True),

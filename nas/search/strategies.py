@@ -29,7 +29,7 @@ class SurrogateSearch:
     """
 
     surrogate: MakeSurrogate
-    num_startup: int = 6
+    num_startup: int = 12
     batch_size: int = 8
 
     def __post_init__(self) -> None:
