@@ -17,6 +17,7 @@ _SMALLEST = 1e-4  # where nothing is missing any more, a logarithm ends
 _COLOURS = {
     "ours": "#c0392b",
     "ours-measured": "#e59866",
+    "ours-named": "#d7bde2",
     "smithson": "#34495e",
     "local": "#7dcea0",
     "random": "#7f8c8d",
@@ -46,7 +47,8 @@ def plot(
         axes.set_xlabel("architectures evaluated")
         axes.set_ylabel("1 - hypervolume ratio")
         axes.grid(alpha=0.3, which="both", linewidth=0.5)
-        axes.legend(fontsize=7)
+    lines = {str(line.get_label()): line for axes in figure.axes for line in axes.lines}
+    figure.legend(list(lines.values()), list(lines), loc="outside lower center", ncols=4, fontsize=8)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)
 
