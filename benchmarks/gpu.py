@@ -4,13 +4,14 @@
     python -m benchmarks.gpu --parts agreement resume memory
 
 - ``agreement``: logits of the same subnets on CPU and GPU.
-- ``speed``: a training step of the sandwich rule in each precision, beside the CPU's; what Fashion-MNIST's epoch costs.
+- ``speed``: a training step of the sandwich rule in each precision, beside the CPU's.
 - ``resume``: a training that was stopped and resumed against one that wasn't, and against that one's repetition.
 - ``memory``: a training that is given too little memory, with ``halve_on_oom`` and without.
 - ``ranks``: ``torchrun`` with one process, over NCCL.
-- ``run``: ``nas run digits --device cuda`` killed with SIGKILL in its training and in its search, each time resumed.
+- ``fashion``: two epochs of ``studies/fashion_mnist.py``.
 
-Prints a line per measurement; exits with 1 if a check fails. Without a GPU it says so and checks nothing.
+Prints a line per measurement; exits with 1 if a check fails, or if there is no GPU. Whether a run resumes after SIGKILL:
+``python -m benchmarks.kill_resume --device cuda``.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -28,17 +28,15 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import optuna
 import torch
 from torch import Tensor, nn
 
-from nas import Recipe, Study
+from nas import Recipe
 from nas.errors import TrainingError
 from nas.evaluation.candidate import SubnetCandidate
 from nas.evaluation.from_scratch import fresh_network
 from nas.protocols import Split
 from nas.runner.preparation import prepare
-from nas.search.record import ARCHITECTURE, complete_trials
 from nas.space import Architecture
 from nas.supernet import Supernet
 from nas.supernet.recalibrate import extract_recalibrated
@@ -48,7 +46,7 @@ from search_spaces.convnet import convnet
 from search_spaces.resnet import resnet
 from search_spaces.text_transformer import text_transformer
 from search_spaces.vision_transformer import vision_transformer
-from studies import digits, fashion_mnist
+from studies import fashion_mnist
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 IMAGE, SENTENCE = (1, 28, 28), (48,)
@@ -61,11 +59,11 @@ SPACES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
 _CLOSE = 1e-4
 """Of the logits' deviation: what other orders of sums may change; TF32, the default in convolutions, changes more."""
 
-Faults = Iterator[tuple[str, bool]]
+Findings = Iterator[tuple[str, bool]]
 """What was measured, in words, and whether it is as it should be."""
 
 
-def agreement() -> Faults:
+def agreement() -> Findings:
     """Compare logits of extracted subnets, statistics recalibrated on each device, without TF32 and with it."""
     for name, (make, shape) in SPACES.items():
         split = _random_split(shape, 256)
@@ -98,7 +96,7 @@ def _logits(
     return [SubnetCandidate(module, shape, split.images.dtype).predict(split.images) for module in modules]
 
 
-def speed() -> Faults:
+def speed() -> Findings:
     """Time epochs of the sandwich rule on random images, after one that warms up."""
     for name, (make, shape) in SPACES.items():
         split = _random_split(shape, 128 * 20)
@@ -114,8 +112,9 @@ def speed() -> Faults:
         yield f"{name}: {', '.join(told)}; {torch.cuda.max_memory_allocated() / 2**20:,.0f} MiB", True
 
 
-def epochs(study: Study) -> Faults:
+def fashion() -> Findings:
     """Time two epochs of the study's own training, with its data and its augmentation."""
+    study = fashion_mnist.study(epochs=2)
     prepared = prepare(study, GPU)
     (phase,) = study.training.phases(prepared.supernet, study.recipe)  # type: ignore[union-attr]
     losses, seconds = _timed(prepared.supernet, phase.step(), prepared.splits.train, study.recipe, GPU)
@@ -143,7 +142,7 @@ def _timed(
     return losses, np.diff(ticks).tolist()
 
 
-def resume() -> Faults:
+def resume() -> Findings:
     """Stop a training after two of four epochs and go on."""
     split, make = _random_split(IMAGE, 1024), SPACES["convnet"][0]
     for precision in ("float32", "float16"):
@@ -155,7 +154,7 @@ def resume() -> Faults:
         yield (
             f"{precision}: resumed weights differ by {difference:.1e}, those of the same training done twice by "
             f"{chance:.1e}",
-            difference <= max(10 * chance, 1e-6),
+            difference <= max(3 * chance, 1e-6),
         )
 
 
@@ -187,7 +186,7 @@ def _largest_difference(left: nn.Module, right: nn.Module) -> float:
     return max(float((a - b).detach().abs().max()) for a, b in pairs)
 
 
-def memory() -> Faults:
+def memory() -> Findings:
     """Leave a training and an evaluation too little memory."""
     make, split = SPACES["convnet"][0], _random_split(IMAGE, 4096)
     total = torch.cuda.get_device_properties(0).total_memory
@@ -212,67 +211,16 @@ def memory() -> Faults:
         torch.cuda.set_per_process_memory_fraction(1.0)
 
 
-def ranks() -> Faults:
+def ranks() -> Findings:
     """Run a short study under torchrun."""
     with tempfile.TemporaryDirectory() as out:
-        command = ["torch.distributed.run", "--standalone", "--nproc-per-node=1", "-m", "nas", "run"]
+        torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=1"]
         study = str(Path(__file__).parent / "short_study.py")
-        done = _python(*command, study, "--out", out, "--device=cuda")
-        last = (done.stderr or done.stdout).strip().splitlines()[-1:]
-        yield (
-            f"torchrun, one process: exit {done.returncode}{'' if not done.returncode else str(last)}",
-            (done.returncode == 0),
-        )
-
-
-def run() -> Faults:
-    """Kill the demo twice and let it finish."""
-    with tempfile.TemporaryDirectory() as out:
-        command = [sys.executable, "-m", "nas", "run", "digits", "--out", out, "--device=cuda"]
-        begin = time.perf_counter()
-        for what, reached in (("training", _epochs_done(out, 8)), ("search", _trials_done(out, 40))):
-            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            while process.poll() is None and not reached():
-                time.sleep(0.1)
-            died = process.poll() is None
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            yield f"killed in {what} after {time.perf_counter() - begin:.0f} s", died
+        command = [*torchrun, "-m", "nas", "run", study, "--out", out, "--device=cuda", "--verbose"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
-        seconds = time.perf_counter() - begin
-        print(done.stdout, done.stderr)
-        trials = complete_trials(_record(out))
-        different = {trial.user_attrs[ARCHITECTURE] for trial in trials}
-        yield (
-            f"nas run digits: exit {done.returncode} after {seconds:.0f} s in all, {len(trials)} trials, "
-            f"{len(different)} different",
-            done.returncode == 0 and len(trials) == len(different) == digits.study().evaluations,
-        )
-
-
-def _epochs_done(out: str, count: int) -> Callable[[], bool]:
-    path = Path(out, "supernet", "seconds.json")
-    return lambda: path.exists() and path.read_text().count(",") + 1 >= count
-
-
-def _trials_done(out: str, count: int) -> Callable[[], bool]:
-    def reached() -> bool:
-        try:
-            return len(complete_trials(_record(out))) >= count
-        except (KeyError, optuna.exceptions.StorageInternalError):
-            return False
-
-    return reached
-
-
-def _record(out: str) -> optuna.Study:
-    return optuna.load_study(study_name="digits", storage=f"sqlite:///{Path(out, 'study.db')}")
-
-
-def _python(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", *arguments], capture_output=True, text=True, check=False, env=os.environ
-    )
+        if done.returncode:
+            print(done.stdout, done.stderr)
+        yield f"torchrun, one process: exit {done.returncode}", done.returncode == 0
 
 
 def _random_split(shape: tuple[int, ...], count: int) -> Split:
@@ -289,14 +237,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parts: dict[str, Callable[[], Faults]] = {
+    parts: dict[str, Callable[[], Findings]] = {
         "agreement": agreement,
         "speed": speed,
         "resume": resume,
         "memory": memory,
         "ranks": ranks,
-        "run": run,
-        "fashion": lambda: epochs(fashion_mnist.study(epochs=2)),
+        "fashion": fashion,
     }
     parser.add_argument("--parts", nargs="+", choices=parts, default=list(parts))
     parser.add_argument("--data", type=Path, help="for Fashion-MNIST")
@@ -305,7 +252,6 @@ def main() -> None:
         sys.exit("there is no GPU that torch can use: nothing was checked")
     if arguments.data:
         os.environ["NAS_DATA"] = str(arguments.data)
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     logging.basicConfig(format="%(message)s")
     print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}")
     failed = 0

@@ -60,11 +60,13 @@ def main() -> None:
     parser.add_argument("--times", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("runs/kill"))
+    parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     rng = random.Random(arguments.seed)
     here = Path(__file__).parent
-    command = [sys.executable, "-m", "nas", "run", str(here / "short_study.py"), "--out", str(arguments.out)]
+    run = [sys.executable, "-m", "nas", "run", str(here / "short_study.py")]
+    command = [*run, "--out", str(arguments.out), "--device", arguments.device]
 
     def fresh() -> subprocess.Popen[bytes]:
         shutil.rmtree(arguments.out, ignore_errors=True)

@@ -238,8 +238,8 @@ ABLATION: dict[str, Method] = {
     "startup-6": _variant("first fit after 6 evaluations", num_startup=6),
     "no-turns": _ruled("neither turns nor exploration", _MIN_OBJECTIVES_FOR_TURNS=99),
     "no-exploration": _ruled("no exploration", _EXPLORED_EVERY=10**6),
-    "told": Method("told 1,500 architectures", functools.partial(_told, 1_500), patience=200, ours=True),
     "always": _ruled("turns and exploration with any number of objectives", _MIN_OBJECTIVES_FOR_TURNS=1),
+    "told": Method("told 1,500 architectures", functools.partial(_told, 1_500), patience=200, ours=True),
 }
 """Ours, with one part changed."""
 

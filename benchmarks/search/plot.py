@@ -10,10 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks.search.methods import METHODS
+from benchmarks.search.report import SMALLEST
 from benchmarks.search.results import Result
 from benchmarks.search.tables import BenchmarkTable
 
-_SMALLEST = 1e-4  # where nothing is missing any more, a logarithm ends
 _COLOURS = {
     "ours": "#c0392b",
     "ours-measured": "#e59866",
@@ -57,7 +57,7 @@ def _draw(axes: Axes, seeds: Sequence[Result]) -> None:
     """Draw median and quartiles up to where all seeds got."""
     method = seeds[0].method
     length = min(len(result.rows) for result in seeds)
-    missing = np.maximum(1 - np.array([result.hypervolume[:length] for result in seeds]), _SMALLEST)
+    missing = np.maximum(1 - np.array([result.hypervolume[:length] for result in seeds]), SMALLEST)
     low, middle, high = np.percentile(missing, [25, 50, 75], axis=0)
     steps = np.arange(1, length + 1)
     ours, colour = METHODS[method].ours, _COLOURS.get(method, f"C{list(METHODS).index(method) % 10}")

@@ -12,6 +12,7 @@ from benchmarks.search.tables import BenchmarkTable
 from nas.space import FloatArray, IntArray
 
 LEVELS = (0.95, 0.99, 0.999)
+SMALLEST = 1e-4  # where nothing is missing any more, a logarithm ends
 Measure = Callable[[Result, int], float]
 """Of a result after so many evaluations."""
 
@@ -149,9 +150,8 @@ def _missing(share: Measure) -> Callable[[Sequence[Result], int], str]:
         ratios, shares = _values(results, ratio, budget), _values(results, share, budget)
         if not len(ratios):
             return "–"
-        missing = np.maximum(1 - ratios, 1e-9)
-        mean = np.exp(np.log(missing).mean())
-        return f"{np.median(missing):.1e} ({mean:.1e}); {100 * np.median(shares):.0f} %"
+        mean = np.exp(np.log(np.maximum(1 - ratios, SMALLEST)).mean())
+        return f"{1 - np.median(ratios):.1e} ({mean:.1e}); {100 * np.median(shares):.0f} %"
 
     return cell
 
