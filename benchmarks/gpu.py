@@ -10,7 +10,7 @@
 - ``ranks``: ``torchrun`` with one process, over NCCL.
 - ``fashion``: two epochs of ``studies/fashion_mnist.py``.
 
-Prints a line per measurement; exits with 1 if a check fails, or if there is no GPU. Whether a run resumes after SIGKILL:
+Prints a line per measurement; exits with 1 if a check fails, or without a GPU. Whether a run resumes after SIGKILL:
 ``python -m benchmarks.kill_resume --device cuda``.
 """
 
