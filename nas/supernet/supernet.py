@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, final
 
 import numpy as np
@@ -54,7 +54,7 @@ class Supernet(nn.Module):
     def from_module(
         cls,
         model: nn.Module,
-        example_input: Tensor | tuple[Any, ...],
+        example_input: Tensor | tuple[Any, ...] | Mapping[str, Any],
         *,
         ratios: Sequence[float] = RATIOS,
         multiple_of: int = 8,
@@ -80,9 +80,9 @@ class Supernet(nn.Module):
         """What became elastic in a module that was converted, and why the rest did not; None for others."""
         return self.module.report if isinstance(self.module, Converted) else None
 
-    def forward(self, *inputs: Any) -> Any:
+    def forward(self, *inputs: Any, **named: Any) -> Any:
         """Run the active subnet."""
-        return self.module(*inputs)
+        return self.module(*inputs, **named)
 
     @property
     def architecture(self) -> Architecture:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nas.errors import one_line
+from nas.supernet.convert.example import Example
 
 _NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
@@ -45,7 +46,7 @@ class _Call:
 
 @torch.no_grad()
 def block_rows(
-    model: nn.Module, inputs: tuple[Any, ...], keep: Iterable[str]
+    model: nn.Module, inputs: Example, keep: Iterable[str]
 ) -> tuple[list[BlockRow], dict[str, str]]:
     """Return rows of blocks that keep the shape and have a skip connection around all their weights.
 
@@ -84,7 +85,7 @@ def _is_block(model: nn.Module, path: str) -> bool:
     return isinstance(parent, nn.Sequential | nn.ModuleList)
 
 
-def _calls(model: nn.Module, inputs: tuple[Any, ...]) -> dict[str, _Call]:
+def _calls(model: nn.Module, inputs: Example) -> dict[str, _Call]:
     """Run the model and return the calls of modules that hold others with weights, in order."""
     calls: dict[str, _Call] = {}
 
@@ -109,7 +110,7 @@ def _calls(model: nn.Module, inputs: tuple[Any, ...]) -> dict[str, _Call]:
             handles.append(module.register_forward_pre_hook(before(path), with_kwargs=True))
             handles.append(module.register_forward_hook(after(path), with_kwargs=True))
     try:
-        model(*inputs)
+        inputs.run(model)
     finally:
         for handle in handles:
             handle.remove()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from nas.errors import ConversionError, one_line
 from nas.supernet.attention import why_fixed
 from nas.supernet.convert.blocks import BlockRow, block_rows
 from nas.supernet.convert.dependencies import OUTPUT, ChannelGroup, Fixed, channel_groups
+from nas.supernet.convert.example import Example
 from nas.supernet.convert.importance import channel_importance, head_importance
 from nas.supernet.convert.probe import Probe, activate, difference, rounding, tensors
 from nas.supernet.convert.proposals import Depth, Heads, Proposal, Width, build
@@ -29,7 +30,7 @@ RATIOS = (0.25, 0.5, 0.75, 1.0)
 
 def elastic_module(
     model: nn.Module,
-    example_input: Tensor | tuple[Any, ...],
+    example_input: Tensor | tuple[Any, ...] | Mapping[str, Any],
     *,
     ratios: Sequence[float] = RATIOS,
     multiple_of: int = 8,
@@ -46,7 +47,7 @@ def elastic_module(
 
     Args:
         model: Isn't changed; its weights are copied. Any device.
-        example_input: What its ``forward`` takes: a tensor, or a tuple of arguments.
+        example_input: What its ``forward`` takes: a tensor, a tuple of arguments, or a dictionary of keyword arguments.
         ratios: Of the full width or number of heads, the options to choose from; 1 is always one.
         multiple_of: Widths are rounded to multiples of this.
         keep: Paths of modules to leave as they are, with what is inside them.
@@ -55,7 +56,7 @@ def elastic_module(
     Raises:
         ConversionError: the model doesn't run on the example, or nothing can be elastic.
     """
-    inputs = _inputs(example_input)
+    inputs = Example.of(example_input)
     _check_settings(model, ratios, multiple_of, keep, max_choices)
     work, modes, expected = _runnable(model, inputs)
     _check_repeats(work, inputs, expected)
@@ -78,7 +79,7 @@ def elastic_module(
 
 
 def _proposed(
-    work: nn.Module, inputs: tuple[Any, ...], ratios: Sequence[float], multiple_of: int, keep: Sequence[str]
+    work: nn.Module, inputs: Example, ratios: Sequence[float], multiple_of: int, keep: Sequence[str]
 ) -> tuple[list[Proposal], list[Fixed]]:
     """Return all that might become elastic, and what can't, with the reasons."""
     groups, fixed = channel_groups(work, inputs, keep)
@@ -94,16 +95,6 @@ def _proposed(
     depths = [Depth(Choice(f"{row.name}.depth", _depths(row)), row) for row in rows]
     needed = [Fixed(((path, DEPTH),), reason) for path, reason in why.items()]
     return [*proposals, *heads, *depths], [*fixed, *odd, *needed]
-
-
-def _inputs(example_input: Tensor | tuple[Any, ...]) -> tuple[Any, ...]:
-    inputs = example_input if isinstance(example_input, tuple) else (example_input,)
-    if not any(isinstance(value, Tensor) for value in inputs):
-        raise ConversionError(
-            f"the example input is {type(example_input).__name__}: give the tensor that the model's forward takes, "
-            "or a tuple of its arguments."
-        )
-    return inputs
 
 
 def _check_settings(
@@ -124,7 +115,7 @@ def _check_settings(
         )
 
 
-def _runnable(model: nn.Module, inputs: tuple[Any, ...]) -> tuple[nn.Module, dict[str, bool], list[Tensor]]:
+def _runnable(model: nn.Module, inputs: Example) -> tuple[nn.Module, dict[str, bool], list[Tensor]]:
     """Return a copy in evaluation mode, the modes that its modules had, and the output on the example."""
     name = type(model).__name__
     try:
@@ -137,9 +128,9 @@ def _runnable(model: nn.Module, inputs: tuple[Any, ...]) -> tuple[nn.Module, dic
     work.eval()
     try:
         with torch.no_grad():
-            expected = tensors(work(*inputs))
+            expected = tensors(inputs.run(work))
     except Exception as error:  # whatever a user's forward raises
-        shapes = ", ".join(str(tuple(x.shape)) for x in inputs if isinstance(x, Tensor))
+        shapes = ", ".join(str(tuple(x.shape)) for x in inputs.tensors)
         raise ConversionError(
             f"{name} doesn't run on the example input of shape {shapes} "
             f"({one_line(error)}): give a batch as the network takes it, large "
@@ -153,10 +144,10 @@ def _runnable(model: nn.Module, inputs: tuple[Any, ...]) -> tuple[nn.Module, dic
     return work, modes, expected
 
 
-def _check_repeats(work: nn.Module, inputs: tuple[Any, ...], expected: list[Tensor]) -> None:
+def _check_repeats(work: nn.Module, inputs: Example, expected: list[Tensor]) -> None:
     try:
         with torch.no_grad():
-            again = tensors(work(*inputs))
+            again = tensors(inputs.run(work))
         cause = None
     except Exception as error:  # of a forward that ran before
         again, cause = [], error
@@ -255,7 +246,7 @@ def _order_by_importance(model: nn.Module, proposals: Sequence[Proposal]) -> Non
 
 
 def _check_whole(
-    elastic: nn.Module, inputs: tuple[Any, ...], accepted: Sequence[Proposal], expected: list[Tensor]
+    elastic: nn.Module, inputs: Example, accepted: Sequence[Proposal], expected: list[Tensor]
 ) -> None:
     """Make sure that the whole network still computes what it did, with its own weights."""
     largest = {p.choice.name: p.choice.options[p.choice.largest_index] for p in accepted}
@@ -263,7 +254,7 @@ def _check_whole(
     modes = {module: module.training for module in trial.modules()}
     activate(find_sites(trial), largest)
     with torch.no_grad():
-        found = difference(tensors(trial.eval()(*inputs)), expected)
+        found = difference(tensors(inputs.run(trial.eval())), expected)
     for module, training in modes.items():
         module.training = training
     if found > rounding(elastic):

@@ -16,6 +16,7 @@ from torch import nn
 from torch_pruning._helpers import _HybridIndex
 
 from nas.errors import one_line
+from nas.supernet.convert.example import Example
 from nas.supernet.convert.tracing import output_layers, traced
 from nas.supernet.cut import IN, OUT, cut_type
 
@@ -71,7 +72,7 @@ class Fixed:
 
 
 def channel_groups(
-    model: nn.Module, inputs: tuple[Any, ...], keep: Iterable[str]
+    model: nn.Module, inputs: Example, keep: Iterable[str]
 ) -> tuple[list[ChannelGroup], list[Fixed]]:
     """Return the groups of coupled channels, and those that can't be elastic: all, where tracing fails.
 

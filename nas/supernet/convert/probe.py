@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_leaves
 
 from nas.choices import Choice, Option
 from nas.errors import one_line
+from nas.supernet.convert.example import Example
 from nas.supernet.convert.proposals import Depth, Heads, Proposal, Width, build
 from nas.supernet.sites import Site, find_sites, plain_copy
 
@@ -29,10 +30,14 @@ class Probe:
         inputs: Of its ``forward``.
     """
 
-    def __init__(self, model: nn.Module, inputs: tuple[Any, ...]) -> None:
+    def __init__(self, model: nn.Module, inputs: Example) -> None:
         self._generator = torch.Generator().manual_seed(0)
-        inputs = tuple(self._varied(x) for x in inputs)
-        self._model, self._inputs, self._tolerance = copy.deepcopy(model).double(), _doubled(inputs), 1e-8
+        inputs = inputs.mapped(self._varied)
+        self._model, self._inputs, self._tolerance = (
+            copy.deepcopy(model).double(),
+            inputs.mapped(_doubled),
+            1e-8,
+        )
         try:
             self._run(self._model)
         except Exception:  # a forward that makes single precision itself can't take double
@@ -41,9 +46,9 @@ class Probe:
         self._expected = self._run(self._model)
         self._trainable = self._trains(self._model) is None
 
-    def _varied(self, value: Any) -> Any:
+    def _varied(self, value: Tensor) -> Tensor:
         """Return noise in place of a constant image, in which many faults would not show."""
-        if not isinstance(value, Tensor) or not value.is_floating_point() or value.numel() < 2:
+        if not value.is_floating_point() or value.numel() < 2:
             return value
         if value.min() < value.max():
             return value
@@ -127,17 +132,17 @@ class Probe:
 
     @torch.no_grad()
     def _run(self, module: nn.Module) -> list[Tensor]:
-        return tensors(module(*self._inputs))
+        return tensors(self._inputs.run(module))
 
     @torch.no_grad()
     def _trains(self, module: nn.Module) -> str | None:
         """Return what a forward pass in training mode raises, or None; state and mode are put back."""
         modes = {m: m.training for m in module.modules()}
         state = {name: buffer.clone() for name, buffer in module.named_buffers()}
-        two = tuple(torch.cat([x, x]) if isinstance(x, Tensor) and x.ndim else x for x in self._inputs)
+        two = self._inputs.mapped(lambda x: torch.cat([x, x]) if x.ndim else x)
         try:
             with torch.random.fork_rng(devices=[]):
-                module.train()(*two)
+                two.run(module.train())
             return None
         except Exception as error:  # whatever a user's forward raises
             return one_line(error)
@@ -180,8 +185,8 @@ def _statistics(model: nn.Module) -> Iterator[Tensor]:
             yield module.running_var
 
 
-def _doubled(inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-    return tuple(x.double() if isinstance(x, Tensor) and x.is_floating_point() else x for x in inputs)
+def _doubled(value: Tensor) -> Tensor:
+    return value.double() if value.is_floating_point() else value
 
 
 def tensors(output: Any) -> list[Tensor]:

@@ -90,9 +90,9 @@ class Converted(nn.Module):
         self.module = module
         self.report = report
 
-    def forward(self, *inputs: Any) -> Any:
+    def forward(self, *inputs: Any, **named: Any) -> Any:
         """Run the user's module."""
-        return self.module(*inputs)
+        return self.module(*inputs, **named)
 
 
 def reported(model: nn.Module, accepted: Iterable[Proposal], fixed: Iterable[Fixed]) -> Report:

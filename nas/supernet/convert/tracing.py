@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from nas.errors import ConversionError
+from nas.supernet.convert.example import Example
 
 
-def traced(model: nn.Module, inputs: tuple[Any, ...]) -> Any:
+def traced(model: nn.Module, inputs: Example) -> Any:
     """Return Torch-Pruning's dependency graph of ``model`` (Fang 2023).
 
     Args:
@@ -38,9 +39,9 @@ def traced(model: nn.Module, inputs: tuple[Any, ...]) -> Any:
     return graph
 
 
-def _differentiable(model: nn.Module, inputs: tuple[Any, ...]) -> list[Tensor]:
+def _differentiable(model: nn.Module, inputs: Example) -> list[Tensor]:
     """Return the tensors of the output that can be followed back."""
-    leaves = tree_leaves(model(*inputs))
+    leaves = tree_leaves(inputs.run(model))
     found = [leaf for leaf in leaves if isinstance(leaf, Tensor) and leaf.requires_grad]
     if not found:
         raise ConversionError("its output doesn't lead back to its weights")
@@ -48,7 +49,7 @@ def _differentiable(model: nn.Module, inputs: tuple[Any, ...]) -> list[Tensor]:
 
 
 @torch.no_grad()
-def output_layers(model: nn.Module, inputs: tuple[Any, ...]) -> set[str]:
+def output_layers(model: nn.Module, inputs: Example) -> set[str]:
     """Return the paths of the layers that make an output of the network themselves."""
     made: dict[str, Any] = {}
 
@@ -57,7 +58,7 @@ def output_layers(model: nn.Module, inputs: tuple[Any, ...]) -> set[str]:
 
     leaves = [(path, m) for path, m in model.named_modules() if not any(m.children())]
     handles = [m.register_forward_hook(remember(path)) for path, m in leaves]
-    outputs = {id(output) for output in tree_leaves(model(*inputs))}
+    outputs = {id(output) for output in tree_leaves(inputs.run(model))}
     for handle in handles:
         handle.remove()
     return {path for path, output in made.items() if id(output) in outputs}

@@ -317,6 +317,28 @@ def test_widths_that_must_be_equal_are_not_two_choices() -> None:
     assert {c.name for c in supernet.space.choices} == {"stem.width", "left.width", "right.width"}
 
 
+class Named(Text):
+    """Called with names, one of them nested, as tokenizers give them."""
+
+    def forward(self, ids: Tensor, masks: dict[str, Tensor] | None = None, *, scale: float = 0.5) -> Tensor:  # type: ignore[override]
+        padding = ids == 0 if masks is None else masks["padding"]
+        return scale * self.head(self.encoder(self.embed(ids), src_key_padding_mask=padding).mean(1))
+
+
+def test_arguments_may_have_names() -> None:
+    model = unlike(Named()).eval()
+    example = {"ids": IDS, "masks": {"padding": IDS == 0}, "scale": 2.0}
+    supernet = Supernet.from_module(model, example)
+    assert {c.name for c in supernet.space.choices} == {
+        c.name for c in Supernet.from_module(Text(), IDS).space.choices
+    }
+    torch.testing.assert_close(supernet(**example), model(**example))
+    torch.testing.assert_close(supernet(IDS, scale=1.0), model(IDS, scale=1.0))
+    smallest = supernet.space.smallest()
+    with supernet.active(smallest):
+        torch.testing.assert_close(supernet(**example), supernet.extract(smallest)(**example))
+
+
 @pytest.mark.parametrize(
     "model",
     [
@@ -492,6 +514,9 @@ class Once(Chance):
             "large enough for its depth",
         ),
         (Joined(), "image.png", "example input is str"),
+        (Joined(), {"images": 3}, "example input is dict and holds no tensor"),
+        (Joined(), {3: IMAGES}, "dictionary of its keyword arguments"),
+        (Joined(), {"images": IMAGES[:, :2]}, r"doesn't run on the example input of shape \(2, 2, 6, 6\)"),
         (Nothing(), torch.randn(2, 3), "no tensor"),
         (nn.Sequential(nn.Linear(4, 4)), torch.randn(2, 4), "nothing in Sequential can be made elastic"),
     ],

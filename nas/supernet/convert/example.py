@@ -1,0 +1,67 @@
+"""One call of a network: what its ``forward`` takes, by position and by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, final
+
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves, tree_map
+
+from nas.errors import ConversionError
+
+
+@final
+@dataclass(frozen=True)
+class Example:
+    """The arguments of one call.
+
+    Args:
+        given: By position.
+        named: By keyword.
+    """
+
+    given: tuple[Any, ...] = ()
+    named: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, example_input: Tensor | tuple[Any, ...] | Mapping[str, Any]) -> Example:
+        """Return the call that a user's example stands for.
+
+        Args:
+            example_input: A tensor, a tuple of arguments, or a mapping of keyword arguments.
+
+        Raises:
+            ConversionError: no tensor is in it, or a keyword is no string.
+        """
+        match example_input:
+            case tuple():
+                example = cls(example_input)
+            case Mapping():
+                example = cls(named=dict(example_input))
+            case _:
+                example = cls((example_input,))
+        if not example.tensors or not all(isinstance(name, str) for name in example.named):
+            raise ConversionError(
+                f"the example input is {type(example_input).__name__} and holds no tensor that forward can be called "
+                "with: give the tensor that the model's forward takes, a tuple of its arguments, or a dictionary of "
+                "its keyword arguments."
+            )
+        return example
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """Tensors among the arguments, also inside of lists and dictionaries."""
+        return [leaf for leaf in tree_leaves((self.given, self.named)) if isinstance(leaf, Tensor)]
+
+    def run(self, module: nn.Module) -> Any:
+        """Call ``module``."""
+        return module(*self.given, **self.named)
+
+    def mapped(self, change: Callable[[Tensor], Tensor]) -> Example:
+        """Return the call with every tensor changed."""
+        given, named = tree_map(
+            lambda leaf: change(leaf) if isinstance(leaf, Tensor) else leaf, (self.given, self.named)
+        )
+        return Example(given, named)
