@@ -1,0 +1,1 @@
+"""Networks that people have, and what ``Supernet.from_module`` makes of them."""

@@ -1,0 +1,245 @@
+"""What ``Supernet.from_module`` makes of networks that people have: a table, and the shares that count.
+
+python -m benchmarks.networks [--only resnet18 ...] [--architectures 5] [--out runs/networks]
+
+Needs timm, transformers and segmentation_models_pytorch (the ``dev`` extra). Each network is converted in a process
+of its own, on one thread, so that a crash or a hang costs its row alone; rows are kept in ``--out`` and not made again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.networks.entry import Example, Network, call
+from benchmarks.networks.handwritten import handwritten_networks
+from benchmarks.networks.public import public_networks
+from nas.errors import ConversionError
+from nas.supernet import Supernet
+from nas.supernet.convert import Report
+
+TIMEOUT_S = 900
+EXACT = 1e-5  # of the largest output, in single precision: what the order of sums forces
+
+
+@dataclass(frozen=True)
+class Row:
+    """What became of one network.
+
+    Args:
+        name: Of the network.
+        source: Where it comes from.
+        millions: Parameters, in millions.
+        reason: Why it can't be converted; empty where it was.
+        share: Share of the parameters in layers with an elastic width or heads.
+        choices: How many.
+        smallest: MACs of the smallest subnet, relative to the whole network's.
+        whole: Largest difference of the supernet's largest architecture from the network, over all inputs,
+            relative to the largest output.
+        extracted: The same of random subnets against what is extracted of them.
+        seconds: The conversion took.
+    """
+
+    name: str
+    source: str
+    millions: float
+    reason: str = ""
+    share: float = 0.0
+    choices: int = 0
+    smallest: float = 1.0
+    whole: float = 0.0
+    extracted: float = 0.0
+    seconds: float = 0.0
+
+
+def prepare(network: Network) -> nn.Module:
+    """Return the network in evaluation mode, in a state in which no signal dies."""
+    torch.manual_seed(0)
+    module = network.build()
+    norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    for norm in norms:
+        norm.momentum = None
+    with torch.no_grad():
+        if norms:
+            module.train()
+            for _ in range(2):
+                call(module, network.example())
+        for parameter in module.parameters():
+            if parameter.is_floating_point() and not parameter.any():
+                parameter.normal_(std=0.02)  # layers that start at zero would hide what they do
+    for norm in norms:
+        norm.momentum = 0.1
+    return module.eval()
+
+
+def outputs(module: nn.Module, example: Example) -> list[Tensor]:
+    """Return the tensors of the module's output."""
+    with torch.no_grad():
+        return [leaf for leaf in tree_leaves(call(module, example)) if isinstance(leaf, Tensor)]
+
+
+def difference(ones: Sequence[Tensor], others: Sequence[Tensor]) -> float:
+    """Return the largest difference, relative to the largest value."""
+    if [x.shape for x in ones] != [x.shape for x in others]:
+        return float("inf")
+    pairs = [(a.double(), b.double()) for a, b in zip(ones, others, strict=True) if a.numel()]
+    return max(((a - b).abs().max() / b.abs().max().clamp_min(1e-30)).item() for a, b in pairs)
+
+
+def macs(module: nn.Module, example: Example) -> int:
+    """Return the multiply-accumulates of one call."""
+    torch.backends.mha.set_fastpath_enabled(False)
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        call(module, example)
+    return int(counter.get_total_flops()) // 2
+
+
+def elastic_share(module: nn.Module, report: Report) -> float:
+    """Return the share of the parameters that lie in layers with an elastic width or heads."""
+    counts: dict[str, int] = {}
+    for path, layer in module.named_modules():
+        counts[path] = sum(parameter.numel() for parameter in layer.parameters(recurse=False))
+        if isinstance(layer, nn.MultiheadAttention):
+            counts[path] += sum(p.numel() for p in layer.out_proj.parameters())
+            counts[f"{path}.out_proj"] = 0
+    elastic = {
+        row.path
+        for row in report.elastic
+        if any(name.rpartition(".")[2] in ("width", "heads") for name in row.choices)
+    }
+    whole = sum(p.numel() for p in module.parameters())  # a shared one counts once
+    return min(1.0, sum(count for path, count in counts.items() if path in elastic) / whole)
+
+
+def measure(network: Network, count: int) -> Row:
+    """Convert one network and compare."""
+    torch.set_num_threads(1)
+    module = prepare(network)
+    millions = sum(p.numel() for p in module.parameters()) / 1e6
+    examples = [network.example(), *(make() for make in network.others)]
+    begin = time.perf_counter()
+    try:
+        supernet = Supernet.from_module(module, examples[0])  # type: ignore[arg-type]
+    except ConversionError as error:
+        return Row(network.name, network.source, millions, str(error), seconds=time.perf_counter() - begin)
+    seconds = time.perf_counter() - begin
+    assert supernet.report is not None
+    expected = [outputs(module, example) for example in examples]
+    whole = max(difference(outputs(supernet, x), y) for x, y in zip(examples, expected, strict=True))
+    rng, worst = np.random.default_rng(0), 0.0
+    smallest = supernet.space.smallest()
+    for architecture in [smallest, *(supernet.space.sample(rng) for _ in range(count))]:
+        plain = supernet.extract(architecture)
+        with supernet.active(architecture):
+            for example in examples:
+                try:
+                    found = difference(outputs(supernet, example), outputs(plain, example))
+                except RuntimeError:  # sizes don't fit on a path that the conversion didn't see
+                    found = float("inf")
+                worst = max(worst, found)
+    ratio = macs(supernet.extract(smallest), examples[0]) / macs(module, examples[0])
+    return Row(
+        network.name,
+        network.source,
+        millions,
+        share=elastic_share(module, supernet.report),
+        choices=len(supernet.space.choices),
+        smallest=ratio,
+        whole=whole,
+        extracted=worst,
+        seconds=seconds,
+    )
+
+
+def run_alone(network: Network, count: int, file: Path) -> Row:
+    """Measure in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.networks", "--one", network.name, "--out", str(file.parent)]
+    try:
+        done = subprocess.run(
+            [*command, "--architectures", str(count)], capture_output=True, text=True, timeout=TIMEOUT_S
+        )
+    except subprocess.TimeoutExpired:
+        return Row(network.name, network.source, 0.0, f"not done after {TIMEOUT_S} s", seconds=TIMEOUT_S)
+    if done.returncode:
+        last = (done.stderr.strip() or f"exit {done.returncode}").splitlines()[-1]
+        return Row(network.name, network.source, 0.0, f"crashed: {last}")
+    return Row(**json.loads(file.read_text()))
+
+
+def print_row(row: Row) -> None:
+    """Print one line of the table."""
+    figures = (
+        f"{row.share:.0%} | {row.choices} | {row.smallest:.2f} | {row.whole:.0e} | {row.extracted:.0e}"
+        if not row.reason
+        else f"– | – | – | – | {row.reason}"
+    )
+    print(f"| {row.name} | {row.source} | {row.millions:.1f} | {figures} | {row.seconds:.0f} |", flush=True)
+
+
+def print_summary(rows: Sequence[Row]) -> None:
+    """Print the shares beside their targets."""
+    done = [row for row in rows if not row.reason]
+    wide, small = (
+        [row for row in done if row.share >= 0.7],
+        [row for row in done if row.smallest <= 0.25],
+    )
+    differing = [row.name for row in done if not max(row.whole, row.extracted) <= EXACT]
+    slow = [row.name for row in rows if row.millions < 30 and row.seconds > 30]
+    total = max(1, len(done))
+    print(
+        f"\n{len(rows)} networks, {len(done)} converted: {len(done) / max(1, len(rows)):.0%} (at least 90 %)"
+    )
+    print(
+        f"elastic width or heads in layers with 70 % of the parameters: {len(wide)}, {len(wide) / total:.0%} (85 %)"
+    )
+    print(f"smallest at most 0.25 of the MACs: {len(small)}, {len(small) / total:.0%} (75 %)")
+    print(f"differing by more than {EXACT:g}: {', '.join(differing) or 'none'} (none)")
+    print(f"over 30 s below 30 million parameters: {', '.join(slow) or 'none'} (none)")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--only", nargs="*")
+    parser.add_argument("--one")
+    parser.add_argument("--architectures", type=int, default=5)
+    parser.add_argument("--out", type=Path, default=Path("runs/networks"))
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    networks = {network.name: network for network in [*public_networks(), *handwritten_networks()]}
+    if arguments.one:
+        warnings.simplefilter("ignore")
+        row = measure(networks[arguments.one], arguments.architectures)
+        (arguments.out / f"{arguments.one}.json").write_text(json.dumps(asdict(row)))
+        return
+    columns = ("network", "source", "million parameters", "in elastic layers", "choices", "smallest MACs")
+    print("| " + " | ".join([*columns, "whole", "extracted", "s"]) + " |")
+    print("|---" * 9 + "|")
+    rows = []
+    for name in arguments.only or networks:
+        file = arguments.out / f"{name}.json"
+        known = file.exists()
+        rows.append(
+            Row(**json.loads(file.read_text()))
+            if known
+            else run_alone(networks[name], arguments.architectures, file)
+        )
+        print_row(rows[-1])
+    print_summary(rows)
+
+
+if __name__ == "__main__":
+    main()
