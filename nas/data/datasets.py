@@ -19,6 +19,7 @@ import torchvision
 from torch.utils.data import Subset
 from torchvision import datasets
 
+from nas.checks import check_kind
 from nas.data.items import Items, judge
 from nas.data.locations import DATA, cache_folder, data_root
 from nas.data.pixels import to_tensor
@@ -104,6 +105,9 @@ class TorchvisionData(RawData):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_kind("TorchvisionData", "name", self.name, str, "the name of a class such as 'FashionMNIST'")
+        check_kind("TorchvisionData", "root", self.root, str | Path | None, "a path or None")
+        check_kind("TorchvisionData", "options", self.options, Mapping, "arguments by name")
         if "train" in self.options:
             raise DataError(
                 f"options={dict(self.options)} of {self.name} hold train: leave it out, because the training part is "
@@ -326,7 +330,8 @@ def _integers(found: Sequence[Any], name: str) -> IntArray:
     """Return labels as ``(n,)`` int64."""
     try:
         labels = np.asarray(found)
-        whole = labels.astype(np.int64)
+        with np.errstate(invalid="ignore"):  # what is no number differs below
+            whole = labels.astype(np.int64)
     except (TypeError, ValueError, OverflowError) as error:
         raise DataError(_not_integers(name, found[0])) from error
     if labels.ndim != 1 and len(found):

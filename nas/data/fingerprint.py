@@ -17,8 +17,10 @@ logger = logging.getLogger(__name__)
 _ROWS = 1024
 
 
-def fingerprint(name: str, splits: Sequence[Split], *, official_test: bool) -> str:
-    """Return what changes when any value or label of any part does.
+def fingerprint(
+    name: str, splits: Sequence[Split], *, official_test: bool, vocabulary: Sequence[str] = ()
+) -> str:
+    """Return what changes when any value or label of any part does, or the meaning of a token id.
 
     The values are read once, and compared on the way: a warning tells how many test items are in train or search
     too.
@@ -27,11 +29,12 @@ def fingerprint(name: str, splits: Sequence[Split], *, official_test: bool) -> s
         name: Of the data set, for messages.
         splits: Train, search and test.
         official_test: Whether the test items are a part of their own, and no share of one data set.
+        vocabulary: By token id, for text.
 
     Raises:
         DataError: more than half of the items of an official test part are in train or search too.
     """
-    hasher = hashlib.sha256()
+    hasher = hashlib.sha256("\n".join(vocabulary).encode())
     items = []
     for split in splits:
         hasher.update(repr((tuple(split.images.shape), split.images.dtype, split.mean, split.std)).encode())

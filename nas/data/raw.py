@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import abc
+from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
 
+from nas.checks import check_kind
 from nas.data.items import Decoding, decode
 from nas.data.selection import Parts, Selection, assembled, check_classes
 from nas.errors import DataError
@@ -40,9 +43,11 @@ class RawData(abc.ABC):
     memory_share: float = 0.25
 
     def __post_init__(self) -> None:
-        sides = self._size or (1, 1)
-        if len(sides) != 2 or min(sides) < 1:
-            raise DataError(f"size is {self.size}: a side, or height and width, of 1 or more is expected.")
+        if self.size is not None and not _are_sides(self._size):
+            raise DataError(f"size is {self.size!r}: a side, or height and width, of 1 or more is expected.")
+        if not isinstance(self.skip_corrupt, bool):
+            raise DataError(f"skip_corrupt is {self.skip_corrupt!r}: True or False is expected.")
+        check_kind("the data source", "memory_share", self.memory_share, Real, "a number")
         if not self.memory_share > 0:
             raise DataError(f"memory_share is {self.memory_share}: a positive share is expected.")
         _ = self._selection
@@ -87,3 +92,10 @@ class RawData(abc.ABC):
             mapped=decoded.mapped,
             official_test=parts.test is not None,
         )
+
+
+def _are_sides(value: object) -> bool:
+    """Whether this is a height and a width."""
+    if not isinstance(value, Sequence) or len(value) != 2:
+        return False
+    return all(isinstance(v, Integral) and not isinstance(v, bool) and int(v) >= 1 for v in value)

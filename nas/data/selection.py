@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import final
 
 import numpy as np
@@ -11,6 +12,8 @@ import torch
 from sklearn.model_selection import train_test_split
 from torch import Tensor
 
+from nas.checks import check_kind
+from nas.data.classes import check_every_class, count_classes
 from nas.data.fingerprint import fingerprint
 from nas.data.items import Chosen, Items
 from nas.errors import DataError
@@ -18,6 +21,8 @@ from nas.protocols import Split, Splits
 from nas.space import IntArray
 
 _ROWS = 1024
+_SEEDS = 2**32
+"""How many there are for scikit-learn."""
 
 
 @final
@@ -54,17 +59,12 @@ class Selection:
     seed: int
 
     def __post_init__(self) -> None:
-        for name, share in (("search_share", self.search_share), ("test_share", self.test_share)):
-            if not 0 < share < 1:
-                raise DataError(f"{name} is {share}: a share between 0 and 1 is expected.")
-        if self.search_share + self.test_share >= 1:
-            raise DataError(
-                f"search_share {self.search_share} and test_share {self.test_share} leave nothing to train on: "
-                "choose them so that their sum is below 1."
-            )
+        check_shares(self.search_share, self.test_share)
         for name, limit in (("limit", self.limit), ("test_limit", self.test_limit)):
+            check_kind("the data source", name, limit, Integral | None, "an integer or None")
             if limit is not None and limit < 1:
                 raise DataError(f"{name} is {limit}: a positive number, or None for all, is expected.")
+        check_seed(self.seed)
 
     def choose(self, parts: Parts) -> list[Chosen]:
         """Return train, search and test, as positions.
@@ -103,6 +103,36 @@ class Selection:
         return name
 
 
+def check_shares(search_share: float, test_share: float) -> None:
+    """Check which parts of the data are asked for.
+
+    Raises:
+        DataError: one is out of range, or they leave nothing to train on.
+        StudyError: one is no number.
+    """
+    for name, share in (("search_share", search_share), ("test_share", test_share)):
+        check_kind("the data source", name, share, Real, "a number")
+        if not 0 < share < 1:
+            raise DataError(f"{name} is {share}: a share between 0 and 1 is expected.")
+    if search_share + test_share >= 1:
+        raise DataError(
+            f"search_share {search_share} and test_share {test_share} leave nothing to train on: "
+            "choose them so that their sum is below 1."
+        )
+
+
+def check_seed(seed: int) -> None:
+    """Check the seed of a random choice of items.
+
+    Raises:
+        DataError: it is out of range.
+        StudyError: it is no integer.
+    """
+    check_kind("the data source", "seed", seed, Integral, "an integer")
+    if not 0 <= seed < _SEEDS:
+        raise DataError(f"seed is {seed}: an integer from 0 to {_SEEDS - 1} is expected.")
+
+
 def _stratified(rows: IntArray, labels: IntArray, count: int | None, seed: int) -> IntArray:
     """Return ``count`` of ``rows``, every class in proportion; all of them where there are no more."""
     if count is None or count >= len(rows):
@@ -123,46 +153,16 @@ def check_classes(parts: Parts) -> int:
     Raises:
         DataError: there is one class only, a class is too rare, or the parts have different ones.
     """
-    labels = parts.train.labels
-    if len(labels) == 0:
-        raise DataError(f"{parts.name} holds no items: check that the path is right.")
-    if labels.min() < 0:
-        raise DataError(f"{parts.name} has the label {labels.min()}: integers from 0 are expected.")
-    counts = np.bincount(labels)
-    if len(counts) < 2:
-        raise DataError(f"all items of {parts.name} have one class: there is nothing to learn.")
     needed = 2 if parts.test is not None else 3
-    rare = np.flatnonzero(counts < needed)
-    if len(rare):
+    num_classes = count_classes(parts.name, parts.train.labels, needed, parts.class_names)
+    test = parts.train.labels if parts.test is None else parts.test.labels
+    strange = test[(test < 0) | (test >= num_classes)]
+    if len(strange):
         raise DataError(
-            f"class {_called(int(rare[0]), parts.class_names)} of {parts.name} has {counts[rare[0]]} items: every "
-            f"class needs at least {needed}, one for each of the parts."
+            f"the test part of {parts.name} has the label {strange[0]} and the training part only labels from 0 to "
+            f"{num_classes - 1}: both must have the same classes."
         )
-    if parts.test is not None and len(parts.test.labels) and parts.test.labels.max() >= len(counts):
-        raise DataError(
-            f"the test part of {parts.name} has the label {parts.test.labels.max()} and the training part only "
-            f"labels up to {len(counts) - 1}: both must have the same classes."
-        )
-    return len(counts)
-
-
-def check_every_class(labels: Sequence[IntArray], num_classes: int, class_names: tuple[str, ...]) -> None:
-    """Check that train, search and test have every class.
-
-    Raises:
-        DataError: one lacks a class; says which.
-    """
-    for part, found in zip(("train", "search", "test"), labels, strict=True):
-        missing = np.flatnonzero(np.bincount(found, minlength=num_classes) == 0)
-        if len(missing):
-            raise DataError(
-                f"the {part} split has no item of class {_called(int(missing[0]), class_names)} (missing classes: "
-                f"{len(missing)}): add items of it, or choose limit and the shares so that each split gets some."
-            )
-
-
-def _called(label: int, class_names: tuple[str, ...]) -> str:
-    return f"{label} ({class_names[label]!r})" if label < len(class_names) else str(label)
+    return num_classes
 
 
 def assembled(
@@ -202,7 +202,7 @@ def assembled(
         num_classes=num_classes,
         mean=mean,
         std=std,
-        fingerprint=fingerprint(name, splits, official_test=official_test),
+        fingerprint=fingerprint(name, splits, official_test=official_test, vocabulary=vocabulary),
         class_names=class_names,
         vocabulary=vocabulary,
     )

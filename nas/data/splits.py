@@ -9,9 +9,14 @@ import torch
 from sklearn.model_selection import train_test_split
 from torch import Tensor
 
-from nas.data.selection import check_every_class
+from nas.checks import check_kind
+from nas.data.classes import check_every_class, count_classes
+from nas.data.selection import check_seed, check_shares
 from nas.errors import DataError
 from nas.protocols import Split, Splits
+
+_NEEDED = 5
+"""Images of each class that let it be in all three parts at the usual shares."""
 
 
 def split_images(
@@ -37,13 +42,18 @@ def split_images(
         Splits in which every class has about its share of the whole.
 
     Raises:
-        DataError: shapes don't fit, a value is not finite, or a class has too few images to be in
+        DataError: shapes or kinds don't fit, a value is not finite, or a class has too few images to be in
             every split.
+        StudyError: an argument is of another kind.
     """
+    check_kind("split_images", "name", name, str, "a string")
+    check_shares(search_share, test_share)
+    check_seed(seed)
     _check(images, labels)
-    _check_shares(len(labels), int(labels.max()) + 1, search_share, test_share)
+    images, classes = images.detach(), labels.to(torch.int64).numpy()
+    num_classes = count_classes(name, classes, _NEEDED)
+    _check_parts(len(labels), num_classes, search_share, test_share)
     everything = np.arange(len(labels))
-    classes = labels.numpy()
     try:
         rest, test = train_test_split(everything, test_size=test_share, random_state=seed, stratify=classes)
         train, search = train_test_split(
@@ -54,7 +64,7 @@ def split_images(
             f"{name} can't be split so that every class is in every split ({str(error).rstrip('.')}): change "
             "search_share and test_share, or give the rare classes more images."
         ) from error
-    check_every_class([classes[rows] for rows in (train, search, test)], int(labels.max()) + 1, ())
+    check_every_class([classes[rows] for rows in (train, search, test)], num_classes, ())
     pixels = images.to(torch.float32)
     axes = (0, 2, 3)
     mean = pixels[train].mean(axes, keepdim=True)
@@ -68,7 +78,7 @@ def split_images(
         train=parts[0],
         search=parts[1],
         test=parts[2],
-        num_classes=int(labels.max()) + 1,
+        num_classes=num_classes,
         mean=tuple(mean.flatten().tolist()),
         std=tuple(std.flatten().tolist()),
         fingerprint=_fingerprint(parts),
@@ -76,29 +86,23 @@ def split_images(
 
 
 def _check(images: Tensor, labels: Tensor) -> None:
+    for what, value in (("images", images), ("labels", labels)):
+        wanted = f"a tensor, such as torch.from_numpy({what}) makes of an array,"
+        check_kind("split_images", what, value, Tensor, wanted)
     if images.ndim != 4 or labels.ndim != 1 or len(images) != len(labels):
         raise DataError(
             f"images of shape {tuple(images.shape)} and labels of shape {tuple(labels.shape)} don't fit: "
             "(n, channels, height, width) and (n,) are expected."
         )
-    if not torch.isfinite(images.to(torch.float32)).all():
-        raise DataError("some pixels are NaN or infinite: clean the images first.")
-    if labels.is_floating_point() or (len(labels) > 0 and labels.min() < 0):
+    if images.is_complex() or not torch.isfinite(images.to(torch.float32)).all():
+        raise DataError("some pixels are complex, NaN or infinite: clean the images first.")
+    if labels.dtype == torch.bool or labels.is_floating_point() or labels.is_complex():
         raise DataError(
-            f"labels are {labels.dtype} and begin at {labels.min()}: integers from 0 are expected."
-        )
-    counts = torch.bincount(labels)
-    rare = [number for number, count in enumerate(counts.tolist()) if count < 5]
-    if len(counts) < 2:
-        raise DataError("all images have one class: there is nothing to learn.")
-    if rare:
-        raise DataError(
-            f"class {rare[0]} has {int(counts[rare[0]])} images: every class needs at least 5 to be in the "
-            "train, search and test split."
+            f"labels are {labels.dtype}: integers from 0 are expected; labels.long() makes them of what it can."
         )
 
 
-def _check_shares(count: int, num_classes: int, search_share: float, test_share: float) -> None:
+def _check_parts(count: int, num_classes: int, search_share: float, test_share: float) -> None:
     """Every part must be able to hold each class once."""
     parts = {"train": 1 - search_share - test_share, "search": search_share, "test": test_share}
     for name, share in parts.items():

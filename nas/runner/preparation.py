@@ -13,6 +13,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
+from nas.data.loading import load_splits
 from nas.errors import InfeasibleError, NasError, StudyError, one_line
 from nas.evaluation import NetworkCounter
 from nas.evaluation.from_scratch import fresh_network
@@ -95,7 +96,7 @@ def prepare(study: Study, device: torch.device, ranks: Ranks = ALONE) -> Prepare
     for recipe in (study.recipe, study.winners.recipe, study.trust.recipe):
         if recipe is not None:
             recipe.check_device(device)
-    splits = study.data.load()
+    splits = load_splits(study.data)
     supernet = fresh_network(study.network, study.seed)
     supernet.check_shapes(splits.image_shape, splits.num_classes, splits.dtype)
     counter = NetworkCounter(supernet, splits.image_shape, splits.dtype)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import torch
-
-from nas.protocols import (
-    DataSource,
-    Split,
-)
+from nas.data.loading import check_splits
+from nas.errors import DataError
+from nas.protocols import DataSource
 
 
 def check_data_source(source: DataSource) -> None:
@@ -23,21 +20,12 @@ def check_data_source(source: DataSource) -> None:
         AssertionError: a promise is broken.
     """
     splits, again = source.load(), source.load()
+    try:
+        check_splits(splits, f"load() of {type(source).__name__}")
+    except DataError as error:
+        raise AssertionError(str(error)) from error
     assert splits.fingerprint == again.fingerprint, "loading twice gives other data"
     channels = splits.image_shape[0] if len(splits.image_shape) == 3 else 0
-    assert len(splits.mean) == len(splits.std) == channels, "mean and std must have one number per channel"
-    assert splits.dtype in (torch.float32, torch.int64), (
-        f"inputs are {splits.dtype}: float32 or int64 is expected"
-    )
-    for name in ("train", "search", "test"):
-        part: Split = getattr(splits, name)
-        assert len(part) > 0, f"{name} is empty"
-        assert part.labels.dtype == torch.int64, f"{name}: labels must be int64"
-        assert part.images.shape == (len(part), *splits.image_shape), f"{name}: images have another shape"
-        for batch in part.batches(1024):
-            assert batch.dtype == splits.dtype, f"{name}: inputs are {batch.dtype}, expected {splits.dtype}"
-            assert bool(batch.isfinite().all()), f"{name}: a value is not finite"
-        inside = (part.labels >= 0) & (part.labels < splits.num_classes)
-        assert bool(inside.all()), f"{name}: a label is not in [0, {splits.num_classes})"
-        if name != "test":
-            assert len(part.labels.unique()) == splits.num_classes, f"{name} lacks a class"
+    assert len(splits.mean) == channels, "mean and std must have one number per channel"
+    for name, part in (("train", splits.train), ("search", splits.search)):
+        assert len(part.labels.unique()) == splits.num_classes, f"{name} lacks a class"

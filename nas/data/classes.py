@@ -1,0 +1,59 @@
+"""Which classes labels are of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from nas.errors import DataError
+from nas.space import IntArray
+
+
+def count_classes(name: str, labels: IntArray, needed: int, class_names: tuple[str, ...] = ()) -> int:
+    """Return the number of classes of ``(n,)`` labels.
+
+    Args:
+        name: Of the data set, for messages.
+        labels: Classes from 0, without gaps.
+        needed: Items that every class must have.
+        class_names: By label; empty where they have none.
+
+    Raises:
+        DataError: they are something else, of one class, or too few.
+    """
+    if len(labels) == 0:
+        raise DataError(f"{name} holds no items: check that the path is right.")
+    if labels.min() < 0:
+        raise DataError(f"{name} has the label {labels.min()}: integers from 0 are expected.")
+    known, counts = np.unique(labels, return_counts=True)
+    if len(known) < 2:
+        raise DataError(f"all items of {name} have one class: there is nothing to learn.")
+    gaps = np.flatnonzero(known != np.arange(len(known)))
+    rare = gaps if len(gaps) else np.flatnonzero(counts < needed)
+    if len(rare):
+        count = 0 if len(gaps) else counts[rare[0]]
+        raise DataError(
+            f"class {_called(int(rare[0]), class_names)} of {name}, whose labels go up to {known[-1]}, has {count} "
+            f"items: every class needs at least {needed} to be in every part."
+        )
+    return len(known)
+
+
+def check_every_class(labels: Sequence[IntArray], num_classes: int, class_names: tuple[str, ...]) -> None:
+    """Check that train, search and test have every class.
+
+    Raises:
+        DataError: one lacks a class; says which.
+    """
+    for part, found in zip(("train", "search", "test"), labels, strict=True):
+        missing = np.flatnonzero(np.bincount(found, minlength=num_classes) == 0)
+        if len(missing):
+            raise DataError(
+                f"the {part} split has no item of class {_called(int(missing[0]), class_names)} (missing classes: "
+                f"{len(missing)}): add items of it, or choose limit and the shares so that each split gets some."
+            )
+
+
+def _called(label: int, class_names: tuple[str, ...]) -> str:
+    return f"{label} ({class_names[label]!r})" if label < len(class_names) else str(label)
