@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import collections
 import functools
+import logging
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import final
+from typing import NoReturn, final
 
 import numpy as np
 from PIL import Image
-from torchvision.datasets import ImageFolder as Folder
 
+from nas.checks import check_kind
 from nas.data.items import Items
 from nas.data.raw import RawData
 from nas.data.selection import Parts
-from nas.errors import DataError, one_line
+from nas.errors import DataError
+
+logger = logging.getLogger(__name__)
 
 _PARTS = {"train", "training", "val", "valid", "validation", "test", "testing"}
+_NOT_DECODED = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
+"""Formats that Pillow recognises and leaves to other programs."""
 
 
 @final
@@ -24,7 +32,8 @@ _PARTS = {"train", "training", "val", "valid", "validation", "test", "testing"}
 class ImageFolder(RawData):
     """Images in torchvision's ImageFolder layout: ``root/class/anything.jpg``. See :class:`RawData` for the rest.
 
-    Classes are numbered in the order of their names.
+    Classes are numbered in the order of their names. Files of every format that Pillow decodes are used, others are
+    counted and named in a warning. Names that begin with a dot are passed over.
 
     Args:
         root: The folder.
@@ -38,8 +47,10 @@ class ImageFolder(RawData):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_kind("ImageFolder", "root", self.root, str | Path, "a path")
+        check_kind("ImageFolder", "test_root", self.test_root, str | Path | None, "a path or None")
         if self.channels not in (1, 3):
-            raise DataError(f"channels is {self.channels}: 1 for grey or 3 for colour is expected.")
+            raise DataError(f"channels is {self.channels!r}: 1 for grey or 3 for colour is expected.")
         if self.test_root is not None and _folder(self.root) == _folder(self.test_root):
             raise DataError(
                 f"root and test_root are both {self.root}, so the images that train would also test: name another "
@@ -54,8 +65,8 @@ class ImageFolder(RawData):
         """Find the files.
 
         Raises:
-            DataError: a folder is missing, holds no classes or a class without images, or holds parts of a
-                data set where classes are expected.
+            DataError: a folder is missing, can't be read, holds no classes or a class without images, or holds parts
+                of a data set where classes are expected.
         """
         train, names = _items(Path(self.root).expanduser())
         test = None
@@ -75,40 +86,86 @@ def _folder(stated: str | Path) -> Path:
 
 
 def _items(root: Path) -> tuple[Items, list[str]]:
-    if not root.is_dir():
-        raise DataError(f"there is no folder {root}: name the folder that holds one folder per class.")
-    folders = sorted(path.name for path in root.iterdir() if path.is_dir())
-    if folders and {name.lower() for name in folders} <= _PARTS:
+    classes = _classes(root)
+    found = [_files(root / name) for name in classes]
+    images = [[path for path in paths if path.suffix.lower() in _suffixes()] for paths in found]
+    others = [path for paths in found for path in paths if path.suffix.lower() not in _suffixes()]
+    empty = [name for name, paths in zip(classes, images, strict=True) if not paths]
+    if empty:
+        counted = f", but files of other kinds: {_counted(others)}" if others else ""
         raise DataError(
-            f"{root} holds the folders {folders}, which are parts of a data set and not classes: name the part to "
-            "train on as root and the one to test on as test_root."
+            f"{root} must hold one folder of images per class, and {empty} hold no image that Pillow can read"
+            f"{counted}: remove those folders, or convert their files to PNG or JPEG."
         )
-    try:
-        found = Folder(str(root))
-    except FileNotFoundError as error:  # no class, or one without images
-        reason = one_line(error)
-        raise DataError(f"{root} is not a folder of one folder of images per class ({reason}).") from error
-    paths = [Path(path) for path, _ in found.samples]
-
-    @functools.cache
-    def key() -> str:
-        stats = [path.stat() for path in paths]
-        names = [str(path.relative_to(root)) for path in paths]
-        facts = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in zip(names, stats, strict=True)]
-        return f"{root.resolve()} {facts!r}"
-
+    if others:
+        logger.warning(
+            "%d files in %s are left out, because Pillow reads no images of their kind: %s",
+            *(len(others), root, _counted(others)),
+        )
+    paths = [path for paths in images for path in paths]
     return (
         Items(
-            labels=np.array([label for _, label in found.samples], dtype=np.int64),
-            read=lambda row: _opened(paths[row]),
+            labels=np.repeat(np.arange(len(classes)), [len(paths) for paths in images]),
+            read=lambda row: Image.open(paths[row]),
             name=lambda row: str(paths[row]),
-            key=key,
+            key=functools.cache(functools.partial(_key, root, paths)),
             threads=True,
+            files=True,
         ),
-        list(found.classes),
+        classes,
     )
 
 
-def _opened(path: Path) -> Image.Image:
-    """Return a lazy image whose file is closed once it is decoded or given up."""
-    return Image.open(path)
+def _classes(root: Path) -> list[str]:
+    if not root.is_dir():
+        raise DataError(f"there is no folder {root}: name the folder that holds one folder per class.")
+    found = sorted(path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+    if not found:
+        raise DataError(f"{root} must hold one folder of images per class, and there is no folder in it.")
+    if {name.lower() for name in found} <= _PARTS:
+        raise DataError(
+            f"{root} holds the folders {found}, which are parts of a data set and not classes: name the part to "
+            "train on as root and the one to test on as test_root."
+        )
+    return found
+
+
+def _files(folder: Path) -> list[Path]:
+    """Return all files below, in the order of folders and names; a folder that several links lead to counts once."""
+    seen: set[str] = set()
+    found: list[Path] = []
+    for place, folders, names in os.walk(folder, followlinks=True, onerror=_refuse):
+        real = os.path.realpath(place)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        found += [Path(place, name) for name in names if not name.startswith(".")]
+    return sorted(found, key=lambda path: (str(path.parent), path.name))
+
+
+def _refuse(error: OSError) -> NoReturn:
+    raise DataError(
+        f"the folder {error.filename} can't be read ({error.strerror}): make it readable, or move it away."
+    ) from error
+
+
+@functools.cache
+def _suffixes() -> frozenset[str]:
+    """Return the endings of the names of files that Pillow decodes, in lower case."""
+    known = Image.registered_extensions().items()
+    return frozenset(suffix for suffix, kind in known if kind in Image.OPEN and kind not in _NOT_DECODED)
+
+
+def _counted(paths: Sequence[Path]) -> str:
+    """Return how many files there are by ending, the most frequent first, and an example."""
+    counts = collections.Counter(path.suffix.lower() or "without ending" for path in paths)
+    return ", ".join(f"{count} {suffix}" for suffix, count in counts.most_common()) + f" (such as {paths[0]})"
+
+
+def _key(root: Path, paths: Sequence[Path]) -> str:
+    stats = [path.stat() if path.exists() else path.lstat() for path in paths]
+    names = [str(path.relative_to(root)) for path in paths]
+    facts = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in zip(names, stats, strict=True)]
+    return f"{root.resolve()} {facts!r}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import functools
 import logging
 import math
@@ -13,11 +15,12 @@ from typing import final
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from nas.data import store
 from nas.data.locations import memory_bytes
-from nas.data.pixels import to_tensor
+from nas.data.pixels import RULES, is_deep, losses, to_tensor
 from nas.errors import DataError, one_line
 from nas.files import digest
 from nas.space import IntArray
@@ -41,6 +44,7 @@ class Items:
         key: Returns what changes when the content may have changed; None where that can't be known. Called only
             where decoded items go to a file, because it may look at every file.
         threads: Whether ``read`` may run in several threads at a time.
+        files: Whether ``read`` opens a file as a PIL image each time, which is to be closed after use.
     """
 
     labels: IntArray
@@ -48,6 +52,12 @@ class Items:
     name: Callable[[int], str]
     key: Callable[[], str] | None = None
     threads: bool = False
+    files: bool = False
+
+    def opened(self, row: int) -> contextlib.AbstractContextManager[object]:
+        """Return the item at a position, to be used within ``with``."""
+        item = self.read(row)
+        return item if self.files and isinstance(item, Image.Image) else contextlib.nullcontext(item)
 
 
 @final
@@ -69,12 +79,14 @@ class Decoding:
         channels: As in :func:`to_tensor`.
         skip_corrupt: Whether items that can't be read are left out.
         memory_share: Part of the memory that decoded items may take; beyond that they go to a file.
+        deep: As in :func:`to_tensor`: whether there is a deep image among the items.
     """
 
     size: tuple[int, int] | None
     channels: int | None
     skip_corrupt: bool
     memory_share: float
+    deep: bool = False
 
 
 @final
@@ -99,6 +111,13 @@ def decode(parts: Sequence[Chosen], how: Decoding) -> Decoded:
     Raises:
         DataError: items can't be read and may not be left out, or differ in shape.
     """
+    try:
+        return _decoded(parts, how)
+    except _DeepImageFound:  # then all images are decoded as deep ones are, also those before it
+        return _decoded(parts, dataclasses.replace(how, deep=True))
+
+
+def _decoded(parts: Sequence[Chosen], how: Decoding) -> Decoded:
     reader = _Reader(parts, how)
     first = reader.example()
     total = sum(len(part.rows) for part in parts)
@@ -123,7 +142,7 @@ def _key(parts: Sequence[Chosen], how: Decoding) -> str | None:
     if len(keys) < len(parts):
         return None
     rows = [part.rows.tolist() for part in parts]
-    return digest([keys, rows, how.size, how.channels, how.skip_corrupt])
+    return digest([RULES, keys, rows, how.size, how.channels, how.skip_corrupt])
 
 
 def _without(parts: Sequence[Chosen], left_out: list[list[int]]) -> tuple[IntArray, ...]:
@@ -132,13 +151,18 @@ def _without(parts: Sequence[Chosen], left_out: list[list[int]]) -> tuple[IntArr
     return tuple(part.rows[~np.isin(part.rows, gone)] for part, gone in zip(parts, bad, strict=True))
 
 
+class _DeepImageFound(Exception):  # noqa: N818 - it is no error
+    """An image is deep, which :class:`Decoding` didn't know."""
+
+
 @dataclass
 class _Reader:
-    """Reads the parts in order and remembers what couldn't be read."""
+    """Reads the parts in order and remembers what couldn't be read, or not all of it."""
 
     parts: Sequence[Chosen]
     how: Decoding
     _damaged: list[tuple[int, int, str]] = field(default_factory=list)
+    _partly_used: dict[str, set[str]] = field(default_factory=dict)
 
     def example(self) -> Tensor:
         """Return the first item that can be read; it says what all others must look like."""
@@ -171,6 +195,8 @@ class _Reader:
                         yield torch.stack(whole)
         total = sum(len(part.rows) for part in self.parts)
         judge([text for _, _, text in self._damaged], total, self.how.skip_corrupt)
+        for what, names in self._partly_used.items():
+            logger.warning("%d of %d items %s: %s", len(names), total, what, _listed(sorted(names)))
 
     def left_out(self) -> list[list[int]]:
         """Return the number of the part and the row in it of each item that couldn't be read."""
@@ -179,7 +205,15 @@ class _Reader:
     def _tensor(self, items: Items, row: int) -> Tensor | str:
         """Return the item, or why it can't be read."""
         try:
-            return to_tensor(items.read(row), self.how.size, self.how.channels)
+            with items.opened(row) as item:
+                if is_deep(item) and not self.how.deep:
+                    raise _DeepImageFound
+                what = losses(item)
+                if what is not None:
+                    self._partly_used.setdefault(what, set()).add(items.name(row))
+                return to_tensor(item, self.how.size, self.how.channels, deep=self.how.deep)
+        except _DeepImageFound:
+            raise
         except DataError as error:
             raise DataError(f"{items.name(row)}: {error}") from error
         except Exception as error:  # PIL, and whatever a user's data set reads with, raise almost anything
@@ -217,8 +251,11 @@ def judge(damaged: Sequence[str], total: int, skip_corrupt: bool) -> None:
     """
     if not damaged:
         return
-    more = ", …" if len(damaged) > _SHOWN else ""
-    what = f"{len(damaged)} of {total} items can't be read: {', '.join(damaged[:_SHOWN])}{more}"
+    what = f"{len(damaged)} of {total} items can't be read: {_listed(damaged)}"
     if not skip_corrupt:
         raise DataError(f"{what}. Mend or remove them, or leave them out with skip_corrupt=True.")
     logger.warning("%s; they are left out", what)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")

@@ -3,16 +3,19 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from fake_data import write_image_folder
-from PIL import Image
+from PIL import ExifTags, Image
 
 from nas.data import ImageFolder
-from nas.errors import DataError
+from nas.data.loading import check_splits
+from nas.errors import DataError, NasError
 from nas.protocols import Split, Splits
 from nas.testing import check_data_source
 
@@ -176,10 +179,25 @@ def test_other_classes_in_the_test_part_are_a_sentence(root: Path, tmp_path: Pat
         {"search_share": 0.6, "test_share": 0.5},
         {"memory_share": 0.0},
         {"channels": 2},
+        {"channels": "3"},
+        {"size": "32"},
+        {"size": 3.5},
+        {"size": True},
+        {"size": ()},
+        {"limit": "100"},
+        {"limit": 1.5},
+        {"test_limit": True},
+        {"search_share": "0.2"},
+        {"test_share": None},
+        {"memory_share": "all"},
+        {"seed": None},
+        {"seed": -1},
+        {"skip_corrupt": "no"},
+        {"test_root": 5},
     ],
 )
 def test_arguments_out_of_range_are_a_sentence(root: Path, change: dict[str, object]) -> None:
-    with pytest.raises(DataError):
+    with pytest.raises(NasError, match=rf"{next(iter(change))}( is |=| )"):
         ImageFolder(root, **change)  # type: ignore[arg-type]
 
 
@@ -259,21 +277,132 @@ def test_pixels_of_unknown_range_are_named_and_refused(tmp_path: Path, pixels: n
     assert said in message
 
 
-def test_sixteen_bits_that_pillow_holds_in_32_are_scaled(tmp_path: Path) -> None:
+def write_deep(path: Path, values: np.ndarray) -> None:
+    """Write 16 bits a pixel; PGM files of them are what Pillow holds in 32."""
+    if path.suffix == ".pgm":
+        head = f"P5 {values.shape[1]} {values.shape[0]} 65535\n".encode()
+        path.write_bytes(head + values.astype(">u2").tobytes())
+    else:
+        Image.fromarray(values.astype(np.uint16)).save(path)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".pgm"])
+def test_files_of_sixteen_bits_keep_their_levels(tmp_path: Path, suffix: str) -> None:
     for label in range(2):
         (tmp_path / str(label)).mkdir()
         for number in range(4):
-            pixels = np.full((4, 4), 50_000 * label, dtype=">u2")
-            (tmp_path / str(label) / f"{number}.pgm").write_bytes(b"P5 4 4 65535\n" + pixels.tobytes())
+            values = np.arange(4096).reshape(64, 64) * (label + 1) // 2 + number
+            write_deep(tmp_path / str(label) / f"{number}{suffix}", values)
     splits = ImageFolder(tmp_path, channels=1, search_share=0.3, test_share=0.3).load()
-    assert sorted(set(splits.train.images.flatten().tolist())) == [0, 194]
+    check_splits(splits, "it")
+    assert splits.train.images.dtype == torch.float32
+    assert all(len(image.unique()) >= 2048 for image in splits.train.images)
+    batch = splits.train.batch(slice(None))
+    assert abs(float(batch.std()) - 1) < 1e-2, "training sees the same as of 8 bits"
 
 
-def test_sixteen_bits_are_scaled_and_not_clipped(tmp_path: Path) -> None:
-    for label in range(2):
-        (tmp_path / str(label)).mkdir()
-        for number in range(4):
-            pixels = np.full((4, 4), 30_000 + 20_000 * label, dtype=np.uint16)
-            Image.fromarray(pixels).save(tmp_path / str(label) / f"{number}.png")
-    splits = ImageFolder(tmp_path, channels=1, search_share=0.3, test_share=0.3).load()
-    assert sorted(set(splits.train.images.flatten().tolist())) == [116, 194]
+@pytest.mark.parametrize("deep", ["a/000", "c/009"])
+def test_one_deep_image_makes_all_alike_wherever_it_is(root: Path, deep: str) -> None:
+    (root / f"{deep}.png").unlink()
+    write_deep(root / f"{deep}.png", np.full((12, 10), 65_535))
+    splits = ImageFolder(root, test_share=0.3).load()
+    parts = (splits.train, splits.search, splits.test)
+    images = torch.cat([part.images for part in parts])
+    assert images.dtype == torch.float32
+    assert sorted(images[:, 2].amax((1, 2)).mul(255).round().unique().tolist()) == [200, 255]
+
+
+def test_decoded_files_of_other_rules_are_not_read(
+    root: Path, small_memory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ImageFolder(root).load()
+    monkeypatch.setattr("nas.data.items.RULES", -1)
+    ImageFolder(root).load()
+    assert len(list(small_memory.glob("*.bin"))) == 2
+
+
+@pytest.mark.parametrize("size", [None, 8])
+def test_photos_that_lie_on_their_side_have_the_size_of_the_others(root: Path, size: int | None) -> None:
+    upright = ImageFolder(root, size=size).load()
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    for path in (root / "b").glob("*.png"):
+        Image.open(path).transpose(Image.Transpose.ROTATE_90).save(path, exif=exif)
+    assert ImageFolder(root, size=size).load().fingerprint == upright.fingerprint
+
+
+KINDS = [
+    ".gif",
+    ".jfif",
+    ".webp",
+    ".avif",
+    ".bmp",
+    ".tiff",
+    ".jpe",
+    ".JPG",
+    ".jp2",
+    ".tga",
+    ".ico",
+    ".pcx",
+    ".qoi",
+]
+
+
+def test_every_kind_that_pillow_reads_is_used(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    kinds = [kind for kind in KINDS if kind.lower() in Image.registered_extensions()]
+    for number, kind in enumerate(kinds):
+        Image.new("RGB", (16, 16), (20 * number, 9, 9)).save(root / "a" / f"more{kind}")
+    parts = ImageFolder(root, size=16).parts()
+    assert np.bincount(parts.train.labels).tolist() == [10 + len(kinds), 10, 10]
+    ImageFolder(root, size=16).load()
+    assert caplog.records == []
+
+
+def test_what_is_no_image_is_counted_and_named(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in (
+        "a/1.heic",
+        "a/2.HEIC",
+        "b/notes.txt",
+        "b/README",
+        "c/table.h5",
+        "a/.hidden.png",
+        "a/.DS_Store",
+    ):
+        (root / name).write_bytes(b"something")
+    (root / ".ipynb_checkpoints").mkdir()
+    splits = ImageFolder(root).load()
+    assert sum(map(len, (splits.train, splits.search, splits.test))) == 30
+    assert "5 files" in caplog.text
+    assert "2 .heic, 1 without ending, 1 .txt, 1 .h5" in caplog.text
+    assert "1.heic" in caplog.text
+    (root / "d").mkdir()
+    (root / "d" / "photo.heic").write_bytes(b"")
+    assert "['d'] hold no image" in refused(ImageFolder(root))
+
+
+def test_several_frames_are_told(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    frames = [Image.new("RGB", (10, 12), (0, 0, blue)) for blue in (200, 100)]
+    frames[0].save(root / "a" / "moving.gif", save_all=True, append_images=frames[1:])
+    ImageFolder(root).load()
+    assert "1 of 31 items hold several frames or pages, of which the first is used" in caplog.text
+    assert "moving.gif" in caplog.text
+
+
+def test_colours_of_sixteen_bits_are_told(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    rows = np.full((12, 10 * 3), 5000, dtype=">u2")
+    head = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 10, 12, 16, 2, 0, 0, 0))
+    packed = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))
+    (root / "a" / "deep.png").write_bytes(head + chunk(b"IDAT", packed) + chunk(b"IEND", b""))
+    ImageFolder(root).load()
+    assert "1 of 31 items hold 16 bits per channel" in caplog.text
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def test_links_in_a_circle_count_once(root: Path) -> None:
+    (root / "a" / "again").symlink_to(root / "a")
+    (root / "a" / "gone.png").symlink_to(root / "nowhere.png")
+    assert len(ImageFolder(root).parts().train.labels) == 31
+    assert "1 of 31" in refused(ImageFolder(root))
