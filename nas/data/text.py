@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import collections
-import csv
 import logging
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nas.checks import check_integers, check_kind
 from nas.data.items import Items
 from nas.data.locations import data_root
 from nas.data.selection import Parts, Selection, assembled, check_classes
+from nas.data.words import words
 from nas.errors import DataError
 from nas.protocols import Splits
 
@@ -25,12 +27,11 @@ logger = logging.getLogger(__name__)
 
 PADDING, UNKNOWN = 0, 1
 _SPECIAL = ("<padding>", "<unknown>")
-_WORD = re.compile(r"\w+|[^\w\s]")
-
-
-def words(text: str) -> list[str]:
-    """Return the words and punctuation marks of a text, in lower case."""
-    return _WORD.findall(text.lower())
+_NUMBER = re.compile(r"[+-]?\d{1,15}(\.\d{1,15})?")
+_MOST = 0.5
+"""Share of unknown words, or of texts that lose their end, of which people should hear."""
+_NEARLY_ALL = 0.9
+"""Share of unknown words that leaves next to nothing to learn from."""
 
 
 def vocabulary(texts: Sequence[str], *, max_words: int, min_count: int) -> tuple[str, ...]:
@@ -54,7 +55,16 @@ def token_ids(texts: Sequence[str], known: Sequence[str], max_length: int) -> Te
         texts: Any.
         known: As :func:`vocabulary` returns it.
         max_length: Longer texts lose their end, shorter ones are padded there.
+
+    Raises:
+        DataError: the vocabulary was made by other rules than those of :func:`words`.
     """
+    strange = next((word for word in known[len(_SPECIAL) :] if words(word) != [word]), None)
+    if strange is not None:
+        raise DataError(
+            f"the vocabulary holds {strange!r}, which these rules don't take for one word: use the version of nas that "
+            "made it, or make it again."
+        )
     number = {word: position for position, word in enumerate(known)}
     ids = np.full((len(texts), max_length), PADDING, dtype=np.int64)
     for row, text in enumerate(texts):
@@ -68,7 +78,8 @@ def token_ids(texts: Sequence[str], known: Sequence[str], max_length: int) -> Te
 class TextTable:
     """Texts in a tab-separated file with a header line, as token ids.
 
-    A token is a word or a punctuation mark, in lower case. The vocabulary is made from the train split
+    A token is a word or a punctuation mark, in lower case, and a character of scripts without spaces: see
+    :func:`nas.data.words.words`. The vocabulary is made from the train split
     alone: what occurs at least ``min_count`` times, the most frequent first. Id 0 is padding at the end,
     id 1 every other word. A text longer than ``max_length`` loses its end; an empty one is one unknown
     word. Quotation marks mean nothing to the reader of the file.
@@ -79,7 +90,8 @@ class TextTable:
         root: The folder of data sets; None for what the environment variable ``NAS_DATA`` says.
         name: For reports; None for the name of the file.
         text: Name of the column of texts.
-        label: Name of the column of labels. Classes are numbered in their order, whole numbers as numbers.
+        label: Name of the column of labels. Spaces around a label don't count. Classes are numbered in their order,
+            numbers as numbers.
         max_length: Tokens per text.
         max_words: Ids are smaller than this; the size of the network's embedding.
         min_count: How often a word must occur to get an id of its own.
@@ -106,6 +118,9 @@ class TextTable:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_kind("TextTable", "train", self.train, str | Path, "a path")
+        check_kind("TextTable", "test", self.test, str | Path | None, "a path or None")
+        check_integers(self, "max_length", "max_words", "min_count")
         if self.max_length < 1 or self.max_words < 3 or self.min_count < 1:
             raise DataError(
                 f"max_length is {self.max_length}, max_words {self.max_words} and min_count {self.min_count}: at "
@@ -121,7 +136,8 @@ class TextTable:
         """Return the splits: inputs ``(n, max_length)`` int64.
 
         Raises:
-            DataError: a file is missing or not a table with these columns, or its classes don't allow splits.
+            DataError: a file is missing or not a table with these columns, its classes don't allow splits, or almost
+                no word of it is in the vocabulary.
         """
         path = self._path(self.train)
         texts, labels = _table(path, self.text, self.label)
@@ -141,8 +157,8 @@ class TextTable:
         parted = [[str(part.items.read(row)) for row in part.rows.tolist()] for part in chosen]
         known = vocabulary(parted[0], max_words=self.max_words, min_count=self.min_count)
         ids = token_ids([text for part in parted for text in part], known, self.max_length)
-        cut = np.mean([len(words(text)) > self.max_length for part in parted for text in part])
-        logger.info("%s: %d words; %.1f %% of the texts lose their end", path, len(known), 100 * cut)
+        self._check_known(path, known, ids[: len(parted[0])], ids[len(parted[0]) :])
+        _tell_lengths(path, [len(words(text)) for part in parted for text in part], self.max_length)
         return assembled(
             self._selection.name(parts),
             ids,
@@ -153,22 +169,48 @@ class TextTable:
             official_test=parts.test is not None,
         )
 
+    def _check_known(self, path: Path, known: Sequence[str], train: Tensor, rest: Tensor) -> None:
+        if _unknown(train) > _NEARLY_ALL:
+            raise DataError(
+                f"{_unknown(train):.0%} of the words of the train split of {path} are not in the vocabulary of "
+                f"{len(known) - len(_SPECIAL)} words, so there is next to nothing to learn from: lower "
+                f"min_count={self.min_count}, raise max_words={self.max_words}, or give more texts."
+            )
+        if _unknown(rest) > _MOST:
+            told = (
+                "%.0f %% of the words of the search and test split of %s are not in the vocabulary of train"
+            )
+            logger.warning(told, 100 * _unknown(rest), path)
+
     def _path(self, stated: str | Path) -> Path:
         path = Path(stated).expanduser()
         return path if path.is_absolute() else data_root(self.root, str(stated)) / path
 
 
+def _unknown(ids: Tensor) -> float:
+    """Return which share of the tokens is unknown."""
+    return int((ids == UNKNOWN).sum()) / int((ids != PADDING).sum())
+
+
+def _tell_lengths(path: Path, lengths: Sequence[int], max_length: int) -> None:
+    cut = float(np.mean(np.array(lengths) > max_length))
+    level = logging.WARNING if cut > _MOST else logging.INFO
+    logger.log(
+        level, "%.1f %% of the texts of %s lose their end at max_length=%d", 100 * cut, path, max_length
+    )
+
+
 def _table(path: Path, text: str, label: str) -> tuple[list[str], list[str]]:
     """Return the two columns."""
     try:
-        with path.open(encoding="utf-8", newline="") as stream:
-            rows = list(csv.reader(stream, delimiter="\t", quoting=csv.QUOTE_NONE))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        lines = path.read_text(encoding="utf-8-sig").removesuffix("\n").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise DataError(
             f"the table {path} can't be read ({reason}): a UTF-8 file is expected there."
         ) from error
-    head = rows[0] if rows else []
+    rows = [line.split("\t") if line else [] for line in lines]
+    head = rows[0]
     if text not in head or label not in head:
         raise DataError(
             f"the table {path} has the columns {head} in its first line: {text!r} and {label!r} are expected, "
@@ -180,13 +222,18 @@ def _table(path: Path, text: str, label: str) -> tuple[list[str], list[str]]:
                 f"line {number} of the table {path} has {len(row)} columns and the first line {len(head)}: every "
                 "line must have the same, separated by tabs."
             )
-    places = head.index(text), head.index(label)
-    return [row[places[0]] for row in rows[1:]], [row[places[1]] for row in rows[1:]]
+    texts, labels = ([row[head.index(name)] for row in rows[1:]] for name in (text, label))
+    labels = [unicodedata.normalize("NFC", found.strip()) for found in labels]
+    if "" in labels:
+        raise DataError(
+            f"line {labels.index('') + 2} of the table {path} has no label: give it one, or remove it."
+        )
+    return texts, labels
 
 
-def _order(label: str) -> tuple[bool, int, str]:
-    """Sort whole numbers as numbers, before everything else."""
-    return (False, int(label), label) if label.isdecimal() else (True, 0, label)
+def _order(label: str) -> tuple[bool, float, str]:
+    """Sort numbers as numbers, before everything else."""
+    return (False, float(label), label) if _NUMBER.fullmatch(label) else (True, 0, label)
 
 
 def _items(texts: Sequence[str], labels: Sequence[str], class_names: Sequence[str], path: Path) -> Items:
