@@ -91,7 +91,8 @@ def prepare(study: Study, device: torch.device, ranks: Ranks = ALONE) -> Prepare
         SpaceError: the network's choices are not valid.
         ShapeError: some choice doesn't fit the images.
         InfeasibleError: no architecture meets the constraints.
-        StudyError: the device can't do a recipe's precision, or the initial weights can't be made or read.
+        StudyError: the device can't do a recipe's precision, the network can't take the data's ids, or the initial
+            weights can't be made or read.
     """
     for recipe in (study.recipe, study.winners.recipe, study.trust.recipe):
         if recipe is not None:
@@ -99,6 +100,7 @@ def prepare(study: Study, device: torch.device, ranks: Ranks = ALONE) -> Prepare
     splits = load_splits(study.data)
     supernet = fresh_network(study.network, study.seed)
     supernet.check_shapes(splits.image_shape, splits.num_classes, splits.dtype)
+    check_ids(supernet, splits)
     counter = NetworkCounter(supernet, splits.image_shape, splits.dtype)
     problem = problem_of(study, supernet, counter)
     check_feasible(problem, study.hard_limits, counter)
@@ -111,6 +113,31 @@ def prepare(study: Study, device: torch.device, ranks: Ranks = ALONE) -> Prepare
     study = replace(study, weights=weights)
     measured = tuple(o for o in study.objectives if isinstance(o, MeasuredObjective))
     return Prepared(study, splits, supernet, counter, problem, measured, device)
+
+
+def check_ids(supernet: Supernet, splits: Splits) -> None:
+    """Feed the smallest and the largest id, where inputs are ids: too small an embedding would fail while training.
+
+    Raises:
+        StudyError: the network can't take them.
+    """
+    if splits.dtype != torch.int64:
+        return
+    parts = [part.images.flatten(1) for part in (splits.train, splits.search, splits.test)]
+    ends = [rows[int(at) // rows.shape[1]] for rows in parts for at in (rows.argmin(), rows.argmax())]
+    inputs = torch.stack(ends).unflatten(1, splits.image_shape)
+    was_training = supernet.training
+    supernet.eval()
+    try:
+        with supernet.active(supernet.space.largest()), torch.no_grad():
+            supernet(inputs)
+    except Exception as error:  # whatever a user's forward raises
+        raise StudyError(
+            f"the network can't take the ids of {splits.name}, from {int(inputs.min())} to {int(inputs.max())} "
+            f"({one_line(error)}): give its embedding a row for each of them, or the data fewer."
+        ) from error
+    finally:
+        supernet.train(was_training)
 
 
 def problem_of(study: Study, supernet: Supernet, counter: NetworkCounter) -> Problem:

@@ -1,13 +1,19 @@
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 import torch
 from fakes import tiny_network, tiny_study
+from torch import nn
 
 from nas import Accuracy, Constraint, Flops, LatencyMs, Macs, NumParams, WeightBytes
+from nas.choices import choice
 from nas.errors import InfeasibleError, NasError, StudyError
+from nas.protocols import Split, Splits
 from nas.runner.preparation import choose_device, prepare
+from nas.supernet import elastic
 from nas.supernet.sandwich import drawn
 
 CPU = torch.device("cpu")
@@ -98,3 +104,31 @@ def test_a_device_that_is_not_there_is_a_sentence(name: str) -> None:
 
 def test_the_cpu_is_always_there() -> None:
     assert choose_device("cpu") == CPU
+
+
+@dataclass(frozen=True)
+class Ids:
+    """Sentences of four ids from 0 to 9, of which every third begins with the one that is given."""
+
+    first: int = 9
+
+    def load(self) -> Splits:
+        rows, labels = (torch.arange(90) % 10).unsqueeze(1).repeat(1, 4), torch.arange(90) % 3
+        rows[::3, 0] = self.first
+        parts = [Split(rows[begin:end], labels[begin:end]) for begin, end in ((0, 30), (30, 60), (60, 90))]
+        return Splits("ids", *parts, num_classes=3, mean=(), std=(), fingerprint="ids")
+
+
+def reader(num_tokens: int) -> nn.Module:
+    width = choice("width", 4, 8)
+    head = elastic.Linear(width, 3)
+    return nn.Sequential(
+        nn.Embedding(num_tokens, 4), nn.Flatten(), elastic.Linear(16, width), nn.ReLU(), head
+    )
+
+
+def test_the_network_must_take_every_id_of_the_data() -> None:
+    prepare(tiny_study(network=lambda: reader(10), data=Ids()), CPU)
+    for faulty in (Ids(10), Ids(-1), Ids(2**40)):
+        with pytest.raises(StudyError, match=rf"ids, from .*{faulty.first}.* give its embedding"):
+            prepare(tiny_study(network=lambda: reader(10), data=faulty), CPU)
