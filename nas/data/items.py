@@ -166,15 +166,16 @@ class _Reader:
 
     def example(self) -> Tensor:
         """Return the first item that can be read; it says what all others must look like."""
+        reasons = []
         for part in self.parts:
             for row in part.rows[:_CHUNK].tolist():
                 value = self._tensor(part.items, row)
                 if isinstance(value, Tensor):
                     self._first, self._first_name = value, part.items.name(row)
                     return value
+                reasons.append(f"{part.items.name(row)} ({value})")
         raise DataError(
-            f"none of the first items can be read, such as {self.parts[0].items.name(int(self.parts[0].rows[0]))}: "
-            "check that they are images."
+            f"none of the first items can be read, such as {reasons[0]}: check that they are images."
         )
 
     def chunks(self) -> Iterator[Tensor]:

@@ -115,31 +115,6 @@ def prepare(study: Study, device: torch.device, ranks: Ranks = ALONE) -> Prepare
     return Prepared(study, splits, supernet, counter, problem, measured, device)
 
 
-def check_ids(supernet: Supernet, splits: Splits) -> None:
-    """Feed the smallest and the largest id, where inputs are ids: too small an embedding would fail while training.
-
-    Raises:
-        StudyError: the network can't take them.
-    """
-    if splits.dtype != torch.int64:
-        return
-    parts = [part.images.flatten(1) for part in (splits.train, splits.search, splits.test)]
-    ends = [rows[int(at) // rows.shape[1]] for rows in parts for at in (rows.argmin(), rows.argmax())]
-    inputs = torch.stack(ends).unflatten(1, splits.image_shape)
-    was_training = supernet.training
-    supernet.eval()
-    try:
-        with supernet.active(supernet.space.largest()), torch.no_grad():
-            supernet(inputs)
-    except Exception as error:  # whatever a user's forward raises
-        raise StudyError(
-            f"the network can't take the ids of {splits.name}, from {int(inputs.min())} to {int(inputs.max())} "
-            f"({one_line(error)}): give its embedding a row for each of them, or the data fewer."
-        ) from error
-    finally:
-        supernet.train(was_training)
-
-
 def problem_of(study: Study, supernet: Supernet, counter: NetworkCounter) -> Problem:
     """Return what a strategy sees of a study."""
     counted = [o for o in study.objectives if not isinstance(o, MeasuredObjective)]
@@ -182,6 +157,31 @@ def _begin_with(path: Path, network: nn.Module) -> None:
             f"the study's weights {path} don't fit its network ({reason}): name a safetensors file with the "
             "state_dict of network(), or leave weights out."
         ) from error
+
+
+def check_ids(supernet: Supernet, splits: Splits) -> None:
+    """Feed the smallest and the largest id, where inputs are ids: too small an embedding would fail while training.
+
+    Raises:
+        StudyError: the network can't take them.
+    """
+    if splits.dtype != torch.int64:
+        return
+    parts = [part.images.flatten(1) for part in (splits.train, splits.search, splits.test)]
+    ends = [rows[int(at) // rows.shape[1]] for rows in parts for at in (rows.argmin(), rows.argmax())]
+    inputs = torch.stack(ends).unflatten(1, splits.image_shape)
+    was_training = supernet.training
+    supernet.eval()
+    try:
+        with supernet.active(supernet.space.largest()), torch.no_grad():
+            supernet(inputs)
+    except Exception as error:  # whatever a user's forward raises
+        raise StudyError(
+            f"the network can't take the ids of {splits.name}, from {int(inputs.min())} to {int(inputs.max())} "
+            f"({one_line(error)}): give its embedding a row for each of them, or the data fewer."
+        ) from error
+    finally:
+        supernet.train(was_training)
 
 
 def check_feasible(

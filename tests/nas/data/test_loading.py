@@ -206,6 +206,12 @@ def test_a_data_set_that_can_not_be_used_is_one_sentence(
     assert "\n" not in str(caught.value)
 
 
+def test_items_that_are_no_images_are_named_with_the_reason() -> None:
+    dataset = [(object(), int(label)) for label in LABELS]
+    with pytest.raises(DataError, match=r"item \d+ of the train part of data set \(.*object.*\): check"):
+        load_splits(DatasetPair(dataset))
+
+
 def test_a_data_set_may_require_gradients() -> None:
     dataset = TensorDataset(IMAGES.clone().requires_grad_(), LABELS)
     assert not load_splits(DatasetPair(dataset)).train.images.requires_grad
