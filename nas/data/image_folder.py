@@ -87,6 +87,23 @@ def _folder(stated: str | Path) -> Path:
 
 def _items(root: Path) -> tuple[Items, list[str]]:
     classes = _classes(root)
+    images = _images(root, classes)
+    paths = [path for of_class in images for path in of_class]
+    return (
+        Items(
+            labels=np.repeat(np.arange(len(classes)), [len(of_class) for of_class in images]),
+            read=lambda row: Image.open(paths[row]),
+            name=lambda row: str(paths[row]),
+            key=functools.cache(functools.partial(_key, root, paths)),
+            threads=True,
+            files=True,
+        ),
+        classes,
+    )
+
+
+def _images(root: Path, classes: Sequence[str]) -> list[list[Path]]:
+    """Return the images of each class, and tell of other files."""
     found = [_files(root / name) for name in classes]
     images = [[path for path in paths if path.suffix.lower() in _suffixes()] for paths in found]
     others = [path for paths in found for path in paths if path.suffix.lower() not in _suffixes()]
@@ -98,22 +115,9 @@ def _items(root: Path) -> tuple[Items, list[str]]:
             f"{counted}: remove those folders, or convert their files to PNG or JPEG."
         )
     if others:
-        logger.warning(
-            "%d files in %s are left out, because Pillow reads no images of their kind: %s",
-            *(len(others), root, _counted(others)),
-        )
-    paths = [path for paths in images for path in paths]
-    return (
-        Items(
-            labels=np.repeat(np.arange(len(classes)), [len(paths) for paths in images]),
-            read=lambda row: Image.open(paths[row]),
-            name=lambda row: str(paths[row]),
-            key=functools.cache(functools.partial(_key, root, paths)),
-            threads=True,
-            files=True,
-        ),
-        classes,
-    )
+        what = "%d files in %s are left out, because Pillow reads no images of their kind: %s"
+        logger.warning(what, len(others), root, _counted(others))
+    return images
 
 
 def _classes(root: Path) -> list[str]:

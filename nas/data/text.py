@@ -78,11 +78,11 @@ def token_ids(texts: Sequence[str], known: Sequence[str], max_length: int) -> Te
 class TextTable:
     """Texts in a tab-separated file with a header line, as token ids.
 
-    A token is a word or a punctuation mark, in lower case, and a character of scripts without spaces: see
-    :func:`nas.data.words.words`. The vocabulary is made from the train split
-    alone: what occurs at least ``min_count`` times, the most frequent first. Id 0 is padding at the end,
-    id 1 every other word. A text longer than ``max_length`` loses its end; an empty one is one unknown
-    word. Quotation marks mean nothing to the reader of the file.
+    A token is a word or a punctuation mark, in lower case, or a character of a script without spaces: see
+    :func:`nas.data.words.words`. The vocabulary is made from the train split alone: what occurs at least
+    ``min_count`` times, the most frequent first. Id 0 is padding at the end, id 1 every other word. A text longer than
+    ``max_length`` loses its end; an empty one is one unknown word. Quotation marks mean nothing to the reader of the
+    file.
 
     Args:
         train: The file; a relative path begins in ``root``.
@@ -178,7 +178,7 @@ class TextTable:
             )
         if _unknown(rest) > _MOST:
             told = (
-                "%.0f %% of the words of the search and test split of %s are not in the vocabulary of train"
+                "%.0f %% of the words of search and test of %s are not in the vocabulary of the train split"
             )
             logger.warning(told, 100 * _unknown(rest), path)
 
@@ -194,10 +194,8 @@ def _unknown(ids: Tensor) -> float:
 
 def _tell_lengths(path: Path, lengths: Sequence[int], max_length: int) -> None:
     cut = float(np.mean(np.array(lengths) > max_length))
-    level = logging.WARNING if cut > _MOST else logging.INFO
-    logger.log(
-        level, "%.1f %% of the texts of %s lose their end at max_length=%d", 100 * cut, path, max_length
-    )
+    told = "%.1f %% of the texts of %s lose their end at max_length=%d"
+    logger.log(logging.WARNING if cut > _MOST else logging.INFO, told, 100 * cut, path, max_length)
 
 
 def _table(path: Path, text: str, label: str) -> tuple[list[str], list[str]]:

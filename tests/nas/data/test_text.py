@@ -217,7 +217,7 @@ def test_words_that_are_new_and_texts_that_are_cut_are_told(
 ) -> None:
     lines = ["text\tlabel", *[f"{n}a {n}b {n}c\t{n % 2}" for n in range(40)]]
     TextTable(table(tmp_path / "t.tsv", lines), min_count=1, max_length=2).load()
-    assert "100 % of the words of the search and test split" in caplog.text
+    assert "100 % of the words of search and test" in caplog.text
     assert "100.0 % of the texts" in caplog.text
 
 
