@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from functools import partial
 
@@ -8,6 +9,7 @@ import onnx
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from nas.errors import ExportError
 from nas.evaluation import onnx_export
@@ -75,7 +77,9 @@ def test_what_neither_exporter_can_do_is_one_sentence(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(onnx_export, "_torchscript", partial(fails, "first"))
     monkeypatch.setattr(onnx_export, "_dynamo", partial(fails, "second"))
-    with pytest.raises(ExportError, match="can't be exported to ONNX: second") as caught:
+    with pytest.raises(
+        ExportError, match="can't be exported to ONNX: first; the other exporter says 'second'"
+    ) as caught:
         export_onnx(subnet(0), SHAPE)
     assert "\n" not in str(caught.value)
 
@@ -119,3 +123,106 @@ def test_usual_activations_export(make: Callable[[], nn.Module]) -> None:
     images = torch.randn(3, *SHAPE)
     with torch.no_grad():
         assert torch.allclose(run(export_onnx(module, SHAPE), images), module(images), atol=1e-5)
+
+
+class Attention(nn.Module):
+    """Torch's attention over the columns of an image, fused by torch where it can be."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+        self.encoder = nn.TransformerEncoder(layer, 1)
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+
+    def forward(self, images: Tensor) -> Tensor:
+        encoded = self.encoder(images.squeeze(1))
+        mixed: Tensor = self.attention(encoded, encoded, encoded)[0]
+        return mixed.flatten(1)
+
+
+class Resized(nn.Module):
+    """Antialiased resizing to a size, or by a factor."""
+
+    def __init__(self, mode: str, size: int | None = None, factor: float | None = None) -> None:
+        super().__init__()
+        self.mode, self.size, self.factor = mode, size, factor
+
+    def forward(self, images: Tensor) -> Tensor:
+        made = F.interpolate(images, self.size, self.factor, mode=self.mode, antialias=True)
+        return made.flatten(1)
+
+
+class ByBatch(nn.Module):
+    """Its forward depends on how many images there are."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images.flatten(1) if images.shape[0] > 2 else -images.flatten(1)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: nn.Sequential(nn.Conv2d(1, 4, 3), nn.GroupNorm(2, 4), nn.Flatten()),
+        lambda: nn.Sequential(nn.Conv2d(1, 4, 3), nn.InstanceNorm2d(4), nn.Flatten()),
+        lambda: nn.Sequential(nn.Flatten(), nn.RMSNorm(64)),
+        lambda: nn.Sequential(nn.RMSNorm((8, 8), eps=1e-3), nn.Flatten()),
+        Attention,
+        lambda: Resized("bilinear", 5),
+        lambda: Resized("bicubic", 5),
+        lambda: Resized("bilinear", factor=0.5),
+        lambda: nn.Sequential(nn.AdaptiveAvgPool2d(3), nn.Flatten()),
+        lambda: nn.Sequential(nn.AdaptiveMaxPool2d((3, 5)), nn.Flatten()),
+        lambda: nn.Sequential(nn.AdaptiveMaxPool2d(4), nn.Flatten()),
+    ],
+)
+def test_what_people_build_with_takes_the_fast_exporter(
+    make: Callable[[], nn.Module], caplog: pytest.LogCaptureFixture
+) -> None:
+    torch.manual_seed(0)
+    module = make().eval()
+    model = export_onnx(module, SHAPE)
+    assert not caplog.records
+    for count in (1, 3, 8):
+        images = torch.randn(count, *SHAPE)
+        with torch.no_grad():
+            assert torch.allclose(run(model, images), module(images), atol=1e-5)
+
+
+def test_a_doubtful_trace_is_said_to_be_one_and_where(caplog: pytest.LogCaptureFixture) -> None:
+    for module, words in ((Branching(), "reads the values"), (ByBatch(), "how many inputs")):
+        caplog.clear()
+        with contextlib.suppress(ExportError):
+            export_onnx(module, SHAPE)
+        assert words in caplog.text
+        assert "test_onnx_export.py, line" in caplog.text
+
+
+def test_what_onnx_runtime_computes_otherwise_is_refused() -> None:
+    module = Resized("bilinear", 5)
+    module.forward = lambda images: F.interpolate(  # type: ignore[method-assign]
+        images, 5, mode="bilinear", antialias=True, align_corners=True
+    ).flatten(1)
+    with pytest.raises(ExportError, match="align_corners"):
+        export_onnx(module, SHAPE)
+
+
+def test_both_exporters_write_one_opset(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = subnet(0)
+    fast = onnx.load_from_string(export_onnx(module, SHAPE))
+    monkeypatch.setattr(onnx_export, "_torchscript", None)
+    slow = onnx.load_from_string(export_onnx(module, SHAPE))
+    assert fast.opset_import[0].version == slow.opset_import[0].version
+
+
+class Decomposed(nn.Module):
+    """An operator that ONNX doesn't have."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return torch.linalg.svdvals(images.squeeze(1))
+
+
+def test_an_operator_that_onnx_lacks_is_named_in_one_plain_line(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ExportError, match="svd") as caught:
+        export_onnx(Decomposed(), SHAPE)
+    assert str(caught.value).isprintable()
+    assert "graph(" not in "".join(capfd.readouterr())
