@@ -7,6 +7,7 @@ import io
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullFormatter
 
 from nas.objective import Objective
 from nas.report.results import Results
@@ -14,6 +15,7 @@ from nas.search.record import are_credible
 
 _GREY, _BLUE, _ORANGE, _GREEN = "#b8bec6", "#2f6fb0", "#d9722c", "#3b8f5a"
 _BASELINE_COLOURS = ("#8a63b3", "#8c564b")
+_WIDE_RANGE = 1e3  # three labels for each power of ten would touch beyond
 _VARIANT_MARKERS = ("*", "D", "s", "^", "v", "P")
 
 
@@ -90,10 +92,25 @@ def _draw_front(axis: Axes, results: Results, column: int, objective: Objective,
             axis.scatter([x], [y], s=380, facecolors="none", edgecolors="crimson", linewidths=2, zorder=4)
             axis.annotate("this model", (x, y), (8, -18), textcoords="offset points", color="crimson")
     if values[:, column].min() > 0 and values[:, column].max() > 10 * values[:, column].min():
-        axis.set_xscale("log")
+        scale_by_log(axis)
     unit = f" [{objective.unit}]" if objective.unit else ""
     axis.set(xlabel=f"{objective.name}{unit}", ylabel=quality.name)
     _tidy(axis)
+
+
+def scale_by_log(axis: Axes) -> None:
+    """Make the horizontal axis logarithmic, with labels such as 20k that stand apart from each other."""
+    axis.set_xscale("log")
+    low, high = axis.get_xlim()
+    subs = (1.0, 2.0, 5.0) if high < _WIDE_RANGE * low else (1.0,)
+    axis.xaxis.set_major_locator(LogLocator(subs=subs))
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
+    axis.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _short(value: float) -> str:
+    """Return 20k for 20,000."""
+    return EngFormatter(sep="")(value) if value >= 1000 else f"{value:g}"
 
 
 def _tidy(axis: Axes) -> None:

@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from nas.report.figures import scale_by_log
+
+
+@pytest.mark.parametrize(
+    ("low", "high"),
+    [(1.2e4, 4.1e5), (1.0e4, 1.1e5), (3, 35), (0.011, 0.4), (900, 9e6), (1e-3, 1e3), (5, 4e9), (2, 2e3)],
+)
+def test_labels_of_a_logarithmic_axis_stand_apart_and_there_are_several(low: float, high: float) -> None:
+    figure = Figure(figsize=(5.4, 4.6), layout="constrained", dpi=140)
+    canvas = FigureCanvasAgg(figure)
+    axis = figure.subplots()
+    axis.scatter([low, high], [0, 1])
+    scale_by_log(axis)
+    canvas.draw()
+    left, right = axis.get_xlim()
+    shown = [t.label1 for t in axis.xaxis.get_major_ticks() if left <= t.get_loc() <= right]
+    shown += [t.label1 for t in axis.xaxis.get_minor_ticks() if t.label1.get_text()]
+    boxes = sorted((label.get_window_extent().x0, label.get_window_extent().x1) for label in shown)
+    assert len(boxes) >= 3
+    assert all(first[1] + 2 < second[0] for first, second in pairwise(boxes))
