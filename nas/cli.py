@@ -17,7 +17,6 @@ import typer
 
 from nas.catalog import describe_study, find_study, study_names
 from nas.errors import NasError, RunDirectoryError, ServiceError, StudyError
-from nas.files import read_json
 from nas.report.results import Results
 from nas.report.tables import front_table
 from nas.report.trust import TrustResult
@@ -243,8 +242,7 @@ def status(
 
     directory = RunDirectory(_existing(path), storage)
     if directory.status.exists():
-        state = read_json(directory.status)
-        console.print(described_status(state, directory.is_running()), soft_wrap=True)
+        console.print(described_status(directory.read_status(), directory.is_running()), soft_wrap=True)
     if directory.has_trials():
         with reading(directory):
             _print_record(directory)
@@ -266,7 +264,6 @@ def front_command(
         return
     from nas.runner.directory import RunDirectory, open_record, reading
     from nas.search.record import ARCHITECTURE, architecture_of, complete_trials, costs_of, doubts, front_of
-    from nas.space import space_from_description
 
     directory = RunDirectory(_existing(path), storage)
     with reading(directory):
@@ -274,7 +271,7 @@ def front_command(
         trials = complete_trials(study)
         members = [trials[row] for row in front_of(study, objectives, costs_of(objectives, trials))]
     if as_json:
-        space = space_from_description(read_json(directory.manifest)["space"])
+        space = directory.search_space()
         plain = [
             {
                 "trial": trial.number,
@@ -309,6 +306,7 @@ def export(
         with _client(server) as client:
             remote.export(client, str(path), to)
         return
+    from nas.runner.delivery import check_delivery
     from nas.runner.directory import RunDirectory
 
     directory = RunDirectory(_existing(path))
@@ -318,6 +316,12 @@ def export(
         raise RunDirectoryError(f"{to} exists already: name a directory that doesn't.")
     results = Results.read(directory.results)
     ids = [w.id for w in results.winners if everything or any(v.on_front for v in w.variants)]
+    if not check_delivery(directory, ids):
+        console.print(
+            f"{path} is of a version that kept no digests, so its files were not checked; the same 'nas run' again "
+            "takes them.",
+            soft_wrap=True,
+        )
     try:
         _copy_winners(directory.winners, ids, to)
     except OSError as error:
@@ -374,8 +378,8 @@ def _print_record(directory: RunDirectory) -> None:
     gain = forecast_of(study, objectives, NEVER.horizon)
     if gain is not None:
         console.print(str(gain), soft_wrap=True)
-    if (directory.trust / "trust.json").exists():
-        trust = TrustResult.from_json(read_json(directory.trust / "trust.json"))
+    if directory.trust_result.exists():
+        trust = TrustResult.read(directory.trust_result)
         for sentence in trust.sentences(objectives[0]):
             console.print(sentence, highlight=False, soft_wrap=True)
 

@@ -58,10 +58,12 @@ def read_json(path: Path) -> Any:
 
     Raises:
         DamagedFileError: the file is not JSON.
+        RunDirectoryError: it can't be read.
     """
+    content = _content(path)
     try:
-        return json.loads(path.read_text())
-    except ValueError as error:
+        return json.loads(content.decode())
+    except (ValueError, RecursionError) as error:
         raise DamagedFileError(
             f"{path} is damaged ({error}): delete it and run the same command again; the step that made it "
             "is repeated."
@@ -74,5 +76,27 @@ def digest(content: object) -> str:
 
 
 def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    """Return the SHA-256 of a file.
+
+    Raises:
+        RunDirectoryError: it can't be read.
+    """
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> RunDirectoryError:
+    return RunDirectoryError(
+        f"{path} can't be read ({error.strerror or error}): make it a file that may be read, or take it away and run "
+        "the same command again; the step that made it is repeated."
+    )

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from nas.cardinality import num_architectures
 from nas.choices import Choice, Option
 from nas.errors import SpaceError
+from nas.typed import MismatchError, typed
 
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
@@ -285,14 +286,33 @@ class SearchSpace:
         }
 
 
+_Allowed = tuple[str, tuple[Option, ...]]
+
+
+@final
+@dataclass(frozen=True)
+class _Description:
+    """What :meth:`SearchSpace.describe` gives."""
+
+    choices: Mapping[str, tuple[Option, ...]]
+    conditions: Mapping[str, tuple[tuple[_Allowed, ...], ...]]
+
+
 def space_from_description(description: Mapping[str, Any]) -> SearchSpace:
-    """Undo :meth:`SearchSpace.describe`."""
-    choices = tuple(Choice(name, tuple(options)) for name, options in description["choices"].items())
+    """Undo :meth:`SearchSpace.describe`.
+
+    Raises:
+        SpaceError: it describes no space.
+    """
+    try:
+        found = typed(_Description, description)
+    except MismatchError as error:
+        raise SpaceError(f"a search space with choices and conditions is expected: {error}.") from error
+    choices = tuple(Choice(name, options) for name, options in found.choices.items())
     conditions = {
         name: tuple(
-            tuple(Condition(about, tuple(options)) for about, options in alternative)
-            for alternative in alternatives
+            tuple(Condition(about, options) for about, options in alternative) for alternative in alternatives
         )
-        for name, alternatives in description["conditions"].items()
+        for name, alternatives in found.conditions.items()
     }
     return SearchSpace(choices, conditions)

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, final
 
 import optuna
 from rich.console import Console
@@ -32,6 +32,7 @@ from nas.report.tables import Table, trust_table, winners_table
 
 if TYPE_CHECKING:
     from nas.runner.profile import Profile
+    from nas.runner.progress import Status
 
 console = Console(width=None if Console().is_terminal else 120)
 _LINES_PER_STAGE = 10
@@ -181,21 +182,19 @@ def print_profile(profile: Profile) -> None:
         console.print(str(profile.conversion), highlight=False, markup=False, soft_wrap=True)
 
 
-def described_status(state: dict[str, Any], running: bool) -> str:
+def described_status(state: Status, running: bool) -> str:
     """Return the stage of a run in a line.
 
     Args:
         state: What its ``status.json`` holds.
         running: Whether a process is at it.
     """
-    if state["stage"] == DONE:
+    if state.stage == DONE:
         return "finished"
-    from nas.runner.progress import seconds_left
-
-    note = f", {state['note']}" if state["note"] else ""
-    ago = time.time() - state["updated"]
-    line = f"{state['stage']}: {state['done']} of {state['total']}{note} ({ago:.0f} s ago)"
+    note = f", {state.note}" if state.note else ""
+    ago = time.time() - state.updated
+    line = f"{state.stage}: {state.done} of {state.total}{note} ({ago:.0f} s ago)"
     if not running:
         return f"{line}; stopped, and the same command goes on from there"
-    seconds = seconds_left(state)
-    return f"{line}, about {seconds:.0f} s left in this stage" if seconds else line
+    left = state.seconds_left
+    return f"{line}, about {left:.0f} s left in this stage" if left else line

@@ -6,18 +6,21 @@ import functools
 import importlib
 import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
 import safetensors.torch
 import torch
 from torch import nn
 
+from nas.choices import Option
 from nas.errors import DamagedFileError, ExportError
 from nas.evaluation.onnx_export import export_onnx
 from nas.files import file_digest, read_json, write_bytes
 from nas.supernet import Supernet
+from nas.typed import MismatchError, typed
 
 WEIGHTS, ONNX, ARCHITECTURE, CARD, PICTURE = (
     "model.safetensors",
@@ -82,38 +85,68 @@ def load(folder: str | Path, network: Callable[..., nn.Module] | None = None) ->
     Raises:
         ExportError: the folder is no winner's, or its network can't be rebuilt, or isn't the one that was passed.
         DamagedFileError: a file is damaged.
+        RunDirectoryError: a file can't be read.
         SpaceError: the network has other choices than the winner's.
     """
     folder = Path(folder)
     if not (folder / ARCHITECTURE).is_file():
         raise ExportError(f"{folder} holds no {ARCHITECTURE}: name the folder of a winner.")
-    description = _description(folder / ARCHITECTURE)
-    supernet = Supernet(_network_of(description["network"], network)())
-    module = supernet.extract(supernet.space.architecture(description["choices"]))
+    description = _described(folder / ARCHITECTURE)
+    weights, known = folder / WEIGHTS, description.weights_sha256
+    if known is not None and file_digest(weights) != known:
+        raise DamagedFileError(
+            f"{weights} doesn't match its digest in {ARCHITECTURE}: restore the file, or run the study again to make "
+            "it anew; if you changed it on purpose, take weights_sha256 out there."
+        )
+    supernet = Supernet(_network_of(description.network, network)())
+    architecture = supernet.space.architecture(description.choices)
+    if description.id not in (None, architecture.id):
+        raise DamagedFileError(
+            f"{folder / ARCHITECTURE} is damaged (its choices are those of {architecture.id} and its id is "
+            f"{description.id}): restore the file, or run the study again to make it anew."
+        )
+    module = supernet.extract(architecture)
     try:
-        load_weights(folder / WEIGHTS, module)
+        load_weights(weights, module)
     except DamagedFileError as error:
-        weights, factory = folder / WEIGHTS, description["network"]["factory"]
-        if not weights.is_file() or file_digest(weights) != description.get("weights_sha256"):
+        if known is None:
             raise
         raise ExportError(
             f"the network is not the one that the winner in {folder} was found with "
-            f"({_difference(weights, module)}; the weights are whole): pass {factory} as network=..."
+            f"({_difference(weights, module)}; the weights are whole): pass {description.network.factory} as "
+            "network=..."
         ) from error
     return module.eval()
 
 
-def _description(path: Path) -> dict[str, Any]:
-    description = read_json(path)
-    found = description if isinstance(description, dict) else {}
-    network = found.get("network")
-    whole = isinstance(network, dict) and isinstance(network.get("arguments"), dict) and "factory" in network
-    if not whole or not isinstance(found.get("choices"), dict):
+@final
+@dataclass(frozen=True)
+class _Network:
+    """What makes the network with choices that a winner was found in."""
+
+    factory: str
+    arguments: Mapping[str, Any]
+
+
+@final
+@dataclass(frozen=True)
+class _Description:
+    """What :func:`load` needs of ``architecture.json``."""
+
+    choices: Mapping[str, Option]
+    network: _Network
+    id: str | None = None
+    weights_sha256: str | None = None
+
+
+def _described(path: Path) -> _Description:
+    try:
+        return typed(_Description, read_json(path))
+    except MismatchError as error:
         raise DamagedFileError(
-            f"{path} doesn't describe a winner (choices and network, with factory and arguments, are expected): "
-            "restore the file, or delete it and run the study again to make it anew."
-        )
-    return found
+            f"{path} doesn't describe a winner (choices and network, with factory and arguments, are expected; "
+            f"{error}): restore the file, or run the study again to make it anew."
+        ) from error
 
 
 def _difference(path: Path, module: nn.Module) -> str:
@@ -129,9 +162,9 @@ def _difference(path: Path, module: nn.Module) -> str:
     raise AssertionError("weights of the same names and shapes can be loaded")
 
 
-def _network_of(reference: dict[str, Any], given: Callable[..., nn.Module] | None) -> Callable[[], nn.Module]:
-    arguments: dict[str, Any] = reference["arguments"]
-    package, _, name = str(reference["factory"]).partition(":")
+def _network_of(reference: _Network, given: Callable[..., nn.Module] | None) -> Callable[[], nn.Module]:
+    arguments = reference.arguments
+    package, _, name = reference.factory.partition(":")
     if given is not None:
         as_text = name.startswith("<") and name != "<lambda>"  # see network_reference
         known = {} if as_text else arguments
@@ -150,7 +183,7 @@ def _network_of(reference: dict[str, Any], given: Callable[..., nn.Module] | Non
 
 
 def _with_arguments(
-    factory: Callable[..., nn.Module], stored: dict[str, Any], name: str
+    factory: Callable[..., nn.Module], stored: Mapping[str, Any], name: str
 ) -> Callable[[], nn.Module]:
     """Return a function without arguments: with those stored, where it takes any and doesn't state them itself."""
     wanted = dict(stored)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, final
 
 from nas.choices import Option
-from nas.files import read_json, write_json
 from nas.objective import Measurement, Objective
 from nas.report.trust import TrustResult
+from nas.stored import read_stored, write_stored
 
 FILE_BYTES = Objective("file_bytes", "B", "minimize")
 """Size of the exported file: an objective of the final front, beside the study's own."""
@@ -71,7 +71,7 @@ class Winner:
     predicted: float | None
     searched: Mapping[str, Measurement]
     fine_tuned: Measurement
-    kept: Measurement | None
+    kept: Measurement | None = field(default=None, kw_only=True)  # older runs lack it
     variants: tuple[Variant, ...]
 
     @property
@@ -145,35 +145,14 @@ class Results:
 
     def save(self, path: Path) -> None:
         """Write as JSON."""
-        write_json(path, asdict(self))
+        write_stored(path, asdict(self))
 
     @classmethod
     def read(cls, path: Path) -> Results:
         """Read what :meth:`save` wrote.
 
         Raises:
-            DamagedFileError: the file is not JSON.
+            DamagedFileError: the file is damaged.
+            RunDirectoryError: it can't be read.
         """
-        stored = read_json(path)
-        stored["objectives"] = tuple(Objective(**o) for o in stored["objectives"])
-        stored["winners"] = tuple(_winner(w) for w in stored["winners"])
-        stored["baselines"] = tuple(Baseline(**b) for b in stored["baselines"])
-        if stored["trust"] is not None:
-            stored["trust"] = TrustResult.from_json(stored["trust"])
-        return cls(**stored)
-
-
-def _winner(stored: dict[str, Any]) -> Winner:
-    stored["searched"] = _measurements(stored["searched"])
-    stored["fine_tuned"] = Measurement(**stored["fine_tuned"])
-    kept = stored.get("kept")
-    stored["kept"] = None if kept is None else Measurement(**kept)
-    stored["variants"] = tuple(
-        Variant(**{**v, "values": _measurements(v["values"]), "exceeds": tuple(v.get("exceeds", ()))})
-        for v in stored["variants"]
-    )
-    return Winner(**stored)
-
-
-def _measurements(stored: dict[str, dict[str, Any]]) -> dict[str, Measurement]:
-    return {name: Measurement(**values) for name, values in stored.items()}
+        return read_stored(path, cls)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, final
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import final
 
 from nas.agreement import Agreement, rank_agreement, swapped_pairs
 from nas.objective import Objective
+from nas.stored import read_stored, write_stored
 
 
 @final
@@ -42,7 +43,7 @@ class TrustResult:
     """
 
     how: str
-    recipe: str
+    recipe: str = field(default="", kw_only=True)  # older runs lack it
     rows: tuple[Alone, ...]
 
     def agreement(self, quality: Objective) -> Agreement | None:
@@ -79,11 +80,16 @@ class TrustResult:
             )
         return lines
 
-    def to_json(self) -> dict[str, Any]:
-        """Return plain values."""
-        return asdict(self)
+    def save(self, path: Path) -> None:
+        """Write as JSON."""
+        write_stored(path, asdict(self))
 
     @classmethod
-    def from_json(cls, stored: Mapping[str, Any]) -> TrustResult:
-        """Return what :meth:`to_json` gave."""
-        return cls(stored["how"], stored.get("recipe", ""), tuple(Alone(**row) for row in stored["rows"]))
+    def read(cls, path: Path) -> TrustResult:
+        """Return what :meth:`save` wrote.
+
+        Raises:
+            DamagedFileError: the file is damaged.
+            RunDirectoryError: it can't be read.
+        """
+        return read_stored(path, cls)

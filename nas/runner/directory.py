@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, final
 
@@ -12,19 +14,26 @@ import optuna
 from filelock import FileLock, Timeout
 from optuna.samplers import BaseSampler
 
-from nas.errors import RunDirectoryError, StudyChangedError
-from nas.files import read_json, write_json
+from nas.errors import DamagedFileError, RunDirectoryError, SpaceError, StudyChangedError
 from nas.objective import Objective
+from nas.protocols import CHOOSE_PROXY, SEARCH, TRAIN_SUPERNET
+from nas.runner.progress import Status
+from nas.search.record import contradiction
 from nas.search.storage import (
     DATABASE_ERRORS,
     Location,
     check_connection,
     check_url,
+    damaged_database,
     open_study,
     read_study,
     storage_error,
     without_password,
 )
+from nas.space import SearchSpace, space_from_description
+from nas.stored import damaged, read_stored, write_stored
+
+logger = logging.getLogger(__name__)
 
 _LOOK_S = 0.2
 """For so long a run waits for its lock: who only looks whether it is held has it for a moment."""
@@ -42,6 +51,7 @@ class RunDirectory:
 
     def __init__(self, path: Path, storage: str | None = None) -> None:
         self._given = storage
+        self._had_trials = False
         self.path = path
         self.storage = path / "storage.json"
         self.manifest = path / "run.json"
@@ -52,11 +62,13 @@ class RunDirectory:
         self.proxy = path / "proxy.json"
         self.winners = path / "winners"
         self.trust = path / "trust"
+        self.trust_result = self.trust / "trust.json"
         self.baselines = path / "baselines"
         self.results = path / "report.json"
         self.report = path / "report.md"
         self.front = path / "front.png"
         self.hypervolume = path / "hypervolume.png"
+        self.reported = path / "files.json"
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -103,9 +115,10 @@ class RunDirectory:
             StudyChangedError: an aspect differs.
         """
         if not self.manifest.exists():
-            write_json(self.manifest, description)
+            write_stored(self.manifest, description)
             return
-        stored = read_json(self.manifest)
+        self.read_manifest()  # what must be there
+        stored = read_stored(self.manifest, dict[str, Any])
         changed = [aspect for aspect in description if stored.get(aspect) != description[aspect]]
         if changed:
             details = "; ".join(_difference(a, stored.get(a), description[a]) for a in changed)
@@ -123,20 +136,22 @@ class RunDirectory:
             StudyChangedError: the trials lie elsewhere.
             StorageError: the server can't be used.
         """
+        self._had_trials = self.has_trials() and self._has_searched()
         if self._given is not None:
             check_url(self._given)
-            known = read_json(self.storage)["url"] if self.storage.exists() else None
+            known = self._read_storage().url if self.storage.exists() else None
             if known is None and self.database.exists():
                 known = str(self.database)
             if known not in (None, without_password(self._given)):
                 raise StudyChangedError(
                     f"the trials of {self.path} are in {known}, and --storage names "
                     f"{without_password(self._given)}: leave --storage out, or run in another directory with --out. "
-                    f"If the database has moved, write its new URL into {self.storage}."
+                    f"If the database has moved, write its new URL into {self.storage} and take the digest out."
                 )
             check_connection(self._given)
             if known is None:
-                write_json(self.storage, {"url": without_password(self._given), "run": secrets.token_hex(4)})
+                stored = _Storage(without_password(self._given), secrets.token_hex(4))
+                write_stored(self.storage, asdict(stored))
         elif isinstance(self.location, str):
             check_connection(self.location)
 
@@ -145,11 +160,72 @@ class RunDirectory:
         """Where the trials lie; a URL that was given has the password, the stored one doesn't."""
         if not self.storage.exists():
             return self.database
-        return self._given or str(read_json(self.storage)["url"])
+        return self._given or self._read_storage().url
 
     def has_trials(self) -> bool:
         """Whether the search may have begun."""
         return self.storage.exists() or self.database.exists()
+
+    def _has_searched(self) -> bool:
+        """Whether an evaluation was finished here, as far as ``status.json`` tells."""
+        if not self.status.exists():
+            return False
+        try:
+            status = self.read_status()
+        except (DamagedFileError, RunDirectoryError) as error:
+            logger.warning("%s; it is made again", error)
+            return False
+        return status.stage not in (TRAIN_SUPERNET, CHOOSE_PROXY, SEARCH) or (
+            status.stage == SEARCH and status.done > 0
+        )
+
+    def check_trials(self, study: optuna.Study, space: SearchSpace, objectives: Sequence[Objective]) -> None:
+        """Look whether a search that goes on has its trials, and whether they are what they were.
+
+        Raises:
+            DamagedFileError: the database is damaged.
+        """
+        if self._had_trials and not study.get_trials(deepcopy=False):
+            fault: str | None = (
+                f"it holds no trials of study {study.study_name!r}, though the search had begun"
+            )
+        else:
+            fault = contradiction(space, objectives, study)
+        if fault is not None:
+            raise damaged_database(self.location, fault)
+
+    def read_manifest(self) -> Manifest:
+        """Return what the run is made with, as far as readers need it.
+
+        Raises:
+            DamagedFileError: ``run.json`` is damaged.
+            RunDirectoryError: it can't be read.
+        """
+        return read_stored(self.manifest, Manifest)
+
+    def search_space(self) -> SearchSpace:
+        """Return the run's search space.
+
+        Raises:
+            DamagedFileError: ``run.json`` is damaged.
+            RunDirectoryError: it can't be read.
+        """
+        try:
+            return space_from_description(self.read_manifest().space)
+        except SpaceError as error:
+            raise damaged(self.manifest, f"its space: {error}") from error
+
+    def read_status(self) -> Status:
+        """Return how far the run is.
+
+        Raises:
+            DamagedFileError: ``status.json`` is damaged.
+            RunDirectoryError: it can't be read.
+        """
+        return read_stored(self.status, Status)
+
+    def _read_storage(self) -> _Storage:
+        return read_stored(self.storage, _Storage)
 
     def open_study(
         self, name: str, objectives: Sequence[Objective], sampler: BaseSampler | None
@@ -165,7 +241,39 @@ class RunDirectory:
 
     def record_name(self, name: str) -> str:
         """Return what one of this run's Optuna studies is called where the trials lie."""
-        return f"{name}-{read_json(self.storage)['run']}" if self.storage.exists() else name
+        return f"{name}-{self._read_storage().run}" if self.storage.exists() else name
+
+
+@final
+@dataclass(frozen=True)
+class Manifest:
+    """What readers need of ``run.json``; the rest of it is only ever compared.
+
+    Args:
+        study: Its name.
+        space: Description of the search space.
+        values: The objectives, in the order of a trial's values.
+        data: Fingerprint of the data.
+    """
+
+    study: str
+    space: Mapping[str, Any]
+    values: tuple[Objective, ...]
+    data: str = ""
+
+
+@final
+@dataclass(frozen=True)
+class _Storage:
+    """Where the trials are on a server.
+
+    Args:
+        url: Of the database, without the password.
+        run: Number that ends the names of the run's studies there.
+    """
+
+    url: str
+    run: str
 
 
 def open_record(directory: RunDirectory) -> tuple[optuna.Study, tuple[Objective, ...]]:
@@ -180,9 +288,8 @@ def open_record(directory: RunDirectory) -> tuple[optuna.Study, tuple[Objective,
     """
     if not directory.has_trials():
         raise RunDirectoryError(f"{directory.database} isn't there: the search hasn't begun.")
-    stored = read_json(directory.manifest)
-    objectives = tuple(Objective(**values) for values in stored["values"])
-    name, location = stored["study"], directory.location
+    stored, location = directory.read_manifest(), directory.location
+    name, objectives = stored.study, stored.values
     study = read_study(location, name) if isinstance(location, Path) else None
     return study or directory.open_study(name, objectives, None), objectives
 

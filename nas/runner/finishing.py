@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 import numpy as np
 import optuna
@@ -23,6 +23,7 @@ from nas.export.folder import (
     VOCABULARY,
     WEIGHTS,
     export_model,
+    load_weights,
     save_weights,
     variant_file,
 )
@@ -43,7 +44,7 @@ from nas.report.tables import kept_sentence
 from nas.runner.directory import RunDirectory
 from nas.runner.measuring import CALIBRATION, Known, counted_measurements
 from nas.runner.preparation import Prepared
-from nas.runner.steps import store_result, stored_result
+from nas.runner.steps import Step, tell_remade
 from nas.runner.weights import Weights
 from nas.search.record import (
     ReferenceBox,
@@ -59,11 +60,29 @@ from nas.search.record import (
 )
 from nas.search.stand_alone import expected_alone, stand_alone_values
 from nas.space import Architecture, FloatArray
+from nas.stored import damaged
 from nas.study import network_reference, stable_repr
 from nas.supernet.recalibrate import recalibrate_on
 from nas.training import cross_entropy_step, distillation_step, train
 
 logger = logging.getLogger(__name__)
+
+
+@final
+@dataclass(frozen=True)
+class _Outcome:
+    """What fine-tuning a winner came to, as it is stored: a measurement after it, and of the weights kept instead."""
+
+    value: float
+    spread: float
+    unit: str
+    device: str
+    repeats: int
+    kept: Measurement | None = None  # older records lack it
+
+    @property
+    def fine_tuned(self) -> Measurement:
+        return Measurement(self.value, self.spread, self.unit, self.device, self.repeats)
 
 
 @final
@@ -156,30 +175,49 @@ def _finish(
     folder = run.winners / architecture.id
     recipe = study.winners.recipe.without_memory_settings()
     inputs = [weights.digest, architecture.id, stable_repr(recipe), study.seed]
-    stored = stored_result(folder / "finished.json", inputs)
-    if stored is None or not all((folder / name).exists() for name in (WEIGHTS, ONNX, ARCHITECTURE)):
-        module = fine_tuned(
-            prepared, architecture, weights, known, folder / f"checkpoint-{digest(inputs)}.pt"
-        )
-        searched = weights.module(architecture)
-        before, after = (final_quality(prepared, m, known) for m in (searched, module))
-        is_worse = _better(prepared, before, after)
-        _export(prepared, architecture, _on_cpu(searched) if is_worse else module, folder)
-        stored = {**after.to_json(), "kept": before.to_json() if is_worse else None}
-        store_result(folder / "finished.json", inputs, stored)
-        for leftover in folder.glob("checkpoint-*"):
-            leftover.unlink()
+    vocabulary = (VOCABULARY,) if splits.vocabulary else ()
+    step = Step(folder / "finished.json", inputs, (WEIGHTS, ONNX, ARCHITECTURE, *vocabulary))
+    outcome, faults = step.result(_Outcome), step.faults()
+    tell_remade(folder, faults)
+    if outcome is None or WEIGHTS in faults:
+        checkpoint = folder / f"checkpoint-{digest(inputs)}.pt"
+        outcome = _fine_tune_and_export(prepared, architecture, weights, known, checkpoint)
+        step.store(asdict(outcome))
+    elif faults:
+        module = prepared.supernet.extract(architecture)
+        load_weights(folder / WEIGHTS, module)
+        _export(prepared, architecture, _on_cpu(module), folder)
+        step.store(asdict(outcome))
+    step.complete_digests()
+    for leftover in folder.glob("checkpoint-*"):
+        leftover.unlink()
     for compression in study.winners.passes:
         _compress(compression, folder, splits.train)
-    kept = stored.pop("kept", None)  # older records lack it
-    return _Finished(trial, architecture, folder, Measurement(**stored), kept and Measurement(**kept))
+    return _Finished(trial, architecture, folder, outcome.fine_tuned, outcome.kept)
+
+
+def _fine_tune_and_export(
+    prepared: Prepared, architecture: Architecture, weights: Weights, known: Known, checkpoint: Path
+) -> _Outcome:
+    module = fine_tuned(prepared, architecture, weights, known, checkpoint)
+    searched = weights.module(architecture)
+    before, after = (final_quality(prepared, m, known) for m in (searched, module))
+    is_worse = _better(prepared, before, after)
+    _export(prepared, architecture, _on_cpu(searched) if is_worse else module, checkpoint.parent)
+    return _Outcome(
+        after.value, after.spread, after.unit, after.device, after.repeats, before if is_worse else None
+    )
 
 
 def _compress(compression: CompressionPass, folder: Path, calibration: Split) -> None:
-    target, record = folder / variant_file(compression.name), folder / f"finished.{compression.name}.json"
+    target = folder / variant_file(compression.name)
     inputs = [file_digest(folder / ONNX), stable_repr(compression)]
-    if target.exists() and stored_result(record, inputs) is not None:
+    step = Step(folder / f"finished.{compression.name}.json", inputs, (target.name,))
+    done, faults = step.result(dict[str, Any]) is not None, step.faults()
+    if done and not faults:
+        step.complete_digests()
         return
+    tell_remade(folder, faults)
     try:
         compression.apply(folder / ONNX, target, calibration)
     except NasError:
@@ -189,7 +227,7 @@ def _compress(compression: CompressionPass, folder: Path, calibration: Split) ->
             f"the pass {compression.name!r} failed on {folder / ONNX} ({type(error).__name__}: {error}): mend it "
             "or take it out of winners.passes, and run the same command again; the winners' weights are kept."
         ) from error
-    store_result(record, inputs, {})
+    step.store({})
 
 
 def _variant_names(prepared: Prepared) -> list[str]:
@@ -267,7 +305,8 @@ def _measure(
     names = _variant_names(prepared)
     files = [(d, name, d.folder / variant_file(name)) for d in done for name in names]
     inputs = [[str(path.name), file_digest(path)] for _, _, path in files]
-    stored = stored_result(run.winners / "measurements.json", inputs)
+    step = Step(run.winners / "measurements.json", inputs)
+    stored = step.result(list[dict[str, Measurement]])
     if stored is None:
         candidates = [OnnxCandidate(path) for _, _, path in files]
         stored = [{} for _ in files]
@@ -276,15 +315,18 @@ def _measure(
             known = record.user_attrs[CALIBRATION][name]
             bench = Bench(prepared.splits.test, thorough=True, calibration=known)
             for row, measurement in zip(stored, _judged(objective, candidates, bench), strict=True):
-                row[name] = measurement.to_json()
-        store_result(run.winners / "measurements.json", inputs, stored)
+                row[name] = measurement
+        step.store([{name: m.to_json() for name, m in row.items()} for row in stored])
+    measured_names = {o.objective.name for o in prepared.measured}
+    if len(stored) != len(files) or any(row.keys() != measured_names for row in stored):
+        raise damaged(step.path, f"the {sorted(measured_names)} of {len(files)} files are expected")
     values = []
     for (d, _, path), measured in zip(files, stored, strict=True):
         size = Measurement(float(path.stat().st_size), 0.0, FILE_BYTES.unit, "", 1)
         values.append(
             {
                 **counted_measurements(prepared, d.architecture),
-                **{name: Measurement(**m) for name, m in measured.items()},
+                **measured,
                 FILE_BYTES.name: size,
             }
         )

@@ -3,12 +3,44 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, final
+from typing import final
 
-from nas.files import write_json
 from nas.protocols import Progress
+from nas.stored import write_stored
+
+
+@final
+@dataclass(frozen=True)
+class Status:
+    """How far a run is.
+
+    Args:
+        stage: Under way.
+        total: Steps of it.
+        done: Steps that are done.
+        resumed_at: Steps that were done when it began this time.
+        note: On the last step.
+        began: When it began this time, in seconds since 1970.
+        updated: When its last step was done.
+    """
+
+    stage: str
+    total: int = 0
+    done: int = 0
+    resumed_at: int = 0
+    note: str = ""
+    began: float = 0.0
+    updated: float = 0.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """How long the stage will take at its pace so far; None while none can be told."""
+        steps = self.done - self.resumed_at
+        if steps <= 0:
+            return None
+        return round((self.updated - self.began) / steps * (self.total - self.done), 1)
 
 
 @final
@@ -23,41 +55,26 @@ class StatusFile:
     def __init__(self, path: Path, listener: Progress) -> None:
         self._path = path
         self._listener = listener
-        self._state: dict[str, Any] = {}
+        self._state = Status("")
 
     def start(self, stage: str, total: int, done: int) -> None:
         """Note that a stage begins."""
         now = time.time()
-        self._state = {
-            "stage": stage,
-            "total": total,
-            "done": done,
-            "resumed_at": done,
-            "note": "",
-            "began": now,
-            "updated": now,
-        }
-        write_json(self._path, self._state)
+        self._write(Status(stage, total, done, resumed_at=done, began=now, updated=now))
         self._listener.start(stage, total, done)
 
     def advance(self, note: str) -> None:
         """Note that a step is done."""
-        self._state |= {"done": self._state["done"] + 1, "note": note, "updated": time.time()}
-        write_json(self._path, self._state)
+        self._write(replace(self._state, done=self._state.done + 1, note=note, updated=time.time()))
         self._listener.advance(note)
 
     def say(self, sentence: str) -> None:
         """Pass it on."""
         self._listener.say(sentence)
 
-
-def seconds_left(status: Mapping[str, Any]) -> float | None:
-    """Return how long the stage of a :class:`StatusFile` will take at its pace so far; None while none can be told."""
-    steps = status.get("done", 0) - status.get("resumed_at", 0)
-    if steps <= 0:
-        return None
-    pace = (status["updated"] - status["began"]) / steps
-    return float(round(pace * (status["total"] - status["done"]), 1))
+    def _write(self, state: Status) -> None:
+        self._state = state
+        write_stored(self._path, asdict(state))
 
 
 @final

@@ -3,25 +3,43 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from typing import final
 
 import numpy as np
 import torch
 
-from nas.errors import DamagedFileError
 from nas.evaluation import SubnetCandidate
 from nas.evaluation.proxy import ProxySize, ProxySubset, chosen_size, proxy_sizes, subset_rows
-from nas.files import read_json
 from nas.protocols import CHOOSE_PROXY, Bench, Progress
 from nas.runner.directory import RunDirectory
 from nas.runner.measuring import Known
 from nas.runner.preparation import Prepared
-from nas.runner.steps import store_result, stored_result
+from nas.runner.steps import Step, result_in
 from nas.runner.weights import Weights
 from nas.search.designs import balanced_designs
+from nas.stored import damaged
 from nas.study import stable_repr
 
 _ROWS = 4096
+
+
+@final
+@dataclass(frozen=True)
+class ProxyChoice:
+    """What was found out, as it is stored.
+
+    Args:
+        sizes: That were tried.
+        chosen: The one that candidates are judged on; None for the whole search split.
+        architectures: How many were ranked.
+        min_tau: What was asked for.
+    """
+
+    sizes: tuple[ProxySize, ...]
+    chosen: ProxySize | None
+    architectures: int
+    min_tau: float
 
 
 def choose_proxy(
@@ -32,7 +50,8 @@ def choose_proxy(
     if study.proxy is None:
         return
     inputs = [weights.digest, stable_repr(study.proxy), stable_repr(quality), study.seed]
-    if stored_result(run.proxy, inputs) is not None:
+    step = Step(run.proxy, inputs)
+    if step.result(ProxyChoice) is not None:
         return
     space = prepared.problem.space
     rows = balanced_designs(prepared.problem, study.proxy.architectures, np.random.default_rng(study.seed))
@@ -48,32 +67,30 @@ def choose_proxy(
     sizes = proxy_sizes(study.proxy, quality, logits, bench, study.seed)
     chosen = chosen_size(study.proxy, sizes)
     progress.say(_told(sizes, chosen, study.proxy))
-    store_result(
-        run.proxy,
-        inputs,
-        {
-            "sizes": [asdict(size) for size in sizes],
-            "chosen": None if chosen is None else asdict(chosen),
-            "architectures": len(rows),
-            "min_tau": study.proxy.min_tau,
-        },
-    )
+    step.store(asdict(ProxyChoice(tuple(sizes), chosen, len(rows), study.proxy.min_tau)))
+
+
+def stored_choice(run: RunDirectory) -> ProxyChoice:
+    """Return what :func:`choose_proxy` stored.
+
+    Raises:
+        DamagedFileError: the file is damaged.
+        RunDirectoryError: it can't be read.
+    """
+    return result_in(run.proxy, ProxyChoice)
 
 
 def on_proxy(prepared: Prepared, run: RunDirectory) -> Prepared:
     """Return ``prepared`` with the chosen part in place of the search split."""
     if prepared.study.proxy is None:
         return prepared
-    stored = read_json(run.proxy)["result"]["chosen"]
-    if stored is None:
+    size = stored_choice(run).chosen
+    if size is None:
         return prepared
-    size = ProxySize(**stored)
     splits = prepared.splits
     rows = subset_rows(splits.search, size.share, prepared.study.seed)
     if len(rows) != size.images:
-        raise DamagedFileError(
-            f"{run.proxy} is damaged ({size.images} images, {len(rows)} expected): delete it."
-        )
+        raise damaged(run.proxy, f"{size.images} images, {len(rows)} are expected")
     return dataclasses.replace(prepared, splits=dataclasses.replace(splits, search=splits.search.part(rows)))
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +18,21 @@ from nas.errors import EvaluationError, StudyError
 from nas.evaluation.from_scratch import FromScratch
 from nas.evaluation.machine import machine_facts
 from nas.export.model_card import set_card, write_card
-from nas.files import read_json, write_bytes, write_text
+from nas.files import write_bytes, write_text
 from nas.protocols import DONE, Progress, Splits
 from nas.report.figures import front_png, hypervolume_png
 from nas.report.results import Baseline, Results, Winner
 from nas.report.text import report_markdown
 from nas.report.trust import TrustResult
 from nas.runner.baselines import run_baselines
+from nas.runner.delivery import outdated_report, report_step
 from nas.runner.directory import RunDirectory
 from nas.runner.finishing import finish_winners
 from nas.runner.preparation import Prepared, prepare
 from nas.runner.progress import Silent, StatusFile
+from nas.runner.proxy import stored_choice
 from nas.runner.searching import expected_gain, search_architectures
+from nas.runner.steps import tell_remade
 from nas.runner.supernet_training import train_supernet
 from nas.runner.trust import measure_trust
 from nas.runner.weights import EPOCHS, Weights, weights_of
@@ -162,6 +166,7 @@ def _stages(
             "every evaluation failed, so there is no front: see 'nas status' for what they said."
         )
     winners = finish_winners(prepared, directory, record, weights, progress)
+    outdated = outdated_report(directory)
     trust = measure_trust(prepared, directory, record, weights, winners, progress)
     compared: tuple[Baseline, ...] = ()
     if baselines:
@@ -169,9 +174,9 @@ def _stages(
         compared = run_baselines(
             prepared, directory, record, weights, box, len(paid_trials(record)), progress
         )
-    proxy = read_json(directory.proxy)["result"] if prepared.study.proxy is not None else None
+    proxy = asdict(stored_choice(directory)) if prepared.study.proxy is not None else None
     results = _results(prepared, record, winners, compared, trust, proxy, seconds, command)
-    _write(directory, results)
+    _write(directory, results, outdated)
     progress.start(DONE, 0, 0)
     return results
 
@@ -318,7 +323,8 @@ def _finished_costs(prepared: Prepared, winners: tuple[Winner, ...]) -> FloatArr
     return np.array(rows)
 
 
-def _write(directory: RunDirectory, results: Results) -> None:
+def _write(directory: RunDirectory, results: Results, outdated: Mapping[str, str]) -> None:
+    """Write the report, cards and pictures, and say which of those of before were not what they had been."""
     results.save(directory.results)
     for winner in results.winners:
         write_card(directory.winners / winner.id, results, winner)
@@ -326,3 +332,6 @@ def _write(directory: RunDirectory, results: Results) -> None:
     write_bytes(directory.front, front_png(results))
     write_bytes(directory.hypervolume, hypervolume_png(results))
     write_text(directory.report, report_markdown(results))
+    step = report_step(directory, results)
+    step.store(None)
+    tell_remade(directory.path, {name: outdated[name] for name in step.files if name in outdated})

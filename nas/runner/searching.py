@@ -9,7 +9,6 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.errors import StudyChangedError
-from nas.files import read_json
 from nas.protocols import SEARCH, Problem, Progress
 from nas.report.trust import TrustResult
 from nas.runner.directory import RunDirectory
@@ -46,10 +45,12 @@ def search_architectures(
 
     Raises:
         StudyChangedError: the supernet is not the one that earlier trials were judged with.
+        DamagedFileError: the database or another file is damaged.
     """
     study = prepared.study
     sampler = study.strategy.sampler(prepared.problem, study.seed)
     record = run.open_study(study.name, prepared.problem.objectives, sampler)
+    run.check_trials(record, prepared.problem.space, prepared.problem.objectives)
     check_weights(run, record, weights)
     queue(record, prepared.problem, study.warm_start, progress.say)
     known = calibration(prepared, record)
@@ -68,10 +69,9 @@ def learn_from_trust(run: RunDirectory, record: optuna.Study, progress: Progress
 
     Not when it was to go no further: the same command again would choose other winners, and check these.
     """
-    stored = run.trust / "trust.json"
-    if not stored.exists():
+    if not run.trust_result.exists():
         return
-    result = TrustResult.from_json(read_json(stored))
+    result = TrustResult.read(run.trust_result)
     searched = {t.number: (t.user_attrs[ARCHITECTURE], t.values[0]) for t in complete_trials(record)}
     # After the database was moved away, these rows are about other trials.
     rows = [row for row in result.rows if searched.get(row.trial) == (row.id, row.searched)]

@@ -2,20 +2,90 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TypeVar, final
 
-from nas.files import digest, read_json, write_json
+from nas.files import digest
+from nas.stored import FileDigest, StoredStep, damaged
+from nas.typed import MismatchError, typed
 
-
-def stored_result(path: Path, inputs: object) -> Any | None:
-    """Return the result that a step stored in ``path`` if it was made from the same ``inputs``."""
-    if not path.exists():
-        return None
-    stored = read_json(path)
-    return stored["result"] if stored["inputs"] == digest(inputs) else None
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
-def store_result(path: Path, inputs: object, result: object) -> None:
-    """Store the result of a step and what it was made from."""
-    write_json(path, {"inputs": digest(inputs), "result": result})
+@final
+class Step:
+    """A step whose result is kept.
+
+    Args:
+        path: Of the file that keeps it.
+        inputs: Plain values: what the result is made from.
+        files: Names of the files that the step makes beside ``path``.
+    """
+
+    def __init__(self, path: Path, inputs: object, files: tuple[str, ...] = ()) -> None:
+        self.path, self.files = path, files
+        self._inputs = digest(inputs)
+
+    def result(self, kind: type[T]) -> T | None:
+        """Return what was stored as ``kind``; None if nothing was, or it was made from other inputs.
+
+        Raises:
+            DamagedFileError: the file is damaged.
+            RunDirectoryError: it can't be read.
+        """
+        stored = self._stored()
+        return None if stored is None else _as(kind, stored, self.path)
+
+    def faults(self) -> dict[str, str]:
+        """Return what is wrong with the files that were made with the result that is stored, by name."""
+        stored = self._stored()
+        return {} if stored is None else stored.faults(self.path.parent, self.files)
+
+    def store(self, result: object) -> None:
+        """Store a result, what it was made from, and the digests of the files."""
+        StoredStep(self._inputs, result, self._digests()).write(self.path)
+
+    def complete_digests(self) -> None:
+        """Take the digests of files that have none, because they were made before digests were kept, and say so."""
+        stored = self._stored()
+        if stored is not None and not set(self.files) <= stored.files.keys():
+            replace(stored, files=self._digests()).write(self.path)
+            logger.warning(
+                "%s is of a run from before digests were kept: its files are taken as they are now", self.path
+            )
+
+    def _digests(self) -> dict[str, FileDigest]:
+        return {name: FileDigest.of(self.path.parent / name) for name in self.files}
+
+    def _stored(self) -> StoredStep | None:
+        if not self.path.exists():
+            return None
+        stored = StoredStep.read(self.path)
+        return stored if stored.inputs == self._inputs else None
+
+
+def result_in(path: Path, kind: type[T]) -> T:
+    """Return the result in a step's file, whatever it was made from.
+
+    Raises:
+        DamagedFileError: the file is damaged.
+        RunDirectoryError: it can't be read.
+    """
+    return _as(kind, StoredStep.read(path), path)
+
+
+def _as(kind: type[T], stored: StoredStep, path: Path) -> T:
+    try:
+        return typed(kind, stored.result)
+    except MismatchError as error:
+        raise damaged(path, f"its result: {error}") from error
+
+
+def tell_remade(folder: Path, faults: Mapping[str, str]) -> None:
+    """Say which files are made again, and why."""
+    for name, fault in faults.items():
+        logger.warning("%s %s and is made again", folder / name, fault)

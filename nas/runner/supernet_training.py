@@ -4,18 +4,34 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import final
 
+from nas.errors import DamagedFileError
 from nas.evaluation.from_scratch import FromScratch
 from nas.export.folder import load_weights, save_weights
 from nas.files import read_json, write_json
 from nas.protocols import TRAIN_SUPERNET, Phase, Progress
 from nas.runner.directory import RunDirectory
 from nas.runner.preparation import Prepared
-from nas.runner.steps import store_result, stored_result
+from nas.runner.steps import Step
+from nas.stored import damaged
 from nas.study import stable_repr
 from nas.training import ALONE, Ranks, train
 from nas.training.memory import out_of_memory_told
+from nas.typed import MismatchError, typed
+
+WEIGHTS = "weights.safetensors"
+
+
+@final
+@dataclass(frozen=True)
+class _Training:
+    """What training came to, as it is stored."""
+
+    losses: list[float]
+    seconds: float
 
 
 @out_of_memory_told()
@@ -31,7 +47,7 @@ def train_supernet(prepared: Prepared, run: RunDirectory, progress: Progress, ra
     """
     study, supernet = prepared.study, prepared.supernet
     assert not isinstance(study.training, FromScratch)
-    weights, record = run.supernet / "weights.safetensors", run.supernet / "training.json"
+    weights = run.supernet / WEIGHTS
     seconds = trained_supernet(prepared, run)
     if ranks.agree(seconds is not None) and seconds is not None:
         load_weights(weights, supernet)
@@ -47,17 +63,33 @@ def train_supernet(prepared: Prepared, run: RunDirectory, progress: Progress, ra
     losses = _through(phases, prepared, run, progress, clock, ranks)
     if ranks.first:
         save_weights(weights, supernet)
-        store_result(record, _training_inputs(prepared), {"losses": losses, "seconds": sum(clock.seconds)})
-        for leftover in run.supernet.glob("checkpoint*"):
+        _step(prepared, run).store({"losses": losses, "seconds": sum(clock.seconds)})
+        for leftover in (*run.supernet.glob("checkpoint*"), *run.supernet.glob("seconds.json")):
             leftover.unlink()
     return sum(clock.seconds)
 
 
 def trained_supernet(prepared: Prepared, run: RunDirectory) -> float | None:
-    """Return the seconds that the directory's supernet was trained for; None if it has to be trained."""
-    stored = stored_result(run.supernet / "training.json", _training_inputs(prepared))
-    trained = stored is not None and (run.supernet / "weights.safetensors").exists()
-    return float(stored["seconds"]) if stored is not None and trained else None
+    """Return the seconds that the directory's supernet was trained for; None if it has to be trained.
+
+    Raises:
+        DamagedFileError: its weights or their record are damaged. They are not made again unasked, because that may
+            take hours, and a copy be at hand.
+    """
+    step = _step(prepared, run)
+    stored, weights = step.result(_Training), run.supernet / WEIGHTS
+    if stored is None or not weights.exists():
+        return None
+    for fault in step.faults().values():
+        raise DamagedFileError(
+            f"the weights in {weights} can't be used, because the file {fault}: restore it, or delete it and run the "
+            "same command again to train the supernet anew."
+        )
+    return stored.seconds
+
+
+def _step(prepared: Prepared, run: RunDirectory) -> Step:
+    return Step(run.supernet / "training.json", _training_inputs(prepared), (WEIGHTS,))
 
 
 def _training_inputs(prepared: Prepared) -> list[object]:
@@ -108,7 +140,7 @@ class _Clock:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self.seconds: list[float] = read_json(path) if path.exists() else []
+        self.seconds = _seconds(path) if path.exists() else []
         self._last = time.perf_counter()
 
     def tick(self, epoch: int, *, keep: bool) -> None:
@@ -117,3 +149,10 @@ class _Clock:
         self._last = now
         if keep:
             write_json(self._path, self.seconds)
+
+
+def _seconds(path: Path) -> list[float]:
+    try:
+        return typed(list[float], read_json(path))
+    except MismatchError as error:
+        raise damaged(path, str(error)) from error

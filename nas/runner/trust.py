@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial
 from torch import nn
 
 from nas.evaluation.from_scratch import FromScratch, train_from_scratch
-from nas.files import digest, write_json
+from nas.files import digest
 from nas.objective import Measurement
 from nas.protocols import CHECK_RANKING, Progress
 from nas.report.results import Winner
@@ -20,7 +20,7 @@ from nas.runner.directory import RunDirectory
 from nas.runner.finishing import final_quality, fine_tuned
 from nas.runner.measuring import CALIBRATION, Known
 from nas.runner.preparation import Prepared
-from nas.runner.steps import store_result, stored_result
+from nas.runner.steps import Step
 from nas.runner.weights import Weights
 from nas.search.record import architecture_of, complete_trials, indices_of, measurements_of
 from nas.space import Architecture
@@ -61,8 +61,8 @@ def measure_trust(
             )
         )
         progress.advance(f"{quality.value:.4f} in the search, {alone.value:.4f} alone")
-    result = TrustResult(_how(prepared), _settings(prepared), tuple(rows))
-    write_json(run.trust / "trust.json", result.to_json())
+    result = TrustResult(how=_how(prepared), recipe=_settings(prepared), rows=tuple(rows))
+    result.save(run.trust_result)
     return result
 
 
@@ -89,17 +89,17 @@ def _alone(
     study = prepared.study
     architecture = architecture_of(prepared.problem.space, trial)
     inputs = [weights.digest, architecture.id, _settings(prepared), study.seed]
-    file = run.trust / f"{architecture.id}.json"
-    stored = stored_result(file, inputs)
-    if stored is None:
+    step = Step(run.trust / f"{architecture.id}.json", inputs)
+    alone = step.result(Measurement)
+    if alone is None:
         checkpoint = run.trust / f"{architecture.id}-{digest(inputs)}.pt"
         known = record.user_attrs[CALIBRATION]
         module = _trained(prepared, weights, architecture, known, checkpoint)
-        stored = final_quality(prepared, module, known).to_json()
-        store_result(file, inputs, stored)
+        alone = final_quality(prepared, module, known)
+        step.store(alone.to_json())
         for leftover in run.trust.glob(f"{architecture.id}-*.pt*"):
             leftover.unlink()
-    return Measurement(**stored)
+    return alone
 
 
 def _trained(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Protocol, final
 
 import numpy as np
@@ -20,6 +21,7 @@ from nas.protocols import Bench
 from nas.runner.directory import RunDirectory
 from nas.runner.measuring import Known, counted_measurements, measurements
 from nas.runner.preparation import Prepared
+from nas.runner.steps import Step, tell_remade
 from nas.search.record import (
     ARCHITECTURE,
     by_completion,
@@ -111,7 +113,7 @@ class ScratchWeights:
         study = prepared.study
         assert isinstance(study.training, FromScratch)
         self._prepared, self._candidates, self._how = prepared, run.candidates, study.training
-        self._record_name = run.record_name(study.name)
+        self._run, self._record_name = run, run.record_name(study.name)
         self._rungs = study.training.rungs(study.recipe.epochs)
         inputs = [
             stable_repr(study.recipe.without_memory_settings()),
@@ -145,17 +147,8 @@ class ScratchWeights:
         earlier = [self._costs_at_hurdles(measurements_of(t)) for t in finished]
         counted = counted_measurements(prepared, architecture)
         reached: dict[str, Measurement] = {}
-        for rung, epochs in enumerate(self._rungs):
-            recipe = dataclasses.replace(prepared.study.recipe, epochs=epochs)
-            train(
-                module,
-                cross_entropy_step(module, recipe),
-                prepared.splits.train,
-                recipe,
-                seed=prepared.study.seed + rung,
-                device=prepared.device,
-                checkpoint=self._candidates / record.study_name / f"{architecture.id}-{rung}.pt",
-            )
+        for rung in range(len(self._rungs)):
+            self._train_to(rung, module, self._candidates / record.study_name / architecture.id)
             if self._how.hurdles is None:
                 break
             reached[self._name(rung)] = self._quality(module, known)
@@ -164,6 +157,20 @@ class ScratchWeights:
             if last or not self._how.hurdles.cleared(rung, costs[rung], earlier):
                 break
         return module, reached, sum(self._rungs[: rung + 1])
+
+    def _train_to(self, rung: int, module: nn.Module, place: Path) -> None:
+        """Train from the hurdle before to this one; the checkpoint's name begins with ``place``."""
+        prepared = self._prepared
+        recipe = dataclasses.replace(prepared.study.recipe, epochs=self._rungs[rung])
+        train(
+            module,
+            cross_entropy_step(module, recipe),
+            prepared.splits.train,
+            recipe,
+            seed=prepared.study.seed + rung,
+            device=prepared.device,
+            checkpoint=place.with_name(f"{place.name}-{rung}.pt"),
+        )
 
     def _name(self, rung: int) -> str:
         return f"{self._prepared.problem.objectives[0].name}@{sum(self._rungs[: rung + 1])}"
@@ -185,22 +192,50 @@ class ScratchWeights:
     def _tidy(self, architecture: Architecture, module: nn.Module, record: optuna.Study) -> None:
         """Keep the weights, and forget those of trials that others dominate: they can't win any more."""
         folder = self._candidates / record.study_name
-        save_weights(folder / f"{architecture.id}.safetensors", module)
+        self._keep(architecture, module, folder)
         trials = complete_trials(record)
         costs = costs_of(self._prepared.problem.objectives, trials)
         can_win = pareto.non_dominated(costs) | credible_front(costs, np.zeros(len(costs)))
         for trial, keep in zip(trials, can_win, strict=True):
             if not keep:
-                (folder / f"{trial.user_attrs[ARCHITECTURE]}.safetensors").unlink(missing_ok=True)
+                for kind in ("safetensors", "json"):
+                    (folder / f"{trial.user_attrs[ARCHITECTURE]}.{kind}").unlink(missing_ok=True)
+
+    def _keep(self, architecture: Architecture, module: nn.Module, folder: Path) -> None:
+        """Write a candidate's weights; its checkpoints have served."""
+        save_weights(folder / f"{architecture.id}.safetensors", module)
+        self._step(architecture, folder).store(None)
         for leftover in folder.glob(f"{architecture.id}-*.pt*"):
             leftover.unlink()
 
+    def _step(self, architecture: Architecture, folder: Path) -> Step:
+        inputs, weights = [self.digest, architecture.id], f"{architecture.id}.safetensors"
+        return Step(folder / f"{architecture.id}.json", inputs, (weights,))
+
     def module(self, architecture: Architecture) -> nn.Module:
-        """Return a member of the front as it was trained."""
-        module = fresh_network(self._prepared.study.network, self._prepared.study.seed).extract(architecture)
+        """Return a member of the front as it was trained; it is trained again where its file is damaged or gone."""
         folder = self._candidates / self._record_name
-        load_weights(folder / f"{architecture.id}.safetensors", module)
+        weights = folder / f"{architecture.id}.safetensors"
+        faults = self._step(architecture, folder).faults()
+        if not weights.exists():  # older runs kept no digest
+            faults = {weights.name: "is missing"}
+        if faults:
+            tell_remade(folder, faults)
+            self._train_again(architecture, folder)
+        module = fresh_network(self._prepared.study.network, self._prepared.study.seed).extract(architecture)
+        load_weights(weights, module)
         return module.to(self._prepared.device).eval()
+
+    def _train_again(self, architecture: Architecture, folder: Path) -> None:
+        """Train an evaluated architecture for as many epochs as it was given."""
+        study, objectives = self._prepared.study, self._prepared.problem.objectives
+        trials = complete_trials(self._run.open_study(study.name, objectives, None))
+        given = next(measurements_of(t) for t in trials if t.user_attrs[ARCHITECTURE] == architecture.id)
+        module = fresh_module(study.network, architecture, study.seed)
+        for rung in range(len(self._rungs)):
+            if sum(self._rungs[:rung]) < given[EPOCHS].value:
+                self._train_to(rung, module, folder / architecture.id)
+        self._keep(architecture, module, folder)
 
     def teacher(self) -> None:
         """There is none."""

@@ -16,8 +16,10 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nas import pareto
 from nas.choices import Option
+from nas.errors import SpaceError, one_line
 from nas.objective import Measurement, Objective, excess_over
 from nas.space import Architecture, FloatArray, IntArray, SearchSpace
+from nas.typed import MismatchError, typed
 
 PREDICTED, PREDICTED_FROM, NOTHING_LEFT = "predicted", "predicted_from", "nothing_left"
 ARCHITECTURE, MEASUREMENTS, SECONDS = "architecture", "measurements", "seconds"
@@ -116,6 +118,26 @@ def measurements_of(trial: FrozenTrial) -> dict[str, Measurement]:
     """Return a finished trial's measurements by objective name."""
     stored: Mapping[str, Mapping[str, float | str | int]] = trial.user_attrs[MEASUREMENTS]
     return {name: Measurement(**values) for name, values in stored.items()}  # type: ignore[arg-type]
+
+
+def contradiction(space: SearchSpace, objectives: Sequence[Objective], study: Study) -> str | None:
+    """Return what is wrong with an evaluated trial, as only damage to the database makes it; None if nothing is.
+
+    A trial holds its values and its architecture twice, so either tells whether the other is as it was.
+    """
+    trials = complete_trials(study)
+    try:
+        found = space.from_indices(indices_of(space, trials))
+        measured = [typed(dict[str, Measurement], trial.user_attrs.get(MEASUREMENTS)) for trial in trials]
+    except (SpaceError, KeyError, MismatchError) as error:
+        return f"an evaluated trial: {one_line(error)}"
+    for trial, architecture, stored in zip(trials, found, measured, strict=True):
+        if trial.user_attrs.get(ARCHITECTURE) != architecture.id:
+            return f"trial {trial.number} is not of the architecture that it names"
+        values = [stored[o.name].value if o.name in stored else None for o in objectives]
+        if values != trial.values:
+            return f"trial {trial.number} has the values {trial.values} and was measured with {values}"
+    return None
 
 
 def predictions_of(trial: FrozenTrial) -> dict[str, list[float]]:

@@ -18,7 +18,7 @@ import sqlalchemy
 from optuna.samplers import BaseSampler
 from optuna.storages import RDBStorage
 
-from nas.errors import DamagedFileError, RunDirectoryError, StorageError
+from nas.errors import DamagedFileError, RunDirectoryError, StorageError, one_line
 from nas.objective import Objective
 
 DATABASE_ERRORS = (
@@ -48,13 +48,14 @@ def open_study(
         StorageError: the server can't be reached or refuses.
     """
     try:
-        return optuna.create_study(
+        study = optuna.create_study(
             storage=_open_file(location) if isinstance(location, Path) else _open_server(location),
             study_name=name,
             sampler=sampler,
             directions=[objective.direction for objective in objectives],
             load_if_exists=True,
         )
+        return _readable(study, location)
     except DATABASE_ERRORS as error:
         raise storage_error(location, error) from error
 
@@ -73,13 +74,43 @@ def read_study(path: Path, name: str) -> optuna.Study | None:
     pooling = {"creator": partial(_connected, path), "poolclass": sqlalchemy.pool.NullPool}
     try:
         storage = RDBStorage("sqlite://", engine_kwargs=pooling, skip_table_creation=True)
-        return optuna.load_study(study_name=name, storage=storage)
+        study = optuna.load_study(study_name=name, storage=storage)
     except KeyError:
         return None
     except DATABASE_ERRORS as error:
         if "no such table" in str(_cause(error)):
             return None
         raise storage_error(path, error, reading=True) from error
+    try:
+        return _readable(study, path)
+    except DATABASE_ERRORS as error:
+        raise storage_error(path, error, reading=True) from error
+
+
+def _readable(study: optuna.Study, location: Location) -> optuna.Study:
+    """Return a study after its trials were read once, which Optuna keeps, so that nobody else meets unreadable ones."""
+    try:
+        study.get_trials(deepcopy=False)
+        _ = study.user_attrs
+    except DATABASE_ERRORS:
+        raise
+    except Exception as error:  # what the database returns may be anything
+        raise damaged_database(location, f"{type(error).__name__}: {one_line(error)}") from error
+    return study
+
+
+def damaged_database(location: Location, reason: str) -> DamagedFileError:
+    """Return what to tell a user of a database whose trials can't be right."""
+    if isinstance(location, Path):
+        place, remedy = (
+            str(location),
+            f"rescue its trials with 'sqlite3 {location.name} .recover', or move it away",
+        )
+    else:
+        place, remedy = without_password(location), "restore it from a copy, or move storage.json away"
+    return DamagedFileError(
+        f"the study's database {place} is damaged ({reason}): {remedy} to search again; the trained supernet is kept."
+    )
 
 
 def _connected(path: Path) -> sqlite3.Connection:
@@ -156,6 +187,7 @@ def check_connection(url: str) -> None:
     Raises:
         StorageError: it can't be used.
     """
+    check_url(url)
     engine = sqlalchemy.create_engine(url)
     try:
         with engine.connect():
@@ -224,11 +256,7 @@ def _check(path: Path, *, reading: bool = False) -> None:
     except sqlite3.DatabaseError as error:
         verdict = str(error)
     if verdict != "ok":
-        verdict = " ".join(verdict.split())
-        raise DamagedFileError(
-            f"the study's database {path} is damaged ({verdict}): rescue its trials with "
-            f"'sqlite3 {path.name} .recover', or move it away to search again; the trained supernet is kept."
-        )
+        raise damaged_database(path, " ".join(verdict.split()))
 
 
 def write_ahead(connection: Any, _record: object) -> None:

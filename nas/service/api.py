@@ -12,6 +12,7 @@ from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
 
 from nas.report.results import Winner
+from nas.runner.delivery import check_delivery
 from nas.service import models
 from nas.service.access import Reader, Runner, access_of
 from nas.service.changes import checked_changes
@@ -241,7 +242,7 @@ def winner(_principal: Reader, run: TheRun, winner: TheWinner, service: Service)
 @router.get(
     "/runs/{run}/winners/{winner}/files/{name}",
     response_class=FileResponse,
-    responses={200: {"content": {"application/octet-stream": {}, "image/png": {}}}, **documented(404)},
+    responses={200: {"content": {"application/octet-stream": {}, "image/png": {}}}, **documented(404, 409)},
     tags=["results"],
 )
 def winner_file(
@@ -256,6 +257,7 @@ def winner_file(
     path = next((path for path in files if path.name == name), None)
     if path is None:
         raise Problem(404, "unknown-file", "The winner has no file of that name: see its files.")
+    check_delivery(service.runs.view(run).directory, [winner.id], [name])
     if name == _PNG:
         return FileResponse(path, media_type="image/png")
     return FileResponse(path, media_type="application/octet-stream", filename=path.name)
@@ -263,7 +265,7 @@ def winner_file(
 
 _ZIP: dict[int | str, dict[str, Any]] = {
     200: {"description": "A zip.", "content": {"application/zip": {}}},
-    **documented(404),
+    **documented(404, 409),
 }
 
 
@@ -272,7 +274,9 @@ _ZIP: dict[int | str, dict[str, Any]] = {
 )
 def winner_zip(_principal: Reader, run: TheRun, winner: TheWinner, service: Service) -> StreamingResponse:
     """Download a winner's folder."""
-    folder = service.runs.view(run).directory.winners / winner.id
+    directory = service.runs.view(run).directory
+    check_delivery(directory, [winner.id])
+    folder = directory.winners / winner.id
     files = [(f"{winner.id}/{path.name}", path) for path in files_of(folder, winner)]
     return _zip(zipped(files), f"{run.id}-{winner.id}.zip")
 
@@ -284,6 +288,7 @@ def pareto_zip(_principal: Reader, run: TheRun, service: Service) -> StreamingRe
     members = [w for w in view.snapshot().winners if any(v.on_front for v in w.variants)]
     if not members:
         raise Problem(404, "no-winners", "The run has no winners yet: they come at its end.")
+    check_delivery(view.directory, [member.id for member in members])
     card = view.directory.winners / "README.md"
     files = [("README.md", card)] if card.is_file() and not card.is_symlink() else []
     for member in members:

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from nas.files import read_json
 from nas.objective import Measurement, Objective
 from nas.service.columns import bars_of
 from nas.service.explore import compare_fronts, verdict
@@ -68,7 +67,7 @@ def compared_runs(a: Run, view_a: RunView, b: Run, view_b: RunView) -> dict[str,
         }
         for at, (run, snapshot) in enumerate(zip((a, b), snapshots, strict=True))
     ]
-    data = [read_json(view.directory.manifest).get("data") for view in (view_a, view_b)]
+    data = [view.directory.read_manifest().data for view in (view_a, view_b)]
     caution = (
         None if data[0] == data[1] else "The two were searched on different data: only counted costs compare."
     )

@@ -17,7 +17,6 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from nas import pareto
-from nas.files import read_json
 from nas.objective import Objective, excess_over
 from nas.runner.directory import RunDirectory
 from nas.search.quality import SurrogateQuality, refit_quality, surrogate_quality
@@ -36,7 +35,7 @@ from nas.search.record import (
     soft_limits,
     stored_box,
 )
-from nas.space import Architecture, FloatArray, SearchSpace, space_from_description
+from nas.space import Architecture, FloatArray, SearchSpace
 
 
 @final
@@ -154,15 +153,14 @@ class Record:
             return True
         if not self._directory.manifest.exists():
             return False
-        described = read_json(self._directory.manifest)
-        self.objectives = tuple(Objective(**values) for values in described["values"])
-        self._space = space_from_description(described["space"])
-        location = self._directory.storage
-        if location.exists():
-            where = read_json(location)
-            self._study = _on_server(self._storage or where["url"], f"{described['study']}-{where['run']}")
-        elif self._directory.database.exists():
-            self._study = _in_file(self._directory.database, described["study"])
+        directory = self._directory
+        described = directory.read_manifest()
+        self.objectives, self._space = described.values, directory.search_space()
+        if self.is_on_server:
+            location, name = self._storage or directory.location, directory.record_name(described.study)
+            self._study = _on_server(str(location), name)
+        elif directory.database.exists():
+            self._study = _in_file(directory.database, described.study)
         return self._study is not None
 
     @property

@@ -11,7 +11,7 @@ import numpy as np
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
-from nas.files import read_json
+from nas.runner.directory import RunDirectory
 from nas.search.record import credible_front
 from nas.service import words
 from nas.service.access import Reader
@@ -22,7 +22,7 @@ from nas.service.explore import FloatArray, Step, best_within, knees, next_steps
 from nas.service.problems import Problem
 from nas.service.rendering import PageRoute
 from nas.service.runs import RunView, Snapshot
-from nas.space import SearchSpace, space_from_description
+from nas.space import SearchSpace
 
 _NO_STEP = "No larger budget buys anything better."
 _NO_BUDGET = "Without a budget, this is the best of all."
@@ -76,12 +76,12 @@ def explore(
 def space_of(view: RunView) -> SearchSpace | None:
     """Return the search space of a run, None before it is prepared."""
     manifest = view.directory.manifest
-    return _space(manifest, manifest.stat().st_mtime_ns) if manifest.exists() else None
+    return _space(view.directory.path, manifest.stat().st_mtime_ns) if manifest.exists() else None
 
 
 @functools.lru_cache(maxsize=64)
-def _space(manifest: Path, _changed: int) -> SearchSpace:
-    return space_from_description(read_json(manifest)["space"])
+def _space(run: Path, _changed: int) -> SearchSpace:
+    return RunDirectory(run).search_space()
 
 
 def _column(snapshot: Snapshot, name: str) -> int:

@@ -9,7 +9,7 @@ import os
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,12 +17,11 @@ from typing import Any, final
 
 from nas.agreement import Agreement
 from nas.errors import NasError
-from nas.files import read_json
 from nas.objective import Objective
 from nas.report.results import Results, Winner
 from nas.report.trust import TrustResult
 from nas.runner.directory import RunDirectory
-from nas.runner.progress import seconds_left
+from nas.runner.progress import Status
 from nas.search.quality import SurrogateQuality
 from nas.service.record import Record, TrialRow
 from nas.service.store import Run
@@ -57,7 +56,7 @@ class Snapshot:
     failed: int
     front: tuple[int, ...]
     hypervolume: tuple[float, ...]
-    status: Mapping[str, Any] | None
+    status: Status | None
     results: Results | None
     quality: tuple[SurrogateQuality, ...] = ()
     refits: tuple[tuple[str, list[SurrogateQuality]], ...] = ()
@@ -158,7 +157,7 @@ class RunView:
             failed=record.failed,
             front=tuple(record.front),
             hypervolume=tuple(record.hypervolume),
-            status=_status(files.status),
+            status=_status(files),
             results=self._read_results(seen[-1]),
             quality=tuple(record.quality),
             refits=tuple(record.refits),
@@ -222,17 +221,17 @@ class Runs:
 
 def described(run: Run, snapshot: Snapshot) -> dict[str, Any]:
     """Return a run as the API shows it."""
-    status = snapshot.status or {}
+    status = snapshot.status or Status("")
     return {
         "id": run.id,
         "study": run.study,
         "state": run.state,
         "stopping": run.intent is not None,
-        "stage": status.get("stage", ""),
-        "done": status.get("done", 0),
-        "total": status.get("total", 0),
-        "seconds_left": seconds_left(status) if run.state == "running" else None,
-        "note": status.get("note", ""),
+        "stage": status.stage,
+        "done": status.done,
+        "total": status.total,
+        "seconds_left": status.seconds_left if run.state == "running" else None,
+        "note": status.note,
         "created": _time(run.created),
         "started": _time(run.started),
         "finished": _time(run.finished),
@@ -293,12 +292,11 @@ def trial_json(snapshot: Snapshot, positions: range | tuple[int, ...]) -> str:
     )
 
 
-def _status(path: Path) -> Mapping[str, Any] | None:
+def _status(directory: RunDirectory) -> Status | None:
     try:
-        status: Mapping[str, Any] = read_json(path)
-    except (OSError, NasError):
+        return directory.read_status()
+    except NasError:
         return None
-    return status
 
 
 def _signature(path: Path) -> object:

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Protocol, final
 
 from nas.errors import NasError
-from nas.files import read_json
 from nas.protocols import DONE
+from nas.runner.directory import RunDirectory
 from nas.service.problems import Problem
 from nas.service.processes import LOG, Process, command_of, tail
 from nas.service.settings import Settings
@@ -291,8 +291,8 @@ class Supervisor:
 
     def _is_done(self, run_id: str) -> bool:
         try:
-            return bool(read_json(self.directory(run_id) / "status.json")["stage"] == DONE)
-        except (OSError, NasError, KeyError):
+            return RunDirectory(self.directory(run_id)).read_status().stage == DONE
+        except NasError:
             return False
 
     def _read(self, run_id: str) -> Run:

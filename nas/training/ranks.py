@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -65,14 +66,17 @@ class Ranks:
         return bool(self._broadcast(torch.tensor([int(value)])).item())
 
     def read_state(self, path: Path) -> Any:
-        """Return the plain state in a file that rank 0 can read: ``torch.load`` with weights only."""
+        """Return the plain state in a file that rank 0 can read: ``torch.load`` with weights only.
+
+        Raises:
+            Exception: of many kinds, where the file is damaged.
+        """
         if self.size == 1:
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return _read_whole(path)
         content = bytearray(path.read_bytes()) if self.first else bytearray()
         length = int(self._broadcast(torch.tensor([len(content)])).item())
         held = torch.frombuffer(content, dtype=torch.uint8) if self.first else torch.empty(length).byte()
-        content = bytearray(self._broadcast(held).numpy().tobytes())
-        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        return _read_whole(io.BytesIO(self._broadcast(held).numpy().tobytes()))
 
     def after_first(self, make: Callable[[], Path]) -> Path:
         """Return what ``make`` returns; it is called by rank 0 first, and by the others when that is done."""
@@ -92,6 +96,17 @@ class Ranks:
         shared = values.cuda() if on_gpu else values.clone()
         dist.broadcast(shared, src=0)
         return shared.cpu()
+
+
+def _read_whole(source: Path | io.BytesIO) -> Any:
+    """Return a state after a look at the checksums in its zip, which torch writes and doesn't read."""
+    with zipfile.ZipFile(source) as archive:
+        broken = archive.testzip()
+    if broken is not None:
+        raise ValueError(f"the checksum of {broken} is wrong")
+    if isinstance(source, io.BytesIO):
+        source.seek(0)
+    return torch.load(source, map_location="cpu", weights_only=True)
 
 
 ALONE = Ranks()

@@ -1,13 +1,62 @@
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
-from nas.runner.steps import store_result, stored_result
+import pytest
+
+from nas.errors import DamagedFileError
+from nas.files import read_json, write_json
+from nas.runner.steps import Step, result_in
 
 
 def test_a_steps_result_holds_for_its_inputs_alone(tmp_path: Path) -> None:
     path = tmp_path / "step.json"
-    assert stored_result(path, ["a"]) is None
-    store_result(path, ["a"], {"loss": 1.5})
-    assert stored_result(path, ["a"]) == {"loss": 1.5}
-    assert stored_result(path, ["b"]) is None
+    step = Step(path, ["a"])
+    assert step.result(dict[str, float]) is None
+    step.store({"loss": 1.5})
+    assert step.result(dict[str, float]) == {"loss": 1.5}
+    assert result_in(path, dict[str, float]) == {"loss": 1.5}
+    assert Step(path, ["b"]).result(dict[str, float]) is None
+
+
+def test_a_result_of_another_kind_is_a_damaged_file(tmp_path: Path) -> None:
+    step = Step(tmp_path / "step.json", [])
+    step.store({"loss": "low"})
+    with pytest.raises(DamagedFileError, match=r"step\.json .*loss is 'low', a finite number is expected"):
+        step.result(dict[str, float])
+
+
+def test_a_step_knows_its_files(tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    model.write_bytes(b"model")
+    step = Step(tmp_path / "step.json", ["a"], ("model",))
+    assert step.faults() == {}
+    step.store(None)
+    assert step.faults() == {}
+    model.write_bytes(b"nodel")
+    assert step.faults() == {"model": "doesn't match its digest"}
+    assert Step(tmp_path / "step.json", ["b"], ("model",)).faults() == {}
+    model.unlink()
+    assert step.faults() == {"model": "is missing"}
+    model.mkdir()
+    assert step.faults() == {"model": "is no file"}
+
+
+def test_digests_that_older_runs_lack_are_taken_once_and_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = tmp_path / "model"
+    model.write_bytes(b"model")
+    step = Step(tmp_path / "step.json", [], ("model",))
+    step.store({"loss": 1.5})
+    older = read_json(step.path)
+    del older["files"], older["digest"]
+    write_json(step.path, older)
+    with caplog.at_level(logging.WARNING):
+        step.complete_digests()
+        step.complete_digests()
+    assert caplog.text.count("before digests were kept") == 1
+    assert step.result(dict[str, float]) == {"loss": 1.5}
+    model.write_bytes(b"nodel")
+    assert step.faults() == {"model": "doesn't match its digest"}

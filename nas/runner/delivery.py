@@ -1,0 +1,70 @@
+"""Whether the files that a run delivers are as they were made."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from nas.errors import DamagedFileError
+from nas.export.folder import CARD, PICTURE, WEIGHTS
+from nas.report.results import Results
+from nas.runner.directory import RunDirectory
+from nas.runner.steps import Step
+from nas.stored import StoredStep, fault_of
+
+
+def outdated_report(directory: RunDirectory) -> dict[str, str]:
+    """Return what is wrong with the report, cards and pictures, by path.
+
+    Their digests are forgotten, because they are about to be made anew.
+    """
+    if not directory.reported.exists():
+        return {}
+    faults = StoredStep.read(directory.reported).faults(directory.path)
+    directory.reported.unlink()
+    return faults
+
+
+def report_step(directory: RunDirectory, results: Results) -> Step:
+    """Return the step that writes a run's report, cards and pictures."""
+    cards = [directory.winners / winner.id / name for winner in results.winners for name in (CARD, PICTURE)]
+    paths = [
+        *(directory.results, directory.report, directory.front, directory.hypervolume),
+        *(directory.trust_result, directory.winners / CARD, *cards),
+    ]
+    names = tuple(str(path.relative_to(directory.path)) for path in paths if path.exists())
+    return Step(directory.reported, [], names)
+
+
+def check_delivery(directory: RunDirectory, ids: Sequence[str], names: Collection[str] | None = None) -> bool:
+    """Compare winners' files with the digests that were taken when they were made.
+
+    Args:
+        directory: Of the run.
+        ids: Of the winners.
+        names: Of the files to look at; None for all of them, and the card of the set.
+
+    Returns:
+        Whether there were digests: runs from before they were kept have none.
+
+    Raises:
+        DamagedFileError: a file is missing or not the one that was made; says what to do.
+        RunDirectoryError: a file can't be read.
+    """
+    folders = [directory.winners / id_ for id_ in ids]
+    records = [directory.reported, *(path for folder in folders for path in folder.glob("finished*.json"))]
+    known = {
+        record.parent / name: digest
+        for record in records
+        if record.exists()
+        for name, digest in StoredStep.read(record).files.items()
+    }
+    of_winners = [path for path in known if path.parent in folders and (names is None or path.name in names)]
+    of_the_set = [path for path in known if path == directory.winners / CARD and names is None]
+    for path in of_winners + of_the_set:
+        fault = fault_of(path, known[path])
+        if fault is not None:
+            raise DamagedFileError(
+                f"{path.relative_to(directory.path)} {fault}: run the study of {directory.path} again, which makes it "
+                "anew."
+            )
+    return all(folder / WEIGHTS in known for folder in folders)
