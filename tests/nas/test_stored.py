@@ -19,7 +19,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize("more", [b"", b"\xff", b"{"])
 def test_what_is_not_of_the_kind_is_a_damaged_file(tmp_path: Path, content: bytes, more: bytes) -> None:
     (tmp_path / "file").write_bytes(content + more)
-    with pytest.raises(DamagedFileError, match="file is damaged .*delete it and run") as caught:
+    with pytest.raises(DamagedFileError, match=r"file is damaged .*delete it and run") as caught:
         read_stored(tmp_path / "file", dict[str, float])
     assert "\n" not in str(caught.value)
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ from rich.console import Console
 
 from nas import terminal
 from nas.report.tables import Table
+from nas.runner.progress import Status
 from nas.terminal import Bars, described_status, print_table
 
 
@@ -32,18 +34,10 @@ def test_a_resumed_stage_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     assert "search 20/20" in text
 
 
-def state(**changes: object) -> dict[str, Any]:
+def state(**changes: Any) -> Status:
     """Return what a run of 14 evaluations wrote after the ninth."""
-    usual = {
-        "stage": "search",
-        "total": 14,
-        "done": 9,
-        "resumed_at": 4,
-        "note": "x",
-        "began": 0.0,
-        "updated": 10.0,
-    }
-    return usual | changes
+    usual = Status("search", total=14, done=9, resumed_at=4, note="x", began=0.0, updated=10.0)
+    return dataclasses.replace(usual, **changes)
 
 
 @pytest.mark.parametrize(("done", "expected"), [(4, ", x ("), (9, "about 10 s left")])
@@ -67,7 +61,7 @@ def test_a_run_that_nobody_carries_on_is_stopped() -> None:
 
 @pytest.mark.parametrize("running", [True, False])
 def test_a_finished_run_is_finished(running: bool) -> None:
-    assert described_status({"stage": "done"}, running) == "finished"
+    assert described_status(Status("done"), running) == "finished"
 
 
 WIDE = Table(

@@ -68,7 +68,7 @@ def test_what_is_something_else_is_told_with_its_place(changes: dict[str, object
 
 @pytest.mark.parametrize("value", [None, [], "text", 1, True, {}])
 def test_the_whole_may_be_something_else(value: object) -> None:
-    with pytest.raises(MismatchError, match="^it (is|lacks)"):
+    with pytest.raises(MismatchError, match=r"^it (is|lacks)"):
         typed(Row, value)
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from torch import nn
 from nas import Accuracy, NumParams, Recipe, Study, SurrogateSearch, Winners
 from nas.choices import choice
 from nas.data import split_images
+from nas.files import read_json, write_json
 from nas.objective import Measurement, Objective
 from nas.protocols import Prediction, Problem, Splits
 from nas.report.results import Results
@@ -155,6 +157,14 @@ def digests(folder: Path, *patterns: str) -> dict[str, str]:
     """Return the SHA-256 of every file that matches, by its path in ``folder``."""
     files = [path for pattern in patterns or ("*",) for path in folder.rglob(pattern) if path.is_file()]
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def edit_json(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change a file of a run as by hand, or to what an older version wrote: without its digest."""
+    content = read_json(path)
+    content.pop("digest", None)
+    change(content)
+    write_json(path, content)
 
 
 def with_objectives(problem: Problem, *objectives: Objective) -> Problem:

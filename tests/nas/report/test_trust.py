@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import json
+from pathlib import Path
 
 import numpy as np
 
@@ -17,7 +17,7 @@ def result(searched: list[float], alone: list[float], num_winners: int = 3) -> T
         Alone(f"id{number}", number, number < num_winners, before, after)
         for number, (before, after) in enumerate(zip(searched, alone, strict=True))
     ]
-    return TrustResult("fine-tuned for 2 epochs", "a recipe", tuple(rows))
+    return TrustResult(how="fine-tuned for 2 epochs", recipe="a recipe", rows=tuple(rows))
 
 
 def test_a_good_ranking_is_told_without_a_warning() -> None:
@@ -63,6 +63,7 @@ def test_what_is_constant_can_not_be_checked() -> None:
     assert "can't be checked" in line
 
 
-def test_it_survives_being_stored() -> None:
+def test_it_survives_being_stored(tmp_path: Path) -> None:
     found = result([0.1, 0.2, 0.3], [0.2, 0.3, 0.4])
-    assert TrustResult.from_json(json.loads(json.dumps(found.to_json()))) == found
+    found.save(tmp_path / "trust.json")
+    assert TrustResult.read(tmp_path / "trust.json") == found

@@ -9,14 +9,13 @@ from pathlib import Path
 import optuna
 import pytest
 import torch
-from fakes import run_in, tiny_network, tiny_study
+from fakes import edit_json, run_in, tiny_network, tiny_study
 from torch import Tensor, nn
 
 import nas
 from nas import Accuracy, Recipe, Trust, Winners
 from nas.evaluation.from_scratch import fresh_network
 from nas.export.folder import load_weights
-from nas.files import read_json, write_json
 from nas.report.results import Results
 from nas.runner.directory import RunDirectory
 from nas.runner.finishing import fine_tuned
@@ -116,12 +115,7 @@ def test_kept_weights_are_told_everywhere_and_again(
 
 def test_a_winner_that_was_finished_before_this_was_compared_stays(tiny_copy: Path) -> None:
     for record in (tiny_copy / "winners").glob("*/finished.json"):
-        stored = read_json(record)
-        del stored["result"]["kept"]
-        write_json(record, stored)
+        edit_json(record, lambda content: content["result"].pop("kept"))
     assert [winner.kept for winner in run_in(tiny_study(), tiny_copy).winners] == [None, None]
-    report = read_json(tiny_copy / "report.json")
-    for winner in report["winners"]:
-        del winner["kept"]
-    write_json(tiny_copy / "report.json", report)
+    edit_json(tiny_copy / "report.json", lambda report: [winner.pop("kept") for winner in report["winners"]])
     assert [winner.kept for winner in Results.read(tiny_copy / "report.json").winners] == [None, None]

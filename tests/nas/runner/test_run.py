@@ -91,11 +91,9 @@ def test_every_promised_file_is_there_and_no_leftover(cli_run: Path) -> None:
     top = {path.name for path in cli_run.iterdir()} - {".lock", "study.db-wal", "study.db-shm"}
     assert top == {
         *("run.json", "status.json", "supernet", "study.db", "winners"),
-        *("report.json", "report.md", "front.png", "hypervolume.png", "trust"),
+        *("report.json", "report.md", "front.png", "hypervolume.png", "trust", "files.json"),
     }
-    assert {p.name for p in (cli_run / "supernet").iterdir()} == {
-        *("weights.safetensors", "training.json", "seconds.json"),
-    }
+    assert {p.name for p in (cli_run / "supernet").iterdir()} == {"weights.safetensors", "training.json"}
     folders = winner_folders(cli_run)
     results = Results.read(cli_run / "report.json")
     assert len(folders) == min(2, len(results.front))

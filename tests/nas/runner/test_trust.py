@@ -35,7 +35,7 @@ def test_every_study_with_a_supernet_has_it_in_its_report(tiny_run: Path) -> Non
             winner.fine_tuned.value,
         )
     assert len({row.id for row in results.trust.rows}) == 6
-    assert TrustResult.from_json(read_json(tiny_run / "trust" / "trust.json")) == results.trust
+    assert TrustResult.read(tiny_run / "trust" / "trust.json") == results.trust
     report = (tiny_run / "report.md").read_text()
     assert all(row.id in report for row in results.trust.rows)
     assert all(sentence in report for sentence in results.trust.sentences(results.quality))

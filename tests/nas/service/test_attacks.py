@@ -11,12 +11,13 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
+from fakes import edit_json
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from service_fakes import FINISHED
 from starlette.types import Message
 
-from nas.files import read_json, write_json
+from nas.files import read_json
 from nas.service.state import State
 from nas.service.store import Run
 
@@ -259,9 +260,7 @@ def test_last_event_ids_are_only_positions(runner: TestClient, finished_run: Run
 def report_with(service: State, **change: object) -> Path:
     """Change the first winner in the report of the finished run, as somebody with a foot in the door might."""
     path = service.settings.runs / FINISHED / "report.json"
-    report = read_json(path)
-    report["winners"][0].update(change)
-    write_json(path, report)
+    edit_json(path, lambda report: report["winners"][0].update(change))
     return path.parent
 
 
