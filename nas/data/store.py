@@ -7,18 +7,29 @@ import math
 import os
 import tempfile
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, final
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from nas.data.locations import cache_folder
-from nas.errors import DataError
-from nas.files import read_json, write_json
+from nas.errors import DamagedFileError, DataError
+from nas.stored import read_stored, write_stored
 
 logger = logging.getLogger(__name__)
+
+
+@final
+@dataclass(frozen=True)
+class _Facts:
+    """What is stored beside decoded items."""
+
+    shape: list[int]
+    dtype: str
+    note: Any
 
 
 def in_memory(chunks: Iterable[Tensor], count: int) -> Tensor:
@@ -60,7 +71,7 @@ def on_disk(chunks: Iterable[Tensor], key: str | None, note: Callable[[], object
             (folder / f"{key}.bin").unlink(missing_ok=True)
             (folder / f"{key}.bin").hardlink_to(part.name)
         facts = {"shape": shape, "dtype": str(dtype).removeprefix("torch."), "note": note()}
-        write_json(folder / f"{key}.json", facts)
+        write_stored(folder / f"{key}.json", facts)
         return _mapped(folder / f"{key}.bin", shape, dtype)
     except OSError as error:
         raise DataError(
@@ -75,12 +86,16 @@ def known(key: str) -> tuple[Tensor, Any] | None:
     content, description = folder / f"{key}.bin", folder / f"{key}.json"
     if not content.exists() or not description.exists():
         return None
-    stated = read_json(description)
-    shape, dtype = list(stated["shape"]), getattr(torch, stated["dtype"])
-    if content.stat().st_size != math.prod(shape) * dtype.itemsize:
+    try:
+        stated = read_stored(description, _Facts)
+    except DamagedFileError as error:
+        logger.warning("%s; it is made again", error)
+        return None
+    dtype = getattr(torch, stated.dtype)
+    if content.stat().st_size != math.prod(stated.shape) * dtype.itemsize:
         logger.warning("%s is not whole and is made again", content)
         return None
-    return _mapped(content, shape, dtype), stated["note"]
+    return _mapped(content, stated.shape, dtype), stated.note
 
 
 def _write(stream: IO[bytes] | Any, chunks: Iterable[Tensor]) -> tuple[list[int], torch.dtype]:

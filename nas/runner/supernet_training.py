@@ -11,16 +11,15 @@ from typing import final
 from nas.errors import DamagedFileError
 from nas.evaluation.from_scratch import FromScratch
 from nas.export.folder import load_weights, save_weights
-from nas.files import read_json, write_json
+from nas.files import write_json
 from nas.protocols import TRAIN_SUPERNET, Phase, Progress
 from nas.runner.directory import RunDirectory
 from nas.runner.preparation import Prepared
 from nas.runner.steps import Step
-from nas.stored import damaged
+from nas.stored import read_stored
 from nas.study import stable_repr
 from nas.training import ALONE, Ranks, train
 from nas.training.memory import out_of_memory_told
-from nas.typed import MismatchError, typed
 
 WEIGHTS = "weights.safetensors"
 
@@ -53,6 +52,8 @@ def train_supernet(prepared: Prepared, run: RunDirectory, progress: Progress, ra
         load_weights(weights, supernet)
         supernet.to(prepared.device).eval()
         return seconds
+    if ranks.first:
+        _step(prepared, run).path.unlink(missing_ok=True)  # it is of other weights than those to come
     supernet.to(prepared.device).eval()
     clock = _Clock(run.supernet / "seconds.json")
     phases = study.training.phases(supernet, study.recipe)
@@ -140,7 +141,7 @@ class _Clock:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self.seconds = _seconds(path) if path.exists() else []
+        self.seconds = read_stored(path, list[float]) if path.exists() else []
         self._last = time.perf_counter()
 
     def tick(self, epoch: int, *, keep: bool) -> None:
@@ -149,10 +150,3 @@ class _Clock:
         self._last = now
         if keep:
             write_json(self._path, self.seconds)
-
-
-def _seconds(path: Path) -> list[float]:
-    try:
-        return typed(list[float], read_json(path))
-    except MismatchError as error:
-        raise damaged(path, str(error)) from error

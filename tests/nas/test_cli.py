@@ -215,14 +215,20 @@ def test_a_run_under_way_says_how_far_it_is(
     assert "left in this stage" not in text
 
 
-@pytest.mark.parametrize("file", ["status.json", "run.json", "study.db"])
+@pytest.mark.parametrize("content", ["half of it " * 200, "[]", "{}", "null"])
+@pytest.mark.parametrize("file", ["status.json", "run.json", "study.db", "trust/trust.json"])
 def test_a_damaged_run_is_one_sentence(
-    nas_command: Command, capsys: pytest.CaptureFixture[str], tmp_path: Path, cli_run: Path, file: str
+    nas_command: Command,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    cli_run: Path,
+    file: str,
+    content: str,
 ) -> None:
     run = Path(shutil.copytree(cli_run, tmp_path / "run"))
     for leftover in run.glob(f"{file}*"):
         leftover.unlink()
-    (run / file).write_text("half of it " * 200)
+    (run / file).write_text(content)
     capsys.readouterr()
     assert nas_command("status", run) == 2
     assert file in one_sentence(capsys)
@@ -324,6 +330,19 @@ def test_exporting_a_winner_that_lost_its_folder_is_one_sentence(
     capsys.readouterr()
     assert nas_command("export", run, "--to", tmp_path / "models") == 2
     one_sentence(capsys)
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model.int8.onnx", "README.md", "architecture.json"])
+def test_no_damaged_file_is_exported(
+    nas_command: Command, capsys: pytest.CaptureFixture[str], tmp_path: Path, cli_run: Path, name: str
+) -> None:
+    run = Path(shutil.copytree(cli_run, tmp_path / "run"))
+    path = sorted(run.glob(f"winners/*/{name}"))[0]
+    path.write_bytes(path.read_bytes()[:-1] + b"~")
+    capsys.readouterr()
+    assert nas_command("export", run, "--to", tmp_path / "models", "--all") == 2
+    assert f"{path.parent.name}/{name} doesn't match its digest: run the study" in one_sentence(capsys)
+    assert not (tmp_path / "models").exists()
 
 
 def test_ctrl_c_says_that_the_same_command_goes_on(

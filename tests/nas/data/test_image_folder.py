@@ -259,6 +259,17 @@ def test_a_truncated_file_of_decoded_images_is_made_again(root: Path, small_memo
     assert ImageFolder(root).load().fingerprint == kept
 
 
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"shape": null, "dtype": 3, "note": 0}'])
+def test_a_damaged_description_of_decoded_images_is_made_again(
+    root: Path, small_memory: Path, content: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    kept = ImageFolder(root).load().fingerprint
+    (description,) = small_memory.glob("*.json")
+    description.write_text(content)
+    assert ImageFolder(root).load().fingerprint == kept
+    assert "made again" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("pixels", "said"),
     [

@@ -52,6 +52,23 @@ def test_damaged_weights_are_a_sentence(winner: Path, content: bytes) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_no_flipped_byte_is_loaded(winner: Path) -> None:
+    path = winner / "model.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(DamagedFileError, match=r"safetensors doesn't match its digest in architecture\.json"):
+        nas.load(winner)
+
+
+def test_no_other_choice_is_loaded(winner: Path) -> None:
+    description = json.loads((winner / "architecture.json").read_text())
+    description["id"] = "0" * 16
+    (winner / "architecture.json").write_text(json.dumps(description))
+    with pytest.raises(DamagedFileError, match=r"its choices are those of .* and its id is 0"):
+        nas.load(winner)
+
+
 def test_missing_weights_are_a_sentence(winner: Path) -> None:
     (winner / "model.safetensors").unlink()
     with pytest.raises(NasError):

@@ -144,8 +144,26 @@ def test_there_is_no_supernet_and_nothing_to_doubt(scratch_run: Path) -> None:
 def test_the_weights_of_the_front_are_kept_and_no_others_than_the_last(scratch_run: Path) -> None:
     results = Results.read(scratch_run / "report.json")
     kept = {path.stem for path in (scratch_run / "candidates" / "tiny").iterdir()}
+    assert len(digests(scratch_run / "candidates")) == 2 * len(kept)  # each with its digest
     assert {results.ids[row] for row in results.front} <= kept
     assert len(kept) <= len(results.front) + 1
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_damaged_weights_of_a_candidate_are_trained_again(
+    scratch_run: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, lost: bool
+) -> None:
+    out = Path(shutil.copytree(scratch_run, tmp_path / "run"))
+    shutil.rmtree(out / "winners")
+    winners = Results.read(out / "report.json").winners
+    for winner in winners:
+        weights = out / "candidates" / "tiny" / f"{winner.id}.safetensors"
+        weights.write_bytes(weights.read_bytes()[:-1] + b"~")
+        if lost:
+            weights.unlink()
+    run_in(scratch_study(), out)
+    assert caplog.text.count("made again") == len(winners)
+    assert digests(out, "winners/*/model.*") == digests(scratch_run, "winners/*/model.*")
 
 
 def test_a_value_too_good_to_be_true_leaves_the_run_its_front_and_winners(

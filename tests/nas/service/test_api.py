@@ -219,6 +219,17 @@ def test_a_winner_that_reads_texts_comes_with_its_words(
         assert archive.read(f"{winner}/{VOCABULARY}") == b'["", "word"]'
 
 
+def test_no_damaged_file_is_sent(reader: TestClient, finished_run: Run, service: State) -> None:
+    winner = reader.get(f"{RUNS}/{FINISHED}/winners").json()["winners"][0]["id"]
+    path = service.settings.runs / FINISHED / "winners" / winner / "model.onnx"
+    path.write_bytes(path.read_bytes()[:-1] + b"~")
+    for address in (f"winners/{winner}/files/model.onnx", f"winners/{winner}/zip"):
+        answer = reader.get(f"{RUNS}/{FINISHED}/{address}")
+        problem(answer, 409, "not-possible")
+        assert "model.onnx doesn't match its digest" in answer.json()["detail"]
+    assert reader.get(f"{RUNS}/{FINISHED}/winners/{winner}/files/README.md").status_code == 200
+
+
 def test_the_pareto_set_as_a_zip(reader: TestClient, finished_run: Run) -> None:
     answer = reader.get(f"{RUNS}/{FINISHED}/pareto.zip")
     winners = reader.get(f"{RUNS}/{FINISHED}/winners").json()["winners"]

@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -279,6 +280,22 @@ def test_a_truncated_checkpoint_is_told_and_the_previous_one_serves(tmp_path: Pa
     resumed = trained(recipe, checkpoint=checkpoint, on_epoch=lambda epoch, _: epochs.append(epoch))
     assert epochs == [3, 4]
     assert equal(resumed[0], expected[0])
+
+
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.8])
+def test_no_flipped_byte_of_a_checkpoint_is_trained_on(tmp_path: Path, share: float) -> None:
+    recipe, checkpoint = Recipe(epochs=3, batch_size=16), tmp_path / "checkpoint.pt"
+    with pytest.raises(StopError):
+        trained(recipe, checkpoint=checkpoint, on_epoch=stop_after(2))
+    with zipfile.ZipFile(checkpoint) as archive:
+        largest = max(archive.infolist(), key=lambda entry: entry.file_size)
+    content = bytearray(checkpoint.read_bytes())
+    content[largest.header_offset + 128 + int(share * largest.file_size)] ^= 1
+    checkpoint.write_bytes(content)
+    with pytest.raises(
+        DamagedFileError, match=r"checkpoint\.pt can't be read \(the checksum of .* is wrong\)"
+    ):
+        trained(recipe, checkpoint=checkpoint)
 
 
 def test_damaging_the_checkpoint_in_place_leaves_the_previous_one_whole(tmp_path: Path) -> None:
