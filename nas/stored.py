@@ -8,8 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, final
 
-from nas.errors import DamagedFileError
-from nas.files import digest, file_digest, read_json, write_json
+from nas.files import damaged, digest, file_digest, read_json, write_json
 from nas.typed import MismatchError, typed
 
 T = TypeVar("T")
@@ -36,14 +35,6 @@ def read_stored(path: Path, kind: type[T]) -> T:
         return typed(kind, content)
     except MismatchError as error:
         raise damaged(path, str(error)) from error
-
-
-def damaged(path: Path, reason: str) -> DamagedFileError:
-    """Return what to tell a user of a file that a step made: what is wrong with it, and what to do."""
-    return DamagedFileError(
-        f"{path} is damaged ({reason}): restore it, or delete it and run the same command again; the step that made "
-        "it is repeated."
-    )
 
 
 def _check_digest(content: object) -> None:

@@ -88,8 +88,8 @@ def known(key: str) -> tuple[Tensor, Any] | None:
         return None
     try:
         stated = read_stored(description, _Facts)
-    except DamagedFileError as error:
-        logger.warning("%s; it is made again", error)
+    except DamagedFileError:
+        logger.warning("%s is damaged and is made again", description)
         return None
     dtype = getattr(torch, stated.dtype)
     if content.stat().st_size != math.prod(stated.shape) * dtype.itemsize:

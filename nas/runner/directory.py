@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 from optuna.samplers import BaseSampler
 
 from nas.errors import DamagedFileError, RunDirectoryError, SpaceError, StudyChangedError
+from nas.files import damaged
 from nas.objective import Objective
 from nas.protocols import CHOOSE_PROXY, SEARCH, TRAIN_SUPERNET
 from nas.runner.progress import Status
@@ -31,7 +32,7 @@ from nas.search.storage import (
     without_password,
 )
 from nas.space import SearchSpace, space_from_description
-from nas.stored import damaged, read_stored, write_stored
+from nas.stored import read_stored, write_stored
 
 logger = logging.getLogger(__name__)
 
@@ -172,8 +173,8 @@ class RunDirectory:
             return False
         try:
             status = self.read_status()
-        except (DamagedFileError, RunDirectoryError) as error:
-            logger.warning("%s; it is made again", error)
+        except (DamagedFileError, RunDirectoryError):
+            logger.warning("%s is damaged and is made again", self.status)
             return False
         return status.stage not in (TRAIN_SUPERNET, CHOOSE_PROXY, SEARCH) or (
             status.stage == SEARCH and status.done > 0

@@ -27,7 +27,7 @@ from nas.export.folder import (
     save_weights,
     variant_file,
 )
-from nas.files import digest, file_digest, write_json
+from nas.files import damaged, digest, file_digest, write_json
 from nas.objective import Measurement, excess_over
 from nas.protocols import (
     FINISH_WINNERS,
@@ -60,7 +60,6 @@ from nas.search.record import (
 )
 from nas.search.stand_alone import expected_alone, stand_alone_values
 from nas.space import Architecture, FloatArray
-from nas.stored import damaged
 from nas.study import network_reference, stable_repr
 from nas.supernet.recalibrate import recalibrate_on
 from nas.training import cross_entropy_step, distillation_step, train

@@ -11,6 +11,7 @@ import torch
 
 from nas.evaluation import SubnetCandidate
 from nas.evaluation.proxy import ProxySize, ProxySubset, chosen_size, proxy_sizes, subset_rows
+from nas.files import damaged
 from nas.protocols import CHOOSE_PROXY, Bench, Progress
 from nas.runner.directory import RunDirectory
 from nas.runner.measuring import Known
@@ -18,7 +19,6 @@ from nas.runner.preparation import Prepared
 from nas.runner.steps import Step, result_in
 from nas.runner.weights import Weights
 from nas.search.designs import balanced_designs
-from nas.stored import damaged
 from nas.study import stable_repr
 
 _ROWS = 4096

@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar, final
 
-from nas.files import digest
-from nas.stored import FileDigest, StoredStep, damaged
+from nas.files import damaged, digest
+from nas.stored import FileDigest, StoredStep
 from nas.typed import MismatchError, typed
 
 logger = logging.getLogger(__name__)
