@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from nas.errors import DamagedFileError, RunDirectoryError
-from nas.files import digest, read_json, replacing, write_bytes, write_json
+from nas.files import digest, file_digest, read_json, replacing, write_bytes, write_json
 
 
 def test_a_written_file_is_whole_and_alone(tmp_path: Path) -> None:
@@ -56,6 +56,19 @@ def test_bytes_that_are_no_text_are_a_damaged_file(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(bytes(range(128, 256)))
     with pytest.raises(DamagedFileError):
         read_json(tmp_path / "file")
+
+
+def test_what_cant_be_read_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(path: Path, *_: object) -> bytes:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    (tmp_path / "file").touch()
+    for name in ("open", "read_bytes"):
+        monkeypatch.setattr(Path, name, refused)
+    for read in (read_json, file_digest):
+        with pytest.raises(RunDirectoryError, match=r"file can't be read \(Permission denied\)") as caught:
+            read(tmp_path / "file")
+        assert "\n" not in str(caught.value)
 
 
 def test_nan_is_never_stored(tmp_path: Path) -> None:
