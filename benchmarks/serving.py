@@ -67,6 +67,11 @@ class Service:
         times = psutil.Process(self._process.pid).cpu_times()
         return float(times.user + times.system)
 
+    def rss_bytes(self) -> int:
+        """Return the memory that the service holds, its runs and other children left out."""
+        assert self._process is not None
+        return int(psutil.Process(self._process.pid).memory_info().rss)
+
     def signal(self, number: int) -> int:
         """Send a signal to the service alone and return its exit code."""
         assert self._process is not None

@@ -1,20 +1,46 @@
 """Multi-objective neural architecture search: a network with choices in, a Pareto set of models out."""
 
-from nas.choices import Choice, choice
-from nas.compression import Int8
-from nas.errors import NasError
-from nas.evaluation import Accuracy, Flops, LatencyMs, Macs, NumParams, WeightBytes
-from nas.evaluation.from_scratch import FromScratch
-from nas.evaluation.hurdles import Hurdles
-from nas.evaluation.proxy import ProxySubset
-from nas.export import load
-from nas.objective import Measurement, Objective
-from nas.protocols import Constraint
-from nas.search import LocalSearch, OptunaSampler, Smithson, SurrogateSearch, TwoStage
-from nas.space import Architecture, SearchSpace
-from nas.study import Study, Trust, Winners
-from nas.supernet import NoTraining, ProgressiveShrinking, SandwichRule, SinglePath, Supernet
-from nas.training import Recipe
+from typing import TYPE_CHECKING
+
+from nas.lazy import imported_on_demand
+
+if TYPE_CHECKING:
+    from nas.choices import Choice, choice
+    from nas.compression import Int8
+    from nas.errors import NasError
+    from nas.evaluation import Accuracy, Flops, LatencyMs, Macs, NumParams, WeightBytes
+    from nas.evaluation.from_scratch import FromScratch
+    from nas.evaluation.hurdles import Hurdles
+    from nas.evaluation.proxy import ProxySubset
+    from nas.export import load
+    from nas.objective import Measurement, Objective
+    from nas.protocols import Constraint
+    from nas.search import LocalSearch, OptunaSampler, Smithson, SurrogateSearch, TwoStage
+    from nas.space import Architecture, SearchSpace
+    from nas.study import Study, Trust, Winners
+    from nas.supernet import NoTraining, ProgressiveShrinking, SandwichRule, SinglePath, Supernet
+    from nas.training import Recipe
+else:
+    __getattr__ = imported_on_demand(
+        __name__,
+        {
+            "nas.choices": "Choice choice",
+            "nas.compression": "Int8",
+            "nas.errors": "NasError",
+            "nas.evaluation": "Accuracy Flops LatencyMs Macs NumParams WeightBytes",
+            "nas.evaluation.from_scratch": "FromScratch",
+            "nas.evaluation.hurdles": "Hurdles",
+            "nas.evaluation.proxy": "ProxySubset",
+            "nas.export": "load",
+            "nas.objective": "Measurement Objective",
+            "nas.protocols": "Constraint",
+            "nas.search": "LocalSearch OptunaSampler Smithson SurrogateSearch TwoStage",
+            "nas.space": "Architecture SearchSpace",
+            "nas.study": "Study Trust Winners",
+            "nas.supernet": "NoTraining ProgressiveShrinking SandwichRule SinglePath Supernet",
+            "nas.training": "Recipe",
+        },
+    )
 
 __all__ = [
     "Accuracy",

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import final
 
 import numpy as np
-from scipy.stats import kendalltau, spearmanr
 
 from nas.space import FloatArray
 
@@ -73,7 +72,7 @@ def rank_agreement(before: Sequence[float], after: Sequence[float], *, seed: int
     x, y = np.asarray(before, dtype=np.float64), np.asarray(after, dtype=np.float64)
     rng = np.random.default_rng(seed)
     samples = rng.integers(len(x), size=(_RESAMPLES, len(x)))
-    return Agreement(len(x), _interval(_tau, x, y, samples), _interval(_rho, x, y, samples))
+    return Agreement(len(x), _interval(kendall_tau, x, y, samples), _interval(spearman_rho, x, y, samples))
 
 
 def swapped_pairs(before: Sequence[float], after: Sequence[float]) -> list[tuple[int, int]]:
@@ -85,11 +84,17 @@ def swapped_pairs(before: Sequence[float], after: Sequence[float]) -> list[tuple
     ]
 
 
-def _tau(x: FloatArray, y: FloatArray) -> float:
+def kendall_tau(x: FloatArray, y: FloatArray) -> float:
+    """Return Kendall's tau-b of two rows of equal length; NaN where one is constant."""
+    from scipy.stats import kendalltau  # here, because it takes a second to import, and few ask
+
     return float(kendalltau(x, y).statistic)
 
 
-def _rho(x: FloatArray, y: FloatArray) -> float:
+def spearman_rho(x: FloatArray, y: FloatArray) -> float:
+    """Return Spearman's rho of two rows of equal length; NaN where one is constant."""
+    from scipy.stats import spearmanr
+
     return float(spearmanr(x, y).statistic)
 
 

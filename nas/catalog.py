@@ -10,12 +10,13 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nas.errors import CatalogError, NasError
 from nas.files import digest
-from nas.protocols import CountedObjective
-from nas.study import Study, limitable, stable_repr
+
+if TYPE_CHECKING:
+    from nas.study import Study
 
 STUDY_PACKAGES = "NAS_STUDIES"
 """Environment variable: packages of studies, by comma. Default ``studies``, where there is such a package."""
@@ -42,6 +43,8 @@ def find_study(name: str) -> Study:
     Raises:
         CatalogError: no such study, or the file can't be imported or defines none.
     """
+    from nas.study import Study  # here, because names are listed without torch
+
     module = _from_file(Path(name)) if name.endswith(".py") else _from_package(name)
     make = getattr(module, "study", None)
     if not callable(make):
@@ -68,6 +71,9 @@ def describe_study(name: str) -> dict[str, Any]:
         study's own limit or None), ``defaults``, ``changeable``, ``needs``, and ``error``: None, or the
         sentence that says why the study can't be used; the rest is empty then.
     """
+    from nas.protocols import CountedObjective
+    from nas.study import limitable, stable_repr
+
     nothing: dict[str, Any] = {"name": name, "title": name, "objectives": [], "constraints": []}
     nothing |= {"defaults": {}, "changeable": [], "needs": {}, "error": None}
     try:

@@ -17,11 +17,11 @@ import typer
 
 from nas.catalog import describe_study, find_study, study_names
 from nas.errors import NasError, RunDirectoryError, ServiceError, StudyError
+from nas.protocols import DEFAULT_DEVICE
 from nas.report.results import Results
 from nas.report.tables import front_table
 from nas.report.trust import TrustResult
 from nas.service import commands, remote
-from nas.study import DEFAULT_DEVICE
 from nas.terminal import (
     Bars,
     Terminated,

@@ -27,6 +27,11 @@ if TYPE_CHECKING:
     from nas.supernet import Supernet
     from nas.training import Recipe, Step
 
+MAX_SEED = 2**31 - 1
+"""Of a study; the smallest seed is 0."""
+DEFAULT_DEVICE = "cpu"
+"""Where a run trains unless ``--device`` says otherwise."""
+
 
 @dataclass(frozen=True)
 class Counts:

@@ -20,6 +20,7 @@ from nas.evaluation import Flops, Macs, NumParams, WeightBytes
 from nas.evaluation.from_scratch import FromScratch
 from nas.evaluation.proxy import ProxySubset
 from nas.protocols import (
+    MAX_SEED,
     AnyObjective,
     CompressionPass,
     Constraint,
@@ -35,10 +36,6 @@ from nas.training import Recipe
 
 CHANGEABLE = ("evaluations", "seed", "device", "objectives", "constraints")
 """What a study may let a user change without editing its file."""
-MAX_SEED = 2**31 - 1
-"""Of a study; the smallest seed is 0."""
-DEFAULT_DEVICE = "cpu"
-"""Where a run trains unless ``--device`` says otherwise."""
 
 _COUNTED: tuple[CountedObjective, ...] = (Macs(), Flops(), NumParams(), WeightBytes())
 
@@ -153,7 +150,7 @@ class Study:
             profiling don't.
         proxy: Judge candidates on a part of the search split, as large as ranking needs; None for all.
         trust: How the supernet's ranking is checked.
-        seed: Of everything that is random, from 0 to :data:`MAX_SEED`.
+        seed: Of everything that is random, from 0 to :data:`nas.protocols.MAX_SEED`.
         intended_use: A sentence for the model cards.
         changeable: Which of :data:`CHANGEABLE` a user may change on the command line or through the service.
 

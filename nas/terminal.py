@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, final
 
-import optuna
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.progress import (
@@ -116,6 +115,8 @@ def sigterm_interrupts() -> Iterator[None]:
 
 def log_to_terminal(verbose: bool) -> None:
     """Show warnings of the library's log, and with ``verbose`` everything."""
+    import optuna  # here, because who asks for help waits for nothing
+
     handler = RichHandler(console=console, show_path=False, show_time=False)
     logging.basicConfig(
         level=logging.INFO if verbose else logging.WARNING, handlers=[handler], format="%(message)s"

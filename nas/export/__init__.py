@@ -1,5 +1,12 @@
 """Winners as files, and back."""
 
-from nas.export.folder import load
+from typing import TYPE_CHECKING
+
+from nas.lazy import imported_on_demand
+
+if TYPE_CHECKING:
+    from nas.export.folder import load
+else:
+    __getattr__ = imported_on_demand(__name__, {"nas.export.folder": "load"})
 
 __all__ = ["load"]

@@ -18,19 +18,11 @@ from torch import nn
 from nas.choices import Option
 from nas.errors import DamagedFileError, ExportError
 from nas.evaluation.onnx_export import export_onnx
+from nas.export.names import ARCHITECTURE, ONNX, WEIGHTS
 from nas.files import file_digest, read_json, write_bytes
 from nas.supernet import Supernet
 from nas.typed import MismatchError, typed
 
-WEIGHTS, ONNX, ARCHITECTURE, CARD, PICTURE = (
-    "model.safetensors",
-    "model.onnx",
-    "architecture.json",
-    "README.md",
-    "front.png",
-)
-VOCABULARY = "vocabulary.json"
-"""For text: the word of each token id."""
 TRUSTED_SPACES = "NAS_SEARCH_SPACES"
 """Environment variable: packages, by comma, whose networks ``load`` may import."""
 DEFAULT_SPACES = "search_spaces"

@@ -11,7 +11,8 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from nas.errors import ExportError
 from nas.evaluation.onnx_export import INPUT, OUTPUT
-from nas.export.folder import ARCHITECTURE, CARD, DEFAULT_SPACES, PICTURE, VOCABULARY, WEIGHTS
+from nas.export.folder import DEFAULT_SPACES
+from nas.export.names import ARCHITECTURE, CARD, PICTURE, VOCABULARY, WEIGHTS
 from nas.files import write_bytes, write_text
 from nas.objective import Objective
 from nas.report.figures import front_png

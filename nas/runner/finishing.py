@@ -18,15 +18,12 @@ from nas import pareto
 from nas.errors import EvaluationError, ExportError, NasError, OutOfMemoryError
 from nas.evaluation import OnnxCandidate, SubnetCandidate
 from nas.export.folder import (
-    ARCHITECTURE,
-    ONNX,
-    VOCABULARY,
-    WEIGHTS,
     export_model,
     load_weights,
     save_weights,
     variant_file,
 )
+from nas.export.names import ARCHITECTURE, ONNX, VOCABULARY, WEIGHTS
 from nas.files import damaged, digest, file_digest, write_json
 from nas.objective import Measurement, excess_over
 from nas.protocols import (

@@ -9,8 +9,8 @@ from typing import final
 
 import numpy as np
 from optuna.trial import FrozenTrial
-from scipy.stats import kendalltau, spearmanr
 
+from nas.agreement import kendall_tau, spearman_rho
 from nas.objective import Objective
 from nas.search.record import MEASUREMENTS, PREDICTED_FROM, measurements_of, predictions_of
 
@@ -78,8 +78,8 @@ def surrogate_quality(
             SurrogateQuality(
                 objective.name,
                 len(predicted),
-                float(kendalltau(told[:, 0], values).statistic) if differ else math.nan,
-                float(spearmanr(told[:, 0], values).statistic) if differ else math.nan,
+                kendall_tau(told[:, 0], values) if differ else math.nan,
+                spearman_rho(told[:, 0], values) if differ else math.nan,
                 float(np.sqrt(np.mean((told[:, 0] - values) ** 2))),
                 float(np.mean((low <= values) & (values <= high))),
             )

@@ -8,7 +8,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from markupsafe import Markup
 
-from nas.export.folder import PICTURE
+from nas.export.names import PICTURE
 
 _TAGS = {
     *(

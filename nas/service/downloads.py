@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import final
 
-from nas.export.folder import ARCHITECTURE, CARD, PICTURE, VOCABULARY, WEIGHTS
+from nas.export.names import ARCHITECTURE, CARD, PICTURE, VOCABULARY, WEIGHTS
 from nas.report.results import Winner
 
 _CHUNK_BYTES = 256 * 1024

@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from nas.protocols import MAX_SEED
 from nas.service.store import Role, State
-from nas.study import MAX_SEED
 
 Name = Annotated[str, Field(max_length=100)]
 

@@ -13,9 +13,9 @@ from typing import final
 
 import psutil
 
+from nas.protocols import DEFAULT_DEVICE
 from nas.service.environment import child_environment
 from nas.service.store import Run
-from nas.study import DEFAULT_DEVICE
 
 LOG = "log.txt"
 _MAX_LAST_WORDS = 4000

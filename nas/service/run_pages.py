@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import FileResponse, HTMLResponse, Response
 
-from nas.export.folder import CARD, PICTURE
+from nas.export.names import CARD, PICTURE
 from nas.objective import Objective
 from nas.report.results import FILE_BYTES, Winner
 from nas.service import words

@@ -5,19 +5,19 @@ from __future__ import annotations
 import contextlib
 import signal
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import final
 
 import sqlalchemy
-import torch
 import uvicorn
 from fastapi import FastAPI
 from filelock import FileLock, Timeout
 
 from nas.errors import ServiceError
 from nas.service.app import create_app
+from nas.service.devices import check_devices
 from nas.service.settings import Settings
 from nas.service.state import State
 
@@ -36,7 +36,7 @@ def serve(settings: Settings, tell: Callable[[str], None]) -> None:
         ServiceError: another service has the folder or the database; the address can't be had; or others could
             connect and nobody has a token; or a device isn't there.
     """
-    _check_devices(settings.devices)
+    check_devices(settings.devices)
     with only_service(settings.folder), _listening(settings) as listener:
         app = create_app(settings)
         service: State = app.state.service
@@ -74,26 +74,6 @@ def only_service(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def _check_devices(names: Sequence[str]) -> None:
-    """Refuse devices that this machine doesn't have, without taking any memory of those it has."""
-    for name in names:
-        try:
-            device = torch.device(name)
-        except RuntimeError:
-            raise ServiceError(
-                f"device {name!r} is not valid: give --device as cpu, cuda, cuda:1, ..."
-            ) from None
-        if device.type == "cpu":
-            continue
-        found = torch.accelerator.current_accelerator(check_available=True)
-        count = 0 if found is None or found.type != device.type else torch.accelerator.device_count()
-        if (device.index or 0) >= count:
-            raise ServiceError(
-                f"device {name!r} isn't there (this machine has {count} of type {device.type}): give --device as cpu, "
-                "or as a device that this machine and its driver have."
-            )
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from typing import Any, final
 
 from fastapi import Request
 
+from nas.protocols import DEFAULT_DEVICE
 from nas.service.access import Access
 from nas.service.events import Watches
 from nas.service.limits import Attempts, check_quota
@@ -19,7 +20,6 @@ from nas.service.store import UNFINISHED, Run, Store
 from nas.service.studies import Studies
 from nas.service.supervisor import Supervisor
 from nas.service.tokens import Tokens
-from nas.study import DEFAULT_DEVICE
 
 _NUM_WARMED = 10
 

@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 from service_fakes import FINISHED, KnownStudies
 
 import nas
-from nas.export.folder import VOCABULARY
+from nas.export.names import VOCABULARY
 from nas.report.results import Results
 from nas.service.app import create_app
 from nas.service.settings import Settings

@@ -1,0 +1,13 @@
+"""What the files of a winner's folder are called."""
+
+from __future__ import annotations
+
+WEIGHTS, ONNX, ARCHITECTURE, CARD, PICTURE = (
+    "model.safetensors",
+    "model.onnx",
+    "architecture.json",
+    "README.md",
+    "front.png",
+)
+VOCABULARY = "vocabulary.json"
+"""For text: the word of each token id."""

@@ -1,0 +1,52 @@
+"""Whether this machine has the devices that the operator names; a child looks, so that the service needs no torch."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from nas.errors import ServiceError
+from nas.protocols import DEFAULT_DEVICE
+from nas.service.environment import child_environment
+
+
+def check_devices(names: Sequence[str]) -> None:
+    """Refuse devices that this machine doesn't have, without taking any memory of those it has.
+
+    Raises:
+        ServiceError: a name is no device, or the device isn't there.
+    """
+    others = [name for name in names if name != DEFAULT_DEVICE]
+    if not others:
+        return
+    command = [sys.executable, "-m", "nas.service.devices", *others]
+    looked = subprocess.run(command, capture_output=True, text=True, check=False, env=child_environment())
+    if looked.returncode != 0:
+        said = looked.stdout.strip() or f"torch can't look for it ({looked.stderr.strip()[-200:]})"
+        raise ServiceError(
+            f"{said}: give --device as cpu, or as a device that this machine and its driver have."
+        )
+
+
+def fault_of(name: str) -> str | None:
+    """Return what is wrong with a device, None if it is there. Imports torch."""
+    import torch
+
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        return f"device {name!r} is not valid (cpu, cuda, cuda:1, ... are)"
+    if device.type == "cpu":
+        return None
+    found = torch.accelerator.current_accelerator(check_available=True)
+    count = 0 if found is None or found.type != device.type else torch.accelerator.device_count()
+    if (device.index or 0) >= count:
+        return f"device {name!r} isn't there (this machine has {count} of type {device.type})"
+    return None
+
+
+if __name__ == "__main__":
+    faults = [fault for name in sys.argv[1:] if (fault := fault_of(name)) is not None]
+    sys.stdout.write(faults[0] if faults else "")
+    sys.exit(1 if faults else 0)
