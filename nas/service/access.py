@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import secrets
 from dataclasses import dataclass
 from typing import Annotated, final
 from urllib.parse import urlsplit
@@ -10,11 +12,14 @@ from fastapi import Depends, Request, Response
 from fastapi.security import APIKeyCookie, HTTPBearer
 
 from nas.service.limits import Attempts
+from nas.service.prefix import root_of
 from nas.service.problems import Problem
 from nas.service.sessions import COOKIE, CSRF_HEADER, Sessions, csrf_token, is_csrf_token
 from nas.service.store import Role, Token
 from nas.service.tokens import Tokens
 
+FORM_COOKIE = "nas_form"
+_FORM_S = 86_400
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 _bearer = HTTPBearer(auto_error=False, description="A token of 'nas token create'.")
 _cookie = APIKeyCookie(name=COOKIE, auto_error=False, description="The page's sign-in.")
@@ -81,19 +86,13 @@ class Access:
         """Exchange a token for a cookie, set on ``response``.
 
         Raises:
-            Problem: the token is not valid (401), or the address must wait (429).
+            Problem: another site sent the request (403), the token is not valid (401), or the address must wait (429).
         """
+        if is_foreign(request):  # it would sign somebody in as whoever made that site
+            raise _foreign("The request signs in and comes from another site")
         token = self._checked(request, text.strip())
         cookie = self._sessions.open(token)
-        response.set_cookie(
-            COOKIE,
-            cookie,
-            max_age=int(self._sessions.seconds),
-            httponly=True,
-            samesite="strict",
-            secure=self._https or request.url.scheme == "https",
-            path="/",
-        )
+        self._set_cookie(request, response, COOKIE, cookie, int(self._sessions.seconds))
         return Principal(token, csrf_token(cookie))
 
     def sign_out(self, request: Request, response: Response) -> None:
@@ -101,7 +100,40 @@ class Access:
         cookie = request.cookies.get(COOKIE)
         if cookie is not None:
             self._sessions.close(cookie)
-        response.delete_cookie(COOKIE, path="/", httponly=True, samesite="strict")
+        response.delete_cookie(COOKIE, path=root_of(request) or "/", httponly=True, samesite="strict")
+
+    def form_mark(self, request: Request) -> str:
+        """Return what marks a browser that is shown the form to sign in: the cookie that it has, or a new one.
+
+        Nobody is signed in yet, so the proof that the form is ours rests on a cookie of its own.
+        """
+        mark = request.cookies.get(FORM_COOKIE, "")
+        return mark if re.fullmatch(r"[\w-]{43}", mark, re.ASCII) else secrets.token_urlsafe(32)
+
+    def mark_browser(self, request: Request, response: Response, mark: str) -> None:
+        """Let a browser keep its mark."""
+        self._set_cookie(request, response, FORM_COOKIE, mark, _FORM_S)
+
+    def check_form(self, request: Request, sent: str) -> None:
+        """Refuse a form to sign in that isn't ours.
+
+        Raises:
+            Problem: it bears no proof, or another browser's (403).
+        """
+        mark = request.cookies.get(FORM_COOKIE)
+        if mark is None or not is_csrf_token(mark, sent):
+            raise _foreign("The form to sign in is old, or of another site")
+
+    def _set_cookie(self, request: Request, response: Response, name: str, value: str, seconds: int) -> None:
+        response.set_cookie(
+            name,
+            value,
+            max_age=seconds,
+            httponly=True,
+            samesite="strict",
+            secure=self._https or request.url.scheme == "https",
+            path=root_of(request) or "/",
+        )
 
     def check_csrf(self, request: Request, sent: str) -> None:
         """Refuse a change that our own page didn't send; a bearer token needs no such proof.
@@ -112,14 +144,10 @@ class Access:
         cookie = request.cookies.get(COOKIE)
         if cookie is None or "authorization" in request.headers:
             return
-        origin = request.headers.get("origin")
-        is_foreign = origin is not None and urlsplit(origin).netloc != request.headers.get("host")
-        if is_foreign or not is_csrf_token(cookie, sent):
-            raise Problem(
-                403,
-                "foreign-request",
-                f"The request changes something and doesn't come from this page: send the header {CSRF_HEADER}, or "
-                "use a bearer token.",
+        if is_foreign(request) or not is_csrf_token(cookie, sent):
+            raise _foreign(
+                "The request changes something and doesn't come from this page",
+                f"send the header {CSRF_HEADER}, or use a bearer token",
             )
 
     def is_still(self, principal: Principal) -> bool:
@@ -137,12 +165,27 @@ class Access:
         if known is not None:  # whoever is in stays in, whatever others behind the same address try
             return known
         address = request.client.host if request.client else ""
-        self._attempts.check(address)
-        token = self._tokens.verify(text)
+        token = self._attempts.tried(address, lambda: self._tokens.verify(text))
         if token is None:
-            self._attempts.failed(address)
             raise _unauthorised("The token is wrong, revoked or expired: make one with 'nas token create'.")
         return token
+
+
+def is_foreign(request: Request) -> bool:
+    """Whether a browser says that another site makes it send the request; programs say nothing.
+
+    Browsers send ``Sec-Fetch-Site`` where a page came over HTTPS or from this machine, and ``Origin`` with what changes
+    something. Neither can be set by a page.
+    """
+    site = request.headers.get("sec-fetch-site")
+    if site is not None:
+        return site not in ("same-origin", "none")
+    origin = request.headers.get("origin")
+    return origin is not None and urlsplit(origin).netloc != request.headers.get("host")
+
+
+def _foreign(what: str, to_do: str = "load the page again and send its own form") -> Problem:
+    return Problem(403, "foreign-request", f"{what}: {to_do}.")
 
 
 def _unauthorised(detail: str) -> Problem:

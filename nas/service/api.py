@@ -18,6 +18,7 @@ from nas.service.access import Reader, Runner, access_of
 from nas.service.changes import checked_changes
 from nas.service.downloads import files_of, zipped
 from nas.service.events import front_text
+from nas.service.numbers import Whole
 from nas.service.problems import Problem, documented
 from nas.service.runs import RunView, Snapshot, described, trial_json
 from nas.service.state import State, state_of
@@ -40,7 +41,7 @@ def _run_of(service: Service, run: Annotated[str, Path(description="Of a run: se
 
 
 TheRun = Annotated[Run, Depends(_run_of)]
-_Cursor = Annotated[int | None, Query(ge=0, le=2**31 - 1, description="What the page before gave as next.")]
+_Cursor = Annotated[Whole | None, Query(ge=0, le=2**31 - 1, description="What the page before gave as next.")]
 
 
 @router.post("/session", responses=documented(400, 413), tags=["session"])
@@ -88,7 +89,7 @@ def runs(
     _principal: Reader,
     service: Service,
     cursor: _Cursor = None,
-    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    limit: Annotated[Whole, Query(ge=1, le=100)] = 20,
 ) -> models.RunsPage:
     """List the runs, newest first."""
     found = service.store.runs(before=cursor, limit=limit + 1)
@@ -129,7 +130,7 @@ def trials(
     run: TheRun,
     service: Service,
     cursor: _Cursor = None,
-    limit: Annotated[int, Query(ge=1, le=5000)] = 500,
+    limit: Annotated[Whole, Query(ge=1, le=5000)] = 500,
 ) -> Response:
     """List the evaluated architectures, in the order in which they were finished."""
     begin = cursor or 0
@@ -169,7 +170,7 @@ def hypervolume(_principal: Reader, run: TheRun, service: Service) -> Response:
 
 @router.get("/runs/{run}/log", responses=documented(404), tags=["runs"])
 def log(
-    _principal: Reader, run: TheRun, service: Service, lines: Annotated[int, Query(ge=1, le=1000)] = 100
+    _principal: Reader, run: TheRun, service: Service, lines: Annotated[Whole, Query(ge=1, le=1000)] = 100
 ) -> models.LogModel:
     """Return the end of the log."""
     return models.LogModel(lines=log_tail(service.supervisor.directory(run.id), lines).splitlines())
@@ -189,7 +190,7 @@ async def events(
     run: TheRun,
     service: Service,
     request: Request,
-    after: Annotated[int, Query(ge=0, le=2**31 - 1, description="Trials that are known already.")] = 0,
+    after: Annotated[Whole, Query(ge=0, le=2**31 - 1, description="Trials that are known already.")] = 0,
     last_event_id: Annotated[str | None, Header(max_length=64)] = None,
 ) -> StreamingResponse:
     """Tell what happens to a run while it happens.

@@ -9,10 +9,12 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 from starlette.middleware import Middleware
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from nas.service import api, pages, problems, reference
 from nas.service.headers import SecurityHeaders
 from nas.service.limits import QueryLimit
+from nas.service.prefix import Prefix
 from nas.service.settings import Settings
 from nas.service.state import State
 
@@ -48,6 +50,8 @@ def create_app(settings: Settings) -> FastAPI:
         max_body_size=settings.max_body_bytes,
         middleware=[
             Middleware(SecurityHeaders),
+            Middleware(ProxyHeadersMiddleware, trusted_hosts=list(settings.proxies)),
+            Middleware(Prefix, root=settings.root_path),
             Middleware(QueryLimit, max_bytes=settings.max_query_bytes),
         ],
     )

@@ -44,8 +44,9 @@ def columns(snapshot: Snapshot, space: SearchSpace | None, after: int = 0) -> di
 
     Returns:
         ``objectives``, ``choices``, ``number``, ``id``, ``values`` and ``spread`` (a list per objective),
-        ``genes`` (see :func:`genes_of`), ``front`` (trial numbers), ``total`` (all rows), and ``cursor`` (the next
-        ``after``). At the first time dominated rows are thinned where they lie closest.
+        ``genes`` (see :func:`genes_of`), ``front`` (trial numbers), ``total`` (all rows), ``cursor`` (the next
+        ``after``), and ``winners`` (see :func:`finished`). At the first time dominated rows are thinned where they
+        lie closest.
     """
     kept = np.arange(after, len(snapshot.rows))
     if after == 0:
@@ -67,7 +68,28 @@ def columns(snapshot: Snapshot, space: SearchSpace | None, after: int = 0) -> di
         "front": [row.number for row in snapshot.front_rows],
         "total": len(snapshot.rows),
         "cursor": len(snapshot.rows),
+        "winners": finished(snapshot),
     }
+
+
+def finished(snapshot: Snapshot) -> list[dict[str, Any]]:
+    """Return every exported file of every winner, as measured on the test split; empty before the run is finished.
+
+    Each has the winner's ``id``, the ``trial`` that found it, the ``variant``, ``values`` and ``spread`` (one per
+    objective, None where it isn't known of the file), and whether it is ``on_front``, the final one.
+    """
+    return [
+        {
+            "id": winner.id,
+            "trial": winner.trial,
+            "variant": variant.name,
+            "values": [m.value if (m := variant.values.get(o.name)) else None for o in snapshot.objectives],
+            "spread": [m.spread if (m := variant.values.get(o.name)) else None for o in snapshot.objectives],
+            "on_front": variant.on_front,
+        }
+        for winner in snapshot.winners
+        for variant in winner.variants
+    ]
 
 
 def thinned(values: FloatArray, front: Sequence[int], most: int) -> NDArray[np.int64]:

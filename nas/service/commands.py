@@ -44,6 +44,9 @@ def serve(
     device: Annotated[
         list[str] | None, typer.Option(help="Where studies may train; repeat for more. One runs on each.")
     ] = None,
+    root_path: Annotated[
+        str | None, typer.Option(help="Path below which a proxy shows the service, such as /nas.")
+    ] = None,
     https: Annotated[
         bool | None, typer.Option("--https", help="A proxy in front speaks HTTPS: cookies are for it alone.")
     ] = None,
@@ -62,6 +65,7 @@ def serve(
         storage=storage,
         devices=tuple(device) if device else None,
         https=https,
+        root_path=root_path,
     )
     run_service(
         settings, lambda sentence: console.print(sentence, highlight=False, soft_wrap=True, markup=False)

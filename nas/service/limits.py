@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import math
 import threading
 import time
@@ -13,14 +14,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from nas.service.problems import Problem
 from nas.service.settings import Settings
-from nas.service.store import UNFINISHED, Store
+from nas.service.store import UNFINISHED, Store, Token
 
 _MAX_ADDRESSES = 10_000
 
 
 @final
 class Attempts:
-    """Counts wrong tokens per address, over a sliding window.
+    """Counts wrong tokens per address, over a sliding window, in this process: one service has a folder or database.
 
     Args:
         limit: Wrong ones before an address has to wait.
@@ -33,17 +34,32 @@ class Attempts:
         self._failures: dict[str, deque[float]] = {}
         self._lock = threading.Lock()
 
-    def check(self, address: str) -> None:
-        """Let an address try.
+    def tried(self, address: str, verify: Callable[[], Token | None]) -> Token | None:
+        """Let an address try a token, and note if it is wrong.
+
+        One attempt at a time is looked at and counted, so that none of many at once slips through before the others
+        are counted.
+
+        Args:
+            address: Who tries.
+            verify: Returns the token; None if it is wrong.
 
         Raises:
-            Problem: it must wait (429).
+            Problem: the address must wait (429).
         """
+        source = source_of(address)
         with self._lock:
-            failures = self._recent(address)
-            if len(failures) < self._limit:
-                return
-            wait = max(1, math.ceil(failures[0] + self._window_s - self._now()))
+            self._check(source)
+            token = verify()
+            if token is None:
+                self._note(source)
+            return token
+
+    def _check(self, source: str) -> None:
+        failures = self._recent(source)
+        if len(failures) < self._limit:
+            return
+        wait = max(1, math.ceil(failures[0] + self._window_s - self._now()))
         raise Problem(
             429,
             "too-many-attempts",
@@ -51,18 +67,29 @@ class Attempts:
             headers={"Retry-After": str(wait)},
         )
 
-    def failed(self, address: str) -> None:
-        """Note a wrong token."""
-        with self._lock:
-            if len(self._failures) >= _MAX_ADDRESSES:
-                self._failures = {a: f for a in list(self._failures) if (f := self._recent(a))}
-            self._failures.setdefault(address, deque(maxlen=self._limit)).append(self._now())
+    def _note(self, source: str) -> None:
+        if len(self._failures) >= _MAX_ADDRESSES:
+            self._failures = {a: f for a in list(self._failures) if (f := self._recent(a))}
+        self._failures.setdefault(source, deque(maxlen=self._limit)).append(self._now())
 
-    def _recent(self, address: str) -> deque[float]:
-        failures = self._failures.get(address, deque())
+    def _recent(self, source: str) -> deque[float]:
+        failures = self._failures.get(source, deque())
         while failures and failures[0] <= self._now() - self._window_s:
             failures.popleft()
         return failures
+
+
+def source_of(address: str) -> str:
+    """Return what attempts are counted by: an IPv4 address, or the /64 network that one host with IPv6 may have."""
+    try:
+        known = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(known, ipaddress.IPv4Address):
+        return str(known)
+    if known.ipv4_mapped is not None:
+        return str(known.ipv4_mapped)
+    return str(ipaddress.ip_network((int(known), 64), strict=False))
 
 
 @final

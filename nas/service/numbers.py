@@ -1,7 +1,8 @@
-"""Numbers as people write them in forms and addresses. Python's own reading takes more than that: ``5_000``, ``٥``."""
+"""Numbers as forms and addresses hold them, in digits from 0 to 9; Python and pydantic would also read ``5_000``."""
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Annotated
 
@@ -30,6 +31,8 @@ def number(text: str) -> float:
     """
     if not _NUMBER.fullmatch(text.strip(" ")):
         raise ValueError("a number in digits is expected")
+    if math.isinf(float(text)):
+        raise ValueError("a number that is not so large is expected")
     return float(text)
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import RedirectResponse, Response
+from fastapi.responses import Response
 from pydantic import ValidationError
 
 from nas.objective import Objective
@@ -14,9 +15,12 @@ from nas.service.access import Principal, Reader, access_of
 from nas.service.api import Service, TheRun
 from nas.service.changes import checked_changes
 from nas.service.models import NewRun
+from nas.service.numbers import Whole, number, whole_number
+from nas.service.prefix import redirect
 from nas.service.problems import Problem
 from nas.service.rendering import Form, FormRunner, PageRoute, Posted, field, page
 from nas.service.runs import described
+from nas.service.sessions import CSRF_FIELD, csrf_token
 from nas.service.state import State
 from nas.service.words import described_objective, label, now_line
 
@@ -27,9 +31,10 @@ router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 
 @router.get("/")
-def root(_principal: Reader, service: Service) -> Response:
+def root(request: Request, _principal: Reader, service: Service) -> Response:
     """Lead to the runs; to the studies while there are none."""
-    return RedirectResponse("/runs" if service.store.runs(before=None, limit=1) else "/studies")
+    there = "/runs" if service.store.runs(before=None, limit=1) else "/studies"
+    return redirect(request, there, 307)
 
 
 @router.get("/static/{name}")
@@ -45,27 +50,28 @@ def static(request: Request, name: str) -> Response:
 def login(request: Request, next: Annotated[str, Query(max_length=300)] = "/") -> Response:
     """Show the form to sign in, or go on where somebody is signed in."""
     if access_of(request).visitor(request) is not None:
-        return RedirectResponse(_inside(next), 303)
-    return page(request, "login.html", None, problem=None, next=_inside(next))
+        return redirect(request, _inside(next))
+    return _form_to_sign_in(request, _inside(next))
 
 
 @router.post("/login")
 def sign_in(request: Request, form: Posted) -> Response:
     """Exchange the token for a cookie."""
-    there = _inside(field(form, "next"))
-    answer = RedirectResponse(there, 303)
+    there, access = _inside(field(form, "next")), access_of(request)
+    answer = redirect(request, there)
     try:
-        access_of(request).sign_in(request, answer, field(form, "token"))
+        access.check_form(request, field(form, CSRF_FIELD))
+        access.sign_in(request, answer, field(form, "token"))
     except Problem as problem:
-        return page(request, "login.html", None, problem.status, problem=problem.detail, next=there)
+        return _form_to_sign_in(request, there, problem)
     return answer
 
 
 @router.post("/logout")
 def sign_out(request: Request, form: Posted) -> Response:
     """End the sign-in."""
-    access_of(request).check_csrf(request, field(form, "csrf_token"))
-    answer = RedirectResponse("/login", 303)
+    access_of(request).check_csrf(request, field(form, CSRF_FIELD))
+    answer = redirect(request, "/login")
     access_of(request).sign_out(request, answer)
     return answer
 
@@ -95,7 +101,7 @@ def start(request: Request, principal: FormRunner, form: Posted, study: str, ser
         said = error.detail if isinstance(error, Problem) else _sentence(error)
         status = error.status if isinstance(error, Problem) else 422
         return _start_page(request, principal, chosen, status, problem=said, form=form)
-    return RedirectResponse(f"/runs/{run.id}", 303)
+    return redirect(request, f"/runs/{run.id}")
 
 
 @router.get("/runs")
@@ -103,7 +109,7 @@ def runs(
     request: Request,
     principal: Reader,
     service: Service,
-    cursor: Annotated[int | None, Query(ge=0, le=2**31 - 1)] = None,
+    cursor: Annotated[Whole | None, Query(ge=0, le=2**31 - 1)] = None,
 ) -> Response:
     """Show the runs, newest first."""
     found = service.store.runs(before=cursor, limit=_RUNS_PER_PAGE + 1)
@@ -119,25 +125,32 @@ def runs(
 
 
 @router.post("/runs/{run}/pause")
-def pause(_principal: FormRunner, run: TheRun, service: Service) -> Response:
+def pause(request: Request, _principal: FormRunner, run: TheRun, service: Service) -> Response:
     """Stop a run and keep it."""
-    return _back_to(service.supervisor.pause(run).id)
+    return redirect(request, f"/runs/{service.supervisor.pause(run).id}")
 
 
 @router.post("/runs/{run}/resume")
-def resume(_principal: FormRunner, run: TheRun, service: Service) -> Response:
+def resume(request: Request, _principal: FormRunner, run: TheRun, service: Service) -> Response:
     """Let a run go on."""
-    return _back_to(service.resume(run).id)
+    return redirect(request, f"/runs/{service.resume(run).id}")
 
 
 @router.post("/runs/{run}/cancel")
-def cancel(_principal: FormRunner, run: TheRun, service: Service) -> Response:
+def cancel(request: Request, _principal: FormRunner, run: TheRun, service: Service) -> Response:
     """Stop a run for good."""
-    return _back_to(service.supervisor.cancel(run).id)
+    return redirect(request, f"/runs/{service.supervisor.cancel(run).id}")
 
 
-def _back_to(run_id: str) -> Response:
-    return RedirectResponse(f"/runs/{run_id}", 303)
+def _form_to_sign_in(request: Request, there: str, problem: Problem | None = None) -> Response:
+    """Return the form, with what was wrong with the last one; ``there`` is where it leads."""
+    access = access_of(request)
+    mark = access.form_mark(request)
+    more = {"next": there, "proof": csrf_token(mark), "problem": problem.detail if problem else None}
+    shown = page(request, "login.html", None, problem.status if problem else 200, **more)
+    shown.headers.update(problem.headers if problem else {})
+    access.mark_browser(request, shown, mark)
+    return shown
 
 
 def _inside(there: str) -> str:
@@ -193,7 +206,7 @@ def _asked(study: dict[str, Any], form: Form) -> dict[str, Any]:
     for name in ("evaluations", "seed"):
         text = field(form, name)
         if text and text != str(study["defaults"].get(name)):
-            asked[name] = _number(text, name, int)
+            asked[name] = _read(text, name, whole_number)
     if field(form, "device") not in ("", study["defaults"].get("device")):
         asked["device"] = field(form, "device")
     names = [o["name"] for o in study["objectives"]]
@@ -203,23 +216,27 @@ def _asked(study: dict[str, Any], form: Form) -> dict[str, Any]:
     limits = {}
     for quantity in study["constraints"]:
         text = field(form, f"{_LIMIT}{quantity['name']}")
-        if text and _number(text, quantity["name"], float) != quantity["at_most"]:
-            limits[quantity["name"]] = _number(text, quantity["name"], float)
+        if text and (limit := _read(text, quantity["name"], number)) != quantity["at_most"]:
+            limits[quantity["name"]] = limit
     return asked | ({"constraints": limits} if limits else {})
 
 
-def _number(text: str, name: str, kind: type[int] | type[float]) -> float:
+def _read(text: str, name: str, read: Callable[[str], float]) -> float:
     try:
-        return kind(text)
-    except ValueError:
-        raise ValueError(f"{label(name).capitalize()} is {text[:40]!r}: a number is expected.") from None
+        return read(text)
+    except ValueError as error:
+        raise ValueError(f"{_at_its_head(label(name))} is {text[:40]!r}: {error}.") from None
 
 
 def _sentence(error: ValueError) -> str:
     if isinstance(error, ValidationError):
         first = error.errors(include_input=False, include_url=False)[0]
-        return f"{label(str(first['loc'][0])).capitalize()} is not valid: {first['msg'].lower()}."
+        return f"{_at_its_head(label(str(first['loc'][0])))} is not valid: {first['msg'].lower()}."
     return str(error)
+
+
+def _at_its_head(words: str) -> str:
+    return words[:1].upper() + words[1:]
 
 
 router.include_router(run_pages.router)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import final
 
-from fastapi import FastAPI, Request
+from fastapi import Request
 from fastapi.responses import RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from nas.errors import ServiceError
+OWN_PATHS = ("api", "compare", "docs", "login", "logout", "runs", "static", "studies")
+"""How paths of ours begin. A prefix that begins so couldn't be told from them."""
 
 
 def root_of(request: Request) -> str:
@@ -40,20 +41,6 @@ class Prefix:
             whole = f"{self._root}/" if path == self._root else path
             scope = {**scope, "root_path": self._root, "path": whole}
         await self._app(scope, receive, send)
-
-
-def check_prefix(app: FastAPI, root: str) -> None:
-    """Refuse a prefix that can't be told from the paths of the application's own routes.
-
-    Raises:
-        ServiceError: it begins as one of them does.
-    """
-    taken = {str(getattr(route, "path", "")).split("/")[1] for route in app.routes}
-    if root and root.split("/")[1] in taken:
-        raise ServiceError(
-            f"the root path is {root!r}, and {'/' + root.split('/')[1]!r} is a path of the service itself: choose "
-            "another one, such as /nas."
-        )
 
 
 def _is_below(path: str, root: str) -> bool:

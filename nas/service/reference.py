@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from nas.service.access import access_of
+from nas.service.prefix import root_of
 from nas.service.rendering import page
 
 router = APIRouter()
@@ -23,7 +24,7 @@ def reference(request: Request) -> Response:
         for method, operation in methods.items()
     ]
     principal = access_of(request).visitor(request)
-    summary, address = described["info"]["description"], request.app.openapi_url
+    summary, address = described["info"]["description"], root_of(request) + request.app.openapi_url
     return page(request, "reference.html", principal, summary=summary, openapi=address, operations=operations)
 
 

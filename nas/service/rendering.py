@@ -10,12 +10,13 @@ from urllib.parse import parse_qs, quote
 
 import jinja2
 from fastapi import Depends, Request
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi.responses import HTMLResponse, Response
 from fastapi.routing import APIRoute
 
 from nas.errors import NasError
 from nas.service.access import Principal, access_of
 from nas.service.assets import PLOTLY, address, plotly_styles
+from nas.service.prefix import redirect, root_of
 from nas.service.problems import Problem
 from nas.service.sessions import CSRF_FIELD
 from nas.service.words import ago, label
@@ -57,7 +58,12 @@ def page(
 def rendered(request: Request, template: str, principal: Principal | None, **more: Any) -> str:
     """Return a rendered template."""
     theme = request.cookies.get("theme")
-    frame = {"principal": principal, "theme": theme if theme in ("light", "dark") else None, "here": ""}
+    frame = {
+        "principal": principal,
+        "theme": theme if theme in ("light", "dark") else None,
+        "here": "",
+        "root": root_of(request),
+    }
     return _templates().get_template(template).render({**frame, **more})
 
 
@@ -111,8 +117,9 @@ def field(form: Form, name: str) -> str:
 
 def _page_of(request: Request, problem: Problem) -> Response:
     if problem.status == 401:
-        there = quote(request.url.path) if request.method == "GET" else "/"
-        return RedirectResponse(f"/login?next={there}", 303)
+        path = request.scope["path"].removeprefix(root_of(request))
+        there = quote(path) if request.method == "GET" else "/"
+        return redirect(request, f"/login?next={there}")
     content = rendered(request, "error.html", None, title=problem.title, detail=problem.detail, back=None)
     return HTMLResponse(content, problem.status, problem.headers)
 

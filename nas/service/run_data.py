@@ -19,6 +19,7 @@ from nas.service.api import Service, TheRun
 from nas.service.assets import packed
 from nas.service.columns import columns, costs_of_rows, volume_steps
 from nas.service.explore import FloatArray, Step, best_within, knees, next_steps
+from nas.service.numbers import Whole, number
 from nas.service.problems import Problem
 from nas.service.rendering import PageRoute
 from nas.service.runs import RunView, Snapshot
@@ -37,7 +38,7 @@ def points(
     _principal: Reader,
     run: TheRun,
     service: Service,
-    after: Annotated[int, Query(ge=0, le=2**31 - 1)] = 0,
+    after: Annotated[Whole, Query(ge=0, le=2**31 - 1)] = 0,
 ) -> Response:
     """Send evaluated architectures in columns, for the plot."""
     view = service.runs.view(run)
@@ -97,16 +98,14 @@ def _limits(snapshot: Snapshot, given: list[str]) -> FloatArray:
         name, _, value = text.rpartition(":")
         column = _column(snapshot, name)
         try:
-            number = float(value)
+            limit = number(value)
         except ValueError:
-            number = float("nan")
-        if not np.isfinite(number):
             raise Problem(
                 422,
                 "not-valid",
                 f"The limit {text[:60]!r} is none: send the objective's name, ':' and a number.",
-            )
-        limits[column] = snapshot.objectives[column].cost(number)
+            ) from None
+        limits[column] = snapshot.objectives[column].cost(limit)
     return limits
 
 

@@ -19,6 +19,8 @@ from nas.service.cards import tags_of
 from nas.service.columns import bars_of, values_of
 from nas.service.comparing import compared_architectures, compared_runs
 from nas.service.downloads import files_of
+from nas.service.numbers import Whole
+from nas.service.prefix import root_of
 from nas.service.problems import Problem
 from nas.service.rendering import PageRoute, page, rendered
 from nas.service.run_data import Name, space_of
@@ -60,8 +62,8 @@ def compare(
     principal: Reader,
     run: TheRun,
     service: Service,
-    a: Annotated[int | None, Query(ge=0, le=2**31 - 1)] = None,
-    b: Annotated[int | None, Query(ge=0, le=2**31 - 1)] = None,
+    a: Annotated[Whole | None, Query(ge=0, le=2**31 - 1)] = None,
+    b: Annotated[Whole | None, Query(ge=0, le=2**31 - 1)] = None,
 ) -> Response:
     """Show two architectures of a run side by side."""
     view = service.runs.view(run)
@@ -118,7 +120,7 @@ def winner_page(
         here="Runs",
         run=described(run, snapshot),
         winner=_winner(snapshot, winner),
-        card=rendered_card(card, f"/runs/{run.id}/winners/{winner.id}/picture"),
+        card=rendered_card(card, f"{root_of(request)}/runs/{run.id}/winners/{winner.id}/picture"),
         tags=tags_of(card),
         bars=bars_of(space, row) if space is not None and row is not None else [],
     )

@@ -127,7 +127,7 @@ def _first_token(service: State, settings: Settings) -> str | None:
 
 def _url(settings: Settings, host: str, port: int) -> str:
     shown = f"[{host}]" if ":" in host else host
-    return f"{'https' if settings.https else 'http'}://{shown}:{port}"
+    return f"{'https' if settings.https else 'http'}://{shown}:{port}{settings.root_path}"
 
 
 @final
@@ -140,6 +140,7 @@ class _Server(uvicorn.Server):
                 app,
                 log_level="warning",
                 access_log=False,
+                proxy_headers=False,  # the application believes those of declared proxies, and no others
                 server_header=False,
                 timeout_graceful_shutdown=_CLOSE_S,
                 timeout_keep_alive=30,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from pathlib import Path
 from typing import Annotated, Any, final
 
@@ -10,6 +11,7 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from nas.errors import ServiceError
+from nas.service.prefix import OWN_PATHS
 
 PREFIX = "NAS_SERVICE_"
 """Of the environment variables: ``NAS_SERVICE_PORT`` and so on, one per field of :class:`Settings`."""
@@ -27,6 +29,11 @@ class Settings(BaseSettings):
     )
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 is any free one.")
+    root_path: str = Field("", description="Path below which a proxy shows the service, such as /nas.")
+    proxies: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Addresses or networks of proxies, by comma, whose X-Forwarded-For and -Proto are believed.",
+    )
     https: bool = Field(False, description="A proxy in front speaks HTTPS: cookies are for HTTPS alone.")
     devices: Annotated[tuple[str, ...], NoDecode] = Field(
         ("cpu",), min_length=1, description="Where studies may train, by comma; one runs on each."
@@ -45,10 +52,32 @@ class Settings(BaseSettings):
     refresh_s: float = Field(1.0, gt=0, description="How often a watched run is looked at.")
     keep_alive_s: float = Field(15.0, gt=0, description="How often a silent event stream says so.")
 
-    @field_validator("devices", mode="before")
+    @field_validator("devices", "proxies", mode="before")
     @classmethod
     def _by_comma(cls, value: object) -> object:
         return tuple(d.strip() for d in value.split(",") if d.strip()) if isinstance(value, str) else value
+
+    @field_validator("root_path")
+    @classmethod
+    def _is_path(cls, value: str) -> str:
+        path = value.rstrip("/")
+        if not re.fullmatch(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*", path, re.ASCII):
+            raise ValueError("it should be a path such as /nas, of letters, digits and any of '._~-'")
+        if path and path.split("/")[1] in OWN_PATHS:
+            raise ValueError(f"it should not begin as a path of the service does: {', '.join(OWN_PATHS)}")
+        return path
+
+    @field_validator("proxies")
+    @classmethod
+    def _are_addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for proxy in value:
+            try:
+                ipaddress.ip_network(proxy)
+            except ValueError:
+                raise ValueError(
+                    f"{proxy!r} is neither an address nor a network such as 10.0.0.0/8"
+                ) from None
+        return value
 
     @property
     def database_url(self) -> str:

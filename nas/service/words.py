@@ -175,10 +175,7 @@ def surrogate_figures(quality: Mapping[str, Any] | None, objective: Objective | 
         if found["kendall_tau"] is not None:
             detail = "order of the same predictions and what was measured; 1 is the same"
             figures.append({"name": "Kendall's τ", "value": f"{found['kendall_tau']:.2f}", "detail": detail})
-    for refit in quality["refits"]:
-        for found in refit["predictions"]:
-            if found["objective"] == objective.name:
-                figures.append(_refit_figure(objective, refit["name"], found))
+    figures += _latest_figure(objective, quality["refits"])
     if quality.get("rank_agreement") is not None:
         detail = (
             f"order of {quality['num_compared']} architectures in the supernet and after training on their own; "
@@ -190,11 +187,22 @@ def surrogate_figures(quality: Mapping[str, Any] | None, objective: Objective | 
     return figures
 
 
-def _refit_figure(objective: Objective, name: str, found: Mapping[str, Any]) -> dict[str, str]:
-    error = change(objective, found["rmse"]).lstrip("+±−")
-    order = "" if found["kendall_tau"] is None else f", τ {found['kendall_tau']:.2f}"
-    detail = f"the same since the {name}, for {found['num_trials']} evaluations"
-    return {"name": "error, of late", "value": f"{error}{order}", "detail": detail}
+def _latest_figure(objective: Objective, refits: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """Return the error since the surrogate's latest refit, beside those of the refits before it; none without."""
+    known = [
+        (refit["name"], found)
+        for refit in refits
+        for found in refit["predictions"]
+        if found["objective"] == objective.name
+    ]
+    if not known:
+        return []
+    *before, (name, latest) = known
+    errors = [change(objective, found["rmse"]).lstrip("+±−") for _, found in before]
+    earlier = f"; {' and '.join(errors)} since the refits before it" if errors else ""
+    detail = f"the same for the {latest['num_trials']} evaluations since the {name}{earlier}"
+    value = change(objective, latest["rmse"]).lstrip("+±−")
+    return [{"name": "error, of late", "value": value, "detail": detail}]
 
 
 def duration(seconds: float) -> str:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import httpx2
+from fastapi.testclient import TestClient
 
 from nas.catalog import describe_study, study_names
 
@@ -52,3 +56,11 @@ class FakeChild:
 
     def end(self, code: int | None) -> None:
         self.alive, self.code = False, code
+
+
+def sign_in(client: TestClient, token: str, there: str = "/runs") -> httpx2.Response:
+    """Load the form to sign in and send it, as a browser does."""
+    found = re.search(r'name="csrf_token" value="(\w+)"', client.get("/login").text)
+    assert found is not None
+    form = {"csrf_token": found[1], "token": token, "next": there}
+    return client.post("/login", data=form, follow_redirects=False)

@@ -1,7 +1,7 @@
 // Budgets: one slider per objective, the best model within all of them, and what the next step buys.
 // The server decides (nas/service/explore.py); this shows.
 
-import { byId, element, getJson, latest } from "./dom.js";
+import { byId, element, getJson, latest, root } from "./dom.js";
 import { general, shown, withSpread } from "./format.js";
 import { glyph } from "./glyph.js";
 
@@ -109,7 +109,7 @@ export class Budget {
   }
 
   async fetchAnswer() {
-    const answer = await getJson(`/runs/${this.trials.run}/explore?${this.query()}`);
+    const answer = await getJson(`${root}/runs/${this.trials.run}/explore?${this.query()}`);
     this.show(answer);
     this.onAnswer(answer);
   }

@@ -9,6 +9,9 @@ export function element(tag, attributes = {}, ...children) {
   return made;
 }
 
+/** What stands before every path of the service, where a proxy shows it below a path of its own. */
+export const root = document.documentElement.dataset.root ?? "";
+
 export const byId = (id) => document.getElementById(id);
 
 export async function getJson(url, options = {}) {

@@ -1,12 +1,13 @@
 // The front as a plot: every trial, the members of the front, knees, the best within the budgets.
 
-import { byId, element } from "./dom.js";
+import { byId, element, root } from "./dom.js";
 import { withSpread } from "./format.js";
 import { glyph } from "./glyph.js";
 import { CONFIG, axis, better, colour, layout, plotly, staircase } from "./plot.js";
 import { sketch } from "./sketch.js";
 
 const TIP_WIDTH = 264;
+const WINNERS = "winners";
 
 export class Front {
   constructor(trials, { onPick }) {
@@ -34,9 +35,9 @@ export class Front {
     if (!this.isDrawn) {
       this.isDrawn = true;
       byId("sketch").remove();
-      this.box.on("plotly_hover", (event) => this.show(event.points[0].customdata));
+      this.box.on("plotly_hover", ({ points: [point] }) => (point.data.name === WINNERS ? this.showWinner(point.customdata) : this.show(point.customdata)));
       this.box.on("plotly_unhover", () => this.hide());
-      this.box.on("plotly_click", (event) => this.onPick(event.points[0].customdata));
+      this.box.on("plotly_click", ({ points: [point] }) => (point.data.name === WINNERS ? this.open(point.customdata) : this.onPick(point.customdata)));
       performance.mark("front-drawn");
       this.box.dataset.drawn = "yes";
     }
@@ -65,7 +66,16 @@ export class Front {
       this.marks(this.knees, { size: 17, symbol: "diamond-open", color: colour("knee"), line: { width: 2 } }, "skip"),
       this.marks(this.picked, { size: 17, symbol: "square-open", color: colour("second"), line: { width: 2 } }, "skip"),
       this.marks(this.best === null ? [] : [this.best], { size: 19, symbol: "circle-open", color: colour("best"), line: { width: 3 } }, "skip"),
+      this.finished(),
     ];
+  }
+
+  /** The finished winners: exported files, measured on the test split. Those on the final front are filled. */
+  finished() {
+    const { winners } = this.trials;
+    const marker = { size: 14, symbol: winners.map((w) => (w.on_front ? "star" : "star-open")), color: colour("winner"), line: { width: 1.2, color: winners.map((w) => colour(w.on_front ? "card" : "winner")) } };
+    const of = (column) => winners.map((winner) => winner.values[column]);
+    return { type: "scatter", mode: "markers", name: WINNERS, x: of(this.x), y: of(this.y), customdata: winners.map((_, at) => at), marker, hoverinfo: "none" };
   }
 
   marks(rows, marker, hoverinfo = "none") {
@@ -75,7 +85,7 @@ export class Front {
 
   layout() {
     const { trials } = this;
-    const axes = [this.x, this.y].map((column) => axis(trials.objectives[column], trials.values[column]));
+    const axes = [this.x, this.y].map((column) => axis(trials.objectives[column], trials.shown(column)));
     return layout({
       xaxis: axes[0],
       yaxis: axes[1],
@@ -124,26 +134,45 @@ export class Front {
     if (row === undefined) return;
     this.at = row;
     const { trials } = this;
-    const lines = trials.objectives.map((objective, o) => {
-      const [value, spread] = withSpread(trials.values[o][row], trials.spread[o][row], objective);
-      return [objective.label, value, spread];
-    });
+    const role = `in the search, ${trials.front.includes(row) ? "on the front" : "not on the front"}`;
+    const head = element("header", {}, element("code", {}, trials.id[row]), `trial ${trials.number[row]}`);
+    const values = trials.values.map((column) => column[row]);
+    const lines = this.lines(values, trials.spread.map((column) => column[row]));
+    this.describe(values, head, lines, glyph(trials.genes[row], trials.choices), element("p", { class: "small muted" }, role));
+    if (aloud) byId("said").textContent = `${trials.id[row]}, ${role}: ${lines.map((line) => line.join(" ")).join("; ")}`;
+  }
+
+  showWinner(at) {
+    const winner = this.trials.winners[at];
+    const role = `finished, test split, ${winner.on_front ? "on the final front" : "not on the final front"}`;
+    const head = element("header", {}, element("code", {}, winner.id), winner.variant);
+    this.describe(winner.values, head, this.lines(winner.values, winner.spread), element("p", { class: "small muted" }, role));
+  }
+
+  open(at) {
+    location.href = `${root}/runs/${this.trials.run}/winners/${encodeURIComponent(this.trials.winners[at].id)}`;
+  }
+
+  /** Name, value and spread of each objective that has a value. */
+  lines(values, spread) {
+    return this.trials.objectives.flatMap((objective, o) => (values[o] === null ? [] : [[objective.label, ...withSpread(values[o], spread[o], objective)]]));
+  }
+
+  /** Fill the tip and put it beside a mark. */
+  describe(values, head, lines, ...more) {
     const facts = element("dl", { class: "facts" });
     for (const [name, value, spread] of lines) {
       facts.append(element("dt", {}, name), element("dd", {}, value, element("span", { class: "spread" }, ` ${spread}`)));
     }
-    const role = trials.front.includes(row) ? "on the front" : "not on the front";
-    const head = element("header", {}, element("code", {}, trials.id[row]), `trial ${trials.number[row]}`);
-    this.tip.replaceChildren(head, facts, glyph(trials.genes[row], trials.choices), element("p", { class: "small muted" }, role));
-    this.place(row);
+    this.tip.replaceChildren(head, facts, ...more);
+    this.place(values);
     this.tip.classList.add("shown");
-    if (aloud) byId("said").textContent = `${trials.id[row]}, ${role}: ${lines.map((line) => line.join(" ")).join("; ")}`;
   }
 
-  place(row) {
+  place(values) {
     const { xaxis, yaxis } = this.box._fullLayout;
-    const left = xaxis.d2p(this.trials.values[this.x][row]) + xaxis._offset;
-    const top = yaxis.d2p(this.trials.values[this.y][row]) + yaxis._offset;
+    const left = xaxis.d2p(values[this.x]) + xaxis._offset;
+    const top = yaxis.d2p(values[this.y]) + yaxis._offset;
     const width = this.box.clientWidth;
     const beside = left + 18 + TIP_WIDTH > width ? Math.max(4, left - 18 - TIP_WIDTH) : left + 18;
     const height = this.tip.offsetHeight;

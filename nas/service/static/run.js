@@ -1,7 +1,7 @@
 // A run's page: draws the front, answers budgets, and keeps up with a run that goes on.
 
 import { Budget } from "./budget.js";
-import { byId, getJson, latest } from "./dom.js";
+import { byId, getJson, latest, root } from "./dom.js";
 import { Front } from "./front.js";
 import { CONFIG, colour, layout, plotly } from "./plot.js";
 import { Trials } from "./trials.js";
@@ -43,6 +43,7 @@ async function showTrials() {
   byId("front-count").textContent = `${trials.front.length} of ${trials.total.toLocaleString("en-US")}`;
   byId("thinned").hidden = thinned <= 0;
   byId("thinned").textContent = `${thinned.toLocaleString("en-US")} trials off the front that lie close to others are left out of the picture; the table, the API and all budgets know them.`;
+  byId("legend-winners").hidden = !trials.winners.length;
   await front.draw();
   budget.ready();
 }
@@ -50,7 +51,7 @@ async function showTrials() {
 let volumes = [];
 
 async function drawHypervolume(anew = false) {
-  if (anew) volumes = (await getJson(`/runs/${page.run}/volumes`));
+  if (anew) volumes = (await getJson(`${root}/runs/${page.run}/volumes`));
   if (!volumes.value?.length) return;
   byId("hv-empty").hidden = true;
   byId("hv-now").textContent = volumes.value.at(-1).toFixed(4);
@@ -79,7 +80,7 @@ function showPicked() {
   const [a, b] = picked;
   const link = byId("compare");
   if (link) {
-    link.href = `/runs/${page.run}/compare?a=${a}&b=${b}`;
+    link.href = `${root}/runs/${page.run}/compare?a=${a}&b=${b}`;
     link.setAttribute("aria-disabled", String(picked.size < 2));
   }
   document.querySelectorAll("#part-table [type=checkbox]").forEach((box) => {
@@ -97,7 +98,7 @@ document.addEventListener("change", (event) => {
 /* live: the stream says that something changed; what is shown comes from the server, at most once a second */
 
 const refresh = latest(async () => {
-  const [, parts] = await Promise.all([trials.update(), fetch(`/runs/${page.run}/parts`).then((answer) => (answer.ok ? answer.text() : ""))]);
+  const [, parts] = await Promise.all([trials.update(), fetch(`${root}/runs/${page.run}/parts`).then((answer) => (answer.ok ? answer.text() : ""))]);
   replaceParts(new DOMParser().parseFromString(parts, "text/html"));
   await showTrials();
   await drawHypervolume(true);
@@ -119,7 +120,7 @@ function replaceParts(fresh) {
 }
 
 function follow() {
-  const stream = new EventSource(`/api/v1/runs/${page.run}/events?after=${trials.cursor}`);
+  const stream = new EventSource(`${root}/api/v1/runs/${page.run}/events?after=${trials.cursor}`);
   for (const name of ["status", "trial", "front", "log"]) stream.addEventListener(name, refresh);
   stream.addEventListener("done", () => { stream.close(); refresh(); });
 }

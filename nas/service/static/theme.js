@@ -14,7 +14,7 @@ function announce() {
 
 document.getElementById("theme")?.addEventListener("click", () => {
   root.dataset.theme = isDark() ? "light" : "dark";
-  document.cookie = `theme=${root.dataset.theme}; path=/; max-age=31536000; samesite=lax`;
+  document.cookie = `theme=${root.dataset.theme}; path=${root.dataset.root || "/"}; max-age=31536000; samesite=lax`;
   announce();
 });
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", announce);

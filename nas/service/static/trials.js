@@ -1,6 +1,6 @@
 // The evaluated architectures of a run, in columns, as /runs/<id>/points sends them; new ones are added.
 
-import { getJson } from "./dom.js";
+import { getJson, root } from "./dom.js";
 
 export class Trials {
   constructor(run) {
@@ -13,15 +13,21 @@ export class Trials {
     this.spread = [];
     this.genes = [];
     this.front = [];
+    this.winners = [];
     this.total = 0;
     this.cursor = 0;
     this.row = new Map();
   }
 
+  /** All values of an objective that the plot shows: those of the search, and those of the finished winners. */
+  shown(column) {
+    return [...this.values[column], ...this.winners.map((winner) => winner.values[column]).filter((value) => value !== null)];
+  }
+
   /** Fetch what is new; returns whether anything is. */
   async update() {
     const first = this.number.length === 0;
-    const sent = await getJson(`/runs/${this.run}/points${first ? "" : `?after=${this.cursor}`}`);
+    const sent = await getJson(`${root}/runs/${this.run}/points${first ? "" : `?after=${this.cursor}`}`);
     if (first) {
       this.objectives = sent.objectives;
       this.choices = sent.choices;
@@ -38,6 +44,7 @@ export class Trials {
       sent.spread.forEach((column, o) => this.spread[o].push(column[at]));
     });
     this.front = sent.front.map((number) => this.row.get(number)).filter((row) => row !== undefined);
+    this.winners = sent.winners;
     this.total = sent.total;
     this.cursor = sent.cursor;
     return sent.number.length > 0;

@@ -6,7 +6,10 @@ import asyncio
 import io
 import logging
 import zipfile
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -14,10 +17,13 @@ import pytest
 from fakes import edit_json
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from service_fakes import FINISHED
+from service_fakes import FINISHED, sign_in
 from starlette.types import Message
 
 from nas.files import read_json
+from nas.service.app import create_app
+from nas.service.sessions import COOKIE
+from nas.service.settings import Settings
 from nas.service.state import State
 from nas.service.store import Run
 
@@ -235,6 +241,104 @@ def test_signing_in_is_slowed_down_but_not_for_those_who_are_in(
     assert anyone.post("/api/v1/session", json={"token": run_token}).status_code == 200
     another = service.tokens.create("late", "run")[1]
     assert anyone.post("/api/v1/session", json={"token": another}).status_code == 429
+
+
+FOREIGN = [
+    {"Origin": "https://evil.example"},
+    {"Origin": "null"},
+    {"Origin": "http://testserver.evil.example"},
+    {"Sec-Fetch-Site": "cross-site", "Origin": "http://testserver"},
+    {"Sec-Fetch-Site": "same-site"},
+]
+
+
+@pytest.mark.parametrize("headers", FOREIGN)
+def test_another_site_cant_sign_a_browser_in(
+    app: FastAPI, run_token: str, headers: dict[str, str], service: State
+) -> None:
+    browser = TestClient(app)
+    page = browser.get("/login").text
+    proof = page.partition('name="csrf_token" value="')[2][:64]
+    form = {"token": run_token, "csrf_token": proof}
+    assert browser.post("/login", data=form, headers=headers).status_code == 403
+    assert browser.post("/api/v1/session", json={"token": run_token}, headers=headers).status_code == 403
+    assert COOKIE not in browser.cookies
+
+
+def test_a_form_to_sign_in_needs_the_mark_of_its_browser(app: FastAPI, run_token: str) -> None:
+    browser, attacker = TestClient(app), TestClient(app)
+    proof = attacker.get("/login").text.partition('name="csrf_token" value="')[2][:64]
+    for form in ({}, {"csrf_token": proof}, {"csrf_token": ""}):
+        answer = browser.post("/login", data={"token": run_token, **form})
+        assert answer.status_code == 403
+        assert "load the page again" in answer.text
+    browser.get("/login")
+    assert browser.post("/login", data={"token": run_token, "csrf_token": proof}).status_code == 403
+    assert COOKIE not in browser.cookies
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"Origin": "http://testserver"}, {"Sec-Fetch-Site": "same-origin", "Origin": "http://behind"}, {}],
+    ids=["origin", "a proxy changed the host", "no browser"],
+)
+def test_our_own_pages_and_programs_sign_in(app: FastAPI, run_token: str, headers: dict[str, str]) -> None:
+    browser = TestClient(app, headers=headers)
+    assert sign_in(browser, run_token).status_code == 303
+    assert browser.post("/api/v1/session", json={"token": run_token}).status_code == 200
+
+
+def guess(app: FastAPI, peer: str, forwarded: str) -> int:
+    client = TestClient(app, client=(peer, 1))
+    body = {"token": "nas_guess"}
+    return client.post("/api/v1/session", json=body, headers={"X-Forwarded-For": forwarded}).status_code
+
+
+def test_the_limit_cant_be_walked_around_by_a_forwarded_address(app: FastAPI, service: State) -> None:
+    limit = service.settings.login_attempts
+    found = [guess(app, "127.0.0.1", f"192.0.2.{number}") for number in range(limit + 1)]
+    assert found == [401] * limit + [429]
+
+
+def test_a_declared_proxy_says_who_tries(settings: Settings, studies_of_tests: None) -> None:
+    app = create_app(
+        settings.model_copy(update={"proxies": ("127.0.0.1", "10.0.0.0/8"), "login_attempts": 2})
+    )
+    for forwarded in ("192.0.2.1", "198.51.100.9, 192.0.2.1", "192.0.2.1, 10.1.2.3"):
+        last = guess(app, "127.0.0.1", forwarded)
+    assert last == 429  # the last address that no proxy of ours has, whatever the client put before it
+    assert guess(app, "127.0.0.1", "192.0.2.2") == 401
+    assert guess(app, "192.0.2.3", "192.0.2.1") == 401  # the peer is no proxy: it is counted itself
+    app.state.service.close()
+
+
+def test_of_forty_attempts_at_once_as_many_as_allowed_are_looked_at(app: FastAPI, service: State) -> None:
+    token = service.tokens.create("known", "run")[1]
+    wrong = token[:-3] + "AAA"  # the id is right, so that argon2 takes its time
+    with ThreadPoolExecutor(40) as pool:
+        ask = partial(TestClient(app).post, "/api/v1/session", json={"token": wrong})
+        found = Counter(answer.status_code for answer in pool.map(lambda _: ask(), range(40)))
+    assert found == {401: service.settings.login_attempts, 429: 40 - service.settings.login_attempts}
+
+
+NO_NUMBERS = ["5_000", "\u0665", "\uff15", "0x10", "1e400", "inf", "nan", "5,000", "--5"]
+
+
+@pytest.mark.parametrize("text", NO_NUMBERS)
+def test_numbers_are_digits(app: FastAPI, run_token: str, finished_run: Run, text: str) -> None:
+    browser = TestClient(app, headers={"accept": "text/html"}, follow_redirects=False)
+    sign_in(browser, run_token)
+    proof = browser.get("/studies/tiny").text.partition('name="csrf_token" value="')[2][:64]
+    for name in ("evaluations", "seed", "limit.num_params"):
+        answer = browser.post("/studies/tiny/runs", data={"csrf_token": proof, name: text})
+        assert answer.status_code == 422
+        assert "is expected" in answer.text
+    assert browser.get(f"/runs/{FINISHED}/points", params={"after": text}).status_code == 422
+    assert browser.get(RUNS, params={"limit": text}).status_code == 422
+    asked = {"goal": "accuracy", "x": "num_params", "y": "accuracy"}
+    for limit, status in ((text, 422), ("1.5e3", 200)):
+        answer = browser.get(f"/runs/{FINISHED}/explore", params=asked | {"limit": f"num_params:{limit}"})
+        assert answer.status_code == status
 
 
 @pytest.mark.parametrize("value", ["x\r\nSet-Cookie: a=b", "x%0d%0aSet-Cookie:%20a=b", "x\nX-Evil: 1"])

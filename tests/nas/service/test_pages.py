@@ -5,7 +5,7 @@ import re
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from service_fakes import FINISHED
+from service_fakes import FINISHED, sign_in
 
 from nas.service.assets import PLOTLY, address, plotly_styles
 from nas.service.state import State
@@ -18,7 +18,7 @@ HTML = {"accept": "text/html"}
 def person(app: FastAPI, run_token: str) -> TestClient:
     """Somebody with a browser, signed in."""
     client = TestClient(app, headers=HTML, follow_redirects=False)
-    assert client.post("/login", data={"token": run_token, "next": "/runs"}).status_code == 303
+    assert sign_in(client, run_token).status_code == 303
     return client
 
 
@@ -26,7 +26,7 @@ def person(app: FastAPI, run_token: str) -> TestClient:
 def onlooker(app: FastAPI, read_token: str) -> TestClient:
     """Somebody with a browser, signed in with a token that may only read."""
     client = TestClient(app, headers=HTML, follow_redirects=False)
-    assert client.post("/login", data={"token": read_token}).status_code == 303
+    assert sign_in(client, read_token).status_code == 303
     return client
 
 
@@ -57,7 +57,7 @@ def test_a_script_that_is_not_signed_in_gets_a_problem(anyone: TestClient) -> No
 def test_signing_in_gives_a_cookie_that_scripts_and_other_sites_can_not_use(
     anyone: TestClient, run_token: str
 ) -> None:
-    answer = anyone.post("/login", data={"token": run_token, "next": "/runs"}, follow_redirects=False)
+    answer = sign_in(anyone, run_token)
     assert (answer.status_code, answer.headers["location"]) == (303, "/runs")
     cookie = answer.headers["set-cookie"].lower()
     assert "httponly" in cookie
@@ -66,7 +66,7 @@ def test_signing_in_gives_a_cookie_that_scripts_and_other_sites_can_not_use(
 
 
 def test_a_wrong_token_is_told_in_the_form(anyone: TestClient) -> None:
-    answer = anyone.post("/login", data={"token": "nas_no"}, headers=HTML)
+    answer = sign_in(anyone, "nas_no")
     assert answer.status_code == 401
     assert "The token is wrong, revoked or expired" in answer.text
     assert "nas_no" not in answer.text
@@ -76,7 +76,7 @@ def test_a_wrong_token_is_told_in_the_form(anyone: TestClient) -> None:
     "there", ["https://elsewhere.example", "//elsewhere.example", "/\\elsewhere.example", "x", "/login", ""]
 )
 def test_signing_in_leads_nowhere_else(anyone: TestClient, run_token: str, there: str) -> None:
-    answer = anyone.post("/login", data={"token": run_token, "next": there}, follow_redirects=False)
+    answer = sign_in(anyone, run_token, there)
     assert answer.headers["location"] == "/"
 
 
@@ -125,11 +125,11 @@ def test_a_study_is_started_with_what_was_changed_and_nothing_else(
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"evaluations": "many"}, "Evaluations is &#39;many&#39;: a number is expected."),
+        ({"evaluations": "many"}, "Evaluations is &#39;many&#39;: a whole number in digits is expected."),
         ({"evaluations": "0"}, "Evaluations is not valid"),
         ({"objectives": "beauty"}, "has no objective"),
         ({"device": "moon"}, "There is no device"),
-        ({"limit.macs": "1e999"}, "Constraints is not valid"),
+        ({"limit.macs": "1e999"}, "MACs is &#39;1e999&#39;: a number that is not so large is expected."),
     ],
 )
 def test_what_can_not_be_is_said_and_what_was_typed_is_kept(

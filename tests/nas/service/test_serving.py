@@ -16,6 +16,7 @@ import pytest
 from nas.errors import CatalogError, ServiceError
 from nas.files import read_json
 from nas.report.results import Results
+from nas.service.devices import fault_of
 from nas.service.processes import Process, tail
 from nas.service.serving import only_service, serve
 from nas.service.settings import Settings
@@ -126,15 +127,38 @@ def test_a_port_that_is_taken(tmp_path: Path) -> None:
         serve(Settings(folder=tmp_path, host="203.0.113.1"), print)
 
 
-@pytest.mark.parametrize(
-    ("name", "told"),
-    [("foo", "is not valid"), ("cuda:4096", "isn't there"), ("meta", "isn't there"), ("", "is not valid")],
-)
-def test_a_device_that_isnt_there_is_refused_at_the_start(tmp_path: Path, name: str, told: str) -> None:
-    with pytest.raises(ServiceError, match=f"device '{name}' {told}") as caught:
-        serve(Settings(folder=tmp_path / "svc", devices=("cpu", name), port=0), print)
+def test_a_device_that_isnt_there_is_refused_at_the_start(tmp_path: Path) -> None:
+    with pytest.raises(ServiceError, match="device 'cuda:4096' isn't there") as caught:
+        serve(Settings(folder=tmp_path / "svc", devices=("cpu", "cuda:4096"), port=0), print)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "svc").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("foo", "is not valid"),
+        ("cuda:4096", "isn't there"),
+        ("meta", "isn't there"),
+        ("", "is not valid"),
+        ("cpu:0", None),
+    ],
+)
+def test_what_is_wrong_with_a_device(name: str, told: str | None) -> None:
+    fault = fault_of(name)
+    assert fault is None if told is None else f"device {name!r} {told}" in str(fault)
+
+
+def test_the_server_believes_no_forwarded_address(served: Served) -> None:
+    served.start()
+    address = f"{served.http.base_url}session"
+    found = [
+        httpx2.post(
+            address, json={"token": "nas_guess"}, headers={"X-Forwarded-For": f"192.0.2.{n}"}
+        ).status_code
+        for n in range(11)
+    ]
+    assert found == [401] * 10 + [429]
 
 
 def test_a_folder_is_for_its_owner(tmp_path: Path) -> None:

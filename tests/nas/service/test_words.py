@@ -128,5 +128,20 @@ def test_the_surrogates_latest_refits_are_shown_after_all_its_predictions() -> N
     }
     told = {"predictions": [found], "refits": [late], "rank_agreement": None}
     *_, figure = surrogate_figures(told, ACCURACY)
-    assert figure["value"] == "1.00 points, τ 0.50"
-    assert figure["detail"] == "the same since the refit on 30 trials, for 12 evaluations"
+    assert (figure["name"], figure["value"]) == ("error, of late", "1.00 points")
+    assert figure["detail"] == "the same for the 12 evaluations since the refit on 30 trials"
+
+
+def test_earlier_refits_stand_beside_the_latest_one_and_not_as_figures_of_the_same_name() -> None:
+    found = {"objective": "accuracy", "num_trials": 12, "kendall_tau": 0.5, "rmse": 0.02}
+    refits = [
+        {"name": f"refit on {number} trials", "predictions": [{**found, "rmse": error}]}
+        for number, error in ((30, 0.04), (40, 0.03), (50, 0.01))
+    ]
+    figures = surrogate_figures({"predictions": [found], "refits": refits, "rank_agreement": None}, ACCURACY)
+    names = [figure["name"] for figure in figures]
+    assert len(set(names)) == len(names)
+    assert figures[-1]["value"] == "1.00 points"
+    assert figures[-1]["detail"].endswith(
+        "refit on 50 trials; 4.00 points and 3.00 points since the refits before it"
+    )
