@@ -14,12 +14,11 @@ from fastapi.security import APIKeyCookie, HTTPBearer
 from nas.service.limits import Attempts
 from nas.service.prefix import root_of
 from nas.service.problems import Problem
-from nas.service.sessions import COOKIE, CSRF_HEADER, Sessions, csrf_token, is_csrf_token
+from nas.service.sessions import COOKIE, CSRF_HEADER, FORM_COOKIE, Sessions, csrf_token, is_csrf_token
 from nas.service.store import Role, Token
 from nas.service.tokens import Tokens
 
-FORM_COOKIE = "nas_form"
-_FORM_S = 86_400
+_FORM_S = 86_400  # who leaves the form to sign in open for longer loads it again
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 _bearer = HTTPBearer(auto_error=False, description="A token of 'nas token create'.")
 _cookie = APIKeyCookie(name=COOKIE, auto_error=False, description="The page's sign-in.")

@@ -12,6 +12,8 @@ from nas.service.store import Session, Store, Token
 from nas.service.tokens import Tokens, digest_of
 
 COOKIE = "nas_session"
+FORM_COOKIE = "nas_form"
+"""Marks the browser that was shown the form to sign in."""
 CSRF_HEADER = "X-CSRF-Token"
 CSRF_FIELD = "csrf_token"
 

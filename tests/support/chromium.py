@@ -36,11 +36,12 @@ def chromium() -> Iterator[Browser]:
 
 
 @contextlib.contextmanager
-def served(folder: Path, studies: str, python_path: Path) -> Iterator[tuple[str, str]]:
-    """Run ``nas serve`` on a folder; give the page's address and the token that it prints."""
+def served(folder: Path, studies: str, python_path: Path, root: str) -> Iterator[tuple[str, str]]:
+    """Run ``nas serve`` on a folder, below a path; give the page's address and the token that it prints."""
     paths = [str(python_path), os.environ.get("PYTHONPATH", "")]
     environment = {**os.environ, "NAS_STUDIES": studies, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
     command = [sys.executable, "-m", "nas", "serve", "--folder", str(folder), "--port", "0"]
+    command += ["--root-path", root]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stdout is not None
         url = token = ""
@@ -48,7 +49,7 @@ def served(folder: Path, studies: str, python_path: Path) -> Iterator[tuple[str,
             while not (url and token):
                 line = process.stdout.readline()
                 assert line, "the service ended before it was ready"
-                url = url or "".join(re.findall(r"http://[\d.:]+", line))
+                url = url or "".join(re.findall(r"http://[\d.:]+\S*", line))
                 token = token or "".join(re.findall(r"nas_[0-9a-f]{12}_\S+", line))
             yield url, token
         finally:

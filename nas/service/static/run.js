@@ -59,7 +59,7 @@ async function drawHypervolume(anew = false) {
   const line = { type: "scatter", mode: "lines", x: volumes.after, y: volumes.value, line: { color: colour("front"), width: 2, shape: "hv" }, hovertemplate: "%{y:.4f} after %{x}<extra></extra>" };
   const looks = layout({
     margin: { l: 44, r: 10, t: 6, b: 40 },
-    xaxis: { ...axis, title: { text: "evaluations", standoff: 8 } },
+    xaxis: { ...axis, title: { text: "evaluations", standoff: 8, font: { size: 13 } } },
     yaxis: { ...axis, tickformat: ".3~g" },
     hovermode: "x",
     hoverlabel: { bgcolor: colour("raised"), bordercolor: colour("line"), font: { color: colour("ink") } },

@@ -38,7 +38,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def site(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("service")
-    with served(folder, "service_studies", SUPPORT) as (url, token):
+    with served(folder, "service_studies", SUPPORT, "/nas") as (url, token):
         context = browser.new_context(viewport={"width": 1440, "height": 900})
         context.set_default_timeout(PATIENCE_MS)
         complaints: list[str] = []
@@ -77,6 +77,25 @@ def test_the_front_grew_on_the_page_that_started_it(site: Site) -> None:
     expect(page.locator("#front .xtitle")).to_have_text("parameters")
     expect(page.get_by_role("slider", name="parameters")).to_be_enabled()
     expect(page.get_by_role("heading", name="Winners")).to_be_visible()
+
+
+def test_the_finished_winners_are_marks_of_their_own_that_lead_to_their_cards(run_page: Page) -> None:
+    expect(run_page.locator("#legend-winners")).to_contain_text("quality on the test split")
+    run_page.wait_for_selector("#front[data-drawn=yes]")
+    place = run_page.evaluate(
+        """() => {
+          const plot = document.getElementById("front");
+          const winners = plot._fullData.find((trace) => trace.name === "winners");
+          const { xaxis, yaxis } = plot._fullLayout;
+          const box = plot.getBoundingClientRect();
+          const [left, top] = [xaxis._offset + xaxis.d2p(winners.x[0]), yaxis._offset + yaxis.d2p(winners.y[0])];
+          return [box.left + left, box.top + top];
+        }"""
+    )
+    run_page.mouse.move(*place)
+    expect(run_page.locator("#tip")).to_contain_text("finished, test split")
+    run_page.mouse.click(*place)
+    run_page.wait_for_url(re.compile("/winners/[0-9a-f]{16}$"))
 
 
 def test_the_pareto_set_and_a_winner_are_downloaded(run_page: Page) -> None:

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import dataclasses
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from nas.choices import Choice
 from nas.objective import Objective
-from nas.service.columns import MAX_DOMINATED, bars_of, columns, genes_of, thinned, volume_steps
+from nas.report.results import Results
+from nas.service.columns import MAX_DOMINATED, bars_of, columns, finished, genes_of, thinned, volume_steps
 from nas.service.record import TrialRow
 from nas.service.runs import Snapshot
 from nas.space import SearchSpace
@@ -40,6 +44,24 @@ def test_columns_hold_what_the_rows_hold() -> None:
     assert sent["front"] == [0]
     assert (sent["total"], sent["cursor"]) == (2, 2)
     assert [o["shown_unit"] for o in sent["objectives"]] == ["%", ""]
+
+
+def test_finished_winners_are_sent_beside_the_search_with_what_is_known_of_each_file(tiny_run: Path) -> None:
+    results = Results.read(tiny_run / "report.json")
+    plain = results.winners[0].variants[0]
+    partly = dataclasses.replace(plain, name="int8", values={"accuracy": plain.values["accuracy"]})
+    winner = dataclasses.replace(results.winners[0], variants=(plain, partly))
+    made = dataclasses.replace(
+        snapshot([row(0, 0.9, 10)], (0,)),
+        objectives=results.objectives,
+        results=dataclasses.replace(results, winners=(winner,)),
+    )
+    first, second = finished(made)
+    assert (first["id"], first["trial"], first["variant"]) == (winner.id, winner.trial, "fp32")
+    assert first["values"] == [plain.values[o.name].value for o in results.objectives]
+    assert second["values"] == [plain.values["accuracy"].value, None]
+    assert second["spread"][1] is None
+    assert columns(snapshot([], ()), SPACE)["winners"] == []
 
 
 def test_only_what_is_new_is_sent_again_and_the_front() -> None:

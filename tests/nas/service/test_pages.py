@@ -340,3 +340,16 @@ def test_no_other_file_is_static(anyone: TestClient, name: str) -> None:
 
 def test_the_style_elements_that_plotly_would_add_are_known() -> None:
     assert plotly_styles()
+
+
+def test_what_a_finished_run_lacks_is_said_in_the_past(
+    person: TestClient, service: State, finished_run: Run
+) -> None:
+    (service.settings.runs / FINISHED / "log.txt").unlink()
+    page = person.get(f"/runs/{FINISHED}").text
+    assert "This run left no log." in page
+    assert "There were fewer than ten evaluations." in page
+    service.store.change_run(FINISHED, state="paused")
+    page = person.get(f"/runs/{FINISHED}").text
+    assert "Nothing is logged yet." in page
+    assert "From the tenth evaluation on." in page
