@@ -72,11 +72,13 @@ class Settings(BaseSettings):
     def _are_addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for proxy in value:
             try:
-                ipaddress.ip_network(proxy)
+                network = ipaddress.ip_network(proxy)
             except ValueError:
                 raise ValueError(
                     f"{proxy!r} is neither an address nor a network such as 10.0.0.0/8"
                 ) from None
+            if network.prefixlen == 0:
+                raise ValueError(f"{proxy!r} is everybody, and whoever is believed can say any address")
         return value
 
     @property

@@ -92,7 +92,7 @@ def test_the_finished_winners_are_marks_of_their_own_that_lead_to_their_cards(ru
           return [box.left + left, box.top + top];
         }"""
     )
-    run_page.mouse.move(*place)
+    run_page.mouse.move(*place, steps=5)
     expect(run_page.locator("#tip")).to_contain_text("finished, test split")
     run_page.mouse.click(*place)
     run_page.wait_for_url(re.compile("/winners/[0-9a-f]{16}$"))

@@ -19,7 +19,17 @@ def test_flags_go_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("PORT", "http"), ("PORT", "70000"), ("DEVICES", " , "), ("RESTARTS", "-1")]
+    ("name", "value"),
+    [
+        ("PORT", "http"),
+        ("PORT", "70000"),
+        ("DEVICES", " , "),
+        ("RESTARTS", "-1"),
+        ("PROXIES", "*"),
+        ("PROXIES", "127.0.0.1, proxy.example"),
+        ("PROXIES", "0.0.0.0/0"),
+        ("ROOT_PATH", "nas"),
+    ],
 )
 def test_what_is_not_valid_is_one_sentence(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(f"NAS_SERVICE_{name}", value)
