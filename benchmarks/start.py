@@ -8,7 +8,9 @@ Commands that neither train nor search import no torch. Without ``--run``, only 
 from __future__ import annotations
 
 import argparse
+import os
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -29,17 +31,20 @@ def main() -> None:
     if arguments.run is not None:
         commands += [["status", str(arguments.run)], ["front", str(arguments.run), "--json"]]
     for words in commands:
-        seconds = sorted(seconds_of(words) for _ in range(arguments.times))
-        print(f"nas {words[0]:10} {seconds[len(seconds) // 2]:6.2f} s, median of {arguments.times}")
+        taken = [seconds_of(words) for _ in range(arguments.times)]
+        waited, worked = (statistics.median(column) for column in zip(*taken, strict=True))
+        print(f"nas {words[0]:10} {waited:6.2f} s, {worked:.2f} s of a core (medians of {arguments.times})")
     megabytes, ready = idle_service()
     print(f"nas serve      {ready:6.2f} s until it answers; idle, it holds {megabytes:.0f} MB")
 
 
-def seconds_of(words: list[str]) -> float:
-    """Return how long ``nas`` takes with these words."""
-    begin = time.perf_counter()
+def seconds_of(words: list[str]) -> tuple[float, float]:
+    """Return how long ``nas`` takes with these words, and how long it keeps a core busy."""
+    begin, before = time.perf_counter(), os.times()
     subprocess.run([sys.executable, "-m", "nas", *words], check=True, stdout=subprocess.DEVNULL)
-    return time.perf_counter() - begin
+    after = os.times()
+    busy = after.children_user + after.children_system - before.children_user - before.children_system
+    return time.perf_counter() - begin, busy
 
 
 def idle_service() -> tuple[float, float]:
