@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from nas.errors import DamagedFileError
-from nas.export.folder import CARD, PICTURE, WEIGHTS
+from nas.export.names import CARD, PICTURE, WEIGHTS
 from nas.report.results import Results
 from nas.runner.directory import RunDirectory
 from nas.runner.steps import Step
