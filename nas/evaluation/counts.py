@@ -14,7 +14,6 @@ from typing import Any, TypeVar, cast, final
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from nas.choices import Choice, choices_of
@@ -22,13 +21,16 @@ from nas.data.inputs import blank
 from nas.protocols import Counts
 from nas.space import Architecture, IntArray
 from nas.supernet import Supernet, elastic
-from nas.supernet.cut import CutLayer
+from nas.supernet.cut import Cut
 from nas.supernet.sites import Site, Slot
+from nas.supernet.unfused import unfused
 
 logger = logging.getLogger(__name__)
 
 _MAX_TABLE_ROWS = 200_000
 _Counted = TypeVar("_Counted")
+_Cost = Callable[[], tuple[int, int]]
+"""Returns MACs and parameters."""
 
 
 def count_macs(module: nn.Module, image_shape: tuple[int, ...], dtype: torch.dtype = torch.float32) -> int:
@@ -42,21 +44,16 @@ def count_macs(module: nn.Module, image_shape: tuple[int, ...], dtype: torch.dty
         dtype: Of the input.
     """
     device = next(module.parameters()).device
-    with _flop_counter() as counter:
+    with _flop_counter(module) as counter:
         module(blank(1, image_shape, dtype, device))
     return int(counter.get_total_flops()) // 2
 
 
 @contextmanager
-def _flop_counter() -> Iterator[FlopCounterMode]:
-    """Count what runs inside by torch's counter, which counts some fused kernels of attention as zero."""
-    fast_path = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-            yield counter
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast_path)
+def _flop_counter(module: nn.Module) -> Iterator[FlopCounterMode]:
+    """Count what ``module`` runs inside by torch's counter, which counts some fused kernels as zero."""
+    with torch.no_grad(), unfused(module), FlopCounterMode(display=False) as counter:
+        yield counter
 
 
 def count_params(module: nn.Module) -> int:
@@ -168,8 +165,8 @@ class NetworkCounter:
         for site in twin.sites:
             own = set(site.module.parameters(recurse=False)) - counted  # tied weights count once
             counted |= own
-            fixed = (own_macs.get(site.path, 0), sum(parameter.numel() for parameter in own))
-            tables = _tabulate(twin, site, positions.get(site.path, 0), fixed)
+            cost = _cost_of(site.module, positions.get(site.path, 0), own_macs.get(site.path, 0), own)
+            tables = _tabulate(twin, site, cost)
             if tables is None:
                 return None
             for table in tables:
@@ -216,7 +213,7 @@ def _trace(
 
     layers = {site.path: site.module for site in twin.sites if isinstance(site.module, elastic.ElasticLayer)}
     handles = [m.register_forward_hook(remember(path)) for path, m in layers.items()]  # type: ignore[arg-type]
-    with twin.active(twin.space.largest()), _flop_counter() as counter:
+    with twin.active(twin.space.largest()), _flop_counter(twin.module) as counter:
         twin.module(blank(1, image_shape, dtype, next(twin.parameters()).device))
     for handle in handles:
         handle.remove()
@@ -242,20 +239,41 @@ def _caller(path: str, called: Container[str]) -> str:
     return path
 
 
-def _tabulate(twin: Supernet, site: Site, positions: int, own: tuple[int, int]) -> list[_Table] | None:
-    """Return tables that add up to the cost of a module, or None where one would be too large.
+def _cost_of(module: nn.Module, positions: int, macs: int, own: set[nn.Parameter]) -> _Cost:
+    """Return what tells the MACs and parameters of a module at its active sizes.
 
-    ``own`` is what a module that isn't elastic costs, MACs and parameters.
+    Args:
+        module: What it is of.
+        positions: Of the output, where it is an elastic layer.
+        macs: That the module multiplies itself, in the largest architecture.
+        own: Parameters that count as its.
+    """
+    if isinstance(module, Cut):
+        names = [name for name, parameter in module._parameters.items() if parameter in own]
+
+        def cut() -> tuple[int, int]:
+            active, whole = module.active_share()
+            return macs * active // whole, sum(map(module.num_active, names))
+
+        return cut
+    if isinstance(module, elastic.ElasticLayer):
+        return lambda: (positions * module.macs_per_position(), module.num_active_params())
+    num_params = sum(parameter.numel() for parameter in own)
+    return lambda: (macs, num_params)
+
+
+def _tabulate(twin: Supernet, site: Site, cost: _Cost) -> list[_Table] | None:
+    """Return tables that add up to the cost of a module, or None where one would be too large.
 
     The cost of a layer that takes the concatenation of many others is linear in the size of each, so it
     is what it costs without all of them, and what each of them adds to that.
     """
-    sources = site.module.sources if isinstance(site.module, CutLayer) else ()
-    base = _table(twin, site, positions, own, sources)
+    sources = site.module.sources if isinstance(site.module, Cut) else ()
+    base = _table(twin, site, cost, sources)
     tables = [base]
     for source in sources:
         others = tuple(name for name in sources if name != source)
-        tables += [_table(twin, site, positions, own, others), _negative(base)]
+        tables += [_table(twin, site, cost, others), _negative(base)]
     return None if None in tables else cast(list[_Table], tables)
 
 
@@ -263,17 +281,15 @@ def _negative(table: _Table | None) -> _Table | None:
     return table and replace(table, macs=-table.macs, num_params=-table.num_params)
 
 
-def _table(
-    twin: Supernet, site: Site, positions: int, own: tuple[int, int], zero: tuple[str, ...]
-) -> _Table | None:
+def _table(twin: Supernet, site: Site, cost: _Cost, zero: tuple[str, ...]) -> _Table | None:
     """Return what a module costs where the sizes named in ``zero`` are 0."""
     space = twin.space
     controlling = [space[c.choice] for alternative in site.alternatives for c in alternative]
     if not site.conditional:
         controlling = []
     slots = [slot for slot in site.slots if slot.attribute not in zero]
-    if isinstance(site.module, CutLayer) and site.module.sources:
-        slots = [slot for slot in slots if site.module.is_part(slot.attribute)]  # not the sums of parts
+    if isinstance(site.module, Cut):
+        slots = [slot for slot in slots if site.module.is_part(slot.attribute)]  # not what is made of them
     choices = tuple(dict.fromkeys([*choices_of(*(slot.expression for slot in slots)), *controlling]))
     shape = tuple(len(choice.options) for choice in choices)
     if math.prod(shape) > _MAX_TABLE_ROWS:
@@ -281,7 +297,7 @@ def _table(
     sizes = {name: site.module.__dict__[name] for name in zero}
     site.module.__dict__.update(dict.fromkeys(zero, 0))
     positions_of = itertools.product(*map(range, shape))
-    rows = [_cost(site, slots, choices, row, positions, own) for row in positions_of]
+    rows = [_cost(site, slots, choices, row, cost) for row in positions_of]
     site.module.__dict__.update(sizes)  # no architecture brings back one that isn't elastic
     macs, num_params = np.array(rows, dtype=np.int64).T
     columns = tuple(space.choices.index(choice) for choice in choices)
@@ -293,8 +309,7 @@ def _cost(
     slots: list[Slot],
     choices: tuple[Choice, ...],
     row: tuple[int, ...],
-    positions: int,
-    own: tuple[int, int],
+    cost: _Cost,
 ) -> tuple[int, int]:
     options = {c.name: c.options[position] for c, position in zip(choices, row, strict=True)}
     in_use = not site.conditional or any(
@@ -304,6 +319,4 @@ def _cost(
         return 0, 0
     for slot in slots:
         slot.module.__dict__[slot.attribute] = slot.expression.value(options)
-    if isinstance(site.module, elastic.ElasticLayer):
-        return positions * site.module.macs_per_position(), site.module.num_active_params()
-    return own
+    return cost()

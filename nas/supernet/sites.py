@@ -11,6 +11,7 @@ from torch import nn
 
 from nas.choices import Expression
 from nas.space import Condition
+from nas.supernet.cut import Cut
 from nas.supernet.elastic import ElasticLayer
 
 
@@ -86,9 +87,15 @@ def plain_copy(root: nn.Module, sites: list[Site]) -> nn.Module:
     for site in sites:
         if isinstance(site.module, ElasticLayer):
             replaced[id(site.module)] = site.module.extract()
+        elif isinstance(site.module, Cut):
+            for whole, part in site.module.active_tensors().items():
+                replaced.setdefault(whole, part)  # tied tensors stay tied
     rows = [site.module for site in sites if isinstance(site.module, ElasticDepth)]
     # Those that hold fewest others first, so that a row of blocks finds the rows inside it replaced.
     for row in sorted(rows, key=lambda r: sum(isinstance(m, ElasticDepth) for m in r.modules())):
         replaced[id(row)] = row.extract_blocks(lambda block: copy.deepcopy(block, replaced))
     plain: nn.Module = copy.deepcopy(root, replaced)
+    for module in list(plain.modules()):
+        if isinstance(module, Cut):
+            module.become_plain()
     return plain

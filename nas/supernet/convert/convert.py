@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -85,11 +86,15 @@ def _proposed(
     groups, fixed = channel_groups(work, inputs, keep)
     proposals: list[Proposal] = []
     for group in groups:
-        options = _widths(group.size, ratios, multiple_of)
+        channels = group.size * group.unit
+        options = _widths(channels, ratios, multiple_of, group.unit)
         if len(options) > 1:
             proposals.append(Width(Choice(f"{group.name}.width", options), group))
+        elif group.size == 1:
+            fixed.append(_of(group, f"all {channels} can only be left out together"))
         else:
-            fixed.append(_of(group, f"{group.size} channels have no smaller multiple of {multiple_of}"))
+            multiple = math.lcm(multiple_of, group.unit)
+            fixed.append(_of(group, f"{channels} channels have no smaller multiple of {multiple}"))
     heads, odd = _heads(work, ratios, keep)
     rows, why = block_rows(work, inputs, keep)
     depths = [Depth(Choice(f"{row.name}.depth", _depths(row)), row) for row in rows]
@@ -170,8 +175,11 @@ def _main_reason(fixed: Sequence[Fixed]) -> tuple[str, str]:
     return reason, "use smaller ratios or multiple_of" if small else "write it with nas.supernet.elastic"
 
 
-def _widths(size: int, ratios: Sequence[float], multiple_of: int) -> tuple[int, ...]:
-    rounded = {max(1, round(size * ratio / multiple_of)) * multiple_of for ratio in ratios}
+def _widths(size: int, ratios: Sequence[float], multiple_of: int, unit: int) -> tuple[int, ...]:
+    """Return numbers of channels that are whole units, and multiples of what is wanted where there are any."""
+    step = math.lcm(multiple_of, unit)
+    step = step if step < size else unit if unit > 1 else step
+    rounded = {max(1, round(size * ratio / step)) * step for ratio in ratios}
     return tuple(sorted({width for width in rounded if width < size} | {size}))
 
 

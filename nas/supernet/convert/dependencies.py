@@ -1,47 +1,45 @@
-"""Which channels go together: Torch-Pruning's dependency graph (Fang 2023) in our words."""
+"""Which channels go together, everywhere that they occur in a network."""
 
 from __future__ import annotations
 
 import copy
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, final
+from typing import final
 
-import numpy as np
-import torch_pruning
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from torch import nn
-from torch_pruning._helpers import _HybridIndex
 
 from nas.errors import one_line
+from nas.space import IntArray
 from nas.supernet.convert.example import Example
-from nas.supernet.convert.tracing import output_layers, traced
-from nas.supernet.cut import IN, OUT, cut_type
+from nas.supernet.convert.following import Followed, follow
+from nas.supernet.cut import OUT, Place, axis_name, channel_dims, held_tensors, why_whole
 
-_PRODUCERS = (nn.modules.conv._ConvNd, nn.Linear, nn.Embedding)
 OUTPUT = "they are the output of the network"
-_Key = tuple[Any, Any]
-"""A node of Torch-Pruning's graph, and its function that prunes one side of it."""
-_Members = dict[int, list[tuple[tuple[str, str], int]]]
-"""By class, the axes and places where its channel occurs."""
+_Members = dict[int, list[tuple[Place, int]]]
+"""By class, the places where its channel occurs, and the positions there."""
 
 
 @final
 @dataclass(frozen=True)
 class Segment:
-    """Where a group's channels lie on an axis of a layer, in order.
+    """Where a group's channels lie in a module, in order.
 
     Args:
-        path: Of the layer.
+        path: Of the module.
         axis: ``in`` or ``out``.
+        tensor: Name of the tensor that the module holds.
+        dim: Of the tensor.
         start: Position of the first.
         repeat: Positions per channel; more than one behind a flattened image.
     """
 
     path: str
     axis: str
+    tensor: str
+    dim: int
     start: int
     repeat: int
 
@@ -53,13 +51,18 @@ class ChannelGroup:
 
     Args:
         name: Path of the first layer that makes them.
-        size: How many.
+        size: How many; those of one group of a convolution or of a norm count as one.
         segments: Everywhere they occur.
     """
 
     name: str
     size: int
     segments: tuple[Segment, ...]
+
+    @property
+    def unit(self) -> int:
+        """How many channels can only be left out together."""
+        return math.gcd(*(segment.repeat for segment in self.segments))
 
 
 @final
@@ -74,196 +77,119 @@ class Fixed:
 def channel_groups(
     model: nn.Module, inputs: Example, keep: Iterable[str]
 ) -> tuple[list[ChannelGroup], list[Fixed]]:
-    """Return the groups of coupled channels, and those that can't be elastic: all, where tracing fails.
+    """Return the groups of coupled channels, and those that can't be elastic: all, where following fails.
 
     Args:
         model: In evaluation mode; isn't changed.
         inputs: Of its ``forward``.
         keep: Paths of modules to leave alone, with what is inside them.
     """
-    model = copy.deepcopy(model)  # where tracing fails, Torch-Pruning leaves its hooks behind
+    model = copy.deepcopy(model)  # a forward may change its buffers
     try:
-        coupling = _Coupling(model, traced(model, inputs), output_layers(model, inputs), tuple(keep))
-        return coupling.groups()
-    except Exception as error:  # whatever Torch-Pruning trips over
-        said = one_line(error)
-        return [], [Fixed(_every_axis(model), f"the network can't be traced ({said})")]
+        followed = follow(model, inputs)
+    except Exception as error:  # whatever a user's forward raises where its operations are watched
+        return [], [Fixed(_every_axis(model), f"the network can't be traced ({one_line(error)})")]
+    return _Coupling(model, followed, tuple(keep)).groups()
 
 
 def _every_axis(model: nn.Module) -> tuple[tuple[str, str], ...]:
-    kinds = ((path, cut_type(module)) for path, module in model.named_modules())
-    return tuple((path, axis) for path, kind in kinds if not isinstance(kind, str) for axis in kind.AXES)
+    axes = (
+        (path, axis_name(module, name, dim))
+        for path, module in model.named_modules()
+        for name, tensor in held_tensors(module)
+        for dim in channel_dims(module, tensor)
+    )
+    return tuple(dict.fromkeys(axes))
 
 
 class _Coupling:
-    """Every position of every axis is a node; positions that can only go together are one class.
+    """Positions that can only go together are one class."""
 
-    The edges are those of the dependency graph, followed once for each position. (Its own search starts
-    anew from every layer, and takes very long where layers are shared.)
-    """
+    def __init__(self, model: nn.Module, followed: Followed, keep: tuple[str, ...]) -> None:
+        self._modules = dict(model.named_modules())
+        self._places = {place: nodes for place, nodes in followed.places.items() if place in followed.used}
+        self._fix(followed, keep)
+        labels, self._reasons = followed.ties.classes()
+        self._labels = {place: labels[nodes].tolist() for place, nodes in self._places.items()}
 
-    def __init__(self, model: nn.Module, graph: Any, last: set[str], keep: tuple[str, ...]) -> None:
-        self._graph, self._keep, self._last = graph, keep, last
-        self._names = {module: path for path, module in model.named_modules()}
-        self._number = {path: number for number, path in enumerate(self._names.values())}
-        self._shared = _sharing(self._names)
-        self._nodes: dict[_Key, dict[int, int]] = {}
-        self._count = 0
-        found: list[nn.Module] = [
-            m for m in graph.module2node if isinstance(m, _PRODUCERS) and m in self._names
-        ]
-        found.sort(key=lambda module: self._number[self._names[module]])
-        self._beyond = 2 * max((self._longest(module) for module in found), default=0)
-        self._producers = [(self._names[module], OUT) for module in found]
-        links = coo_array(*self._links(found))
-        self._labels: list[int] = connected_components(links, directed=False)[1].tolist()
-        self._axes = {
-            axis: nodes for key, nodes in self._nodes.items() if (axis := self._axis(key)) is not None
-        }
-        self._reasons = self._unfit()
-
-    def _links(self, producers: list[nn.Module]) -> tuple[Any, tuple[int, int]]:
-        """Follow every output channel of every layer to wherever it goes.
-
-        Reshapes that the graph misunderstands multiply places without end. Those that lie beyond any layer's
-        axis are one node, which isn't followed.
-        """
-        waiting: list[tuple[_Key, list[int]]] = []
-        for module in producers:
-            pruner = self._graph.get_pruner_of_module(module)
-            key = (self._graph.module2node[module], pruner.prune_out_channels)
-            waiting.append((key, self._new(key, range(pruner.get_out_channels(module)))))
-        ones: list[int] = []
-        others: list[int] = []
-        while waiting:
-            (node, function), places = waiting.pop()
-            known = self._nodes[node, function]
-            for dependency in node.dependencies:
-                if places and dependency.is_triggered_by(function):
-                    key = (dependency.target, dependency.handler)
-                    pairs = [(min(to, self._beyond), origin) for to, origin in _mapped(dependency, places)]
-                    fresh = self._new(key, (place for place, _ in pairs))
-                    waiting.append((key, [place for place in fresh if place < self._beyond]))
-                    there = self._nodes[key]
-                    ones += [known[origin] for _, origin in pairs]
-                    others += [there[place] for place, _ in pairs]
-        shape = (self._count, self._count)
-        return (np.ones(len(ones), dtype=np.int8), (ones, others)), shape
-
-    def _new(self, key: _Key, places: Iterable[int]) -> list[int]:
-        """Make nodes for places that have none, and return those places."""
-        known = self._nodes.setdefault(key, {})
-        fresh = [place for place in dict.fromkeys(places) if place not in known]
-        known.update(zip(fresh, range(self._count, self._count + len(fresh)), strict=True))
-        self._count += len(fresh)
-        return fresh
-
-    def _longest(self, module: nn.Module) -> int:
-        pruner = self._graph.get_pruner_of_module(module)
-        return int(max(pruner.get_in_channels(module), pruner.get_out_channels(module)))
-
-    def _axis(self, key: _Key) -> tuple[str, str] | None:
-        node, function = key
-        path = self._names.get(node.module)
-        if path is None or (isinstance(node.module, nn.PReLU) and node.module.num_parameters == 1):
-            return None  # one slope fits all channels
-        return path, OUT if self._graph.is_out_channel_pruning_fn(function) else IN
-
-    def _unfit(self) -> dict[int, str]:
-        """Return by class why it can't be elastic; of several reasons that of the first layer."""
-        reasons: dict[int, str] = {}
-        for key in sorted(
-            self._nodes, key=lambda key: self._number.get(self._names.get(key[0].module, ""), -1)
-        ):
-            reason = self._why_unfit(key[0].module)
-            nodes = self._nodes[key]
-            if self._beyond in nodes:
-                reasons.setdefault(
-                    self._labels[nodes[self._beyond]], "they are rearranged too often to be followed"
-                )
-            axis = self._axis(key)
-            if axis is not None and axis[0] in self._last and axis[1] == OUT:
-                reason = OUTPUT
-            if axis is not None and max(nodes, default=0) >= self._length(key):
-                reason = reason or f"they are rearranged before {axis[0]}"
+    def _fix(self, followed: Followed, keep: tuple[str, ...]) -> None:
+        """Add what the modules themselves forbid or tie."""
+        ties = followed.ties
+        for layout in followed.outputs:
+            ties.fix_all(layout, OUTPUT)
+        hidden: dict[str, list[IntArray]] = {}
+        for place, nodes in self._places.items():
+            reason = self._why_fixed(place, keep)
             if reason is not None:
-                for node in nodes.values():
-                    reasons.setdefault(self._labels[node], reason)
-        return reasons
+                ties.fix(nodes, reason)
+            if isinstance(self._modules[place.path], nn.RNNBase) and place.dim and "_hh_" in place.name:
+                hidden.setdefault(place.path, []).append(nodes)
+        for first, *others in hidden.values():
+            for nodes in others:  # one number is the size of all layers and directions
+                ties.tie(first, nodes)
 
-    def _length(self, key: _Key) -> int:
-        node, function = key
-        out = self._graph.is_out_channel_pruning_fn(function)
-        return int(self._graph.get_out_channels(node) if out else self._graph.get_in_channels(node))
-
-    def _why_unfit(self, target: Any) -> str | None:
-        """Return why channels that reach ``target`` can't be elastic, or None."""
-        if isinstance(target, nn.Parameter):
-            return f"a parameter of shape {tuple(target.shape)} that no layer holds is combined with them"
-        if isinstance(target, torch_pruning.ops._OutputOp):
-            return OUTPUT
-        path = self._names.get(target)
-        if path is None:
-            return None  # an operation between layers
-        if any(path == kept or path.startswith(f"{kept}.") for kept in self._keep):
+    def _why_fixed(self, place: Place, keep: tuple[str, ...]) -> str | None:
+        path = place.path
+        if any(path == kept or path.startswith(f"{kept}.") for kept in keep):
             return f"{path} is to be kept"
-        if isinstance(target, nn.MultiheadAttention):
+        module, outer = self._modules[path], self._modules[path.rpartition(".")[0]]
+        if isinstance(module, nn.MultiheadAttention):
             return f"they are the embedding of attention {path}"
-        kind = cut_type(target)
-        if isinstance(kind, str):
-            return f"they reach {path}, {kind}"
-        if target in self._shared:
-            return f"{path} shares its weight with {self._shared[target]}"
-        held = {**target._parameters, **target._buffers}
-        loose = [name for name, _ in kind.tensors() if name not in held]
-        if loose:
-            return f"the {loose[0]} of {path} is computed anew each time (weight norm, pruning)"
-        return None
+        if isinstance(outer, nn.MultiheadAttention):
+            return f"they are the embedding of attention {path.rpartition('.')[0]}"
+        reason = why_whole(module)
+        return reason and f"they reach {path}, {reason}"
 
     def groups(self) -> tuple[list[ChannelGroup], list[Fixed]]:
         """Return rows of classes that stand in the same order wherever they occur, and what is unfit."""
         members: _Members = {}
-        for axis, nodes in self._axes.items():
-            for place, node in sorted(nodes.items()):
-                members.setdefault(self._labels[node], []).append((axis, place))
+        for place, labels in self._labels.items():
+            for position, label in enumerate(labels):
+                members.setdefault(label, []).append((place, position))
         by_reason: dict[str, dict[tuple[str, str], None]] = {}
         for label, reason in self._reasons.items():
-            by_reason.setdefault(reason, {}).update(dict.fromkeys(axis for axis, _ in members[label]))
-        fixed = [Fixed(tuple(axes), reason) for reason, axes in by_reason.items()]
+            axes = dict.fromkeys(self._axis(place) for place, _ in members.get(label, ()))
+            by_reason.setdefault(reason, {}).update(axes)
+        fixed = [Fixed(tuple(axes), reason) for reason, axes in by_reason.items() if axes]
         seen, names, groups = set(self._reasons), Counter[str](), []
-        for axis in self._producers:
-            nodes = self._axes[axis]
-            for row in _rows([self._labels[nodes[place]] for place in sorted(nodes)], members, seen):
-                names[axis[0]] += 1
-                name = axis[0] if names[axis[0]] == 1 else f"{axis[0]}.{names[axis[0]]}"
+        for place in sorted(self._labels, key=self._rank):
+            for row in _rows(self._labels[place], members, seen):
                 segments = _segments(row, members)
                 if segments is None:
-                    axes = dict.fromkeys(axis for label in row for axis, _ in members[label])
+                    axes = dict.fromkeys(self._axis(place) for label in row for place, _ in members[label])
                     fixed.append(Fixed(tuple(axes), "they are in another order somewhere (interleaved)"))
                 else:
-                    groups.append(ChannelGroup(name, len(row), segments))
+                    names[place.path] += 1
+                    number = names[place.path]
+                    name = place.path if number == 1 else f"{place.path}.{number}"
+                    groups.append(ChannelGroup(name, len(row), self._named(segments)))
         return groups, fixed
 
+    def _rank(self, place: Place) -> int:
+        """Return 0 for what layers make, which gives the groups their names, and more for what meets it."""
+        layer = self._modules[place.path]
+        tensor = dict(held_tensors(layer)).get(place.name)
+        makes = tensor is not None and tensor.ndim > 1 and not any(layer.children())
+        return (not makes) + 2 * (self._axis(place)[1] != OUT)
 
-def _mapped(dependency: Any, places: list[int]) -> list[tuple[int, int]]:
-    """Return where a dependency takes places: pairs of the place there and the place here."""
-    if dependency.index_mapping[0] is None and dependency.index_mapping[1] is None:
-        return [(place, place) for place in places]
-    indices = [_HybridIndex(place, place) for place in places]
-    for mapping in dependency.index_mapping:
-        if mapping is not None:
-            indices = mapping(indices)
-    return [(index.idx, index.root_idx) for index in indices if index.idx >= 0]
+    def _axis(self, place: Place) -> tuple[str, str]:
+        return place.path, axis_name(self._modules[place.path], place.name, place.dim)
+
+    def _named(self, found: list[tuple[Place, int, int]]) -> tuple[Segment, ...]:
+        return tuple(
+            Segment(place.path, self._axis(place)[1], place.name, place.dim, start, repeat)
+            for place, start, repeat in found
+        )
 
 
-def _segments(row: list[int], members: _Members) -> tuple[Segment, ...] | None:
-    """Return where a row occurs, or None where it does in another order."""
-    places: dict[tuple[str, str], list[tuple[int, int]]] = {}
+def _segments(row: list[int], members: _Members) -> list[tuple[Place, int, int]] | None:
+    """Return where a row occurs, its start there and its repeats, or None where it does in another order."""
+    places: dict[Place, list[tuple[int, int]]] = {}
     for rank, label in enumerate(row):
         for key, position in members[label]:
             places.setdefault(key, []).append((position, rank))
-    segments: list[Segment] = []
-    for (path, axis), pairs in places.items():
+    segments: list[tuple[Place, int, int]] = []
+    for place, pairs in places.items():
         pairs.sort()
         while pairs:
             start = pairs[0][0]
@@ -271,9 +197,9 @@ def _segments(row: list[int], members: _Members) -> tuple[Segment, ...] | None:
             whole = len(row) * repeat
             if pairs[:whole] != [(start + n, n // repeat) for n in range(whole)]:
                 return None
-            segments.append(Segment(path, axis, start, repeat))
+            segments.append((place, start, repeat))
             pairs = pairs[whole:]
-    return tuple(segments)
+    return segments
 
 
 def _rows(labels: list[int], members: _Members, seen: set[int]) -> Iterator[list[int]]:
@@ -281,7 +207,9 @@ def _rows(labels: list[int], members: _Members, seen: set[int]) -> Iterator[list
     row: list[int] = []
     last = None
     for label in labels:
-        occurrence = None if label in seen else Counter(key for key, _ in members[label])
+        if row and label == row[-1]:
+            continue  # another position of the same channel
+        occurrence = None if label in seen else Counter(place for place, _ in members[label])
         if row and occurrence != last:
             yield row
             row = []
@@ -291,17 +219,3 @@ def _rows(labels: list[int], members: _Members, seen: set[int]) -> Iterator[list
             row.append(label)
     if row:
         yield row
-
-
-def _sharing(names: dict[nn.Module, str]) -> dict[nn.Module, str]:
-    """Return the layers that use another layer's parameter, with that layer's path."""
-    owners: dict[nn.Parameter, list[nn.Module]] = {}
-    for module in names:
-        for parameter in module.parameters(recurse=False):
-            owners.setdefault(parameter, []).append(module)
-    return {
-        module: names[others[0] if others[0] is not module else others[1]]
-        for others in owners.values()
-        if len(others) > 1
-        for module in others
-    }

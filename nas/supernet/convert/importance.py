@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 
 from nas.supernet.convert.dependencies import ChannelGroup, Segment
-from nas.supernet.cut import axis_tensors
 
 
 @torch.no_grad()
@@ -21,21 +20,28 @@ def channel_importance(model: nn.Module, group: ChannelGroup) -> Tensor:
     device = next(model.parameters()).device
     importance = torch.zeros(group.size, dtype=torch.float64, device=device)
     for segment in group.segments:
-        for name, tensor, dim in axis_tensors(model.get_submodule(segment.path), segment.axis):
-            if name == "weight":
-                norms = tensor.double().abs().movedim(dim, 0).reshape(tensor.shape[dim], -1).sum(1)
-                own = norms[segment.start :][: group.size * segment.repeat].view(group.size, -1).sum(1)
-                importance += own / own.mean().clamp_min(1e-30)
+        tensor = model.get_submodule(segment.path)._parameters.get(segment.tensor)
+        if tensor is not None and "bias" not in segment.tensor:
+            norms = tensor.double().abs().movedim(segment.dim, 0).reshape(tensor.shape[segment.dim], -1).sum(1)
+            own = norms[segment.start :][: group.size * segment.repeat].view(group.size, -1).sum(1)
+            importance += own / own.mean().clamp_min(1e-30)
     return importance
 
 
 @torch.no_grad()
 def order_channels(model: nn.Module, group: ChannelGroup, order: Tensor) -> None:
     """Move the group's channels in place, everywhere they occur: ``order[i]`` becomes channel i."""
+    moved: set[tuple[int, int, int]] = set()
     for segment in group.segments:
-        for _, tensor, dim in axis_tensors(model.get_submodule(segment.path), segment.axis):
-            positions = _positions(segment, order, tensor.shape[dim]).to(tensor.device)
-            tensor.copy_(tensor.index_select(dim, positions))
+        module = model.get_submodule(segment.path)
+        tensor = {**module._parameters, **module._buffers}.get(segment.tensor)
+        if tensor is None:
+            continue
+        place = (id(tensor), segment.dim, segment.start)
+        if place not in moved:  # a tensor that several modules hold moves once
+            moved.add(place)
+            positions = _positions(segment, order, tensor.shape[segment.dim]).to(tensor.device)
+            tensor.copy_(tensor.index_select(segment.dim, positions))
 
 
 def _positions(segment: Segment, order: Tensor, length: int) -> Tensor:

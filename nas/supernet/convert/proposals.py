@@ -14,7 +14,7 @@ from nas.supernet.attention import CutAttention
 from nas.supernet.convert.blocks import BlockRow
 from nas.supernet.convert.dependencies import ChannelGroup, Segment
 from nas.supernet.convert.importance import order_channels, order_heads
-from nas.supernet.cut import Axis, Part, axis_length, cut_type
+from nas.supernet.cut import Axis, Part, cut_in_place
 from nas.supernet.skipping import Skippable
 
 
@@ -87,11 +87,10 @@ def build(model: nn.Module, proposals: Iterable[Proposal]) -> nn.Module:
     state = [*model.parameters(), *model.buffers()]
     memo: dict[int, object] = {id(tensor): tensor for tensor in state}
     proposals = list(proposals)
+    model = copy.deepcopy(model, memo)
+    memo = {id(tensor): tensor for tensor in state}
     for path, axes in _axes(model, proposals).items():
-        layer = model.get_submodule(path)
-        kind = cut_type(layer)
-        assert not isinstance(kind, str), kind
-        memo[id(layer)] = kind.of(layer, axes)
+        cut_in_place(model.get_submodule(path), axes)
     for heads in proposals:
         if isinstance(heads, Heads):
             attention = model.get_submodule(heads.path)
@@ -111,29 +110,44 @@ def build(model: nn.Module, proposals: Iterable[Proposal]) -> nn.Module:
     return elastic
 
 
-def _axes(model: nn.Module, proposals: Iterable[Proposal]) -> dict[str, dict[str, Axis]]:
-    """Return the elastic axes of every layer that has any, by path."""
-    parts: dict[tuple[str, str], list[tuple[Segment, Width]]] = {}
+def _axes(model: nn.Module, proposals: Iterable[Proposal]) -> dict[str, dict[tuple[str, int], Axis]]:
+    """Return the elastic axes of every module that has any, by path."""
+    parts: dict[str, dict[tuple[str, int], list[tuple[Segment, Width]]]] = {}
     for proposal in proposals:
         if isinstance(proposal, Width):
             for segment in proposal.group.segments:
-                parts.setdefault((segment.path, segment.axis), []).append((segment, proposal))
-    axes: dict[str, dict[str, Axis]] = {}
-    for (path, axis), found in parts.items():
-        axes.setdefault(path, {})[axis] = _axis(found, axis_length(model.get_submodule(path), axis))
-    return axes
+                found = parts.setdefault(segment.path, {}).setdefault((segment.tensor, segment.dim), [])
+                found.append((segment, proposal))
+    return {
+        path: {place: _axis(found, _length(model, path, place)) for place, found in places.items()}
+        for path, places in parts.items()
+    }
 
 
-def _axis(found: list[tuple[Segment, Width]], length: int) -> Axis:
+def _length(model: nn.Module, path: str, place: tuple[str, int]) -> int | None:
+    """Return how many positions a tensor's dimension has; None for a norm without tensors."""
+    module = model.get_submodule(path)
+    tensor = {**module._parameters, **module._buffers}.get(place[0])
+    return None if tensor is None else tensor.shape[place[1]]
+
+
+def _axis(found: list[tuple[Segment, Width]], length: int | None) -> Axis:
     """Return elastic parts, with fixed ones in the gaps."""
     axis: list[Part] = []
     begin = 0
     for segment, width in sorted(found, key=lambda pair: pair[0].start):
         if segment.start > begin:
             axis.append(Part(begin, segment.start - begin))
-        size: Size = width.choice if segment.repeat == 1 else width.choice * segment.repeat
-        axis.append(Part(segment.start, size))
+        axis.append(Part(segment.start, _positions(width, segment.repeat)))
         begin = segment.start + width.size * segment.repeat
-    if begin < length:
+    if length is not None and begin < length:
         axis.append(Part(begin, length - begin))
     return tuple(axis)
+
+
+def _positions(width: Width, repeat: int) -> Size:
+    """Return how many positions the active channels take where each unit of them takes ``repeat``."""
+    unit = width.group.unit
+    if repeat == unit:
+        return width.choice
+    return (width.choice if unit == 1 else width.choice // unit) * repeat

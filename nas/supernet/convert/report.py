@@ -10,7 +10,7 @@ from torch import nn
 
 from nas.supernet.convert.dependencies import Fixed
 from nas.supernet.convert.proposals import Proposal, Width
-from nas.supernet.cut import IN, OUT, cut_type
+from nas.supernet.cut import IN, OUT, axis_name, channel_dims, why_whole
 
 HEADS, DEPTH = "heads", "depth"
 _WORDS = {IN: "input channels", OUT: "output channels", HEADS: "heads", DEPTH: "depth"}
@@ -132,12 +132,16 @@ def reported(model: nn.Module, accepted: Iterable[Proposal], fixed: Iterable[Fix
 
 
 def _axes(module: nn.Module) -> tuple[str, ...]:
-    kind = cut_type(module)
-    return () if isinstance(kind, str) else tuple(kind.AXES)
+    if why_whole(module) is not None:
+        return ()
+    axes = (
+        axis_name(module, name, dim)
+        for name, parameter in module.named_parameters(recurse=False)
+        for dim in channel_dims(module, parameter)
+        if parameter.shape[dim] > 1
+    )
+    return tuple(dict.fromkeys(axes))
 
 
 def _unknown(module: nn.Module) -> str:
-    if any(module.children()):
-        return "a parameter of its own, outside of any layer"
-    kind = cut_type(module)
-    return kind if isinstance(kind, str) else "it isn't used with the example input"
+    return why_whole(module) or "it isn't used with the example input"

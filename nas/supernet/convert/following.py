@@ -1,0 +1,155 @@
+"""Running a network once and following its channels through every operation of torch."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from nas.space import IntArray
+from nas.supernet.convert.labels import Block, Layout, Ties
+from nas.supernet.convert.operations import Call, layouts_after
+from nas.supernet.cut import FEATURES, Place, channel_dims, held_tensors
+from nas.supernet.unfused import unfused
+
+_NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm)
+
+
+@final
+@dataclass(frozen=True)
+class Followed:
+    """What one run showed.
+
+    Args:
+        places: The nodes along every dimension of every parameter and buffer.
+        ties: Between nodes.
+        outputs: Nodes that the network returns.
+        used: Tensors' places that some operation took.
+    """
+
+    places: dict[Place, IntArray]
+    ties: Ties
+    outputs: tuple[Layout, ...]
+    used: frozenset[Place]
+
+
+@torch.no_grad()
+def follow(model: nn.Module, inputs: tuple[Any, ...]) -> Followed:
+    """Run a model and return which of its channels go together.
+
+    Args:
+        model: In evaluation mode; its buffers may change.
+        inputs: Of its ``forward``.
+    """
+    follower = _Follower()
+    follower.own(model)
+    follower.take(inputs)
+    with unfused(model), follower.weightless_norms(model), follower:
+        output = model(*inputs)
+    outputs = [follower.layout(x) or () for x in tree_leaves(output) if isinstance(x, Tensor)]
+    used = frozenset(place for place in follower.places if follower.is_used(place))
+    return Followed(follower.places, follower.ties, tuple(outputs), used)
+
+
+@final
+class _Follower(TorchDispatchMode):
+    """Keeps the layout of every tensor that lives."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ties = Ties()
+        self.places: dict[Place, IntArray] = {}
+        self._layouts: Any = WeakTensorKeyDictionary()
+        self._owners: dict[int, list[Place]] = {}
+        self._used: set[Place] = set()
+
+    def own(self, model: nn.Module) -> None:
+        """Give nodes to the dimensions of parameters and buffers."""
+        for path, module in model.named_modules():
+            for name, tensor in held_tensors(module):
+                if tensor not in self._layouts:
+                    self._layouts[tensor] = tuple(
+                        Block((dim,), self.ties.new(tensor.shape[dim]))
+                        for dim in channel_dims(module, tensor)
+                        if tensor.shape[dim] > 1
+                    )
+                for block in self._layouts[tensor]:
+                    place = Place(path, name, block.dims[0])
+                    self.places[place] = block.nodes
+                    self._owners.setdefault(id(tensor), []).append(place)
+
+    def take(self, inputs: Any) -> None:
+        """Say that tensors come from outside."""
+        for tensor in tree_leaves(inputs):
+            if isinstance(tensor, Tensor):
+                self._layouts[tensor] = ()
+
+    def layout(self, tensor: Tensor) -> Layout | None:
+        """Return a tensor's layout; None of a constant."""
+        found: Layout | None = self._layouts.get(tensor)
+        return found
+
+    def is_used(self, place: Place) -> bool:
+        """Whether some operation took the tensor."""
+        return place in self._used or place.name == FEATURES
+
+    @contextlib.contextmanager
+    def weightless_norms(self, model: nn.Module) -> Iterator[None]:
+        """Meanwhile follow norms that hold no tensor, only the number of channels."""
+
+        def remember(path: str) -> Any:
+            def hook(module: nn.Module, given: tuple[Tensor, ...]) -> None:
+                dim = given[0].ndim - 1 if isinstance(module, nn.LayerNorm) else 1
+                nodes = self.ties.along(self.layout(given[0]) or (), dim)
+                known = self.places.get(Place(path, FEATURES, 0))
+                if nodes is not None and known is not None:
+                    self.ties.tie(nodes, known)
+                elif nodes is not None:
+                    self.places[Place(path, FEATURES, 0)] = nodes
+
+            return hook
+
+        handles = [
+            module.register_forward_pre_hook(remember(path))
+            for path, module in model.named_modules()
+            if isinstance(module, _NORMS) and not held_tensors(module)
+        ]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Run one operation and follow it."""
+        output = func(*args, **(kwargs or {}))
+        given = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
+        self._used.update(place for x in given for place in self._owners.get(id(x), ()))
+        made = [x for x in tree_leaves(output) if isinstance(x, Tensor)]
+        name = func.overloadpacket.__name__
+        fresh = name.startswith("new_") or name.endswith("_like")
+        if made and not fresh and any(x in self._layouts for x in given):
+            call = Call(name.rstrip("_"), _bound(func, args, kwargs or {}), made, self.layout, self.ties)
+            for tensor, layout in zip(made, layouts_after(call), strict=True):
+                if 0 < math.prod(tensor.shape):
+                    self._layouts[tensor] = layout
+        return output
+
+
+def _bound(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Return an operation's arguments by name."""
+    parameters = func._schema.arguments
+    bound = {p.name: p.default_value for p in parameters if p.has_default_value()}
+    bound.update({p.name: value for p, value in zip(parameters, args, strict=False)})
+    bound.update(kwargs)
+    return {p.name: bound[p.name] for p in parameters if p.name in bound}

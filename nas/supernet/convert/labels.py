@@ -1,0 +1,301 @@
+"""Which positions of which tensors go together: nodes, ties between them, and layouts of tensors made of nodes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from nas.space import IntArray
+
+_MOST_NODES = 2**20
+"""Of one block: beyond this following costs more than an elastic width is worth."""
+REARRANGED = "they are rearranged too often to be followed"
+FOREIGN = "they are the network's input, or meet something that no layer makes"
+
+
+@final
+@dataclass(frozen=True)
+class Block:
+    """Dimensions of a tensor whose positions are channels, or parts of channels.
+
+    Args:
+        dims: In increasing order. Several where channels were split, as into heads, and not joined again.
+        nodes: One per position, one axis per dimension.
+    """
+
+    dims: tuple[int, ...]
+    nodes: IntArray
+
+    def moved(self, to: Mapping[int, int]) -> Block:
+        """Return the block after its dimensions were renamed; their order may change."""
+        dims = [to[dim] for dim in self.dims]
+        order = np.argsort(dims)
+        return Block(tuple(sorted(dims)), self.nodes.transpose(order))
+
+
+Layout = tuple[Block, ...]
+"""Of a tensor: no two blocks share a dimension; those in no block aren't made of channels."""
+
+
+@final
+@dataclass(frozen=True)
+class Operand:
+    """A tensor that takes part in an operation.
+
+    Args:
+        layout: Its dimensions numbered as those of the result.
+        sizes: Of all its dimensions, by that number.
+        constant: Whether it came from nowhere, such as zeros: then it has whatever size it must.
+    """
+
+    layout: Layout
+    sizes: Mapping[int, int]
+    constant: bool = False
+
+
+class Ties:
+    """Nodes, which of them go together, and which must stay, with the reasons."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._pairs: list[tuple[IntArray, IntArray]] = []
+        self._fixed: list[tuple[IntArray, str]] = []
+
+    def new(self, size: int) -> IntArray:
+        """Return nodes that are tied to nothing."""
+        self._count += size
+        return np.arange(self._count - size, self._count)
+
+    def tie(self, ones: IntArray, others: IntArray) -> None:
+        """Let nodes go together, position by position."""
+        assert ones.shape == others.shape, (ones.shape, others.shape)
+        self._pairs.append((ones.ravel(), others.ravel()))
+
+    def tie_along(self, nodes: IntArray, axes: Iterable[int]) -> IntArray:
+        """Let nodes go together that differ in their place along axes alone; return one for each."""
+        for axis in sorted(axes, reverse=True):
+            first = nodes.take([0], axis)
+            self.tie(np.broadcast_to(first, nodes.shape), nodes)
+            nodes = first.squeeze(axis)
+        return nodes
+
+    def fix(self, nodes: IntArray, reason: str) -> None:
+        """Say that nodes must stay."""
+        self._fixed.append((nodes.ravel(), reason))
+
+    def fix_all(self, layout: Iterable[Block], reason: str) -> None:
+        """Say that all nodes of a layout must stay."""
+        for block in layout:
+            self.fix(block.nodes, reason)
+
+    def classes(self) -> tuple[IntArray, dict[int, str]]:
+        """Return the class of every node, and by class the first reason why it must stay."""
+        ones, others = (
+            np.concatenate([np.empty(0, np.int64), *(pair[side] for pair in self._pairs)]) for side in (0, 1)
+        )
+        links = coo_array((np.ones(len(ones), np.int8), (ones, others)), shape=(self._count, self._count))
+        labels: IntArray = connected_components(links, directed=False)[1]
+        reasons: dict[int, str] = {}
+        for nodes, reason in self._fixed:
+            for label in np.unique(labels[nodes]).tolist():
+                reasons.setdefault(label, reason)
+        return labels, reasons
+
+    # What follows are the ways in which operations treat layouts.
+
+    def along(self, layout: Layout, dim: int) -> IntArray | None:
+        """Return the nodes of one dimension, tied over the others of its block; None where it has none."""
+        for block in layout:
+            if dim in block.dims:
+                return self.tie_along(
+                    block.nodes, (axis for axis, other in enumerate(block.dims) if other != dim)
+                )
+        return None
+
+    def combine(self, operands: Sequence[Operand]) -> Layout:
+        """Return the layout of what is computed from operands position by position, with broadcasting."""
+        known: list[Block] = []
+        for operand in operands:
+            for block in operand.layout:
+                if any(_foreign(block, other) for other in operands):
+                    self.fix(block.nodes, FOREIGN)
+                else:
+                    known = self._joined(known, block)
+        return tuple(known)
+
+    def _joined(self, known: list[Block], block: Block) -> list[Block]:
+        """Add a block to others, one with those that it overlaps."""
+        apart = []
+        for other in known:
+            if set(other.dims).isdisjoint(block.dims):
+                apart.append(other)
+                continue
+            dims = tuple(sorted({*other.dims, *block.dims}))
+            shape = tuple(_size(dim, block, other) for dim in dims)
+            ones, others = (_spread(b, dims, shape) for b in (block, other))
+            self.tie(ones, others)
+            shared = tuple(dim for dim in dims if dim in block.dims and dim in other.dims)
+            index = tuple(slice(None) if dim in shared else 0 for dim in dims)
+            block = Block(shared, ones[index])
+        return [*apart, block]
+
+    def reduced(self, layout: Layout, dims: Iterable[int]) -> Layout:
+        """Return a layout without dimensions over which was summed; their numbers stay free."""
+        gone, kept = set(dims), []
+        for block in layout:
+            axes = [axis for axis, dim in enumerate(block.dims) if dim in gone]
+            if len(axes) < len(block.dims):
+                left = tuple(dim for dim in block.dims if dim not in gone)
+                kept.append(Block(left, self.tie_along(block.nodes, axes)))
+        return tuple(kept)
+
+    def viewed(self, layout: Layout, shape: Sequence[int], new: Sequence[int]) -> Layout:
+        """Return the layout of a tensor of ``shape`` that is read as one of shape ``new``."""
+        if not layout or 0 in shape:
+            return ()
+        runs = _runs(shape, new)
+        kept: list[Block] = []
+        for block in layout:
+            touched = [(old, after) for old, after in runs if not set(old).isdisjoint(block.dims)]
+            inside = [dim for old, _ in touched for dim in old]
+            count = math.prod(shape[dim] for dim in inside)
+            if any(other is not block and not set(other.dims).isdisjoint(inside) for other in layout):
+                self.fix(block.nodes, REARRANGED)
+            elif count > _MOST_NODES:
+                self.fix(block.nodes, REARRANGED)
+            else:
+                spread = _spread(block, tuple(inside), tuple(shape[dim] for dim in inside))
+                dims = [dim for _, after in touched for dim in after]
+                made = _simplest(dims, spread.reshape([new[dim] for dim in dims]))
+                kept += [made] if made.dims else []
+        return tuple(kept)
+
+    def permuted(self, layout: Layout, order: Sequence[int]) -> Layout:
+        """Return the layout of a tensor whose dimension ``i`` is ``order[i]`` of the one before.
+
+        Parts of channels that change their order (a shuffle) go together over all but the last part.
+        """
+        to = {before: after for after, before in enumerate(order)}
+        made = []
+        for block in layout:
+            dims = [to[dim] for dim in block.dims]
+            if dims != sorted(dims):
+                last = block.dims[-1]
+                block = Block((last,), self.tie_along(block.nodes, range(len(dims) - 1)))
+            made.append(block.moved(to))
+        return tuple(made)
+
+    def taken(self, layout: Layout, dim: int, places: slice | IntArray) -> Layout:
+        """Return a layout of which along one dimension only some positions are left.
+
+        A slice that is one of several equal pieces ties them: what is cut must be so that they stay equal.
+        """
+        made = []
+        for block in layout:
+            if dim in block.dims:
+                axis = block.dims.index(dim)
+                nodes = np.moveaxis(block.nodes, axis, 0)
+                if isinstance(places, slice):
+                    self._tie_pieces(nodes, places)
+                block = Block(block.dims, np.moveaxis(nodes[places], 0, axis))
+            if 1 in block.nodes.shape:
+                self.fix(block.nodes, "one of them is used by itself")
+            else:
+                made.append(block)
+        return tuple(made)
+
+    def _tie_pieces(self, nodes: IntArray, places: slice) -> None:
+        start, stop, step = places.indices(len(nodes))
+        length = stop - start
+        if step == 1 and 0 < length < len(nodes) and len(nodes) % length == 0 and start % length == 0:
+            self.tie_along(nodes.reshape(len(nodes) // length, length, *nodes.shape[1:]), [0])
+
+    def joined(self, operands: Sequence[Operand], dim: int) -> Layout:
+        """Return the layout of operands that are concatenated along a dimension."""
+        holders = [[b for b in operand.layout if dim in b.dims] for operand in operands]
+        others = [
+            Operand(
+                tuple(b for b in o.layout if dim not in b.dims), {**o.sizes, dim: 1}, o.constant or bool(h)
+            )
+            for o, h in zip(operands, holders, strict=True)
+        ]
+        if not any(holders):
+            return self.combine(others)
+        shared = set.intersection(*(set(held[0].dims) for held in holders if held))
+        pieces: list[IntArray | int] = []
+        for operand, held in zip(operands, holders, strict=True):
+            if held:
+                axes = [axis for axis, other in enumerate(held[0].dims) if other not in shared]
+                pieces.append(self.tie_along(held[0].nodes, axes))
+            else:
+                pieces.append(operand.sizes[dim])
+        dims = tuple(sorted(shared))
+        axis = dims.index(dim)
+        like = next(piece for piece in pieces if not isinstance(piece, int))
+        row = [self._fresh(p, like, axis) if isinstance(p, int) else p for p in pieces]
+        for one in row[1:]:
+            assert one.ndim == like.ndim
+        return (*self.combine(others), Block(dims, np.concatenate(row, axis)))
+
+    def _fresh(self, size: int, like: IntArray, axis: int) -> IntArray:
+        """Return nodes for a piece that isn't made of channels, and so has to stay."""
+        shape = [size if position == axis else length for position, length in enumerate(like.shape)]
+        nodes = self.new(math.prod(shape)).reshape(shape)
+        self.fix(nodes, FOREIGN)
+        return nodes
+
+
+def _foreign(block: Block, other: Operand) -> bool:
+    """Whether an operand has positions where a block has channels, which no layer made."""
+    if other.constant:
+        return False
+    held = {dim for b in other.layout for dim in b.dims}
+    return any(other.sizes.get(dim, 1) > 1 and dim not in held for dim in block.dims)
+
+
+def _size(dim: int, *blocks: Block) -> int:
+    return next(b.nodes.shape[b.dims.index(dim)] for b in blocks if dim in b.dims)
+
+
+def _spread(block: Block, dims: tuple[int, ...], shape: tuple[int, ...]) -> IntArray:
+    """Return a block's nodes repeated over dimensions that it doesn't have."""
+    index = tuple(slice(None) if dim in block.dims else None for dim in dims)
+    return np.broadcast_to(block.nodes[index], shape)
+
+
+def _simplest(dims: Sequence[int], nodes: IntArray) -> Block:
+    """Return a block without the dimensions along which its nodes are the same."""
+    left = list(dims)
+    for dim in list(dims):
+        axis = left.index(dim)
+        first = nodes.take([0], axis)
+        if (first == nodes).all():
+            nodes = first.squeeze(axis)
+            left.remove(dim)
+    return Block(tuple(left), nodes)
+
+
+def _runs(shape: Sequence[int], new: Sequence[int]) -> list[tuple[list[int], list[int]]]:
+    """Return the smallest runs of dimensions that hold the same numbers before and after."""
+    runs: list[tuple[list[int], list[int]]] = []
+    old, after, here, there = [], [], 1, 1
+    before, behind = list(range(len(shape))), list(range(len(new)))
+    while before or behind:
+        if here == there and old and after:
+            runs.append((old, after))
+            old, after, here, there = [], [], 1, 1
+        if before and (here <= there or not behind):
+            dim = before.pop(0)
+            old.append(dim)
+            here *= shape[dim]
+        else:
+            dim = behind.pop(0)
+            after.append(dim)
+            there *= new[dim]
+    return [*runs, (old, after)]

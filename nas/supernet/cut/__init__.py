@@ -1,0 +1,22 @@
+"""Modules that exist, cut to fewer channels."""
+
+from nas.supernet.cut.layer import Cut, cut_in_place
+from nas.supernet.cut.parts import Axis, Part, total, unshared
+from nas.supernet.cut.places import FEATURES, IN, OUT, Place, axis_name, channel_dims, held_tensors, why_whole
+
+__all__ = [
+    "FEATURES",
+    "IN",
+    "OUT",
+    "Axis",
+    "Cut",
+    "Part",
+    "Place",
+    "axis_name",
+    "channel_dims",
+    "cut_in_place",
+    "held_tensors",
+    "total",
+    "unshared",
+    "why_whole",
+]

@@ -1,0 +1,199 @@
+"""Elastic modules made from modules that exist, whatever their class, with their weights.
+
+A module becomes elastic in place: its class is replaced by one that is derived from it, in which reading a parameter
+or a buffer gives its active part. Its ``forward`` stays as it was written. With one part per axis the active part is
+a view; with several, behind a concatenation, it is gathered anew, which is the one place where switching isn't free.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from nas.choices import Choice, Expression, Size, choices_of
+from nas.supernet.cut.parts import Axis, total
+from nas.supernet.cut.places import held_tensors
+from nas.supernet.cut.sizes import shape_of, sizes_of
+
+_Slots = tuple[tuple[int, str], ...]
+"""By part, where it starts and the attribute that holds its active size."""
+
+
+class Cut(nn.Module):
+    """Mixed into a module's own class; made by :func:`cut_in_place`."""
+
+    _plain: type[nn.Module]
+    _cuts: dict[str, tuple[tuple[int, _Slots], ...]]
+    """By tensor, its dimensions that are cut, each with its parts."""
+    _shape: tuple[str, ...]
+    """Attributes that hold the shape over which a norm normalises."""
+    _own: frozenset[str]
+    """Attributes that the plain module doesn't have."""
+    _gathered: dict[str, Tensor] | None
+    """Buffers of several parts that a forward pass may change."""
+
+    def __getattr__(self, name: str) -> Any:
+        found = super().__getattr__(name)
+        cuts = self.__dict__["_cuts"].get(name)
+        if cuts is None or found is None:
+            return found
+        known = self.__dict__["_gathered"]
+        if known is not None and name in known:
+            return known[name]
+        part = self._active(found, cuts)
+        if known is not None and name in self._buffers and self._is_gathered(name):
+            known[name] = part
+        return part
+
+    def __call__(self, *inputs: Any, **named: Any) -> Any:
+        """Run the module; statistics that were gathered are written back to where they came from."""
+        if not (self.training and any(map(self._is_gathered, self._buffers))):
+            return super().__call__(*inputs, **named)
+        self.__dict__["_gathered"] = {}
+        try:
+            output = super().__call__(*inputs, **named)
+            for name, value in cast(dict[str, Tensor], self._gathered).items():
+                self._store(name, value)
+            return output
+        finally:
+            self.__dict__["_gathered"] = None
+
+    def _is_gathered(self, name: str) -> bool:
+        return any(len(slots) > 1 for _, slots in self._cuts.get(name, ()))
+
+    def _active(self, tensor: Tensor, cuts: tuple[tuple[int, _Slots], ...]) -> Tensor:
+        sizes = self.__dict__
+        for dim, slots in cuts:
+            pieces = [tensor.narrow(dim, start, sizes[slot]) for start, slot in slots]
+            tensor = pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim)
+        return tensor
+
+    @torch.no_grad()
+    def _store(self, name: str, gathered: Tensor) -> None:
+        ((dim, slots),) = self._cuts[name]  # statistics run along the channels alone
+        begin = 0
+        for start, slot in slots:
+            size = self.__dict__[slot]
+            cast(Tensor, self._buffers[name]).narrow(dim, start, size).copy_(gathered.narrow(dim, begin, size))
+            begin += size
+
+    def active_tensors(self) -> dict[int, Tensor]:
+        """Return copies of the active parts of the module's own tensors, by the id of the whole ones."""
+        copies: dict[int, Tensor] = {}
+        for name, cuts in self._cuts.items():
+            parameter, buffer = self._parameters.get(name), self._buffers.get(name)
+            whole = buffer if parameter is None else parameter
+            if whole is not None:
+                part = self._active(whole, cuts).detach().clone()
+                copies[id(whole)] = part if parameter is None else nn.Parameter(part, parameter.requires_grad)
+        return copies
+
+    def become_plain(self) -> None:
+        """Turn a copy that holds the active tensors alone into a module of the original's class."""
+        state, plain = self.__dict__, self._plain
+        shape = tuple(state[name] for name in self._shape)
+        for name in self._own:
+            del state[name]
+        self.__class__ = plain  # type: ignore[assignment]
+        if shape:
+            state["normalized_shape"] = shape
+        if isinstance(self, nn.RNNBase):
+            self._init_flat_weights()
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Attributes of sizes that follow several choices and add up; costs are linear in each of them."""
+        for slots in dict.fromkeys(slots for cuts in self._cuts.values() for _, slots in cuts):
+            per_tensor = [sum(slots == other for _, other in cuts) for cuts in self._cuts.values()]
+            expressions = [self._sizes[slot] for _, slot in slots]
+            if max(per_tensor) == 1 and len(choices_of(*expressions)) > 1:
+                return tuple(slot for _, slot in slots)
+        return ()
+
+    _sizes: dict[str, Size]
+    """By attribute, the size of a part, as an expression."""
+
+    def is_part(self, attribute: str) -> bool:
+        """Whether an attribute holds the size of one part of an axis."""
+        return attribute in self._sizes
+
+    def num_active(self, name: str) -> int:
+        """Return how many numbers the active part of a parameter holds."""
+        parameter = self._parameters[name]
+        if parameter is None:
+            return 0
+        shape = list(parameter.shape)
+        for dim, slots in self._cuts.get(name, ()):
+            shape[dim] = sum(self.__dict__[slot] for _, slot in slots)
+        return math.prod(shape)
+
+    def active_share(self) -> tuple[int, int]:
+        """Return how many numbers of the module's matrices are active, and how many there are.
+
+        What a layer multiplies is proportional to them.
+        """
+        matrices = [name for name, p in self._parameters.items() if p is not None and p.ndim > 1]
+        whole = sum(cast(Tensor, self._parameters[name]).numel() for name in matrices)
+        return (sum(map(self.num_active, matrices)), whole) if whole else (1, 1)
+
+    def extra_repr(self) -> str:
+        """Say which sizes are elastic."""
+        sizes = {name: self.__dict__[name] for name, size in self._sizes.items() if isinstance(size, Expression)}
+        elastic = ", ".join(f"{name}={value}" for name, value in sizes.items() if isinstance(value, int))
+        return ", ".join(text for text in (super().extra_repr(), elastic) if text)
+
+
+def cut_in_place(module: nn.Module, axes: Mapping[tuple[str, int], Axis]) -> None:
+    """Make a module elastic; its tensors stay the whole ones.
+
+    Args:
+        module: Changed: afterwards it holds expressions where active sizes go.
+        axes: The elastic ones, by tensor and dimension; the others stay whole.
+    """
+
+    def length(name: str, dim: int) -> Size:
+        axis = axes.get((name, dim))
+        whole = dict(held_tensors(module)).get(name)
+        return total(axis) if axis is not None else 0 if whole is None else whole.shape[dim]
+
+    attributes: dict[str, Size] = sizes_of(module, length)
+    shape = shape_of(module, length) or ()
+    names = tuple(f"normalized_{number}" for number in range(len(shape)))
+    sizes: dict[str, Size] = {}
+    known: dict[Axis, _Slots] = {}
+    cuts: dict[str, list[tuple[int, _Slots]]] = {}
+    for (name, dim), axis in axes.items():
+        if axis not in known:
+            known[axis] = tuple((part.start, f"width_{len(known)}_{n}") for n, part in enumerate(axis))
+            sizes.update({slot: part.size for (_, slot), part in zip(known[axis], axis, strict=True)})
+        cuts.setdefault(name, []).append((dim, known[axis]))
+    own = {"_cuts", "_own", "_shape", "_sizes", "_gathered", *sizes, *names}
+    state = {"_cuts": {name: tuple(found) for name, found in cuts.items()}, "_sizes": sizes, "_gathered": None}
+    module.__dict__.update(state, _own=frozenset(own), _shape=names)
+    module.__dict__.update({**sizes, **attributes, **dict(zip(names, shape, strict=True))})
+    module.__class__ = _elastic_class(type(module), bool(names), isinstance(module, nn.RNNBase))
+
+
+@functools.cache
+def _elastic_class(plain: type[nn.Module], normalizes: bool, recurrent: bool) -> type[nn.Module]:
+    """Return a class derived from ``plain`` that reads active tensors; of the same name."""
+    body: dict[str, object] = {"_plain": plain, "__module__": plain.__module__}
+    if normalizes:
+        body["normalized_shape"] = property(_normalized_shape)
+    if recurrent:
+        body["_flat_weights"] = property(_flat_weights, lambda _self, _weights: None)
+    return type(plain)(plain.__name__, (Cut, plain), body)
+
+
+def _normalized_shape(self: Any) -> tuple[int, ...]:
+    return tuple(self.__dict__[name] for name in self._shape)
+
+
+def _flat_weights(self: Any) -> list[Tensor]:
+    """Return what torch's recurrent kernels take; a module of torch keeps a list of the whole tensors."""
+    return [getattr(self, name) for name in self._flat_weights_names]

@@ -1,0 +1,43 @@
+"""An axis of a weight: a row of parts, of each of which the first channels are active."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import operator
+from dataclasses import dataclass
+from typing import Any, final
+
+from nas.choices import Size, largest_value
+
+
+@final
+@dataclass(frozen=True)
+class Part:
+    """Consecutive channels of an axis, of which the first ``size`` are active.
+
+    Args:
+        start: Position of the first.
+        size: How many are active; all of them in the largest architecture.
+    """
+
+    start: int
+    size: Size
+
+    @property
+    def length(self) -> int:
+        """How many channels there are."""
+        return largest_value(self.size)
+
+
+Axis = tuple[Part, ...]
+
+
+def total(axis: Axis) -> Size:
+    """Return how many channels of an axis are active."""
+    return functools.reduce(operator.add, (part.size for part in axis))
+
+
+def unshared(state: dict[str, Any]) -> dict[str, Any]:
+    """Return a module's attributes with containers of its own: hooks of one must not run in another."""
+    return {key: copy.copy(value) if isinstance(value, dict | set) else value for key, value in state.items()}

@@ -1,0 +1,35 @@
+"""Running a network so that every product of matrices is an operation of its own."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+
+@contextlib.contextmanager
+def unfused(module: nn.Module) -> Iterator[None]:
+    """Keep torch from fused kernels of attention and of recurrent layers, which hide what they compute.
+
+    Args:
+        module: What will run; other kernels of recurrent layers are slow, so they are used only where it has any.
+    """
+    recurrent = any(isinstance(layer, nn.RNNBase) for layer in module.modules())
+    fast_path = torch.backends.mha.get_fastpath_enabled()
+    kernels = (torch.backends.mkldnn, torch.backends.cudnn)
+    were = [kernel.enabled for kernel in kernels]
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        if recurrent:
+            for kernel in kernels:
+                kernel.enabled = False
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast_path)
+        if recurrent:
+            for kernel, was in zip(kernels, were, strict=True):
+                kernel.enabled = was
