@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -15,6 +15,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from nas.space import IntArray
+from nas.supernet.convert.example import Example
 from nas.supernet.convert.labels import Block, Layout, Ties
 from nas.supernet.convert.operations import Call, layouts_after
 from nas.supernet.cut import FEATURES, Place, channel_dims, held_tensors
@@ -42,7 +43,7 @@ class Followed:
 
 
 @torch.no_grad()
-def follow(model: nn.Module, inputs: tuple[Any, ...]) -> Followed:
+def follow(model: nn.Module, inputs: Example) -> Followed:
     """Run a model and return which of its channels go together.
 
     Args:
@@ -51,9 +52,9 @@ def follow(model: nn.Module, inputs: tuple[Any, ...]) -> Followed:
     """
     follower = _Follower()
     follower.own(model)
-    follower.take(inputs)
+    follower.take(inputs.tensors)
     with unfused(model), follower.weightless_norms(model), follower:
-        output = model(*inputs)
+        output = inputs.run(model)
     outputs = [follower.layout(x) or () for x in tree_leaves(output) if isinstance(x, Tensor)]
     used = frozenset(place for place in follower.places if follower.is_used(place))
     return Followed(follower.places, follower.ties, tuple(outputs), used)
@@ -86,11 +87,9 @@ class _Follower(TorchDispatchMode):
                     self.places[place] = block.nodes
                     self._owners.setdefault(id(tensor), []).append(place)
 
-    def take(self, inputs: Any) -> None:
+    def take(self, inputs: Iterable[Tensor]) -> None:
         """Say that tensors come from outside."""
-        for tensor in tree_leaves(inputs):
-            if isinstance(tensor, Tensor):
-                self._layouts[tensor] = ()
+        self._layouts.update(dict.fromkeys(inputs, ()))
 
     def layout(self, tensor: Tensor) -> Layout | None:
         """Return a tensor's layout; None of a constant."""
@@ -141,7 +140,7 @@ class _Follower(TorchDispatchMode):
         if made and not fresh and any(x in self._layouts for x in given):
             call = Call(name.rstrip("_"), _bound(func, args, kwargs or {}), made, self.layout, self.ties)
             for tensor, layout in zip(made, layouts_after(call), strict=True):
-                if 0 < math.prod(tensor.shape):
+                if math.prod(tensor.shape) > 0:
                     self._layouts[tensor] = layout
         return output
 

@@ -22,7 +22,9 @@ def channel_importance(model: nn.Module, group: ChannelGroup) -> Tensor:
     for segment in group.segments:
         tensor = model.get_submodule(segment.path)._parameters.get(segment.tensor)
         if tensor is not None and "bias" not in segment.tensor:
-            norms = tensor.double().abs().movedim(segment.dim, 0).reshape(tensor.shape[segment.dim], -1).sum(1)
+            norms = (
+                tensor.double().abs().movedim(segment.dim, 0).reshape(tensor.shape[segment.dim], -1).sum(1)
+            )
             own = norms[segment.start :][: group.size * segment.repeat].view(group.size, -1).sum(1)
             importance += own / own.mean().clamp_min(1e-30)
     return importance

@@ -165,9 +165,8 @@ class Ties:
             touched = [(old, after) for old, after in runs if not set(old).isdisjoint(block.dims)]
             inside = [dim for old, _ in touched for dim in old]
             count = math.prod(shape[dim] for dim in inside)
-            if any(other is not block and not set(other.dims).isdisjoint(inside) for other in layout):
-                self.fix(block.nodes, REARRANGED)
-            elif count > _MOST_NODES:
+            met = any(other is not block and not set(other.dims).isdisjoint(inside) for other in layout)
+            if met or count > _MOST_NODES:
                 self.fix(block.nodes, REARRANGED)
             else:
                 spread = _spread(block, tuple(inside), tuple(shape[dim] for dim in inside))

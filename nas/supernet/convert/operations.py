@@ -282,9 +282,7 @@ def _linear(call: Call) -> list[Layout]:
     (output,) = call.outputs
     last = output.ndim - 1
     left = call.operand(tensor, [*range(last), last + 1])
-    layout = call.ties.reduced(
-        call.ties.combine([left, call.operand(weight, [last, last + 1])]), [last + 1]
-    )
+    layout = call.ties.reduced(call.ties.combine([left, call.operand(weight, [last, last + 1])]), [last + 1])
     if bias is not None:
         layout = call.ties.combine(
             [Operand(layout, dict(enumerate(output.shape))), call.operand(bias, [last])]
@@ -428,7 +426,10 @@ _BY_RULE: tuple[tuple[Rule, str], ...] = (
     (_embedded, "embedding _embedding_bag"),
     (_convolved, "convolution _convolution convolution_overrideable"),
     (_normalized, "native_layer_norm layer_norm rms_norm _fused_rms_norm _weight_norm_interface"),
-    (_normalized_by_channel, "native_batch_norm _native_batch_norm_legit _native_batch_norm_legit_no_training"),
+    (
+        _normalized_by_channel,
+        "native_batch_norm _native_batch_norm_legit _native_batch_norm_legit_no_training",
+    ),
     (_normalized_by_channel, "cudnn_batch_norm miopen_batch_norm _batch_norm_with_update native_group_norm"),
     (_normalized_by_channel, "_batch_norm_no_update _native_batch_norm_legit_functional"),
     (_reduction, "sum mean amax amin prod any all logsumexp argmax argmin var std var_mean std_mean norm"),

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from nas.choices import Choice, Expression, Size, choices_of
+from nas.choices import Expression, Size, choices_of
 from nas.supernet.cut.parts import Axis, total
 from nas.supernet.cut.places import held_tensors
 from nas.supernet.cut.sizes import shape_of, sizes_of
@@ -79,7 +79,9 @@ class Cut(nn.Module):
         begin = 0
         for start, slot in slots:
             size = self.__dict__[slot]
-            cast(Tensor, self._buffers[name]).narrow(dim, start, size).copy_(gathered.narrow(dim, begin, size))
+            cast(Tensor, self._buffers[name]).narrow(dim, start, size).copy_(
+                gathered.narrow(dim, begin, size)
+            )
             begin += size
 
     def active_tensors(self) -> dict[int, Tensor]:
@@ -143,7 +145,9 @@ class Cut(nn.Module):
 
     def extra_repr(self) -> str:
         """Say which sizes are elastic."""
-        sizes = {name: self.__dict__[name] for name, size in self._sizes.items() if isinstance(size, Expression)}
+        sizes = {
+            name: self.__dict__[name] for name, size in self._sizes.items() if isinstance(size, Expression)
+        }
         elastic = ", ".join(f"{name}={value}" for name, value in sizes.items() if isinstance(value, int))
         return ", ".join(text for text in (super().extra_repr(), elastic) if text)
 
@@ -173,7 +177,11 @@ def cut_in_place(module: nn.Module, axes: Mapping[tuple[str, int], Axis]) -> Non
             sizes.update({slot: part.size for (_, slot), part in zip(known[axis], axis, strict=True)})
         cuts.setdefault(name, []).append((dim, known[axis]))
     own = {"_cuts", "_own", "_shape", "_sizes", "_gathered", *sizes, *names}
-    state = {"_cuts": {name: tuple(found) for name, found in cuts.items()}, "_sizes": sizes, "_gathered": None}
+    state = {
+        "_cuts": {name: tuple(found) for name, found in cuts.items()},
+        "_sizes": sizes,
+        "_gathered": None,
+    }
     module.__dict__.update(state, _own=frozenset(own), _shape=names)
     module.__dict__.update({**sizes, **attributes, **dict(zip(names, shape, strict=True))})
     module.__class__ = _elastic_class(type(module), bool(names), isinstance(module, nn.RNNBase))
@@ -186,7 +194,7 @@ def _elastic_class(plain: type[nn.Module], normalizes: bool, recurrent: bool) ->
     if normalizes:
         body["normalized_shape"] = property(_normalized_shape)
     if recurrent:
-        body["_flat_weights"] = property(_flat_weights, lambda _self, _weights: None)
+        body.update(_RECURRENT)
     return type(plain)(plain.__name__, (Cut, plain), body)
 
 
@@ -195,5 +203,15 @@ def _normalized_shape(self: Any) -> tuple[int, ...]:
 
 
 def _flat_weights(self: Any) -> list[Tensor]:
-    """Return what torch's recurrent kernels take; a module of torch keeps a list of the whole tensors."""
     return [getattr(self, name) for name in self._flat_weights_names]
+
+
+_RECURRENT: dict[str, object] = {
+    # Torch's recurrent layers keep a list of their whole tensors, which they bring up to date at many occasions.
+    "_flat_weights": property(_flat_weights, lambda _self, _weights: None),
+    "_init_flat_weights": lambda _self: None,
+    "_update_flat_weights": lambda _self: None,
+    "flatten_parameters": lambda _self: None,
+    "__getstate__": lambda self: self.__dict__.copy(),
+    "__setstate__": nn.Module.__setstate__,
+}

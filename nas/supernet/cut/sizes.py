@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
 
 from torch import nn
 
 from nas.choices import Expression, Size
 from nas.supernet.cut.places import FEATURES, held_tensors
 
-
-class Lengths(Protocol):
-    """Returns how many positions of a tensor's dimension are active."""
-
-    def __call__(self, name: str, dim: int) -> Size: ...
+Lengths = Callable[[str, int], Size]
+"""Returns how many positions of a tensor's dimension are active."""
 
 
 def sizes_of(module: nn.Module, lengths: Lengths) -> dict[str, Size]:
