@@ -52,8 +52,15 @@ def count_macs(module: nn.Module, image_shape: tuple[int, ...], dtype: torch.dty
 @contextmanager
 def _flop_counter(module: nn.Module) -> Iterator[FlopCounterMode]:
     """Count what ``module`` runs inside by torch's counter, which counts some fused kernels as zero."""
-    with torch.no_grad(), unfused(module), FlopCounterMode(display=False) as counter:
-        yield counter
+    wanted = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    for parameter in wanted:
+        parameter.requires_grad = False  # the counter asks for the gradient of what modules are called with
+    try:
+        with torch.no_grad(), unfused(module), FlopCounterMode(display=False) as counter:
+            yield counter
+    finally:
+        for parameter in wanted:
+            parameter.requires_grad = True
 
 
 def count_params(module: nn.Module) -> int:

@@ -19,6 +19,7 @@ from nas.supernet.convert.blocks import BlockRow, block_rows
 from nas.supernet.convert.dependencies import OUTPUT, ChannelGroup, Fixed, channel_groups
 from nas.supernet.convert.example import Example
 from nas.supernet.convert.importance import channel_importance, head_importance
+from nas.supernet.convert.labels import FOREIGN
 from nas.supernet.convert.probe import Probe, activate, difference, rounding, tensors
 from nas.supernet.convert.proposals import Depth, Heads, Proposal, Width, build
 from nas.supernet.convert.report import DEPTH, HEADS, Converted, reported
@@ -169,6 +170,7 @@ def _main_reason(fixed: Sequence[Fixed]) -> tuple[str, str]:
     for kept in fixed:
         counts[kept.reason] += len(kept.axes)
     output = counts.pop(OUTPUT, 0)
+    counts.pop(FOREIGN, 0)  # of the first layer
     rest = OUTPUT if output else "it has no layers with channels"
     reason = counts.most_common(1)[0][0] if counts else rest
     small = "no smaller multiple" in reason

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -51,18 +50,15 @@ class ChannelGroup:
 
     Args:
         name: Path of the first layer that makes them.
-        size: How many; those of one group of a convolution or of a norm count as one.
+        size: How many; those that can only be left out together count as one.
         segments: Everywhere they occur.
+        unit: How many of that layer's channels count as one, because they share a group of a convolution or of a norm.
     """
 
     name: str
     size: int
     segments: tuple[Segment, ...]
-
-    @property
-    def unit(self) -> int:
-        """How many channels can only be left out together."""
-        return math.gcd(*(segment.repeat for segment in self.segments))
+    unit: int
 
 
 @final
@@ -162,7 +158,8 @@ class _Coupling:
                     names[place.path] += 1
                     number = names[place.path]
                     name = place.path if number == 1 else f"{place.path}.{number}"
-                    groups.append(ChannelGroup(name, len(row), self._named(segments)))
+                    unit = next(repeat for found, _, repeat in segments if found == place)
+                    groups.append(ChannelGroup(name, len(row), self._named(segments), unit))
         return groups, fixed
 
     def _rank(self, place: Place) -> int:

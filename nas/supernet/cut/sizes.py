@@ -18,6 +18,8 @@ def sizes_of(module: nn.Module, lengths: Lengths) -> dict[str, Size]:
     for kinds, rule in _RULES:
         if isinstance(module, kinds):
             return {name: size for name, size in rule(module, lengths).items() if name in vars(module)}
+    if {"nx", "nf"} <= vars(module).keys():  # Conv1D of transformers: a linear layer, its weight transposed
+        return {"nx": lengths("weight", 0), "nf": lengths("weight", 1)}
     return _equal(module, lengths)
 
 
