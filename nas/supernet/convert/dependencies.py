@@ -58,7 +58,7 @@ class ChannelGroup:
     name: str
     size: int
     segments: tuple[Segment, ...]
-    unit: int
+    unit: int = 1
 
 
 @final
@@ -103,6 +103,7 @@ class _Coupling:
 
     def __init__(self, model: nn.Module, followed: Followed, keep: tuple[str, ...]) -> None:
         self._modules = dict(model.named_modules())
+        self._learned = {path for path, m in self._modules.items() if _learns(m)}
         self._places = {place: nodes for place, nodes in followed.places.items() if place in followed.used}
         self._fix(followed, keep)
         labels, self._reasons = followed.ties.classes()
@@ -151,6 +152,8 @@ class _Coupling:
         for place in sorted(self._labels, key=self._rank):
             for row in _rows(self._labels[place], members, seen):
                 segments = _segments(row, members)
+                if not any(place.path in self._learned for label in row for place, _ in members[label]):
+                    continue  # tables of numbers, such as frequencies, that no layer has to do with
                 if segments is None:
                     axes = dict.fromkeys(self._axis(place) for label in row for place, _ in members[label])
                     fixed.append(Fixed(tuple(axes), "they are in another order somewhere (interleaved)"))
@@ -177,6 +180,10 @@ class _Coupling:
             Segment(place.path, self._axis(place)[1], place.name, place.dim, start, repeat)
             for place, start, repeat in found
         )
+
+
+def _learns(module: nn.Module) -> bool:
+    return any(True for _ in module.parameters(recurse=False))
 
 
 def _segments(row: list[int], members: _Members) -> list[tuple[Place, int, int]] | None:

@@ -75,10 +75,11 @@ class _Follower(TorchDispatchMode):
     def own(self, model: nn.Module) -> None:
         """Give nodes to the dimensions of parameters and buffers."""
         for path, module in model.named_modules():
+            learned = isinstance(module, _NORMS) or any(True for _ in module.parameters(recurse=False))
             for name, tensor in held_tensors(module):
                 if tensor not in self._layouts:
                     self._layouts[tensor] = tuple(
-                        Block((dim,), self.ties.new(tensor.shape[dim]))
+                        Block((dim,), self.ties.new(tensor.shape[dim], loose=not learned))
                         for dim in channel_dims(module, tensor)
                         if tensor.shape[dim] > 1
                     )

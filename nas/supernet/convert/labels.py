@@ -66,10 +66,17 @@ class Ties:
         self._count = 0
         self._pairs: list[tuple[IntArray, IntArray]] = []
         self._fixed: list[tuple[IntArray, str]] = []
+        self._loose: set[int] = set()
 
-    def new(self, size: int) -> IntArray:
-        """Return nodes that are tied to nothing."""
+    def new(self, size: int, *, loose: bool = False) -> IntArray:
+        """Return nodes that are tied to nothing.
+
+        Loose ones, of tables that no layer learns, are never a reason for channels to go together: frequencies that
+        are the same for all heads, say.
+        """
         self._count += size
+        if loose:
+            self._loose.update(range(self._count - size, self._count))
         return np.arange(self._count - size, self._count)
 
     def tie(self, ones: IntArray, others: IntArray) -> None:
@@ -136,9 +143,13 @@ class Ties:
             if set(other.dims).isdisjoint(block.dims):
                 apart.append(other)
                 continue
+            fewer, more = sorted((block, other), key=lambda b: len(b.dims))
+            if set(fewer.dims) < set(more.dims) and int(fewer.nodes.flat[0]) in self._loose:
+                block = more
+                continue
             dims = tuple(sorted({*other.dims, *block.dims}))
             shape = tuple(_size(dim, block, other) for dim in dims)
-            ones, others = (_spread(b, dims, shape) for b in (block, other))
+            ones, others = (spread(b, dims, shape) for b in (block, other))
             self.tie(ones, others)
             shared = tuple(dim for dim in dims if dim in block.dims and dim in other.dims)
             index = tuple(slice(None) if dim in shared else 0 for dim in dims)
@@ -169,9 +180,9 @@ class Ties:
             if met or count > _MOST_NODES:
                 self.fix(block.nodes, REARRANGED)
             else:
-                spread = _spread(block, tuple(inside), tuple(shape[dim] for dim in inside))
+                nodes = spread(block, tuple(inside), tuple(shape[dim] for dim in inside))
                 dims = [dim for _, after in touched for dim in after]
-                made = _simplest(dims, spread.reshape([new[dim] for dim in dims]))
+                made = simplest(dims, nodes.reshape([new[dim] for dim in dims]))
                 kept += [made] if made.dims else []
         return tuple(kept)
 
@@ -262,13 +273,13 @@ def _size(dim: int, *blocks: Block) -> int:
     return next(b.nodes.shape[b.dims.index(dim)] for b in blocks if dim in b.dims)
 
 
-def _spread(block: Block, dims: tuple[int, ...], shape: tuple[int, ...]) -> IntArray:
+def spread(block: Block, dims: tuple[int, ...], shape: tuple[int, ...]) -> IntArray:
     """Return a block's nodes repeated over dimensions that it doesn't have."""
     index = tuple(slice(None) if dim in block.dims else None for dim in dims)
     return np.broadcast_to(block.nodes[index], shape)
 
 
-def _simplest(dims: Sequence[int], nodes: IntArray) -> Block:
+def simplest(dims: Sequence[int], nodes: IntArray) -> Block:
     """Return a block without the dimensions along which its nodes are the same."""
     left = list(dims)
     for dim in list(dims):

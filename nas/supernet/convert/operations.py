@@ -15,9 +15,11 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
-from nas.supernet.convert.labels import FOREIGN, Block, Layout, Operand, Ties
+from nas.supernet.convert.labels import FOREIGN, Block, Layout, Operand, Ties, simplest, spread
 
 Arguments = Mapping[str, Any]
+_MOST_NUMBERS = 2**22
+"""Of a tensor whose numbers are looked up one by one."""
 
 
 @final
@@ -145,6 +147,30 @@ def _renumbered(kept: Sequence[int]) -> dict[int, int]:
 def _viewed(call: Call) -> list[Layout]:
     tensor = call.tensors()[0]
     return [call.ties.viewed(call.layout(tensor), tensor.shape, output.shape) for output in call.outputs]
+
+
+def _strided(call: Call) -> list[Layout]:
+    """Any other view: every number is looked up where it lies in memory."""
+    tensor, (output,) = call.arguments["self"], call.outputs
+    if max(tensor.numel(), output.numel()) > _MOST_NUMBERS:
+        return _refused(call)
+    before, after = (
+        sum(
+            np.arange(size).reshape([-1 if axis == dim else 1 for axis in range(one.ndim)]) * stride
+            for dim, (size, stride) in enumerate(zip(one.shape, one.stride(), strict=True))
+        )
+        + one.storage_offset()
+        for one in (tensor, output)
+    )
+    order = np.argsort(before, axis=None)
+    found = order[np.searchsorted(before.ravel(), after.ravel(), sorter=order) % order.size]
+    if not (before.ravel()[found] == after.ravel()).all():
+        return _refused(call)
+    made = []
+    for block in call.layout(tensor):
+        nodes = spread(block, tuple(range(tensor.ndim)), tuple(tensor.shape)).ravel()[found]
+        made.append(simplest(range(output.ndim), nodes.reshape(output.shape)))
+    return [tuple(block for block in made if block.dims)]
 
 
 def _permuted(call: Call) -> list[Layout]:
@@ -441,6 +467,6 @@ _BY_RULE: tuple[tuple[Rule, str], ...] = (
     (_mixed, "channel_shuffle native_channel_shuffle"),
     (_unfolded, "unfold"),
     (_packed, "_pack_padded_sequence _pad_packed_sequence"),
-    (_refused, "as_strided"),
+    (_strided, "as_strided"),
 )
 _RULES: dict[str, Rule] = {name: rule for rule, names in _BY_RULE for name in names.split()}
