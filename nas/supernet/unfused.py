@@ -19,17 +19,17 @@ def unfused(module: nn.Module) -> Iterator[None]:
     """
     recurrent = any(isinstance(layer, nn.RNNBase) for layer in module.modules())
     fast_path = torch.backends.mha.get_fastpath_enabled()
-    kernels = (torch.backends.mkldnn, torch.backends.cudnn)
-    were = [kernel.enabled for kernel in kernels]
+    kernels = (torch._C._set_mkldnn_enabled, torch._C._set_cudnn_enabled)
+    were = (torch._C._get_mkldnn_enabled(), torch._C._get_cudnn_enabled())
     torch.backends.mha.set_fastpath_enabled(False)
     try:
         if recurrent:
-            for kernel in kernels:
-                kernel.enabled = False
+            for enable in kernels:
+                enable(False)
         with sdpa_kernel(SDPBackend.MATH):
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast_path)
         if recurrent:
-            for kernel, was in zip(kernels, were, strict=True):
-                kernel.enabled = was
+            for enable, was in zip(kernels, were, strict=True):
+                enable(was)

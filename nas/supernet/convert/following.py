@@ -65,7 +65,7 @@ class _Follower(TorchDispatchMode):
     """Keeps the layout of every tensor that lives."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.ties = Ties()
         self.places: dict[Place, IntArray] = {}
         self._layouts: Any = WeakTensorKeyDictionary()

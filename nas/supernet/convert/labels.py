@@ -270,7 +270,8 @@ def _foreign(block: Block, other: Operand) -> bool:
 
 
 def _size(dim: int, *blocks: Block) -> int:
-    return next(b.nodes.shape[b.dims.index(dim)] for b in blocks if dim in b.dims)
+    sizes = (b.nodes.shape[b.dims.index(dim)] for b in blocks if dim in b.dims)
+    return int(next(sizes))
 
 
 def spread(block: Block, dims: tuple[int, ...], shape: tuple[int, ...]) -> IntArray:
@@ -294,7 +295,9 @@ def simplest(dims: Sequence[int], nodes: IntArray) -> Block:
 def _runs(shape: Sequence[int], new: Sequence[int]) -> list[tuple[list[int], list[int]]]:
     """Return the smallest runs of dimensions that hold the same numbers before and after."""
     runs: list[tuple[list[int], list[int]]] = []
-    old, after, here, there = [], [], 1, 1
+    old: list[int] = []
+    after: list[int] = []
+    here = there = 1
     before, behind = list(range(len(shape))), list(range(len(new)))
     while before or behind:
         if here == there and old and after:

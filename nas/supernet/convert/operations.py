@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from nas.supernet.convert.labels import FOREIGN, Block, Layout, Operand, Ties, simplest, spread
+from nas.supernet.cut import loses_groups
 
 Arguments = Mapping[str, Any]
 _MOST_NUMBERS = 2**22
@@ -333,8 +334,10 @@ def _convolved(call: Call) -> list[Layout]:
     for held in (tensor, weight):
         sliding = [block for block in call.layout(held) if any(dim > 1 for dim in block.dims)]
         call.ties.fix_all(sliding, "a convolution slides along them")
-    if groups > 1:
+    if loses_groups(groups):
         made = _groups_met(call, tensor, weight, groups, transposed)
+    elif groups > 1:
+        made = _met_in_groups(call, tensor, weight, groups, transposed)
     else:
         taken, given = (0, 1) if transposed else (1, 0)
         call.ties.combine([_row(call, tensor, 1), _row(call, weight, taken)])
@@ -356,7 +359,7 @@ def _row(call: Call, tensor: Tensor, dim: int, units: int | None = None) -> Oper
 def _groups_met(call: Call, tensor: Tensor, weight: Tensor, groups: int, transposed: bool) -> Operand:
     """Tie the channels of every group of a convolution, in and out; return those that go out."""
     inner = call.ties.along(call.layout(weight), 1)
-    if inner is not None:
+    if inner is not None:  # of a weight that no convolution holds
         call.ties.fix(inner, "they are the channels of one group")
     units = call.ties.combine([_row(call, tensor, 1, groups), _row(call, weight, 0, groups)])
     if not transposed:
@@ -364,6 +367,23 @@ def _groups_met(call: Call, tensor: Tensor, weight: Tensor, groups: int, transpo
     repeat = weight.shape[1]
     layout = tuple(Block((0,), np.repeat(block.nodes, repeat)) for block in units)
     return Operand(layout, {0: groups * repeat})
+
+
+def _met_in_groups(call: Call, tensor: Tensor, weight: Tensor, groups: int, transposed: bool) -> Operand:
+    """Tie the same channels of all groups of a convolution, those in and those out; return those that go out."""
+    inner = _row(call, weight, 1)
+    taken, outer = (_over_groups(call, held, dim, groups) for held, dim in ((tensor, 1), (weight, 0)))
+    call.ties.combine([taken, outer if transposed else inner])
+    made = inner if transposed else outer
+    layout = tuple(Block((0,), np.tile(block.nodes, groups)) for block in made.layout)
+    return Operand(layout, {0: groups * made.sizes[0]})
+
+
+def _over_groups(call: Call, tensor: Tensor, dim: int, groups: int) -> Operand:
+    """Return the channels of one group, tied to those of the others."""
+    nodes = call.ties.along(call.layout(tensor), dim)
+    layout = () if nodes is None else (Block((0,), call.ties.tie_along(nodes.reshape(groups, -1), [0])),)
+    return Operand(layout, {0: tensor.shape[dim] // groups}, call.layouts(tensor) is None)
 
 
 def _normalized(call: Call) -> list[Layout]:

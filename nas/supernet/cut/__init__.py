@@ -2,7 +2,17 @@
 
 from nas.supernet.cut.layer import Cut, cut_in_place
 from nas.supernet.cut.parts import Axis, Part, total, unshared
-from nas.supernet.cut.places import FEATURES, IN, OUT, Place, axis_name, channel_dims, held_tensors, why_whole
+from nas.supernet.cut.places import (
+    FEATURES,
+    IN,
+    OUT,
+    Place,
+    axis_name,
+    channel_dims,
+    held_tensors,
+    loses_groups,
+    why_whole,
+)
 
 __all__ = [
     "FEATURES",
@@ -16,6 +26,7 @@ __all__ = [
     "channel_dims",
     "cut_in_place",
     "held_tensors",
+    "loses_groups",
     "total",
     "unshared",
     "why_whole",

@@ -30,6 +30,8 @@ class Cut(nn.Module):
     _plain: type[nn.Module]
     _cuts: dict[str, tuple[tuple[int, _Slots], ...]]
     """By tensor, its dimensions that are cut, each with its parts."""
+    _sizes: dict[str, Size]
+    """By attribute, the size of a part, as an expression."""
     _shape: tuple[str, ...]
     """Attributes that hold the shape over which a norm normalises."""
     _own: frozenset[str]
@@ -45,7 +47,7 @@ class Cut(nn.Module):
         known = self.__dict__["_gathered"]
         if known is not None and name in known:
             return known[name]
-        part = self._active(found, cuts)
+        part = self._active(cast(Tensor, found), cuts)
         if known is not None and name in self._buffers and self._is_gathered(name):
             known[name] = part
         return part
@@ -117,9 +119,6 @@ class Cut(nn.Module):
                 return tuple(slot for _, slot in slots)
         return ()
 
-    _sizes: dict[str, Size]
-    """By attribute, the size of a part, as an expression."""
-
     def is_part(self, attribute: str) -> bool:
         """Whether an attribute holds the size of one part of an axis."""
         return attribute in self._sizes
@@ -159,43 +158,46 @@ def cut_in_place(module: nn.Module, axes: Mapping[tuple[str, int], Axis]) -> Non
         module: Changed: afterwards it holds expressions where active sizes go.
         axes: The elastic ones, by tensor and dimension; the others stay whole.
     """
+    held = dict(held_tensors(module))
 
     def length(name: str, dim: int) -> Size:
         axis = axes.get((name, dim))
-        whole = dict(held_tensors(module)).get(name)
-        return total(axis) if axis is not None else 0 if whole is None else whole.shape[dim]
+        return total(axis) if axis is not None else held[name].shape[dim] if name in held else 0
 
-    attributes: dict[str, Size] = sizes_of(module, length)
+    attributes = sizes_of(module, length)
     shape = shape_of(module, length) or ()
     names = tuple(f"normalized_{number}" for number in range(len(shape)))
+    cuts, sizes = _cuts(axes)
+    own = frozenset({"_cuts", "_sizes", "_shape", "_own", "_gathered", *sizes, *names})
+    module.__dict__.update(_cuts=cuts, _sizes=sizes, _shape=names, _own=own, _gathered=None)
+    module.__dict__.update({**sizes, **attributes, **dict(zip(names, shape, strict=True))})
+    module.__class__ = _elastic_class(cast(Any, type(module)), bool(names), isinstance(module, nn.RNNBase))
+
+
+def _cuts(
+    axes: Mapping[tuple[str, int], Axis],
+) -> tuple[dict[str, tuple[tuple[int, _Slots], ...]], dict[str, Size]]:
+    """Return how each tensor is cut, and the sizes of all parts by attribute; equal axes share theirs."""
     sizes: dict[str, Size] = {}
     known: dict[Axis, _Slots] = {}
-    cuts: dict[str, list[tuple[int, _Slots]]] = {}
+    cuts: dict[str, tuple[tuple[int, _Slots], ...]] = {}
     for (name, dim), axis in axes.items():
         if axis not in known:
             known[axis] = tuple((part.start, f"width_{len(known)}_{n}") for n, part in enumerate(axis))
             sizes.update({slot: part.size for (_, slot), part in zip(known[axis], axis, strict=True)})
-        cuts.setdefault(name, []).append((dim, known[axis]))
-    own = {"_cuts", "_own", "_shape", "_sizes", "_gathered", *sizes, *names}
-    state = {
-        "_cuts": {name: tuple(found) for name, found in cuts.items()},
-        "_sizes": sizes,
-        "_gathered": None,
-    }
-    module.__dict__.update(state, _own=frozenset(own), _shape=names)
-    module.__dict__.update({**sizes, **attributes, **dict(zip(names, shape, strict=True))})
-    module.__class__ = _elastic_class(type(module), bool(names), isinstance(module, nn.RNNBase))
+        cuts[name] = (*cuts.get(name, ()), (dim, known[axis]))
+    return cuts, sizes
 
 
 @functools.cache
-def _elastic_class(plain: type[nn.Module], normalizes: bool, recurrent: bool) -> type[nn.Module]:
+def _elastic_class(plain: Any, normalizes: bool, recurrent: bool) -> type[Cut]:
     """Return a class derived from ``plain`` that reads active tensors; of the same name."""
     body: dict[str, object] = {"_plain": plain, "__module__": plain.__module__}
     if normalizes:
         body["normalized_shape"] = property(_normalized_shape)
     if recurrent:
         body.update(_RECURRENT)
-    return type(plain)(plain.__name__, (Cut, plain), body)
+    return cast(type[Cut], type(plain)(plain.__name__, (Cut, plain), body))
 
 
 def _normalized_shape(self: Any) -> tuple[int, ...]:

@@ -36,13 +36,18 @@ def held_tensors(module: nn.Module) -> list[tuple[str, Tensor]]:
     ]
 
 
+def loses_groups(groups: int) -> bool:
+    """Whether a convolution loses whole groups, or, where it has few, the same channels of each."""
+    return groups >= 4  # then they can be as many as the usual ratios ask for
+
+
 def channel_dims(module: nn.Module, tensor: Tensor) -> range:
     """Return the dimensions of a module's tensor that may be made of channels.
 
-    Those of a kernel aren't, nor is the second one of a convolution by groups: groups go as a whole.
+    Those of a kernel aren't, nor is the second one of a convolution whose groups go as a whole.
     """
     if isinstance(module, nn.modules.conv._ConvNd):
-        return range(min(tensor.ndim, 2 if module.groups == 1 else 1))
+        return range(min(tensor.ndim, 1 if loses_groups(module.groups) else 2))
     return range(tensor.ndim)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from torch import nn
 
 from nas.choices import Expression, Size
-from nas.supernet.cut.places import FEATURES, held_tensors
+from nas.supernet.cut.places import FEATURES, held_tensors, loses_groups
 
 Lengths = Callable[[str, int], Size]
 """Returns how many positions of a tensor's dimension are active."""
@@ -58,7 +58,8 @@ def _convolution(module: nn.Module, lengths: Lengths) -> dict[str, Size]:
         return {}
     first, second = lengths("weight", 0), lengths("weight", 1)
     transposed = isinstance(module, nn.modules.conv._ConvTransposeNd)
-    if module.groups == 1:
+    if not loses_groups(module.groups):
+        second = second if module.groups == 1 else second * module.groups
         made, taken = (second, first) if transposed else (first, second)
         return {"out_channels": made, "in_channels": taken}
     units = (module.in_channels // module.groups, module.out_channels // module.groups)

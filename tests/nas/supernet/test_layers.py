@@ -218,6 +218,11 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], Tensor, set[str]]] = {
         {"layers.0", "layers.1", "layers.3", "head"},
     ),
     "grouped": (images(nn.Conv2d(32, 32, 3, groups=8), nn.BatchNorm2d(32)), IMAGES, {"layers.1", "layers.2"}),
+    "few groups": (
+        images(nn.Conv2d(32, 32, 3, groups=2), nn.ConvTranspose2d(32, 32, 2, groups=2), nn.BatchNorm2d(32)),
+        IMAGES,
+        {"layers.0", "layers.1", "layers.2", "layers.3", "layers.5"},
+    ),
     "depthwise": (
         lambda: Run(nn.Conv2d(3, 24, 1), nn.Conv2d(24, 48, 3, groups=24), nn.Conv2d(48, 24, 1), width=24),
         IMAGES,
