@@ -15,9 +15,10 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from nas.space import IntArray
+from nas.supernet.convert.calls import Call
 from nas.supernet.convert.example import Example
 from nas.supernet.convert.labels import Block, Layout, Ties
-from nas.supernet.convert.operations import Call, layouts_after
+from nas.supernet.convert.operations import layouts_after
 from nas.supernet.cut import FEATURES, Place, channel_dims, held_tensors
 from nas.supernet.unfused import unfused
 
