@@ -17,7 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision import models
 
 from nas.supernet import Supernet
-from nas.supernet.convert.probe import tensors
+from nas.supernet.convert.example import tensors
 
 MODELS = (
     "resnet18",

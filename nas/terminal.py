@@ -121,6 +121,7 @@ def log_to_terminal(verbose: bool) -> None:
     logging.basicConfig(
         level=logging.INFO if verbose else logging.WARNING, handlers=[handler], format="%(message)s"
     )
+    logging.getLogger("nas.supernet.convert").setLevel(logging.INFO)  # it may take half a minute
     optuna.logging.set_verbosity(optuna.logging.INFO if verbose else optuna.logging.WARNING)
     if not verbose:
         for name in ("torch", "onnxscript", "onnx_ir", "matplotlib", "alembic"):

@@ -54,7 +54,7 @@ class Supernet(nn.Module):
     def from_module(
         cls,
         model: nn.Module,
-        example_input: Tensor | tuple[Any, ...] | Mapping[str, Any],
+        example_input: Tensor | tuple[Any, ...] | Mapping[str, Any] | list[Any],
         *,
         ratios: Sequence[float] = RATIOS,
         multiple_of: int = 8,

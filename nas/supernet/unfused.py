@@ -33,3 +33,14 @@ def unfused(module: nn.Module) -> Iterator[None]:
         if recurrent:
             for enable, was in zip(kernels, were, strict=True):
                 enable(was)
+
+
+@contextlib.contextmanager
+def without_fast_path() -> Iterator[None]:
+    """Keep torch's Transformer from its fast path, which works on other tensors where there is padding."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, final
 
@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nas.errors import one_line
-from nas.supernet.convert.example import Example
+from nas.supernet.convert.branches import Branch
+from nas.supernet.convert.reference import run_branch
 
 _NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
@@ -26,11 +27,13 @@ class BlockRow:
         name: Of the container, or of the first block where the container holds several rows.
         paths: Of the blocks, in order.
         alone: Whether each block is called with one tensor and nothing else.
+        least: How many of them must stay, so that half of all blocks of the container do, rounded down.
     """
 
     name: str
     paths: tuple[str, ...]
     alone: tuple[bool, ...]
+    least: int
 
 
 @dataclass
@@ -46,46 +49,54 @@ class _Call:
 
 @torch.no_grad()
 def block_rows(
-    model: nn.Module, inputs: Example, keep: Iterable[str]
+    model: nn.Module, branches: Sequence[Branch], keep: Iterable[str], unused: Mapping[str, tuple[str, ...]]
 ) -> tuple[list[BlockRow], dict[str, str]]:
     """Return rows of blocks that keep the shape and have a skip connection around all their weights.
 
     A block is found by what it computes, however its forward is written: with its weights set to zero it
-    must return its input, possibly through a ReLU or a layer norm.
+    must return its input, possibly through a ReLU or a layer norm, on every branch.
 
     Args:
         model: In evaluation mode; isn't changed.
-        inputs: Of its ``forward``.
+        branches: Of its ``forward``, the example's first.
         keep: Paths of modules to leave alone.
+        unused: Layers that no branch uses, by the module whose forward may.
 
     Returns:
         The rows, and why each other block of a container has to stay, by path.
     """
     kept = tuple(keep)
-    calls = _calls(model, inputs)
-    why = {path: _why_needed(model.get_submodule(path), call) for path, call in calls.items()}
-    for path in why:
+    every = [_calls(model, branch) for branch in branches]
+    calls = every[0]
+    why: dict[str, str | None] = {}
+    for path in calls:
+        block = model.get_submodule(path)
+        found = (_why_needed(block, other[path]) for other in every if path in other)
+        why[path] = next((reason for reason in found if reason is not None), None)
         related = [k for k in kept if k == path or k.startswith(f"{path}.") or path.startswith(f"{k}.")]
         if related:
             why[path] = f"{related[0]} is to be kept"
+        for owner, (layer, *_) in unused.items():
+            if owner == path or owner.startswith(f"{path}."):
+                why[path] = why[path] or f"the example doesn't use {layer}"
     fit = [path for path, reason in why.items() if reason is None]
     innermost = [path for path in fit if not any(other.startswith(f"{path}.") for other in fit)]
-    needed: dict[str, str] = {}
+    rows, lone = _rows(model, innermost, calls)
+    needed = dict.fromkeys(lone, "it is the only block of its container")
     for path, reason in why.items():
         holds = any(fine.startswith(f"{path}.") for fine in innermost)
         inside = any(path.startswith(f"{outer}.") for outer in [*innermost, *needed])
         if reason is not None and _is_block(model, path) and not holds and not inside:
             needed[path] = reason
-    return list(_rows(innermost, calls)), needed
+    return rows, needed
 
 
 def _is_block(model: nn.Module, path: str) -> bool:
     """Whether it stands in a row of others."""
-    parent = model.get_submodule(path.rpartition(".")[0])
-    return isinstance(parent, nn.Sequential | nn.ModuleList)
+    return isinstance(model.get_submodule(_parent(path)), nn.Sequential | nn.ModuleList | nn.ModuleDict)
 
 
-def _calls(model: nn.Module, inputs: Example) -> dict[str, _Call]:
+def _calls(model: nn.Module, branch: Branch) -> dict[str, _Call]:
     """Run the model and return the calls of modules that hold others with weights, in order."""
     calls: dict[str, _Call] = {}
 
@@ -110,7 +121,7 @@ def _calls(model: nn.Module, inputs: Example) -> dict[str, _Call]:
             handles.append(module.register_forward_pre_hook(before(path), with_kwargs=True))
             handles.append(module.register_forward_hook(after(path), with_kwargs=True))
     try:
-        inputs.run(model)
+        run_branch(model, branch)
     finally:
         for handle in handles:
             handle.remove()
@@ -160,22 +171,57 @@ def _passes_through(given: Tensor, output: Tensor) -> bool:
     return any(torch.allclose(output, x, rtol=1e-3, atol=1e-4) for x in (given, given.relu(), norm))
 
 
-def _rows(paths: list[str], calls: dict[str, _Call]) -> Iterator[BlockRow]:
-    """Join blocks of one container of which each takes what the one before it made."""
+def _rows(model: nn.Module, paths: list[str], calls: dict[str, _Call]) -> tuple[list[BlockRow], list[str]]:
+    """Join blocks of one container of which each takes what the one before it made; return lone ones too."""
     found: list[list[str]] = []
     for path in paths:
         last = found[-1][-1] if found else None
         chained = (
-            last is not None
-            and last.rpartition(".")[0] == path.rpartition(".")[0]
-            and calls[last].output is calls[path].first
+            last is not None and _parent(last) == _parent(path) and calls[last].output is calls[path].first
         )
         if chained:
             found[-1].append(path)
         else:
             found.append([path])
-    parents = [row[0].rpartition(".")[0] for row in found]
-    for row, parent in zip(found, parents, strict=True):
-        name = parent if parents.count(parent) == 1 and parent else row[0]
+    rows, lone = [], []
+    for row in found:
+        parent = _parent(row[0])
+        beside = [other for other in found if _parent(other[0]) == parent]
+        stay = _like(model, row, calls) - sum(map(len, beside))
+        if len(row) + stay == 1 and len(beside) == 1:
+            lone += row
+            continue
+        name = parent if len(beside) == 1 and parent else row[0]
         alone = tuple(len(calls[path].given) == 1 and not calls[path].named for path in row)
-        yield BlockRow(name, tuple(row), alone)
+        rows.append(BlockRow(name, tuple(row), alone, _least(len(row), stay, [len(x) for x in beside])))
+    return rows, lone
+
+
+def _like(model: nn.Module, row: list[str], calls: dict[str, _Call]) -> int:
+    """Return how many blocks stand in the container of a row, those that can't be left out too."""
+    if not _is_block(model, row[0]):
+        return len(row)
+    ndim = calls[row[0]].first.ndim
+
+    def is_like(call: _Call) -> bool:
+        return all(isinstance(x, Tensor) and x.ndim == ndim for x in (call.first, call.output))
+
+    return sum(_parent(path) == _parent(row[0]) and is_like(call) for path, call in calls.items())
+
+
+def _least(length: int, stay: int, beside: list[int]) -> int:
+    """Return how many blocks of a row must stay, so that half of the container's do, rounded down.
+
+    Args:
+        length: Of the row.
+        stay: How many blocks of the container can't be left out.
+        beside: The lengths of all rows of the container.
+    """
+    half = (stay + sum(beside)) // 2
+    if len(beside) == 1:
+        return max(0, half - stay)
+    return length // 2 if stay + sum(other // 2 for other in beside) >= half else -(-length // 2)
+
+
+def _parent(path: str) -> str:
+    return path.rpartition(".")[0]

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from nas.choices import Choice
-from nas.errors import ConversionError, one_line
+from nas.errors import ConversionError
 from nas.supernet.attention import why_fixed
 from nas.supernet.convert.blocks import BlockRow, block_rows
+from nas.supernet.convert.branches import Branch, branches_of
+from nas.supernet.convert.checks import check_settings, check_whole, runnable_copy
 from nas.supernet.convert.dependencies import OUTPUT, ChannelGroup, Fixed, channel_groups
-from nas.supernet.convert.example import Example
+from nas.supernet.convert.example import Example, examples_of
 from nas.supernet.convert.importance import channel_importance, head_importance
 from nas.supernet.convert.labels import FOREIGN
-from nas.supernet.convert.probe import Probe, activate, difference, rounding, tensors
+from nas.supernet.convert.probe import Probe
 from nas.supernet.convert.proposals import Depth, Heads, Proposal, Width, build
+from nas.supernet.convert.reference import Reference
 from nas.supernet.convert.report import DEPTH, HEADS, Converted, reported
-from nas.supernet.sites import find_sites
+from nas.supernet.unfused import without_fast_path
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ RATIOS = (0.25, 0.5, 0.75, 1.0)
 
 def elastic_module(
     model: nn.Module,
-    example_input: Tensor | tuple[Any, ...] | Mapping[str, Any],
+    example_input: Tensor | tuple[Any, ...] | Mapping[str, Any] | list[Any],
     *,
     ratios: Sequence[float] = RATIOS,
     multiple_of: int = 8,
@@ -49,7 +50,8 @@ def elastic_module(
 
     Args:
         model: Isn't changed; its weights are copied. Any device.
-        example_input: What its ``forward`` takes: a tensor, a tuple of arguments, or a dictionary of keyword arguments.
+        example_input: What its ``forward`` takes: a tensor, a tuple of arguments, or a dictionary of keyword arguments;
+            or a list of several such examples, for a ``forward`` that treats them differently.
         ratios: Of the full width or number of heads, the options to choose from; 1 is always one.
         multiple_of: Widths are rounded to multiples of this.
         keep: Paths of modules to leave as they are, with what is inside them.
@@ -58,13 +60,30 @@ def elastic_module(
     Raises:
         ConversionError: the model doesn't run on the example, or nothing can be elastic.
     """
-    inputs = Example.of(example_input)
-    _check_settings(model, ratios, multiple_of, keep, max_choices)
-    work, modes, expected = _runnable(model, inputs)
-    _check_repeats(work, inputs, expected)
-    proposals, fixed = _proposed(work, inputs, ratios, multiple_of, keep)
+    examples = examples_of(example_input)
+    check_settings(model, ratios, multiple_of, keep, max_choices)
+    with without_fast_path():
+        return _converted(model, examples, ratios, multiple_of, keep, max_choices)
+
+
+def _converted(
+    model: nn.Module,
+    examples: list[Example],
+    ratios: Sequence[float],
+    multiple_of: int,
+    keep: Sequence[str],
+    max_choices: int | None,
+) -> Converted:
+    work, modes = runnable_copy(model, examples)
+    logger.info("converting %s: looking for the ways through its forward", type(model).__name__)
+    branches = branches_of(work, examples)
+    logger.info("converting: following the channels on %d of them", len(branches))
+    whole = [Branch(example) for example in examples[:1] if example is not branches[0].example]
+    reference = Reference(work, [*branches, *whole])
+    proposals, fixed = _proposed(work, branches, ratios, multiple_of, keep)
     proposals, more = _limited(work, proposals, max_choices)
-    accepted, rejected = Probe(work, inputs).settle(proposals)
+    logger.info("converting: trying %d possible choices", len(proposals))
+    accepted, rejected = Probe(work, branches).settle(proposals)
     fixed += [*more, *(_of(proposal, reason) for proposal, reason in rejected)]
     if not accepted:
         reason, advice = _main_reason(fixed)
@@ -73,7 +92,7 @@ def elastic_module(
     for path, module in work.named_modules():
         module.training = modes[path]
     elastic = build(work, accepted)
-    _check_whole(elastic, inputs, accepted, expected)
+    check_whole(elastic, accepted, reference)
     logger.info("%d choices, %d axes fixed", len(accepted), len(fixed))
     converted = Converted(elastic, reported(work, accepted, fixed))
     converted.training = model.training
@@ -81,10 +100,14 @@ def elastic_module(
 
 
 def _proposed(
-    work: nn.Module, inputs: Example, ratios: Sequence[float], multiple_of: int, keep: Sequence[str]
+    work: nn.Module,
+    branches: Sequence[Branch],
+    ratios: Sequence[float],
+    multiple_of: int,
+    keep: Sequence[str],
 ) -> tuple[list[Proposal], list[Fixed]]:
     """Return all that might become elastic, and what can't, with the reasons."""
-    groups, fixed = channel_groups(work, inputs, keep)
+    groups, fixed, unused = channel_groups(work, branches, keep)
     proposals: list[Proposal] = []
     for group in groups:
         channels = group.size * group.unit
@@ -96,85 +119,32 @@ def _proposed(
         else:
             multiple = math.lcm(multiple_of, group.unit)
             fixed.append(_of(group, f"{channels} channels have no smaller multiple of {multiple}"))
-    heads, odd = _heads(work, ratios, keep)
-    rows, why = block_rows(work, inputs, keep)
+    heads, odd = _heads(work, ratios, keep, unused)
+    rows, why = block_rows(work, branches, keep, unused)
     depths = [Depth(Choice(f"{row.name}.depth", _depths(row)), row) for row in rows]
     needed = [Fixed(((path, DEPTH),), reason) for path, reason in why.items()]
     return [*proposals, *heads, *depths], [*fixed, *odd, *needed]
 
 
-def _check_settings(
-    model: nn.Module, ratios: Sequence[float], multiple_of: int, keep: Sequence[str], max_choices: int | None
-) -> None:
-    if not ratios or not all(0 < ratio <= 1 for ratio in ratios):
-        raise ConversionError(f"the ratios are {tuple(ratios)}: give numbers above 0 and up to 1.")
-    if multiple_of < 1 or (max_choices is not None and max_choices < 1):
-        raise ConversionError(
-            f"multiple_of is {multiple_of} and max_choices {max_choices}: both must be at least 1."
-        )
-    known = [path for path, _ in model.named_modules() if path]
-    unknown = [keep] if isinstance(keep, str) else [path for path in keep if path not in known]
-    if unknown:
-        raise ConversionError(
-            f"keep names {unknown[0]!r}, which is no module of {type(model).__name__}: give a list of paths as "
-            f"named_modules() has them, such as {known[:1]}."
-        )
-
-
-def _runnable(model: nn.Module, inputs: Example) -> tuple[nn.Module, dict[str, bool], list[Tensor]]:
-    """Return a copy in evaluation mode, the modes that its modules had, and the output on the example."""
-    name = type(model).__name__
-    try:
-        work = copy.deepcopy(model)
-    except Exception as error:  # a user's module may hold anything
-        raise ConversionError(
-            f"{name} can't be copied ({error}): keep only modules, parameters, buffers and plain values in it."
-        ) from error
-    modes = {path: module.training for path, module in work.named_modules()}
-    work.eval()
-    try:
-        with torch.no_grad():
-            expected = tensors(inputs.run(work))
-    except Exception as error:  # whatever a user's forward raises
-        shapes = ", ".join(str(tuple(x.shape)) for x in inputs.tensors)
-        raise ConversionError(
-            f"{name} doesn't run on the example input of shape {shapes} "
-            f"({one_line(error)}): give a batch as the network takes it, large "
-            "enough for its depth, on the model's device."
-        ) from error
-    if not expected or not all(bool(torch.isfinite(x).all()) for x in expected):
-        raise ConversionError(
-            f"{name} gives {'no tensor' if not expected else 'NaN or infinity'} for the example input: finite "
-            "tensors are needed to see that it still computes the same."
-        )
-    return work, modes, expected
-
-
-def _check_repeats(work: nn.Module, inputs: Example, expected: list[Tensor]) -> None:
-    try:
-        with torch.no_grad():
-            again = tensors(inputs.run(work))
-        cause = None
-    except Exception as error:  # of a forward that ran before
-        again, cause = [], error
-    if len(again) != len(expected) or difference(again, expected) > rounding(work):
-        raise ConversionError(
-            f"{type(work).__name__} gives another output when it runs again on the same example: its forward depends "
-            "on chance or on earlier calls; make it repeat itself in evaluation mode (dropout with self.training)."
-        ) from cause
+_ADVICE = {
+    "no smaller multiple": "use smaller ratios or multiple_of",
+    "the example doesn't use": "give a list of examples that use every layer",
+    "to be kept": "keep fewer modules",
+    OUTPUT: "nothing in it can be left out without changing what it returns",
+}
+"""By a part of the reason, what to do about it."""
 
 
 def _main_reason(fixed: Sequence[Fixed]) -> tuple[str, str]:
-    """Return why most axes stay fixed, the network's output aside, and what to do."""
+    """Return why most axes stay fixed, the network's input and output aside, and what to do."""
     counts = Counter[str]()
     for kept in fixed:
         counts[kept.reason] += len(kept.axes)
-    output = counts.pop(OUTPUT, 0)
-    counts.pop(FOREIGN, 0)  # of the first layer
-    rest = OUTPUT if output else "it has no layers with channels"
+    ends = {reason: counts.pop(reason) for reason in (OUTPUT, FOREIGN) if reason in counts}
+    rest = next(iter(ends), "it has no layers with channels")
     reason = counts.most_common(1)[0][0] if counts else rest
-    small = "no smaller multiple" in reason
-    return reason, "use smaller ratios or multiple_of" if small else "write it with nas.supernet.elastic"
+    known = (advice for part, advice in _ADVICE.items() if part in reason)
+    return reason, next(known, "docs/my_network.md says what each reason means and what to do")
 
 
 def _widths(size: int, ratios: Sequence[float], multiple_of: int, unit: int) -> tuple[int, ...]:
@@ -186,7 +156,7 @@ def _widths(size: int, ratios: Sequence[float], multiple_of: int, unit: int) -> 
 
 
 def _heads(
-    model: nn.Module, ratios: Sequence[float], keep: Sequence[str]
+    model: nn.Module, ratios: Sequence[float], keep: Sequence[str], unused: Mapping[str, tuple[str, ...]]
 ) -> tuple[list[Proposal], list[Fixed]]:
     found: list[Proposal] = []
     fixed = []
@@ -194,7 +164,8 @@ def _heads(
         if not isinstance(module, nn.MultiheadAttention):
             continue
         kept = any(path == name or path.startswith(f"{name}.") for name in keep)
-        reason = "it is to be kept" if kept else why_fixed(module)
+        idle = any(name == path or name.startswith(f"{path}.") for names in unused.values() for name in names)
+        reason = "it is to be kept" if kept else "the example doesn't use it" if idle else why_fixed(module)
         if reason is not None:
             fixed.append(Fixed(((path, HEADS),), reason))
         else:
@@ -205,9 +176,8 @@ def _heads(
 
 
 def _depths(row: BlockRow) -> tuple[int, ...]:
-    """Return up to four numbers of blocks, from half of them to all."""
-    count = len(row.paths)
-    least = count // 2
+    """Return up to four numbers of blocks, from the fewest that must stay to all."""
+    count, least = len(row.paths), row.least
     steps = min(3, count - least)
     return tuple(sorted({count - round(step * (count - least) / steps) for step in range(steps + 1)}))
 
@@ -253,23 +223,3 @@ def _order_by_importance(model: nn.Module, proposals: Sequence[Proposal]) -> Non
             case Depth():
                 continue
         proposal.order(model, importance.argsort(descending=True, stable=True))
-
-
-def _check_whole(
-    elastic: nn.Module, inputs: Example, accepted: Sequence[Proposal], expected: list[Tensor]
-) -> None:
-    """Make sure that the whole network still computes what it did, with its own weights."""
-    largest = {p.choice.name: p.choice.options[p.choice.largest_index] for p in accepted}
-    trial = build(elastic, ())  # shares the weights, so that the expressions of the result stay
-    modes = {module: module.training for module in trial.modules()}
-    activate(find_sites(trial), largest)
-    with torch.no_grad():
-        found = difference(tensors(inputs.run(trial.eval())), expected)
-    for module, training in modes.items():
-        module.training = training
-    if found > rounding(elastic):
-        raise ConversionError(
-            f"the converted {type(elastic).__name__} differs from the original by {found:.1g} of its largest output "
-            "on the example input, which is more than the order of sums can explain: its forward may depend on "
-            "chance or on earlier calls; keep such parts fixed with keep."
-        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -12,7 +12,7 @@ from torch import nn
 
 from nas.errors import one_line
 from nas.space import IntArray
-from nas.supernet.convert.example import Example
+from nas.supernet.convert.branches import Branch
 from nas.supernet.convert.following import Followed, follow
 from nas.supernet.cut import OUT, Place, axis_name, channel_dims, held_tensors, why_whole
 
@@ -71,21 +71,24 @@ class Fixed:
 
 
 def channel_groups(
-    model: nn.Module, inputs: Example, keep: Iterable[str]
-) -> tuple[list[ChannelGroup], list[Fixed]]:
+    model: nn.Module, branches: Sequence[Branch], keep: Iterable[str]
+) -> tuple[list[ChannelGroup], list[Fixed], dict[str, tuple[str, ...]]]:
     """Return the groups of coupled channels, and those that can't be elastic: all, where following fails.
 
     Args:
         model: In evaluation mode; isn't changed.
-        inputs: Of its ``forward``.
+        branches: Of its ``forward``.
         keep: Paths of modules to leave alone, with what is inside them.
+
+    Returns:
+        The groups, what stays fixed, and the layers that no branch uses, by the module whose forward may.
     """
     model = copy.deepcopy(model)  # a forward may change its buffers
     try:
-        followed = follow(model, inputs)
+        followed = follow(model, [branch for branch in branches if branch.new_calls])
     except Exception as error:  # whatever a user's forward raises where its operations are watched
-        return [], [Fixed(_every_axis(model), f"the network can't be traced ({one_line(error)})")]
-    return _Coupling(model, followed, tuple(keep)).groups()
+        return [], [Fixed(_every_axis(model), f"the network can't be traced ({one_line(error)})")], {}
+    return *_Coupling(model, followed, tuple(keep)).groups(), followed.unused
 
 
 def _every_axis(model: nn.Module) -> tuple[tuple[str, str], ...]:
@@ -114,6 +117,9 @@ class _Coupling:
         ties = followed.ties
         for layout in followed.outputs:
             ties.fix_all(layout, OUTPUT)
+        for owner, (layer, *_) in followed.unused.items():
+            for layout in followed.sight.of(owner):
+                ties.fix_all(layout, f"{layer}, which the example doesn't use, may use them in another case")
         hidden: dict[str, list[IntArray]] = {}
         for place, nodes in self._places.items():
             reason = self._why_fixed(place, keep)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, final
 
+import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
@@ -26,7 +27,7 @@ class Example:
     named: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, example_input: Tensor | tuple[Any, ...] | Mapping[str, Any]) -> Example:
+    def of(cls, example_input: Any) -> Example:
         """Return the call that a user's example stands for.
 
         Args:
@@ -65,3 +66,28 @@ class Example:
             lambda leaf: change(leaf) if isinstance(leaf, Tensor) else leaf, (self.given, self.named)
         )
         return Example(given, named)
+
+    def doubled(self) -> Example:
+        """Return the call with real numbers in double precision."""
+        return self.mapped(lambda x: x.double() if x.is_floating_point() else x)
+
+    def twice(self) -> Example:
+        """Return the call with every item twice; batch norms in training need two."""
+        return self.mapped(lambda x: torch.cat([x, x]) if x.ndim else x)
+
+
+def examples_of(example_input: object) -> list[Example]:
+    """Return the calls that a user gave: one, or a list of several.
+
+    Raises:
+        ConversionError: as :meth:`Example.of`, or the list is empty.
+    """
+    given = example_input if isinstance(example_input, list) else [example_input]
+    if not given:
+        raise ConversionError("the example input is an empty list: give at least one example.")
+    return [Example.of(value) for value in given]
+
+
+def tensors(output: Any) -> list[Tensor]:
+    """Return the tensors of a network's output, which may be a list or a dictionary of them."""
+    return [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]

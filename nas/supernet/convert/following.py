@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -15,10 +15,12 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from nas.space import IntArray
+from nas.supernet.convert.branches import Branch, training
 from nas.supernet.convert.calls import Call
-from nas.supernet.convert.example import Example
+from nas.supernet.convert.example import tensors
 from nas.supernet.convert.labels import Block, Layout, Ties
 from nas.supernet.convert.operations import layouts_after
+from nas.supernet.convert.sight import Sight
 from nas.supernet.cut import FEATURES, Place, channel_dims, held_tensors
 from nas.supernet.unfused import unfused
 
@@ -35,30 +37,39 @@ class Followed:
         ties: Between nodes.
         outputs: Nodes that the network returns.
         used: Tensors' places that some operation took.
+        unused: Layers and parameters that no operation took, by the module whose ``forward`` might use them.
+        sight: What that one sees.
     """
 
     places: dict[Place, IntArray]
     ties: Ties
     outputs: tuple[Layout, ...]
     used: frozenset[Place]
+    unused: dict[str, tuple[str, ...]]
+    sight: Sight
 
 
 @torch.no_grad()
-def follow(model: nn.Module, inputs: Example) -> Followed:
-    """Run a model and return which of its channels go together.
+def follow(model: nn.Module, branches: Sequence[Branch]) -> Followed:
+    """Run a model and return which of its channels go together, on any of the branches.
 
     Args:
         model: In evaluation mode; its buffers may change.
-        inputs: Of its ``forward``.
+        branches: Of its ``forward``.
     """
     follower = _Follower()
     follower.own(model)
-    follower.take(inputs.tensors)
-    with unfused(model), follower.weightless_norms(model), follower:
-        output = inputs.run(model)
-    outputs = [follower.layout(x) or () for x in tree_leaves(output) if isinstance(x, Tensor)]
+    sight = Sight(model, follower.layout)
+    outputs: list[Layout] = []
+    for branch in branches:
+        follower.take(branch.example.tensors)
+        mode = training(model) if branch.training else contextlib.nullcontext()
+        with mode, unfused(model), follower.weightless_norms(model), sight.watching(), follower:
+            made = tensors(branch.example.run(model))
+        outputs += [follower.layout(x) or () for x in made]
     used = frozenset(place for place in follower.places if follower.is_used(place))
-    return Followed(follower.places, follower.ties, tuple(outputs), used)
+    unused = sight.unused(follower.touched)
+    return Followed(follower.places, follower.ties, tuple(outputs), used, unused, sight)
 
 
 @final
@@ -72,6 +83,7 @@ class _Follower(TorchDispatchMode):
         self._layouts: Any = WeakTensorKeyDictionary()
         self._owners: dict[int, list[Place]] = {}
         self._used: set[Place] = set()
+        self.touched: set[int] = set()
 
     def own(self, model: nn.Module) -> None:
         """Give nodes to the dimensions of parameters and buffers."""
@@ -135,6 +147,7 @@ class _Follower(TorchDispatchMode):
         """Run one operation and follow it."""
         output = func(*args, **(kwargs or {}))
         given = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
+        self.touched.update(id(x) for x in given if isinstance(x, nn.Parameter))
         self._used.update(place for x in given for place in self._owners.get(id(x), ()))
         made = [x for x in tree_leaves(output) if isinstance(x, Tensor)]
         name = func.overloadpacket.__name__

@@ -2,111 +2,155 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, final
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import final
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
 from nas.choices import Choice, Option
 from nas.errors import one_line
-from nas.supernet.convert.example import Example
+from nas.supernet.convert.branches import Branch
 from nas.supernet.convert.proposals import Depth, Heads, Proposal, Width, build
+from nas.supernet.convert.reference import Reference, difference, run_branch
 from nas.supernet.sites import Site, find_sites, plain_copy
+
+logger = logging.getLogger(__name__)
+
+_SECONDS = 5.0
+"""Between two lines of the log: nobody should wait longer without a word."""
+_Check = Callable[[nn.Module, Sequence[Proposal]], str | None]
 
 
 @final
 class Probe:
-    """A twin with other weights, in double precision where it can, on which proposals are tried.
-
-    The structure is what is tried, and special weights could hide a fault in it: a last layer that starts
-    at zero makes all networks equal. So the twin's are disturbed.
+    """A twin with other weights on which proposals are tried, on every branch.
 
     Args:
         model: In evaluation mode; copied.
-        inputs: Of its ``forward``.
+        branches: Of its ``forward``, the example's first.
     """
 
-    def __init__(self, model: nn.Module, inputs: Example) -> None:
+    def __init__(self, model: nn.Module, branches: Sequence[Branch]) -> None:
         self._generator = torch.Generator().manual_seed(0)
-        inputs = inputs.mapped(self._varied)
-        self._model, self._inputs, self._tolerance = (
-            copy.deepcopy(model).double(),
-            inputs.mapped(_doubled),
-            1e-8,
-        )
-        try:
-            self._run(self._model)
-        except Exception:  # a forward that makes single precision itself can't take double
-            self._model, self._inputs, self._tolerance = copy.deepcopy(model), inputs, rounding(model)
-        self._disturb()
-        self._expected = self._run(self._model)
-        self._trainable = self._trains(self._model) is None
+        first, *others = branches
+        varied = first.on(first.example.mapped(self._varied))
+        self._reference = Reference(model, [varied, *others], disturbed=True)
+        self._trained = [b for b in branches if b.training]
+        self._said = time.monotonic()
+        self._tried = 0
+        self._total = 0
 
     def _varied(self, value: Tensor) -> Tensor:
         """Return noise in place of a constant image, in which many faults would not show."""
-        if not value.is_floating_point() or value.numel() < 2:
-            return value
-        if value.min() < value.max():
+        if not value.is_floating_point() or value.numel() < 2 or value.min() < value.max():
             return value
         return value + torch.randn(value.shape, generator=self._generator).to(value)
 
     def settle(self, proposals: Sequence[Proposal]) -> tuple[list[Proposal], list[tuple[Proposal, str]]]:
-        """Return proposals that hold together, and the others with the reasons."""
-        reason = self.fault(proposals)
-        if reason is None:
-            return list(proposals), []
-        if len(proposals) == 1:
-            return [], [(proposals[0], reason)]
-        middle = len(proposals) // 2
-        first, rejected = self.settle(proposals[:middle])
-        second, others = self.settle(proposals[middle:])
-        rejected += others
-        accepted = [*first, *second]
-        if first and second and self.fault(accepted) is not None:
-            accepted = []
-            for proposal in [*first, *second]:
-                reason = self.fault([*accepted, proposal])
-                if reason is None:
-                    accepted.append(proposal)
-                else:
-                    rejected.append((proposal, f"together with others, {reason}"))
-        return accepted, rejected
+        """Return proposals that hold together, and the others with the reasons.
 
-    def fault(self, proposals: Sequence[Proposal]) -> str | None:
+        Most faults show in two networks on the example's branch, so these are tried first, many times; the other
+        branches, and then all other networks, only with what is left.
+        """
+        # Layers that are alike fail alike: halving is quick where they stand side by side.
+        alike = sorted(proposals, key=lambda p: "".join(c for c in p.choice.name if not c.isdigit()))
+        held, rejected = alike, list[tuple[Proposal, str]]()
+        for check in (self._quick, self._coarse, self._fine):
+            held, more = self._sift(held, check)
+            rejected += more
+        return [proposal for proposal in proposals if proposal in held], rejected
+
+    def _sift(
+        self, proposals: Sequence[Proposal], check: _Check
+    ) -> tuple[list[Proposal], list[tuple[Proposal, str]]]:
+        self._tried, self._total = 0, len(proposals)
+        return self._halve(list(proposals), check)
+
+    def _halve(
+        self, proposals: list[Proposal], check: _Check
+    ) -> tuple[list[Proposal], list[tuple[Proposal, str]]]:
+        reason = self.fault(proposals, check)
+        if reason is None or len(proposals) == 1:
+            self._tried += len(proposals)
+            return ([], [(proposals[0], reason)]) if reason is not None else (proposals, [])
+        middle = len(proposals) // 2
+        first, rejected = self._halve(proposals[:middle], check)
+        second, others = self._halve(proposals[middle:], check)
+        held = [*first, *second]
+        rejected += others
+        while first and second and (reason := self.fault(held, check)) is not None:
+            wrong = held.pop(self._first_wrong(held, check) - 1)
+            rejected.append((wrong, f"together with others, {reason}"))
+        return held, rejected
+
+    def _first_wrong(self, proposals: list[Proposal], check: _Check) -> int:
+        """Return how many of the proposals, which don't hold together, are the fewest that don't."""
+        low, high = 1, len(proposals)
+        while low < high:
+            middle = (low + high) // 2
+            if self.fault(proposals[:middle], check) is None:
+                low = middle + 1
+            else:
+                high = middle
+        return low
+
+    def fault(self, proposals: Sequence[Proposal], check: _Check | None = None) -> str | None:
         """Return what is wrong with a network in which the proposals are elastic, or None.
 
-        Channels are put in a random order, the largest architecture must compute what it did before, the
-        smallest, two random ones, and those in which sizes differ must run, in training too, and equal what
-        is extracted of them.
+        Channels are put in a random order. The largest architecture must compute what it did before, on every
+        branch. The smallest, two random ones, and those in which sizes differ must run, in training too, and equal
+        what is extracted of them.
         """
         if not proposals:
             return None
-        orders = self._shuffle(proposals)
+        self._tell()
+        model = self._reference.model
+        orders = self._shuffle(model, proposals)
         reason: str | None
         try:
-            elastic = build(self._model, proposals)
-            reason = self._compare(elastic, proposals)
+            reason = (check or self._fine)(build(model, proposals), proposals)
         except Exception as error:  # whatever a user's forward raises where channels are missing
             reason = f"a smaller one doesn't run: {one_line(error)}"
         if reason is not None:
             for proposal, order in orders:
-                proposal.order(self._model, order.argsort())
+                proposal.order(model, order.argsort())
         return reason
 
-    def _shuffle(self, proposals: Sequence[Proposal]) -> list[tuple[Width | Heads, Tensor]]:
+    def _tell(self) -> None:
+        if time.monotonic() - self._said > _SECONDS:
+            self._said = time.monotonic()
+            logger.info("converting: %d of %d possible choices tried", self._tried, self._total)
+
+    def _shuffle(self, model: nn.Module, proposals: Sequence[Proposal]) -> list[tuple[Width | Heads, Tensor]]:
         orders = []
         for proposal in proposals:
             if not isinstance(proposal, Depth):
                 order = torch.randperm(proposal.size, generator=self._generator)
-                proposal.order(self._model, order)
+                proposal.order(model, order)
                 orders.append((proposal, order))
         return orders[::-1]
 
-    def _compare(self, elastic: nn.Module, proposals: Sequence[Proposal]) -> str | None:
+    def _quick(self, elastic: nn.Module, proposals: Sequence[Proposal]) -> str | None:
+        return self._coarse(elastic, proposals, branches=1)
+
+    def _coarse(
+        self, elastic: nn.Module, proposals: Sequence[Proposal], branches: int | None = None
+    ) -> str | None:
+        """Try what shows most faults, on the first branches or on all."""
+        sites = find_sites(elastic)
+        sizes = [proposal.choice for proposal in proposals if not isinstance(proposal, Depth)]
+        everything = [proposal.choice for proposal in proposals]
+        activate(sites, _largest(everything) | (_smallest(sizes) if sizes else _smallest(everything)))
+        if (reason := self._misfit(elastic, branches)) is not None:
+            return reason
+        activate(sites, _largest(everything))
+        return self._disorder(elastic, branches)
+
+    def _fine(self, elastic: nn.Module, proposals: Sequence[Proposal]) -> str | None:
         sites = find_sites(elastic)
         choices = [proposal.choice for proposal in proposals]
         largest, smallest = _largest(choices), _smallest(choices)
@@ -114,52 +158,53 @@ class Probe:
         between = [{c.name: c.options[rng.integers(len(c.options))] for c in choices} for _ in range(2)]
         sizes = [proposal.choice for proposal in proposals if not isinstance(proposal, Depth)]
         # Depths stay the largest there: a block that is left out would hide its widths.
-        for options in (smallest, *between, *(largest | _smallest(part) for part in _parts(sizes))):
+        thin = largest | _smallest(sizes)
+        for options in (smallest, thin, *between):
             activate(sites, options)
-            active = self._run(elastic)
-            if [x.shape for x in active] != [x.shape for x in self._expected]:
-                return "a smaller one changes the shape of the network's output"
-            alone = self._run(plain_copy(elastic, sites))
-            if difference(active, alone) > self._tolerance:
+            if (reason := self._misfit(elastic, None if options is smallest else 1)) is not None:
+                return reason
+            if self._extraction_differs(elastic, sites):
                 return "a smaller one, extracted, doesn't compute what it does in the network"
-        activate(sites, largest | _smallest(sizes))
-        if self._trainable and (stop := self._trains(elastic)) is not None:
+        for part in _parts(sizes):
+            activate(sites, largest | _smallest(part))
+            if (reason := self._misfit(elastic, 1)) is not None:
+                return reason
+        activate(sites, thin)
+        if (stop := self._stops_training(elastic)) is not None:
             return f"the network can't be trained with it: {stop}"
         activate(sites, largest)
-        if difference(self._run(elastic), self._expected) > self._tolerance:
-            return "the network's output depends on their order"
+        return self._disorder(elastic)
+
+    def _misfit(self, elastic: nn.Module, branches: int | None) -> str | None:
+        """Return on which of so many branches a smaller network doesn't run, or makes other shapes, or None."""
+        reference = self._reference
+        for branch, expected in list(zip(reference.branches, reference.expected, strict=True))[:branches]:
+            try:
+                made = run_branch(elastic, branch)
+            except Exception as error:  # whatever a user's forward raises where channels are missing
+                return f"a smaller one doesn't run{branch.where}: {one_line(error)}"
+            if [x.shape for x in made] != [x.shape for x in expected]:
+                return f"a smaller one changes the shape of the network's output{branch.where}"
         return None
 
-    @torch.no_grad()
-    def _run(self, module: nn.Module) -> list[Tensor]:
-        return tensors(self._inputs.run(module))
+    def _disorder(self, elastic: nn.Module, branches: int | None = None) -> str | None:
+        """Return on which of so many branches the whole network computes something else, or None."""
+        where = self._reference.departs(elastic, branches)
+        return None if where is None else f"the network's output depends on their order{where[1]}"
 
-    @torch.no_grad()
-    def _trains(self, module: nn.Module) -> str | None:
-        """Return what a forward pass in training mode raises, or None; state and mode are put back."""
-        modes = {m: m.training for m in module.modules()}
-        state = {name: buffer.clone() for name, buffer in module.named_buffers()}
-        two = self._inputs.mapped(lambda x: torch.cat([x, x]) if x.ndim else x)
-        try:
-            with torch.random.fork_rng(devices=[]):
-                two.run(module.train())
-            return None
-        except Exception as error:  # whatever a user's forward raises
-            return one_line(error)
-        finally:
-            for name, buffer in module.named_buffers():
-                buffer.copy_(state[name])
-            for m, training in modes.items():
-                m.training = training
+    def _extraction_differs(self, elastic: nn.Module, sites: list[Site]) -> bool:
+        first = self._reference.branches[0]
+        alone = run_branch(plain_copy(elastic, sites), first)
+        return difference(run_branch(elastic, first), alone) > self._reference.tolerances[0]
 
-    @torch.no_grad()
-    def _disturb(self) -> None:
-        for tensor in [*self._model.parameters(), *_statistics(self._model)]:
-            if tensor.is_floating_point() and tensor.numel():
-                scale = 0.1 * tensor.double().square().mean().sqrt().clamp_min(0.02)
-                noise = torch.randn(tensor.shape, generator=self._generator)
-                # Away from zero, so that a variance stays positive.
-                tensor.add_((noise.abs() if tensor.ndim == 1 else noise).to(tensor) * scale.to(tensor))
+    def _stops_training(self, elastic: nn.Module) -> str | None:
+        """Return what a forward pass in training mode raises where the whole network raises nothing, or None."""
+        for branch in self._trained:
+            try:
+                run_branch(elastic, self._reference.in_precision(branch))
+            except Exception as error:  # whatever a user's forward raises
+                return one_line(error)
+        return None
 
 
 def _largest(choices: Iterable[Choice]) -> dict[str, Option]:
@@ -175,47 +220,6 @@ def _parts(choices: Sequence[Choice]) -> Iterator[list[Choice]]:
     for bit in range((len(choices) - 1).bit_length() if choices else 0):
         for value in (0, 1):
             yield [choice for number, choice in enumerate(choices) if number >> bit & 1 == value]
-
-
-def _statistics(model: nn.Module) -> Iterator[Tensor]:
-    for module in model.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is not None:
-            yield module.running_mean
-            assert module.running_var is not None
-            yield module.running_var
-
-
-def _doubled(value: Tensor) -> Tensor:
-    return value.double() if value.is_floating_point() else value
-
-
-def tensors(output: Any) -> list[Tensor]:
-    """Return the tensors of a network's output, which may be a list or a dictionary of them."""
-    return [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
-
-
-def rounding(model: nn.Module) -> float:
-    """Return how far the order of sums can move the output, relative to its largest value, by the weights' precision.
-
-    Double weights count as single ones, because a forward may cast; on other devices than a CPU TF32 is likely.
-    """
-    tensors = [torch.empty(0), *(p for p in model.parameters() if p.is_floating_point())]
-    limit = min(0.1, 100 * max(torch.finfo(tensor.dtype).eps for tensor in tensors))
-    return limit if all(tensor.device.type == "cpu" for tensor in tensors) else max(limit, 1e-3)
-
-
-def difference(ones: list[Tensor], others: list[Tensor]) -> float:
-    """Return the largest absolute difference, relative to the largest value; infinite for NaN."""
-    worst = 0.0
-    for one, other in zip(ones, others, strict=True):
-        if one.shape != other.shape:
-            return float("inf")
-        if not one.numel():
-            continue
-        scale = other.double().abs().max().clamp_min(1e-30)
-        found = ((one.double() - other.double()).abs().max() / scale).item()
-        worst = max(worst, found if found == found else float("inf"))
-    return worst
 
 
 def activate(sites: list[Site], options: dict[str, Option]) -> None:

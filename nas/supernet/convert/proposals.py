@@ -82,13 +82,16 @@ Proposal = Width | Heads | Depth
 def build(model: nn.Module, proposals: Iterable[Proposal]) -> nn.Module:
     """Return ``model`` with elastic layers, which share its parameters and buffers; it isn't changed.
 
+    What holds no other modules and stays as it is is the same object in both, which makes trying many quick.
     The result holds expressions where active sizes go, so it has to be wrapped before it can run.
     """
     state = [*model.parameters(), *model.buffers()]
     memo: dict[int, object] = {id(tensor): tensor for tensor in state}
     proposals = list(proposals)
-    model = copy.deepcopy(model, memo)
-    memo = {id(tensor): tensor for tensor in state}
+    changed = {path for proposal in proposals for path in proposal.paths}
+    same = [m for path, m in model.named_modules() if path not in changed and not any(m.children())]
+    memo.update((id(module), module) for module in same)
+    model = copy.deepcopy(model, dict(memo))
     for path, axes in _axes(model, proposals).items():
         cut_in_place(model.get_submodule(path), axes)
     for heads in proposals:
@@ -107,6 +110,9 @@ def build(model: nn.Module, proposals: Iterable[Proposal]) -> nn.Module:
         if isinstance(module, nn.TransformerEncoderLayer):
             # Torch's fused form would read the whole weights; this keeps it from being used.
             module.activation_relu_or_gelu = 0
+        if isinstance(module, nn.TransformerEncoder):
+            # With nested tensors it reads the weights of its first layer itself.
+            module.use_nested_tensor = False
     return elastic
 
 
