@@ -21,6 +21,7 @@ from nas.data.inputs import blank
 from nas.protocols import Counts
 from nas.space import Architecture, IntArray
 from nas.supernet import Supernet, elastic
+from nas.supernet.attending import Attending
 from nas.supernet.cut import Cut
 from nas.supernet.sites import Site, Slot
 from nas.supernet.unfused import unfused
@@ -255,12 +256,14 @@ def _cost_of(module: nn.Module, positions: int, macs: int, own: set[nn.Parameter
         macs: That the module multiplies itself, in the largest architecture.
         own: Parameters that count as its.
     """
-    if isinstance(module, Cut):
+    if isinstance(module, Cut | Attending):
         names = [name for name, parameter in module._parameters.items() if parameter in own]
+        fixed = sum(parameter.numel() for parameter in own)
 
         def cut() -> tuple[int, int]:
             active, whole = module.active_share()
-            return macs * active // whole, sum(map(module.num_active, names))
+            num_params = sum(map(module.num_active, names)) if isinstance(module, Cut) else fixed
+            return macs * active // whole, num_params
 
         return cut
     if isinstance(module, elastic.ElasticLayer):
@@ -295,7 +298,7 @@ def _table(twin: Supernet, site: Site, cost: _Cost, zero: tuple[str, ...]) -> _T
     if not site.conditional:
         controlling = []
     slots = [slot for slot in site.slots if slot.attribute not in zero]
-    if isinstance(site.module, Cut):
+    if isinstance(site.module, Cut | Attending):
         slots = [slot for slot in slots if site.module.is_part(slot.attribute)]  # not what is made of them
     choices = tuple(dict.fromkeys([*choices_of(*(slot.expression for slot in slots)), *controlling]))
     shape = tuple(len(choice.options) for choice in choices)

@@ -11,6 +11,7 @@ from torch import nn
 
 from nas.choices import Expression
 from nas.space import Condition
+from nas.supernet.attending import Attending
 from nas.supernet.cut import Cut
 from nas.supernet.elastic import ElasticLayer
 
@@ -95,7 +96,13 @@ def plain_copy(root: nn.Module, sites: list[Site]) -> nn.Module:
     for row in sorted(rows, key=lambda r: sum(isinstance(m, ElasticDepth) for m in r.modules())):
         replaced[id(row)] = row.extract_blocks(lambda block: copy.deepcopy(block, replaced))
     plain: nn.Module = copy.deepcopy(root, replaced)
+    wrapped: dict[nn.Module, nn.Module] = {}
     for module in list(plain.modules()):
+        if isinstance(module, Attending) and (wrapper := module.become_given()) is not None:
+            wrapped[module] = wrapper
         if isinstance(module, Cut):
             module.become_plain()
-    return plain
+    for parent in list(plain.modules()):
+        for name, child in parent.named_children():
+            parent._modules[name] = wrapped.get(child, child)
+    return wrapped.get(plain, plain)

@@ -60,9 +60,9 @@ def runnable_copy(model: nn.Module, examples: Sequence[Example]) -> tuple[nn.Mod
 
 @torch.no_grad()
 def _check_runs(work: nn.Module, example: Example) -> None:
-    name = type(work).__name__
+    name, trial = type(work).__name__, copy.deepcopy(work)  # a forward may write into its modules
     try:
-        output = example.run(work)
+        output = example.call(trial)
     except Exception as error:  # whatever a user's forward raises
         shapes = ", ".join(str(tuple(x.shape)) for x in example.tensors)
         raise ConversionError(
@@ -83,7 +83,7 @@ def _check_runs(work: nn.Module, example: Example) -> None:
             "tensors are needed to see that it still computes the same."
         )
     try:
-        again, cause = tensors(example.run(work)), None
+        again, cause = tensors(example.call(trial)), None
     except Exception as error:  # of a forward that ran before
         again, cause = [], error
     if difference(again, made) > _REPEATS:

@@ -18,10 +18,11 @@ from nas.supernet.convert.branches import Branch, branches_of
 from nas.supernet.convert.checks import check_settings, check_whole, runnable_copy
 from nas.supernet.convert.dependencies import OUTPUT, ChannelGroup, Fixed, channel_groups
 from nas.supernet.convert.example import Example, examples_of
+from nas.supernet.convert.heads import split_heads
 from nas.supernet.convert.importance import channel_importance, head_importance
 from nas.supernet.convert.labels import FOREIGN
 from nas.supernet.convert.probe import Probe
-from nas.supernet.convert.proposals import Depth, Heads, Proposal, Width, build
+from nas.supernet.convert.proposals import Depth, Heads, Proposal, SplitHeads, Width, build
 from nas.supernet.convert.reference import Reference
 from nas.supernet.convert.report import DEPTH, HEADS, Converted, reported
 from nas.supernet.unfused import without_fast_path
@@ -108,7 +109,7 @@ def _proposed(
 ) -> tuple[list[Proposal], list[Fixed]]:
     """Return all that might become elastic, and what can't, with the reasons."""
     groups, fixed, unused = channel_groups(work, branches, keep)
-    proposals: list[Proposal] = []
+    proposals: list[Width] = []
     for group in groups:
         channels = group.size * group.unit
         options = _widths(channels, ratios, multiple_of, group.unit)
@@ -120,10 +121,13 @@ def _proposed(
             multiple = math.lcm(multiple_of, group.unit)
             fixed.append(_of(group, f"{channels} channels have no smaller multiple of {multiple}"))
     heads, odd = _heads(work, ratios, keep, unused)
+    split, joined = split_heads(work, branches[0].example, keep, lambda count: _counts(count, ratios))
+    claimed = {(s.path, s.tensor, s.dim) for one in split for s in one.group.segments}
+    proposals = [p for p in proposals if not claimed & {(s.path, s.tensor, s.dim) for s in p.group.segments}]
     rows, why = block_rows(work, branches, keep, unused)
     depths = [Depth(Choice(f"{row.name}.depth", _depths(row)), row) for row in rows]
     needed = [Fixed(((path, DEPTH),), reason) for path, reason in why.items()]
-    return [*proposals, *heads, *depths], [*fixed, *odd, *needed]
+    return [*proposals, *heads, *split, *depths], [*fixed, *odd, *joined, *needed]
 
 
 _ADVICE = {
@@ -170,9 +174,13 @@ def _heads(
             fixed.append(Fixed(((path, HEADS),), reason))
         else:
             count = module.num_heads
-            options = tuple(sorted({max(1, round(count * ratio)) for ratio in ratios} | {count}))
-            found.append(Heads(Choice(f"{path}.heads", options), path, count))
+            found.append(Heads(Choice(f"{path}.heads", _counts(count, ratios)), path, count))
     return found, fixed
+
+
+def _counts(count: int, ratios: Sequence[float]) -> tuple[int, ...]:
+    """Return the numbers of heads to choose from."""
+    return tuple(sorted({max(1, round(count * ratio)) for ratio in ratios} | {count}))
 
 
 def _depths(row: BlockRow) -> tuple[int, ...]:
@@ -202,6 +210,8 @@ def _of(proposal: Proposal | ChannelGroup, reason: str) -> Fixed:
     match proposal:
         case Heads():
             return Fixed(((proposal.path, HEADS),), reason)
+        case SplitHeads():
+            return Fixed(tuple((holder, HEADS) for holder in proposal.holders), reason)
         case Depth():
             return Fixed(tuple((path, DEPTH) for path in proposal.paths), reason)
         case Width():
@@ -214,7 +224,7 @@ def _of(proposal: Proposal | ChannelGroup, reason: str) -> Fixed:
 def _order_by_importance(model: nn.Module, proposals: Sequence[Proposal]) -> None:
     for proposal in proposals:
         match proposal:
-            case Width():
+            case Width() | SplitHeads():
                 importance = channel_importance(model, proposal.group)
             case Heads():
                 attention = model.get_submodule(proposal.path)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import NoneType
 from typing import Any, final
 
 import torch
@@ -11,6 +13,10 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
 from nas.errors import ConversionError
+
+_HELD = frozenset({"_parameters", "_buffers", "_modules", "training"})
+"""Attributes of a module that are what it is made of."""
+_LASTING = (Tensor, nn.Module, int, float, str, NoneType, torch.dtype, torch.device)
 
 
 @final
@@ -57,8 +63,31 @@ class Example:
         return [leaf for leaf in tree_leaves((self.given, self.named)) if isinstance(leaf, Tensor)]
 
     def run(self, module: nn.Module) -> Any:
-        """Call ``module``."""
-        return module(*self.given, **self.named)
+        """Call ``module``, whose parts forget whatever they write into attributes of their own for later calls."""
+        states = [(part, _state(part)) for part in module.modules()]
+        try:
+            return self.call(module)
+        finally:
+            for part, state in states:
+                for name in [name for name in vars(part) if name not in state and name not in _HELD]:
+                    del part.__dict__[name]
+                for name, (value, held) in state.items():
+                    part.__dict__[name] = value
+                    if held is not None:
+                        value.clear()
+                        value.update(held)
+
+    def call(self, module: nn.Module) -> Any:
+        """Call ``module`` as its user does."""
+        fresh = self.fresh()
+        return module(*fresh.given, **fresh.named)
+
+    def fresh(self) -> Example:
+        """Return the call with copies of objects that a ``forward`` may change, such as caches."""
+        given, named = tree_map(
+            lambda leaf: leaf if isinstance(leaf, _LASTING) else copy.deepcopy(leaf), (self.given, self.named)
+        )
+        return Example(given, named)
 
     def mapped(self, change: Callable[[Tensor], Tensor]) -> Example:
         """Return the call with every tensor changed."""
@@ -91,3 +120,9 @@ def examples_of(example_input: object) -> list[Example]:
 def tensors(output: Any) -> list[Tensor]:
     """Return the tensors of a network's output, which may be a list or a dictionary of them."""
     return [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
+
+
+def _state(module: nn.Module) -> dict[str, tuple[Any, dict[Any, Any] | None]]:
+    """Return what a ``forward`` may change of a module by itself, hooks included, and what its dictionaries hold."""
+    own = ((name, value) for name, value in vars(module).items() if name not in _HELD)
+    return {name: (value, dict(value) if isinstance(value, dict) else None) for name, value in own}

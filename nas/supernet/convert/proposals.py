@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 from torch import Tensor, nn
 
 from nas.choices import Choice, Size
+from nas.supernet.attending import Narrowing, attend_in_place
 from nas.supernet.attention import CutAttention
 from nas.supernet.convert.blocks import BlockRow
 from nas.supernet.convert.dependencies import ChannelGroup, Segment
@@ -76,7 +77,79 @@ class Depth:
         return self.row.paths
 
 
-Proposal = Width | Heads | Depth
+@final
+@dataclass(frozen=True)
+class Number:
+    """An attribute of a module that holds the number of heads times ``repeat``."""
+
+    path: str
+    attribute: str
+    repeat: int
+
+
+@final
+@dataclass(frozen=True)
+class SplitHeads:
+    """Elastic heads of an attention whose projections are layers of their own.
+
+    Args:
+        choice: How many heads.
+        holders: Paths of the modules in whose ``forward`` the heads are.
+        group: Where they lie, ``repeat`` positions each.
+        numbers: What counts them.
+        narrowing: Channels of the input, and size of a head, for a ``forward`` that takes the one for all of the
+            others.
+    """
+
+    choice: Choice
+    holders: tuple[str, ...]
+    group: ChannelGroup
+    numbers: tuple[Number, ...] = ()
+    narrowing: tuple[int, int] | None = None
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Modules that follow the choice."""
+        segments, numbers = self.group.segments, self.numbers
+        return tuple(dict.fromkeys((*self.holders, *(s.path for s in segments), *(n.path for n in numbers))))
+
+    @property
+    def size(self) -> int:
+        """How many things can be put in order."""
+        return self.group.size
+
+    def order(self, model: nn.Module, order: Tensor) -> None:
+        """Put the heads of ``model`` in order, in place."""
+        order_channels(model, self.group, order)
+
+    def apply(self, model: nn.Module) -> None:
+        """Make the holders of ``model`` elastic, in place."""
+        for path in self.holders:
+            narrowing = None
+            if self.narrowing is not None:
+                channels, head_size = self.narrowing
+                narrowing = Narrowing(channels, self.choice * head_size)
+            attend_in_place(model.get_submodule(path), self.choice, narrowing)
+        for number in self.numbers:
+            size = self.choice if number.repeat == 1 else self.choice * number.repeat
+            model.get_submodule(number.path).__dict__[number.attribute] = size
+
+    def inside(self, path: str) -> SplitHeads:
+        """Return the same with paths that begin at a module."""
+
+        def from_there(whole: str) -> str:
+            return whole.removeprefix(path).removeprefix(".")
+
+        segments = tuple(replace(s, path=from_there(s.path)) for s in self.group.segments)
+        return replace(
+            self,
+            holders=tuple(map(from_there, self.holders)),
+            group=replace(self.group, segments=segments),
+            numbers=tuple(replace(number, path=from_there(number.path)) for number in self.numbers),
+        )
+
+
+Proposal = Width | Heads | SplitHeads | Depth
 
 
 def build(model: nn.Module, proposals: Iterable[Proposal]) -> nn.Module:
@@ -95,6 +168,8 @@ def build(model: nn.Module, proposals: Iterable[Proposal]) -> nn.Module:
     for path, axes in _axes(model, proposals).items():
         cut_in_place(model.get_submodule(path), axes)
     for heads in proposals:
+        if isinstance(heads, SplitHeads):
+            heads.apply(model)
         if isinstance(heads, Heads):
             attention = model.get_submodule(heads.path)
             assert isinstance(attention, nn.MultiheadAttention)
@@ -118,9 +193,9 @@ def build(model: nn.Module, proposals: Iterable[Proposal]) -> nn.Module:
 
 def _axes(model: nn.Module, proposals: Iterable[Proposal]) -> dict[str, dict[tuple[str, int], Axis]]:
     """Return the elastic axes of every module that has any, by path."""
-    parts: dict[str, dict[tuple[str, int], list[tuple[Segment, Width]]]] = {}
+    parts: dict[str, dict[tuple[str, int], list[tuple[Segment, Width | SplitHeads]]]] = {}
     for proposal in proposals:
-        if isinstance(proposal, Width):
+        if isinstance(proposal, Width | SplitHeads):
             for segment in proposal.group.segments:
                 found = parts.setdefault(segment.path, {}).setdefault((segment.tensor, segment.dim), [])
                 found.append((segment, proposal))
@@ -137,7 +212,7 @@ def _length(model: nn.Module, path: str, place: tuple[str, int]) -> int | None:
     return None if tensor is None else tensor.shape[place[1]]
 
 
-def _axis(found: list[tuple[Segment, Width]], length: int | None) -> Axis:
+def _axis(found: list[tuple[Segment, Width | SplitHeads]], length: int | None) -> Axis:
     """Return elastic parts, with fixed ones in the gaps."""
     axis: list[Part] = []
     begin = 0
@@ -151,9 +226,9 @@ def _axis(found: list[tuple[Segment, Width]], length: int | None) -> Axis:
     return tuple(axis)
 
 
-def _positions(width: Width, repeat: int) -> Size:
+def _positions(width: Width | SplitHeads, repeat: int) -> Size:
     """Return how many positions the active channels take where each unit of them takes ``repeat``."""
-    unit = width.group.unit
+    unit = width.group.unit if isinstance(width, Width) else 1
     if repeat == unit:
         return width.choice
     return (width.choice if unit == 1 else width.choice // unit) * repeat

@@ -9,7 +9,7 @@ from typing import Any, final
 from torch import nn
 
 from nas.supernet.convert.dependencies import Fixed
-from nas.supernet.convert.proposals import Proposal, Width
+from nas.supernet.convert.proposals import Proposal, SplitHeads, Width
 from nas.supernet.cut import IN, OUT, axis_name, channel_dims, why_whole
 
 HEADS, DEPTH = "heads", "depth"
@@ -108,11 +108,13 @@ def reported(model: nn.Module, accepted: Iterable[Proposal], fixed: Iterable[Fix
     for proposal in accepted:
         for path in proposal.paths:
             choices.setdefault(path, []).append(proposal.choice.name)
-        if isinstance(proposal, Width):
+        if isinstance(proposal, Width | SplitHeads):
             elastic |= {(segment.path, segment.axis) for segment in proposal.group.segments}
     reasons: dict[str, dict[str, list[str]]] = {}
     for kept in fixed:
         for path, axis in kept.axes:
+            if (path, axis) in elastic:
+                continue
             reasons.setdefault(path, {}).setdefault(axis, []).append(kept.reason)
     rows = []
     for path, module in model.named_modules():
