@@ -51,7 +51,7 @@ class Row:
         whole: Largest difference of the supernet's largest architecture from the network, over all inputs,
             relative to the largest output.
         extracted: The same of random subnets against what is extracted of them.
-        seconds: The conversion took.
+        seconds: Of one core that the conversion took.
     """
 
     name: str
@@ -131,12 +131,12 @@ def measure(network: Network, count: int) -> Row:
     module = prepare(network)
     millions = sum(p.numel() for p in module.parameters()) / 1e6
     examples = [network.example(), *(make() for make in network.others)]
-    begin = time.perf_counter()
+    begin = time.process_time()
     try:
         supernet = Supernet.from_module(module, examples[0])  # type: ignore[arg-type]
     except ConversionError as error:
-        return Row(network.name, network.source, millions, str(error), seconds=time.perf_counter() - begin)
-    seconds = time.perf_counter() - begin
+        return Row(network.name, network.source, millions, str(error), seconds=time.process_time() - begin)
+    seconds = time.process_time() - begin
     assert supernet.report is not None
     expected = [outputs(module, example) for example in examples]
     whole = max(difference(outputs(supernet, x), y) for x, y in zip(examples, expected, strict=True))
@@ -208,7 +208,7 @@ def print_summary(rows: Sequence[Row]) -> None:
     )
     print(f"smallest at most 0.25 of the MACs: {len(small)}, {len(small) / total:.0%} (75 %)")
     print(f"differing by more than {EXACT:g}: {', '.join(differing) or 'none'} (none)")
-    print(f"over 30 s below 30 million parameters: {', '.join(slow) or 'none'} (none)")
+    print(f"over 30 s of one core below 30 million parameters: {', '.join(slow) or 'none'} (none)")
 
 
 def main() -> None:
@@ -226,7 +226,7 @@ def main() -> None:
         (arguments.out / f"{arguments.one}.json").write_text(json.dumps(asdict(row)))
         return
     columns = ("network", "source", "million parameters", "in elastic layers", "choices", "smallest MACs")
-    print("| " + " | ".join([*columns, "whole", "extracted", "s"]) + " |")
+    print("| " + " | ".join([*columns, "whole", "extracted", "s of one core"]) + " |")
     print("|---" * 9 + "|")
     rows = []
     for name in arguments.only or networks:
