@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import segmentation_models_pytorch as smp
-import timm
 import torch
-import transformers
 from torch import Tensor, nn
 from torchvision import models
 
@@ -149,6 +147,11 @@ TRANSFORMERS: dict[str, tuple[str, str, Mapping[str, Any]]] = {
 }
 
 
+def _library(name: str) -> Any:
+    """Import a library when one of its networks is built: all of them take longer than most conversions."""
+    return importlib.import_module(name)
+
+
 def _image(side: int) -> Callable[[], Tensor]:
     return lambda: torch.randn(2, 3, side, side)
 
@@ -175,15 +178,23 @@ def _video(name: str) -> Callable[[], nn.Module]:
 
 
 def _timm(name: str, more: Mapping[str, Any]) -> Callable[[], nn.Module]:
-    return lambda: timm.create_model(name, pretrained=False, **more)
+    return lambda: _library("timm").create_model(name, pretrained=False, **more)  # type: ignore[no-any-return]
 
 
 def _smp(kind: str, encoder: str) -> Callable[[], nn.Module]:
-    return lambda: getattr(smp, kind)(encoder_name=encoder, encoder_weights=None, classes=4)  # type: ignore[no-any-return]
+    def build() -> nn.Module:
+        made = getattr(_library("segmentation_models_pytorch"), kind)
+        return made(encoder_name=encoder, encoder_weights=None, classes=4)  # type: ignore[no-any-return]
+
+    return build
 
 
 def _transformer(kind: str, config: str, settings: Mapping[str, Any]) -> Callable[[], nn.Module]:
-    return lambda: getattr(transformers, kind)(getattr(transformers, config)(**settings))  # type: ignore[no-any-return]
+    def build() -> nn.Module:
+        library = _library("transformers")
+        return getattr(library, kind)(getattr(library, config)(**settings))  # type: ignore[no-any-return]
+
+    return build
 
 
 def _transformer_input(kind: str) -> Callable[[], Any]:
