@@ -34,9 +34,9 @@ from nas.supernet import Supernet
 from nas.supernet.convert import Report
 
 TIMEOUT_S = 900
-# Of the largest output: what the order of sums may move, in double precision and, where a network can't run in that, in
-# single precision over the depth of these networks.
-DOUBLE, SINGLE = 1e-9, 1e-4
+# Of the largest output: what the order of sums may move. In double precision little, were it not for networks that make
+# single precision inside (rotary embeddings); a channel out of place moves the output by per cents.
+DOUBLE, SINGLE = 1e-6, 1e-4
 
 
 @dataclass(frozen=True)
