@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import reprlib
 from typing import Any
 
 from nas.errors import StudyError
+
+_HUB_NAME = re.compile(r"(?!.*(?:--|\.\.))(?!.*\.git$)[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?")
+"""As huggingface_hub checks a part of an id."""
 
 
 def check_kind(holder: str, name: str, value: object, kind: Any, wanted: str) -> None:
@@ -52,3 +56,9 @@ def told(value: object) -> str:
     if value is None or isinstance(value, bool | int | float | str):
         return reprlib.repr(value)
     return f"a value of type {type(value).__name__}"
+
+
+def is_hub_id(text: str) -> bool:
+    """Whether a text has the form of a data set's id on the Hugging Face Hub: ``owner/name`` or a single name."""
+    parts = text.split("/")
+    return len(parts) <= 2 and all(_HUB_NAME.fullmatch(part) for part in parts)

@@ -17,6 +17,7 @@
     ├── DamagedFileError (OSError)       a checkpoint, database or result file is damaged
     ├── TrainingError (RuntimeError)     training can't go on (NaN loss)
     ├── OutOfMemoryError (MemoryError)   a single image doesn't fit into memory
+    ├── DeviceUnavailableError (ConnectionError)   what a measurement needs is away for now
     ├── EvaluationError (RuntimeError)   an objective raised or gave no finite number
     ├── ExportError (RuntimeError)       a network can't be exported or loaded
     └── ServiceError (RuntimeError)      the service can't start, or a server turned a request down
@@ -83,6 +84,10 @@ class TrainingError(NasError, RuntimeError):
 
 class OutOfMemoryError(NasError, MemoryError):
     """A single image doesn't fit into memory, so that no candidate can be judged."""
+
+
+class DeviceUnavailableError(NasError, ConnectionError):
+    """A device that measures is away for now: raised by objectives, waited for by runs."""
 
 
 class EvaluationError(NasError, RuntimeError):

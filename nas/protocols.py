@@ -40,15 +40,22 @@ class Counts:
     Args:
         macs: ``(n,)`` int64, multiply-accumulates of one forward pass at batch size 1.
         num_params: ``(n,)`` int64, numbers in all parameters (buffers don't count).
+        stored_bytes: ``(n,)`` int64, of a winner's exported file: bytes of all numbers that it stores. None in the
+            search, where there is no file.
     """
 
     macs: IntArray
     num_params: IntArray
+    stored_bytes: IntArray | None = None
 
 
 @runtime_checkable
 class CountedObjective(Protocol):
-    """An exact, free cost. Must be a pure function of the counts."""
+    """An exact, free cost. Must be a pure function of the counts.
+
+    Of a winner's files it is counted once more, with ``counts.stored_bytes`` of each file. One that doesn't look at
+    these is the same for all files of an architecture, and cards say so.
+    """
 
     @property
     def objective(self) -> Objective:

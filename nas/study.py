@@ -13,7 +13,7 @@ from typing import Any, final
 import torch
 from torch import nn
 
-from nas.checks import check_integers, check_kind, told
+from nas.checks import check_integers, check_kind, is_hub_id, told
 from nas.choices import Option
 from nas.errors import StudyError
 from nas.evaluation import Flops, Macs, NumParams, WeightBytes
@@ -112,6 +112,7 @@ _KINDS: dict[str, tuple[Any, str]] = {
     "proxy": (ProxySubset | None, "an instance such as ProxySubset(), or None,"),
     "trust": (Trust, "an instance such as Trust(), or Trust(count=0) to check the winners alone,"),
     "intended_use": (str, "a string"),
+    "hub_dataset": (str | None, "a string such as 'ylecun/mnist', or None,"),
     "changeable": (tuple, "a tuple such as ('evaluations', 'seed')"),
 }
 _ITEM_KINDS: dict[str, tuple[Any, str]] = {
@@ -152,6 +153,7 @@ class Study:
         trust: How the supernet's ranking is checked.
         seed: Of everything that is random, from 0 to :data:`nas.protocols.MAX_SEED`.
         intended_use: A sentence for the model cards.
+        hub_dataset: Where the data are on the Hugging Face Hub, as ``owner/name`` or a single name; for the cards.
         changeable: Which of :data:`CHANGEABLE` a user may change on the command line or through the service.
 
     Raises:
@@ -175,6 +177,7 @@ class Study:
     trust: Trust = field(default_factory=Trust)
     seed: int = 0
     intended_use: str = "Research on neural architecture search."
+    hub_dataset: str | None = None
     changeable: tuple[str, ...] = CHANGEABLE
 
     def __post_init__(self) -> None:
@@ -212,6 +215,11 @@ class Study:
         if not 0 <= self.seed <= MAX_SEED:
             raise StudyError(
                 f"study {self.name!r} has the seed {self.seed}: it must be from 0 to {MAX_SEED}."
+            )
+        if self.hub_dataset is not None and not is_hub_id(self.hub_dataset):
+            raise StudyError(
+                f"study {self.name!r} has hub_dataset={self.hub_dataset!r}: give the id of a data set on the Hugging "
+                "Face Hub, such as 'ylecun/mnist', or leave it out."
             )
         unknown = [aspect for aspect in self.changeable if aspect not in CHANGEABLE]
         if unknown:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import final
@@ -12,32 +14,47 @@ import torch
 from torch import Tensor, nn
 
 from nas.data.inputs import placed
-from nas.errors import ExportError
+from nas.errors import ExportError, one_line
 from nas.evaluation.onnx_export import INPUT, OUTPUT, export_onnx
 from nas.training.memory import halved_to_fit
 
 _BATCH_SIZE = 256
+_OUT_OF_MEMORY = (
+    "Failed to allocate memory",
+    "smaller than requested bytes",
+    "bad_alloc",
+    "bad allocation",
+)
+"""What ONNX Runtime's allocators and the C++ library say."""
 
 
 @final
 class SubnetCandidate:
     """A plain, recalibrated module.
 
-    Once it has been exported, a module on the CPU is run by ONNX Runtime, in half the time that PyTorch
-    takes or less (``benchmarks/evaluation_cost.py``), with the same answers but for rounding.
+    Who answers is stated, and never depends on what was measured before: PyTorch, or ONNX Runtime on the CPU,
+    which takes half the time or less (``benchmarks/evaluation_cost.py``) once there is an exported model.
+    Their answers differ by rounding.
 
     Args:
         module: Stays on its device; not changed.
         image_shape: Channels, height and width, or the shape of another input.
         dtype: Of the inputs.
+        runs_exported: Whether ONNX Runtime answers, from the exported model.
     """
 
     def __init__(
-        self, module: nn.Module, image_shape: tuple[int, ...], dtype: torch.dtype = torch.float32
+        self,
+        module: nn.Module,
+        image_shape: tuple[int, ...],
+        dtype: torch.dtype = torch.float32,
+        *,
+        runs_exported: bool = False,
     ) -> None:
         self._module = module.eval()
         self.image_shape = image_shape
         self._dtype = dtype
+        self._runs_exported = runs_exported
         self._batch_size = _BATCH_SIZE
 
     @torch.no_grad()
@@ -48,10 +65,11 @@ class SubnetCandidate:
 
         Raises:
             OutOfMemoryError: memory ran out with a single image.
+            ExportError: the module can't be exported, and ONNX Runtime is to answer.
         """
-        device = next(self._module.parameters()).device
-        if device.type == "cpu" and "onnx_model" in vars(self):
+        if self._runs_exported:
             return _answers(self._session, images)
+        device = next(self._module.parameters()).device
 
         def logits(size: int) -> Tensor:
             self._batch_size = size
@@ -97,7 +115,8 @@ class OnnxCandidate:
 
 def _answers(session: ort.InferenceSession, images: Tensor) -> Tensor:
     batches = images.cpu().split(_BATCH_SIZE)
-    logits = [np.asarray(session.run([OUTPUT], {INPUT: batch.numpy()})[0]) for batch in batches]
+    with memory_told():
+        logits = [np.asarray(session.run([OUTPUT], {INPUT: batch.numpy()})[0]) for batch in batches]
     return torch.from_numpy(np.concatenate(logits))
 
 
@@ -110,6 +129,7 @@ def open_session(model: bytes, *, threads: int = 1) -> ort.InferenceSession:
 
     Raises:
         ExportError: ONNX Runtime refuses the model.
+        MemoryError: memory ran out.
     """
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
@@ -117,6 +137,20 @@ def open_session(model: bytes, *, threads: int = 1) -> ort.InferenceSession:
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.log_severity_level = 3
     try:
-        return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        with memory_told():
+            return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except MemoryError:  # that isn't the model's fault
+        raise
     except Exception as error:  # onnxruntime's exceptions share no public base
         raise ExportError(f"ONNX Runtime can't run the exported model: {error}") from error
+
+
+@contextlib.contextmanager
+def memory_told() -> Iterator[None]:
+    """Turn what ONNX Runtime says where memory runs out, which has no type of its own, into a MemoryError."""
+    try:
+        yield
+    except Exception as error:  # onnxruntime's exceptions share no public base
+        if not any(text in str(error) for text in _OUT_OF_MEMORY):
+            raise
+        raise MemoryError(one_line(error)) from error

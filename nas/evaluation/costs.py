@@ -49,10 +49,10 @@ class NumParams:
 @final
 @dataclass(frozen=True)
 class WeightBytes:
-    """Bytes of all parameters.
+    """Bytes of all parameters; of a winner's compressed file, of all numbers that it stores.
 
     Args:
-        bytes_per_param: 4 for float32, 1 for int8.
+        bytes_per_param: In the search: 4 for float32, 1 for int8.
     """
 
     bytes_per_param: int = 4
@@ -60,4 +60,6 @@ class WeightBytes:
 
     def count(self, counts: Counts) -> FloatArray:
         """Return ``(n,)`` bytes."""
+        if counts.stored_bytes is not None:
+            return counts.stored_bytes.astype(float)
         return self.bytes_per_param * counts.num_params.astype(float)

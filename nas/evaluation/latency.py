@@ -25,7 +25,7 @@ from torch import nn
 
 from nas.checks import check_integers
 from nas.errors import StudyError, one_line
-from nas.evaluation.candidate import open_session
+from nas.evaluation.candidate import memory_told, open_session
 from nas.evaluation.machine import processor_name
 from nas.evaluation.onnx_export import INPUT, OUTPUT, export_onnx
 from nas.objective import Measurement, Objective
@@ -127,8 +127,9 @@ class _Runner:
         else:
             rng = np.random.default_rng(0)
             self._feed = {INPUT: rng.standard_normal(shape, dtype=np.float32)}
-        for _ in range(_WARM_UP_RUNS):
-            self._session.run([OUTPUT], self._feed)
+        with memory_told():
+            for _ in range(_WARM_UP_RUNS):
+                self._session.run([OUTPUT], self._feed)
 
     def turn(self) -> list[float]:
         """Return the seconds of a few runs in a row, without the first."""
@@ -145,7 +146,7 @@ def _take_turns(runners: Sequence[_Runner], seconds: float) -> list[np.ndarray]:
     """Return ``(turns, runs)`` seconds for each runner, from the attempt that was disturbed least."""
     best_share, best = -1.0, [np.zeros((0, 0))]
     for _ in range(_MAX_ATTEMPTS):
-        with _undisturbed():
+        with _undisturbed(), memory_told():
             wall, cpu = time.perf_counter(), time.thread_time()
             turns: list[list[list[float]]] = []
             while len(turns) < 2 * _BLOCKS or time.perf_counter() - wall < seconds:

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
+from nas.checks import is_hub_id
 from nas.errors import ExportError
 from nas.evaluation.onnx_export import INPUT, OUTPUT
 from nas.export.folder import DEFAULT_SPACES
@@ -16,13 +17,16 @@ from nas.export.names import ARCHITECTURE, CARD, PICTURE, VOCABULARY, WEIGHTS
 from nas.files import write_bytes, write_text
 from nas.objective import Objective
 from nas.report.figures import front_png
+from nas.report.markdown import Marked, code, escaped, plain
 from nas.report.results import FILE_BYTES, Results, Winner
-from nas.report.tables import Table, kept_sentence, shown, with_spread
+from nas.report.tables import Table, counted_sentence, kept_sentence, shown, with_spread
 
 _NO_MODULE = re.compile("__main__|study_[0-9a-f]{16}")
 """Names of what a script, or a file that is named like another module, is imported as."""
+_NO_ID = re.compile(r"[^A-Za-z0-9_.-]+")
+"""What the Hub refuses in the type of a data set."""
 _NAMED_CLASSES = 20
-_REQUIRED = ("model_name", "library_name", "license", "pipeline_tag", "tags", "datasets")
+_REQUIRED = ("model_name", "library_name", "license", "pipeline_tag", "tags")
 
 
 def write_card(folder: Path, results: Results, winner: Winner) -> None:
@@ -55,14 +59,15 @@ def validate_card(path: Path) -> None:
 def _metadata(results: Results, winner: Winner) -> ModelCardData:
     data = results.facts["data"]
     task = {"text": "text", "image": "image", "item": "tabular"}[_one(data)] + "-classification"
+    dataset = hub_id(results)
     evaluations = [
         EvalResult(
             task_type=task,
-            dataset_type=data["name"],
-            dataset_name=data["name"],
+            dataset_type=dataset or _NO_ID.sub("-", plain(data["name"])).strip("-.") or "custom",
+            dataset_name=plain(data["name"]),
             dataset_split="test",
-            metric_type=name,
-            metric_name=f"{name} ({variant.name})",
+            metric_type=plain(name),
+            metric_name=plain(f"{name} ({variant.name})"),
             metric_value=measurement.value,
         )
         for variant in winner.variants
@@ -73,37 +78,64 @@ def _metadata(results: Results, winner: Winner) -> ModelCardData:
         library_name="pytorch",
         license="other",
         pipeline_tag=task,
-        tags=["neural-architecture-search", "onnx", *(v.name for v in winner.variants if v.name != "fp32")],
-        datasets=[data["name"]],
-        metrics=[results.quality.name],
+        tags=[
+            "neural-architecture-search",
+            "onnx",
+            *(plain(v.name) for v in winner.variants if v.name != "fp32"),
+        ],
+        datasets=[dataset] if dataset else None,
+        metrics=[plain(results.quality.name)],
         eval_results=evaluations,
     )
+
+
+def hub_id(results: Results) -> str | None:
+    """Return the data set's id on the Hugging Face Hub: what the study states, or a name of the form ``owner/name``.
+
+    Any other name is taken for prose, also one of a single word: data sets of that name on the Hub may be others.
+    """
+    stated, name = results.facts.get("hub_dataset"), results.facts["data"]["name"]
+    if stated:
+        return str(stated)
+    return name if "/" in name and is_hub_id(name) else None
 
 
 def _body(results: Results, winner: Winner) -> str:
     facts = results.facts
     data, machine = facts["data"], facts["machine"]
-    measured = [*results.objectives, FILE_BYTES]
+    shown_objectives = [*results.objectives, FILE_BYTES]
     numbers = Table(
-        ["variant", "file", *(o.name for o in measured), "on the final front"],
+        ["variant", "file", *(o.name for o in shown_objectives), "on the final front"],
         [
             [
                 v.name,
-                f"`{v.file}`",
-                *(with_spread(v.values[o.name], o) for o in measured),
+                v.file,
+                *(with_spread(v.values[o.name], o) for o in shown_objectives),
                 v.place,
             ]
             for v in winner.variants
         ],
     )
-    device = next((m.device for m in winner.variants[0].values.values() if m.device), "")
-    quality = results.quality
+    quality, name = results.quality, escaped(results.quality.name)
+    measured = winner.variants[0].values
+    devices = [m.device for known, m in measured.items() if m.device and known != quality.name]
+    stages = Table(
+        ["", quality.name],
+        [
+            ["in the search, search split", shown(winner.searched[quality.name].value, quality)],
+            [
+                "fine-tuned, search split",
+                shown(winner.fine_tuned.value, quality) + (", not kept" if winner.kept else ""),
+            ],
+            ["exported, test split", shown(measured[quality.name].value, quality)],
+        ],
+    )
     shape = ", ".join(map(str, data["image_shape"]))
     choices = Table(["choice", "option"], [[name, str(option)] for name, option in winner.choices.items()])
-    return f"""# {results.study}-{winner.id}
+    return f"""# {escaped(f"{results.study}-{winner.id}")}
 
 A network of {winner.num_params:,} parameters and {winner.macs:,} multiply-accumulates per {_one(data)}, found by
-multi-objective architecture search over {", ".join(o.name for o in results.objectives)} among
+multi-objective architecture search over {escaped(", ".join(o.name for o in results.objectives))} among
 {facts["space"]["cardinality"]} architectures{_fine_tuning(results, winner)}.
 
 ![The front, with this model marked]({PICTURE})
@@ -111,37 +143,34 @@ multi-objective architecture search over {", ".join(o.name for o in results.obje
 ## Results
 
 {numbers.markdown()}
-
+{_beside_original(results, winner)}
 ## Intended use
 
-{facts["intended_use"]}
+{escaped(facts["intended_use"])}
 
 ```python
 {_loading(facts["network"])}
 ```
 
-or any ONNX runtime with `{winner.variants[0].file}`.
+or any ONNX runtime with {code(winner.variants[0].file)}.
 Input `{INPUT}`: {data.get("dtype", "float32")} `(batch, {shape})`{_prepared(data)}.
 Output `{OUTPUT}`: `(batch, {data["num_classes"]})`{_classes(data)}.
 
 ## Data
 
-{data["name"]}: {data["train"]} {_one(data)}s to train on, {data["search"]} that judged the search, and {data["test"]}
-for the numbers above. The three parts are disjoint, stratified by class and seeded; fingerprint
-`{data["fingerprint"]}`.
+{escaped(data["name"])}: {data["train"]} {_one(data)}s to train on, {data["search"]} that judged the search, and
+{data["test"]} for the numbers above. The three parts are disjoint, stratified by class and seeded; fingerprint
+`{data["fingerprint"]}`.{_outside_weights(facts)}
 
 ## How it was measured
 
-Every number is of the exported file. {quality.name}: on the test split, which was not read before the winners
-were chosen and fine-tuned; ± is one standard deviation.{_latency(device)} MACs: torch's counter, FLOPs / 2.
+Every measured number is of the exported file. {name}: on the test split, which was not read before the winners
+were chosen and fine-tuned; ± is one standard deviation.{_engine(results)}{_latency(devices)}
+{escaped(counted_sentence(results))} MACs: torch's counter, FLOPs / 2.
 
-| | {quality.name} |
-|---|---|
-| in the search, search split | {shown(winner.searched[quality.name].value, quality)} |
-| fine-tuned, search split | {shown(winner.fine_tuned.value, quality)}{", not kept" if winner.kept else ""} |
-| exported, test split | {shown(winner.variants[0].values[quality.name].value, quality)} |
+{stages.markdown()}
 
-Machine and versions: {"; ".join(f"{name} {value}" for name, value in machine.items())}.
+Machine and versions: {"; ".join(escaped(f"{part} {value}") for part, value in machine.items())}.
 
 ## Limits
 
@@ -150,7 +179,7 @@ split holds {data["test"]} {_one(data)}s{_noise(winner, quality)}.
 
 ## How it was made
 
-Study `{results.study}`, seed {facts["seed"]}, trial {winner.trial}. Command: `{facts["command"]}`.
+Study {code(results.study)}, seed {facts["seed"]}, trial {winner.trial}. Command: {code(facts["command"])}.
 
 {choices.markdown()}
 
@@ -161,44 +190,84 @@ Study `{results.study}`, seed {facts["seed"]}, trial {winner.trial}. Command: `{
 def _loading(network: str) -> str:
     """Return the lines of Python that load the module, given ``package.module:function``."""
     package, _, name = network.partition(":")
-    module, plain = 'module = nas.load("path/to/this/folder"', "# a plain torch.nn.Module, in evaluation mode"
+    module, comment = (
+        'module = nas.load("path/to/this/folder"',
+        "# a plain torch.nn.Module, in evaluation mode",
+    )
     importable = name.isidentifier() and all(part.isidentifier() for part in package.split("."))
     if importable and package.partition(".")[0] == DEFAULT_SPACES:
-        return f"import nas\n{module})   {plain}"
+        return f"import nas\n{module})   {comment}"
     if importable and not _NO_MODULE.fullmatch(package):
-        return f"import nas\nfrom {package} import {name}\n{module}, network={name})   {plain}"
-    whose = f"network: the function that the study calls {network}, with its arguments"
-    return f"import nas\n# {whose}\n{module}, network=network)   {plain}"
+        return f"import nas\nfrom {package} import {name}\n{module}, network={name})   {comment}"
+    whose = f"network: the function that the study calls {plain(network)}, with its arguments"
+    return f"import nas\n# {whose}\n{module}, network=network)   {comment}"
 
 
 def _fine_tuning(results: Results, winner: Winner) -> str:
     if winner.kept is None:
         return ", then fine-tuned"
-    return f". Its\n{kept_sentence(winner.fine_tuned, winner.kept, results.quality)}"
+    return f". Its\n{escaped(kept_sentence(winner.fine_tuned, winner.kept, results.quality))}"
 
 
 def set_card(results: Results) -> str:
     """Return the ``README.md`` of the whole Pareto set."""
     objectives = [*results.objectives, FILE_BYTES]
     rows = [
-        [f"[{w.id}]({w.id}/{CARD})", v.name, *(shown(v.values[o.name].value, o) for o in objectives)]
+        [Marked(f"[{w.id}]({w.id}/{CARD})"), v.name, *(shown(v.values[o.name].value, o) for o in objectives)]
         for w in results.winners
         for v in w.variants
         if v.on_front
     ]
     head = ["model", "variant", *(o.name for o in objectives)]
+    beside = [
+        [o.name, v.name, *(shown(v.values[objective.name].value, objective) for objective in objectives)]
+        for o in results.original
+        for v in o.variants
+    ]
     return (
-        f"# {results.study}: the Pareto set\n\nNo model here is worse than another in every column. Quality is of "
-        f"the test split; every number was measured on the exported file.\n\n{Table(head, rows).markdown()}\n"
+        f"# {escaped(results.study)}: the Pareto set\n\nNo model here is worse than another in every column. Quality "
+        f"is of the test split; what is measured was measured on the exported file. "
+        f"{escaped(counted_sentence(results))}\n\n{Table(head, rows).markdown()}\n"
+        + (
+            f"\nBeside them, the network that was converted:\n\n{Table(head, beside).markdown()}\n"
+            if beside
+            else ""
+        )
     )
 
 
-def _latency(device: str) -> str:
-    if not device:
+def _beside_original(results: Results, winner: Winner) -> str:
+    """Return a table of this model and the network that was converted; empty where none was."""
+    if not results.original:
+        return ""
+    objectives = [*results.objectives, FILE_BYTES]
+    named = [("this model", winner.variants), *((o.name, o.variants) for o in results.original)]
+    rows = [
+        [name, variant.name, *(with_spread(variant.values[o.name], o) for o in objectives)]
+        for name, variants in named
+        for variant in variants
+    ]
+    table = Table(["network", "variant", *(o.name for o in objectives)], rows)
+    return f"\n## Beside the original network\n\n{table.markdown()}\n"
+
+
+def _outside_weights(facts: dict[str, Any]) -> str:
+    sentence = facts.get("outside_weights")  # older runs lack it
+    return f"\n\n{escaped(sentence)}" if sentence else ""
+
+
+def _engine(results: Results) -> str:
+    """Return who answered for the quality: of the files, and in the search."""
+    engine = results.facts.get("engine")  # older runs lack it
+    return f" ONNX Runtime answered for the files, {engine} in the search." if engine else ""
+
+
+def _latency(devices: list[str]) -> str:
+    if not devices:
         return ""
     return (
-        f" Latency: on {device},\nall variants of all winners taking turns with a fixed reference network, first runs "
-        "thrown away."
+        f" Latency: on {escaped('; '.join(dict.fromkeys(devices)))},\nall variants of all winners taking turns with a "
+        "fixed reference network, first runs thrown away."
     )
 
 
@@ -211,7 +280,7 @@ def _one(data: dict[str, Any]) -> str:
 
 def _noise(winner: Winner, quality: Objective) -> str:
     spread = winner.variants[0].values[quality.name].spread
-    return f", so differences of about {shown(2 * spread, quality)} are noise" if spread > 0 else ""
+    return f", so differences of about {escaped(shown(2 * spread, quality))} are noise" if spread > 0 else ""
 
 
 def _classes(data: dict[str, Any]) -> str:
@@ -220,7 +289,7 @@ def _classes(data: dict[str, Any]) -> str:
         return ""
     if len(names) > _NAMED_CLASSES:
         return f"; for the classes see `class_names` in `{ARCHITECTURE}`"
-    return ", of the classes\n" + ", ".join(f"{number} `{name}`" for number, name in enumerate(names))
+    return ", of the classes\n" + ", ".join(f"{number} {code(name)}" for number, name in enumerate(names))
 
 
 def _prepared(data: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullFormatter
 
 from nas.objective import Objective
+from nas.report.markdown import plain
 from nas.report.results import Results
 from nas.search.record import are_credible
 
@@ -85,16 +86,27 @@ def _draw_front(axis: Axes, results: Results, column: int, objective: Objective,
             edgecolors="black",
             linewidths=0.5,
             zorder=3,
-            label=f"winners {name} (test split)",
+            label=_literal(f"winners {name} (test split)"),
         )
         if marked is not None and name == "fp32":
             x, y = points[[id_ for id_, _ in variants].index(marked)]
             axis.scatter([x], [y], s=380, facecolors="none", edgecolors="crimson", linewidths=2, zorder=4)
             axis.annotate("this model", (x, y), (8, -18), textcoords="offset points", color="crimson")
+    for original, marker in zip(results.original, ("X", "P"), strict=False):
+        plain_values = original.variants[0].values
+        axis.scatter(
+            [plain_values[objective.name].value],
+            [plain_values[quality.name].value],
+            s=70,
+            marker=marker,
+            c="black",
+            zorder=3,
+            label=f"{original.name} (test split)",
+        )
     if values[:, column].min() > 0 and values[:, column].max() > 10 * values[:, column].min():
         scale_by_log(axis)
     unit = f" [{objective.unit}]" if objective.unit else ""
-    axis.set(xlabel=f"{objective.name}{unit}", ylabel=quality.name)
+    axis.set(xlabel=_literal(f"{objective.name}{unit}"), ylabel=_literal(quality.name))
     _tidy(axis)
 
 
@@ -111,6 +123,11 @@ def scale_by_log(axis: Axes) -> None:
 def _short(value: float) -> str:
     """Return 20k for 20,000."""
     return EngFormatter(sep="")(value) if value >= 1000 else f"{value:g}"
+
+
+def _literal(text: str) -> str:
+    """Return a user's text so that matplotlib finds no formula in it."""
+    return plain(text).replace("$", r"\$")
 
 
 def _tidy(axis: Axes) -> None:

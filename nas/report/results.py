@@ -80,6 +80,35 @@ class Winner:
         return self.kept or self.fine_tuned
 
 
+AS_GIVEN, FINISHED = "as given", "finished"
+"""States of an original network: with the weights that the study starts from, and after what winners go through."""
+
+
+@final
+@dataclass(frozen=True)
+class Original:
+    """The network that was converted, whole, measured like the winners and together with them.
+
+    Args:
+        state: ``as given``, or ``finished`` like the winners.
+        folder: Where its files lie, in the run directory; a winner's where it is one.
+        macs: Of one image.
+        num_params: Of the network.
+        variants: The exported files; fp32 first. ``on_front`` says that no variant of a winner dominates it.
+    """
+
+    state: str
+    folder: str
+    macs: int
+    num_params: int
+    variants: tuple[Variant, ...]
+
+    @property
+    def name(self) -> str:
+        """What it is called in tables."""
+        return f"original network, {self.state}"
+
+
 @final
 @dataclass(frozen=True)
 class Baseline:
@@ -120,6 +149,7 @@ class Results:
         baselines: Empty unless asked for.
         trust: How the search's ranking held; None without a supernet.
         proxy: What part of the search split candidates were judged on; None for the whole.
+        original: The network that was converted; empty where none was.
     """
 
     study: str
@@ -137,6 +167,7 @@ class Results:
     baselines: tuple[Baseline, ...]
     trust: TrustResult | None
     proxy: dict[str, Any] | None
+    original: tuple[Original, ...] = ()
 
     @property
     def quality(self) -> Objective:

@@ -7,21 +7,23 @@ from dataclasses import dataclass
 from typing import Any, final
 
 from nas.objective import Measurement, Objective
-from nas.report.results import FILE_BYTES, Results, Variant, Winner
+from nas.report.markdown import escaped
+from nas.report.results import FILE_BYTES, Results, Variant
 from nas.report.trust import TrustResult
 
 
 @final
 @dataclass(frozen=True)
 class Table:
-    """A head and rows of equal length."""
+    """A head and rows of equal length: of text, or of what is :class:`Marked` as Markdown."""
 
     head: list[str]
     rows: list[list[str]]
 
     def markdown(self) -> str:
         """Return the table in GitHub's markdown."""
-        lines = [self.head, ["---"] * len(self.head), *self.rows]
+        head, *rows = ([escaped(cell) for cell in line] for line in (self.head, *self.rows))
+        lines = [head, ["---"] * len(head), *rows]
         return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
@@ -53,19 +55,21 @@ def with_spread(measurement: Measurement, objective: Objective) -> str:
 
 
 def winners_table(results: Results) -> Table:
-    """Return every variant of every winner: the final front and what it dominates."""
+    """Return every variant of every winner, the final front and what it dominates; then the original network's."""
     measured = [*results.objectives, FILE_BYTES]
     head = ["model", "variant", *(label(o.name) for o in measured), "on front"]
+    named = [(w.id, v, v.place) for w in results.winners for v in w.variants]
+    named += [(o.name, v, _beside(v)) for o in results.original for v in o.variants]
     rows = [
-        [
-            winner.id,
-            variant.name,
-            *(with_spread(variant.values[o.name], o) for o in measured),
-            variant.place,
-        ]
-        for winner, variant in _variants(results)
+        [name, variant.name, *(with_spread(variant.values[o.name], o) for o in measured), place]
+        for name, variant, place in named
     ]
     return Table(head, rows)
+
+
+def _beside(variant: Variant) -> str:
+    """Return how a variant of the original network, which is on no front, stands to the winners."""
+    return "not dominated" if variant.on_front else "dominated"
 
 
 def trust_table(results: Results) -> Table:
@@ -149,5 +153,17 @@ def label(name: str) -> str:
     return name.removesuffix("_ms").replace("_", " ")
 
 
-def _variants(results: Results) -> list[tuple[Winner, Variant]]:
-    return [(winner, variant) for winner in results.winners for variant in winner.variants]
+def counted_sentence(results: Results) -> str:
+    """Return what the counted columns of exported files are counted on; empty where nothing is counted."""
+    counted = results.facts.get("counted", {})  # older runs lack it
+    kinds = {kind: [name for name, of in counted.items() if of == kind] for kind in ("architecture", "file")}
+    on_architecture, on_file = (", ".join(kinds[kind]) for kind in ("architecture", "file"))
+    sentences = []
+    if on_architecture:
+        sentences.append(f"Counted on the architecture, and the same for all its files: {on_architecture}.")
+    if on_file:
+        sentences.append(
+            f"Counted on each file: {on_file}; fp32 with 4 bytes for each parameter, another file by the numbers that "
+            "it stores."
+        )
+    return " ".join(sentences)

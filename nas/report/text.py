@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from nas.report.results import Results
+from nas.report.markdown import escaped
+from nas.report.results import AS_GIVEN, FINISHED, Results
 from nas.report.tables import (
     alone_table,
+    counted_sentence,
     front_table,
     kept_sentence,
     proxy_table,
@@ -16,6 +18,11 @@ from nas.report.tables import (
 
 _ON_CARDS = ("class_names", "num_words", "pixel_range")
 """Of the data, what only somebody who uses a winner needs."""
+_TOLD_ABOVE = {
+    *("seconds", "space", "ended", "forecast", "epochs"),
+    *("winners_chosen_by", "counted", "outside_weights", "hub_dataset"),
+}
+"""Facts that have a sentence of their own."""
 
 
 def report_markdown(results: Results) -> str:
@@ -23,22 +30,24 @@ def report_markdown(results: Results) -> str:
     facts = results.facts
     front = [(results.trial_numbers[row], results.ids[row], results.values[row]) for row in results.front]
     sections = [
-        f"# {results.study}",
+        f"# {escaped(results.study)}",
         f"{facts['space']['cardinality']} architectures in {facts['space']['num_choices']} choices; "
         f"{results.trials['complete']} evaluated, {results.trials['failed']} failed, "
         f"{results.trials['turned_down']} turned down unpaid, "
         f"{results.trials['repeated']} proposed again and answered from the record.",
-        *facts.get("soft_limits", []),
-        *[f"{sentence[0].upper()}{sentence[1:]}" for sentence in facts.get("doubts", [])],
+        *map(escaped, facts.get("soft_limits", [])),
+        *[escaped(f"{sentence[0].upper()}{sentence[1:]}") for sentence in facts.get("doubts", [])],
         _durations(facts["seconds"]),
         *_ending(facts),
         "![front](front.png)",
         "## Winners",
-        "Every row was measured on the exported file: quality on the test split, which nothing before this "
-        "table has read; latency with all rows taking turns; ± is one standard deviation. The final front is "
-        f"taken over all rows{_within(facts)} and all columns.",
+        "Every row was measured on the exported file: quality on the test split, which nothing in this run has read "
+        "before this table; latency with all rows taking turns; ± is one standard deviation. The final front is "
+        f"taken over all rows of winners{_within(facts)} and all columns.",
+        *filter(None, [escaped(counted_sentence(results)), escaped(facts.get("outside_weights") or "")]),
         f"Chosen by {facts['winners_chosen_by']}.",
         winners_table(results).markdown(),
+        *_original(results),
         *_kept(results),
         "## Can the search's numbers be trusted?",
         *_trust(results),
@@ -54,14 +63,25 @@ def report_markdown(results: Results) -> str:
         front_table(results.objectives, front).markdown(),
         *_failures(results),
         "## How it was made",
-        "\n".join(f"- {name}: {value}" for name, value in _described(facts)),
+        "\n".join(f"- {escaped(name)}: {escaped(value)}" for name, value in _described(facts)),
     ]
     return "\n\n".join(sections) + "\n"
 
 
+def _original(results: Results) -> list[str]:
+    if not results.original:
+        return []
+    states = {
+        AS_GIVEN: "with the weights that the study started from",
+        FINISHED: "trained in the supernet and then fine-tuned like the winners",
+    }
+    told = ", and ".join(f"*{o.state}*, {states[o.state]}" for o in results.original)
+    return [f"The original network is the one that was converted, whole: {told}. It is on no front."]
+
+
 def _kept(results: Results) -> list[str]:
     return [
-        f"Warning: {winner.id}: {kept_sentence(winner.fine_tuned, winner.kept, results.quality)}."
+        escaped(f"Warning: {winner.id}: {kept_sentence(winner.fine_tuned, winner.kept, results.quality)}.")
         for winner in results.winners
         if winner.kept
     ]
@@ -73,7 +93,10 @@ def _within(facts: dict[str, Any]) -> str:
 
 def _trust(results: Results) -> list[str]:
     known = [
-        *[f"Predictions made before their trials: {sentence}." for sentence in results.facts["surrogate"]],
+        *[
+            escaped(f"Predictions made before their trials: {sentence}.")
+            for sentence in results.facts["surrogate"]
+        ],
         "Of the winners, the first three columns are of the search split. The prediction was made before the trial "
         "was evaluated.",
         trust_table(results).markdown(),
@@ -119,9 +142,9 @@ def _durations(seconds: dict[str, float]) -> str:
 def _ending(facts: dict[str, Any]) -> list[str]:
     sentences = []
     if facts.get("ended"):
-        sentences.append(f"The search ended because {facts['ended']}.")
+        sentences.append(escaped(f"The search ended because {facts['ended']}."))
     if facts.get("forecast"):
-        sentences.append(f"Forecast: {facts['forecast']}.")
+        sentences.append(escaped(f"Forecast: {facts['forecast']}."))
     return [" ".join(sentences)] if sentences else []
 
 
@@ -146,7 +169,7 @@ def _baselines(results: Results) -> list[str]:
 def _failures(results: Results) -> list[str]:
     if not results.failures:
         return []
-    return ["## Failed evaluations", "\n".join(f"- {failure}" for failure in results.failures)]
+    return ["## Failed evaluations", "\n".join(f"- {escaped(failure)}" for failure in results.failures)]
 
 
 def _described(facts: dict[str, object]) -> list[tuple[str, object]]:
@@ -154,6 +177,6 @@ def _described(facts: dict[str, object]) -> list[tuple[str, object]]:
     for name, value in facts.items():
         if isinstance(value, dict) and name in ("data", "machine"):
             flat += [(f"{name} {key}", inner) for key, inner in value.items() if key not in _ON_CARDS]
-        elif name not in ("seconds", "space", "ended", "forecast", "epochs", "winners_chosen_by"):
+        elif name not in _TOLD_ABOVE:
             flat.append((name, value))
     return flat

@@ -8,7 +8,6 @@ import numpy as np
 import optuna
 from optuna.samplers import RandomSampler
 
-from nas.evaluation import SubnetCandidate
 from nas.evaluation.from_scratch import train_from_scratch
 from nas.objective import Measurement
 from nas.protocols import RANDOM_SEARCH, UNIFORM_SCALING, Problem, Progress
@@ -61,8 +60,7 @@ def run_baselines(
             device=prepared.device,
             checkpoint=run.baselines / f"{architecture.id}.pt",
         )
-        candidate = SubnetCandidate(module, prepared.splits.image_shape, prepared.splits.dtype)
-        return measurements(prepared, architecture, candidate, known)
+        return measurements(prepared, architecture, prepared.candidate(module), known)
 
     spend(prepared, uniform, judge, len(family), UNIFORM_SCALING, progress)
     notes = {

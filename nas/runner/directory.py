@@ -62,6 +62,7 @@ class RunDirectory:
         self.candidates = path / "candidates"
         self.proxy = path / "proxy.json"
         self.winners = path / "winners"
+        self.original = path / "original"
         self.trust = path / "trust"
         self.trust_result = self.trust / "trust.json"
         self.baselines = path / "baselines"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,7 +17,8 @@ from torch import nn
 
 from nas import pareto
 from nas.errors import EvaluationError, ExportError, NasError, OutOfMemoryError
-from nas.evaluation import OnnxCandidate, SubnetCandidate
+from nas.evaluation import OnnxCandidate
+from nas.evaluation.from_scratch import FromScratch
 from nas.export.folder import (
     export_model,
     load_weights,
@@ -36,13 +38,14 @@ from nas.protocols import (
     Progress,
     Split,
 )
-from nas.report.results import FILE_BYTES, Variant, Winner
+from nas.report.results import AS_GIVEN, FILE_BYTES, FINISHED, Original, Variant, Winner
 from nas.report.tables import kept_sentence
 from nas.runner.directory import RunDirectory
-from nas.runner.measuring import CALIBRATION, Known, counted_measurements
+from nas.runner.measuring import CALIBRATION, Known, counted_of_file
 from nas.runner.preparation import Prepared
 from nas.runner.steps import Step, tell_remade
 from nas.runner.weights import Weights
+from nas.search.patience import Sleep, checked, waited_for
 from nas.search.record import (
     ReferenceBox,
     architecture_of,
@@ -84,13 +87,21 @@ class _Outcome:
 @final
 @dataclass(frozen=True)
 class _Finished:
-    """A winner whose files are made."""
+    """A network that was finished like a winner, and whose files are made."""
 
-    trial: FrozenTrial
     architecture: Architecture
     folder: Path
     fine_tuned: Measurement
     kept: Measurement | None
+
+
+@final
+@dataclass(frozen=True)
+class _Given:
+    """A network that was given, and whose files are made."""
+
+    architecture: Architecture
+    folder: Path
 
 
 def choose_winners(prepared: Prepared, record: optuna.Study) -> list[FrozenTrial]:
@@ -135,44 +146,54 @@ def _warn_of_limits(problem: Problem, costs: FloatArray) -> None:
 
 def finish_winners(
     prepared: Prepared, run: RunDirectory, record: optuna.Study, weights: Weights, progress: Progress
-) -> tuple[Winner, ...]:
-    """Fine-tune, compress, export and measure the winners. Reads the test split, here alone.
+) -> tuple[tuple[Winner, ...], tuple[Original, ...]]:
+    """Fine-tune, compress, export and measure the winners, and the original network beside them.
+
+    Reads the test split, here alone.
 
     A winner that the fine-tuning makes worse on the search split, beyond the noise, keeps its weights of the search.
     """
     chosen = choose_winners(prepared, record)
-    progress.start(FINISH_WINNERS, len(chosen) + 1, 0)
+    architectures = [architecture_of(prepared.problem.space, trial) for trial in chosen]
+    extra = [a for a in _finished_originals(prepared) if a not in architectures]
+    progress.start(FINISH_WINNERS, len(chosen) + len(extra) + 1, 0)
     done = []
-    for trial in chosen:
-        done.append(_finish(prepared, run, trial, weights, record.user_attrs[CALIBRATION]))
-        progress.advance(done[-1].architecture.id)
+    for architecture in [*architectures, *extra]:
+        done.append(_finish(prepared, run, architecture, weights, record.user_attrs[CALIBRATION]))
+        progress.advance(architecture.id)
         _warn_of_kept(prepared, done[-1])
-    variants = _measure(prepared, run, record, done)
+    whole = prepared.problem.space.largest()
+    made: list[_Finished | _Given] = [*done]
+    if is_converted(prepared):
+        made.append(_Given(whole, run.original))
+    variants = _measure(prepared, run, record, made, len(chosen))
     progress.advance("measured on the test split")
-    return tuple(_winner(prepared, record, d, v) for d, v in zip(done, variants, strict=True))
+    winners = zip(chosen, done, variants, strict=False)
+    return (
+        tuple(_winner(prepared, trial, d, v) for trial, d, v in winners),
+        _originals(prepared, run, made, variants),
+    )
 
 
 def _warn_of_kept(prepared: Prepared, done: _Finished) -> None:
     if done.kept is not None:
         sentence = kept_sentence(done.fine_tuned, done.kept, prepared.problem.objectives[0])
         logger.warning(
-            "winner %s: %s; a smaller learning rate in winners.recipe may help",
+            "%s: %s; a smaller learning rate in winners.recipe may help",
             done.architecture.id,
             sentence,
         )
 
 
 def _finish(
-    prepared: Prepared, run: RunDirectory, trial: FrozenTrial, weights: Weights, known: Known
+    prepared: Prepared, run: RunDirectory, architecture: Architecture, weights: Weights, known: Known
 ) -> _Finished:
     """Make the files of one winner, as far as they aren't made."""
     study, splits = prepared.study, prepared.splits
-    architecture = architecture_of(prepared.problem.space, trial)
     folder = run.winners / architecture.id
     recipe = study.winners.recipe.without_memory_settings()
     inputs = [weights.digest, architecture.id, stable_repr(recipe), study.seed]
-    vocabulary = (VOCABULARY,) if splits.vocabulary else ()
-    step = Step(folder / "finished.json", inputs, (WEIGHTS, ONNX, ARCHITECTURE, *vocabulary))
+    step = Step(folder / "finished.json", inputs, _file_names(prepared))
     outcome, faults = step.result(_Outcome), step.faults()
     tell_remade(folder, faults)
     if outcome is None or WEIGHTS in faults:
@@ -189,7 +210,7 @@ def _finish(
         leftover.unlink()
     for compression in study.winners.passes:
         _compress(compression, folder, splits.train)
-    return _Finished(trial, architecture, folder, outcome.fine_tuned, outcome.kept)
+    return _Finished(architecture, folder, outcome.fine_tuned, outcome.kept)
 
 
 def _fine_tune_and_export(
@@ -263,10 +284,15 @@ def _better(prepared: Prepared, by: Measurement, of: Measurement) -> bool:
 
 def final_quality(prepared: Prepared, module: nn.Module, known: Known) -> Measurement:
     """Return the quality of a module on the whole search split, measured at length."""
-    splits, quality = prepared.splits, prepared.measured[0]
-    candidate = SubnetCandidate(module, splits.image_shape, splits.dtype)
-    bench = Bench(splits.search, thorough=True, calibration=known[quality.objective.name])
-    return _judged(quality, [candidate], bench)[0]
+    quality = prepared.measured[0]
+    bench = Bench(prepared.splits.search, thorough=True, calibration=known[quality.objective.name])
+    return _judged(quality, [prepared.candidate(module)], bench, of_device=False)[0]
+
+
+def _file_names(prepared: Prepared) -> tuple[str, ...]:
+    """Return the names of what :func:`_export` writes."""
+    vocabulary = (VOCABULARY,) if prepared.splits.vocabulary else ()
+    return (WEIGHTS, ONNX, ARCHITECTURE, *vocabulary)
 
 
 def _export(prepared: Prepared, architecture: Architecture, module: nn.Module, folder: Path) -> None:
@@ -295,9 +321,16 @@ def _export(prepared: Prepared, architecture: Architecture, module: nn.Module, f
 
 
 def _measure(
-    prepared: Prepared, run: RunDirectory, record: optuna.Study, done: list[_Finished]
+    prepared: Prepared,
+    run: RunDirectory,
+    record: optuna.Study,
+    done: Sequence[_Finished | _Given],
+    num_winners: int,
 ) -> list[list[Variant]]:
-    """Measure every variant of every winner together, and mark the final front."""
+    """Measure every variant of every network together, and mark the final front.
+
+    It is the winners', which come first; others are marked where no variant of a winner dominates them.
+    """
     names = _variant_names(prepared)
     files = [(d, name, d.folder / variant_file(name)) for d in done for name in names]
     inputs = [[str(path.name), file_digest(path)] for _, _, path in files]
@@ -310,18 +343,20 @@ def _measure(
             name = objective.objective.name
             known = record.user_attrs[CALIBRATION][name]
             bench = Bench(prepared.splits.test, thorough=True, calibration=known)
-            for row, measurement in zip(stored, _judged(objective, candidates, bench), strict=True):
+            of_device = objective is not prepared.measured[0]
+            judged = _judged(objective, candidates, bench, of_device=of_device)
+            for row, measurement in zip(stored, judged, strict=True):
                 row[name] = measurement
         step.store([{name: m.to_json() for name, m in row.items()} for row in stored])
     measured_names = {o.objective.name for o in prepared.measured}
     if len(stored) != len(files) or any(row.keys() != measured_names for row in stored):
         raise damaged(step.path, f"the {sorted(measured_names)} of {len(files)} files are expected")
     values = []
-    for (d, _, path), measured in zip(files, stored, strict=True):
+    for (d, variant, path), measured in zip(files, stored, strict=True):
         size = Measurement(float(path.stat().st_size), 0.0, FILE_BYTES.unit, "", 1)
         values.append(
             {
-                **counted_measurements(prepared, d.architecture),
+                **counted_of_file(prepared, d.architecture, path, is_compressed=variant != names[0]),
                 **measured,
                 FILE_BYTES.name: size,
             }
@@ -331,7 +366,7 @@ def _measure(
     limits = prepared.problem.soft_limits
     exceeds = [tuple(n for n, limit in limits.items() if row[n].value > limit) for row in values]
     over = excess_over(limits, objectives, costs)
-    on_front = pareto.constrained_non_dominated(costs, over)
+    on_front = _fronts(costs, over, num_winners * len(names))
     variants = [
         Variant(name, path.name, row, bool(front), exceeded)
         for (_, name, path), row, front, exceeded in zip(files, values, on_front, exceeds, strict=True)
@@ -339,10 +374,30 @@ def _measure(
     return [variants[start : start + len(names)] for start in range(0, len(variants), len(names))]
 
 
-def _judged(objective: MeasuredObjective, candidates: Sequence[Candidate], bench: Bench) -> list[Measurement]:
+def _fronts(costs: FloatArray, over: FloatArray, num_judges: int) -> list[bool]:
+    """Return which rows are on the front of the first ones, or would be if they were added to these alone."""
+    judges = list(range(num_judges))
+    front = list(pareto.constrained_non_dominated(costs[judges], over[judges]))
+    others = ([*judges, row] for row in range(num_judges, len(costs)))
+    front += [pareto.constrained_non_dominated(costs[rows], over[rows])[-1] for rows in others]
+    return [bool(member) for member in front]
+
+
+def _judged(
+    objective: MeasuredObjective,
+    candidates: Sequence[Candidate],
+    bench: Bench,
+    *,
+    of_device: bool,
+    sleep: Sleep = time.sleep,
+) -> list[Measurement]:
     name = objective.objective.name
+
+    def judge() -> list[Measurement]:
+        return [checked(name, found, of_device=of_device) for found in objective.measure(candidates, bench)]
+
     try:
-        return [measurement.checked(name) for measurement in objective.measure(candidates, bench)]
+        return waited_for(judge, f"measuring {name!r} of the winners", sleep)
     except OutOfMemoryError:
         raise
     except Exception as error:  # whatever a user's objective raises
@@ -352,16 +407,16 @@ def _judged(objective: MeasuredObjective, candidates: Sequence[Candidate], bench
         ) from error
 
 
-def _winner(prepared: Prepared, record: optuna.Study, done: _Finished, variants: list[Variant]) -> Winner:
+def _winner(prepared: Prepared, trial: FrozenTrial, done: _Finished, variants: list[Variant]) -> Winner:
     counts = prepared.counter.counts(prepared.problem.space.indices([done.architecture]))
     return Winner(
         id=done.architecture.id,
-        trial=done.trial.number,
+        trial=trial.number,
         choices=dict(done.architecture),
         macs=int(counts.macs[0]),
         num_params=int(counts.num_params[0]),
-        predicted=_predicted_quality(prepared, done.trial),
-        searched=measurements_of(done.trial),
+        predicted=_predicted_quality(prepared, trial),
+        searched=measurements_of(trial),
         fine_tuned=done.fine_tuned,
         kept=done.kept,
         variants=tuple(variants),
@@ -371,3 +426,58 @@ def _winner(prepared: Prepared, record: optuna.Study, done: _Finished, variants:
 def _predicted_quality(prepared: Prepared, trial: FrozenTrial) -> float | None:
     predicted = predictions_of(trial).get(prepared.problem.objectives[0].name)
     return predicted[0] if predicted else None
+
+
+def is_converted(prepared: Prepared) -> bool:
+    """Whether the study's network is one that existed before, which the report compares with."""
+    return prepared.supernet.report is not None
+
+
+def export_original(prepared: Prepared, run: RunDirectory) -> None:
+    """Export a converted network whole, with the weights that the study starts from; done once.
+
+    Call it before the supernet is trained, which changes these weights.
+    """
+    if not is_converted(prepared):
+        return
+    whole = prepared.problem.space.largest()
+    inputs = [network_reference(prepared.study.network), prepared.weights_digest(), prepared.study.seed]
+    step = Step(run.original / "finished.json", inputs, _file_names(prepared))
+    faults = step.faults()
+    tell_remade(run.original, faults)
+    if step.result(dict[str, Any]) is None or faults:
+        _export(prepared, whole, _on_cpu(prepared.supernet.extract(whole)), run.original)
+        step.store({})
+    for compression in prepared.study.winners.passes:
+        _compress(compression, run.original, prepared.splits.train)
+
+
+def _finished_originals(prepared: Prepared) -> list[Architecture]:
+    """Return the whole network where it can be finished as winners are: out of a trained supernet."""
+    from_scratch = isinstance(prepared.study.training, FromScratch)
+    return [prepared.problem.space.largest()] if is_converted(prepared) and not from_scratch else []
+
+
+def _originals(
+    prepared: Prepared,
+    run: RunDirectory,
+    done: Sequence[_Finished | _Given],
+    variants: Sequence[list[Variant]],
+) -> tuple[Original, ...]:
+    """Return the rows of the original network, as given first; the whole network may be a winner as well."""
+    if not is_converted(prepared):
+        return ()
+    whole = prepared.problem.space.largest()
+    counts = prepared.counter.counts(prepared.problem.space.indices([whole]))
+    rows = [
+        Original(
+            state=AS_GIVEN if isinstance(d, _Given) else FINISHED,
+            folder=d.folder.relative_to(run.path).as_posix(),
+            macs=int(counts.macs[0]),
+            num_params=int(counts.num_params[0]),
+            variants=tuple(known),
+        )
+        for d, known in zip(done, variants, strict=True)
+        if d.architecture == whole
+    ]
+    return tuple(sorted(rows, key=lambda row: row.state != AS_GIVEN))

@@ -15,7 +15,7 @@ from torch import nn
 
 from nas.data.loading import load_splits
 from nas.errors import InfeasibleError, NasError, StudyError, one_line
-from nas.evaluation import NetworkCounter
+from nas.evaluation import LatencyMs, NetworkCounter, SubnetCandidate
 from nas.evaluation.from_scratch import fresh_network
 from nas.files import file_digest
 from nas.objective import relative_excess
@@ -70,6 +70,24 @@ class Prepared:
             "strategy": stable_repr(study.strategy),
             "seed": study.seed,
         }
+
+    @property
+    def counted(self) -> tuple[CountedObjective, ...]:
+        """The counted objectives, in the study's order."""
+        return tuple(o for o in self.study.objectives if not isinstance(o, MeasuredObjective))
+
+    @property
+    def runs_exported(self) -> bool:
+        """Whether ONNX Runtime answers for the quality in the search, and PyTorch doesn't.
+
+        It does where a latency is measured on the CPU: there is an exported model then anyway, and it is faster.
+        """
+        return self.device.type == "cpu" and any(isinstance(o, LatencyMs) for o in self.measured)
+
+    def candidate(self, module: nn.Module) -> SubnetCandidate:
+        """Return a plain module as it is judged in this study, always by the same engine."""
+        splits = self.splits
+        return SubnetCandidate(module, splits.image_shape, splits.dtype, runs_exported=self.runs_exported)
 
     def weights_digest(self) -> str | None:
         """Return the SHA-256 of the initial weights' file; None where the study names none."""

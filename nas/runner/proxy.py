@@ -9,7 +9,6 @@ from typing import final
 import numpy as np
 import torch
 
-from nas.evaluation import SubnetCandidate
 from nas.evaluation.proxy import ProxySize, ProxySubset, chosen_size, proxy_sizes, subset_rows
 from nas.files import damaged
 from nas.protocols import CHOOSE_PROXY, Bench, Progress
@@ -58,9 +57,7 @@ def choose_proxy(
     progress.start(CHOOSE_PROXY, len(rows), 0)
     split, logits = prepared.splits.search, []
     for architecture in space.from_indices(rows):
-        candidate = SubnetCandidate(
-            weights.module(architecture), prepared.splits.image_shape, prepared.splits.dtype
-        )
+        candidate = prepared.candidate(weights.module(architecture))
         logits.append(torch.cat([candidate.predict(batch) for batch in split.batches(_ROWS)]))
         progress.advance(architecture.id)
     bench = Bench(split, thorough=False, calibration=known[quality.objective.name])

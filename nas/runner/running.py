@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,9 @@ from nas.report.trust import TrustResult
 from nas.runner.baselines import run_baselines
 from nas.runner.delivery import outdated_report, report_step
 from nas.runner.directory import RunDirectory
-from nas.runner.finishing import finish_winners
+from nas.runner.finishing import export_original, finish_winners
+from nas.runner.measuring import counted_on
+from nas.runner.origin import outside_weights
 from nas.runner.preparation import Prepared, prepare
 from nas.runner.progress import Silent, StatusFile
 from nas.runner.proxy import stored_choice
@@ -155,6 +157,7 @@ def _stages(
     command: str,
 ) -> Results:
     seconds: dict[str, float] = {}
+    export_original(prepared, directory)
     weights = _weights(prepared, directory, progress, ranks, seconds)
     record = search_architectures(prepared, directory, weights, prepared.study.evaluations, progress)
     seconds["search"] = _spent(record)
@@ -165,7 +168,7 @@ def _stages(
         raise EvaluationError(
             "every evaluation failed, so there is no front: see 'nas status' for what they said."
         )
-    winners = finish_winners(prepared, directory, record, weights, progress)
+    winners, original = finish_winners(prepared, directory, record, weights, progress)
     outdated = outdated_report(directory)
     trust = measure_trust(prepared, directory, record, weights, winners, progress)
     compared: tuple[Baseline, ...] = ()
@@ -176,6 +179,7 @@ def _stages(
         )
     proxy = asdict(stored_choice(directory)) if prepared.study.proxy is not None else None
     results = _results(prepared, record, winners, compared, trust, proxy, seconds, command)
+    results = replace(results, original=original)
     _write(directory, results, outdated)
     progress.start(DONE, 0, 0)
     return results
@@ -280,6 +284,10 @@ def _facts(prepared: Prepared, record: optuna.Study, trials: list[FrozenTrial]) 
         "winners_chosen_by": _chosen_by(record),
         "surrogate": quality_sentences(prepared.problem.objectives, trials),
         "intended_use": study.intended_use,
+        "hub_dataset": study.hub_dataset,
+        "counted": counted_on(prepared),
+        "outside_weights": outside_weights(prepared),
+        "engine": "ONNX Runtime" if prepared.runs_exported else f"PyTorch on {prepared.device.type}",
         "machine": machine_facts(),
         "epochs": _epochs_given(trials),
     }

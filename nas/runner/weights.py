@@ -12,7 +12,6 @@ import optuna
 from torch import nn
 
 from nas import pareto
-from nas.evaluation import SubnetCandidate
 from nas.evaluation.from_scratch import FromScratch, fresh_module, fresh_network
 from nas.export.folder import load_weights, save_weights
 from nas.files import digest, file_digest
@@ -81,9 +80,7 @@ class SupernetWeights:
         """Return what cuts a subnet, recalibrates and measures it."""
 
         def judge(architecture: Architecture) -> dict[str, Measurement]:
-            splits = prepared.splits
-            candidate = SubnetCandidate(self.module(architecture), splits.image_shape, splits.dtype)
-            return measurements(prepared, architecture, candidate, known)
+            return measurements(prepared, architecture, prepared.candidate(self.module(architecture)), known)
 
         return judge
 
@@ -128,9 +125,7 @@ class ScratchWeights:
 
         def judge(architecture: Architecture) -> dict[str, Measurement]:
             module, reached, epochs = self._trained(architecture, record, known)
-            splits = prepared.splits
-            candidate = SubnetCandidate(module, splits.image_shape, splits.dtype)
-            results = measurements(prepared, architecture, candidate, known)
+            results = measurements(prepared, architecture, prepared.candidate(module), known)
             self._tidy(architecture, module, record)
             return {**results, **reached, EPOCHS: Measurement(float(epochs), 0.0, "epochs", "", 1)}
 
@@ -176,10 +171,9 @@ class ScratchWeights:
         return f"{self._prepared.problem.objectives[0].name}@{sum(self._rungs[: rung + 1])}"
 
     def _quality(self, module: nn.Module, known: Known) -> Measurement:
-        splits, quality = self._prepared.splits, self._prepared.measured[0]
-        bench = Bench(splits.search, thorough=False, calibration=known[quality.objective.name])
-        candidate = SubnetCandidate(module, splits.image_shape, splits.dtype)
-        return quality.measure([candidate], bench)[0].checked(quality.objective.name)
+        prepared, quality = self._prepared, self._prepared.measured[0]
+        bench = Bench(prepared.splits.search, thorough=False, calibration=known[quality.objective.name])
+        return quality.measure([prepared.candidate(module)], bench)[0].checked(quality.objective.name)
 
     def _costs_at_hurdles(self, known: Mapping[str, Measurement]) -> list[FloatArray]:
         """Return, for every hurdle that was reached, the quality's cost there and the counted costs."""

@@ -6,23 +6,26 @@ import json
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import final
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from nas.errors import EvaluationError, OutOfMemoryError
+from nas.errors import DeviceUnavailableError, EvaluationError, OutOfMemoryError
 from nas.objective import Measurement
 from nas.protocols import Problem
 from nas.search.architecture_sampler import ArchitectureSampler
 from nas.search.ledger import Ledger
+from nas.search.patience import Pauses, Sleep, checked, retried
 from nas.search.record import (
     ARCHITECTURE,
     ENDED,
     ERROR,
     FORGIVEN,
     LIMITS,
+    LOST,
     MEASUREMENTS,
     REFUSED,
     REPEATS,
@@ -32,6 +35,7 @@ from nas.search.record import (
     WORKER,
     by_completion,
     forgiven,
+    losses_before,
     options_of,
     paid_trials,
 )
@@ -55,6 +59,7 @@ def search(
     on_trial: Callable[[FrozenTrial], None],
     stopping: Stopping = NEVER,
     worker: LoneWorker | TeamWorker | None = None,
+    sleep: Sleep = time.sleep,
 ) -> str:
     """Evaluate architectures that the study's sampler proposes, until ``evaluations`` are paid for.
 
@@ -66,7 +71,10 @@ def search(
     - A proposal that repeats a finished architecture gets the earlier values, unpaid.
     - A trial that another program queued with an unknown option is told as FAIL, unpaid.
     - A proposal that somebody else evaluates just now is told as PRUNED, unpaid.
-    - An evaluation that raises, or gives a value that is not finite, is told as FAIL.
+    - An evaluation that raises, or gives a value that is not finite, is told as FAIL. Where the reason may pass
+      (:func:`retried`), it is tried up to three times more before that.
+    - An evaluation whose device is away is told as FAIL, unpaid and lost: after a pause, its architecture is
+      proposed again, as often as it takes.
     - When nothing but failures came, they are forgiven: not paid, and evaluated again by the next call.
 
     Args:
@@ -77,6 +85,7 @@ def search(
         on_trial: Called after every trial, also another worker's.
         stopping: What may end the search earlier.
         worker: This process among others; alone, unless told otherwise.
+        sleep: Waits, for a device that is away.
 
     Returns:
         Why the search ended, as a sentence; also stored with the study.
@@ -88,7 +97,7 @@ def search(
     study.set_user_attr(LIMITS, limits.to_json())
     study.set_user_attr(SOFT_LIMITS, dict(problem.soft_limits))
     study.set_user_attr(ENDED, None)
-    return _Loop(study, problem, evaluate, on_trial, worker or LoneWorker(), limits).run()
+    return _Loop(study, problem, evaluate, on_trial, worker or LoneWorker(), limits, sleep).run()
 
 
 def join(
@@ -98,13 +107,14 @@ def join(
     *,
     on_trial: Callable[[FrozenTrial], None],
     worker: TeamWorker,
+    sleep: Sleep = time.sleep,
 ) -> str:
     """Help another process's :func:`search` until it ends; its limits are read from the study.
 
     Raises:
         EvaluationError: the first ten evaluations all failed.
     """
-    return _Loop(study, problem, evaluate, on_trial, worker, None).run()
+    return _Loop(study, problem, evaluate, on_trial, worker, None, sleep).run()
 
 
 @final
@@ -113,6 +123,7 @@ class _Loop:
 
     Args:
         limits: None to read them from the study, where the coordinator writes them.
+        sleep: Waits.
     """
 
     def __init__(
@@ -123,6 +134,7 @@ class _Loop:
         on_trial: Callable[[FrozenTrial], None],
         worker: LoneWorker | TeamWorker,
         limits: Limits | None,
+        sleep: Sleep,
     ) -> None:
         self._study, self._problem = study, problem
         self._evaluate, self._on_trial = evaluate, on_trial
@@ -133,6 +145,8 @@ class _Loop:
         self._news: list[FrozenTrial] = []
         self._has_failed = False
         self._unpaid_in_a_row = 0
+        self._sleep, self._pauses = sleep, Pauses(sleep)
+        self._away: DeviceUnavailableError | None = None
         with worker.lock():
             self._ending.note(self._ledger.read_on())
             self._forgiven_before = len(self._ledger.forgiven)
@@ -155,6 +169,7 @@ class _Loop:
                 return ended
             if trial is None and self._team is not None:
                 self._team.wait()
+            self._wait_for_device()
 
     def _read_on(self) -> None:
         paid = self._ledger.paid
@@ -169,6 +184,11 @@ class _Loop:
         news, self._news = self._news, []
         for trial in news:
             self._on_trial(trial)
+
+    def _wait_for_device(self) -> None:
+        away, self._away = self._away, None
+        if away is not None:
+            self._pauses.wait(away)
 
     def _check_start(self, ended: str) -> None:
         """Give up when nothing but failures came: here, or before another worker gave up."""
@@ -330,13 +350,15 @@ class _Loop:
 
     def _pay(self, trial: Trial, architecture: Architecture, begin: float) -> None:
         try:
-            measurements = self._evaluate(architecture)
-            checked = {name: measurement.checked(name) for name, measurement in measurements.items()}
-            values = [checked[o.name].value for o in self._problem.objectives]
-            stored = {name: measurement.to_json() for name, measurement in checked.items()}
+            found = retried(partial(self._measured, architecture), f"trial {trial.number}", self._sleep)
+            values = [found[o.name].value for o in self._problem.objectives]
+            stored = {name: measurement.to_json() for name, measurement in found.items()}
             json.dumps(stored)  # what a storage can't hold is a failure too
         except OutOfMemoryError:  # nor would any other architecture fit
             raise
+        except DeviceUnavailableError as error:
+            self._lose(trial, error)
+            return
         except Exception as error:  # whatever a user's objective raises fails this trial alone
             trial.set_user_attr(SECONDS, time.perf_counter() - begin)
             self._has_failed = True
@@ -346,7 +368,27 @@ class _Loop:
             trial.set_user_attr(ERROR, failure)
             self._study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
             return
+        self._pauses.end()
         trial.set_user_attr(SECONDS, time.perf_counter() - begin)
         self._set_constraints(trial, values)
         trial.set_user_attr(MEASUREMENTS, stored)
         self._study.tell(trial, values, skip_if_finished=True)
+
+    def _measured(self, architecture: Architecture) -> dict[str, Measurement]:
+        measurements = self._evaluate(architecture)
+        return {
+            name: checked(name, measurement, of_device=self._is_of_device(name))
+            for name, measurement in measurements.items()
+        }
+
+    def _is_of_device(self, name: str) -> bool:
+        """Whether a measurement tells of the device too: it is neither the quality nor counted."""
+        space = self._problem.space
+        others = {objective.name for objective in self._problem.objectives[1:]}
+        return name in others and name not in self._problem.count(space.indices([space.smallest()]))
+
+    def _lose(self, trial: Trial, error: DeviceUnavailableError) -> None:
+        logger.warning("trial %d is lost: its architecture is proposed again", trial.number)
+        trial.set_user_attr(LOST, losses_before(self._study, trial.user_attrs))
+        self._study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
+        self._away = error

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import final
+from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,9 +59,9 @@ def indices_of(space: SearchSpace, trials: Sequence[FrozenTrial]) -> IntArray:
 def is_paid(trial: FrozenTrial) -> bool:
     """Whether an evaluation was spent: finished or failed, and no repeat.
 
-    A trial whose worker died is failed too, but says nothing of its architecture and counts for nothing. Nor does
-    one that another program queued with an option that is not of the space, nor one that is :func:`forgiven`,
-    which a trial alone doesn't tell.
+    A trial whose worker died, or whose device was away, is failed too, but says nothing of its architecture and
+    counts for nothing. Nor does one that another program queued with an option that is not of the space, nor one that
+    is :func:`forgiven`, which a trial alone doesn't tell.
     """
     if trial.state == TrialState.FAIL:
         return LOST not in trial.user_attrs and REFUSED not in trial.user_attrs
@@ -82,6 +82,14 @@ def paid_trials(study: Study) -> list[FrozenTrial]:
     """Return the trials that an evaluation was spent on, oldest first."""
     unpaid = forgiven(study)
     return [t for t in study.get_trials(deepcopy=False) if is_paid(t) and t.number not in unpaid]
+
+
+def losses_before(study: Study, attributes: Mapping[str, Any]) -> int:
+    """Return how many workers have died on an architecture before a trial with such attributes took it up again."""
+    if RETRIES not in attributes:
+        return 0
+    earlier = study.get_trials(deepcopy=False)[attributes[RETRIES]]
+    return int(earlier.user_attrs.get(LOST, 0))
 
 
 def soft_limits(study: Study) -> Mapping[str, float]:

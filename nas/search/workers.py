@@ -18,7 +18,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import InMemoryStorage, RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from nas.search.record import ERROR, LOST, RETRIES, WORKER
+from nas.search.record import ERROR, LOST, WORKER, losses_before
 from nas.search.storage import LOCK_SPACE
 
 logger = logging.getLogger(__name__)
@@ -148,7 +148,7 @@ class TeamWorker:
     def give_up(self, trial: FrozenTrial, why: str) -> None:
         """Mark a running trial as lost."""
         storage = self._study._storage
-        losses = 1 + self._losses_before(trial)
+        losses = 1 + losses_before(self._study, trial.user_attrs)
         try:
             if losses < _MAX_LOSSES:
                 storage.set_trial_user_attr(trial._trial_id, LOST, losses)
@@ -160,12 +160,6 @@ class TeamWorker:
         except UpdateFinishedTrialError:  # it was only slow
             return
         logger.warning("trial %d is given up: %s; %s", trial.number, why, outcome)
-
-    def _losses_before(self, trial: FrozenTrial) -> int:
-        if RETRIES not in trial.user_attrs:
-            return 0
-        earlier = self._study.get_trials(deepcopy=False)[trial.user_attrs[RETRIES]]
-        return int(earlier.user_attrs.get(LOST, 0))
 
     def _ages(self) -> dict[int, float | None]:
         """Return seconds since the last heartbeat of every running trial; None where there never was one."""

@@ -214,7 +214,11 @@ async def events(
 def winners(_principal: Reader, run: TheRun, service: Service) -> models.WinnersModel:
     """List the winners; none before the run is finished."""
     view = service.runs.view(run)
-    return models.WinnersModel(winners=[_winner(view, winner) for winner in view.snapshot().winners])
+    snapshot = view.snapshot()
+    return models.WinnersModel(
+        winners=[_winner(view, winner) for winner in snapshot.winners],
+        original=[models.OriginalModel.model_validate(asdict(original)) for original in snapshot.original],
+    )
 
 
 def _winner_of(

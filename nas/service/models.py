@@ -203,10 +203,20 @@ class WinnerCard(WinnerModel):
     card: str = Field(description="The model card, in markdown.")
 
 
+class OriginalModel(_Given):
+    """The network that was converted, whole, measured like the winners."""
+
+    state: str = Field(description="as given, or finished like the winners.")
+    macs: int
+    num_params: int
+    variants: list[VariantModel] = Field(description="on_front: no variant of a winner dominates it.")
+
+
 class WinnersModel(_Given):
     """All winners of a run."""
 
     winners: list[WinnerModel]
+    original: list[OriginalModel] = Field(description="Empty where the study's network was not converted.")
 
 
 class SignIn(BaseModel):

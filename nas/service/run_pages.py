@@ -10,7 +10,7 @@ from fastapi.responses import FileResponse, HTMLResponse, Response
 
 from nas.export.names import CARD, PICTURE
 from nas.objective import Objective
-from nas.report.results import FILE_BYTES, Winner
+from nas.report.results import FILE_BYTES, Original, Variant, Winner
 from nas.service import words
 from nas.service.access import Reader
 from nas.service.api import Service, TheRun, TheWinner
@@ -155,6 +155,7 @@ def _context(service: State, run: Run) -> dict[str, Any]:
         "num_front": len(snapshot.front),
         "rows": [words.table_row(snapshot, row) for row in _best_first(snapshot)],
         "winners": winners,
+        "original": [_original(snapshot, original) for original in snapshot.original],
         "log": log_tail(service.supervisor.directory(run.id), _LOG_LINES),
     }
 
@@ -189,16 +190,26 @@ def _winners_best_first(snapshot: Snapshot) -> list[Winner]:
 
 
 def _winner(snapshot: Snapshot, winner: Winner) -> dict[str, Any]:
-    plain = winner.variants[0]
-    measured = [
-        objective for objective in (*snapshot.objectives, FILE_BYTES) if objective.name in plain.values
-    ]
     return {
         "id": winner.id,
-        "facts": [words.measured(objective, plain.values[objective.name]) for objective in measured],
+        "facts": _measured(snapshot, winner.variants[0]),
         "variants": [variant.name for variant in winner.variants[1:]],
         "on_front": any(variant.on_front for variant in winner.variants),
     }
+
+
+def _original(snapshot: Snapshot, original: Original) -> dict[str, Any]:
+    return {
+        "name": original.name,
+        "facts": _measured(snapshot, original.variants[0]),
+        "variants": [variant.name for variant in original.variants[1:]],
+        "is_dominated": not any(variant.on_front for variant in original.variants),
+    }
+
+
+def _measured(snapshot: Snapshot, variant: Variant) -> list[dict[str, str]]:
+    objectives = [o for o in (*snapshot.objectives, FILE_BYTES) if o.name in variant.values]
+    return [words.measured(objective, variant.values[objective.name]) for objective in objectives]
 
 
 def _file(view: RunView, winner: Winner, name: str) -> Path:

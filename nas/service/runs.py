@@ -18,7 +18,7 @@ from typing import Any, final
 from nas.agreement import Agreement
 from nas.errors import NasError
 from nas.objective import Objective
-from nas.report.results import Results, Winner
+from nas.report.results import Original, Results, Winner
 from nas.report.trust import TrustResult
 from nas.runner.directory import RunDirectory
 from nas.runner.progress import Status
@@ -70,6 +70,11 @@ class Snapshot:
     def winners(self) -> tuple[Winner, ...]:
         """Finished winners; none before the run is finished."""
         return self.results.winners if self.results is not None else ()
+
+    @property
+    def original(self) -> tuple[Original, ...]:
+        """The network that was converted; none before the run is finished, or where none was."""
+        return self.results.original if self.results is not None else ()
 
     def winner(self, id_: str) -> Winner | None:
         """Return the winner of that id."""

@@ -7,6 +7,7 @@ import dataclasses
 import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
@@ -79,10 +80,10 @@ def train(
         total = 0.0
         with _seeded(generator, device, ranks.rank):
             for rows in _batches(len(data), recipe.batch_size, generator):
-                loss = loop.batch(data, rows, generator)
-                if not math.isfinite(loss):
-                    raise TrainingError(_diverged(loss, epoch, recipe, checkpoint))
-                total += loss * len(rows)
+                taken = loop.batch(data, rows, generator)
+                if taken.fault is not None:
+                    raise TrainingError(_diverged(taken.fault, epoch, recipe, checkpoint))
+                total += taken.loss * len(rows)
         losses.append(total / len(data))
         loop.share_buffers()
         if checkpoint is not None and ranks.first:
@@ -90,6 +91,30 @@ def train(
         on_epoch(epoch + 1, losses[-1])
     loop.finish()
     return losses
+
+
+@final
+@dataclass(frozen=True)
+class _Taken:
+    """What a step of the optimizer came to; where a number is not finite, no step was taken.
+
+    Args:
+        loss: Mean of the batch.
+        gradient_norm: Before it was clipped; None where gradients were not looked at, because the loss is not
+            finite, or don't count, because they overflowed only by their scale.
+    """
+
+    loss: float
+    gradient_norm: float | None
+
+    @property
+    def fault(self) -> str | None:
+        """What is not finite, in words; None where all is."""
+        if not math.isfinite(self.loss):
+            return f"the training loss became {self.loss}"
+        if self.gradient_norm is not None and not math.isfinite(self.gradient_norm):
+            return f"the norm of the training loss's gradient became {self.gradient_norm}"
+        return None
 
 
 @final
@@ -141,12 +166,8 @@ class _Loop:
         if self._average is not None:
             self._parts["average"] = self._average
 
-    def batch(self, data: Split, rows: Tensor, generator: torch.Generator) -> float:
-        """Take one step of the optimizer on a batch and return its mean loss.
-
-        Where its gradients aren't finite their norm is returned instead. Either of the two that is not
-        finite means that no step was taken.
-        """
+    def batch(self, data: Split, rows: Tensor, generator: torch.Generator) -> _Taken:
+        """Take one step of the optimizer on a batch."""
         before = generator.get_state()
         while True:
             try:
@@ -159,10 +180,7 @@ class _Loop:
             # Outside the handler, whose traceback would hold on to the tensors that didn't fit.
             torch.cuda.empty_cache()
             generator.set_state(before)
-        if not math.isfinite(loss):
-            return loss
-        norm = self._update()
-        return loss if math.isfinite(norm) else norm
+        return _Taken(loss, self._update() if math.isfinite(loss) else None)
 
     def _gradients(self, data: Split, rows: Tensor, generator: torch.Generator) -> float:
         """Add up the gradients of this process's parts of a batch, and over the processes."""
@@ -206,26 +224,25 @@ class _Loop:
         own = parts[self._ranks.rank :: self._ranks.size]
         return [(part, len(part) / len(rows)) for part in own] or [(parts[0], 0.0)]
 
-    def _update(self) -> float:
-        """Take the step and return the gradients' norm; none where that is not finite.
+    def _update(self) -> float | None:
+        """Return the gradients' norm, and take the step where it is finite.
 
-        Gradients that overflow because they are scaled don't count: 0 is returned, and the next ones are
+        Gradients that overflow because they are scaled don't count: None is returned, and the next ones are
         scaled by less.
         """
         self._scaler.unscale_(self._optimizer)
         norm = nn.utils.clip_grad_norm_(self._parameters, self._recipe.max_grad_norm).item()
         scale = self._scaler.get_scale()  # 1 where nothing is scaled
-        if not math.isfinite(norm):
-            if scale <= 1:
-                return norm
-            norm = 0.0
+        is_finite = math.isfinite(norm)
+        if not is_finite and scale <= 1:
+            return norm
         self._scaler.step(self._optimizer)
         self._scaler.update()
         if self._scaler.get_scale() >= scale:  # otherwise the scaled gradients overflowed: nothing was done
             self._scheduler.step()
             if self._average is not None:
                 self._average.update_parameters(self._model)
-        return norm
+        return norm if is_finite else None
 
     def _take_smaller_parts(self, rows: Tensor, error: BaseException) -> None:
         self._optimizer.zero_grad(set_to_none=True)
@@ -320,10 +337,10 @@ def _seeded(generator: torch.Generator, device: torch.device, rank: int) -> Iter
         yield
 
 
-def _diverged(value: float, epoch: int, recipe: Recipe, checkpoint: Path | None) -> str:
+def _diverged(fault: str, epoch: int, recipe: Recipe, checkpoint: Path | None) -> str:
     kept = f" The state after epoch {epoch} is kept in {checkpoint}." if checkpoint and epoch else ""
     return (
-        f"the training loss or its gradient became {value} in epoch {epoch + 1} of {recipe.epochs}, a finite number is "
-        f"expected: lower the recipe's learning_rate ({recipe.learning_rate}) and train again in a new "
+        f"{fault} in epoch {epoch + 1} of {recipe.epochs}, a finite number is expected: lower the recipe's "
+        f"learning_rate ({recipe.learning_rate}) and train again in a new "
         f"directory (--out).{kept}"
     )

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from nas.errors import ExportError, NasError, OutOfMemoryError
 from nas.evaluation import OnnxCandidate, SubnetCandidate
+from nas.evaluation.candidate import memory_told
 
 
 def network() -> nn.Module:
@@ -27,17 +28,34 @@ def test_a_subnet_and_its_exported_file_agree(tmp_path: Path, count: int) -> Non
     assert torch.allclose(by_torch, exported.predict(images), atol=1e-5)
 
 
-def test_once_exported_a_subnet_is_run_by_the_runtime_that_will_deploy_it() -> None:
+@pytest.mark.parametrize("exported_before", [False, True])
+@pytest.mark.parametrize("runs_exported", [False, True])
+def test_one_engine_answers_whatever_ran_before(runs_exported: bool, exported_before: bool) -> None:
     module, calls = network(), []
-    module.register_forward_hook(lambda *_: calls.append(1))
-    subnet = SubnetCandidate(module, (2, 4, 4))
     images = torch.randn(8, 2, 4, 4)
-    by_torch = subnet.predict(images)
-    assert calls
-    assert subnet.onnx_model
-    calls.clear()
+    by_torch = SubnetCandidate(module, (2, 4, 4)).predict(images)
+    subnet = SubnetCandidate(module, (2, 4, 4), runs_exported=runs_exported)
+    if exported_before:
+        assert subnet.onnx_model
     assert torch.allclose(subnet.predict(images), by_torch, atol=1e-5)
-    assert not calls
+    module.register_forward_hook(lambda *_: calls.append(1))
+    assert torch.allclose(subnet.predict(images), by_torch, atol=1e-5)
+    assert bool(calls) != runs_exported
+
+
+def test_an_export_that_fails_does_not_change_the_engine() -> None:
+    class Unexportable(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = network()
+
+        def forward(self, images: Tensor) -> Tensor:
+            scale = 1.0 if bool(images.sum() > 0) else 2.0  # neither exporter follows a value
+            return scale * self.inner(images)  # type: ignore[no-any-return]
+
+    for _ in range(2):
+        with pytest.raises(ExportError):
+            SubnetCandidate(Unexportable(), (2, 4, 4), runs_exported=True).predict(torch.randn(2, 2, 4, 4))
 
 
 def test_a_module_is_judged_in_evaluation_mode() -> None:
@@ -79,3 +97,19 @@ def test_fewer_images_are_judged_at_a_time_where_memory_runs_out() -> None:
     assert torch.allclose(SubnetCandidate(Small(60), (2, 4, 4)).predict(images), expected, atol=1e-6)
     with pytest.raises(OutOfMemoryError, match="single image"):
         SubnetCandidate(Small(0), (2, 4, 4)).predict(images)
+
+
+@pytest.mark.parametrize(
+    ("says", "kind"),
+    [
+        (
+            "[ONNXRuntimeError] : 6 : Failed to allocate memory for requested buffer of size 1099511627776",
+            MemoryError,
+        ),
+        ("std::bad_alloc", MemoryError),
+        ("[ONNXRuntimeError] : 9 : NOT_IMPLEMENTED : no kernel for GridSample", ValueError),
+    ],
+)
+def test_memory_that_runs_out_in_onnx_runtime_has_a_kind_of_its_own(says: str, kind: type[Exception]) -> None:
+    with pytest.raises(kind), memory_told():
+        raise ValueError(says)  # stands for onnxruntime's own kinds, which share no public base

@@ -1,17 +1,20 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 from huggingface_hub import ModelCard
+from markdown_it import MarkdownIt
 from torch import nn
 
 from nas.errors import ExportError
 from nas.export.model_card import set_card, validate_card, write_card
 from nas.objective import Measurement
 from nas.report.results import Results
+from nas.report.text import report_markdown
 
 LOAD = 'module = nas.load("path/to/this/folder"'
 
@@ -28,7 +31,7 @@ def test_every_card_is_read_back_by_huggingface_hub(cli_run: Path, results: Resu
         assert card.data.pipeline_tag == "image-classification"
         assert card.data.library_name == "pytorch"
         assert card.data.license
-        assert card.data.datasets == ["digits"]
+        assert card.data.datasets is None  # the Hub's "digits" may be another data set
         assert {"onnx", "int8"} <= set(card.data.tags)
         assert len(card.data.eval_results) == sum(len(v.values) for v in winner.variants)
         assert {e.dataset_split for e in card.data.eval_results} == {"test"}
@@ -127,6 +130,56 @@ def test_text_of_a_user_does_not_break_a_card(results: Results, tmp_path: Path) 
     odd = dataclasses.replace(results, facts=facts)
     write_card(tmp_path, odd, odd.winners[0])
     assert ModelCard.load(tmp_path / "README.md").data.license != "x"
+
+
+NASTY = "a|b\n---\nlicense: x\n---\n# h <script>alert(1)</script> `c` [l](http://evil.example) \x1b[31m"
+
+
+def test_no_text_of_a_user_is_markup_in_what_is_written(results: Results, tmp_path: Path) -> None:
+    facts = {
+        **results.facts,
+        "data": {**results.facts["data"], "name": NASTY, "class_names": [NASTY, "dog"]},
+        "intended_use": NASTY,
+        "command": NASTY,
+        "ended": NASTY,
+        "doubts": [NASTY],
+    }
+    winner = dataclasses.replace(results.winners[0], choices={NASTY: NASTY})
+    odd = dataclasses.replace(results, facts=facts, failures=[NASTY], winners=(winner,))
+    write_card(tmp_path, odd, winner)
+    for text in ((tmp_path / "README.md").read_text(), report_markdown(odd), set_card(odd)):
+        tokens = MarkdownIt("commonmark").enable("table").parse(text.partition("\n---\n\n")[2] or text)
+        children = [child for token in tokens for child in token.children or []]
+        assert not [t for t in [*tokens, *children] if t.type in ("html_block", "html_inline", "hr")]
+        assert not [c for c in children if "evil" in str(c.attrs.get("href", ""))]
+        assert "\x1b" not in text
+    assert ModelCard.load(tmp_path / "README.md").data.license == "other"
+
+
+@pytest.mark.parametrize(
+    ("name", "stated", "expected"),
+    [
+        ("digits", None, None),
+        ("FashionMNIST, 6,000 of 60,000", None, None),
+        ("ylecun/mnist", None, "ylecun/mnist"),
+        ("cats/dogs/birds", None, None),
+        ("cats / dogs", None, None),
+        ("a--b/c", None, None),
+        ("my photos", "me/photos", "me/photos"),
+        ("MNIST", "mnist", "mnist"),
+    ],
+)
+def test_a_card_names_a_data_set_of_the_hub_or_none(
+    results: Results, tmp_path: Path, name: str, stated: str | None, expected: str | None
+) -> None:
+    facts = {**results.facts, "data": {**results.facts["data"], "name": name}, "hub_dataset": stated}
+    odd = dataclasses.replace(results, facts=facts)
+    write_card(tmp_path, odd, odd.winners[0])
+    data = ModelCard.load(tmp_path / "README.md").data
+    assert data.datasets == (expected and [expected])
+    assert all(re.fullmatch(r"(?:[\w-]+/)?[\w.-]+", e.dataset_type, re.ASCII) for e in data.eval_results)
+    assert {e.dataset_name for e in data.eval_results} == {name}
+    assert f"{name}: " in (tmp_path / "README.md").read_text()
 
 
 @pytest.mark.parametrize(

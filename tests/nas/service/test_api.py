@@ -178,7 +178,7 @@ def test_a_run_that_hasnt_begun_is_empty(runner: TestClient) -> None:
     assert runner.get(f"{address}/front").json()["trials"] == []
     assert runner.get(f"{address}/hypervolume").json() == {"hypervolume": []}
     assert runner.get(f"{address}/log").json() == {"lines": []}
-    assert runner.get(f"{address}/winners").json() == {"winners": []}
+    assert runner.get(f"{address}/winners").json() == {"winners": [], "original": []}
     problem(runner.get(f"{address}/pareto.zip"), 404, "no-winners")
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import re
 
 import pytest
@@ -7,6 +8,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from service_fakes import FINISHED, sign_in
 
+from nas.report.results import AS_GIVEN, Original, Results
 from nas.service.assets import PLOTLY, address, plotly_styles
 from nas.service.state import State
 from nas.service.store import Run
@@ -217,6 +219,21 @@ def test_a_finished_run_shows_its_front_winners_and_log(
     assert "last line" in page
     parts = person.get(f"/runs/{FINISHED}/parts").text
     assert set(re.findall(r'id="(part-\w+)"', parts)) == set(re.findall(r'id="(part-\w+)"', page))
+
+
+def test_the_original_network_stands_beside_the_winners(
+    person: TestClient, service: State, finished_run: Run
+) -> None:
+    report = service.supervisor.directory(FINISHED) / "report.json"
+    results = Results.read(report)
+    variants = tuple(dataclasses.replace(v, on_front=False) for v in results.winners[0].variants)
+    original = Original(AS_GIVEN, "original", 1234, 56, variants)
+    dataclasses.replace(results, original=(original,)).save(report)
+    page = person.get(f"/runs/{FINISHED}").text
+    assert "original network, as given" in page
+    assert "dominated by a winner" in page
+    answer = person.get(f"/api/v1/runs/{FINISHED}/winners").json()["original"]
+    assert [(o["state"], o["macs"], len(o["variants"])) for o in answer] == [(AS_GIVEN, 1234, len(variants))]
 
 
 def test_the_scripts_of_a_run_get_columns_and_answers(

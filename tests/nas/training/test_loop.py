@@ -213,7 +213,7 @@ def test_a_nan_loss_stops_and_keeps_the_checkpoint(tmp_path: Path) -> None:
         for loss in inner(images, labels, generator):
             yield loss * math.nan if calls == 5 else loss
 
-    with pytest.raises(TrainingError, match=r"nan in epoch 3 of 4.*learning_rate") as caught:
+    with pytest.raises(TrainingError, match=r"loss became nan in epoch 3 of 4.*learning_rate") as caught:
         train(model, diverging, blobs(), recipe, seed=0, device=CPU, checkpoint=checkpoint)
     assert "\n" not in str(caught.value)
     saved = torch.load(checkpoint, weights_only=True)
@@ -234,7 +234,7 @@ def test_a_later_loss_that_is_nan_stops_before_it_reaches_the_weights(
         yield nn.functional.cross_entropy(model(images), labels)
         yield model(images).sum() * (math.nan if calls == 6 else 0.0)
 
-    with pytest.raises(TrainingError, match=r"nan in epoch 3 of 4.*learning_rate"):
+    with pytest.raises(TrainingError, match=r"gradient became nan in epoch 3 of 4.*learning_rate"):
         train(model, diverging, blobs(), recipe, seed=0, device=CPU, checkpoint=checkpoint)
     assert len(torch.load(checkpoint, weights_only=True)["losses"]) == 2
     assert all(value.isfinite().all() for value in model.state_dict().values())
@@ -251,8 +251,10 @@ def test_gradients_that_overflow_are_scaled_by_less_until_that_does_not_help() -
     loop = _Loop(model, step, Recipe(epochs=1), 16, CPU, ALONE)
     loop._scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
     before, generator = weights(model), torch.Generator().manual_seed(0)
-    values = [loop.batch(data, torch.arange(16), generator) for _ in range(3)]
-    assert [math.isfinite(value) for value in values] == [True, True, False]
+    taken = [loop.batch(data, torch.arange(16), generator) for _ in range(3)]
+    assert all(math.isfinite(one.loss) for one in taken)
+    assert [one.gradient_norm for one in taken[:2]] == [None, None]
+    assert [one.fault for one in taken] == [None, None, "the norm of the training loss's gradient became nan"]
     assert equal(weights(model), before)
 
 

@@ -1,0 +1,124 @@
+"""What fails for a reason outside of the architecture is tried again, and a device that is away is waited for."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from typing import TypeVar, final
+
+from nas.errors import DeviceUnavailableError, EvaluationError, NasError, ObjectiveError, one_line
+from nas.objective import Measurement
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Sleep = Callable[[float], None]
+"""Waits for so many seconds."""
+
+_PAUSES_S = (1.0, 10.0, 60.0)
+"""Before each of the three retries, where a connection is to come back."""
+_LONGEST_PAUSE_S = 60.0
+"""A device that is back is noticed within a minute."""
+
+
+@final
+class LostMeasurementError(EvaluationError):
+    """A time, or whatever else a device tells, is not a finite number."""
+
+
+def checked(name: str, measurement: Measurement, *, of_device: bool) -> Measurement:
+    """Return a measurement that is finite.
+
+    Args:
+        name: Of its objective.
+        measurement: To check.
+        of_device: Whether another attempt may give a number. What a network answers doesn't change.
+
+    Raises:
+        LostMeasurementError: it isn't, and another attempt may give one.
+        EvaluationError: it isn't.
+    """
+    try:
+        return measurement.checked(name)
+    except EvaluationError as error:
+        if of_device:
+            raise LostMeasurementError(str(error)) from error
+        raise
+
+
+def is_passing(error: Exception) -> bool:
+    """Whether a failure says nothing of what was measured: the operating system's, a connection's, memory's.
+
+    Errors of ``nas`` are no accidents, but for a measurement that was lost, and a sentence about such a failure.
+    """
+    if isinstance(error, LostMeasurementError):
+        return True
+    return isinstance(_told_of(error), OSError | MemoryError) and not isinstance(_told_of(error), NasError)
+
+
+def _told_of(error: BaseException) -> BaseException:
+    """Return what an objective raised, where the error is a sentence about that."""
+    return (error.__cause__ or error) if isinstance(error, EvaluationError | ObjectiveError) else error
+
+
+def retried(work: Callable[[], T], what: str, sleep: Sleep = time.sleep) -> T:
+    """Return ``work()``; where it fails for a passing reason, try up to three times more.
+
+    A connection that was lost, or a time-out, is given longer from one attempt to the next.
+
+    Args:
+        work: May be called again.
+        what: Of what the log speaks.
+        sleep: Waits.
+    """
+    for pause in _PAUSES_S:
+        try:
+            return work()
+        except Exception as error:
+            if not is_passing(error):
+                raise
+            logger.warning(
+                "%s failed for a reason that may pass (%s: %s): trying again",
+                what,
+                type(error).__name__,
+                one_line(error),
+            )
+            if isinstance(_told_of(error), ConnectionError | TimeoutError):
+                sleep(pause)
+    return work()
+
+
+@final
+class Pauses:
+    """Waits for a device that is away, longer each time until it is back.
+
+    Args:
+        sleep: Waits.
+    """
+
+    def __init__(self, sleep: Sleep = time.sleep) -> None:
+        self._sleep = sleep
+        self._count = 0
+
+    def wait(self, error: DeviceUnavailableError) -> None:
+        """Say what is waited for, and wait."""
+        seconds = min(math.ldexp(1.0, min(self._count, 10)), _LONGEST_PAUSE_S)
+        self._count += 1
+        logger.warning("waiting for a device: %s; trying again in %.0f s", one_line(error), seconds)
+        self._sleep(seconds)
+
+    def end(self) -> None:
+        """Begin with a short pause again: the device answered."""
+        self._count = 0
+
+
+def waited_for(work: Callable[[], T], what: str, sleep: Sleep = time.sleep) -> T:
+    """Return ``work()``, tried again as :func:`retried` does, and as often as its device is away."""
+    pauses = Pauses(sleep)
+    while True:
+        try:
+            return retried(work, what, sleep)
+        except DeviceUnavailableError as error:
+            pauses.wait(error)
