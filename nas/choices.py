@@ -7,13 +7,15 @@ import enum
 import itertools
 import math
 import operator
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import final
+from typing import NoReturn, final
 
 import numpy as np
 
+from nas.checks import is_utf8, told
 from nas.errors import SpaceError
 
 Option = int | float | str | bool
@@ -21,8 +23,13 @@ Option = int | float | str | bool
 _OPERATORS: dict[str, Callable[[int, int], int]] = {
     "*": operator.mul,
     "+": operator.add,
+    "-": operator.sub,
     "//": operator.floordiv,
 }
+_MOST_OPTIONS = 1_000
+"""Of one choice: each is a column of the surrogates' encodings, and a search sees some hundred architectures."""
+_MOST_COMBINATIONS = 100_000
+"""Of options that an expression uses more than once, to go through when its values are listed: a second or so."""
 
 
 class Expression(abc.ABC):
@@ -37,10 +44,13 @@ class Expression(abc.ABC):
     def value(self, options: Mapping[str, Option]) -> Option:
         """Return the number under ``options``, one option per choice name."""
 
-    def values(self) -> Iterator[Option]:
-        """Yield the number for every combination of its choices' options."""
-        for options in combinations(self.choices):
-            yield self.value(options)
+    def values(self) -> tuple[Option, ...]:
+        """Return every number that some combination of its choices' options gives, without repeats.
+
+        Raises:
+            SpaceError: there are too many combinations to go through.
+        """
+        return tuple(value for (value,) in joint_values(self))
 
     def __mul__(self, other: Expression | int) -> Operation:
         return Operation("*", self, other)
@@ -54,8 +64,30 @@ class Expression(abc.ABC):
     def __radd__(self, other: int) -> Operation:
         return Operation("+", other, self)
 
+    def __sub__(self, other: Expression | int) -> Operation:
+        return Operation("-", self, other)
+
+    def __rsub__(self, other: int) -> Operation:
+        return Operation("-", other, self)
+
     def __floordiv__(self, other: Expression | int) -> Operation:
         return Operation("//", self, other)
+
+    def __rfloordiv__(self, other: int) -> Operation:
+        return Operation("//", other, self)
+
+    def _unsupported(self, *_: object) -> NoReturn:
+        raise SpaceError(
+            f"{self} has no value yet, so it can be added, subtracted, multiplied and divided by // and no more: give "
+            "sizes to layers of nas.supernet.elastic, and use other numbers in forward(), where an attribute that was "
+            "given a choice holds the number."
+        )
+
+    __truediv__ = __rtruediv__ = __mod__ = __rmod__ = __pow__ = __rpow__ = __divmod__ = __rdivmod__ = (
+        _unsupported
+    )
+    __lt__ = __le__ = __gt__ = __ge__ = __bool__ = __neg__ = __abs__ = _unsupported
+    __int__ = __float__ = __round__ = __trunc__ = __floor__ = __ceil__ = _unsupported
 
     def __index__(self) -> int:
         raise SpaceError(f"{self} has no value yet: wrap the whole module in nas.Supernet before it is used.")
@@ -81,8 +113,18 @@ class Choice(Expression):
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:
             raise SpaceError(f"a choice needs a name, a non-empty string; got {self.name!r}.")
+        for text in (self.name, *self.options):
+            if isinstance(text, str) and not is_utf8(text):
+                raise SpaceError(
+                    f"choice {self.name!r} holds the text {text!r}, which UTF-8 can't: change it."
+                )
         if not self.options:
             raise SpaceError(f"choice {self.name!r} has no options: give it at least one.")
+        if len(self.options) > _MOST_OPTIONS:
+            raise SpaceError(
+                f"choice {self.name!r} has {len(self.options):,} options and at most {_MOST_OPTIONS:,} are supported: "
+                "leave some out, or make two choices of it, such as tens and ones."
+            )
         object.__setattr__(self, "options", tuple(_plain(option) for option in self.options))
         for option in self.options:
             if not isinstance(option, int | float | str | bool):
@@ -92,10 +134,10 @@ class Choice(Expression):
                 )
             if isinstance(option, float) and not math.isfinite(option):
                 raise SpaceError(f"choice {self.name!r} has the option {option}: options are finite numbers.")
-        repeated = [a for a, b in itertools.combinations(self.options, 2) if same(a, b) or a == b]
-        if repeated:
+        if len(set(self.options)) < len(self.options):
+            repeated = next(o for o in self.options if self.options.count(o) > 1)
             raise SpaceError(
-                f"choice {self.name!r} lists the option {repeated[0]!r} more than once in {self.options}: "
+                f"choice {self.name!r} lists the option {repeated!r} more than once in {self.options}: "
                 "remove the repeat."
             )
 
@@ -174,25 +216,37 @@ def choice(name: str, *options: Option) -> Choice:
 @final
 @dataclass(frozen=True)
 class Operation(Expression):
-    """``left symbol right`` on integers, where ``symbol`` is ``*``, ``+`` or ``//``."""
+    """``left symbol right`` on integers, where ``symbol`` is ``*``, ``+``, ``-`` or ``//``."""
 
     symbol: str
     left: Expression | int
     right: Expression | int
 
+    def __post_init__(self) -> None:
+        for side in ("left", "right"):
+            number = getattr(self, side)
+            if isinstance(number, np.integer):
+                object.__setattr__(self, side, int(number))
+            elif not isinstance(number, int | Expression):
+                raise SpaceError(f"{self} needs integers on both sides, got {told(number)}.")
+        _ = self.choices  # from the innermost on, so that a long sum is not gone down at once
+
     def __str__(self) -> str:
         return f"({self.left} {self.symbol} {self.right})"
 
-    @property
+    @cached_property
     def choices(self) -> tuple[Choice, ...]:
         """Choices of both sides."""
         return choices_of(self.left, self.right)
 
     def value(self, options: Mapping[str, Option]) -> Option:
         """Return the number under ``options``."""
-        left, right = (
-            side.value(options) if isinstance(side, Expression) else side for side in (self.left, self.right)
-        )
+        left = self.left.value(options) if isinstance(self.left, Expression) else self.left
+        right = self.right.value(options) if isinstance(self.right, Expression) else self.right
+        return self.combined(left, right)
+
+    def combined(self, left: Option, right: Option) -> Option:
+        """Return the number where the sides are these."""
         if not isinstance(left, int) or not isinstance(right, int):
             raise SpaceError(f"{self} needs integers on both sides, got {left!r} and {right!r}.")
         if self.symbol == "//" and right == 0:
@@ -215,6 +269,56 @@ def combinations(choices: Sequence[Choice]) -> Iterator[dict[str, Option]]:
     names = [c.name for c in choices]
     for options in itertools.product(*(c.options for c in choices)):
         yield dict(zip(names, options, strict=True))
+
+
+def joint_values(*sizes: Size) -> Iterator[tuple[Option, ...]]:
+    """Yield what sizes can be together, each combination once.
+
+    Only choices that several of them use are gone through together. So the sum of many widths, of which there are more
+    combinations than anything could list, takes no longer than its different values.
+
+    Raises:
+        SpaceError: there are too many combinations to go through.
+    """
+    different = list(dict.fromkeys((type(size), size) for size in sizes))
+    places = [different.index((type(size), size)) for size in sizes]
+    for values in dict.fromkeys(_joint([size for _, size in different], {})):
+        yield tuple(values[place][1] for place in places)
+
+
+_Typed = tuple[type, Option]
+"""A value with its type, which keeps 1 and True apart."""
+
+
+def _joint(sizes: Sequence[Size], given: Mapping[str, Option]) -> list[tuple[_Typed, ...]]:
+    uses = Counter(c for size in sizes for c in choices_of(size) if c.name not in given)
+    shared = [c for c, times in uses.items() if times > 1]
+    if math.prod(len(c.options) for c in shared) > _MOST_COMBINATIONS:
+        raise SpaceError(
+            f"a size uses {len(shared)} choices more than once, in too many combinations to go through: write it so "
+            "that each of them appears once."
+        )
+    found: list[tuple[_Typed, ...]] = []
+    for options in combinations(shared):
+        values = []
+        for (
+            size
+        ) in sizes:  # no comprehension: a sum of hundreds is nested as deep, and each would be a call more
+            values.append(_values_given(size, {**given, **options}))
+        found += itertools.product(*values)
+    return found
+
+
+def _values_given(size: Size, given: Mapping[str, Option]) -> list[_Typed]:
+    """Return the values that ``size`` can still have, without repeats."""
+    if isinstance(size, Operation):
+        pairs = _joint([size.left, size.right], given)
+        options: Iterable[Option] = (size.combined(left, right) for (_, left), (_, right) in pairs)
+    elif isinstance(size, Choice):
+        options = (given[size.name],) if size.name in given else size.options
+    else:
+        options = (size.value(given) if isinstance(size, Expression) else size,)
+    return list(dict.fromkeys((type(option), option) for option in options))
 
 
 def largest_value(size: Size) -> int:

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nas.catalog import describe_study, find_study, study_names
-from nas.errors import NasError, RunDirectoryError, ServiceError, StudyError
+from nas.checks import is_utf8
+from nas.errors import NasError, OutputError, RunDirectoryError, ServiceError, StudyError
 from nas.protocols import DEFAULT_DEVICE
 from nas.report.results import Results
 from nas.report.tables import front_table
@@ -28,10 +29,12 @@ from nas.terminal import (
     console,
     described_status,
     log_to_terminal,
+    output_told,
     print_profile,
     print_results,
     print_table,
     sigterm_interrupts,
+    tell_aside,
 )
 
 if TYPE_CHECKING:
@@ -479,13 +482,24 @@ def _import_from_here() -> None:
             sys.path.insert(0, here)
 
 
+def _check_arguments() -> None:
+    """Refuse names that are no UTF-8: neither databases nor reports can hold them."""
+    for word in sys.argv[1:]:
+        if not is_utf8(word):
+            raise OutputError(
+                f"the argument {word!r} is not UTF-8: rename the file or directory that it names."
+            )
+
+
 def main() -> None:
     """Run the command line; an error a user can put right is one sentence and exit code 2."""
     _import_from_here()
     try:
-        app()
+        with output_told():
+            _check_arguments()
+            app()
     except NasError as error:
         if "--verbose" in sys.argv:
             raise
-        print(f"nas: {error}", file=sys.stderr)
+        tell_aside(str(error))
         sys.exit(2)

@@ -20,10 +20,13 @@
     ├── DeviceUnavailableError (ConnectionError)   what a measurement needs is away for now
     ├── EvaluationError (RuntimeError)   an objective raised or gave no finite number
     ├── ExportError (RuntimeError)       a network can't be exported or loaded
+    ├── OutputError (OSError)            what a command prints can't be written, or its arguments can't be read
     └── ServiceError (RuntimeError)      the service can't start, or a server turned a request down
 
 A message is one sentence that says what, what was found, what was expected, and what to do.
 """
+
+import textwrap
 
 
 class NasError(Exception):
@@ -98,6 +101,10 @@ class ExportError(NasError, RuntimeError):
     """A network can't be exported or loaded."""
 
 
+class OutputError(NasError, OSError):
+    """What a command prints can't be written, or what it was given can't be read."""
+
+
 class ServiceError(NasError, RuntimeError):
     """The service can't start, or a server turned a request down."""
 
@@ -105,3 +112,8 @@ class ServiceError(NasError, RuntimeError):
 def one_line(error: BaseException) -> str:
     """Return what somebody else's error says in one line, for a sentence of ours; its kind where it says nothing."""
     return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+
+
+def kind_and_line(error: BaseException) -> str:
+    """Return the kind of somebody else's error and what it says, in one line."""
+    return textwrap.shorten(f"{type(error).__name__}: {error}", 300, placeholder=" ...").rstrip(".:")

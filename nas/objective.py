@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal, final
@@ -13,6 +12,8 @@ from nas.errors import EvaluationError, ObjectiveError, one_line
 from nas.space import FloatArray
 
 Direction = Literal["minimize", "maximize"]
+_BEYOND = 1e100
+"""Products of a few such values overflow, as those of hypervolumes, and no unit needs them."""
 
 
 @final
@@ -26,7 +27,7 @@ class Objective:
         direction: Which way is better. Applied once, in :meth:`cost`; everything inside is minimised.
 
     Raises:
-        ObjectiveError: no name, or an unknown direction.
+        ObjectiveError: no name, one that is no text of one line, or an unknown direction.
     """
 
     name: str
@@ -34,9 +35,14 @@ class Objective:
     direction: Direction
 
     def __post_init__(self) -> None:
-        if not self.name:
+        for part, text in (("name", self.name), ("unit", self.unit)):
+            if not isinstance(text, str) or not text.isprintable():
+                raise ObjectiveError(
+                    f"an objective has the {part} {text!r}: a string of one line is expected, such as 'latency_ms'."
+                )
+        if not self.name.strip():
             raise ObjectiveError("an objective needs a name.")
-        if self.direction not in ("minimize", "maximize"):
+        if not isinstance(self.direction, str) or self.direction not in ("minimize", "maximize"):
             raise ObjectiveError(
                 f"objective {self.name!r} has direction {self.direction!r}: use 'minimize' or 'maximize'."
             )
@@ -114,11 +120,19 @@ class Measurement:
         """Return self.
 
         Raises:
-            EvaluationError: value or spread is not a finite number.
+            EvaluationError: value or spread is not a finite number, or too large to calculate with; unit or device is
+                no text.
         """
-        if not (math.isfinite(self.value) and math.isfinite(self.spread)):
+        for text in (self.unit, self.device):
+            if not isinstance(text, str):
+                raise EvaluationError(
+                    f"objective {name!r} gave the unit {self.unit!r} and the device {self.device!r}; strings are "
+                    "expected."
+                )
+        if not (abs(self.value) < _BEYOND and abs(self.spread) < _BEYOND):  # which no NaN is either
             raise EvaluationError(
-                f"objective {name!r} gave {self.value} (spread {self.spread}); a finite number is expected."
+                f"objective {name!r} gave {self.value} (spread {self.spread}); a finite number is expected, "
+                f"closer to 0 than {_BEYOND:g}."
             )
         return self
 

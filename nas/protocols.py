@@ -5,15 +5,16 @@ Costs are minimised values; arrays of them have one row per architecture.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nas.checks import told
 from nas.errors import ObjectiveError
 from nas.objective import Measurement, Objective, excess_over
 from nas.pareto import constrained_non_dominated
@@ -31,6 +32,10 @@ MAX_SEED = 2**31 - 1
 """Of a study; the smallest seed is 0."""
 DEFAULT_DEVICE = "cpu"
 """Where a run trains unless ``--device`` says otherwise."""
+
+
+_BEYOND = 1e100
+"""No limit needs to be larger: this many MACs are beyond any network."""
 
 
 @dataclass(frozen=True)
@@ -99,9 +104,11 @@ class Constraint:
                 f"a constraint says what {self.quantity.objective.name!r} is at most, but more of it is better: "
                 "limit what is minimised, and read the rest off the front."
             )
-        if not math.isfinite(self.at_most):
+        is_number = isinstance(self.at_most, Real) and not isinstance(self.at_most, bool)
+        if not is_number or not abs(self.at_most) < _BEYOND:
             raise ObjectiveError(
-                f"the constraint on {self.quantity.objective.name!r} is at most {self.at_most}: give a finite number."
+                f"the constraint on {self.quantity.objective.name!r} is at most {told(self.at_most)}: give a finite "
+                "number."
             )
 
 

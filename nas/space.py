@@ -10,6 +10,7 @@ import hashlib
 import itertools
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -88,8 +89,8 @@ class SearchSpace:
     conditions: Mapping[str, tuple[tuple[Condition, ...], ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        names = [c.name for c in self.choices]
-        repeated = {name for name in names if names.count(name) > 1}
+        names = Counter(c.name for c in self.choices)
+        repeated = [name for name, times in names.items() if times > 1]
         if repeated:
             raise SpaceError(f"choice {min(repeated)!r} is in the space twice: names must be unique.")
         for name, alternatives in self.conditions.items():
@@ -101,10 +102,12 @@ class SearchSpace:
         _ = self._order  # finds cycles
 
     def __getitem__(self, name: str) -> Choice:
-        for known in self.choices:
-            if known.name == name:
-                return known
-        raise SpaceError(f"the space has no choice {name!r}: it has {[c.name for c in self.choices]}.")
+        try:
+            return self.choices[self._column[name]]
+        except KeyError:
+            raise SpaceError(
+                f"the space has no choice {name!r}: it has {[c.name for c in self.choices]}."
+            ) from None
 
     @cached_property
     def _column(self) -> dict[str, int]:

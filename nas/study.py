@@ -13,12 +13,13 @@ from typing import Any, final
 import torch
 from torch import nn
 
-from nas.checks import check_integers, check_kind, is_hub_id, told
+from nas.checks import check_integers, check_kind, failing_as, is_hub_id, is_utf8, told
 from nas.choices import Option
 from nas.errors import StudyError
 from nas.evaluation import Flops, Macs, NumParams, WeightBytes
 from nas.evaluation.from_scratch import FromScratch
 from nas.evaluation.proxy import ProxySubset
+from nas.objective import Objective
 from nas.protocols import (
     MAX_SEED,
     AnyObjective,
@@ -37,6 +38,10 @@ from nas.training import Recipe
 CHANGEABLE = ("evaluations", "seed", "device", "objectives", "constraints")
 """What a study may let a user change without editing its file."""
 
+_FILE_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
+_NAMES_A_FILE = (
+    "use up to 100 letters, digits, '-', '_' and '.', because the name becomes that of a file or directory"
+)
 _COUNTED: tuple[CountedObjective, ...] = (Macs(), Flops(), NumParams(), WeightBytes())
 
 
@@ -65,6 +70,9 @@ class Winners:
             check_kind("Winners", f"passes[{position}]", made, CompressionPass, wanted)
         if self.count < 1:
             raise StudyError(f"winners.count is {self.count}: at least one winner is needed.")
+        for made in self.passes:
+            if not isinstance(made.name, str) or not re.fullmatch(_FILE_NAME, made.name):
+                raise StudyError(f"a pass is named {made.name!r}: {_NAMES_A_FILE}.")
         names = ["fp32", *(p.name for p in self.passes)]
         if len(set(names)) < len(names):
             raise StudyError(f"two variants of a winner have the same name in {names}: rename a pass.")
@@ -182,11 +190,8 @@ class Study:
 
     def __post_init__(self) -> None:
         self._check_kinds()
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.name):
-            raise StudyError(
-                f"a study is named {self.name!r}: use letters, digits, '-', '_' and '.', because the name "
-                "becomes a directory."
-            )
+        if not re.fullmatch(_FILE_NAME, self.name):
+            raise StudyError(f"a study is named {self.name!r}: {_NAMES_A_FILE}.")
         names = [o.objective.name for o in self.objectives]
         if not names:
             raise StudyError(f"study {self.name!r} has no objectives: give it at least one.")
@@ -226,6 +231,8 @@ class Study:
             raise StudyError(
                 f"study {self.name!r} declares {unknown} changeable: choose among {list(CHANGEABLE)}."
             )
+        if not is_utf8(self.intended_use):
+            raise StudyError(f"study {self.name!r} has an intended_use that UTF-8 can't hold: write it anew.")
         self._check_training()
 
     @property
@@ -246,7 +253,13 @@ class Study:
             check_kind(study, name, getattr(self, name), kind, wanted)
         for name, (kind, wanted) in _ITEM_KINDS.items():
             for position, item in enumerate(getattr(self, name)):
-                check_kind(study, f"{name}[{position}]", item, kind, wanted)
+                with failing_as(
+                    StudyError, f"{study} has an unusable {name}[{position}]", f"{wanted} is expected"
+                ):
+                    check_kind(study, f"{name}[{position}]", item, kind, wanted)
+        for position, item in enumerate(self.objectives):
+            wanted = "a nas.Objective, such as Objective('energy_mj', 'mJ', 'minimize'),"
+            check_kind(f"objectives[{position}] of {study}", "objective", item.objective, Objective, wanted)
         if not callable(self.network) or isinstance(self.network, nn.Module):
             raise StudyError(
                 f"{study} has network={told(self.network)}: a function that makes the network is expected, not "

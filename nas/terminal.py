@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
+import os
 import signal
 import sys
 import threading
@@ -25,6 +27,7 @@ from rich.progress import (
 )
 from rich.table import Table as RichTable
 
+from nas.errors import NasError, OutputError
 from nas.protocols import DONE
 from nas.report.results import Results
 from nas.report.tables import Table, trust_table, winners_table
@@ -33,7 +36,17 @@ if TYPE_CHECKING:
     from nas.runner.profile import Profile
     from nas.runner.progress import Status
 
-console = Console(width=None if Console().is_terminal else 120)
+
+@final
+class _Console(Console):
+    """Rich's, but what reads the output may go away: rich would end the process wherever a line is logged."""
+
+    def on_broken_pipe(self) -> None:
+        """Raise the error that is being handled."""
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+
+console = _Console(width=None if Console().is_terminal else 120)
 _LINES_PER_STAGE = 10
 _UNLIMITED = 10_000
 _IDS = ("architecture", "model", "id")
@@ -113,6 +126,52 @@ def sigterm_interrupts() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
+@contextlib.contextmanager
+def output_told() -> Iterator[None]:
+    """Within, the program ends in a sentence where its output can't be written, and quietly where nobody reads on.
+
+    Raises:
+        OutputError: the disk is full, or the like; or too many files are open.
+        SystemExit: with the code of a program that SIGPIPE ended, the reader of a pipe has gone.
+    """
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except (OSError, ImportError, SystemExit) as error:
+        if _is_out_of_files(error):
+            raise OutputError(
+                "more files are open than this shell allows: raise its limit, as by 'ulimit -n 1024', and run the same "
+                "command again; finished work is kept."
+            ) from error
+        failed = _failed_write(error)
+        if failed is None:
+            raise
+        with contextlib.suppress(OSError):  # what is still buffered would fail once more at exit
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(failed, BrokenPipeError):
+            raise SystemExit(128 + signal.SIGPIPE) from None
+        raise OutputError(
+            f"the output can't be written ({failed.strerror}): send it elsewhere, and run the same command again; "
+            "finished work is kept."
+        ) from failed
+
+
+def _is_out_of_files(error: BaseException) -> bool:
+    number = error.errno if isinstance(error, OSError) else None
+    return number in (errno.EMFILE, errno.ENFILE) or os.strerror(errno.EMFILE) in str(error)
+
+
+def _failed_write(error: BaseException) -> OSError | None:
+    """Return the failure to write that ended the program; typer makes an exit of a closed pipe's."""
+    if isinstance(error, SystemExit):
+        return error.__context__ if isinstance(error.__context__, BrokenPipeError) else None
+    if isinstance(error, OSError) and error.filename is None and not isinstance(error, NasError):
+        return error
+    return None
+
+
 def log_to_terminal(verbose: bool) -> None:
     """Show warnings of the library's log, and with ``verbose`` everything."""
     import optuna  # here, because who asks for help waits for nothing
@@ -130,7 +189,8 @@ def log_to_terminal(verbose: bool) -> None:
 
 def tell_aside(sentence: str) -> None:
     """Print a sentence on stderr, beside what programs read."""
-    print(f"nas: {sentence}", file=sys.stderr)
+    with contextlib.suppress(OSError):  # where even that is closed or full, the exit code has to do
+        print(f"nas: {sentence}", file=sys.stderr, flush=True)
 
 
 def print_table(title: str, table: Table) -> None:
@@ -142,7 +202,7 @@ def print_table(title: str, table: Table) -> None:
         )
     for row in table.rows:
         shown.add_row(*row)
-    (console if console.is_terminal else Console(width=_UNLIMITED)).print(shown)
+    (console if console.is_terminal else _Console(width=_UNLIMITED)).print(shown)
 
 
 def print_results(results: Results, path: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from nas.checks import failing_as
 from nas.errors import StudyError
 
 GROUP_SIZE = 8
@@ -29,11 +30,17 @@ def augmented(images: Tensor, transform: Callable[[Tensor], Tensor] | None) -> T
     """
     if transform is None:
         return images
-    changed = torch.cat([transform(group) for group in images.split(GROUP_SIZE)])
-    if changed.shape != images.shape or changed.dtype != images.dtype:
+    with failing_as(StudyError, "the recipe's augment failed", "mend it, or leave it out"):
+        changed = torch.cat([transform(group) for group in images.split(GROUP_SIZE)]).detach()
+    if _form(changed) != _form(images):
         raise StudyError(
-            f"the recipe's augment makes {changed.dtype} of shape {tuple(changed.shape)} out of {images.dtype} of "
-            f"shape {tuple(images.shape)}: let it keep both; transforms for floats stand between "
-            "v2.ToDtype(torch.float32, scale=True) and v2.ToDtype(torch.uint8, scale=True)."
+            f"the recipe's augment makes {changed.dtype} of shape {tuple(changed.shape)} on {changed.device} out of "
+            f"{images.dtype} of shape {tuple(images.shape)} on {images.device}: let it keep both, and the device; "
+            "transforms for floats stand between v2.ToDtype(torch.float32, scale=True) and "
+            "v2.ToDtype(torch.uint8, scale=True)."
         )
     return changed
+
+
+def _form(images: Tensor) -> tuple[object, ...]:
+    return images.shape, images.dtype, images.device, images.layout

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nas.checks import told
-from nas.errors import DataError, NasError
+from nas.checks import failing_as, told
+from nas.errors import DataError
 from nas.protocols import DataSource, Split, Splits
 
 _ROWS = 1024
@@ -22,13 +22,8 @@ def load_splits(source: DataSource) -> Splits:
         DataError: it can't be loaded, or is not three splits that fit each other; says what to mend.
     """
     origin = f"load() of {type(source).__name__}"
-    try:
+    with failing_as(DataError, f"{origin} failed", "mend it, or the data that it reads"):
         splits = source.load()
-    except NasError:
-        raise
-    except (Exception, SystemExit) as error:  # it is the user's code
-        reason = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(".: ")
-        raise DataError(f"{origin} failed ({reason}): mend it, or the data that it reads.") from error
     check_splits(splits, origin)
     return splits
 

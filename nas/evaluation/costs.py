@@ -5,9 +5,34 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import final
 
+import numpy as np
+
+from nas.checks import failing_as
+from nas.errors import ObjectiveError
 from nas.objective import Objective
-from nas.protocols import Counts
+from nas.protocols import CountedObjective, Counts
 from nas.space import FloatArray
+
+
+def counted(quantity: CountedObjective, counts: Counts) -> FloatArray:
+    """Return what a quantity is for each architecture, ``(n,)`` float64, checked: the one place that calls ``count``.
+
+    Raises:
+        ObjectiveError: it raised, or what it returned is not one number per architecture.
+    """
+    name, num = quantity.objective.name, len(counts.macs)
+    with failing_as(
+        ObjectiveError,
+        f"count() of {name!r} failed",
+        f"return an array of {num} numbers, one per architecture",
+    ):
+        values = np.asarray(quantity.count(counts))
+    if values.shape != (num,) or values.dtype.kind not in "biuf":
+        raise ObjectiveError(
+            f"count() of {name!r} returned {values.dtype} of shape {values.shape}: numbers of shape ({num},) are "
+            "expected, one per architecture."
+        )
+    return values.astype(np.float64)
 
 
 @final

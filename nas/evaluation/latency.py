@@ -23,7 +23,7 @@ import torch
 from filelock import FileLock
 from torch import nn
 
-from nas.checks import check_integers
+from nas.checks import check_integers, check_numbers
 from nas.errors import StudyError, one_line
 from nas.evaluation.candidate import memory_told, open_session
 from nas.evaluation.machine import processor_name
@@ -69,6 +69,7 @@ class LatencyMs:
 
     def __post_init__(self) -> None:
         check_integers(self, "threads", "batch_size")
+        check_numbers(self, "short_seconds", "long_seconds")
         if self.threads < 1 or self.batch_size < 1:
             raise StudyError(
                 f"LatencyMs has threads={self.threads} and batch_size={self.batch_size}: both must be 1 or more."

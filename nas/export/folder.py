@@ -13,7 +13,7 @@ from typing import Any, final
 
 import safetensors.torch
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from nas.choices import Option
 from nas.errors import DamagedFileError, ExportError
@@ -36,7 +36,14 @@ def variant_file(variant: str) -> str:
 
 def save_weights(path: Path, module: nn.Module) -> None:
     """Write all parameters and buffers as safetensors."""
-    state = {name: tensor.contiguous() for name, tensor in module.state_dict().items()}
+    state: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, tensor in module.state_dict().items():
+        storage = tensor.untyped_storage().data_ptr()
+        state[name] = (
+            tensor.clone() if storage in seen else tensor.contiguous()
+        )  # safetensors has no tied weights
+        seen.add(storage)
     write_bytes(path, safetensors.torch.save(state))
 
 

@@ -3,49 +3,42 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, final
+from typing import final
 
 import numpy as np
 import optuna
-import torch
 from optuna.trial import FrozenTrial
 from torch import nn
 
 from nas import pareto
-from nas.errors import EvaluationError, ExportError, NasError, OutOfMemoryError
+from nas.errors import EvaluationError
 from nas.evaluation import OnnxCandidate
-from nas.evaluation.from_scratch import FromScratch
-from nas.export.folder import (
-    export_model,
-    load_weights,
-    save_weights,
-    variant_file,
-)
-from nas.export.names import ARCHITECTURE, ONNX, VOCABULARY, WEIGHTS
-from nas.files import damaged, digest, file_digest, write_json
+from nas.export.folder import load_weights, variant_file
+from nas.export.names import WEIGHTS
+from nas.files import damaged, digest, file_digest
 from nas.objective import Measurement, excess_over
 from nas.protocols import (
     FINISH_WINNERS,
     Bench,
     Candidate,
-    CompressionPass,
     MeasuredObjective,
     Problem,
     Progress,
-    Split,
 )
-from nas.report.results import AS_GIVEN, FILE_BYTES, FINISHED, Original, Variant, Winner
+from nas.report.results import FILE_BYTES, Original, Variant, Winner
 from nas.report.tables import kept_sentence
 from nas.runner.directory import RunDirectory
-from nas.runner.measuring import CALIBRATION, Known, counted_of_file
+from nas.runner.exporting import export, file_names, make_variants, on_cpu
+from nas.runner.measuring import CALIBRATION, Known, counted_of_file, judged
+from nas.runner.original import finished_originals, is_converted, original_rows
 from nas.runner.preparation import Prepared
 from nas.runner.steps import Step, tell_remade
 from nas.runner.weights import Weights
-from nas.search.patience import Sleep, checked, waited_for
+from nas.search.patience import waited_for
 from nas.search.record import (
     ReferenceBox,
     architecture_of,
@@ -60,7 +53,7 @@ from nas.search.record import (
 )
 from nas.search.stand_alone import expected_alone, stand_alone_values
 from nas.space import Architecture, FloatArray
-from nas.study import network_reference, stable_repr
+from nas.study import stable_repr
 from nas.supernet.recalibrate import recalibrate_on
 from nas.training import cross_entropy_step, distillation_step, train
 
@@ -93,15 +86,6 @@ class _Finished:
     folder: Path
     fine_tuned: Measurement
     kept: Measurement | None
-
-
-@final
-@dataclass(frozen=True)
-class _Given:
-    """A network that was given, and whose files are made."""
-
-    architecture: Architecture
-    folder: Path
 
 
 def choose_winners(prepared: Prepared, record: optuna.Study) -> list[FrozenTrial]:
@@ -155,23 +139,22 @@ def finish_winners(
     """
     chosen = choose_winners(prepared, record)
     architectures = [architecture_of(prepared.problem.space, trial) for trial in chosen]
-    extra = [a for a in _finished_originals(prepared) if a not in architectures]
+    extra = [a for a in finished_originals(prepared) if a not in architectures]
     progress.start(FINISH_WINNERS, len(chosen) + len(extra) + 1, 0)
     done = []
     for architecture in [*architectures, *extra]:
         done.append(_finish(prepared, run, architecture, weights, record.user_attrs[CALIBRATION]))
         progress.advance(architecture.id)
         _warn_of_kept(prepared, done[-1])
-    whole = prepared.problem.space.largest()
-    made: list[_Finished | _Given] = [*done]
+    networks = [(d.architecture, d.folder) for d in done]
     if is_converted(prepared):
-        made.append(_Given(whole, run.original))
-    variants = _measure(prepared, run, record, made, len(chosen))
+        networks.append((prepared.problem.space.largest(), run.original))
+    variants = _measure(prepared, run, record, networks, len(chosen))
     progress.advance("measured on the test split")
     winners = zip(chosen, done, variants, strict=False)
     return (
         tuple(_winner(prepared, trial, d, v) for trial, d, v in winners),
-        _originals(prepared, run, made, variants),
+        original_rows(prepared, run, networks, variants),
     )
 
 
@@ -189,11 +172,10 @@ def _finish(
     prepared: Prepared, run: RunDirectory, architecture: Architecture, weights: Weights, known: Known
 ) -> _Finished:
     """Make the files of one winner, as far as they aren't made."""
-    study, splits = prepared.study, prepared.splits
-    folder = run.winners / architecture.id
+    study, folder = prepared.study, run.winners / architecture.id
     recipe = study.winners.recipe.without_memory_settings()
     inputs = [weights.digest, architecture.id, stable_repr(recipe), study.seed]
-    step = Step(folder / "finished.json", inputs, _file_names(prepared))
+    step = Step(folder / "finished.json", inputs, file_names(prepared))
     outcome, faults = step.result(_Outcome), step.faults()
     tell_remade(folder, faults)
     if outcome is None or WEIGHTS in faults:
@@ -203,13 +185,12 @@ def _finish(
     elif faults:
         module = prepared.supernet.extract(architecture)
         load_weights(folder / WEIGHTS, module)
-        _export(prepared, architecture, _on_cpu(module), folder)
+        export(prepared, architecture, on_cpu(module), folder)
         step.store(asdict(outcome))
     step.complete_digests()
     for leftover in folder.glob("checkpoint-*"):
         leftover.unlink()
-    for compression in study.winners.passes:
-        _compress(compression, folder, splits.train)
+    make_variants(prepared, folder)
     return _Finished(architecture, folder, outcome.fine_tuned, outcome.kept)
 
 
@@ -220,31 +201,10 @@ def _fine_tune_and_export(
     searched = weights.module(architecture)
     before, after = (final_quality(prepared, m, known) for m in (searched, module))
     is_worse = _better(prepared, before, after)
-    _export(prepared, architecture, _on_cpu(searched) if is_worse else module, checkpoint.parent)
+    export(prepared, architecture, on_cpu(searched) if is_worse else module, checkpoint.parent)
     return _Outcome(
         after.value, after.spread, after.unit, after.device, after.repeats, before if is_worse else None
     )
-
-
-def _compress(compression: CompressionPass, folder: Path, calibration: Split) -> None:
-    target = folder / variant_file(compression.name)
-    inputs = [file_digest(folder / ONNX), stable_repr(compression)]
-    step = Step(folder / f"finished.{compression.name}.json", inputs, (target.name,))
-    done, faults = step.result(dict[str, Any]) is not None, step.faults()
-    if done and not faults:
-        step.complete_digests()
-        return
-    tell_remade(folder, faults)
-    try:
-        compression.apply(folder / ONNX, target, calibration)
-    except NasError:
-        raise
-    except Exception as error:  # whatever a user's pass raises
-        raise ExportError(
-            f"the pass {compression.name!r} failed on {folder / ONNX} ({type(error).__name__}: {error}): mend it "
-            "or take it out of winners.passes, and run the same command again; the winners' weights are kept."
-        ) from error
-    step.store({})
 
 
 def _variant_names(prepared: Prepared) -> list[str]:
@@ -269,11 +229,7 @@ def fine_tuned(
             step = distillation_step(student, teacher, recipe)
     train(student, step, splits.train, recipe, seed=study.seed, device=prepared.device, checkpoint=checkpoint)
     recalibrate_on(student, splits.train, prepared.device)
-    return _on_cpu(student)
-
-
-def _on_cpu(module: nn.Module) -> nn.Module:
-    return module.to(device="cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload, no-any-return]
+    return on_cpu(student)
 
 
 def _better(prepared: Prepared, by: Measurement, of: Measurement) -> bool:
@@ -286,45 +242,23 @@ def final_quality(prepared: Prepared, module: nn.Module, known: Known) -> Measur
     """Return the quality of a module on the whole search split, measured at length."""
     quality = prepared.measured[0]
     bench = Bench(prepared.splits.search, thorough=True, calibration=known[quality.objective.name])
-    return _judged(quality, [prepared.candidate(module)], bench, of_device=False)[0]
+    return _judged_in_the_end(prepared, quality, [prepared.candidate(module)], bench)[0]
 
 
-def _file_names(prepared: Prepared) -> tuple[str, ...]:
-    """Return the names of what :func:`_export` writes."""
-    vocabulary = (VOCABULARY,) if prepared.splits.vocabulary else ()
-    return (WEIGHTS, ONNX, ARCHITECTURE, *vocabulary)
-
-
-def _export(prepared: Prepared, architecture: Architecture, module: nn.Module, folder: Path) -> None:
-    splits = prepared.splits
-    save_weights(folder / WEIGHTS, module)
-    export_model(folder, module, splits.image_shape, splits.dtype)
-    if splits.vocabulary:
-        write_json(folder / VOCABULARY, splits.vocabulary)
-    write_json(
-        folder / ARCHITECTURE,
-        {
-            "format": 1,
-            "id": architecture.id,
-            "study": prepared.study.name,
-            "choices": dict(architecture),
-            "network": network_reference(prepared.study.network),
-            "image_shape": splits.image_shape,
-            "dtype": str(splits.dtype).removeprefix("torch."),
-            "num_classes": splits.num_classes,
-            "class_names": splits.class_names,
-            "mean": splits.mean,
-            "std": splits.std,
-            "weights_sha256": file_digest(folder / WEIGHTS),
-        },
-    )
+def _judged_in_the_end(
+    prepared: Prepared, objective: MeasuredObjective, candidates: Sequence[Candidate], bench: Bench
+) -> list[Measurement]:
+    """Return what an objective measures of winners; a device that is away is waited for."""
+    of_device = objective is not prepared.measured[0]
+    work = partial(judged, objective, candidates, bench, of_device=of_device)
+    return waited_for(work, f"measuring {objective.objective.name!r} of the winners")
 
 
 def _measure(
     prepared: Prepared,
     run: RunDirectory,
     record: optuna.Study,
-    done: Sequence[_Finished | _Given],
+    networks: Sequence[tuple[Architecture, Path]],
     num_winners: int,
 ) -> list[list[Variant]]:
     """Measure every variant of every network together, and mark the final front.
@@ -332,7 +266,7 @@ def _measure(
     It is the winners', which come first; others are marked where no variant of a winner dominates them.
     """
     names = _variant_names(prepared)
-    files = [(d, name, d.folder / variant_file(name)) for d in done for name in names]
+    files = [(a, name, folder / variant_file(name)) for a, folder in networks for name in names]
     inputs = [[str(path.name), file_digest(path)] for _, _, path in files]
     step = Step(run.winners / "measurements.json", inputs)
     stored = step.result(list[dict[str, Measurement]])
@@ -343,20 +277,19 @@ def _measure(
             name = objective.objective.name
             known = record.user_attrs[CALIBRATION][name]
             bench = Bench(prepared.splits.test, thorough=True, calibration=known)
-            of_device = objective is not prepared.measured[0]
-            judged = _judged(objective, candidates, bench, of_device=of_device)
-            for row, measurement in zip(stored, judged, strict=True):
+            found = _judged_in_the_end(prepared, objective, candidates, bench)
+            for row, measurement in zip(stored, found, strict=True):
                 row[name] = measurement
         step.store([{name: m.to_json() for name, m in row.items()} for row in stored])
     measured_names = {o.objective.name for o in prepared.measured}
     if len(stored) != len(files) or any(row.keys() != measured_names for row in stored):
         raise damaged(step.path, f"the {sorted(measured_names)} of {len(files)} files are expected")
     values = []
-    for (d, variant, path), measured in zip(files, stored, strict=True):
+    for (architecture, variant, path), measured in zip(files, stored, strict=True):
         size = Measurement(float(path.stat().st_size), 0.0, FILE_BYTES.unit, "", 1)
         values.append(
             {
-                **counted_of_file(prepared, d.architecture, path, is_compressed=variant != names[0]),
+                **counted_of_file(prepared, architecture, path, is_compressed=variant != names[0]),
                 **measured,
                 FILE_BYTES.name: size,
             }
@@ -383,30 +316,6 @@ def _fronts(costs: FloatArray, over: FloatArray, num_judges: int) -> list[bool]:
     return [bool(member) for member in front]
 
 
-def _judged(
-    objective: MeasuredObjective,
-    candidates: Sequence[Candidate],
-    bench: Bench,
-    *,
-    of_device: bool,
-    sleep: Sleep = time.sleep,
-) -> list[Measurement]:
-    name = objective.objective.name
-
-    def judge() -> list[Measurement]:
-        return [checked(name, found, of_device=of_device) for found in objective.measure(candidates, bench)]
-
-    try:
-        return waited_for(judge, f"measuring {name!r} of the winners", sleep)
-    except OutOfMemoryError:
-        raise
-    except Exception as error:  # whatever a user's objective raises
-        raise EvaluationError(
-            f"objective {name!r} failed on the winners ({type(error).__name__}: {error}): mend it and run the "
-            "same command again; the search and the winners' weights are kept."
-        ) from error
-
-
 def _winner(prepared: Prepared, trial: FrozenTrial, done: _Finished, variants: list[Variant]) -> Winner:
     counts = prepared.counter.counts(prepared.problem.space.indices([done.architecture]))
     return Winner(
@@ -426,58 +335,3 @@ def _winner(prepared: Prepared, trial: FrozenTrial, done: _Finished, variants: l
 def _predicted_quality(prepared: Prepared, trial: FrozenTrial) -> float | None:
     predicted = predictions_of(trial).get(prepared.problem.objectives[0].name)
     return predicted[0] if predicted else None
-
-
-def is_converted(prepared: Prepared) -> bool:
-    """Whether the study's network is one that existed before, which the report compares with."""
-    return prepared.supernet.report is not None
-
-
-def export_original(prepared: Prepared, run: RunDirectory) -> None:
-    """Export a converted network whole, with the weights that the study starts from; done once.
-
-    Call it before the supernet is trained, which changes these weights.
-    """
-    if not is_converted(prepared):
-        return
-    whole = prepared.problem.space.largest()
-    inputs = [network_reference(prepared.study.network), prepared.weights_digest(), prepared.study.seed]
-    step = Step(run.original / "finished.json", inputs, _file_names(prepared))
-    faults = step.faults()
-    tell_remade(run.original, faults)
-    if step.result(dict[str, Any]) is None or faults:
-        _export(prepared, whole, _on_cpu(prepared.supernet.extract(whole)), run.original)
-        step.store({})
-    for compression in prepared.study.winners.passes:
-        _compress(compression, run.original, prepared.splits.train)
-
-
-def _finished_originals(prepared: Prepared) -> list[Architecture]:
-    """Return the whole network where it can be finished as winners are: out of a trained supernet."""
-    from_scratch = isinstance(prepared.study.training, FromScratch)
-    return [prepared.problem.space.largest()] if is_converted(prepared) and not from_scratch else []
-
-
-def _originals(
-    prepared: Prepared,
-    run: RunDirectory,
-    done: Sequence[_Finished | _Given],
-    variants: Sequence[list[Variant]],
-) -> tuple[Original, ...]:
-    """Return the rows of the original network, as given first; the whole network may be a winner as well."""
-    if not is_converted(prepared):
-        return ()
-    whole = prepared.problem.space.largest()
-    counts = prepared.counter.counts(prepared.problem.space.indices([whole]))
-    rows = [
-        Original(
-            state=AS_GIVEN if isinstance(d, _Given) else FINISHED,
-            folder=d.folder.relative_to(run.path).as_posix(),
-            macs=int(counts.macs[0]),
-            num_params=int(counts.num_params[0]),
-            variants=tuple(known),
-        )
-        for d, known in zip(done, variants, strict=True)
-        if d.architecture == whole
-    ]
-    return tuple(sorted(rows, key=lambda row: row.state != AS_GIVEN))

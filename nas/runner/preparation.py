@@ -11,11 +11,15 @@ from typing import Any, final
 import numpy as np
 import safetensors.torch
 import torch
+from optuna.samplers import BaseSampler
 from torch import nn
 
+from nas.checks import check_kind, failing_as, told
+from nas.data.inputs import blank
 from nas.data.loading import load_splits
-from nas.errors import InfeasibleError, NasError, StudyError, one_line
+from nas.errors import InfeasibleError, StudyError, one_line
 from nas.evaluation import LatencyMs, NetworkCounter, SubnetCandidate
+from nas.evaluation.costs import counted
 from nas.evaluation.from_scratch import fresh_network
 from nas.files import file_digest
 from nas.objective import relative_excess
@@ -27,6 +31,11 @@ from nas.supernet import Supernet
 from nas.training.ranks import ALONE, Ranks, own_device
 
 _DRAWN_AT_ONCE = 16
+_MEND_NETWORK = (
+    "mend it; sizes that are choices go to layers of nas.supernet.elastic, torch's own layers take numbers"
+)
+_MEND_COPIED = "let it hold what copy.deepcopy can copy, and its forward use torch's functions alone"
+_MEND_FORWARD = "let its forward use torch's functions alone, without numpy(), item(), detach() and no_grad()"
 
 
 @final
@@ -116,15 +125,21 @@ def prepare(study: Study, device: torch.device, ranks: Ranks = ALONE) -> Prepare
         if recipe is not None:
             recipe.check_device(device)
     splits = load_splits(study.data)
-    supernet = fresh_network(study.network, study.seed)
+    supernet = _made_network(study)
     supernet.check_shapes(splits.image_shape, splits.num_classes, splits.dtype)
     check_ids(supernet, splits)
-    counter = NetworkCounter(supernet, splits.image_shape, splits.dtype)
+    with failing_as(
+        StudyError, f"the network of study {study.name!r} can't be copied and counted", _MEND_COPIED
+    ):
+        counter = NetworkCounter(supernet, splits.image_shape, splits.dtype)
+    _check_learns(study, supernet, splits)
     problem = problem_of(study, supernet, counter)
+    space = problem.space
+    problem.infeasibility(space.indices([space.smallest(), space.largest()]))  # to hear now if a count fails
     check_feasible(problem, study.hard_limits, counter)
     if study.hard_limits:
         supernet.draw = partial(feasible_architecture, problem)
-    study.strategy.sampler(problem, study.seed)  # to hear now, not after the training, if it can't be made
+    made_sampler(study, problem)  # to hear now, not after the training, if it can't be made
     weights = _initial_weights(study, device, ranks)
     if weights is not None:
         _begin_with(weights, supernet.module)
@@ -133,37 +148,81 @@ def prepare(study: Study, device: torch.device, ranks: Ranks = ALONE) -> Prepare
     return Prepared(study, splits, supernet, counter, problem, measured, device)
 
 
+def _made_network(study: Study) -> Supernet:
+    name = f"the network of study {study.name!r}"
+    with failing_as(StudyError, f"{name} can't be made", _MEND_NETWORK):
+        supernet = fresh_network(study.network, study.seed)
+    parameters = list(supernet.parameters())
+    for tensor in [*parameters, *supernet.buffers()]:
+        if tensor.is_meta or tensor.layout != torch.strided:
+            raise StudyError(
+                f"{name} holds a tensor of layout {tensor.layout} on device {tensor.device}: let it hold dense ones, "
+                "on the CPU."
+            )
+    if not any(parameter.requires_grad for parameter in parameters):
+        what = "all its parameters are frozen" if parameters else "it has no parameters"
+        raise StudyError(
+            f"{name} can't be trained, because {what}: set requires_grad on what is to be trained; winners are "
+            "fine-tuned also where the supernet is not trained."
+        )
+    return supernet
+
+
+def _check_learns(study: Study, supernet: Supernet, splits: Splits) -> None:
+    """Refuse a network whose outputs no training would change."""
+    name, image = f"the network of study {study.name!r}", blank(1, splits.image_shape, splits.dtype)
+    with failing_as(StudyError, f"{name} failed when run with gradients", _MEND_FORWARD), torch.enable_grad():
+        output = supernet.eval()(image)
+    if not output.requires_grad:
+        raise StudyError(
+            f"the outputs of {name} don't depend on its parameters as far as torch can see, so that nothing would be "
+            f"learned: {_MEND_FORWARD}."
+        )
+
+
 def problem_of(study: Study, supernet: Supernet, counter: NetworkCounter) -> Problem:
     """Return what a strategy sees of a study."""
-    counted = [o for o in study.objectives if not isinstance(o, MeasuredObjective)]
+    free = [o for o in study.objectives if not isinstance(o, MeasuredObjective)]
 
     def count(indices: IntArray) -> dict[str, FloatArray]:
         counts = counter.counts(indices)
-        return {o.objective.name: o.count(counts) for o in counted}
+        return {o.objective.name: counted(o, counts) for o in free}
 
     def violation(indices: IntArray) -> FloatArray:
         if not study.hard_limits:
             return np.zeros(len(indices))
         counts = counter.counts(indices)
-        excess = [relative_excess(quantity.count(counts), at_most) for quantity, at_most in study.hard_limits]
+        excess = [
+            relative_excess(counted(quantity, counts), at_most) for quantity, at_most in study.hard_limits
+        ]
         return np.asarray(np.sum(excess, axis=0), dtype=np.float64)
 
     objectives = tuple(o.objective for o in study.objectives)
     return Problem(supernet.space, objectives, count, violation, study.soft_limits)
 
 
+def made_sampler(study: Study, problem: Problem) -> BaseSampler:
+    """Return a new sampler of the study's strategy.
+
+    Raises:
+        StudyError: the strategy raised, or made something else.
+    """
+    what = f"sampler() of the strategy of study {study.name!r}"
+    with failing_as(StudyError, f"{what} failed", "mend it"):
+        sampler = study.strategy.sampler(problem, study.seed)
+    check_kind(what, "result", sampler, BaseSampler, "a sampler of Optuna's")
+    return sampler
+
+
 def _initial_weights(study: Study, device: torch.device, ranks: Ranks) -> Path | None:
     if not callable(study.weights):
         return study.weights
-    try:
-        return ranks.after_first(partial(study.weights, device))
-    except NasError:
-        raise
-    except Exception as error:  # it is the user's code
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise StudyError(
-            f"the function that makes the weights of study {study.name!r} failed ({reason}): mend it, or name a file."
-        ) from error
+    part, advice = f"the function that makes the weights of study {study.name!r}", "mend it, or name a file"
+    with failing_as(StudyError, f"{part} failed", advice):
+        made = ranks.after_first(partial(study.weights, device))
+    if not isinstance(made, Path):
+        raise StudyError(f"{part} returned {told(made)}: a pathlib.Path is expected.")
+    return made
 
 
 def _begin_with(path: Path, network: nn.Module) -> None:
@@ -220,7 +279,7 @@ def check_feasible(
     if violation > 0:
         counts = counter.counts(closest[None])
         found = "; ".join(
-            f"{quantity.objective.name} is {quantity.count(counts)[0]:,.0f} and at most {at_most:,.0f} is asked for"
+            f"{quantity.objective.name} is {counted(quantity, counts)[0]:,.0f} and at most {at_most:,.0f} is asked for"
             for quantity, at_most in limits
         )
         raise InfeasibleError(
@@ -245,12 +304,13 @@ def choose_device(name: str) -> torch.device:
     Raises:
         StudyError: torch doesn't know it, or this machine has none.
     """
-    try:
+    advice = "use cpu, or cuda on a machine with a GPU and its driver"
+    with failing_as(StudyError, f"device {name!r} can't be used", advice):
         device = own_device(torch.device(name))
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise StudyError(
-            f"device {name!r} can't be used ({str(error).splitlines()[0]}): use cpu, or cuda on a machine with "
-            "a GPU and its driver."
-        ) from error
+        if device.type == "meta":
+            raise StudyError(f"device 'meta' can't be used, because it holds no numbers: {advice}.")
+        if (
+            torch.zeros(2, device=device).add(1).sum().item() != 2
+        ):  # not every device that allocates calculates
+            raise StudyError(f"device {name!r} can't be used, because it calculates wrongly: {advice}.")
     return device

@@ -11,6 +11,7 @@ import torch
 
 from nas.errors import InfeasibleError
 from nas.evaluation import Macs, NetworkCounter, NumParams
+from nas.evaluation.costs import counted
 from nas.protocols import CountedObjective, Counts
 from nas.report.tables import Table, shown
 from nas.runner.preparation import check_feasible, prepare, problem_of
@@ -129,7 +130,7 @@ def profile(study: Study, num_samples: int = 2000) -> Profile:
     drawn = counter.counts(sample)
     ends = counter.counts(space.indices([space.smallest(), space.largest()]))
     limits = tuple(
-        (quantity, at_most, float(np.mean(quantity.count(drawn) <= at_most)))
+        (quantity, at_most, float(np.mean(counted(quantity, drawn) <= at_most)))
         for quantity, at_most in study.hard_limits
     )
     problem = problem_of(study, prepared.supernet, counter)
@@ -154,8 +155,8 @@ def _quantities(study: Study) -> list[CountedObjective]:
 
 
 def _cost(quantity: CountedObjective, drawn: Counts, ends: Counts) -> Cost:
-    smallest, largest = quantity.count(ends)
-    return Cost(quantity, float(smallest), np.sort(quantity.count(drawn)), float(largest))
+    smallest, largest = counted(quantity, ends)
+    return Cost(quantity, float(smallest), np.sort(counted(quantity, drawn)), float(largest))
 
 
 def _why_infeasible(study: Study, supernet: Supernet, counter: NetworkCounter) -> str | None:

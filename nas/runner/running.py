@@ -27,9 +27,10 @@ from nas.report.trust import TrustResult
 from nas.runner.baselines import run_baselines
 from nas.runner.delivery import outdated_report, report_step
 from nas.runner.directory import RunDirectory
-from nas.runner.finishing import export_original, finish_winners
+from nas.runner.finishing import finish_winners
 from nas.runner.measuring import counted_on
 from nas.runner.origin import outside_weights
+from nas.runner.original import export_original
 from nas.runner.preparation import Prepared, prepare
 from nas.runner.progress import Silent, StatusFile
 from nas.runner.proxy import stored_choice

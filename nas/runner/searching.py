@@ -13,7 +13,7 @@ from nas.protocols import SEARCH, Problem, Progress
 from nas.report.trust import TrustResult
 from nas.runner.directory import RunDirectory
 from nas.runner.measuring import calibration
-from nas.runner.preparation import Prepared
+from nas.runner.preparation import Prepared, made_sampler
 from nas.runner.proxy import choose_proxy, on_proxy
 from nas.runner.weights import Judge, Weights
 from nas.search.forecast import Forecast
@@ -48,7 +48,7 @@ def search_architectures(
         DamagedFileError: the database or another file is damaged.
     """
     study = prepared.study
-    sampler = study.strategy.sampler(prepared.problem, study.seed)
+    sampler = made_sampler(study, prepared.problem)
     record = run.open_study(study.name, prepared.problem.objectives, sampler)
     run.check_trials(record, prepared.problem.space, prepared.problem.objectives)
     check_weights(run, record, weights)

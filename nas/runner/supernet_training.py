@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
-from nas.errors import DamagedFileError
+from nas.checks import check_kind, check_maker, failing_as
+from nas.errors import DamagedFileError, StudyError
 from nas.evaluation.from_scratch import FromScratch
 from nas.export.folder import load_weights, save_weights
 from nas.files import write_json
@@ -18,7 +19,8 @@ from nas.runner.preparation import Prepared
 from nas.runner.steps import Step
 from nas.stored import read_stored
 from nas.study import stable_repr
-from nas.training import ALONE, Ranks, train
+from nas.training import ALONE, Ranks, Recipe, train
+from nas.training import Step as TrainingStep
 from nas.training.memory import out_of_memory_told
 
 WEIGHTS = "weights.safetensors"
@@ -56,7 +58,7 @@ def train_supernet(prepared: Prepared, run: RunDirectory, progress: Progress, ra
         _step(prepared, run).path.unlink(missing_ok=True)  # it is of other weights than those to come
     supernet.to(prepared.device).eval()
     clock = _Clock(run.supernet / "seconds.json")
-    phases = study.training.phases(supernet, study.recipe)
+    phases = _phases(prepared)
     begun = any(run.supernet.glob("checkpoint*"))
     progress.start(
         TRAIN_SUPERNET, sum(phase.recipe.epochs for phase in phases), len(clock.seconds) if begun else 0
@@ -68,6 +70,26 @@ def train_supernet(prepared: Prepared, run: RunDirectory, progress: Progress, ra
         for leftover in (*run.supernet.glob("checkpoint*"), *run.supernet.glob("seconds.json")):
             leftover.unlink()
     return sum(clock.seconds)
+
+
+def _phases(prepared: Prepared) -> list[Phase]:
+    study = prepared.study
+    assert not isinstance(study.training, FromScratch)
+    with failing_as(StudyError, "phases() of the study's training failed", "mend it"):
+        phases = list(study.training.phases(prepared.supernet, study.recipe))
+    for position, phase in enumerate(phases):
+        check_kind(
+            "phases() of the study's training", f"result[{position}]", phase, Phase, "a nas.protocols.Phase"
+        )
+        check_kind(f"phase {position} of the study's training", "recipe", phase.recipe, Recipe, "a Recipe")
+    return phases
+
+
+def _made_step(phase: Phase) -> TrainingStep:
+    with failing_as(StudyError, f"step() of the training's phase {phase.name!r} failed", "mend it"):
+        step = phase.step()
+    check_maker(f"step() of the training's phase {phase.name!r}", "result", step, "a function of a batch")
+    return step
 
 
 def trained_supernet(prepared: Prepared, run: RunDirectory) -> float | None:
@@ -124,7 +146,7 @@ def _through(
 
         losses += train(
             prepared.supernet,
-            phase.step(),
+            _made_step(phase),
             prepared.splits.train,
             phase.recipe,
             seed=prepared.study.seed + number,

@@ -15,7 +15,7 @@ from nas.export.folder import load_weights
 from nas.protocols import SEARCH, Progress
 from nas.runner.directory import RunDirectory
 from nas.runner.measuring import CALIBRATION, calibration
-from nas.runner.preparation import Prepared, prepare
+from nas.runner.preparation import Prepared, made_sampler, prepare
 from nas.runner.proxy import on_proxy
 from nas.runner.searching import Reporter, check_weights
 from nas.runner.supernet_training import trained_supernet
@@ -62,7 +62,7 @@ def work(
 def _search(prepared: Prepared, directory: RunDirectory, progress: Progress) -> str:
     weights = _weights(prepared, directory, progress)
     study = prepared.study
-    sampler = study.strategy.sampler(prepared.problem, study.seed)
+    sampler = made_sampler(study, prepared.problem)
     record = directory.open_study(study.name, prepared.problem.objectives, sampler)
     _wait_until(lambda: {CALIBRATION, LIMITS} <= record.user_attrs.keys(), "the search to begin", progress)
     check_weights(directory, record, weights)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import time
@@ -13,7 +14,8 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from nas.errors import DeviceUnavailableError, EvaluationError, OutOfMemoryError
+from nas.checks import failing_as
+from nas.errors import DeviceUnavailableError, EvaluationError, OutOfMemoryError, StudyError
 from nas.objective import Measurement
 from nas.protocols import Problem
 from nas.search.architecture_sampler import ArchitectureSampler
@@ -40,6 +42,7 @@ from nas.search.record import (
     paid_trials,
 )
 from nas.search.stopping import NEVER, Ending, Limits, Stopping
+from nas.search.storage import DATABASE_ERRORS
 from nas.search.workers import LoneWorker, TeamWorker
 from nas.space import Architecture
 
@@ -234,7 +237,8 @@ class _Loop:
                 return Trial(self._study, self._left.pop(0)._trial_id), ""
             if self._team is not None and self._is_spoken_for(limits.evaluations):
                 return None, ""
-            trial = self._study.ask()
+            with _of_sampler():
+                trial = self._study.ask()
             if self._team is not None:
                 trial.set_user_attr(WORKER, self._team.name)
                 self._suggest(trial)  # under the lock, so that whoever asks next sees what this trial holds
@@ -303,8 +307,9 @@ class _Loop:
         """Ask for what the trial lacks; options that it has are kept. Return whether these are of this space."""
         if self._foreign(trial):
             return False
-        for choice in self._problem.space.choices:
-            trial.suggest_categorical(choice.name, choice.options)
+        with _of_sampler():
+            for choice in self._problem.space.choices:
+                trial.suggest_categorical(choice.name, choice.options)
         return True
 
     def _foreign(self, trial: Trial) -> dict[str, object]:
@@ -320,7 +325,7 @@ class _Loop:
             self._foreign(trial),
         )
         trial.set_user_attr(REFUSED, True)
-        self._study.tell(trial, state=TrialState.FAIL)
+        self._tell(trial, state=TrialState.FAIL)
         self._unpaid_in_a_row += 1
 
     def _claim(self, trial: Trial, architecture: Architecture) -> bool:
@@ -331,16 +336,27 @@ class _Loop:
                 self._read_on()
             taken = self._ledger.failed | self._ledger.claimed(besides=trial.number)
             if violation > 0 or architecture.id in taken:
-                self._study.tell(trial, state=TrialState.PRUNED)
+                self._tell(trial, state=TrialState.PRUNED)
             elif architecture.id in self._ledger.known:
                 earlier = self._ledger.known[architecture.id]
                 trial.set_user_attr(REPEATS, earlier.number)
                 self._set_constraints(trial, earlier.values)
-                self._study.tell(trial, earlier.values)
+                self._tell(trial, earlier.values)
             else:
                 trial.set_user_attr(ARCHITECTURE, architecture.id)
                 return True
         return False
+
+    def _tell(
+        self,
+        trial: Trial,
+        values: Sequence[float] | None = None,
+        *,
+        state: TrialState | None = None,
+        skip_if_finished: bool = False,
+    ) -> None:
+        with _of_sampler():  # which is told too
+            self._study.tell(trial, values, state=state, skip_if_finished=skip_if_finished)
 
     def _set_constraints(self, trial: Trial, values: Sequence[float]) -> None:
         """Tell samplers of Optuna's how far the values exceed the soft limits."""
@@ -354,25 +370,25 @@ class _Loop:
             values = [found[o.name].value for o in self._problem.objectives]
             stored = {name: measurement.to_json() for name, measurement in found.items()}
             json.dumps(stored)  # what a storage can't hold is a failure too
-        except OutOfMemoryError:  # nor would any other architecture fit
+        except (OutOfMemoryError, KeyboardInterrupt):  # nor would any other architecture fit
             raise
         except DeviceUnavailableError as error:
             self._lose(trial, error)
             return
-        except Exception as error:  # whatever a user's objective raises fails this trial alone
+        except BaseException as error:  # whatever a user's objective raises fails this trial alone
             trial.set_user_attr(SECONDS, time.perf_counter() - begin)
             self._has_failed = True
             failure = f"{type(error).__name__}: {error}"
             logger.warning("trial %d failed: %s", trial.number, failure)
             logger.debug("trial %d failed", trial.number, exc_info=True)
             trial.set_user_attr(ERROR, failure)
-            self._study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
+            self._tell(trial, state=TrialState.FAIL, skip_if_finished=True)
             return
         self._pauses.end()
         trial.set_user_attr(SECONDS, time.perf_counter() - begin)
         self._set_constraints(trial, values)
         trial.set_user_attr(MEASUREMENTS, stored)
-        self._study.tell(trial, values, skip_if_finished=True)
+        self._tell(trial, values, skip_if_finished=True)
 
     def _measured(self, architecture: Architecture) -> dict[str, Measurement]:
         measurements = self._evaluate(architecture)
@@ -390,5 +406,15 @@ class _Loop:
     def _lose(self, trial: Trial, error: DeviceUnavailableError) -> None:
         logger.warning("trial %d is lost: its architecture is proposed again", trial.number)
         trial.set_user_attr(LOST, losses_before(self._study, trial.user_attrs))
-        self._study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
+        self._tell(trial, state=TrialState.FAIL, skip_if_finished=True)
         self._away = error
+
+
+def _of_sampler() -> contextlib.AbstractContextManager[None]:
+    """Tell in a sentence what the sampler or its surrogate raises; the record's own errors pass."""
+    return failing_as(
+        StudyError,
+        "the study's strategy failed",
+        "mend it, or its surrogate, and run the same command again",
+        besides=lambda error: isinstance(error, (UpdateFinishedTrialError, *DATABASE_ERRORS)),
+    )

@@ -11,7 +11,7 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from nas.checks import check_integers, check_maker
+from nas.checks import check_integers, check_maker, check_numbers
 from nas.errors import StudyError
 from nas.pareto import non_dominated
 from nas.protocols import MakeSurrogate, Problem, Surrogate
@@ -62,6 +62,7 @@ class Smithson:
     def __post_init__(self) -> None:
         check_maker("Smithson", "surrogate", self.surrogate, "a class such as Mixture")
         check_integers(self, "num_startup", "retrain_every")
+        check_numbers(self, "sigma", "accept")
         if self.num_startup < 2 or self.retrain_every < 1:
             raise StudyError(
                 f"Smithson has num_startup={self.num_startup} and retrain_every={self.retrain_every}: at "

@@ -11,6 +11,7 @@ import numpy as np
 import optuna
 from optuna.trial import FrozenTrial
 
+from nas.checks import check_integers, check_numbers
 from nas.errors import StudyError
 from nas.objective import Objective
 from nas.protocols import Problem
@@ -57,6 +58,8 @@ class Stopping:
     horizon: int = 100
 
     def __post_init__(self) -> None:
+        check_numbers(self, *(n for n in ("minutes", "plateau") if getattr(self, n) is not None))
+        check_integers(self, "horizon")
         if self.minutes is not None and not self.minutes > 0:
             raise StudyError(f"a search can't stop after {self.minutes} minutes: give more than 0.")
         if self.plateau is not None and not 0 < self.plateau < 1:

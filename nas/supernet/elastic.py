@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import skip_init
 
-from nas.choices import Choice, Expression, Size, choices_of, combinations, largest_value
+from nas.choices import Choice, Size, joint_values, largest_value
 from nas.errors import SpaceError
 from nas.space import Condition
 
@@ -70,10 +70,7 @@ class Conv2d(nn.Module):
         super().__init__()
         _check_groups(in_channels, out_channels, groups)
         largest_out, largest_kernel = largest_value(out_channels), largest_value(kernel_size)
-        largest_in = max(
-            _integer(in_channels, options) // _integer(groups, options)
-            for options in combinations(choices_of(in_channels, groups))
-        )
+        largest_in = max(int(inputs) // int(count) for inputs, count in joint_values(in_channels, groups))
         self.in_channels = cast(int, in_channels)
         self.out_channels = cast(int, out_channels)
         self.kernel_size = cast(int, kernel_size)
@@ -299,20 +296,16 @@ def at_least(times: int | Choice, count: int) -> tuple[Condition, ...]:
     return () if len(enough) == len(times.options) else (Condition(times.name, enough),)
 
 
-def _integer(size: Size, options: dict[str, int | float | str | bool]) -> int:
-    return int(size.value(options)) if isinstance(size, Expression) else size
-
-
 def _check_groups(in_channels: Size, out_channels: Size, groups: Size) -> None:
     for size in (in_channels, out_channels, groups):
         largest_value(size)
-    for options in combinations(choices_of(in_channels, out_channels, groups)):
-        inputs, outputs, count = (_integer(size, options) for size in (in_channels, out_channels, groups))
-        if inputs % count or outputs % count:
-            raise SpaceError(
-                f"a convolution from {inputs} to {outputs} channels can't have {count} groups, which "
-                f"{options} asks for: channels must be multiples of the groups."
-            )
+    for channels in (in_channels, out_channels):
+        for width, count in joint_values(channels, groups):
+            if int(width) % int(count):
+                raise SpaceError(
+                    f"a convolution can have {width} channels ({channels}) and {count} groups ({groups}): channels "
+                    "must be multiples of the groups for every option."
+                )
 
 
 def _reset(weight: Tensor, bias: Tensor | None) -> None:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nas.checks import check_integers
 from nas.errors import StudyError
 from nas.protocols import Phase
 from nas.space import Architecture
@@ -30,6 +31,7 @@ class SandwichRule:
     num_random: int = 2
 
     def __post_init__(self) -> None:
+        check_integers(self, "num_random")
         if self.num_random < 0:
             raise StudyError(f"SandwichRule has num_random={self.num_random}: 0 or more is needed.")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import reprlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, final
 
@@ -10,13 +11,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nas.choices import Choice
+from nas.checks import told
+from nas.choices import Choice, Option
 from nas.data.inputs import blank
 from nas.errors import ShapeError, SpaceError, one_line
-from nas.space import Architecture, Condition, SearchSpace
+from nas.space import Architecture, Condition, IntArray, SearchSpace
 from nas.supernet.convert import Converted, Report, elastic_module
 from nas.supernet.convert.convert import RATIOS
 from nas.supernet.sites import Site, find_sites, plain_copy
+
+_MOST_NEIGHBOURS = 100
+"""Architectures to try one by one, which takes a network of a hundred layers some seconds."""
+_MOST_POSITIONS = 16
+"""Of a choice's options to try where more are too many to try each by itself."""
 
 Draw = Callable[[np.random.Generator], Architecture]
 """Returns a random architecture."""
@@ -42,6 +49,11 @@ class Supernet(nn.Module):
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
+        if not isinstance(module, nn.Module) or isinstance(module, Supernet | torch.jit.ScriptModule):
+            raise SpaceError(
+                f"a supernet can't be made of {told(module)}: an nn.Module is expected, neither a supernet already nor "
+                "compiled by torch.jit, because its sizes will change."
+            )
         self.module = module
         self.sites = find_sites(module)
         self.space = _space(self.sites)
@@ -120,20 +132,38 @@ class Supernet(nn.Module):
         return plain.train(self.training)
 
     def probes(self) -> list[Architecture]:
-        """Return architectures that together use every option.
+        """Return architectures that together use every option, as far as a choice has no more than 16.
 
         The largest, the smallest, and the largest with one choice changed. In a converted module, where
-        sizes fit each other by construction, the latter change all widths at once.
+        sizes fit each other by construction, the latter change all widths at once; where there are more than a
+        hundred of them, they change all choices at once, each to another position of its options.
         """
         largest = self.space.largest()
         ends = [largest, self.space.smallest()]
         if isinstance(self.module, Converted):
             return [*ends, *self._ranks(largest)]
-        return [*ends, *(changed for changed, _ in self._neighbours(largest))]
+        if self.space.num_options.sum() - len(self.space.choices) <= _MOST_NEIGHBOURS:
+            return [*ends, *(changed for changed, _ in self._neighbours(largest))]
+        return [*ends, *self._mixed(largest)]
+
+    def _mixed(self, largest: Architecture) -> list[Architecture]:
+        """Return the largest with all choices changed that control no other, and with all changed that do."""
+        rng = np.random.default_rng(0)
+        controlling = self._controlling()
+        rows: list[dict[str, Option]] = []
+        for group in (False, True):
+            choices = [c for c in self.space.choices if (c.name in controlling) == group]
+            spread = {c.name: rng.permutation(_evenly_spaced(len(c.options))) for c in choices}
+            for rank in range(max(map(len, spread.values()), default=0)):
+                rows.append({c.name: c.options[np.resize(spread[c.name], rank + 1)[-1]] for c in choices})
+        return [self.space.architecture({**largest, **row}) for row in rows]
+
+    def _controlling(self) -> set[str]:
+        return {c.choice for found in self.space.conditions.values() for a in found for c in a}
 
     def _ranks(self, largest: Architecture) -> list[Architecture]:
         """Return, for each position, the architecture of the options there; depth is changed last."""
-        depths = {c.choice for found in self.space.conditions.values() for a in found for c in a}
+        depths = self._controlling()
         widths = [c for c in self.space.choices if c.name not in depths]
         ranks = range(max((len(c.options) for c in widths), default=0))
         rows = [{c.name: c.options[min(rank, len(c.options) - 1)] for c in widths} for rank in ranks]
@@ -169,33 +199,51 @@ class Supernet(nn.Module):
             for architecture in self.probes():
                 fault = self._fault(architecture, image, num_classes)
                 if fault is not None:
-                    mending = [
-                        f"{choice.name!r} is {architecture[choice.name]!r} (with {changed[choice.name]!r} it fits)"
-                        for changed, choice in self._neighbours(architecture)
-                        if self._fault(changed, image, num_classes) is None
-                    ]
-                    where = " or ".join(mending) or f"no single choice is to blame in {dict(architecture)}"
+                    where = self._blamed(architecture, image, num_classes)
                     raise ShapeError(
-                        f"the network doesn't fit an input of shape {image_shape} where choice {where}: {fault}. "
+                        f"the network doesn't fit an input of shape {image_shape}, {where}: {fault}. "
                         "Make the sizes agree for every option."
                     )
         finally:
             self.train(was_training)
+
+    def _blamed(self, architecture: Architecture, image: Tensor, num_classes: int) -> str:
+        """Return which choices alone would mend an architecture, of a large space among those that it has changed."""
+        neighbours = self._neighbours(architecture)
+        if len(neighbours) > _MOST_NEIGHBOURS:
+            largest = self.space.largest()
+            neighbours = [(n, c) for n, c in neighbours if n[c.name] == largest[c.name]]
+        mending = [
+            f"{choice.name!r} is {architecture[choice.name]!r} (with {changed[choice.name]!r} it fits)"
+            for changed, choice in neighbours
+            if self._fault(changed, image, num_classes) is None
+        ]
+        if mending:
+            return f"where choice {' or '.join(mending)}"
+        return f"and no single choice is to blame in {reprlib.repr(dict(architecture))}"
 
     def _fault(self, architecture: Architecture, image: Tensor, num_classes: int) -> str | None:
         """Return what is wrong with a subnet's shapes in words, or None."""
         with self.active(architecture), torch.no_grad(), _last_module(self.module) as last:
             try:
                 output = self(image)
-            except Exception as error:  # whatever a user's forward raises
+                shape = tuple(output.shape) if isinstance(output, Tensor) else None
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # whatever a user's forward raises, SystemExit too
                 return f"module {last[-1]!r} says {one_line(error)!r}"
-        if not isinstance(output, torch.Tensor):
+        if shape is None:
             return (
                 f"the output is {type(output).__name__} and a tensor of shape (1, {num_classes}) is expected"
             )
-        if output.shape != (1, num_classes):
-            return f"the output has shape {tuple(output.shape)} and (1, {num_classes}) is expected"
+        if shape != (1, num_classes):
+            return f"the output has shape {shape} and (1, {num_classes}) is expected"
         return None
+
+
+def _evenly_spaced(count: int) -> IntArray:
+    """Return positions of up to so many options, both ends among them."""
+    return np.unique(np.linspace(0, count - 1, min(count, _MOST_POSITIONS)).round().astype(np.int64))
 
 
 def _space(sites: list[Site]) -> SearchSpace:
@@ -205,7 +253,9 @@ def _space(sites: list[Site]) -> SearchSpace:
         for slot in site.slots:
             for found in slot.expression.choices:
                 known = choices.setdefault(found.name, found)
-                if repr(known) != repr(found):  # 1 and True are equal, and different options
+                if known is not found and repr(known) != repr(
+                    found
+                ):  # 1 and True are equal, and different options
                     raise SpaceError(
                         f"choice {found.name!r} is used with the options {known.options} and, in module "
                         f"{site.path!r}, with {found.options}: one name must mean one choice."
@@ -230,7 +280,10 @@ def _last_module(root: nn.Module) -> Iterator[list[str]]:
     def remember(path: str) -> object:
         return lambda *_: last.append(path)
 
-    handles = [m.register_forward_pre_hook(remember(path)) for path, m in root.named_modules()]
+    hooked = [
+        (p, m) for p, m in root.named_modules() if not isinstance(m, torch.jit.ScriptModule)
+    ]  # they refuse
+    handles = [m.register_forward_pre_hook(remember(path)) for path, m in hooked]
     try:
         yield last
     finally:

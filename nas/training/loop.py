@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import logging
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from nas.checks import failing_as, told
 from nas.data.augment import augmented
 from nas.data.inputs import placed
 from nas.errors import TrainingError
@@ -26,6 +27,9 @@ from nas.training.recipe import Recipe
 from nas.training.steps import Step
 
 logger = logging.getLogger(__name__)
+
+_MEND_TRAINING = "let the network's forward work in training as it does in evaluation"
+_MEND_ONE = "batch norm needs two values per channel, so give it a batch_size and a train split of 2 or more"
 
 
 @out_of_memory_told()
@@ -197,15 +201,27 @@ class _Loop:
     def _backward(self, images: Tensor, labels: Tensor, weight: float, generator: torch.Generator) -> Tensor:
         """Take the gradients of a part's losses, one by one, and return the first loss."""
         first: Tensor | None = None
-        with contextlib.closing(self._step(images, labels, generator)) as losses:
-            while True:
-                with self._autocast():
-                    loss = next(losses, None)
-                if loss is None:
-                    break
-                first = loss.detach() if first is None else first
-                self._scaler.scale(loss if weight == 1.0 else loss * weight).backward()
-        assert first is not None, "a step must yield a loss"
+        advice, fault = (
+            _MEND_TRAINING if len(images) > 1 else _MEND_ONE,
+            f"training on {len(images)} inputs failed",
+        )
+        with failing_as(TrainingError, fault, advice, besides=is_out_of_memory):
+            losses = self._step(images, labels, generator)
+            if not isinstance(losses, Generator):
+                raise TrainingError(
+                    f"a training step gave {told(losses)}: a generator of losses is expected."
+                )
+            with contextlib.closing(losses):
+                while True:
+                    with self._autocast():
+                        loss = next(losses, None)
+                    if loss is None:
+                        break
+                    _check_loss(loss)
+                    first = loss.detach() if first is None else first
+                    self._scaler.scale(loss if weight == 1.0 else loss * weight).backward()
+        if first is None:
+            raise TrainingError("a training step yielded no loss: at least one is expected.")
         return first
 
     def _autocast(self) -> contextlib.AbstractContextManager[object]:
@@ -284,6 +300,18 @@ class _Loop:
         if self._average is not None:
             self._model.load_state_dict(self._average.module.state_dict())
         self._model.eval()
+
+
+def _check_loss(loss: object) -> None:
+    if not isinstance(loss, Tensor) or loss.numel() != 1 or not loss.is_floating_point():
+        raise TrainingError(
+            f"a training step yielded {told(loss)} as a loss: a tensor of one float is expected."
+        )
+    if not loss.requires_grad:
+        raise TrainingError(
+            "the training loss doesn't depend on any parameter that can be trained: let the network's forward use "
+            "torch's functions alone in training too, without numpy(), item(), detach() and no_grad()."
+        )
 
 
 def _on_device(data: Split, device: torch.device) -> Split:

@@ -10,7 +10,7 @@ from typing import Literal, final
 import torch
 from torch import Tensor
 
-from nas.checks import check_integers
+from nas.checks import check_integers, check_kind, check_numbers
 from nas.errors import StudyError
 
 
@@ -62,6 +62,12 @@ class Recipe:
 
     def __post_init__(self) -> None:
         check_integers(self, "epochs", "batch_size", "accumulate")
+        check_numbers(self, "learning_rate", "weight_decay", "label_smoothing", "max_grad_norm")
+        if self.ema_decay is not None:
+            check_numbers(self, "ema_decay")
+        if self.augment is not None:
+            wanted = "a transform, made and not a class, such as v2.RandomAffine(5), or None"
+            check_kind("Recipe", "augment", self.augment, Callable, wanted)
         if self.epochs < 1 or self.batch_size < 1:
             raise StudyError(
                 f"a recipe of {self.epochs} epochs with batches of {self.batch_size}: both must be 1 or more."

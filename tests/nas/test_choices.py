@@ -2,8 +2,11 @@ from __future__ import annotations
 
 import enum
 import math
+from collections.abc import Callable
 
+import numpy as np
 import pytest
+import torch
 
 from nas.choices import Choice, Expression, Option, choice, choices_of, largest_value
 from nas.errors import NasError, SpaceError
@@ -85,6 +88,11 @@ def test_expressions_compute_on_options() -> None:
         (1 + width, 17),
         (width // ratio, 5),
         ((width + 8) * ratio // 2, 36),
+        (width - ratio, 13),
+        (width - 1, 15),
+        (20 - width, 4),
+        (48 // width, 3),
+        (np.int64(2) * width + np.int64(1), 33),
     ]
     for expression, expected in cases:
         assert expression.value(options) == expected, expression
@@ -116,3 +124,67 @@ def test_division_by_an_option_of_zero_is_a_sentence() -> None:
 def test_a_choice_has_no_value_before_the_supernet() -> None:
     with pytest.raises(SpaceError, match=r"wrap the whole module in nas\.Supernet"):
         range(choice("depth", 1, 2))  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda w: w / 2,
+        lambda w: 16 / w,
+        lambda w: w % 3,
+        lambda w: w**2,
+        lambda w: 2**w,
+        lambda w: divmod(w, 3),
+        lambda w: -w,
+        lambda w: abs(w),
+        lambda w: 4 if w > 4 else 8,
+        lambda w: max(w, 4),
+        lambda w: 4 if w else 8,
+        lambda w: int(w * 2),
+        lambda w: float(w),
+        lambda w: round(w),
+        lambda w: math.ceil(w),
+        lambda w: math.sqrt(w),
+        lambda w: w * 0.5,
+        lambda w: w + None,
+        lambda w: w * [1],
+        lambda w: torch.ones(1) + w,
+    ],
+)
+def test_what_a_choice_can_not_do_is_a_sentence(use: Callable[[Choice], object]) -> None:
+    with pytest.raises(SpaceError, match=r"has no value yet|needs integers") as caught:
+        use(choice("width", 4, 8))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_difference_is_a_size_as_long_as_it_is_positive() -> None:
+    width = choice("width", 4, 8)
+    assert sorted((width * 2 - width).values()) == [4, 8]  # type: ignore[type-var]
+    with pytest.raises(SpaceError, match=r"\(choice 'width' - 4\) can be 0"):
+        largest_value(width - 4)
+
+
+def test_the_sum_of_two_hundred_widths_is_listed() -> None:
+    widths = [choice(f"w{number}", 4, 8, 16) for number in range(200)]
+    total = sum(widths[1:], start=widths[0] + 0)
+    assert largest_value(total) == 3200
+    assert min(total.values()) == 800  # type: ignore[type-var]
+
+
+def test_too_many_combinations_are_a_sentence() -> None:
+    widths = [choice(f"w{number}", 4, 8, 16) for number in range(20)]
+    total = sum(widths[1:], start=widths[0] + 0)
+    with pytest.raises(SpaceError, match="20 choices more than once"):
+        largest_value(total * total)
+
+
+def test_a_choice_of_too_many_options_is_refused() -> None:
+    assert len(choice("width", *range(1_000)).options) == 1_000
+    with pytest.raises(SpaceError, match="100,000 options and at most 1,000"):
+        choice("width", *range(100_000))
+
+
+@pytest.mark.parametrize("make", [lambda: choice("\ud800", 1, 2), lambda: choice("act", "relu", "\udcff")])
+def test_text_that_no_file_can_hold_is_refused(make: Callable[[], Choice]) -> None:
+    with pytest.raises(SpaceError, match="UTF-8"):
+        make()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -44,6 +45,9 @@ def no_run(tmp_path: Path) -> Path:
         (["run", "nosuch.py"], "no file nosuch.py"),
         (["run", SMALL_STUDY, "--sampler", "NoSuchSampler"], "no sampler"),
         (["run", SMALL_STUDY, "--device", "nonsense"], "can't be used"),
+        (["run", SMALL_STUDY, "--device", "meta"], "can't be used"),
+        (["run", SMALL_STUDY, "--out", "runs/\udcff"], "is not UTF-8"),
+        (["status", "\udcff"], "is not UTF-8"),
         (["run", SMALL_STUDY, "--evaluations", "0"], "at least 1"),
         (["run", SMALL_STUDY, "--objective", "macs"], "'accuracy' must stay"),
         (["run", SMALL_STUDY, "--constraint", "macs"], "write NAME=VALUE"),
@@ -127,6 +131,39 @@ def test_an_error_of_a_real_process_is_one_line_and_nothing_else() -> None:
     assert process.stdout == ""
     assert len(process.stderr.splitlines()) == 1
     assert process.stderr.startswith("nas: there is no study 'nosuch'")
+
+
+@pytest.mark.parametrize("argument", ["--version", "--help", "studies"])
+@pytest.mark.parametrize("full", [True, False])
+def test_an_output_that_can_not_be_written_is_no_traceback(
+    capfd: pytest.CaptureFixture[str], argument: str, full: bool
+) -> None:
+    code = run_with_output([argument], "/dev/full" if full else None)
+    said = capfd.readouterr().err.splitlines()
+    assert code == (2 if full else 141)
+    assert len(said) == full
+    assert all("can't be written (No space left on device)" in line for line in said)
+
+
+def run_with_output(arguments: list[str], to: str | None) -> int:
+    """Run ``nas`` in a copy of this process whose output goes to a file, or to a pipe that nobody reads."""
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    code = 99
+    try:
+        if to is None:
+            ends = os.pipe()
+            os.close(ends[0])
+        os.dup2(os.open(to, os.O_WRONLY) if to else ends[1], 1)
+        sys.stdout = os.fdopen(1, "w", closefd=False)
+        sys.argv = ["nas", *arguments]
+        cli.main()
+    except SystemExit as stop:
+        code = int(stop.code or 0)
+    finally:
+        sys.stderr.flush()
+        os._exit(code)
 
 
 def test_verbose_shows_the_traceback(nas_command: Command) -> None:

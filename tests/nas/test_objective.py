@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 
@@ -19,19 +20,33 @@ def test_costs_are_minimised_whatever_the_direction() -> None:
         assert objective.value(objective.cost(0.3)) == 0.3
 
 
-@pytest.mark.parametrize("direction", ["", "max", "MINIMIZE", None])
+@pytest.mark.parametrize("direction", ["", "max", "MINIMIZE", None, 5, []])
 def test_an_unknown_direction_is_refused(direction: str) -> None:
     with pytest.raises(ObjectiveError, match="'minimize' or 'maximize'"):
         Objective("accuracy", "", direction)  # type: ignore[arg-type]
 
 
-def test_an_objective_needs_a_name() -> None:
+@pytest.mark.parametrize("name", ["", " ", None, 5, True, b"x", ("a",), "two\nlines", "nul\0", "\ud800"])
+def test_an_objective_needs_a_name_of_one_line(name: object) -> None:
     with pytest.raises(ObjectiveError, match="name"):
-        Objective("", "", "minimize")
+        Objective(name, "", "minimize")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("unit", [None, 5, b"ms", "m\ns"])
+def test_a_unit_is_text_of_one_line(unit: object) -> None:
+    with pytest.raises(ObjectiveError, match="unit"):
+        Objective("latency_ms", unit, "minimize")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["unit", "device"])
+def test_a_measurements_texts_are_text(name: str) -> None:
+    measurement = dataclasses.replace(Measurement(1.0, 0.0, "", "", 1), **{name: object()})  # type: ignore[arg-type]
+    with pytest.raises(EvaluationError, match="strings are expected"):
+        measurement.checked("latency_ms")
 
 
 @pytest.mark.parametrize(
-    ("value", "spread"), [(math.nan, 0.0), (math.inf, 0.0), (1.0, math.nan), (-math.inf, 1.0)]
+    ("value", "spread"), [(math.nan, 0.0), (math.inf, 0.0), (1.0, math.nan), (-math.inf, 1.0), (1e308, 0.0)]
 )
 def test_a_number_that_is_not_finite_is_no_measurement(value: float, spread: float) -> None:
     with pytest.raises(EvaluationError, match="'latency_ms'"):

@@ -10,10 +10,12 @@ from fakes import FewDigits, NearestSurrogate, tiny_network, tiny_study
 from torch import nn
 from torchvision.transforms import v2
 
-from nas import Accuracy, Constraint, Int8, Macs, NumParams, Recipe, SurrogateSearch, Winners
+from nas import Accuracy, Constraint, Int8, LatencyMs, Macs, NumParams, Recipe, SurrogateSearch, Winners
 from nas.errors import ObjectiveError, StudyError
 from nas.evaluation.proxy import ProxySubset
+from nas.objective import Objective
 from nas.search import LocalSearch, Smithson, TwoStage
+from nas.search.stopping import Stopping
 from nas.study import Trust, changed, network_reference, stable_repr
 from nas.supernet import SandwichRule
 
@@ -87,6 +89,16 @@ def test_what_is_of_another_kind_is_named_in_one_line(changes: dict[str, object]
         (lambda: Winners(passes=(Int8,)), r"passes\[0\]=the class Int8"),  # type: ignore[arg-type]
         (lambda: Winners(recipe=None), "recipe=None"),  # type: ignore[arg-type]
         (lambda: Winners(count="3"), "count='3'"),  # type: ignore[arg-type]
+        (lambda: Stopping(minutes="3"), "minutes='3': a number"),  # type: ignore[arg-type]
+        (lambda: Stopping(plateau="3"), "plateau='3': a number"),  # type: ignore[arg-type]
+        (lambda: Stopping(horizon=2.5), "horizon=2.5: an integer"),  # type: ignore[arg-type]
+        (lambda: SandwichRule(num_random="2"), "num_random='2': an integer"),  # type: ignore[arg-type]
+        (lambda: LatencyMs(short_seconds="1"), "short_seconds='1': a number"),  # type: ignore[arg-type]
+        (lambda: Recipe(epochs=1, augment=3), "augment=3: a transform"),  # type: ignore[arg-type]
+        (lambda: Recipe(epochs=1, augment=nn.Identity), "augment=the class Identity"),  # type: ignore[arg-type]
+        (lambda: Recipe(epochs=1, learning_rate="1"), "learning_rate='1': a number"),  # type: ignore[arg-type]
+        (lambda: Recipe(epochs=1, weight_decay=None), "weight_decay=None: a number"),  # type: ignore[arg-type]
+        (lambda: Recipe(epochs=1, ema_decay="0.9"), "ema_decay='0.9': a number"),  # type: ignore[arg-type]
         (lambda: Trust(recipe=3), "recipe=3: a Recipe or None"),  # type: ignore[arg-type]
         (lambda: SurrogateSearch("Mixture"), "surrogate='Mixture': a class"),  # type: ignore[arg-type]
         (lambda: SurrogateSearch(NearestSurrogate, batch_size=2.5), "batch_size=2.5"),  # type: ignore[arg-type]
@@ -207,3 +219,48 @@ def test_what_a_study_doesnt_let_be_changed(changes: dict[str, Any]) -> None:
 def test_only_known_aspects_are_changeable() -> None:
     with pytest.raises(StudyError, match="choose among"):
         tiny_study(changeable=("weather",))
+
+
+class Odd:
+    def __init__(self, objective: object) -> None:
+        self.objective = objective
+
+    def calibrate(self) -> dict[str, float]:
+        return {}
+
+    def measure(self, candidates: object, bench: object) -> list[object]:
+        return []
+
+
+class Raising(Odd):
+    objective = property(lambda _self: [][1])
+
+    def __init__(self) -> None: ...
+
+
+@pytest.mark.parametrize("objective", [3, None, "power", Objective, ("power", "W", "minimize")])
+def test_what_an_objective_is_called_is_an_objective(objective: object) -> None:
+    with pytest.raises(StudyError, match=r"objectives\[1\] of study 'tiny' has objective=.*a nas.Objective"):
+        tiny_study(objectives=(Accuracy(), Odd(objective)))
+
+
+def test_an_objective_that_fails_to_tell_its_name_is_a_sentence() -> None:
+    with pytest.raises(StudyError, match=r"unusable objectives\[1\] \(IndexError"):
+        tiny_study(objectives=(Accuracy(), Raising()))
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "..", "two\nlines", "x" * 200, None, 3, "\ud800"])
+def test_a_pass_has_the_name_of_a_file(name: object) -> None:
+    with pytest.raises(StudyError, match="a pass is named"):
+        Winners(passes=(Int8(name=name),))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("limit", ["5", None, True, [1], 10**400])
+def test_a_limit_is_a_number(limit: object) -> None:
+    with pytest.raises(ObjectiveError, match="give a finite number"):
+        Constraint(Macs(), limit)  # type: ignore[arg-type]
+
+
+def test_an_intended_use_can_be_written() -> None:
+    with pytest.raises(StudyError, match="UTF-8"):
+        tiny_study(intended_use="\ud800")

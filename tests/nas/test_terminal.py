@@ -1,15 +1,19 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
+import io
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from rich.console import Console
 
 from nas import terminal
+from nas.errors import OutputError
 from nas.report.tables import Table
 from nas.runner.progress import Status
-from nas.terminal import Bars, described_status, print_table
+from nas.terminal import Bars, described_status, output_told, print_table
 
 
 def test_where_nobody_watches_a_stage_is_about_ten_lines(capsys: pytest.CaptureFixture[str]) -> None:
@@ -89,3 +93,65 @@ def test_a_sentence_is_one_line_where_nobody_watches(capsys: pytest.CaptureFixtu
     with Bars() as bars:
         bars.say("word " * 100)
     assert len(capsys.readouterr().out.splitlines()) == 1
+
+
+class Closed(io.StringIO):
+    """A stream that nobody reads, or that has no room."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__()
+        self._error = error
+
+    def write(self, _text: str) -> int:
+        raise self._error
+
+
+def by_print() -> None:
+    print("a line")
+
+
+def by_rich() -> None:
+    terminal.console.print("a line")
+
+
+def by_table() -> None:
+    print_table("a table", Table(("a", "b"), (("1", "2"),)))
+
+
+@pytest.mark.parametrize("write", [by_print, by_rich, by_table])
+def test_a_reader_that_has_gone_ends_the_program_quietly(
+    monkeypatch: pytest.MonkeyPatch, write: Callable[[], None]
+) -> None:
+    monkeypatch.setattr("sys.stdout", Closed(BrokenPipeError(errno.EPIPE, "Broken pipe")))
+    with pytest.raises(SystemExit) as stop, output_told():
+        write()
+    assert stop.value.code == 141
+
+
+@pytest.mark.parametrize("write", [by_print, by_rich, by_table])
+def test_an_output_without_room_is_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, write: Callable[[], None]
+) -> None:
+    monkeypatch.setattr("sys.stdout", Closed(OSError(errno.ENOSPC, "No space left on device")))
+    with pytest.raises(OutputError, match=r"can't be written \(No space left on device\)"), output_told():
+        write()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.EMFILE, "Too many open files", "a file"),
+        OSError(errno.ENFILE, "Too many open files in system"),
+        ImportError("liba.so: cannot open shared object file: Too many open files"),
+    ],
+)
+def test_too_low_a_limit_on_open_files_is_a_sentence(error: Exception) -> None:
+    with pytest.raises(OutputError, match="ulimit -n"), output_told():
+        raise error
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), FileNotFoundError(2, "gone", "a file"), ValueError("x")])
+def test_other_ends_are_left_alone(error: BaseException) -> None:
+    with pytest.raises(type(error)) as caught, output_told():
+        raise error
+    assert caught.value is error

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import sys
+from typing import Any
+
 import pytest
 import torch
 from torchvision.transforms import v2
@@ -64,3 +67,23 @@ def test_bytes_that_are_shifted_and_then_normalised_are_as_if_shifted_after() ->
 def test_another_shape_or_dtype_is_a_sentence(change: v2.Transform) -> None:
     with pytest.raises(StudyError, match="let it keep both"):
         augmented(torch.zeros(3, 1, 8, 8, dtype=torch.uint8), change)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda _images: None,
+        lambda images: (images, images),
+        lambda images: images.numpy(),
+        lambda images: images[:-1],
+        lambda images: images.long(),
+        lambda images: images.to("meta"),
+        lambda images: [][1],
+        lambda images: sys.exit(),
+        lambda: None,
+    ],
+)
+def test_a_transform_that_gives_something_else_or_fails_is_a_sentence(change: Any) -> None:
+    with pytest.raises(StudyError, match="the recipe's augment") as caught:
+        augmented(torch.zeros(3, 1, 8, 8), change)
+    assert "\n" not in str(caught.value)

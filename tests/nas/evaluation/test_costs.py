@@ -1,9 +1,16 @@
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
+
 import numpy as np
 import pytest
+import torch
 
+from nas.errors import ObjectiveError
 from nas.evaluation import Flops, Macs, NumParams, WeightBytes
+from nas.evaluation.costs import counted
+from nas.objective import Objective
 from nas.protocols import CountedObjective, Counts
 from nas.testing import check_counted_objective
 
@@ -20,3 +27,47 @@ def test_each_counts_what_it_says() -> None:
     assert NumParams().count(counts).tolist() == [3, 5]
     assert WeightBytes().count(counts).tolist() == [12, 20]
     assert WeightBytes(bytes_per_param=1).count(counts).tolist() == [3, 5]
+
+
+class Own:
+    objective = Objective("energy_mj", "mJ", "minimize")
+
+    def __init__(self, count: Callable[[Counts], object]) -> None:
+        self.count = count
+
+
+COUNTS = Counts(np.array([10, 20]), np.array([3, 5]))
+
+
+@pytest.mark.parametrize(
+    "count",
+    [
+        lambda counts: [][1],
+        lambda counts: sys.exit(3),
+        lambda: None,
+        lambda counts: None,
+        lambda counts: "many",
+        lambda counts: np.array(["1", "2"]),
+        lambda counts: 1.0,
+        lambda counts: np.ones(3),
+        lambda counts: np.ones((2, 2)),
+        lambda counts: np.ones((2, 1)),
+        lambda counts: [[1], [1, 2]],
+        lambda counts: np.array([object(), object()]),
+        lambda counts: counts.macs * 1j,
+        lambda counts: torch.ones(2, requires_grad=True),
+    ],
+)
+def test_what_is_not_a_number_per_architecture_is_a_sentence(count: Callable[[Counts], object]) -> None:
+    with pytest.raises(ObjectiveError, match=r"count\(\) of 'energy_mj'") as caught:
+        counted(Own(count), COUNTS)  # type: ignore[arg-type]
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "count", [lambda counts: [1, 2], lambda counts: torch.tensor([1, 2]), lambda counts: np.float32([1, 2])]
+)
+def test_numbers_of_any_kind_become_floats(count: Callable[[Counts], object]) -> None:
+    values = counted(Own(count), COUNTS)  # type: ignore[arg-type]
+    assert values.dtype == np.float64
+    assert values.tolist() == [1.0, 2.0]

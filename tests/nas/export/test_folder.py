@@ -192,3 +192,16 @@ def test_a_description_that_lacks_something_is_a_sentence(winner: Path, content:
     (winner / "architecture.json").write_text(content)
     with pytest.raises(DamagedFileError, match=r"architecture\.json doesn't describe a winner"):
         nas.load(winner)
+
+
+def test_weights_that_layers_share_are_kept_and_shared_again(tmp_path: Path) -> None:
+    def made() -> nn.Module:
+        first, second = nn.Linear(4, 4), nn.Linear(4, 4)
+        second.weight = first.weight
+        return nn.Sequential(first, second)
+
+    before, after = made(), made()
+    save_weights(tmp_path / "weights.safetensors", before)
+    load_weights(tmp_path / "weights.safetensors", after)
+    assert all(torch.equal(value, after.state_dict()[name]) for name, value in before.state_dict().items())
+    assert after[0].weight is after[1].weight  # type: ignore[index]

@@ -83,7 +83,7 @@ def prepared() -> Prepared:
 @pytest.fixture(scope="module", autouse=True)
 def _quick(prepared: Prepared) -> Iterator[None]:
     """Prepare once and draw nothing, because every test runs the study again."""
-    of_runs = sys.modules["nas.runner.run"]  # nas.runner has a function of that name
+    of_runs = sys.modules["nas.runner.running"]
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(of_runs, "prepare", lambda *_: prepared)
         patched.setattr(of_runs, "front_png", lambda *_: b"picture")

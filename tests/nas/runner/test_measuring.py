@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, cast
 
+import numpy as np
 import pytest
 import torch
 from fakes import exact, run_in, tiny_study
 
 from nas import Accuracy, LatencyMs, Trust
+from nas.errors import EvaluationError, ObjectiveError
 from nas.objective import Measurement, Objective
-from nas.protocols import Bench, Candidate, MeasuredObjective
-from nas.runner.measuring import measurements
+from nas.protocols import Bench, Candidate, MeasuredObjective, Split
+from nas.runner.measuring import calibrated, judged, measurements
 from nas.runner.preparation import prepare
 
 
@@ -92,3 +96,81 @@ def test_every_objective_is_measured() -> None:
     found = measurements(prepared, architecture, candidate, {"quality": {}, "latency": {}})
     assert calls == ["quality", "latency"]
     assert {"quality", "latency"} <= found.keys()
+
+
+class Own(Recorded):
+    """An objective whose methods are given."""
+
+    def __init__(self, result: Callable[[], object]) -> None:
+        super().__init__("own", [])
+        object.__setattr__(self, "result", result)
+
+    def calibrate(self) -> Any:
+        return self.result()  # type: ignore[attr-defined]
+
+    def measure(self, candidates: Sequence[Candidate], bench: Bench) -> Any:
+        return self.result()  # type: ignore[attr-defined]
+
+
+ONE = exact(1.0)
+BENCH = Bench(Split(torch.zeros(2, 1), torch.zeros(2, dtype=torch.int64)), thorough=True, calibration={})
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        lambda: [][1],
+        lambda: sys.exit(),
+        lambda: None,
+        lambda: 1.0,
+        lambda: ONE,
+        lambda: "ab",
+        lambda: {0: ONE, 1: ONE},
+        lambda: torch.ones(2),
+        lambda: (ONE for _ in range(2)),
+        lambda: [1.0, 2.0],
+        lambda: [ONE],
+        lambda: [ONE, ONE, ONE],
+        lambda: [ONE, exact(math.nan)],
+    ],
+)
+def test_what_is_not_one_measurement_per_candidate_is_a_sentence(result: Callable[[], object]) -> None:
+    with pytest.raises(EvaluationError, match="objective 'own'") as caught:
+        judged(Own(result), cast(Any, [object(), object()]), BENCH, of_device=False)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_tuple_of_measurements_will_do() -> None:
+    assert judged(Own(lambda: (ONE, ONE)), cast(Any, [object(), object()]), BENCH, of_device=False) == [
+        ONE,
+        ONE,
+    ]
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        lambda: [][1],
+        lambda: sys.exit(),
+        lambda: None,
+        lambda: [1],
+        lambda: torch.tensor(1.0),
+        lambda: {"a": "b"},
+        lambda: {"a": object()},
+        lambda: {"a": np.ones(3)},
+        lambda: {"a": math.nan},
+        lambda: {"a": 10**400},
+        lambda: {"\ud800": 1.0},
+    ],
+)
+def test_a_calibration_that_can_not_be_stored_is_a_sentence(result: Callable[[], object]) -> None:
+    with pytest.raises(ObjectiveError, match=r"calibrate\(\) of objective 'own'") as caught:
+        calibrated(Own(result))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("number", [2, np.float32(2), torch.tensor(2.0), np.int64(2)])
+def test_a_calibration_becomes_plain_numbers(number: object) -> None:
+    found = calibrated(Own(lambda: {"watts": number}))
+    assert found == {"watts": 2.0}
+    assert type(found["watts"]) is float

@@ -143,6 +143,21 @@ def test_the_same_command_makes_nothing_of_the_original_again(finished: Path, tm
     assert {file: file.stat().st_mtime_ns for file in (path / "original").iterdir()} == stamps
 
 
+def test_damaged_files_of_the_original_are_made_again_and_said(
+    finished: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = Path(shutil.copytree(finished, tmp_path / "run"))
+    before = digests(path, "original/*")
+    names = ("model.safetensors", "model.onnx", "architecture.json", "model.int8.onnx")
+    hurt = [path / "original" / name for name in names]
+    for file in hurt:
+        file.write_bytes(file.read_bytes()[:-1] + b"?")
+    run_in(STUDY, path)
+    for file in hurt:
+        assert f"{file} doesn't match its digest and is made again" in caplog.text
+    assert digests(path, "original/*") == before
+
+
 def test_a_network_that_was_not_converted_has_no_original_row(tiny_run: Path) -> None:
     assert Results.read(tiny_run / "report.json").original == ()
     assert not (tiny_run / "original").exists()

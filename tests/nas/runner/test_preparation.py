@@ -1,16 +1,21 @@
 from __future__ import annotations
 
+import sys
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
 from fakes import tiny_network, tiny_study
-from torch import nn
+from optuna.samplers import RandomSampler
+from torch import Tensor, nn
 
-from nas import Accuracy, Constraint, Flops, LatencyMs, Macs, NumParams, WeightBytes
-from nas.choices import choice
-from nas.errors import InfeasibleError, NasError, StudyError
+from nas import Accuracy, Constraint, Flops, LatencyMs, Macs, NumParams, Supernet, WeightBytes, choice
+from nas.errors import InfeasibleError, NasError, ObjectiveError, StudyError
+from nas.objective import Objective
 from nas.protocols import Split, Splits
 from nas.runner.preparation import choose_device, prepare
 from nas.supernet import elastic
@@ -95,7 +100,7 @@ def test_equal_studies_are_described_equally() -> None:
     assert first == second
 
 
-@pytest.mark.parametrize("name", ["nonsense", "cuda:99", "cpu:x"])
+@pytest.mark.parametrize("name", ["nonsense", "cuda:99", "cpu:x", "meta", "mps", "xla", "hpu", "mkldnn", ""])
 def test_a_device_that_is_not_there_is_a_sentence(name: str) -> None:
     with pytest.raises(StudyError, match="can't be used") as caught:
         choose_device(name)
@@ -132,3 +137,145 @@ def test_the_network_must_take_every_id_of_the_data() -> None:
     for faulty in (Ids(10), Ids(-1), Ids(2**40)):
         with pytest.raises(StudyError, match=rf"ids, from .*{faulty.first}.* give its embedding"):
             prepare(tiny_study(network=lambda: reader(10), data=faulty), CPU)
+
+
+class Wrapped(nn.Module):
+    """A small network whose outputs are changed."""
+
+    def __init__(self, change: Callable[[Tensor], object]) -> None:
+        super().__init__()
+        width = choice("width", 2, 4)
+        self.first, self.last = elastic.Linear(64, width), elastic.Linear(width, 10)
+        self.change = change
+
+    def forward(self, images: Tensor) -> Any:
+        return self.change(self.last(self.first(images.flatten(1))))
+
+
+class Locked(Wrapped):
+    def __init__(self) -> None:
+        super().__init__(lambda outputs: outputs)
+        self.lock = threading.Lock()
+
+
+class Bare(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.factor = choice("factor", 1, 2)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images.flatten(1)[:, :10] * self.factor
+
+
+def same(outputs: Tensor) -> Tensor:
+    return outputs
+
+
+def raising(error: BaseException) -> Any:
+    raise error
+
+
+def sparse() -> nn.Module:
+    network = Wrapped(same)
+    network.register_buffer("mask", torch.eye(3).to_sparse())
+    return network
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit:FutureWarning")
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        (lambda: None, "made of None"),
+        (lambda: 3, "made of 3"),
+        (lambda: nn.Linear, "made of the class Linear"),
+        (lambda: Supernet(tiny_network()), "neither a supernet already"),
+        (lambda: torch.jit.script(nn.Sequential(nn.Flatten(), nn.Linear(64, 10))), "compiled by torch.jit"),
+        (lambda: raising(ValueError("one\ntwo")), r"can't be made \(ValueError: one two\)"),
+        (lambda: raising(SystemExit(1)), r"can't be made \(SystemExit: 1\)"),
+        (lambda: raising(RecursionError()), r"can't be made \(RecursionError\)"),
+        (lambda _classes: tiny_network(), "can't be made"),
+        (lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, choice("width", 2, 4))), "nas.supernet.elastic"),
+        (lambda: nn.Sequential(nn.Conv2d(1, choice("width", 2, 4), 3)), "nas.supernet.elastic"),
+        (lambda: nn.Sequential(nn.BatchNorm2d(choice("width", 2, 4))), "nas.supernet.elastic"),
+        (lambda: nn.Sequential(nn.Dropout(choice("rate", 0.1, 0.2))), "nas.supernet.elastic"),
+        (lambda: Wrapped(same).to("meta"), "on device meta"),
+        (sparse, "layout torch.sparse_coo"),
+        (Bare, "it has no parameters"),
+        (lambda: Wrapped(same).requires_grad_(False), "all its parameters are frozen"),
+        (lambda: Wrapped(lambda outputs: outputs.detach()), "nothing would be learned"),
+        (
+            lambda: Wrapped(lambda outputs: outputs.argmax(1, keepdim=True).expand(-1, 10)),
+            "nothing would be learned",
+        ),
+        (lambda: Wrapped(lambda outputs: torch.from_numpy(outputs.numpy())), "Can't call numpy"),
+        (lambda: Wrapped(lambda outputs: outputs.numpy()), "the output is ndarray"),
+        (lambda: Wrapped(lambda outputs: (outputs, outputs)), "the output is tuple"),
+        (lambda: Wrapped(lambda outputs: sys.exit("over")), "says 'over'"),
+        (lambda: Wrapped(lambda outputs: raising(KeyError("gone"))), "says \"'gone'\""),
+        (Locked, "can't be copied"),
+    ],
+)
+def test_a_network_that_can_not_be_searched_is_a_sentence(network: Any, message: str) -> None:
+    with pytest.raises(NasError, match=message) as caught:
+        prepare(tiny_study(network=network), CPU)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit:FutureWarning")
+def test_a_part_that_is_scripted_is_no_obstacle() -> None:
+    network = lambda: nn.Sequential(torch.jit.script(nn.ReLU()), Wrapped(same))  # noqa: E731
+    assert prepare(tiny_study(network=network), CPU).supernet.space.cardinality() == 2
+
+
+@pytest.mark.parametrize("made", [None, 3, RandomSampler])
+def test_a_strategy_makes_a_sampler(made: object) -> None:
+    class Own:
+        def sampler(self, problem: object, seed: int) -> Any:
+            return made
+
+    with pytest.raises(StudyError, match="a sampler of Optuna's is expected"):
+        prepare(tiny_study(strategy=Own()), CPU)
+
+
+@pytest.mark.parametrize("made", [None, "weights.safetensors", 3])
+def test_the_function_of_the_weights_returns_a_path(made: object) -> None:
+    with pytest.raises(StudyError, match=r"a pathlib\.Path is expected"):
+        prepare(tiny_study(weights=lambda _device: made), CPU)
+
+
+def test_a_count_that_fails_is_heard_before_anything_is_paid_for() -> None:
+    class Own:
+        objective = Objective("energy_mj", "mJ", "minimize")
+
+        def count(self, counts: object) -> Any:
+            sys.exit(1)
+
+    with pytest.raises(ObjectiveError, match=r"count\(\) of 'energy_mj' failed \(SystemExit: 1\)"):
+        prepare(tiny_study(objectives=(Accuracy(), Own())), CPU)
+
+
+class Residual(nn.Module):
+    def __init__(self, position: int) -> None:
+        super().__init__()
+        width = choice(f"{position}.width", 1, 2, 4)
+        self.first, self.last = elastic.Linear(4, width), elastic.Linear(width, 4)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return cast(Tensor, inputs + self.last(self.first(inputs).relu()))
+
+
+def two_hundred_choices() -> nn.Module:
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(64, 4), *(Residual(position) for position in range(200)), nn.Linear(4, 10)
+    )
+
+
+def test_a_network_of_two_hundred_choices_is_prepared_with_few_runs() -> None:
+    runs: list[Supernet] = []
+    forward = Supernet.forward
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Supernet, "forward", lambda self, *inputs: runs.append(self) or forward(self, *inputs))
+        prepared = prepare(tiny_study(network=two_hundred_choices), CPU)
+    assert prepared.supernet.space.cardinality() == 3**200
+    assert prepared.counter.tables is not None
+    assert len(runs) < 50

@@ -295,7 +295,7 @@ def test_a_changed_study_is_refused_and_nothing_touched(
 # Stopping anywhere
 
 
-class StopError(BaseException):
+class StopError(KeyboardInterrupt):
     """As sudden as Ctrl-C."""
 
 
@@ -349,7 +349,7 @@ def test_fine_tuning_stopped_and_changed_begins_anew(
     for path in (clean, stopped):
         shutil.rmtree(path / "winners")
     with monkeypatch.context() as patched:
-        patched.setattr("nas.runner.finishing._export", stop)
+        patched.setattr("nas.runner.finishing.export", stop)
         with pytest.raises(StopError):
             run_in(tiny_study(), stopped)
     for path in (clean, stopped):

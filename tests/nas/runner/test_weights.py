@@ -37,7 +37,7 @@ from nas.report.results import Results
 from nas.runner.preparation import prepare
 
 
-class StopError(BaseException):
+class StopError(KeyboardInterrupt):
     """Ends a run as a kill would: nothing catches it."""
 
 

@@ -5,6 +5,7 @@ import logging
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import optuna
@@ -14,7 +15,7 @@ from fakes import NearestSurrogate, exact, grid_evaluate, grid_problem
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from nas.errors import EvaluationError, OutOfMemoryError
+from nas.errors import EvaluationError, OutOfMemoryError, StudyError
 from nas.objective import Measurement, Objective
 from nas.protocols import Problem, Strategy
 from nas.search import LocalSearch, OptunaSampler, SurrogateSearch
@@ -603,3 +604,50 @@ def test_several_trials_left_running_are_all_finished() -> None:
         study.ask(distributions(problem.space))
     run(study, problem, 5)
     assert states(study) == [TrialState.COMPLETE] * 5
+
+
+class Raising(RandomSampler):
+    """A sampler that fails as it is told to."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(seed=0)
+        self._error = error
+
+    def sample_independent(self, *_args: object) -> object:
+        raise self._error
+
+
+class RaisingLater(Raising):
+    """Fails when it is told how a trial went."""
+
+    def sample_independent(self, *args: Any) -> object:
+        return RandomSampler(seed=0).sample_independent(*args)
+
+    def after_trial(self, *_args: object) -> None:
+        raise self._error
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("one\ntwo"), SystemExit(2), RecursionError(), AttributeError("x")]
+)
+@pytest.mark.parametrize("sampler", [Raising, RaisingLater])
+def test_a_sampler_that_raises_is_a_sentence(sampler: type[Raising], error: BaseException) -> None:
+    problem = grid_problem()
+    with pytest.raises(StudyError, match="the study's strategy failed") as caught:
+        run(memory_study(problem, sampler(error)), problem, 2)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_objective_that_would_end_the_process_fails_its_trial_alone() -> None:
+    problem = grid_problem()
+
+    def evaluate(architecture: Architecture) -> Mapping[str, Measurement]:
+        if architecture["c0"] == 0:
+            raise SystemExit(1)
+        return grid_evaluate(problem, architecture)
+
+    study = memory_study(problem)
+    run(study, problem, 12, evaluate)
+    failed = [t for t in study.trials if t.state == TrialState.FAIL]
+    assert failed
+    assert all(t.user_attrs[ERROR] == "SystemExit: 1" for t in failed)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -261,6 +262,32 @@ def test_probes_use_every_option() -> None:
     supernet = Supernet(convnet(classes=10, channels=1, resolution=8))
     used = {(name, option) for architecture in supernet.probes() for name, option in architecture.items()}
     assert used == {(c.name, option) for c in supernet.space.choices for option in c.options}
+
+
+def long_network(count: int, mismatch: int = -1) -> nn.Module:
+    widths = [choice(f"w{number}", 2, 4, 8) for number in range(count)]
+    layers = [elastic.Linear(before, after) for before, after in pairwise([4, *widths, 3])]
+    if mismatch >= 0:
+        layers[mismatch + 1] = elastic.Linear(8, choice(f"w{mismatch + 1}", 2, 4, 8))
+    return nn.Sequential(nn.Flatten(), *layers)
+
+
+def test_probes_of_many_choices_are_few_and_use_every_option() -> None:
+    supernet = Supernet(
+        nn.Sequential(long_network(80), elastic.Repeat(lambda i: nn.ReLU(), choice("depth", *range(60))))
+    )
+    probes = supernet.probes()
+    used = {(name, option) for architecture in probes for name, option in architecture.items()}
+    assert {(c.name, option) for c in supernet.space.choices[:-1] for option in c.options} <= used
+    depths = sorted(option for name, option in used if name == "depth")
+    assert (depths[0], depths[-1]) == (0, 59)
+    assert len(depths) == 16
+    assert len(probes) <= 2 + 16
+
+
+def test_check_shapes_names_the_choice_among_many() -> None:
+    with pytest.raises(ShapeError, match=r"where choice 'w7' is \d \(with 8 it fits\): module '9' says"):
+        Supernet(long_network(80, mismatch=7)).check_shapes((4,), 3)
 
 
 def test_shapes_that_fit_are_accepted_and_weights_left_alone() -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -150,7 +151,7 @@ def test_a_step_that_dies_in_the_middle_of_an_epoch_loses_that_epoch_alone(tmp_p
             raise StopError
         yield from inner(images, labels, generator)
 
-    with pytest.raises(StopError):
+    with pytest.raises(TrainingError, match="training on 16 inputs failed"):
         train(model, dying, blobs(), recipe, seed=1, device=CPU, checkpoint=checkpoint)
     resumed = trained(recipe, checkpoint=checkpoint)
     assert equal(resumed[0], expected[0])
@@ -674,3 +675,60 @@ def test_the_averages_counter_is_not_shared_because_nccl_knows_no_cpu(
     train(model, cross_entropy_step(model, recipe), blobs(), recipe, seed=0, device=torch.device("cpu"))
     assert len(shared) == 2 * len(list(model.named_buffers()))
     assert "n_averaged" not in shared
+
+
+def of(*losses: Callable[[Tensor], object]) -> Any:
+    """Return what makes a step that yields losses of the outputs."""
+
+    def made(model: nn.Module) -> Step:
+        def step(images: Tensor, _labels: Tensor, _generator: torch.Generator) -> Losses:
+            for loss in losses:
+                yield loss(model(images))  # type: ignore[misc]
+
+        return step
+
+    return made
+
+
+@pytest.mark.parametrize(
+    ("made", "message"),
+    [
+        (of(), "yielded no loss"),
+        (of(lambda _outputs: 1.0), "yielded 1.0 as a loss"),
+        (of(lambda outputs: outputs.sum(1)), "as a loss: a tensor of one float"),
+        (of(lambda outputs: outputs.sum().long()), "as a loss: a tensor of one float"),
+        (of(lambda outputs: outputs.sum().detach()), "doesn't depend on any parameter"),
+        (
+            of(lambda outputs: outputs.numpy()),
+            r"training on 16 inputs failed \(RuntimeError: Can't call numpy",
+        ),
+        (of(lambda outputs: sys.exit(2)), r"failed \(SystemExit: 2\)"),
+        (of(lambda outputs: next(iter(()))), "failed"),
+        (lambda model: lambda images, labels, generator: model(images).sum(), "a generator of losses"),
+        (lambda model: lambda images: None, r"failed \(TypeError"),
+    ],
+)
+def test_a_step_that_gives_no_loss_is_a_sentence(made: Callable[[nn.Module], Step], message: str) -> None:
+    model = fresh()
+    with pytest.raises(TrainingError, match=message) as caught:
+        train(
+            model, made(model), blobs(), Recipe(epochs=1, batch_size=16), seed=0, device=torch.device("cpu")
+        )
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("count", "batch_size"), [(1, 8), (3, 1)])
+def test_batch_norm_on_a_single_value_is_a_sentence(count: int, batch_size: int) -> None:
+    model = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.BatchNorm2d(1), nn.Flatten(), nn.Linear(1, 2))
+    data = Split(torch.randn(count, 1, 4, 4), torch.zeros(count, dtype=torch.int64))
+    recipe = Recipe(epochs=1, batch_size=batch_size)
+    with pytest.raises(TrainingError, match="batch norm needs two values per channel"):
+        train(model, cross_entropy_step(model, recipe), data, recipe, seed=0, device=torch.device("cpu"))
+
+
+@pytest.mark.parametrize("count", [2, 3, 5, 9, 17])
+def test_the_last_batch_of_an_epoch_is_never_a_single_input(count: int) -> None:
+    model = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.BatchNorm2d(1), nn.Flatten(), nn.Linear(1, 2))
+    data = Split(torch.randn(count, 1, 4, 4), torch.zeros(count, dtype=torch.int64))
+    recipe = Recipe(epochs=1, batch_size=4, accumulate=2)
+    train(model, cross_entropy_step(model, recipe), data, recipe, seed=0, device=torch.device("cpu"))
