@@ -134,7 +134,7 @@ class NetworkCounter:
         return self._cache[architecture.id]
 
     def _exact(self, twin: Supernet, architecture: Architecture) -> tuple[int, int]:
-        module = twin.extract(architecture)
+        module = twin.extract(architecture, config=False)
         return count_macs(module, *self._input), count_params(module)
 
     def _on_a_twin(self, count: Callable[[Supernet], _Counted]) -> _Counted:

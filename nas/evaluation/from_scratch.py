@@ -51,7 +51,7 @@ def fresh_module(network: Callable[[], nn.Module], architecture: Architecture, s
     Weights that ``network`` gives its layers, drawn for the largest size or trained, are replaced: see
     :func:`nas.evaluation.reinitialize.reinitialize`.
     """
-    module = fresh_network(network, seed).extract(architecture)
+    module = fresh_network(network, seed).extract(architecture, config=False)
     reinitialize(module, seed)
     return module
 

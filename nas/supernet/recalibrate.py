@@ -60,7 +60,7 @@ def recalibration_batches(split: Split, size: int = _AT_A_TIME) -> Sequence[Tens
 
 def extract_recalibrated(supernet: Supernet, architecture: Architecture, split: Split) -> nn.Module:
     """Return the subnet as a plain module with batch-norm statistics of its own, in evaluation mode."""
-    module = supernet.extract(architecture).to(memory_format=torch.channels_last)
+    module = supernet.extract(architecture, config=False).to(memory_format=torch.channels_last)
     device = next(supernet.parameters()).device
     recalibrate_on(module, split, device)
     return module.eval()

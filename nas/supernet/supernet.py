@@ -18,6 +18,7 @@ from nas.errors import ShapeError, SpaceError, one_line
 from nas.space import Architecture, Condition, IntArray, SearchSpace
 from nas.supernet.convert import Converted, Report, elastic_module
 from nas.supernet.convert.convert import RATIOS
+from nas.supernet.pretrained import describe
 from nas.supernet.sites import Site, find_sites, plain_copy
 
 _MOST_NEIGHBOURS = 100
@@ -120,15 +121,23 @@ class Supernet(nn.Module):
         finally:
             self._activate(previous)
 
-    def extract(self, architecture: Architecture) -> nn.Module:
+    def extract(self, architecture: Architecture, *, config: bool = True) -> nn.Module:
         """Return the subnet as a plain module with its own weights, in the supernet's mode.
 
         Elastic layers become layers of ``torch.nn``; all other modules are copied. Batch-norm
-        statistics are copied as they are: recalibrate the result before judging it.
+        statistics are copied as they are: recalibrate the result before judging it. The ``config`` of a network
+        of transformers says the sizes that are left; where none can, its ``save_pretrained`` says why.
+
+        Args:
+            architecture: Of the space.
+            config: Whether to look for that ``config``, which can take a second; no other network has one.
         """
         with self.active(architecture):
             plain = plain_copy(self.module, self.sites)
-        plain = plain.module if isinstance(plain, Converted) else plain
+        if isinstance(plain, Converted):
+            example, plain = plain.example, plain.module
+            if config:
+                describe(plain, example)
         return plain.train(self.training)
 
     def probes(self) -> list[Architecture]:

@@ -95,7 +95,7 @@ def _converted(
     elastic = build(work, accepted)
     check_whole(elastic, accepted, reference)
     logger.info("%d choices, %d axes fixed", len(accepted), len(fixed))
-    converted = Converted(elastic, reported(work, accepted, fixed))
+    converted = Converted(elastic, reported(work, accepted, fixed), branches[0].example)
     converted.training = model.training
     return converted
 

@@ -9,6 +9,7 @@ from typing import Any, final
 from torch import nn
 
 from nas.supernet.convert.dependencies import Fixed
+from nas.supernet.convert.example import Example
 from nas.supernet.convert.proposals import Proposal, SplitHeads, Width
 from nas.supernet.cut import IN, OUT, axis_name, channel_dims, why_whole
 
@@ -83,12 +84,14 @@ class Converted(nn.Module):
     Args:
         module: Of the user's type.
         report: On how it was made.
+        example: Of its ``forward``.
     """
 
-    def __init__(self, module: nn.Module, report: Report) -> None:
+    def __init__(self, module: nn.Module, report: Report, example: Example) -> None:
         super().__init__()
         self.module = module
         self.report = report
+        self.example = example
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
         """Run the user's module."""
