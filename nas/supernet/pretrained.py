@@ -49,7 +49,8 @@ def describe(module: nn.Module, example: Example) -> None:
     inner = {id(part) for outer in found for part in outer.modules() if part is not outer}
     outermost = [part for part in found if id(part) not in inner]
     for part, call in zip(outermost, _calls(module, outermost, example), strict=True):
-        reason = _config_set(part, call, transformers.PreTrainedConfig)
+        with torch.random.fork_rng(devices=[]):  # constructors draw weights
+            reason = _config_set(part, call, transformers.PreTrainedConfig)
         if reason is not None:
             part.__dict__["save_pretrained"] = _Refusal(type(part).__name__, reason)
 
@@ -77,8 +78,7 @@ def _config_set(module: Any, example: Example | None, kind: type) -> str | None:
 def _filled(module: Any) -> nn.Module:
     """Return what is read from what ``module`` saves."""
     first = next(module.parameters())
-    with torch.random.fork_rng(devices=[]):
-        twin: nn.Module = type(module)(copy.deepcopy(module.config))
+    twin: nn.Module = type(module)(copy.deepcopy(module.config))
     twin.to(first.device, first.dtype).load_state_dict(module.state_dict())
     return twin.train(module.training)
 
@@ -153,7 +153,7 @@ class _Sizes:
     def faults(self, whole: _Sizes, wanted: _Sizes) -> list[str]:
         """Return what differs from the network that is wanted, which was cut from ``whole``.
 
-        A number that wasn't cut may be one that ``forward`` doesn't use, unless it counts heads.
+        A number that wasn't cut may be one that ``forward`` doesn't use.
         """
         names = [
             name
@@ -166,7 +166,7 @@ class _Sizes:
         numbers = [
             ".".join(key)
             for key, value in wanted.numbers.items()
-            if self.numbers.get(key, value) != value and (whole.numbers.get(key) != value or "head" in key[1])
+            if self.numbers.get(key, value) != value and whole.numbers.get(key) != value
         ]
         return sorted(names) + numbers
 
