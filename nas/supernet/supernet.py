@@ -17,7 +17,7 @@ from nas.data.inputs import blank
 from nas.errors import ShapeError, SpaceError, one_line
 from nas.space import Architecture, Condition, IntArray, SearchSpace
 from nas.supernet.convert import Converted, Report, elastic_module
-from nas.supernet.convert.convert import RATIOS
+from nas.supernet.convert.settings import RATIOS
 from nas.supernet.pretrained import describe
 from nas.supernet.sites import Site, find_sites, plain_copy
 
@@ -73,6 +73,8 @@ class Supernet(nn.Module):
         multiple_of: int = 8,
         keep: Sequence[str] = (),
         max_choices: int | None = None,
+        kernels: Sequence[int] = (),
+        activations: Sequence[str] = (),
     ) -> Supernet:
         """Turn an existing module, trained or not, into a supernet; ``report`` says what became elastic.
 
@@ -85,6 +87,8 @@ class Supernet(nn.Module):
             multiple_of=multiple_of,
             keep=keep,
             max_choices=max_choices,
+            kernels=kernels,
+            activations=activations,
         )
         return cls(converted).train(model.training)
 

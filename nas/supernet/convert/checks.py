@@ -19,25 +19,6 @@ _REPEATS = 1e-3
 """How far two runs may be apart; some kernels add numbers up in another order each time."""
 
 
-def check_settings(
-    model: nn.Module, ratios: Sequence[float], multiple_of: int, keep: Sequence[str], max_choices: int | None
-) -> None:
-    """Raise ConversionError where a setting can't be followed."""
-    if not ratios or not all(0 < ratio <= 1 for ratio in ratios):
-        raise ConversionError(f"the ratios are {tuple(ratios)}: give numbers above 0 and up to 1.")
-    if multiple_of < 1 or (max_choices is not None and max_choices < 1):
-        raise ConversionError(
-            f"multiple_of is {multiple_of} and max_choices {max_choices}: both must be at least 1."
-        )
-    known = [path for path, _ in model.named_modules() if path]
-    unknown = [keep] if isinstance(keep, str) else [path for path in keep if path not in known]
-    if unknown:
-        raise ConversionError(
-            f"keep names {unknown[0]!r}, which is no module of {type(model).__name__}: give a list of paths as "
-            f"named_modules() has them, such as {known[:1]}."
-        )
-
-
 def runnable_copy(model: nn.Module, examples: Sequence[Example]) -> tuple[nn.Module, dict[str, bool]]:
     """Return a copy in evaluation mode that runs on all examples, and the modes that its modules had.
 

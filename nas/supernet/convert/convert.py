@@ -15,21 +15,31 @@ from nas.errors import ConversionError
 from nas.supernet.attention import why_fixed
 from nas.supernet.convert.blocks import BlockRow, block_rows
 from nas.supernet.convert.branches import Branch, branches_of
-from nas.supernet.convert.checks import check_settings, check_whole, runnable_copy
+from nas.supernet.convert.checks import check_whole, runnable_copy
 from nas.supernet.convert.dependencies import OUTPUT, ChannelGroup, Fixed, channel_groups
 from nas.supernet.convert.example import Example, examples_of
 from nas.supernet.convert.heads import split_heads
 from nas.supernet.convert.importance import channel_importance, head_importance
 from nas.supernet.convert.labels import FOREIGN
 from nas.supernet.convert.probe import Probe
-from nas.supernet.convert.proposals import Depth, Heads, Proposal, SplitHeads, Width, build
+from nas.supernet.convert.proposals import (
+    Activations,
+    Depth,
+    Heads,
+    Kernel,
+    Ordered,
+    Proposal,
+    SplitHeads,
+    Width,
+    build,
+)
 from nas.supernet.convert.reference import Reference
-from nas.supernet.convert.report import DEPTH, HEADS, Converted, reported
+from nas.supernet.convert.report import ACTIVATION, DEPTH, HEADS, KERNEL, Converted, reported
+from nas.supernet.convert.settings import RATIOS, Settings
+from nas.supernet.convert.swaps import activation_choices, kernel_choices, why_left_out
 from nas.supernet.unfused import without_fast_path
 
 logger = logging.getLogger(__name__)
-
-RATIOS = (0.25, 0.5, 0.75, 1.0)
 
 
 def elastic_module(
@@ -40,6 +50,8 @@ def elastic_module(
     multiple_of: int = 8,
     keep: Sequence[str] = (),
     max_choices: int | None = None,
+    kernels: Sequence[int] = (),
+    activations: Sequence[str] = (),
 ) -> Converted:
     """Return ``model`` with choices in it, ready for :class:`nas.Supernet` and for ``Study.network``.
 
@@ -57,32 +69,30 @@ def elastic_module(
         multiple_of: Widths are rounded to multiples of this.
         keep: Paths of modules to leave as they are, with what is inside them.
         max_choices: At most so many; those that cut most weights stay. None for no limit.
+        kernels: Sizes that the kernels of convolutions may shrink to, such as (3, 5): their centre is used (Cai 2020),
+            with less padding, so that the output keeps its size.
+        activations: Names of activations, such as ("relu", "hardswish"), that may stand in place of those that
+            the network has; one choice for all of a kind.
 
     Raises:
         ConversionError: the model doesn't run on the example, or nothing can be elastic.
     """
     examples = examples_of(example_input)
-    check_settings(model, ratios, multiple_of, keep, max_choices)
+    settings = Settings(ratios, multiple_of, keep, max_choices, kernels, activations)
+    settings.check(model)
     with without_fast_path():
-        return _converted(model, examples, ratios, multiple_of, keep, max_choices)
+        return _converted(model, examples, settings)
 
 
-def _converted(
-    model: nn.Module,
-    examples: list[Example],
-    ratios: Sequence[float],
-    multiple_of: int,
-    keep: Sequence[str],
-    max_choices: int | None,
-) -> Converted:
+def _converted(model: nn.Module, examples: list[Example], settings: Settings) -> Converted:
     work, modes = runnable_copy(model, examples)
     logger.info("converting %s: looking for the ways through its forward", type(model).__name__)
     branches = branches_of(work, examples)
     logger.info("converting: following the channels on %d of them", len(branches))
     whole = [Branch(example) for example in examples[:1] if example is not branches[0].example]
     reference = Reference(work, [*branches, *whole])
-    proposals, fixed = _proposed(work, branches, ratios, multiple_of, keep)
-    proposals, more = _limited(work, proposals, max_choices)
+    proposals, fixed = _proposed(work, branches, settings)
+    proposals, more = _limited(work, proposals, settings.max_choices)
     logger.info("converting: trying %d possible choices", len(proposals))
     accepted, rejected = Probe(work, branches).settle(proposals)
     fixed += [*more, *(_of(proposal, reason) for proposal, reason in rejected)]
@@ -101,33 +111,41 @@ def _converted(
 
 
 def _proposed(
-    work: nn.Module,
-    branches: Sequence[Branch],
-    ratios: Sequence[float],
-    multiple_of: int,
-    keep: Sequence[str],
+    work: nn.Module, branches: Sequence[Branch], settings: Settings
 ) -> tuple[list[Proposal], list[Fixed]]:
     """Return all that might become elastic, and what can't, with the reasons."""
+    keep = settings.keep
     groups, fixed, unused = channel_groups(work, branches, keep)
-    proposals: list[Width] = []
-    for group in groups:
-        channels = group.size * group.unit
-        options = _widths(channels, ratios, multiple_of, group.unit)
-        if len(options) > 1:
-            proposals.append(Width(Choice(f"{group.name}.width", options), group))
-        elif group.size == 1:
-            fixed.append(_of(group, f"all {channels} can only be left out together"))
-        else:
-            multiple = math.lcm(multiple_of, group.unit)
-            fixed.append(_of(group, f"{channels} channels have no smaller multiple of {multiple}"))
-    heads, odd = _heads(work, ratios, keep, unused)
-    split, joined = split_heads(work, branches[0].example, keep, lambda count: _counts(count, ratios))
+    proposals, narrow = _width_choices(groups, settings)
+    heads, odd = _heads(work, settings, unused)
+    split, joined = split_heads(
+        work, branches[0].example, keep, lambda count: _counts(count, settings.ratios)
+    )
     claimed = {(s.path, s.tensor, s.dim) for one in split for s in one.group.segments}
     proposals = [p for p in proposals if not claimed & {(s.path, s.tensor, s.dim) for s in p.group.segments}]
     rows, why = block_rows(work, branches, keep, unused)
     depths = [Depth(Choice(f"{row.name}.depth", _depths(row)), row) for row in rows]
     needed = [Fixed(((path, DEPTH),), reason) for path, reason in why.items()]
-    return [*proposals, *heads, *split, *depths], [*fixed, *odd, *joined, *needed]
+    kernels, uncropped = kernel_choices(work, settings, unused)
+    activations, none = activation_choices(work, settings, unused)
+    found = [*proposals, *heads, *split, *depths, *kernels, *activations]
+    return found, [*fixed, *narrow, *odd, *joined, *needed, *uncropped, *none]
+
+
+def _width_choices(groups: Sequence[ChannelGroup], settings: Settings) -> tuple[list[Width], list[Fixed]]:
+    proposals: list[Width] = []
+    fixed = []
+    for group in groups:
+        channels = group.size * group.unit
+        options = _widths(channels, settings.ratios, settings.multiple_of, group.unit)
+        if len(options) > 1:
+            proposals.append(Width(Choice(f"{group.name}.width", options), group))
+        elif group.size == 1:
+            fixed.append(_of(group, f"all {channels} can only be left out together"))
+        else:
+            multiple = math.lcm(settings.multiple_of, group.unit)
+            fixed.append(_of(group, f"{channels} channels have no smaller multiple of {multiple}"))
+    return proposals, fixed
 
 
 _ADVICE = {
@@ -160,21 +178,19 @@ def _widths(size: int, ratios: Sequence[float], multiple_of: int, unit: int) -> 
 
 
 def _heads(
-    model: nn.Module, ratios: Sequence[float], keep: Sequence[str], unused: Mapping[str, tuple[str, ...]]
+    model: nn.Module, settings: Settings, unused: Mapping[str, tuple[str, ...]]
 ) -> tuple[list[Proposal], list[Fixed]]:
     found: list[Proposal] = []
     fixed = []
     for path, module in model.named_modules():
         if not isinstance(module, nn.MultiheadAttention):
             continue
-        kept = any(path == name or path.startswith(f"{name}.") for name in keep)
-        idle = any(name == path or name.startswith(f"{path}.") for names in unused.values() for name in names)
-        reason = "it is to be kept" if kept else "the example doesn't use it" if idle else why_fixed(module)
+        reason = why_left_out(path, settings, unused) or why_fixed(module)
         if reason is not None:
             fixed.append(Fixed(((path, HEADS),), reason))
         else:
             count = module.num_heads
-            found.append(Heads(Choice(f"{path}.heads", _counts(count, ratios)), path, count))
+            found.append(Heads(Choice(f"{path}.heads", _counts(count, settings.ratios)), path, count))
     return found, fixed
 
 
@@ -198,6 +214,8 @@ def _limited(
         return proposals, []
 
     def weights(proposal: Proposal) -> int:
+        if isinstance(proposal, Activations):  # they hold none, and were asked for by name
+            return sum(p.numel() for p in model.parameters())
         return sum(p.numel() for path in proposal.paths for p in model.get_submodule(path).parameters())
 
     chosen = sorted(proposals, key=weights, reverse=True)[:max_choices]
@@ -214,6 +232,10 @@ def _of(proposal: Proposal | ChannelGroup, reason: str) -> Fixed:
             return Fixed(tuple((holder, HEADS) for holder in proposal.holders), reason)
         case Depth():
             return Fixed(tuple((path, DEPTH) for path in proposal.paths), reason)
+        case Kernel():
+            return Fixed(((proposal.path, KERNEL),), reason)
+        case Activations():
+            return Fixed(tuple((path, ACTIVATION) for path in proposal.paths), reason)
         case Width():
             return _of(proposal.group, reason)
         case ChannelGroup():
@@ -223,13 +245,12 @@ def _of(proposal: Proposal | ChannelGroup, reason: str) -> Fixed:
 
 def _order_by_importance(model: nn.Module, proposals: Sequence[Proposal]) -> None:
     for proposal in proposals:
-        match proposal:
-            case Width() | SplitHeads():
-                importance = channel_importance(model, proposal.group)
-            case Heads():
-                attention = model.get_submodule(proposal.path)
-                assert isinstance(attention, nn.MultiheadAttention)
-                importance = head_importance(attention)
-            case Depth():
-                continue
+        if not isinstance(proposal, Ordered):
+            continue
+        if isinstance(proposal, Heads):
+            attention = model.get_submodule(proposal.path)
+            assert isinstance(attention, nn.MultiheadAttention)
+            importance = head_importance(attention)
+        else:
+            importance = channel_importance(model, proposal.group)
         proposal.order(model, importance.argsort(descending=True, stable=True))

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from nas.choices import Choice, Option
 from nas.errors import one_line
 from nas.supernet.convert.branches import Branch
-from nas.supernet.convert.proposals import Depth, Heads, Proposal, SplitHeads, Width, build
+from nas.supernet.convert.proposals import Depth, Ordered, Proposal, build
 from nas.supernet.convert.reference import Reference, difference, run_branch
 from nas.supernet.sites import Site, find_sites, plain_copy
 
@@ -23,7 +23,6 @@ logger = logging.getLogger(__name__)
 _SECONDS = 5.0
 """Between two lines of the log: nobody should wait longer without a word."""
 _Check = Callable[[nn.Module, Sequence[Proposal]], str | None]
-_Ordered = Width | Heads | SplitHeads
 
 
 @final
@@ -126,12 +125,10 @@ class Probe:
             self._said = time.monotonic()
             logger.info("converting: %d of %d possible choices tried", self._tried, self._total)
 
-    def _shuffle(
-        self, model: nn.Module, proposals: Sequence[Proposal]
-    ) -> list[tuple[Width | Heads | SplitHeads, Tensor]]:
-        orders = []
+    def _shuffle(self, model: nn.Module, proposals: Sequence[Proposal]) -> list[tuple[Ordered, Tensor]]:
+        orders: list[tuple[Ordered, Tensor]] = []
         for proposal in proposals:
-            if not isinstance(proposal, Depth):
+            if isinstance(proposal, Ordered):
                 order = torch.randperm(proposal.size, generator=self._generator)
                 proposal.order(model, order)
                 orders.append((proposal, order))

@@ -10,12 +10,13 @@ from typing import final
 from torch import Tensor, nn
 
 from nas.choices import Choice, Size
+from nas.supernet.activation import Activation
 from nas.supernet.attending import Narrowing, attend_in_place
 from nas.supernet.attention import CutAttention
 from nas.supernet.convert.blocks import BlockRow
 from nas.supernet.convert.dependencies import ChannelGroup, Segment
 from nas.supernet.convert.importance import order_channels, order_heads
-from nas.supernet.cut import Axis, Part, cut_in_place
+from nas.supernet.cut import Axis, Part, cut_in_place, kernel_axes
 from nas.supernet.skipping import Skippable
 
 
@@ -149,7 +150,32 @@ class SplitHeads:
         )
 
 
-Proposal = Width | Heads | SplitHeads | Depth
+@final
+@dataclass(frozen=True)
+class Kernel:
+    """Elastic kernel of one convolution."""
+
+    choice: Choice
+    path: str
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The convolution."""
+        return (self.path,)
+
+
+@final
+@dataclass(frozen=True)
+class Activations:
+    """Activations of one kind that may be of another."""
+
+    choice: Choice
+    paths: tuple[str, ...]
+
+
+Ordered = Width | Heads | SplitHeads
+"""Of which the first parts stay, so that these must be the best."""
+Proposal = Ordered | Depth | Kernel | Activations
 
 
 def build(model: nn.Module, proposals: Iterable[Proposal]) -> nn.Module:
@@ -167,6 +193,11 @@ def build(model: nn.Module, proposals: Iterable[Proposal]) -> nn.Module:
     model = copy.deepcopy(model, dict(memo))
     for path, axes in _axes(model, proposals).items():
         cut_in_place(model.get_submodule(path), axes)
+    for one in proposals:
+        if isinstance(one, Activations):
+            for path in one.paths:
+                given = model.get_submodule(path)
+                memo[id(given)] = Activation(given, one.choice)
     for heads in proposals:
         if isinstance(heads, SplitHeads):
             heads.apply(model)
@@ -199,10 +230,16 @@ def _axes(model: nn.Module, proposals: Iterable[Proposal]) -> dict[str, dict[tup
             for segment in proposal.group.segments:
                 found = parts.setdefault(segment.path, {}).setdefault((segment.tensor, segment.dim), [])
                 found.append((segment, proposal))
-    return {
+    axes = {
         path: {place: _axis(found, _length(model, path, place)) for place, found in places.items()}
         for path, places in parts.items()
     }
+    for proposal in proposals:
+        if isinstance(proposal, Kernel):
+            layer = model.get_submodule(proposal.path)
+            assert isinstance(layer, nn.modules.conv._ConvNd)
+            axes.setdefault(proposal.path, {}).update(kernel_axes(layer, proposal.choice))
+    return axes
 
 
 def _length(model: nn.Module, path: str, place: tuple[str, int]) -> int | None:

@@ -13,8 +13,15 @@ from nas.supernet.convert.example import Example
 from nas.supernet.convert.proposals import Proposal, SplitHeads, Width
 from nas.supernet.cut import IN, OUT, axis_name, channel_dims, why_whole
 
-HEADS, DEPTH = "heads", "depth"
-_WORDS = {IN: "input channels", OUT: "output channels", HEADS: "heads", DEPTH: "depth"}
+HEADS, DEPTH, KERNEL, ACTIVATION = "heads", "depth", "kernel", "activation"
+_WORDS = {
+    IN: "input channels",
+    OUT: "output channels",
+    HEADS: "heads",
+    DEPTH: "depth",
+    KERNEL: "kernel",
+    ACTIVATION: "activation",
+}
 _UNCOUPLED = {
     IN: "its channels are the network's input, or come from no layer",
     OUT: "its channels are not known to come from a layer, or the example doesn't use it",

@@ -1,5 +1,6 @@
 """Modules that exist, cut to fewer channels."""
 
+from nas.supernet.cut.kernels import has_room, kernel_axes, kernel_sides, why_uncropped
 from nas.supernet.cut.layer import Cut, cut_in_place
 from nas.supernet.cut.parts import Axis, Part, total, unshared
 from nas.supernet.cut.places import (
@@ -25,9 +26,13 @@ __all__ = [
     "axis_name",
     "channel_dims",
     "cut_in_place",
+    "has_room",
     "held_tensors",
+    "kernel_axes",
+    "kernel_sides",
     "loses_groups",
     "total",
     "unshared",
+    "why_uncropped",
     "why_whole",
 ]

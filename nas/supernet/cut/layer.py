@@ -10,18 +10,28 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, NamedTuple, cast, final
 
 import torch
 from torch import Tensor, nn
 
 from nas.choices import Expression, Size, choices_of
-from nas.supernet.cut.parts import Axis, total
+from nas.supernet.cut.kernels import CROPPED
+from nas.supernet.cut.parts import Axis, Part, total
 from nas.supernet.cut.places import held_tensors
 from nas.supernet.cut.sizes import shape_of, sizes_of
 
-_Slots = tuple[tuple[int, str], ...]
-"""By part, where it starts and the attribute that holds its active size."""
+
+@final
+class _Slot(NamedTuple):
+    """A part of an axis: where it starts, which attribute holds its active size, and whether that is the middle's."""
+
+    start: int
+    size: str
+    centred: bool
+
+
+_Slots = tuple[_Slot, ...]
 
 
 class Cut(nn.Module):
@@ -36,6 +46,8 @@ class Cut(nn.Module):
     """Attributes that hold the shape over which a norm normalises."""
     _own: frozenset[str]
     """Attributes that the plain module doesn't have."""
+    _computed: tuple[str, ...]
+    """Attributes of the plain module that the class computes from active sizes."""
     _gathered: dict[str, Tensor] | None
     """Buffers of several parts that a forward pass may change."""
 
@@ -71,7 +83,10 @@ class Cut(nn.Module):
     def _active(self, tensor: Tensor, cuts: tuple[tuple[int, _Slots], ...]) -> Tensor:
         sizes = self.__dict__
         for dim, slots in cuts:
-            pieces = [tensor.narrow(dim, start, sizes[slot]) for start, slot in slots]
+            pieces = [
+                tensor.narrow(dim, (tensor.shape[dim] - sizes[size]) // 2 if centred else start, sizes[size])
+                for start, size, centred in slots
+            ]
             tensor = pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim)
         return tensor
 
@@ -79,8 +94,8 @@ class Cut(nn.Module):
     def _store(self, name: str, gathered: Tensor) -> None:
         ((dim, slots),) = self._cuts[name]  # statistics run along the channels alone
         begin = 0
-        for start, slot in slots:
-            size = self.__dict__[slot]
+        for start, attribute, _ in slots:
+            size = self.__dict__[attribute]
             cast(Tensor, self._buffers[name]).narrow(dim, start, size).copy_(
                 gathered.narrow(dim, begin, size)
             )
@@ -100,12 +115,11 @@ class Cut(nn.Module):
     def become_plain(self) -> None:
         """Turn a copy that holds the active tensors alone into a module of the original's class."""
         state, plain = self.__dict__, self._plain
-        shape = tuple(state[name] for name in self._shape)
+        computed = {name: getattr(self, name) for name in self._computed}
         for name in self._own:
             del state[name]
         self.__class__ = plain  # type: ignore[assignment]
-        if shape:
-            state["normalized_shape"] = shape
+        state.update(computed)
         if isinstance(self, nn.RNNBase):
             self._init_flat_weights()
 
@@ -114,9 +128,9 @@ class Cut(nn.Module):
         """Attributes of sizes that follow several choices and add up; costs are linear in each of them."""
         for slots in dict.fromkeys(slots for cuts in self._cuts.values() for _, slots in cuts):
             per_tensor = [sum(slots == other for _, other in cuts) for cuts in self._cuts.values()]
-            expressions = [self._sizes[slot] for _, slot in slots]
+            expressions = [self._sizes[slot.size] for slot in slots]
             if max(per_tensor) == 1 and len(choices_of(*expressions)) > 1:
-                return tuple(slot for _, slot in slots)
+                return tuple(slot.size for slot in slots)
         return ()
 
     def is_part(self, attribute: str) -> bool:
@@ -130,7 +144,7 @@ class Cut(nn.Module):
             return 0
         shape = list(parameter.shape)
         for dim, slots in self._cuts.get(name, ()):
-            shape[dim] = sum(self.__dict__[slot] for _, slot in slots)
+            shape[dim] = sum(self.__dict__[slot.size] for slot in slots)
         return math.prod(shape)
 
     def active_share(self) -> tuple[int, int]:
@@ -147,7 +161,9 @@ class Cut(nn.Module):
         sizes = {
             name: self.__dict__[name] for name, size in self._sizes.items() if isinstance(size, Expression)
         }
-        elastic = ", ".join(f"{name}={value}" for name, value in sizes.items() if isinstance(value, int))
+        if not all(isinstance(value, int) for value in sizes.values()):
+            return ", ".join(map(str, dict.fromkeys(sizes.values())))
+        elastic = ", ".join(f"{name}={value}" for name, value in sizes.items())
         return ", ".join(text for text in (super().extra_repr(), elastic) if text)
 
 
@@ -171,7 +187,9 @@ def cut_in_place(module: nn.Module, axes: Mapping[tuple[str, int], Axis]) -> Non
     own = frozenset({"_cuts", "_sizes", "_shape", "_own", "_gathered", *sizes, *names})
     module.__dict__.update(_cuts=cuts, _sizes=sizes, _shape=names, _own=own, _gathered=None)
     module.__dict__.update({**sizes, **attributes, **dict(zip(names, shape, strict=True))})
-    module.__class__ = _elastic_class(cast(Any, type(module)), bool(names), isinstance(module, nn.RNNBase))
+    cropped = any(part.centred for axis in axes.values() for part in axis)
+    computed = tuple(CROPPED) if cropped else ("normalized_shape",) if shape else ()
+    module.__class__ = _elastic_class(cast(Any, type(module)), computed, isinstance(module, nn.RNNBase))
 
 
 def _cuts(
@@ -183,18 +201,21 @@ def _cuts(
     cuts: dict[str, tuple[tuple[int, _Slots], ...]] = {}
     for (name, dim), axis in axes.items():
         if axis not in known:
-            known[axis] = tuple((part.start, f"width_{len(known)}_{n}") for n, part in enumerate(axis))
-            sizes.update({slot: part.size for (_, slot), part in zip(known[axis], axis, strict=True)})
+            known[axis] = tuple(_slot(part, f"{len(known)}_{n}") for n, part in enumerate(axis))
+            sizes.update({slot.size: part.size for slot, part in zip(known[axis], axis, strict=True)})
         cuts[name] = (*cuts.get(name, ()), (dim, known[axis]))
     return cuts, sizes
 
 
+def _slot(part: Part, number: str) -> _Slot:
+    return _Slot(part.start, f"{'kernel' if part.centred else 'width'}_{number}", part.centred)
+
+
 @functools.cache
-def _elastic_class(plain: Any, normalizes: bool, recurrent: bool) -> type[Cut]:
+def _elastic_class(plain: Any, computed: tuple[str, ...], recurrent: bool) -> type[Cut]:
     """Return a class derived from ``plain`` that reads active tensors; of the same name."""
-    body: dict[str, object] = {"_plain": plain, "__module__": plain.__module__}
-    if normalizes:
-        body["normalized_shape"] = property(_normalized_shape)
+    body: dict[str, object] = {"_plain": plain, "__module__": plain.__module__, "_computed": computed}
+    body.update({name: _COMPUTED[name] for name in computed})
     if recurrent:
         body.update(_RECURRENT)
     return cast(type[Cut], type(plain)(plain.__name__, (Cut, plain), body))
@@ -202,6 +223,9 @@ def _elastic_class(plain: Any, normalizes: bool, recurrent: bool) -> type[Cut]:
 
 def _normalized_shape(self: Any) -> tuple[int, ...]:
     return tuple(self.__dict__[name] for name in self._shape)
+
+
+_COMPUTED: dict[str, object] = {**CROPPED, "normalized_shape": property(_normalized_shape)}
 
 
 def _flat_weights(self: Any) -> list[Tensor]:

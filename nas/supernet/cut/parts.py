@@ -14,19 +14,21 @@ from nas.choices import Size, largest_value
 @final
 @dataclass(frozen=True)
 class Part:
-    """Consecutive channels of an axis, of which the first ``size`` are active.
+    """Consecutive positions of an axis, of which the first ``size`` are active.
 
     Args:
         start: Position of the first.
         size: How many are active; all of them in the largest architecture.
+        centred: Whether those in the middle are active instead, as in kernels.
     """
 
     start: int
     size: Size
+    centred: bool = False
 
     @property
     def length(self) -> int:
-        """How many channels there are."""
+        """How many positions there are."""
         return largest_value(self.size)
 
 
