@@ -6,7 +6,7 @@ import copy
 import itertools
 import logging
 import math
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar, cast, final
@@ -23,6 +23,7 @@ from nas.space import Architecture, IntArray
 from nas.supernet import Supernet, elastic
 from nas.supernet.attending import Attending
 from nas.supernet.cut import Cut
+from nas.supernet.resized import Resized
 from nas.supernet.sites import Site, Slot
 from nas.supernet.unfused import unfused
 
@@ -171,10 +172,30 @@ class NetworkCounter:
             supernet.train(was_training)
 
     def _build(self, twin: Supernet) -> list[_Table] | None:
-        positions, own_macs = _trace(twin, *self._input)
+        sides = [slot for site in twin.sites if isinstance(site.module, Resized) for slot in site.slots]
+        if not sides:
+            return self._tables(twin, twin.space.largest())
+        (side,) = sides[0].expression.choices
+        largest = twin.space.largest()
+        found = [
+            self._tables(twin, twin.space.architecture({**largest, side.name: option}))
+            for option in side.options
+        ]
+        column = twin.space.choices.index(side)
+        return (
+            None
+            if None in found
+            else [_stacked(column, tables) for tables in zip(*cast(list[list[_Table]], found), strict=True)]
+        )
+
+    def _tables(self, twin: Supernet, architecture: Architecture) -> list[_Table] | None:
+        """Return the tables for images as large as they are in ``architecture``, which has everything else."""
+        positions, own_macs = _trace(twin, architecture, *self._input)
         merged: dict[tuple[int, ...], _Table] = {}
         counted: set[nn.Parameter] = set()
         for site in twin.sites:
+            if isinstance(site.module, Resized):
+                continue
             own = set(site.module.parameters(recurse=False)) - counted  # tied weights count once
             counted |= own
             cost = _cost_of(site.module, positions.get(site.path, 0), own_macs.get(site.path, 0), own)
@@ -185,6 +206,16 @@ class NetworkCounter:
                 known = merged.get(table.columns)
                 merged[table.columns] = table if known is None else known.plus(table)
         return list(merged.values())
+
+
+def _stacked(column: int, tables: Sequence[_Table]) -> _Table:
+    """Return one table of several for the options of another choice, which differ in nothing else."""
+    return _Table(
+        (column, *tables[0].columns),
+        (len(tables), *tables[0].shape),
+        np.concatenate([table.macs for table in tables]),
+        np.concatenate([table.num_params for table in tables]),
+    )
 
 
 def _sum(tables: list[_Table], indices: IntArray) -> Counts:
@@ -205,9 +236,9 @@ def _copied(supernet: Supernet, device: torch.device) -> Supernet:
 
 
 def _trace(
-    twin: Supernet, image_shape: tuple[int, ...], dtype: torch.dtype
+    twin: Supernet, architecture: Architecture, image_shape: tuple[int, ...], dtype: torch.dtype
 ) -> tuple[dict[str, int], dict[str, int]]:
-    """Run the largest architecture once.
+    """Run the largest architecture, or that for smaller images, once.
 
     Returns:
         Output positions of each elastic layer, and the MACs that each other module performs itself,
@@ -225,7 +256,7 @@ def _trace(
 
     layers = {site.path: site.module for site in twin.sites if isinstance(site.module, elastic.ElasticLayer)}
     handles = [m.register_forward_hook(remember(path)) for path, m in layers.items()]  # type: ignore[arg-type]
-    with twin.active(twin.space.largest()), _flop_counter(twin.module) as counter:
+    with twin.active(architecture), _flop_counter(twin.module) as counter:
         twin.module(blank(1, image_shape, dtype, next(twin.parameters()).device))
     for handle in handles:
         handle.remove()

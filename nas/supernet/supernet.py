@@ -19,6 +19,7 @@ from nas.space import Architecture, Condition, IntArray, SearchSpace
 from nas.supernet.convert import Converted, Report, elastic_module
 from nas.supernet.convert.settings import RATIOS
 from nas.supernet.pretrained import describe
+from nas.supernet.resized import Resized
 from nas.supernet.sites import Site, find_sites, plain_copy
 
 _MOST_NEIGHBOURS = 100
@@ -75,6 +76,7 @@ class Supernet(nn.Module):
         max_choices: int | None = None,
         kernels: Sequence[int] = (),
         activations: Sequence[str] = (),
+        resolutions: Sequence[int] = (),
     ) -> Supernet:
         """Turn an existing module, trained or not, into a supernet; ``report`` says what became elastic.
 
@@ -89,6 +91,7 @@ class Supernet(nn.Module):
             max_choices=max_choices,
             kernels=kernels,
             activations=activations,
+            resolutions=resolutions,
         )
         return cls(converted).train(model.training)
 
@@ -140,6 +143,7 @@ class Supernet(nn.Module):
             plain = plain_copy(self.module, self.sites)
         if isinstance(plain, Converted):
             example, plain = plain.example, plain.module
+            plain = plain.module if isinstance(plain, Resized) and plain.side == plain.given else plain
             if config:
                 describe(plain, example)
         return plain.train(self.training)

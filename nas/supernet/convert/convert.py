@@ -29,14 +29,15 @@ from nas.supernet.convert.proposals import (
     Kernel,
     Ordered,
     Proposal,
+    Resolution,
     SplitHeads,
     Width,
     build,
 )
 from nas.supernet.convert.reference import Reference
-from nas.supernet.convert.report import ACTIVATION, DEPTH, HEADS, KERNEL, Converted, reported
+from nas.supernet.convert.report import ACTIVATION, DEPTH, HEADS, KERNEL, RESOLUTION, Converted, reported
 from nas.supernet.convert.settings import RATIOS, Settings
-from nas.supernet.convert.swaps import activation_choices, kernel_choices, why_left_out
+from nas.supernet.convert.swaps import activation_choices, kernel_choices, resolution_choice, why_left_out
 from nas.supernet.unfused import without_fast_path
 
 logger = logging.getLogger(__name__)
@@ -52,6 +53,7 @@ def elastic_module(
     max_choices: int | None = None,
     kernels: Sequence[int] = (),
     activations: Sequence[str] = (),
+    resolutions: Sequence[int] = (),
 ) -> Converted:
     """Return ``model`` with choices in it, ready for :class:`nas.Supernet` and for ``Study.network``.
 
@@ -73,12 +75,14 @@ def elastic_module(
             with less padding, so that the output keeps its size.
         activations: Names of activations, such as ("relu", "hardswish"), that may stand in place of those that
             the network has; one choice for all of a kind.
+        resolutions: Sides, such as (48, 64), that square images may be resized to before the network gets them; the
+            example's is the largest.
 
     Raises:
         ConversionError: the model doesn't run on the example, or nothing can be elastic.
     """
     examples = examples_of(example_input)
-    settings = Settings(ratios, multiple_of, keep, max_choices, kernels, activations)
+    settings = Settings(ratios, multiple_of, keep, max_choices, kernels, activations, resolutions)
     settings.check(model)
     with without_fast_path():
         return _converted(model, examples, settings)
@@ -91,8 +95,9 @@ def _converted(model: nn.Module, examples: list[Example], settings: Settings) ->
     logger.info("converting: following the channels on %d of them", len(branches))
     whole = [Branch(example) for example in examples[:1] if example is not branches[0].example]
     reference = Reference(work, [*branches, *whole])
+    resolution = resolution_choice(examples[0], settings)
     proposals, fixed = _proposed(work, branches, settings)
-    proposals, more = _limited(work, proposals, settings.max_choices)
+    proposals, more = _limited(work, [*proposals, *resolution], settings.max_choices)
     logger.info("converting: trying %d possible choices", len(proposals))
     accepted, rejected = Probe(work, branches).settle(proposals)
     fixed += [*more, *(_of(proposal, reason) for proposal, reason in rejected)]
@@ -234,6 +239,8 @@ def _of(proposal: Proposal | ChannelGroup, reason: str) -> Fixed:
             return Fixed(tuple((path, DEPTH) for path in proposal.paths), reason)
         case Kernel():
             return Fixed(((proposal.path, KERNEL),), reason)
+        case Resolution():
+            return Fixed((("", RESOLUTION),), reason)
         case Activations():
             return Fixed(tuple((path, ACTIVATION) for path in proposal.paths), reason)
         case Width():

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from nas.choices import Choice, Option
 from nas.errors import one_line
 from nas.supernet.convert.branches import Branch
-from nas.supernet.convert.proposals import Depth, Ordered, Proposal, build
+from nas.supernet.convert.proposals import Depth, Ordered, Proposal, Resolution, build
 from nas.supernet.convert.reference import Reference, difference, run_branch
 from nas.supernet.sites import Site, find_sites, plain_copy
 
@@ -165,8 +165,9 @@ class Probe:
                 return reason
             if self._extraction_differs(elastic, sites):
                 return "a smaller one, extracted, doesn't compute what it does in the network"
-        for part in _parts(sizes):
-            activate(sites, largest | _smallest(part))
+        parts = [_smallest(part) for part in _parts(sizes)]
+        for part in [*parts, *_resolutions(proposals)]:
+            activate(sites, largest | part)
             if (reason := self._misfit(elastic, 1)) is not None:
                 return reason
         activate(sites, thin)
@@ -213,6 +214,12 @@ def _largest(choices: Iterable[Choice]) -> dict[str, Option]:
 
 def _smallest(choices: Iterable[Choice]) -> dict[str, Option]:
     return {choice.name: choice.options[choice.smallest_index] for choice in choices}
+
+
+def _resolutions(proposals: Iterable[Proposal]) -> list[dict[str, Option]]:
+    """Return each resolution by itself: a network that runs at one may not run at a larger one."""
+    choices = [proposal.choice for proposal in proposals if isinstance(proposal, Resolution)]
+    return [{choice.name: option} for choice in choices for option in choice.options]
 
 
 def _parts(choices: Sequence[Choice]) -> Iterator[list[Choice]]:

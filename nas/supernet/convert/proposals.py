@@ -9,7 +9,7 @@ from typing import final
 
 from torch import Tensor, nn
 
-from nas.choices import Choice, Size
+from nas.choices import Choice, Size, largest_value
 from nas.supernet.activation import Activation
 from nas.supernet.attending import Narrowing, attend_in_place
 from nas.supernet.attention import CutAttention
@@ -17,6 +17,7 @@ from nas.supernet.convert.blocks import BlockRow
 from nas.supernet.convert.dependencies import ChannelGroup, Segment
 from nas.supernet.convert.importance import order_channels, order_heads
 from nas.supernet.cut import Axis, Part, cut_in_place, kernel_axes
+from nas.supernet.resized import Resized
 from nas.supernet.skipping import Skippable
 
 
@@ -173,9 +174,22 @@ class Activations:
     paths: tuple[str, ...]
 
 
+@final
+@dataclass(frozen=True)
+class Resolution:
+    """Smaller images for the whole network."""
+
+    choice: Choice
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The network itself."""
+        return ("",)
+
+
 Ordered = Width | Heads | SplitHeads
 """Of which the first parts stay, so that these must be the best."""
-Proposal = Ordered | Depth | Kernel | Activations
+Proposal = Ordered | Depth | Kernel | Activations | Resolution
 
 
 def build(model: nn.Module, proposals: Iterable[Proposal]) -> nn.Module:
@@ -219,6 +233,9 @@ def build(model: nn.Module, proposals: Iterable[Proposal]) -> nn.Module:
         if isinstance(module, nn.TransformerEncoder):
             # With nested tensors it reads the weights of its first layer itself.
             module.use_nested_tensor = False
+    for one in proposals:
+        if isinstance(one, Resolution):
+            elastic = Resized(elastic, one.choice, largest_value(one.choice)).train(elastic.training)
     return elastic
 
 

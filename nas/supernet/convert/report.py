@@ -13,7 +13,8 @@ from nas.supernet.convert.example import Example
 from nas.supernet.convert.proposals import Proposal, SplitHeads, Width
 from nas.supernet.cut import IN, OUT, axis_name, channel_dims, why_whole
 
-HEADS, DEPTH, KERNEL, ACTIVATION = "heads", "depth", "kernel", "activation"
+HEADS, DEPTH, KERNEL = "heads", "depth", "kernel"
+ACTIVATION, RESOLUTION = "activation", "resolution"
 _WORDS = {
     IN: "input channels",
     OUT: "output channels",
@@ -21,6 +22,7 @@ _WORDS = {
     DEPTH: "depth",
     KERNEL: "kernel",
     ACTIVATION: "activation",
+    RESOLUTION: "resolution",
 }
 _UNCOUPLED = {
     IN: "its channels are the network's input, or come from no layer",

@@ -25,6 +25,7 @@ class Settings:
     max_choices: int | None = None
     kernels: Sequence[int] = ()
     activations: Sequence[str] = ()
+    resolutions: Sequence[int] = ()
 
     def check(self, model: nn.Module) -> None:
         """Raise ConversionError where a setting can't be followed for ``model``."""
@@ -41,9 +42,13 @@ class Settings:
                 f"keep names {unknown[0]!r}, which is no module of {type(model).__name__}: give a list of paths as "
                 f"named_modules() has them, such as {known[:1]}."
             )
-        if not isinstance(self.kernels, Sequence) or not all(_is_side(side) for side in self.kernels):
+        if not _are_sides(self.kernels):
             raise ConversionError(
                 f"kernels is {self.kernels!r}: give the sizes that larger kernels may shrink to, such as (3, 5)."
+            )
+        if not _are_sides(self.resolutions):
+            raise ConversionError(
+                f"resolutions is {self.resolutions!r}: give the sides that images may be resized to, such as (48, 64)."
             )
         listed = not isinstance(self.activations, str) and isinstance(self.activations, Sequence)
         if not listed or not all(kind in KINDS for kind in self.activations):
@@ -56,5 +61,7 @@ class Settings:
         return any(path == name or path.startswith(f"{name}.") for name in self.keep)
 
 
-def _is_side(side: object) -> bool:
-    return isinstance(side, int) and not isinstance(side, bool) and side > 0
+def _are_sides(sides: object) -> bool:
+    return isinstance(sides, Sequence) and all(
+        isinstance(side, int) and not isinstance(side, bool) and side > 0 for side in sides
+    )

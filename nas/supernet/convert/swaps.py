@@ -1,4 +1,4 @@
-"""Choices for which no channel is moved: smaller kernels, and other activations."""
+"""Choices for which no channel is moved: smaller kernels, other activations, and smaller images."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from torch import nn
 
 from nas.choices import Choice
+from nas.errors import ConversionError
 from nas.supernet.activation import kind_of
 from nas.supernet.convert.dependencies import Fixed
-from nas.supernet.convert.proposals import Activations, Kernel
+from nas.supernet.convert.example import Example
+from nas.supernet.convert.proposals import Activations, Kernel, Resolution
 from nas.supernet.convert.report import ACTIVATION, KERNEL
 from nas.supernet.convert.settings import Settings
 from nas.supernet.cut import has_room, kernel_sides, why_uncropped
@@ -55,6 +57,31 @@ def activation_choices(
             found.append(Activations(Choice(f"{kind}.activation", (*others, kind)), tuple(where)))
     reason = "it holds no module that is one of torch's activations and may be another one"
     return found, [Fixed((("", ACTIVATION),), reason)] if settings.activations and not found else []
+
+
+def resolution_choice(example: Example, settings: Settings) -> list[Resolution]:
+    """Return the choice of how large images are, if it is wanted; those of the example are the largest option.
+
+    Raises:
+        ConversionError: there are no square images of one size in the example, or they aren't larger than asked for.
+    """
+    if not settings.resolutions:
+        return []
+    images = [tuple(x.shape[2:]) for x in example.tensors if x.ndim == 4 and x.is_floating_point()]
+    if len(set(images)) != 1 or images[0][0] != images[0][1]:
+        raise ConversionError(
+            f"resolutions is {tuple(settings.resolutions)}, and the example input has "
+            f"{f'images of the sizes {images}' if images else 'no images'}: give an example of square images of one "
+            "size, (n, channels, side, side), or leave resolutions out."
+        )
+    side = images[0][0]
+    smaller = tuple(sorted({option for option in settings.resolutions if option != side}))
+    if not smaller or smaller[-1] > side:
+        raise ConversionError(
+            f"resolutions is {tuple(settings.resolutions)}, and the example's images have a side of {side}: give "
+            "smaller ones; the example's is the largest."
+        )
+    return [Resolution(Choice("resolution", (*smaller, side)))]
 
 
 def why_left_out(path: str, settings: Settings, unused: Mapping[str, tuple[str, ...]]) -> str | None:

@@ -1,0 +1,43 @@
+"""Networks whose images are made smaller first."""
+
+from __future__ import annotations
+
+from typing import Any, cast, final
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils._pytree import tree_map
+
+from nas.choices import Choice
+
+
+@final
+class Resized(nn.Module):
+    """A network that is given its images at another resolution.
+
+    Every argument of shape ``(n, channels, height, width)`` and of real numbers is resized, bilinearly and with
+    antialiasing, as image libraries do it. ``module`` takes images that have the size already.
+
+    Args:
+        module: The network.
+        side: Height and width that it gets.
+        given: Height and width of the images that the network was written for; with these nothing is resized.
+    """
+
+    def __init__(self, module: nn.Module, side: int | Choice, given: int) -> None:
+        super().__init__()
+        self.module = module
+        self.side = cast(int, side)
+        self.given = given
+
+    def forward(self, *inputs: Any, **named: Any) -> Any:
+        """Run the network on resized images."""
+        if self.side == self.given:
+            return self.module(*inputs, **named)
+        inputs, named = tree_map(self._resized, (inputs, named))
+        return self.module(*inputs, **named)
+
+    def _resized(self, value: Any) -> Any:
+        if not isinstance(value, Tensor) or value.ndim != 4 or not value.is_floating_point():
+            return value
+        return F.interpolate(value, (self.side, self.side), mode="bilinear", antialias=True)
