@@ -15,7 +15,7 @@ from nas.errors import ExportError
 from nas.evaluation import onnx_export
 from nas.evaluation.candidate import open_session
 from nas.evaluation.onnx_export import INPUT, OUTPUT, export_onnx
-from nas.supernet import Supernet, recalibrate
+from nas.supernet import Supernet, recalibrate, resized
 from search_spaces.convnet import convnet
 
 SHAPE = (1, 8, 8)
@@ -170,6 +170,7 @@ class ByBatch(nn.Module):
         lambda: Resized("bilinear", 5),
         lambda: Resized("bicubic", 5),
         lambda: Resized("bilinear", factor=0.5),
+        lambda: nn.Sequential(resized.Resized(nn.AdaptiveAvgPool2d(3), side=6, given=8), nn.Flatten()),
         lambda: nn.Sequential(nn.AdaptiveAvgPool2d(3), nn.Flatten()),
         lambda: nn.Sequential(nn.AdaptiveMaxPool2d((3, 5)), nn.Flatten()),
         lambda: nn.Sequential(nn.AdaptiveMaxPool2d(4), nn.Flatten()),
