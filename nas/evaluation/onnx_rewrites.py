@@ -105,21 +105,27 @@ def _antialiased(mode: str) -> Callable[..., Any]:
         empty = g.op("Constant", value_t=torch.tensor([], dtype=torch.float32))
         if symbolic_helper._is_none(output_size):
             factors = symbolic_helper._get_const(scale_factors, "fs", "scale_factors")
-            scales = g.op("Constant", value_t=torch.tensor(factors))
+            scales = g.op("Constant", value_t=torch.tensor([1.0, 1.0, *factors]))
             target = [empty, scales]
         else:
             sides = symbolic_helper._get_const(output_size, "is", "output_size")
-            target = [empty, empty, g.op("Constant", value_t=torch.tensor(sides))]
-        return g.op(
+            # Not the attribute axes: ONNX Runtime's inference of shapes, before quantization, doesn't know it.
+            batch = symbolic_helper._slice_helper(g, g.op("Shape", input), axes=[0], starts=[0], ends=[2])
+            sizes = g.op("Concat", batch, g.op("Constant", value_t=torch.tensor(sides)), axis_i=0)
+            target = [empty, empty, sizes]
+        made = g.op(
             "Resize",
             input,
             *target,
             antialias_i=1,
-            axes_i=[2, 3],  # so that what follows knows the size
             coordinate_transformation_mode_s="half_pixel",
             cubic_coeff_a_f=_CUBIC_COEFFICIENT,
             exclude_outside_i=1,  # weights are of the pixels that exist, as in torch
             mode_s=mode,
         )
+        known = symbolic_helper._get_tensor_sizes(input)
+        if known is not None and not symbolic_helper._is_none(output_size):
+            made.setType(input.type().with_sizes([*known[:2], *sides]))  # what follows may need to know
+        return made
 
     return resize

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import onnxruntime
 import pytest
 import torch
+from onnxruntime.quantization.shape_inference import quant_pre_process
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
@@ -82,6 +85,14 @@ def test_smaller_images_are_exported_quickly(caplog: pytest.LogCaptureFixture) -
     assert not caplog.records
     (found,) = session.run(None, {INPUT: IMAGES.numpy()})
     np.testing.assert_allclose(found, plain(IMAGES).detach().numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_smaller_images_can_be_quantized(tmp_path: Path) -> None:
+    supernet = Supernet.from_module(residual(), IMAGES, resolutions=(16,))
+    plain = supernet.extract(supernet.space.smallest())
+    (tmp_path / "model.onnx").write_bytes(export_onnx(plain, (3, 24, 24)))
+    quant_pre_process(tmp_path / "model.onnx", tmp_path / "prepared.onnx")
+    assert (tmp_path / "prepared.onnx").exists()
 
 
 def test_images_may_have_a_name() -> None:
