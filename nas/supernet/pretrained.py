@@ -247,14 +247,18 @@ def _options(value: int, changes: Counter[tuple[int, int]]) -> tuple[list[int], 
     return list(dict.fromkeys(seen)), [other for other in dict.fromkeys(scaled) if other not in seen]
 
 
-def _places(config: Any) -> Iterator[tuple[Place, int]]:
+def _places(config: Any, prefix: str = "") -> Iterator[tuple[Place, int]]:
     for name, value in vars(config).items():
         if type(value) is int and value > 1 and not name.startswith("_") and not name.endswith("_id"):
-            yield (name, None), value
+            yield (prefix + name, None), value
         if isinstance(value, list | tuple):
             for position, item in enumerate(value):
                 if type(item) is int and item > 1:
-                    yield (name, position), item
+                    yield (prefix + name, position), item
+        if isinstance(
+            value, sys.modules["transformers"].PreTrainedConfig
+        ):  # that of a part, such as a text's encoder
+            yield from _places(value, f"{prefix}{name}.")
 
 
 def _built(module: Any, values: dict[Place, int]) -> nn.Module | None:
@@ -262,15 +266,27 @@ def _built(module: Any, values: dict[Place, int]) -> nn.Module | None:
     config = copy.deepcopy(module.config)
     try:
         for (name, position), value in values.items():
-            old = getattr(config, name)
-            new = value if position is None else [*old[:position], value, *old[position + 1 :]]
-            setattr(config, name, new if position is None else type(old)(new))
+            _put(config, name, position, value)
         type(config).from_dict(config.to_dict())  # as reading it will check it
         with torch.device("meta"):
             built: nn.Module = type(module)(config)
     except Exception:  # whatever the constructor says of numbers that don't go together
         return None
     return built
+
+
+def _put(config: Any, path: str, position: int | None, value: int) -> None:
+    *parts, name = path.split(".")
+    for part in parts:
+        config = getattr(config, part)
+    old = getattr(config, name)
+    if position is not None:
+        setattr(config, name, type(old)([*old[:position], value, *old[position + 1 :]]))
+        return
+    setattr(config, name, value)
+    kinds = vars(config).get("layer_types")  # the library's word for a list with one item for each layer
+    if isinstance(kinds, list) and len(kinds) == old and config.num_hidden_layers == value:
+        config.layer_types = kinds[:value]
 
 
 def _unlike(whole: _Sizes, wanted: _Sizes) -> str | None:

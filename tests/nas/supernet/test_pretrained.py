@@ -20,7 +20,7 @@ from nas.supernet.convert.reference import difference
 
 SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
 WORDS = {"input_ids": torch.arange(12).view(2, 6)}
-Options = dict[str, int]
+Options = dict[str, Any]
 
 
 def bert() -> tuple[Any, dict[str, Tensor]]:
@@ -32,6 +32,22 @@ def bert() -> tuple[Any, dict[str, Tensor]]:
 def llama() -> tuple[Any, dict[str, Tensor]]:
     config = transformers.LlamaConfig(**SMALL, vocab_size=50, num_key_value_heads=2, use_cache=False)
     return transformers.LlamaForCausalLM(config), WORDS
+
+
+def qwen() -> tuple[Any, dict[str, Tensor]]:
+    """Its config has a list with one item for each layer."""
+    config = transformers.Qwen3Config(
+        **SMALL, vocab_size=50, num_key_value_heads=2, head_dim=8, use_cache=False
+    )
+    return transformers.Qwen3ForCausalLM(config), WORDS
+
+
+def gemma() -> tuple[Any, dict[str, Tensor]]:
+    """Multiplies by the root of its config's width, which stays what it was in the extracted network."""
+    config = transformers.GemmaConfig(
+        **SMALL, vocab_size=50, num_key_value_heads=4, head_dim=8, use_cache=False
+    )
+    return transformers.GemmaForCausalLM(config), WORDS
 
 
 def t5() -> tuple[Any, dict[str, Tensor]]:
@@ -105,6 +121,7 @@ def alike(supernet: Supernet, position: int, *endings: str) -> Architecture:
             },
         ),
         (t5, {"num_heads": 1, "d_kv": 8, "d_ff": 16, "d_model": 32, "relative_attention_max_distance": 32}),
+        (qwen, {"hidden_size": 8, "num_hidden_layers": 1, "head_dim": 8, "layer_types": ["full_attention"]}),
         (vit, {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 16}),
     ],
 )
@@ -122,7 +139,12 @@ def test_what_a_config_describes_is_saved_and_read(
     assert {name: getattr(small.config, name) for name in smallest} == smallest
     shallow = check_round_trip(supernet, alike(supernet, 0, ".depth"), example, tmp_path / "shallow")
     changed = {name for name, value in said(shallow).items() if given.get(name) != value}
-    assert changed <= {"num_hidden_layers", "architectures", "dtype"}  # and nothing that needn't
+    assert changed <= {
+        "num_hidden_layers",
+        "layer_types",
+        "architectures",
+        "dtype",
+    }  # and nothing that needn't
     assert model.config.to_dict() == given
 
 
@@ -151,6 +173,16 @@ def test_what_no_config_describes_refuses_to_be_saved(
     small(**WORDS)
     with pytest.raises(ExportError, match=reason):
         copy.deepcopy(small).save_pretrained(tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_config_with_which_the_class_computes_something_else_is_refused(tmp_path: Path) -> None:
+    model, example = gemma()
+    supernet = converted(model, example)
+    small: Any = supernet.extract(alike(supernet, 0, "embed_tokens.width"))
+    with pytest.raises(ExportError, match="computes something else"):
+        small.save_pretrained(tmp_path)
+    assert small.config.to_dict() == model.config.to_dict()
 
 
 class Wrapped(nn.Module):
