@@ -12,6 +12,7 @@ from torch import nn
 
 from nas.errors import one_line
 from nas.space import IntArray
+from nas.supernet.attention import runs_along_heads, why_whole_attention
 from nas.supernet.convert.branches import Branch
 from nas.supernet.convert.following import Followed, follow
 from nas.supernet.cut import OUT, Place, axis_name, channel_dims, held_tensors, why_whole
@@ -107,7 +108,11 @@ class _Coupling:
     def __init__(self, model: nn.Module, followed: Followed, keep: tuple[str, ...]) -> None:
         self._modules = dict(model.named_modules())
         self._learned = {path for path, m in self._modules.items() if _learns(m)}
-        self._places = {place: nodes for place, nodes in followed.places.items() if place in followed.used}
+        self._places = {
+            place: nodes
+            for place, nodes in followed.places.items()
+            if place in followed.used and not self._along_heads(place)
+        }
         self._fix(followed, keep)
         labels, self._reasons = followed.ties.classes()
         self._labels = {place: labels[nodes].tolist() for place, nodes in self._places.items()}
@@ -131,15 +136,20 @@ class _Coupling:
             for nodes in others:  # one number is the size of all layers and directions
                 ties.tie(first, nodes)
 
+    def _along_heads(self, place: Place) -> bool:
+        """Whether it is a matter of the heads of torch's attention, which have a choice of their own."""
+        outer = self._modules[place.path.rpartition(".")[0]]
+        return runs_along_heads(self._modules[place.path], outer, place.name, place.dim)
+
     def _why_fixed(self, place: Place, keep: tuple[str, ...]) -> str | None:
         path = place.path
         if any(path == kept or path.startswith(f"{kept}.") for kept in keep):
             return f"{path} is to be kept"
         module, outer = self._modules[path], self._modules[path.rpartition(".")[0]]
-        if isinstance(module, nn.MultiheadAttention):
-            return f"they are the embedding of attention {path}"
-        if isinstance(outer, nn.MultiheadAttention):
-            return f"they are the embedding of attention {path.rpartition('.')[0]}"
+        for attention in (module, outer):
+            if isinstance(attention, nn.MultiheadAttention) and (reason := why_whole_attention(attention)):
+                where = path if attention is module else path.rpartition(".")[0]
+                return f"they are the embedding of attention {where}: {reason}"
         reason = why_whole(module)
         return reason and f"they reach {path}, {reason}"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from nas.supernet.attention import projections
 from nas.supernet.convert.dependencies import ChannelGroup, Segment
 
 
@@ -59,7 +60,8 @@ def _positions(segment: Segment, order: Tensor, length: int) -> Tensor:
 def head_importance(attention: nn.MultiheadAttention) -> Tensor:
     """Return the L1 norm of every head's weights, ``(num_heads,)``."""
     heads = attention.num_heads
-    taken = attention.in_proj_weight.double().abs().view(3, heads, -1).sum((0, 2))
+    weights = projections(attention)
+    taken = torch.stack([w.double().abs().view(heads, -1).sum(1) for w in weights]).sum(0)
     given = attention.out_proj.weight.double().abs().view(attention.embed_dim, heads, -1).sum((0, 2))
     return taken / taken.mean().clamp_min(1e-30) + given / given.mean().clamp_min(1e-30)
 
@@ -68,10 +70,9 @@ def head_importance(attention: nn.MultiheadAttention) -> Tensor:
 def order_heads(attention: nn.MultiheadAttention, order: Tensor) -> None:
     """Move the heads in place: ``order[i]`` becomes head i."""
     heads, size = attention.num_heads, attention.head_dim
-    order = order.to(attention.in_proj_weight.device)
+    order = order.to(attention.out_proj.weight.device)
     rows = (order[:, None] * size + torch.arange(size, device=order.device)).flatten()
-    whole = torch.cat([rows + third * heads * size for third in range(3)])
-    attention.in_proj_weight.copy_(attention.in_proj_weight[whole])
-    if attention.in_proj_bias is not None:
-        attention.in_proj_bias.copy_(attention.in_proj_bias[whole])
+    biases = () if attention.in_proj_bias is None else attention.in_proj_bias.split(heads * size)
+    for part in (*projections(attention), *biases):
+        part.copy_(part[rows])
     attention.out_proj.weight.copy_(attention.out_proj.weight[:, rows])

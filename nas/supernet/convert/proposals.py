@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import final
 
@@ -205,8 +205,10 @@ def build(model: nn.Module, proposals: Iterable[Proposal]) -> nn.Module:
     same = [m for path, m in model.named_modules() if path not in changed and not any(m.children())]
     memo.update((id(module), module) for module in same)
     model = copy.deepcopy(model, dict(memo))
-    for path, axes in _axes(model, proposals).items():
-        cut_in_place(model.get_submodule(path), axes)
+    axes = _axes(model, proposals)
+    memo.update(_cut_attention(model, axes, {p.path: p.choice for p in proposals if isinstance(p, Heads)}))
+    for path, cuts in axes.items():
+        cut_in_place(model.get_submodule(path), cuts)
     for one in proposals:
         if isinstance(one, Activations):
             for path in one.paths:
@@ -215,10 +217,6 @@ def build(model: nn.Module, proposals: Iterable[Proposal]) -> nn.Module:
     for heads in proposals:
         if isinstance(heads, SplitHeads):
             heads.apply(model)
-        if isinstance(heads, Heads):
-            attention = model.get_submodule(heads.path)
-            assert isinstance(attention, nn.MultiheadAttention)
-            memo[id(attention)] = CutAttention.of(attention, heads.choice)
     for depth in proposals:
         if isinstance(depth, Depth):
             for position, (path, alone) in enumerate(zip(depth.row.paths, depth.row.alone, strict=True)):
@@ -233,10 +231,30 @@ def build(model: nn.Module, proposals: Iterable[Proposal]) -> nn.Module:
         if isinstance(module, nn.TransformerEncoder):
             # With nested tensors it reads the weights of its first layer itself.
             module.use_nested_tensor = False
+        if isinstance(module, nn.Transformer):
+            # It compares its inputs with this.
+            widths = (m.embed_dim for m in module.modules() if isinstance(m, CutAttention))
+            module.d_model = next(widths, module.d_model)
     for one in proposals:
         if isinstance(one, Resolution):
             elastic = Resized(elastic, one.choice, largest_value(one.choice)).train(elastic.training)
     return elastic
+
+
+def _cut_attention(
+    model: nn.Module, axes: dict[str, dict[tuple[str, int], Axis]], heads: Mapping[str, Size]
+) -> dict[int, nn.Module]:
+    """Return elastic forms of torch's attention, by the id of each; their axes are taken from ``axes``."""
+    made: dict[int, nn.Module] = {}
+    for path, layer in model.named_modules():
+        if isinstance(layer, nn.MultiheadAttention):
+            output = axes.pop(f"{path}.out_proj" if path else "out_proj", {})
+            own = axes.pop(path, {}) | {
+                (f"out_proj.{name}", dim): axis for (name, dim), axis in output.items()
+            }
+            if own or path in heads:
+                made[id(layer)] = CutAttention.of(layer, heads.get(path, layer.num_heads), own)
+    return made
 
 
 def _axes(model: nn.Module, proposals: Iterable[Proposal]) -> dict[str, dict[tuple[str, int], Axis]]:

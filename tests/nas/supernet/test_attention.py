@@ -7,6 +7,7 @@ from torch import nn
 from nas.choices import choice
 from nas.errors import ShapeError
 from nas.supernet.attention import Attention, CutAttention, why_fixed
+from nas.supernet.cut import Part
 from nas.supernet.sites import find_sites
 
 GENERATOR = torch.Generator().manual_seed(0)
@@ -65,6 +66,37 @@ def test_fewer_heads_leave_the_others_out() -> None:
     assert module.num_active_params() == sum(p.numel() for p in plain.parameters())
 
 
+WIDTH = choice("width", 3, 7)
+"""Of a part of the embedding; the rest of it stays."""
+
+
+@pytest.mark.parametrize("separate", [True, False])
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_narrower_embedding_leaves_the_other_channels_out(separate: bool, bias: bool) -> None:
+    sizes = {"kdim": 10, "vdim": 11} if separate else {}
+    layer = nn.MultiheadAttention(12, 3, bias=bias, batch_first=True, **sizes).eval()
+    axis = (Part(0, WIDTH), Part(7, 5))
+    names = ("q_proj_weight",) if separate else ("in_proj_weight",)
+    axes = {(name, 1): axis for name in names} | {("out_proj.weight", 0): axis, ("out_proj.bias", 0): axis}
+    module = CutAttention.of(layer, 2, axes).eval()
+    for slot in find_sites(module)[0].slots:
+        module.__dict__[slot.attribute] = slot.expression.value({"width": 3})
+    kept = torch.tensor([0, 1, 2, 7, 8, 9, 10, 11])
+    key, value = (torch.randn(2, 7, sizes.get(n, 12), generator=GENERATOR) for n in ("kdim", "vdim"))
+    query = torch.zeros_like(QUERY).index_copy(2, kept, QUERY[..., kept])
+    if not separate:
+        key, value = (torch.zeros_like(x).index_copy(2, kept, x[..., kept]) for x in (key, value))
+    with torch.no_grad():
+        layer.out_proj.weight[:, 8:] = 0
+    expected = layer(query, key, value)[0][..., kept]
+    given = (query[..., kept], *((key, value) if separate else (key[..., kept], value[..., kept])))
+    plain = module.extract()
+    torch.testing.assert_close(module(*given)[0], expected)
+    torch.testing.assert_close(plain(*given)[0], expected)
+    assert module.embed_dim == 8
+    assert module.num_active_params() == sum(p.numel() for p in plain.parameters())
+
+
 def test_a_mask_for_every_head_is_refused() -> None:
     layer = cut(nn.MultiheadAttention(12, 3, batch_first=True), 2)
     with pytest.raises(ShapeError, match="three axes"):
@@ -75,7 +107,6 @@ def test_a_mask_for_every_head_is_refused() -> None:
     ("layer", "said"),
     [
         (nn.MultiheadAttention(12, 1), "one head"),
-        (nn.MultiheadAttention(12, 3, kdim=8), "other sizes"),
         (nn.MultiheadAttention(12, 3, add_bias_kv=True), "keys of its own"),
         (nn.MultiheadAttention(12, 3, add_zero_attn=True), "keys of its own"),
     ],
