@@ -272,7 +272,7 @@ def test_attention_loses_whole_heads() -> None:
     assert supernet.space["encoder.layers.0.self_attn.heads"].options == (1, 2, 3, 4)
     assert supernet.space["encoder.layers.depth"].options == (1, 2, 3)
     smallest = supernet.extract(supernet.space.smallest())
-    assert smallest.encoder.layers[0].self_attn.query.weight.shape == (8, 32)  # type: ignore[union-attr]
+    assert smallest.encoder.layers[0].self_attn.query.weight.shape == (8, 8)  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("norm_first", [True, False])
