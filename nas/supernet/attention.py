@@ -208,7 +208,7 @@ def projections(layer: nn.MultiheadAttention) -> tuple[Tensor, ...]:
 
 def _projections_of(layer: nn.MultiheadAttention, inner: int) -> tuple[Tensor, ...]:
     if layer._qkv_same_embed_dim:
-        return tuple(cast(Tensor, layer.in_proj_weight).split(inner))  # type: ignore[no-untyped-call]
+        return tuple(cast(Tensor, layer.in_proj_weight).split(inner))
     return tuple(cast(Tensor, layer._parameters[f"{name[0]}_proj_weight"]) for name in _INPUTS)
 
 
