@@ -16,7 +16,6 @@ from benchmarks.networks.entry import Network
 TORCHVISION = {
     "squeezenet1_1": 64,
     "googlenet": 64,
-    "inception_v3": 107,
     "resnet18": 64,
     "resnet50": 64,
     "resnext50_32x4d": 64,
@@ -165,7 +164,7 @@ def _tokens() -> dict[str, Tensor]:
 
 
 def _torchvision(name: str) -> Callable[[], nn.Module]:
-    more = {"init_weights": True} if name in ("googlenet", "inception_v3") else {}
+    more = {"init_weights": True} if name == "googlenet" else {}
     return lambda: getattr(models, name)(weights=None, **more)  # type: ignore[no-any-return]
 
 
