@@ -415,7 +415,7 @@ def test_a_strategy_that_keeps_every_promise_passes() -> None:
     ],
 )
 def test_a_faulty_strategy_is_found(fault: str, message: str) -> None:
-    with pytest.raises((AssertionError, NasError, RuntimeError, KeyError), match=message):
+    with pytest.raises((AssertionError, ArithmeticError, NasError, RuntimeError, KeyError), match=message):
         check_strategy(Faulty(fault), never_wastes=True)
 
 

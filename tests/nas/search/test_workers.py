@@ -257,12 +257,12 @@ def test_a_broken_objective_stops_every_worker_and_what_failed_is_evaluated_agai
     late = opened(postgres_url)
 
     def broken(_: Architecture) -> Mapping[str, Measurement]:
-        raise OSError("no such device")
+        raise RuntimeError("no such device")
 
     def broken_late(_: Architecture) -> Mapping[str, Measurement]:
         with pytest.raises(EvaluationError, match="first 10 evaluations"):  # meanwhile, elsewhere
             search(study, PROBLEM, broken, evaluations=20, on_trial=lambda _: None, worker=team(study))
-        raise OSError("no such device here")
+        raise RuntimeError("no such device here")
 
     study.set_user_attr("limits", {"evaluations": 20, "stopping": {"minutes": None}})
     with pytest.raises(EvaluationError, match=r"first 11 evaluations all failed.*no such device here"):
