@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from nas.space import IntArray
 from nas.supernet.convert.calls import Call, Rule, by_name, refused, renumbered
 from nas.supernet.convert.labels import Block, Layout, simplest, spread
 
@@ -147,25 +148,26 @@ def _stacked(call: Call) -> list[Layout]:
 
 def _shuffled(call: Call) -> list[Layout]:
     """Channels that become pixels, or columns that become pixels: those of one go together."""
-    tensor = call.tensors()[0]
-    (output,) = call.outputs
-    dim = tensor.ndim - 3 if call.name == "pixel_shuffle" else 1
-    nodes = call.ties.along(call.layout(tensor), dim)
+    dim, nodes = _channels_of(call, "pixel_shuffle")
     if nodes is None:
         return [()]
-    count = output.shape[dim]
+    count = call.outputs[0].shape[dim]
     return [(Block((dim,), call.ties.tie_along(nodes.reshape(count, -1), [1])),)]
 
 
 def _unshuffled(call: Call) -> list[Layout]:
     """Pixels that become channels, or columns."""
-    tensor = call.tensors()[0]
-    (output,) = call.outputs
-    dim = tensor.ndim - 3 if call.name == "pixel_unshuffle" else 1
-    nodes = call.ties.along(call.layout(tensor), dim)
+    dim, nodes = _channels_of(call, "pixel_unshuffle")
     if nodes is None:
         return [()]
-    return [(Block((dim,), np.repeat(nodes, output.shape[dim] // tensor.shape[dim])),)]
+    return [(Block((dim,), np.repeat(nodes, call.outputs[0].shape[dim] // len(nodes))),)]
+
+
+def _channels_of(call: Call, pixels: str) -> tuple[int, IntArray | None]:
+    """Return the dimension of an operation's channels, third from the end where it moves pixels, and their nodes."""
+    tensor = call.tensors()[0]
+    dim = tensor.ndim - 3 if call.name == pixels else 1
+    return dim, call.ties.along(call.layout(tensor), dim)
 
 
 def _mixed(call: Call) -> list[Layout]:

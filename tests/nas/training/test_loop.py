@@ -731,4 +731,6 @@ def test_the_last_batch_of_an_epoch_is_never_a_single_input(count: int) -> None:
     model = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.BatchNorm2d(1), nn.Flatten(), nn.Linear(1, 2))
     data = Split(torch.randn(count, 1, 4, 4), torch.zeros(count, dtype=torch.int64))
     recipe = Recipe(epochs=1, batch_size=4, accumulate=2)
-    train(model, cross_entropy_step(model, recipe), data, recipe, seed=0, device=torch.device("cpu"))
+    step = cross_entropy_step(model, recipe)
+    losses = train(model, step, data, recipe, seed=0, device=torch.device("cpu"))
+    assert [math.isfinite(loss) for loss in losses] == [True]
