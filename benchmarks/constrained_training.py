@@ -19,6 +19,7 @@ import torch
 from benchmarks.fashion import FashionSubset, fashion_network
 from nas import Accuracy, Macs, Recipe, SinglePath, Study, SurrogateSearch, Winners
 from nas.evaluation import SubnetCandidate
+from nas.evaluation.quality.measuring import MeasuredQuality
 from nas.protocols import Bench, Constraint
 from nas.runner.preparation import Prepared, feasible_architecture, prepare
 from nas.space import Architecture, FloatArray
@@ -95,10 +96,10 @@ def accuracies(prepared: Prepared, architectures: list[Architecture]) -> FloatAr
     splits = prepared.splits
     bench = Bench(splits.search, thorough=True, calibration={})
     candidates = [
-        SubnetCandidate(extract_recalibrated(prepared.supernet, a, splits.train), splits.image_shape)
+        SubnetCandidate(extract_recalibrated(prepared.supernet, a, splits.train), splits.inputs)
         for a in architectures
     ]
-    return np.array([measured.value for measured in Accuracy().measure(candidates, bench)])
+    return np.array([measured.value for measured in MeasuredQuality(Accuracy()).measure(candidates, bench)])
 
 
 if __name__ == "__main__":

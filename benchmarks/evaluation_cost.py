@@ -46,14 +46,14 @@ def main() -> None:
         clock.note("extract")
         recalibrate(module, recalibration_batches(splits.train))
         clock.note("recalibrate")
-        candidate = SubnetCandidate(module, splits.image_shape)
+        candidate = SubnetCandidate(module, splits.inputs)
         accuracy.measure([candidate], bench)
         clock.note("accuracy by PyTorch")
         candidate.onnx_model  # noqa: B018 # exported on first use
         clock.note("export")
         latency.measure([candidate], bench)
         clock.note("latency")
-        exported = SubnetCandidate(module, splits.image_shape, runs_exported=True)
+        exported = SubnetCandidate(module, splits.inputs, runs_exported=True)
         exported.onnx_model = candidate.onnx_model  # that was paid for
         accuracy.measure([exported], bench)
         clock.note("accuracy by ONNX Runtime")

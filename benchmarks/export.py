@@ -19,6 +19,7 @@ from nas.data import Digits
 from nas.evaluation import LatencyMs
 from nas.evaluation.from_scratch import fresh_network
 from nas.evaluation.onnx_export import _dynamo, _torchscript
+from nas.inputs import as_spec
 from nas.protocols import Bench
 from studies.digits import study
 
@@ -30,7 +31,7 @@ class Exported:
 
     def __init__(self, model: bytes) -> None:
         self.onnx_model = model
-        self.image_shape = SHAPE
+        self.inputs = as_spec(SHAPE)
 
 
 def operators(model: bytes) -> dict[str, int]:

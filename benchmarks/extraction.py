@@ -19,16 +19,16 @@ from studies.digits import study
 def main() -> None:
     supernet = fresh_network(study().network, 0).eval()
     splits = Digits().load()
-    batches = list(splits.train.images[:256].split(128))
+    batches = list(splits.train.inputs[:256].split(128))
     rng = np.random.default_rng(0)
     architectures = [supernet.space.sample(rng) for _ in range(200)]
     worst = 0.0
     for architecture in architectures:
         with supernet.active(architecture), torch.no_grad():
             recalibrate(supernet, batches)
-            shared = supernet(splits.search.images)
+            shared = supernet(splits.search.inputs)
         with torch.no_grad():
-            alone = supernet.extract(architecture)(splits.search.images)
+            alone = supernet.extract(architecture)(splits.search.inputs)
         worst = max(worst, (shared - alone).abs().max().item())
     print(f"extracted vs active, {len(architectures)} random architectures: max abs difference {worst:.1e}")
     for name, act in (("switch", supernet.active), ("extract", supernet.extract)):

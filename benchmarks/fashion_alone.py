@@ -17,6 +17,7 @@ import torch
 from benchmarks.fashion import FashionSubset, fashion_network, spread_architectures
 from nas.evaluation import Accuracy, SubnetCandidate
 from nas.evaluation.from_scratch import fresh_network, train_from_scratch
+from nas.evaluation.quality.measuring import MeasuredQuality
 from nas.protocols import Bench
 from nas.training import Recipe
 
@@ -45,7 +46,7 @@ def main() -> None:
             )
             seconds = time.perf_counter() - begin
             bench = Bench(splits.search, thorough=False, calibration={})
-            accuracy = Accuracy().measure([SubnetCandidate(module, splits.image_shape)], bench)[0]
+            accuracy = MeasuredQuality(Accuracy()).measure([SubnetCandidate(module, splits.inputs)], bench)[0]
             rows.append(
                 {
                     "id": architecture.id,

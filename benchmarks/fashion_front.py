@@ -45,6 +45,8 @@ from surrogates.mixture import Mixture
 mpl.use("Agg")
 import matplotlib.pyplot as plt
 
+from nas.evaluation.quality.measuring import MeasuredQuality
+
 _CPU = torch.device("cpu")
 _TRIED_EPOCHS = 5  # that tell what an epoch takes: the first one takes longer
 _MOST_EPOCHS = 10  # times those of the supernet: more would only overfit
@@ -153,11 +155,11 @@ def scaled_family(prepared: Prepared, compute: float, epochs: int, folder: Path)
 
 def measured(prepared: Prepared, groups: dict[str, Networks]) -> dict[str, FloatArray]:
     """Return by name ``(n, 3)`` error, MACs and latency; all latencies in turns."""
-    shape = prepared.splits.image_shape
+    shape = prepared.splits.inputs
     flat = [SubnetCandidate(module, shape) for group in groups.values() for module in group.modules]
     latency = LatencyMs()
     bench = Bench(prepared.splits.test, thorough=True, calibration=latency.calibrate())
-    errors = [1 - m.value for m in Accuracy().measure(flat, bench)]
+    errors = [1 - m.value for m in MeasuredQuality(Accuracy()).measure(flat, bench)]
     space = prepared.problem.space
     chosen = space.indices(a for group in groups.values() for a in group.architectures)
     macs = prepared.problem.count(chosen)["macs"]

@@ -22,11 +22,15 @@ from nas import NoTraining, ProgressiveShrinking, Recipe, SandwichRule, SinglePa
 from nas.agreement import rank_agreement
 from nas.evaluation import Accuracy, SubnetCandidate
 from nas.evaluation.from_scratch import fresh_network
+from nas.evaluation.quality.measuring import MeasuredQuality
 from nas.protocols import Bench, Splits
 from nas.search.stand_alone import TwoFidelities
 from nas.space import SearchSpace
 from nas.supernet import recalibrate
+from nas.tasks import Classification
 from nas.training import train
+
+CLASSES = Classification(10)
 
 RECIPES = {
     "sandwich": SandwichRule(),
@@ -91,7 +95,7 @@ def trained(supernet: Supernet, splits: Splits, arguments: argparse.Namespace) -
         supernet.load_state_dict(torch.load(arguments.begin, weights_only=True)["model"])
     name = f"{arguments.recipe}-{arguments.epochs}-{arguments.seed}"
     recipe = Recipe(epochs=arguments.epochs, batch_size=128)
-    for number, phase in enumerate(RECIPES[arguments.recipe].phases(supernet, recipe)):
+    for number, phase in enumerate(RECIPES[arguments.recipe].phases(supernet, recipe, CLASSES)):
         train(
             supernet,
             phase.step(),
@@ -124,7 +128,9 @@ def accuracy(supernet: Supernet, splits: Splits, choices: dict[str, int], images
     module = supernet.extract(supernet.space.architecture(choices))
     recalibrate(module, splits.train.sample(images).split(256))
     bench = Bench(splits.search, thorough=False, calibration={})
-    return Accuracy().measure([SubnetCandidate(module.eval(), splits.image_shape)], bench)[0].value
+    return (
+        MeasuredQuality(Accuracy()).measure([SubnetCandidate(module.eval(), splits.inputs)], bench)[0].value
+    )
 
 
 if __name__ == "__main__":

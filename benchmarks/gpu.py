@@ -35,18 +35,22 @@ from nas import Recipe
 from nas.errors import TrainingError
 from nas.evaluation.candidate import SubnetCandidate
 from nas.evaluation.from_scratch import fresh_network
+from nas.inputs import InputSpec
 from nas.protocols import Split
 from nas.runner.preparation import prepare
 from nas.space import Architecture
 from nas.supernet import Supernet
 from nas.supernet.recalibrate import extract_recalibrated
 from nas.supernet.sandwich import sandwich_step
+from nas.tasks import Classification
 from nas.training import Step, train
 from search_spaces.convnet import convnet
 from search_spaces.resnet import resnet
 from search_spaces.text_transformer import text_transformer
 from search_spaces.vision_transformer import vision_transformer
 from studies import fashion_mnist
+
+CLASSES = Classification(10)
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 IMAGE, SENTENCE = (1, 28, 28), (48,)
@@ -93,7 +97,10 @@ def _logits(
 ) -> list[Tensor]:
     supernet.to(device)
     modules = [extract_recalibrated(supernet, architecture, split) for architecture in architectures]
-    return [SubnetCandidate(module, shape, split.images.dtype).predict(split.images) for module in modules]
+    return [
+        SubnetCandidate(module, InputSpec.of_one(shape, split.inputs.dtype)).predict(split.inputs)
+        for module in modules
+    ]
 
 
 def speed() -> Findings:
@@ -106,7 +113,7 @@ def speed() -> Findings:
             recipe = Recipe(epochs=3, batch_size=128, learning_rate=1e-3, precision=precision)  # type: ignore[arg-type]
             supernet = fresh_network(make, 0)
             torch.cuda.reset_peak_memory_stats()
-            _, seconds = _timed(supernet, sandwich_step(supernet, recipe), part, recipe, device)
+            _, seconds = _timed(supernet, sandwich_step(supernet, CLASSES, recipe), part, recipe, device)
             rate = len(part) * 2 / sum(seconds[1:])
             told.append(f"{device.type} {precision} {rate:,.0f}/s")
         yield f"{name}: {', '.join(told)}; {torch.cuda.max_memory_allocated() / 2**20:,.0f} MiB", True
@@ -172,7 +179,7 @@ def _trained(
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(2 if stopped_after else 1):
             supernet = fresh_network(make, 0)
-            step = sandwich_step(supernet, recipe)
+            step = sandwich_step(supernet, CLASSES, recipe)
             path = Path(folder, "checkpoint.pt")
             try:
                 train(supernet, step, split, recipe, seed=0, device=GPU, checkpoint=path, on_epoch=on_epoch)
@@ -198,14 +205,16 @@ def memory() -> Findings:
             recipe = Recipe(epochs=1, batch_size=2048, halve_on_oom=halves)
             supernet = fresh_network(make, 0)
             try:
-                losses = train(supernet, sandwich_step(supernet, recipe), split, recipe, seed=0, device=GPU)
+                losses = train(
+                    supernet, sandwich_step(supernet, CLASSES, recipe), split, recipe, seed=0, device=GPU
+                )
                 yield f"halve_on_oom={halves}: trained, loss {losses[-1]:.3f}", halves
             except TrainingError as error:
                 yield f"halve_on_oom={halves}: {error}", not halves
         torch.cuda.empty_cache()
         torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_allocated() + 60 * 2**20) / total)
         module = extract_recalibrated(supernet, supernet.space.largest(), split)
-        logits = SubnetCandidate(module, IMAGE).predict(split.images)
+        logits = SubnetCandidate(module, IMAGE).predict(split.inputs)
         yield f"judged {len(logits)} images with 60 MiB to spare", bool(logits.isfinite().all())
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)

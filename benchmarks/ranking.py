@@ -19,6 +19,7 @@ from scipy.stats import kendalltau, spearmanr
 
 from nas.evaluation import Accuracy, SubnetCandidate
 from nas.evaluation.from_scratch import train_from_scratch
+from nas.evaluation.quality.measuring import MeasuredQuality
 from nas.protocols import Bench
 from nas.runner.directory import RunDirectory
 from nas.runner.preparation import prepare
@@ -51,8 +52,8 @@ def main() -> None:
                 chosen.network, architecture, splits.train, chosen.recipe, seed=seed, device=cpu
             )
             seconds.append(time.perf_counter() - begin)
-            candidates = [SubnetCandidate(m, splits.image_shape) for m in (subnet, trained)]
-            of_subnet, of_trained = Accuracy().measure(candidates, bench)
+            candidates = [SubnetCandidate(m, splits.inputs) for m in (subnet, trained)]
+            of_subnet, of_trained = MeasuredQuality(Accuracy()).measure(candidates, bench)
             shared.append(of_subnet.value)
             alone.append(of_trained.value)
         tau = kendalltau(shared, alone).statistic

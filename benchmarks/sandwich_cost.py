@@ -23,8 +23,11 @@ from benchmarks.fashion import fashion_network
 from nas.evaluation.from_scratch import fresh_network
 from nas.supernet import Supernet
 from nas.supernet.sandwich import drawn, sandwich_step
-from nas.training import Recipe, Step, cross_entropy_step
+from nas.tasks import Classification
+from nas.training import Recipe, Step, supervised_step
 from search_spaces.convnet import convnet
+
+CLASSES = Classification(10)
 
 RECIPE = Recipe(epochs=1)
 CASES: dict[str, tuple[Callable[[], nn.Module], tuple[int, int, int], int]] = {
@@ -66,9 +69,9 @@ def compared(supernet: Supernet, images: Tensor, labels: Tensor, seed: int) -> t
         *drawn(supernet, 2, torch.Generator().manual_seed(seed)),
         supernet.space.smallest(),
     ]
-    together = updater(supernet, sandwich_step(supernet, RECIPE), images, labels, seed)
+    together = updater(supernet, sandwich_step(supernet, CLASSES, RECIPE), images, labels, seed)
     networks = [supernet.extract(a).to(memory_format=torch.channels_last).train() for a in architectures]  # type: ignore[call-overload]
-    alone = [updater(n, cross_entropy_step(n, RECIPE), images, labels, seed) for n in networks]
+    alone = [updater(n, supervised_step(n, CLASSES, RECIPE), images, labels, seed) for n in networks]
     runs = []
     for _ in range(3):  # the first pays for what torch allocates and chooses once
         runs.append((spent([together]), spent(alone)))
@@ -99,7 +102,7 @@ def spent(updates: list[Callable[[], None]]) -> float:
 
 def profile(supernet: Supernet, images: Tensor, labels: Tensor) -> None:
     """Print the operators that a sandwich step spends most time in."""
-    update = updater(supernet, sandwich_step(supernet, RECIPE), images, labels, 0)
+    update = updater(supernet, sandwich_step(supernet, CLASSES, RECIPE), images, labels, 0)
     update()
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as recorded:
         for _ in range(3):

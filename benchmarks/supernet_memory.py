@@ -23,8 +23,11 @@ from nas.evaluation.from_scratch import fresh_network
 from nas.protocols import Split
 from nas.supernet import elastic_module
 from nas.supernet.sandwich import sandwich_step
-from nas.training import Recipe, cross_entropy_step, train
+from nas.tasks import Classification
+from nas.training import Recipe, supervised_step, train
 from search_spaces.convnet import convnet
+
+CLASSES = Classification(10)
 
 
 def resnet18() -> nn.Module:
@@ -47,7 +50,7 @@ def child(case: str, whole: bool) -> None:
     before = resident_mib()
     supernet = fresh_network(make, 0)
     model: nn.Module = supernet if whole else supernet.extract(supernet.space.largest())
-    step = sandwich_step(supernet, recipe) if whole else cross_entropy_step(model, recipe)
+    step = sandwich_step(supernet, CLASSES, recipe) if whole else supervised_step(model, CLASSES, recipe)
     del supernet
     gc.collect()
     reset_peak()

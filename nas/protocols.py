@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 
 from nas.checks import told
 from nas.errors import ObjectiveError
+from nas.inputs import Inputs, InputSpec, map_inputs, take_items
 from nas.objective import Measurement, Objective, excess_over
 from nas.pareto import constrained_non_dominated
 from nas.space import FloatArray, IntArray, SearchSpace
+from nas.task import Quality, Task, TaskFacts
 
 if TYPE_CHECKING:
     import torch
@@ -86,12 +88,12 @@ class Constraint:
         ObjectiveError: the quantity is neither, or the limit is not finite.
     """
 
-    quantity: CountedObjective | MeasuredObjective
+    quantity: CountedObjective | MeasuredObjective | Quality
     at_most: float
 
     def __post_init__(self) -> None:
         is_class = isinstance(self.quantity, type)
-        if is_class or not isinstance(self.quantity, CountedObjective | MeasuredObjective):
+        if is_class or not isinstance(self.quantity, CountedObjective | MeasuredObjective | Quality):
             raise ObjectiveError(
                 f"a constraint is on {self.quantity!r}, which is neither counted nor measured: limit a quantity such "
                 "as Macs(), or an objective of the study such as LatencyMs()."
@@ -114,60 +116,68 @@ class Constraint:
 
 @dataclass(frozen=True)
 class Split:
-    """Labelled images, or whatever else the network takes.
+    """Items and what a network should make of them.
 
     Args:
-        images: ``(n, channels, height, width)`` float32, normalised; or uint8, as read, to be normalised
-            per batch. Other networks take ``(n, *shape)``, such as ``(n, length)`` int64 token ids.
-        labels: ``(n,)`` int64 in ``[0, num_classes)``.
+        inputs: ``(n, channels, height, width)`` float32, normalised; or uint8, as read, to be normalised
+            per batch. Other networks take ``(n, *shape)``, such as ``(n, length)`` int64 token ids, or several of
+            these, a tuple in the order of their arguments.
+        targets: ``(n, *)``, as the task has them: ``(n,)`` int64 classes, ``(n, height, width)`` masks.
         mean: Per channel, what ``batch`` subtracts; empty where nothing is left to normalise.
         std: Per channel, what ``batch`` divides by after that.
-        mapped: Whether ``images`` is a file that is read as it is used, too large for the memory.
+        mapped: Whether ``inputs`` is a file that is read as it is used, too large for the memory.
     """
 
-    images: Tensor
-    labels: Tensor
+    inputs: Inputs
+    targets: Tensor
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     mapped: bool = False
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.targets)
 
-    def batch(self, rows: slice | Tensor) -> Tensor:
+    def rows(self, rows: slice | Tensor | IntArray) -> Inputs:
+        """Return some rows of ``inputs`` as they are held."""
+        return take_items(self.inputs, rows)
+
+    def batch(self, rows: slice | Tensor) -> Inputs:
         """Return some rows as the network takes them, on the device that they lie on."""
-        return self.normalised(self.images[rows])
+        return self.normalised(self.rows(rows))
 
-    def normalised(self, images: Tensor) -> Tensor:
-        """Return rows of ``images``, changed or not, as the network takes them."""
+    def normalised(self, inputs: Inputs) -> Inputs:
+        """Return rows of ``inputs``, changed or not, as the network takes them."""
         if not self.mean:
-            return images
-        pixels = images.float()
+            return inputs
+        assert not isinstance(inputs, tuple), "what is normalised is one tensor of images"
+        pixels = inputs.float()
         mean, std = (pixels.new_tensor(values).view(-1, 1, 1) for values in (self.mean, self.std))
         return pixels.sub(mean).div_(std)
 
-    def batches(self, size: int) -> Iterator[Tensor]:
+    def batches(self, size: int) -> Iterator[Inputs]:
         """Yield all rows in order, ``size`` at a time, as the network takes them."""
         for start in range(0, len(self), size):
             yield self.batch(slice(start, start + size))
 
-    def sample(self, count: int) -> Tensor:
+    def sample(self, count: int) -> Inputs:
         """Return up to ``count`` random rows as the network takes them, the same ones every time.
 
         The first ones would be of one class where the data lie sorted by class, as folders of images do.
         """
         size = min(count, len(self))
         rows = np.random.default_rng(0).choice(len(self), size, replace=False, shuffle=False)
-        return self.normalised(self.images[np.sort(rows)])
+        return self.normalised(self.rows(np.sort(rows)))
 
     def part(self, rows: Tensor) -> Split:
         """Return some rows as a split of their own, in memory."""
-        return replace(self, images=self.images[rows], labels=self.labels[rows], mapped=False)
+        return replace(self, inputs=self.rows(rows), targets=self.targets[rows], mapped=False)
 
     def to(self, device: torch.device) -> Split:
-        """Return the split on ``device``; mapped images stay where they are."""
-        images = self.images if self.mapped else self.images.to(device)
-        return replace(self, images=images, labels=self.labels.to(device))
+        """Return the split on ``device``; mapped inputs stay where they are."""
+        if self.mapped:
+            return replace(self, targets=self.targets.to(device))
+        inputs = map_inputs(lambda tensor: tensor.to(device), self.inputs)
+        return replace(self, inputs=inputs, targets=self.targets.to(device))
 
 
 @dataclass(frozen=True)
@@ -181,39 +191,39 @@ class Splits:
         train: First part.
         search: Second part.
         test: Third part.
-        num_classes: Labels are smaller than this.
+        task: What the network is for.
         mean: Per channel; subtracted from the raw pixels. Empty where inputs are not normalised.
         std: Per channel; the raw pixels are divided by it after that.
-        fingerprint: Changes when any pixel or label of any part does.
-        class_names: By label; empty where they have none.
+        fingerprint: Changes when any input or target of any part does.
         vocabulary: By token id, for text; empty otherwise.
+        input_names: What an exported model calls its inputs, in the order of the network's arguments.
     """
 
     name: str
     train: Split
     search: Split
     test: Split
-    num_classes: int
+    task: Task
     mean: tuple[float, ...]
     std: tuple[float, ...]
     fingerprint: str
-    class_names: tuple[str, ...] = ()
     vocabulary: tuple[str, ...] = ()
+    input_names: tuple[str, ...] = ("images",)
 
     @property
-    def image_shape(self) -> tuple[int, ...]:
-        """Channels, height and width; or the shape of whatever else one input is."""
-        return tuple(self.train.images.shape[1:])
+    def inputs(self) -> InputSpec:
+        """The form of what the network takes."""
+        return InputSpec.of_batch(self.train.batch(slice(0, 1)), self.input_names)
 
     @property
-    def dtype(self) -> torch.dtype:
-        """What the network takes: float32 for images, int64 for token ids."""
-        return self.train.batch(slice(0, 1)).dtype
+    def facts(self) -> TaskFacts:
+        """What cards say of the task."""
+        return self.task.facts(self.inputs)
 
 
 @runtime_checkable
 class DataSource(Protocol):
-    """Where the images come from. Loading twice must give the same splits."""
+    """Where the items come from. Loading twice must give the same splits."""
 
     def load(self) -> Splits:
         """Return the splits.
@@ -226,16 +236,16 @@ class DataSource(Protocol):
 class Candidate(Protocol):
     """A network to be judged: a subnet during the search, an exported file for winners."""
 
-    def predict(self, images: Tensor) -> Tensor:
-        """Return ``(n, num_classes)`` float32 logits of ``(n, *image_shape)`` images, normalised."""
+    def predict(self, inputs: Inputs) -> Tensor:
+        """Return ``(n, *)`` float32 outputs on the CPU of ``n`` items as the network takes them."""
 
     @property
     def onnx_model(self) -> bytes:
         """The network as a serialised ONNX model with a dynamic batch dimension."""
 
     @property
-    def image_shape(self) -> tuple[int, ...]:
-        """Channels, height and width of one image; or the shape of whatever else one input is."""
+    def inputs(self) -> InputSpec:
+        """The form of what the network takes."""
 
 
 @dataclass(frozen=True)
@@ -243,7 +253,7 @@ class Bench:
     """The circumstances of a measurement.
 
     Args:
-        split: Images to judge on.
+        split: Items to judge on.
         thorough: False in the search (short), True for winners (long).
         calibration: What the objective's own ``calibrate`` returned for this study.
     """
@@ -274,7 +284,7 @@ class MeasuredObjective(Protocol):
         """
 
 
-AnyObjective = CountedObjective | MeasuredObjective
+AnyObjective = CountedObjective | MeasuredObjective | Quality
 
 
 @dataclass(frozen=True)
@@ -382,12 +392,13 @@ class SupernetTraining(Protocol):
     ``repr`` goes into the study's fingerprint, so a frozen dataclass does well.
     """
 
-    def phases(self, supernet: Supernet, recipe: Recipe) -> Sequence[Phase]:
+    def phases(self, supernet: Supernet, recipe: Recipe, task: Task) -> Sequence[Phase]:
         """Return what to do, in order; nothing if the weights stay as they are.
 
         Args:
             supernet: What is to be trained; not changed here.
             recipe: The study's. The phases' epochs should add up to its epochs.
+            task: What the network is for: its losses.
         """
 
 
@@ -417,7 +428,7 @@ class CompressionPass(Protocol):
         Args:
             source: A float32 model; not changed.
             target: Written whole or not at all.
-            calibration: Training images; a pass may read a part of them.
+            calibration: Training items; a pass may read a part of them.
         """
 
 

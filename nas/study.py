@@ -33,6 +33,7 @@ from nas.protocols import (
 )
 from nas.search.stopping import NEVER, Stopping
 from nas.supernet import SandwichRule
+from nas.task import Quality
 from nas.training import Recipe
 
 CHANGEABLE = ("evaluations", "seed", "device", "objectives", "constraints")
@@ -126,7 +127,8 @@ _KINDS: dict[str, tuple[Any, str]] = {
 _ITEM_KINDS: dict[str, tuple[Any, str]] = {
     "objectives": (
         AnyObjective,
-        "an instance with an objective, and either count(), or calibrate() and measure(), such as Accuracy(),",
+        "an instance with an objective, and either count(), or calibrate() and measure(), or statistics() and value(), "
+        "such as Accuracy(),",
     ),
     "constraints": (Constraint, "an instance such as Constraint(Macs(), at_most=1e6)"),
     "warm_start": (Mapping, "an option for every choice, such as {'width': 16, 'depth': 2},"),
@@ -198,12 +200,19 @@ class Study:
         if len(set(names)) < len(names):
             raise StudyError(f"study {self.name!r} has two objectives of one name in {names}: remove one.")
         for objective in self.objectives:
-            if isinstance(objective, MeasuredObjective) and isinstance(objective, CountedObjective):
+            kinds = [k for k in (CountedObjective, MeasuredObjective, Quality) if isinstance(objective, k)]
+            if len(kinds) > 1:
                 raise StudyError(
-                    f"objective {objective!r} of study {self.name!r} must have either count(), or both calibrate() "
-                    "and measure(): see CountedObjective and MeasuredObjective in nas.protocols."
+                    f"objective {objective!r} of study {self.name!r} must have either count(), or calibrate() and "
+                    "measure(), or statistics() and value(): see CountedObjective and MeasuredObjective in "
+                    "nas.protocols and Quality in nas.task."
                 )
-        if not isinstance(self.objectives[0], MeasuredObjective):
+        if self.proxy is not None and not isinstance(self.objectives[0], Quality):
+            raise StudyError(
+                f"study {self.name!r} has a proxy and its quality {names[0]!r} is measured as a whole: give it a "
+                "quality with statistics(), such as Accuracy(), or leave the proxy out."
+            )
+        if isinstance(self.objectives[0], CountedObjective):
             raise StudyError(
                 f"the first objective of study {self.name!r} is {names[0]!r}, which is counted: put a measured "
                 "quality such as Accuracy() first."

@@ -23,9 +23,12 @@ from nas.export.folder import save_weights
 from nas.files import digest
 from nas.study import stable_repr
 from nas.supernet import elastic_module
-from nas.training import cross_entropy_step, train
+from nas.tasks import Classification
+from nas.training import supervised_step, train
 from search_spaces.resnet18 import plain_resnet18, resnet18
 from surrogates.mixture import Mixture
+
+CLASSES = Classification(10)
 
 _CLASSES, _CHANNELS, _RESOLUTION = 10, 1, 28
 
@@ -82,7 +85,7 @@ def _trained(data: TorchvisionData, recipe: Recipe, device: torch.device) -> Pat
             network = plain_resnet18(_CLASSES, _CHANNELS)
         train(
             network,
-            cross_entropy_step(network, recipe),
+            supervised_step(network, CLASSES, recipe),
             splits.train,
             recipe,
             seed=0,

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
 import numpy as np
+import onnx
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from nas.evaluation.onnx_export import INPUT
+from nas.evaluation.onnx_export import feed_of
 from nas.files import write_bytes
+from nas.inputs import Inputs, count_items, split_items
 from nas.protocols import Split
 
 
@@ -27,7 +29,7 @@ class Int8:
     int8 saturate and the accuracy collapses, and the missing bit costs nothing elsewhere.
 
     Args:
-        num_images: Training images that set the activations' ranges, drawn at random, the same ones every time.
+        num_images: Training items that set the activations' ranges, drawn at random, the same ones every time.
     """
 
     num_images: int = 512
@@ -35,7 +37,8 @@ class Int8:
 
     def apply(self, source: Path, target: Path, calibration: Split) -> None:
         """Write the int8 copy of the float32 model ``source`` to ``target``."""
-        images = calibration.sample(self.num_images).numpy()
+        inputs = calibration.sample(self.num_images)
+        names = [entry.name for entry in onnx.load(source).graph.input]
         # onnxruntime's tools talk to the root logger about what they do next.
         with tempfile.TemporaryDirectory() as folder, _quiet():
             prepared, quantized = Path(folder, "prepared.onnx"), Path(folder, "quantized.onnx")
@@ -43,7 +46,7 @@ class Int8:
             quantize_static(
                 prepared,
                 quantized,
-                _Reader(images),
+                _Reader(names, inputs),
                 quant_format=QuantFormat.QDQ,
                 activation_type=QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
@@ -55,12 +58,12 @@ class Int8:
 
 @final
 class _Reader(CalibrationDataReader):  # type: ignore[misc] # onnxruntime has no types
-    def __init__(self, images: np.ndarray) -> None:
-        self._batches: Iterator[np.ndarray] = iter(np.array_split(images, max(1, len(images) // 64)))
+    def __init__(self, names: Sequence[str], inputs: Inputs) -> None:
+        size = -(-count_items(inputs) // max(1, count_items(inputs) // 64))
+        self._batches = (feed_of(names, batch) for batch in split_items(inputs, size))
 
     def get_next(self) -> dict[str, np.ndarray] | None:
-        batch = next(self._batches, None)
-        return None if batch is None else {INPUT: batch}
+        return next(self._batches, None)
 
 
 class _quiet:  # noqa: N801 - a context manager, used like a function

@@ -3,44 +3,69 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
+from torchvision import tv_tensors
 
 from nas.checks import failing_as
 from nas.errors import StudyError
+from nas.inputs import Inputs
 
 GROUP_SIZE = 8
 """Images that share one draw of the transform's parameters."""
 
 
-def augmented(images: Tensor, transform: Callable[[Tensor], Tensor] | None) -> Tensor:
-    """Return ``images`` with ``transform`` applied to groups of eight.
+def augmented(inputs: Inputs, targets: Tensor, transform: Callable[..., Any] | None) -> tuple[Inputs, Tensor]:
+    """Return a batch with ``transform`` applied to groups of eight, whose targets go along where they are masks.
 
     A transform of torchvision v2 draws its parameters once per call, and a call per image costs more
-    than the training step on small images. Batches are shuffled, so the groups change every epoch.
+    than the training step on small images. Batches are shuffled, so the groups change every epoch. Targets of the
+    images' height and width are masks: they are turned and cut as the images are, as ``tv_tensors.Mask``.
 
     Args:
-        images: ``(n, channels, height, width)`` as a split holds them: uint8, or floats.
+        inputs: ``(n, channels, height, width)`` as a split holds them: uint8, or floats.
+        targets: ``(n, *)``.
         transform: Keeps shape and dtype; None for no augmentation. Draws from torch's global generator,
-            which the training loop seeds.
+            which the training loop seeds. Takes images, or images and masks.
 
     Raises:
-        StudyError: the transform gives another shape or dtype.
+        StudyError: the transform gives another shape or dtype, or the network takes several inputs.
     """
     if transform is None:
-        return images
+        return inputs, targets
+    if isinstance(inputs, tuple):
+        raise StudyError("the recipe's augment is for one input and the network takes several: leave it out.")
+    changed, moved = [], []
     with failing_as(StudyError, "the recipe's augment failed", "mend it, or leave it out"):
-        changed = torch.cat([transform(group) for group in images.split(GROUP_SIZE)]).detach()
-    if _form(changed) != _form(images):
+        for group, wanted in zip(inputs.split(GROUP_SIZE), targets.split(GROUP_SIZE), strict=True):
+            if _are_masks(inputs, targets):
+                image, mask = transform(tv_tensors.Image(group), tv_tensors.Mask(wanted))
+                group, wanted = image.as_subclass(Tensor), mask.as_subclass(Tensor)
+            else:
+                group = transform(group)
+            changed.append(group)
+            moved.append(wanted)
+        images, masks = torch.cat(changed).detach(), torch.cat(moved)
+    _check_form(images, inputs)
+    _check_form(masks, targets)
+    return images, masks
+
+
+def _are_masks(inputs: Tensor, targets: Tensor) -> bool:
+    return inputs.ndim == 4 and targets.ndim == 3 and inputs.shape[2:] == targets.shape[1:]
+
+
+def _check_form(changed: Tensor, given: Tensor) -> None:
+    if _form(changed) != _form(given):
         raise StudyError(
             f"the recipe's augment makes {changed.dtype} of shape {tuple(changed.shape)} on {changed.device} out of "
-            f"{images.dtype} of shape {tuple(images.shape)} on {images.device}: let it keep both, and the device; "
+            f"{given.dtype} of shape {tuple(given.shape)} on {given.device}: let it keep both, and the device; "
             "transforms for floats stand between v2.ToDtype(torch.float32, scale=True) and "
             "v2.ToDtype(torch.uint8, scale=True)."
         )
-    return changed
 
 
-def _form(images: Tensor) -> tuple[object, ...]:
-    return images.shape, images.dtype, images.device, images.layout
+def _form(tensor: Tensor) -> tuple[object, ...]:
+    return tensor.shape, tensor.dtype, tensor.device, tensor.layout

@@ -7,8 +7,10 @@ import logging
 from collections.abc import Sequence
 
 import numpy as np
+from torch import Tensor
 
 from nas.errors import DataError
+from nas.inputs import as_tuple
 from nas.protocols import Split
 from nas.space import IntArray
 
@@ -20,7 +22,7 @@ _ROWS = 1024
 def fingerprint(
     name: str, splits: Sequence[Split], *, official_test: bool, vocabulary: Sequence[str] = ()
 ) -> str:
-    """Return what changes when any value or label of any part does, or the meaning of a token id.
+    """Return what changes when any input or target of any part does, or the meaning of a token id.
 
     The values are read once, and compared on the way: a warning tells how many test items are in train or search
     too.
@@ -37,16 +39,24 @@ def fingerprint(
     hasher = hashlib.sha256("\n".join(vocabulary).encode())
     items = []
     for split in splits:
-        hasher.update(repr((tuple(split.images.shape), split.images.dtype, split.mean, split.std)).encode())
-        found = []
-        for chunk in split.images.split(_ROWS):
-            values = chunk.contiguous().numpy()
-            hasher.update(values.data)
-            found += [hash(row.tobytes()) for row in values]
-        hasher.update(split.labels.numpy().tobytes())
-        items.append(np.array(found, dtype=np.int64))
+        forms = [part for tensor in as_tuple(split.inputs) for part in (tuple(tensor.shape), tensor.dtype)]
+        hasher.update(repr((*forms, split.mean, split.std)).encode())
+        found = np.zeros(len(split), dtype=np.int64)
+        for tensor in as_tuple(split.inputs):
+            rows = (row for chunk in tensor.split(_ROWS) for row in _hashed(chunk, hasher))
+            found = 31 * found + np.fromiter(rows, dtype=np.int64, count=len(split))
+        for chunk in split.targets.split(_ROWS):
+            hasher.update(chunk.contiguous().numpy().data)
+        items.append(found)
     _check_unseen(name, items, official_test)
     return hasher.hexdigest()[:16]
+
+
+def _hashed(chunk: Tensor, hasher: hashlib._Hash) -> list[int]:
+    """Add some items to a digest, and return a number for each."""
+    values = chunk.contiguous().numpy()
+    hasher.update(values.data)
+    return [hash(row.tobytes()) for row in values]
 
 
 def _check_unseen(name: str, items: Sequence[IntArray], official_test: bool) -> None:

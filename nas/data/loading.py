@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,7 +11,9 @@ from torch import Tensor
 
 from nas.checks import failing_as, told
 from nas.errors import DataError
+from nas.inputs import as_tuple
 from nas.protocols import DataSource, Split, Splits
+from nas.task import Task
 
 _ROWS = 1024
 
@@ -44,24 +47,27 @@ def check_splits(splits: Splits, origin: str) -> None:
     for name in ("name", "fingerprint"):
         value = getattr(splits, name)
         _demand(isinstance(value, str) and value != "", f"{holder} {name}={told(value)}", "a string")
-    for name in ("class_names", "vocabulary"):
+    for name in ("vocabulary", "input_names"):
         value = getattr(splits, name)
         _demand(
             _hold(value, str), f"{holder} {name}={told(value)}", "a tuple of strings, which may be empty,"
         )
-    count = splits.num_classes
-    whole = isinstance(count, int) and not isinstance(count, bool) and count > 1
-    _demand(whole, f"{holder} num_classes={told(count)}", "an integer from 2 on")
+    _demand(
+        isinstance(splits.task, Task) and not isinstance(splits.task, type),
+        f"{holder} task={told(splits.task)}",
+        "an instance with loss(), imitation(), fault() and facts(), such as Classification(10),",
+    )
     for name in ("train", "search", "test"):
         part = getattr(splits, name)
         if name == "test" and _stands_for_split(part):
             continue
         _demand(isinstance(part, Split), f"{holder} {name}={told(part)}", "a Split of nas.protocols")
         what = f"the {name} split that {origin} returned has"
-        _check_tensors(part, what)
-        _check_images(part, splits.train.images, what)
-        _check_labels(part, count, what)
-    _check_normalisation(splits, splits.image_shape, holder)
+        tensors = _check_tensors(part, splits.input_names, what)
+        for position, tensor in enumerate(tensors):
+            _check_inputs(part, tensor, as_tuple(splits.train.inputs)[position], what)
+        _check_targets(part, splits.task, len(tensors[0]), f"the {name} split that {origin} returned")
+    _check_normalisation(splits, _shapes(splits.train), holder)
 
 
 def _stands_for_split(part: object) -> bool:
@@ -69,51 +75,55 @@ def _stands_for_split(part: object) -> bool:
     return not isinstance(part, Split) and callable(getattr(type(part), "batches", None))
 
 
-def _check_tensors(part: Split, what: str) -> None:
-    for name in ("images", "labels"):
-        value = getattr(part, name)
+def _check_tensors(part: Split, names: Sequence[str], what: str) -> tuple[Tensor, ...]:
+    """Return the input tensors, after a look at what kind of tensors these and the targets are."""
+    tensors = part.inputs if isinstance(part.inputs, tuple) else (part.inputs,)
+    wanted = f"a tensor for each of input_names={tuple(names)}"
+    _demand(len(tensors) == len(names), f"{what} {len(tensors)} inputs", wanted)
+    for name, value in [*(("inputs", tensor) for tensor in tensors), ("targets", part.targets)]:
         _demand(isinstance(value, Tensor), f"{what} {name}={told(value)}", "a tensor")
         stated = f"{what} {name} on {value.device}, {value.layout}, with requires_grad={value.requires_grad}"
         plain = value.device.type == "cpu" and value.layout == torch.strided and not value.requires_grad
         _demand(plain, stated, "a dense tensor on the CPU that was detached")
+    return tensors
 
 
-def _check_images(part: Split, trained_on: Tensor, what: str) -> None:
-    images, shape = part.images, tuple(part.images.shape)
-    _demand(len(shape) > 1 and min(shape) > 0, f"{what} images of shape {shape}", "(n, *shape), nowhere 0,")
-    alike = (shape[1:], images.dtype) == (trained_on.shape[1:], trained_on.dtype)
+def _check_inputs(part: Split, values: Tensor, trained_on: Tensor, what: str) -> None:
+    shape = tuple(values.shape)
+    _demand(len(shape) > 1 and min(shape) > 0, f"{what} inputs of shape {shape}", "(n, *shape), nowhere 0,")
+    alike = (shape[1:], values.dtype) == (trained_on.shape[1:], trained_on.dtype)
     like = f"{trained_on.dtype} of shape (n, *{tuple(trained_on.shape[1:])}) as in train"
-    _demand(alike, f"{what} images of {images.dtype} and shape {shape}", like)
-    _check_normalisation(part, shape[1:], what)
-    dtype = part.batch(slice(0, 1)).dtype
-    wanted = "float32, int64 ids, or bytes with mean and std,"
-    _demand(dtype in (torch.float32, torch.int64), f"{what} batches of {dtype}", wanted)
-    if images.is_floating_point() and not part.mapped:  # a mapped file takes long to read once more
-        finite = all(bool(chunk.isfinite().all()) for chunk in images.split(_ROWS))
+    _demand(alike, f"{what} inputs of {values.dtype} and shape {shape}", like)
+    _check_normalisation(part, _shapes(part), what)
+    for batch in as_tuple(part.batch(slice(0, 1))):
+        wanted = "float32, int64 ids, or bytes with mean and std,"
+        _demand(batch.dtype in (torch.float32, torch.int64), f"{what} batches of {batch.dtype}", wanted)
+    if values.is_floating_point() and not part.mapped:  # a mapped file takes long to read once more
+        finite = all(bool(chunk.isfinite().all()) for chunk in values.split(_ROWS))
         _demand(finite, f"{what} values that are NaN or infinite", "clean data")
 
 
-def _check_normalisation(holder: Split | Splits, shape: tuple[int, ...], what: str) -> None:
+def _shapes(part: Split) -> list[tuple[int, ...]]:
+    return [tuple(tensor.shape[1:]) for tensor in as_tuple(part.inputs)]
+
+
+def _check_normalisation(holder: Split | Splits, shapes: Sequence[tuple[int, ...]], what: str) -> None:
     mean, std = holder.mean, holder.std
     numbers = all(_hold(values, float | int) and all(map(math.isfinite, values)) for values in (mean, std))
     fit = numbers and len(mean) == len(std) and all(deviation > 0 for deviation in std)
-    fit = fit and (not mean or (len(shape) == 3 and len(mean) == shape[0]))
+    (shape, *others) = shapes
+    fit = fit and (not mean or (not others and len(shape) == 3 and len(mean) == shape[0]))
     wanted = f"a finite number each for every channel of {shape}, std positive, or none at all,"
     _demand(fit, f"{what} mean={mean!r} and std={std!r}", wanted)
 
 
-def _check_labels(part: Split, num_classes: int, what: str) -> None:
-    labels, count = part.labels, len(part.images)
-    stated = f"{what} labels of {labels.dtype} and shape {tuple(labels.shape)}"
-    fit = labels.dtype == torch.int64 and labels.shape == (count,)
-    _demand(fit, stated, f"torch.int64 of shape ({count},), the class of each item,")
-    first, last = int(labels.min()), int(labels.max())
-    inside = first >= 0 and last < num_classes
-    _demand(
-        inside,
-        f"{what} labels from {first} to {last}",
-        f"a class from 0 to {num_classes - 1}, as num_classes says,",
-    )
+def _check_targets(part: Split, task: Task, count: int, what: str) -> None:
+    targets = part.targets
+    _demand(len(targets) == count, f"{what} has {len(targets)} targets", f"one for each of {count} inputs")
+    with failing_as(DataError, f"fault() of the task {task!r} failed", "mend it"):
+        fault = task.fault(targets)
+    if fault is not None:
+        raise DataError(f"{what} doesn't fit its task: {fault}.")
 
 
 def _hold(values: Any, kind: Any) -> bool:

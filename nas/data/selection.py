@@ -19,6 +19,8 @@ from nas.data.items import Chosen, Items
 from nas.errors import DataError
 from nas.protocols import Split, Splits
 from nas.space import IntArray
+from nas.task import Task
+from nas.tasks import Classification
 
 _ROWS = 1024
 _SEEDS = 2**32
@@ -176,22 +178,49 @@ def assembled(
     mapped: bool = False,
     official_test: bool = False,
 ) -> Splits:
-    """Return the splits of ``values``, which holds train, search and test one after the other.
+    """Return the splits for classification of ``values``, which holds train, search and test one after the other.
+
+    Raises:
+        DataError: as :func:`assemble_splits`, or a split lacks a class.
+    """
+    check_every_class(labels, num_classes, class_names)
+    return assemble_splits(
+        name,
+        values,
+        [torch.from_numpy(found) for found in labels],
+        Classification(num_classes, class_names),
+        vocabulary=vocabulary,
+        input_names=("token_ids",) if vocabulary else ("images",),
+        mapped=mapped,
+        official_test=official_test,
+    )
+
+
+def assemble_splits(
+    name: str,
+    values: Tensor,
+    targets: Sequence[Tensor],
+    task: Task,
+    *,
+    vocabulary: tuple[str, ...] = (),
+    input_names: tuple[str, ...] = ("images",),
+    mapped: bool = False,
+    official_test: bool = False,
+) -> Splits:
+    """Return the splits of ``values``, which holds train, search and test one after the other, with their targets.
 
     Images are normalised per channel with the statistics of train.
 
     Raises:
-        DataError: a split lacks a class, a value is not finite, or most items of an official test part are in another
-            split too.
+        DataError: a value is not finite, or most items of an official test part are in another split too.
     """
-    check_every_class(labels, num_classes, class_names)
     if values.is_floating_point() and not all(bool(chunk.isfinite().all()) for chunk in values.split(_ROWS)):
         raise DataError(f"some values of {name} are NaN or infinite: clean the data first.")
-    mean, std = statistics(values[: len(labels[0])]) if values.ndim == 4 else ((), ())
-    ends = np.cumsum([0, *map(len, labels)]).tolist()
+    mean, std = statistics(values[: len(targets[0])]) if values.ndim == 4 else ((), ())
+    ends = np.cumsum([0, *map(len, targets)]).tolist()
     splits = [
-        Split(values[begin:end], torch.from_numpy(found), mean, std, mapped)
-        for found, begin, end in zip(labels, ends[:-1], ends[1:], strict=True)
+        Split(values[begin:end], found, mean, std, mapped)
+        for found, begin, end in zip(targets, ends[:-1], ends[1:], strict=True)
     ]
     train, search, test = splits
     return Splits(
@@ -199,12 +228,12 @@ def assembled(
         train=train,
         search=search,
         test=test,
-        num_classes=num_classes,
+        task=task,
         mean=mean,
         std=std,
         fingerprint=fingerprint(name, splits, official_test=official_test, vocabulary=vocabulary),
-        class_names=class_names,
         vocabulary=vocabulary,
+        input_names=input_names,
     )
 
 

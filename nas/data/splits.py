@@ -13,7 +13,9 @@ from nas.checks import check_kind
 from nas.data.classes import check_every_class, count_classes
 from nas.data.selection import check_seed, check_shares
 from nas.errors import DataError
+from nas.inputs import as_tuple
 from nas.protocols import Split, Splits
+from nas.tasks import Classification
 
 _NEEDED = 5
 """Images of each class that let it be in all three parts at the usual shares."""
@@ -78,7 +80,7 @@ def split_images(
         train=parts[0],
         search=parts[1],
         test=parts[2],
-        num_classes=num_classes,
+        task=Classification(num_classes),
         mean=tuple(mean.flatten().tolist()),
         std=tuple(std.flatten().tolist()),
         fingerprint=_fingerprint(parts),
@@ -116,7 +118,8 @@ def _check_parts(count: int, num_classes: int, search_share: float, test_share: 
 def _fingerprint(parts: list[Split]) -> str:
     hasher = hashlib.sha256()
     for part in parts:
-        hasher.update(repr(tuple(part.images.shape)).encode())
-        hasher.update(part.images.numpy().tobytes())
-        hasher.update(part.labels.numpy().tobytes())
+        for tensor in as_tuple(part.inputs):
+            hasher.update(repr(tuple(tensor.shape)).encode())
+            hasher.update(tensor.numpy().tobytes())
+        hasher.update(part.targets.numpy().tobytes())
     return hasher.hexdigest()[:16]

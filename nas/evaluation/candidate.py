@@ -13,9 +13,9 @@ import onnxruntime as ort
 import torch
 from torch import Tensor, nn
 
-from nas.data.inputs import placed
 from nas.errors import ExportError, one_line
-from nas.evaluation.onnx_export import INPUT, OUTPUT, export_onnx
+from nas.evaluation.onnx_export import export_onnx, feed_of
+from nas.inputs import Form, Inputs, InputSpec, as_spec, call_network, map_inputs, place_inputs, split_items
 from nas.training.memory import halved_to_fit
 
 _BATCH_SIZE = 256
@@ -38,49 +38,41 @@ class SubnetCandidate:
 
     Args:
         module: Stays on its device; not changed.
-        image_shape: Channels, height and width, or the shape of another input.
-        dtype: Of the inputs.
+        form: What it takes.
         runs_exported: Whether ONNX Runtime answers, from the exported model.
     """
 
-    def __init__(
-        self,
-        module: nn.Module,
-        image_shape: tuple[int, ...],
-        dtype: torch.dtype = torch.float32,
-        *,
-        runs_exported: bool = False,
-    ) -> None:
+    def __init__(self, module: nn.Module, form: Form, *, runs_exported: bool = False) -> None:
         self._module = module.eval()
-        self.image_shape = image_shape
-        self._dtype = dtype
+        self.inputs = as_spec(form)
         self._runs_exported = runs_exported
         self._batch_size = _BATCH_SIZE
 
     @torch.no_grad()
-    def predict(self, images: Tensor) -> Tensor:
-        """Return ``(n, num_classes)`` float32 logits on the CPU.
+    def predict(self, inputs: Inputs) -> Tensor:
+        """Return ``(n, *)`` float32 outputs on the CPU.
 
-        Fewer images go through the module at a time where memory runs out.
+        Fewer items go through the module at a time where memory runs out.
 
         Raises:
-            OutOfMemoryError: memory ran out with a single image.
+            OutOfMemoryError: memory ran out with a single item.
             ExportError: the module can't be exported, and ONNX Runtime is to answer.
         """
         if self._runs_exported:
-            return _answers(self._session, images)
+            return _answers(self._session, inputs)
         device = next(self._module.parameters()).device
 
-        def logits(size: int) -> Tensor:
+        def outputs(size: int) -> Tensor:
             self._batch_size = size
-            return torch.cat([self._module(placed(batch, device)) for batch in images.split(size)])
+            batches = (place_inputs(batch, device) for batch in split_items(inputs, size))
+            return torch.cat([call_network(self._module, batch) for batch in batches])
 
-        return halved_to_fit(logits, self._batch_size, "evaluation").float().cpu()
+        return halved_to_fit(outputs, self._batch_size, "evaluation").float().cpu()
 
     @cached_property
     def onnx_model(self) -> bytes:
         """The module, exported on first use."""
-        return export_onnx(self._module, self.image_shape, self._dtype)
+        return export_onnx(self._module, self.inputs)
 
     @cached_property
     def _session(self) -> ort.InferenceSession:
@@ -106,18 +98,24 @@ class OnnxCandidate:
                 f"the exported model {path} can't be read: {error.strerror or error}."
             ) from error
         self._session = open_session(self.onnx_model)
-        self.image_shape = tuple(int(size) for size in self._session.get_inputs()[0].shape[1:])
+        entries = self._session.get_inputs()
+        self.inputs = InputSpec(
+            tuple(entry.name for entry in entries),
+            tuple(tuple(int(size) for size in entry.shape[1:]) for entry in entries),
+            tuple(torch.int64 if entry.type == "tensor(int64)" else torch.float32 for entry in entries),
+        )
 
-    def predict(self, images: Tensor) -> Tensor:
-        """Return ``(n, num_classes)`` float32 logits."""
-        return _answers(self._session, images)
+    def predict(self, inputs: Inputs) -> Tensor:
+        """Return ``(n, *)`` float32 outputs."""
+        return _answers(self._session, inputs)
 
 
-def _answers(session: ort.InferenceSession, images: Tensor) -> Tensor:
-    batches = images.cpu().split(_BATCH_SIZE)
+def _answers(session: ort.InferenceSession, inputs: Inputs) -> Tensor:
+    names = [entry.name for entry in session.get_inputs()]
+    batches = split_items(map_inputs(Tensor.cpu, inputs), _BATCH_SIZE)
     with memory_told():
-        logits = [np.asarray(session.run([OUTPUT], {INPUT: batch.numpy()})[0]) for batch in batches]
-    return torch.from_numpy(np.concatenate(logits))
+        outputs = [np.asarray(session.run(None, feed_of(names, batch))[0]) for batch in batches]
+    return torch.from_numpy(np.concatenate(outputs))
 
 
 def open_session(model: bytes, *, threads: int = 1) -> ort.InferenceSession:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from nas.choices import Choice, choices_of
-from nas.data.inputs import blank
+from nas.inputs import Form, InputSpec, as_spec, call_network
 from nas.protocols import Counts
 from nas.space import Architecture, IntArray
 from nas.supernet import Supernet, elastic
@@ -37,19 +37,18 @@ _Cost = Callable[[], tuple[int, int]]
 """Returns MACs and parameters."""
 
 
-def count_macs(module: nn.Module, image_shape: tuple[int, ...], dtype: torch.dtype = torch.float32) -> int:
-    """Return the multiply-accumulates of one image, by torch's own counter (FLOPs / 2).
+def count_macs(module: nn.Module, form: Form) -> int:
+    """Return the multiply-accumulates of one item, by torch's own counter (FLOPs / 2).
 
     Counts convolutions, matrix products and attention, not elementwise work.
 
     Args:
         module: In evaluation mode; its parameters may lie on the meta device.
-        image_shape: Channels, height and width, or the shape of another input.
-        dtype: Of the input.
+        form: What it takes.
     """
     device = next(module.parameters()).device
     with _flop_counter(module) as counter:
-        module(blank(1, image_shape, dtype, device))
+        call_network(module, as_spec(form).blank(1, device))
     return int(counter.get_total_flops()) // 2
 
 
@@ -103,15 +102,12 @@ class NetworkCounter:
 
     Args:
         supernet: Only its structure is read.
-        image_shape: Channels, height and width, or the shape of another input.
-        dtype: Of the input.
+        form: What it takes.
     """
 
-    def __init__(
-        self, supernet: Supernet, image_shape: tuple[int, ...], dtype: torch.dtype = torch.float32
-    ) -> None:
+    def __init__(self, supernet: Supernet, form: Form) -> None:
         self._twin, self._spare = (_copied(supernet, torch.device(name)) for name in ("meta", "cpu"))
-        self._input = (image_shape, dtype)
+        self._inputs = as_spec(form)
         self._cache: dict[str, tuple[int, int]] = {}
         tables = self._on_a_twin(self._build)
         self.tables = tables if tables is not None and self._agrees(supernet, tables) else None
@@ -136,7 +132,7 @@ class NetworkCounter:
 
     def _exact(self, twin: Supernet, architecture: Architecture) -> tuple[int, int]:
         module = twin.extract(architecture, config=False)
-        return count_macs(module, *self._input), count_params(module)
+        return count_macs(module, self._inputs), count_params(module)
 
     def _on_a_twin(self, count: Callable[[Supernet], _Counted]) -> _Counted:
         """Count on the twin without storage; where that can't run, on the CPU from then on.
@@ -165,7 +161,7 @@ class NetworkCounter:
         try:
             for architecture, macs in zip(probes, _sum(tables, space.indices(probes)).macs, strict=True):
                 with supernet.active(architecture):
-                    if count_macs(supernet, *self._input) != macs:
+                    if count_macs(supernet, self._inputs) != macs:
                         return False
             return True
         finally:
@@ -190,7 +186,7 @@ class NetworkCounter:
 
     def _tables(self, twin: Supernet, architecture: Architecture) -> list[_Table] | None:
         """Return the tables for images as large as they are in ``architecture``, which has everything else."""
-        positions, own_macs = _trace(twin, architecture, *self._input)
+        positions, own_macs = _trace(twin, architecture, self._inputs)
         merged: dict[tuple[int, ...], _Table] = {}
         counted: set[nn.Parameter] = set()
         for site in twin.sites:
@@ -236,7 +232,7 @@ def _copied(supernet: Supernet, device: torch.device) -> Supernet:
 
 
 def _trace(
-    twin: Supernet, architecture: Architecture, image_shape: tuple[int, ...], dtype: torch.dtype
+    twin: Supernet, architecture: Architecture, inputs: InputSpec
 ) -> tuple[dict[str, int], dict[str, int]]:
     """Run the largest architecture, or that for smaller images, once.
 
@@ -257,7 +253,7 @@ def _trace(
     layers = {site.path: site.module for site in twin.sites if isinstance(site.module, elastic.ElasticLayer)}
     handles = [m.register_forward_hook(remember(path)) for path, m in layers.items()]  # type: ignore[arg-type]
     with twin.active(architecture), _flop_counter(twin.module) as counter:
-        twin.module(blank(1, image_shape, dtype, next(twin.parameters()).device))
+        call_network(twin.module, inputs.blank(1, next(twin.parameters()).device))
     for handle in handles:
         handle.remove()
     root = type(twin.module).__name__

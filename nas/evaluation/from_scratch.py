@@ -15,7 +15,8 @@ from nas.evaluation.reinitialize import reinitialize
 from nas.protocols import Split
 from nas.space import Architecture
 from nas.supernet import Supernet
-from nas.training import Recipe, cross_entropy_step, train
+from nas.task import Task
+from nas.training import Recipe, supervised_step, train
 
 
 @final
@@ -60,6 +61,7 @@ def train_from_scratch(
     network: Callable[[], nn.Module],
     architecture: Architecture,
     data: Split,
+    task: Task,
     recipe: Recipe,
     *,
     seed: int,
@@ -72,6 +74,7 @@ def train_from_scratch(
         network: Makes the network with choices.
         architecture: Of its space.
         data: The training split.
+        task: What the network is for.
         recipe: The same that the supernet is trained with, for a fair comparison.
         seed: Of the weights and of the training.
         device: Where to train.
@@ -80,7 +83,7 @@ def train_from_scratch(
     module = fresh_module(network, architecture, seed)
     train(
         module,
-        cross_entropy_step(module, recipe),
+        supervised_step(module, task, recipe),
         data,
         recipe,
         seed=seed,

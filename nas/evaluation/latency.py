@@ -27,7 +27,7 @@ from nas.checks import check_integers, check_numbers
 from nas.errors import StudyError, one_line
 from nas.evaluation.candidate import memory_told, open_session
 from nas.evaluation.machine import processor_name
-from nas.evaluation.onnx_export import INPUT, OUTPUT, export_onnx
+from nas.evaluation.onnx_export import export_onnx
 from nas.objective import Measurement, Objective
 from nas.protocols import Bench, Candidate
 
@@ -53,7 +53,7 @@ class LatencyMs:
 
     Args:
         threads: Of ONNX Runtime.
-        batch_size: Images per forward pass.
+        batch_size: Items per forward pass.
         short_seconds: Time per candidate in the search.
         long_seconds: Time per candidate for winners, which all take turns with each other.
 
@@ -121,24 +121,25 @@ class _Runner:
 
     def __init__(self, model: bytes, batch_size: int, threads: int) -> None:
         self._session = open_session(model, threads=threads)
-        entry = self._session.get_inputs()[0]
-        shape = (batch_size, *entry.shape[1:])
-        if entry.type == "tensor(int64)":
-            self._feed = {INPUT: np.ones(shape, dtype=np.int64)}
-        else:
-            rng = np.random.default_rng(0)
-            self._feed = {INPUT: rng.standard_normal(shape, dtype=np.float32)}
+        rng = np.random.default_rng(0)
+        self._feed = {}
+        for entry in self._session.get_inputs():
+            shape, is_ids = (batch_size, *entry.shape[1:]), entry.type == "tensor(int64)"
+            values = (
+                np.ones(shape, dtype=np.int64) if is_ids else rng.standard_normal(shape, dtype=np.float32)
+            )
+            self._feed[entry.name] = values
         with memory_told():
             for _ in range(_WARM_UP_RUNS):
-                self._session.run([OUTPUT], self._feed)
+                self._session.run(None, self._feed)
 
     def turn(self) -> list[float]:
         """Return the seconds of a few runs in a row, without the first."""
-        self._session.run([OUTPUT], self._feed)
+        self._session.run(None, self._feed)
         seconds = []
         for _ in range(_RUNS_PER_TURN):
             begin = time.perf_counter()
-            self._session.run([OUTPUT], self._feed)
+            self._session.run(None, self._feed)
             seconds.append(time.perf_counter() - begin)
         return seconds
 

@@ -8,6 +8,7 @@ import logging
 import re
 import traceback
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,20 +17,20 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from nas.data.inputs import blank
 from nas.errors import ExportError
 from nas.evaluation.onnx_rewrites import exportable
+from nas.inputs import Form, Inputs, InputSpec, as_spec, as_tuple, call_network, map_inputs
 
 logger = logging.getLogger(__name__)
 
-INPUT, OUTPUT = "images", "logits"
+OUTPUT = "outputs"
 _OPSET = 18  # the lowest that both exporters write, so that it never depends on which one did
 _CHECKED_BATCHES = (1, 3)
 _TOLERANCE = 1e-4  # of the largest output: what the order of sums in single precision can explain
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 
 
-def export_onnx(module: nn.Module, image_shape: tuple[int, ...], dtype: torch.dtype = torch.float32) -> bytes:
+def export_onnx(module: nn.Module, form: Form) -> bytes:
     """Return ``module`` as a serialised ONNX model with a dynamic batch dimension, of one opset.
 
     torch has two exporters. The TorchScript one takes tens of milliseconds, the ``dynamo`` one seconds,
@@ -39,23 +40,22 @@ def export_onnx(module: nn.Module, image_shape: tuple[int, ...], dtype: torch.dt
 
     Args:
         module: A plain module; not changed.
-        image_shape: Channels, height and width, or the shape of another input.
-        dtype: Of the input.
+        form: What it takes; the model's inputs have its names, the output is called ``outputs``.
 
     Raises:
         ExportError: neither exporter can convert the module.
     """
     plain = copy.deepcopy(module).to(device="cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
-    example = blank(2, image_shape, dtype)
+    spec = as_spec(form)
     try:
-        return _torchscript(plain, example)
+        return _torchscript(plain, spec)
     except Exception as error:  # the exporters raise what they like
         cause = _first_line(error)
         logger.warning(
             "the fast ONNX exporter can't take this network (%s); the slow one takes seconds", cause
         )
     try:
-        return _dynamo(plain, example)
+        return _dynamo(plain, spec)
     except Exception as error:
         raise ExportError(
             f"the network can't be exported to ONNX: {cause}; the other exporter says {_first_line(error)!r}. Write "
@@ -63,7 +63,7 @@ def export_onnx(module: nn.Module, image_shape: tuple[int, ...], dtype: torch.dt
         ) from error
 
 
-def _torchscript(module: nn.Module, example: Tensor) -> bytes:
+def _torchscript(module: nn.Module, spec: InputSpec) -> bytes:
     buffer = io.BytesIO()
     doubts: list[str] = []
     with warnings.catch_warnings(), torch.no_grad(), exportable(_OPSET):
@@ -72,20 +72,18 @@ def _torchscript(module: nn.Module, example: Tensor) -> bytes:
         warnings.showwarning = lambda *_, **__: doubts.append(_place_in_forward())
         torch.onnx.export(
             module,
-            (example,),
+            as_tuple(spec.blank(2)),
             buffer,  # type: ignore[arg-type] # the annotation forgets what the documentation allows
             dynamo=False,
             opset_version=_OPSET,
-            input_names=[INPUT],
+            input_names=list(spec.names),
             output_names=[OUTPUT],
-            dynamic_axes={INPUT: {0: "batch"}, OUTPUT: {0: "batch"}},
+            dynamic_axes={name: {0: "batch"} for name in (*spec.names, OUTPUT)},
         )
     model = buffer.getvalue()
     if doubts:
-        _check_values_unread(module, example, doubts[0])
-        _check_answers(
-            module, example, model, f"its forward depends on how many inputs there are, {doubts[0]}"
-        )
+        _check_values_unread(module, spec, doubts[0])
+        _check_answers(module, spec, model, f"its forward depends on how many inputs there are, {doubts[0]}")
     return model
 
 
@@ -96,7 +94,7 @@ def _place_in_forward() -> str:
     return f"{Path(frames[-1].filename).name}, line {frames[-1].lineno}"
 
 
-def _check_values_unread(module: nn.Module, example: Tensor, where: str) -> None:
+def _check_values_unread(module: nn.Module, spec: InputSpec, where: str) -> None:
     """Make sure that tracing froze nothing that depends on the values of an input.
 
     Most warnings of the tracer are of sizes, which are the same for all images of one data set. A forward that
@@ -107,12 +105,12 @@ def _check_values_unread(module: nn.Module, example: Tensor, where: str) -> None
     """
     try:
         with torch.no_grad(), exportable(_OPSET), FakeTensorMode(allow_non_fake_inputs=True) as mode:
-            module(mode.from_tensor(example))
+            call_network(module, map_inputs(mode.from_tensor, spec.blank(2)))
     except Exception as error:  # whatever a user's forward raises
         raise ExportError(f"its forward reads the values of its input, {where}") from error
 
 
-def _check_answers(module: nn.Module, example: Tensor, model: bytes, reason: str) -> None:
+def _check_answers(module: nn.Module, spec: InputSpec, model: bytes, reason: str) -> None:
     """Make sure that the exported network computes what the module does, for other numbers of inputs too.
 
     Raises:
@@ -120,34 +118,45 @@ def _check_answers(module: nn.Module, example: Tensor, model: bytes, reason: str
     """
     session = ort.InferenceSession(model, providers=["CPUExecutionProvider"])
     for count in _CHECKED_BATCHES:
-        inputs = blank(count, tuple(example.shape[1:]), example.dtype)
-        if inputs.is_floating_point():
-            inputs += torch.linspace(-1, 1, inputs.numel(), dtype=inputs.dtype).view_as(inputs)
+        inputs = map_inputs(_filled, spec.blank(count))
         with torch.no_grad():
-            expected = module(inputs).numpy()
-        found = session.run([OUTPUT], {INPUT: inputs.numpy()})[0]
+            expected = call_network(module, inputs).numpy()
+        found = session.run([OUTPUT], feed_of(spec.names, inputs))[0]
         scale = max(1.0, float(np.abs(expected).max()))
         if found.shape != expected.shape or not np.allclose(found, expected, rtol=0, atol=_TOLERANCE * scale):
             raise ExportError(reason)
 
 
-def _dynamo(module: nn.Module, example: Tensor) -> bytes:
+def _filled(inputs: Tensor) -> Tensor:
+    """Return inputs with different values; ids stay as they are."""
+    if not inputs.is_floating_point():
+        return inputs
+    return torch.linspace(-1, 1, inputs.numel(), dtype=inputs.dtype).view_as(inputs)
+
+
+def feed_of(names: Sequence[str], inputs: Inputs) -> dict[str, np.ndarray]:
+    """Return what ONNX Runtime takes: arrays by the names of a model's inputs."""
+    return {name: tensor.numpy() for name, tensor in zip(names, as_tuple(inputs), strict=True)}
+
+
+def _dynamo(module: nn.Module, spec: InputSpec) -> bytes:
+    batch = torch.export.Dim("batch")
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             module,
-            (example,),
+            as_tuple(spec.blank(2)),
             dynamo=True,
             verbose=False,
             opset_version=_OPSET,
-            input_names=[INPUT],
+            input_names=list(spec.names),
             output_names=[OUTPUT],
-            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            dynamic_shapes=tuple({0: batch} for _ in spec.names),
         )
     if program is None:
         raise ExportError("torch.onnx.export returned nothing")
     content: bytes = program.model_proto.SerializeToString()
-    _check_answers(module, example, content, "the exported network computes something else than the module")
+    _check_answers(module, spec, content, "the exported network computes something else than the module")
     return content
 
 

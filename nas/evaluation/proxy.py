@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -12,7 +12,9 @@ from scipy.stats import kendalltau
 from torch import Tensor
 
 from nas.errors import ObjectiveError, StudyError
-from nas.protocols import Bench, Candidate, MeasuredObjective, Split
+from nas.protocols import Split
+from nas.space import FloatArray
+from nas.task import Quality
 
 
 @final
@@ -59,19 +61,19 @@ class ProxySize:
 
     Args:
         share: Of the search split.
-        images: In a part.
+        items: In a part.
         mean_tau: Kendall's tau with the ranking by the whole split, mean over the parts.
         low_tau: All but a tenth of the parts reach it.
     """
 
     share: float
-    images: int
+    items: int
     mean_tau: float
     low_tau: float
 
 
 def proxy_sizes(
-    settings: ProxySubset, objective: MeasuredObjective, logits: Sequence[Tensor], bench: Bench, seed: int
+    settings: ProxySubset, quality: Quality, statistics: Sequence[FloatArray], split: Split, seed: int
 ) -> list[ProxySize]:
     """Return how well parts of each size rank, smallest first.
 
@@ -80,25 +82,24 @@ def proxy_sizes(
 
     Args:
         settings: Sizes and number of parts.
-        objective: The quality.
-        logits: Of each architecture for the whole split of ``bench``.
-        bench: How to measure.
+        quality: What is ranked by.
+        statistics: Of each architecture, ``(n, k)`` for the whole split.
+        split: The whole.
         seed: Of the parts.
 
     Raises:
         ObjectiveError: all architectures are equally good, so nothing can be ranked.
     """
-    candidates = [_Known(rows) for rows in logits]
-    whole = [m.value for m in objective.measure(candidates, bench)]
+    whole = [quality.value(known) for known in statistics]
     if len(set(whole)) < 2:
         raise ObjectiveError(
-            f"all {len(whole)} architectures have the same {objective.objective.name} ({whole[0]}) on the search "
+            f"all {len(whole)} architectures have the same {quality.objective.name} ({whole[0]}) on the search "
             "split, so no part of it can be chosen: train the supernet for longer, or leave Study.proxy out."
         )
     sizes = []
     for share in sorted(settings.sizes):
-        parts = [subset_rows(bench.split, share, seed + draw) for draw in range(settings.draws)]
-        taus = [_tau(whole, _values(objective, logits, bench, rows)) for rows in parts]
+        parts = [subset_rows(split, share, seed + draw).numpy() for draw in range(settings.draws)]
+        taus = [_tau(whole, [quality.value(known[rows]) for known in statistics]) for rows in parts]
         sizes.append(ProxySize(share, len(parts[0]), float(np.mean(taus)), float(np.percentile(taus, 10))))
     return sizes
 
@@ -109,45 +110,19 @@ def chosen_size(settings: ProxySubset, sizes: Sequence[ProxySize]) -> ProxySize 
 
 
 def subset_rows(split: Split, share: float, seed: int) -> Tensor:
-    """Return the sorted rows of a stratified part of a split, at least one of each class."""
-    labels, rng = split.labels.cpu().numpy(), np.random.default_rng(seed)
-    classes, turn = np.unique(labels), np.zeros(len(labels))
-    for label in classes:  # the rows of each class come at equal distances, the first at once
-        rows = rng.permutation(np.flatnonzero(labels == label))
+    """Return the sorted rows of a part of a split, at least one.
+
+    Where targets are one whole number for each item, every number is there in proportion, and at least once.
+    """
+    targets, rng = split.targets.cpu(), np.random.default_rng(seed)
+    are_strata = targets.ndim == 1 and not targets.is_floating_point()
+    strata = targets.numpy() if are_strata else np.zeros(len(targets), dtype=np.int64)
+    known, turn = np.unique(strata), np.zeros(len(strata))
+    for stratum in known:  # the rows of each come at equal distances, the first at once
+        rows = rng.permutation(np.flatnonzero(strata == stratum))
         turn[rows[1:]] = (np.arange(1, len(rows)) + rng.random()) / len(rows)
-    size = max(round(share * len(labels)), len(classes))
+    size = max(round(share * len(strata)), len(known))
     return torch.from_numpy(np.sort(np.argsort(turn, kind="stable")[:size]))
-
-
-@final
-class _Known:
-    """A candidate whose logits are known, asked for in order."""
-
-    def __init__(self, logits: Tensor) -> None:
-        self._logits = logits
-        self._begin = 0
-
-    def predict(self, images: Tensor) -> Tensor:
-        begin, self._begin = self._begin, (self._begin + len(images)) % len(self._logits)
-        return self._logits[begin : begin + len(images)]
-
-    @property
-    def onnx_model(self) -> bytes:
-        raise ObjectiveError(
-            "Study.proxy needs a quality that is measured on predictions, not on an ONNX model."
-        )
-
-    @property
-    def image_shape(self) -> tuple[int, ...]:
-        raise ObjectiveError("Study.proxy needs a quality that is measured on predictions alone.")
-
-
-def _values(
-    objective: MeasuredObjective, logits: Sequence[Tensor], bench: Bench, rows: Tensor
-) -> list[float]:
-    part = Bench(bench.split.part(rows), bench.thorough, bench.calibration)
-    candidates: Iterator[Candidate] = (_Known(known[rows]) for known in logits)
-    return [measurement.value for measurement in objective.measure(list(candidates), part)]
 
 
 def _tau(whole: list[float], part: list[float]) -> float:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, final
 
 import safetensors.torch
-import torch
 from torch import Tensor, nn
 
 from nas.choices import Option
@@ -20,6 +19,7 @@ from nas.errors import DamagedFileError, ExportError
 from nas.evaluation.onnx_export import export_onnx
 from nas.export.names import ARCHITECTURE, ONNX, WEIGHTS
 from nas.files import file_digest, read_json, write_bytes
+from nas.inputs import Form
 from nas.supernet import Supernet
 from nas.typed import MismatchError, typed
 
@@ -64,11 +64,9 @@ def load_weights(path: Path, module: nn.Module) -> None:
         ) from error
 
 
-def export_model(
-    folder: Path, module: nn.Module, image_shape: tuple[int, ...], dtype: torch.dtype = torch.float32
-) -> None:
+def export_model(folder: Path, module: nn.Module, form: Form) -> None:
     """Write ``model.onnx``."""
-    write_bytes(folder / ONNX, export_onnx(module, image_shape, dtype))
+    write_bytes(folder / ONNX, export_onnx(module, form))
 
 
 def load(folder: str | Path, network: Callable[..., nn.Module] | None = None) -> nn.Module:

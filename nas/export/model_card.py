@@ -11,7 +11,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from nas.checks import is_hub_id
 from nas.errors import ExportError
-from nas.evaluation.onnx_export import INPUT, OUTPUT
+from nas.evaluation.onnx_export import OUTPUT
 from nas.export.folder import DEFAULT_SPACES
 from nas.export.names import ARCHITECTURE, CARD, PICTURE, VOCABULARY, WEIGHTS
 from nas.files import write_bytes, write_text
@@ -58,7 +58,7 @@ def validate_card(path: Path) -> None:
 
 def _metadata(results: Results, winner: Winner) -> ModelCardData:
     data = results.facts["data"]
-    task = {"text": "text", "image": "image", "item": "tabular"}[_one(data)] + "-classification"
+    task = results.facts["task"]["pipeline_tag"]
     dataset = hub_id(results)
     evaluations = [
         EvalResult(
@@ -130,11 +130,12 @@ def _body(results: Results, winner: Winner) -> str:
             ["exported, test split", shown(measured[quality.name].value, quality)],
         ],
     )
-    shape = ", ".join(map(str, data["image_shape"]))
+    task = facts["task"]
+    one = task["item"]
     choices = Table(["choice", "option"], [[name, str(option)] for name, option in winner.choices.items()])
     return f"""# {escaped(f"{results.study}-{winner.id}")}
 
-A network of {winner.num_params:,} parameters and {winner.macs:,} multiply-accumulates per {_one(data)}, found by
+A network of {winner.num_params:,} parameters and {winner.macs:,} multiply-accumulates per {one}, found by
 multi-objective architecture search over {escaped(", ".join(o.name for o in results.objectives))} among
 {facts["space"]["cardinality"]} architectures{_fine_tuning(results, winner)}.
 
@@ -153,13 +154,13 @@ multi-objective architecture search over {escaped(", ".join(o.name for o in resu
 ```
 
 or any ONNX runtime with {code(winner.variants[0].file)}.
-Input `{INPUT}`: {data.get("dtype", "float32")} `(batch, {shape})`{_prepared(data)}.
-Output `{OUTPUT}`: `(batch, {data["num_classes"]})`{_classes(data)}.
+{_inputs(data)}{_prepared(data)}.
+Output `{OUTPUT}`: float32 `(batch, {", ".join(task["outputs"])})`, {task["reading"]}{_classes(task)}.
 
 ## Data
 
-{escaped(data["name"])}: {data["train"]} {_one(data)}s to train on, {data["search"]} that judged the search, and
-{data["test"]} for the numbers above. The three parts are disjoint, stratified by class and seeded; fingerprint
+{escaped(data["name"])}: {data["train"]} {one}s to train on, {data["search"]} that judged the search, and
+{data["test"]} for the numbers above. The three parts are disjoint and seeded; fingerprint
 `{data["fingerprint"]}`.{_outside_weights(facts)}
 
 ## How it was measured
@@ -175,7 +176,7 @@ Machine and versions: {"; ".join(escaped(f"{part} {value}") for part, value in m
 ## Limits
 
 Measured on one data set and one machine; latency on another processor can rank models differently. The test
-split holds {data["test"]} {_one(data)}s{_noise(winner, quality)}.
+split holds {data["test"]} {one}s{_noise(winner, quality)}.
 
 ## How it was made
 
@@ -271,11 +272,12 @@ def _latency(devices: list[str]) -> str:
     )
 
 
-def _one(data: dict[str, Any]) -> str:
-    """Return what one item of the data is called."""
-    if data.get("dtype") == "int64":
-        return "text"
-    return "image" if len(data["image_shape"]) == 3 else "item"
+def _inputs(data: dict[str, Any]) -> str:
+    """Return name, type and shape of each input."""
+    return "; ".join(
+        f"Input `{one['name']}`: {one['dtype']} `(batch, {', '.join(map(str, one['shape']))})`"
+        for one in data["inputs"]
+    )
 
 
 def _noise(winner: Winner, quality: Objective) -> str:
@@ -283,8 +285,8 @@ def _noise(winner: Winner, quality: Objective) -> str:
     return f", so differences of about {escaped(shown(2 * spread, quality))} are noise" if spread > 0 else ""
 
 
-def _classes(data: dict[str, Any]) -> str:
-    names = data.get("class_names", [])
+def _classes(task: dict[str, Any]) -> str:
+    names = task["class_names"]
     if not names:
         return ""
     if len(names) > _NAMED_CLASSES:

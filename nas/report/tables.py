@@ -122,10 +122,10 @@ def alone_table(trust: TrustResult, quality: Objective) -> Table:
 def proxy_table(proxy: Mapping[str, Any]) -> Table:
     """Return how well parts of the search split rank, by their size."""
     rows = [
-        [f"{s['share']:.0%}", str(s["images"]), f"{s['mean_tau']:.3f}", f"{s['low_tau']:.3f}"]
+        [f"{s['share']:.0%}", str(s["items"]), f"{s['mean_tau']:.3f}", f"{s['low_tau']:.3f}"]
         for s in proxy["sizes"]
     ]
-    return Table(["part", "images", "tau, mean", "tau, nine in ten reach"], rows)
+    return Table(["part", "items", "tau, mean", "tau, nine in ten reach"], rows)
 
 
 def _ranks(costs: Sequence[float]) -> list[int]:

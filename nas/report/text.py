@@ -16,7 +16,7 @@ from nas.report.tables import (
     winners_table,
 )
 
-_ON_CARDS = ("class_names", "num_words", "pixel_range")
+_ON_CARDS = ("inputs", "num_words", "pixel_range")
 """Of the data, what only somebody who uses a winner needs."""
 _TOLD_ABOVE = {
     *("seconds", "space", "ended", "forecast", "epochs"),
@@ -122,7 +122,7 @@ def _proxy(results: Results) -> list[str]:
         return []
     chosen = results.proxy["chosen"]
     used = (
-        f"{chosen['images']} images ({chosen['share']:.0%} of the search split)"
+        f"{chosen['items']} items ({chosen['share']:.0%} of the search split)"
         if chosen
         else "the whole search split, because no part ranked well enough"
     )

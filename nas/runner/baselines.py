@@ -55,6 +55,7 @@ def run_baselines(
             prepared.study.network,
             architecture,
             prepared.splits.train,
+            prepared.splits.task,
             prepared.study.recipe,
             seed=prepared.study.seed,
             device=prepared.device,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -34,21 +35,19 @@ def export(prepared: Prepared, architecture: Architecture, module: nn.Module, fo
     """Write the files of a network in evaluation mode, on the CPU."""
     splits = prepared.splits
     save_weights(folder / WEIGHTS, module)
-    export_model(folder, module, splits.image_shape, splits.dtype)
+    export_model(folder, module, splits.inputs)
     if splits.vocabulary:
         write_json(folder / VOCABULARY, splits.vocabulary)
     write_json(
         folder / ARCHITECTURE,
         {
-            "format": 1,
+            "format": 2,
             "id": architecture.id,
             "study": prepared.study.name,
             "choices": dict(architecture),
             "network": network_reference(prepared.study.network),
-            "image_shape": splits.image_shape,
-            "dtype": str(splits.dtype).removeprefix("torch."),
-            "num_classes": splits.num_classes,
-            "class_names": splits.class_names,
+            "inputs": splits.inputs.describe(),
+            "task": asdict(splits.facts),
             "mean": splits.mean,
             "std": splits.std,
             "weights_sha256": file_digest(folder / WEIGHTS),

@@ -55,7 +55,7 @@ from nas.search.stand_alone import expected_alone, stand_alone_values
 from nas.space import Architecture, FloatArray
 from nas.study import stable_repr
 from nas.supernet.recalibrate import recalibrate_on
-from nas.training import cross_entropy_step, distillation_step, train
+from nas.training import distillation_step, supervised_step, train
 
 logger = logging.getLogger(__name__)
 
@@ -222,11 +222,11 @@ def fine_tuned(
     study, splits = prepared.study, prepared.splits
     recipe = study.winners.recipe
     student, teacher = weights.module(architecture), weights.teacher()
-    step = cross_entropy_step(student, recipe)
+    step = supervised_step(student, splits.task, recipe)
     if teacher is not None:
         by, of = (final_quality(prepared, module, known) for module in (teacher, student))
         if _better(prepared, by, of):
-            step = distillation_step(student, teacher, recipe)
+            step = distillation_step(student, teacher, splits.task, recipe)
     train(student, step, splits.train, recipe, seed=study.seed, device=prepared.device, checkpoint=checkpoint)
     recalibrate_on(student, splits.train, prepared.device)
     return on_cpu(student)

@@ -15,19 +15,21 @@ from optuna.samplers import BaseSampler
 from torch import nn
 
 from nas.checks import check_kind, failing_as, told
-from nas.data.inputs import blank
 from nas.data.loading import load_splits
 from nas.errors import InfeasibleError, StudyError, one_line
 from nas.evaluation import LatencyMs, NetworkCounter, SubnetCandidate
 from nas.evaluation.costs import counted
 from nas.evaluation.from_scratch import fresh_network
+from nas.evaluation.quality.measuring import MeasuredQuality, statistics_of
 from nas.files import file_digest
+from nas.inputs import as_tuple, call_network
 from nas.objective import relative_excess
-from nas.protocols import CountedObjective, MeasuredObjective, Problem, Splits
+from nas.protocols import AnyObjective, CountedObjective, MeasuredObjective, Problem, Splits
 from nas.search.designs import downhill, tilted_samples
 from nas.space import Architecture, FloatArray, IntArray
 from nas.study import Study, network_reference, stable_repr
 from nas.supernet import Supernet
+from nas.task import Quality
 from nas.training.ranks import ALONE, Ranks, own_device
 
 _DRAWN_AT_ONCE = 16
@@ -83,7 +85,7 @@ class Prepared:
     @property
     def counted(self) -> tuple[CountedObjective, ...]:
         """The counted objectives, in the study's order."""
-        return tuple(o for o in self.study.objectives if not isinstance(o, MeasuredObjective))
+        return tuple(o for o in self.study.objectives if isinstance(o, CountedObjective))
 
     @property
     def runs_exported(self) -> bool:
@@ -95,8 +97,7 @@ class Prepared:
 
     def candidate(self, module: nn.Module) -> SubnetCandidate:
         """Return a plain module as it is judged in this study, always by the same engine."""
-        splits = self.splits
-        return SubnetCandidate(module, splits.image_shape, splits.dtype, runs_exported=self.runs_exported)
+        return SubnetCandidate(module, self.splits.inputs, runs_exported=self.runs_exported)
 
     def weights_digest(self) -> str | None:
         """Return the SHA-256 of the initial weights' file; None where the study names none."""
@@ -126,12 +127,13 @@ def prepare(study: Study, device: torch.device, ranks: Ranks = ALONE) -> Prepare
             recipe.check_device(device)
     splits = load_splits(study.data)
     supernet = _made_network(study)
-    supernet.check_shapes(splits.image_shape, splits.num_classes, splits.dtype)
+    supernet.check_shapes(splits.inputs, splits.task, splits.train.targets[:1])
+    check_quality(study, supernet, splits)
     check_ids(supernet, splits)
     with failing_as(
         StudyError, f"the network of study {study.name!r} can't be copied and counted", _MEND_COPIED
     ):
-        counter = NetworkCounter(supernet, splits.image_shape, splits.dtype)
+        counter = NetworkCounter(supernet, splits.inputs)
     _check_learns(study, supernet, splits)
     problem = problem_of(study, supernet, counter)
     space = problem.space
@@ -144,7 +146,7 @@ def prepare(study: Study, device: torch.device, ranks: Ranks = ALONE) -> Prepare
     if weights is not None:
         _begin_with(weights, supernet.module)
     study = replace(study, weights=weights)
-    measured = tuple(o for o in study.objectives if isinstance(o, MeasuredObjective))
+    measured = tuple(as_measured(o) for o in study.objectives if not isinstance(o, CountedObjective))
     return Prepared(study, splits, supernet, counter, problem, measured, device)
 
 
@@ -170,9 +172,9 @@ def _made_network(study: Study) -> Supernet:
 
 def _check_learns(study: Study, supernet: Supernet, splits: Splits) -> None:
     """Refuse a network whose outputs no training would change."""
-    name, image = f"the network of study {study.name!r}", blank(1, splits.image_shape, splits.dtype)
+    name, inputs = f"the network of study {study.name!r}", splits.inputs.blank(1)
     with failing_as(StudyError, f"{name} failed when run with gradients", _MEND_FORWARD), torch.enable_grad():
-        output = supernet.eval()(image)
+        output = call_network(supernet.eval(), inputs)
     if not output.requires_grad:
         raise StudyError(
             f"the outputs of {name} don't depend on its parameters as far as torch can see, so that nothing would be "
@@ -180,9 +182,31 @@ def _check_learns(study: Study, supernet: Supernet, splits: Splits) -> None:
         )
 
 
+def check_quality(study: Study, supernet: Supernet, splits: Splits) -> None:
+    """Refuse qualities that are of another task: that have no statistics of this network's outputs.
+
+    Raises:
+        StudyError: one is.
+    """
+    with torch.no_grad():
+        outputs = call_network(supernet.eval(), splits.inputs.blank(1)).float().cpu()
+    for objective in study.objectives:
+        if isinstance(objective, Quality):
+            name = objective.objective.name
+            fault = f"the quality {name!r} doesn't fit the task {type(splits.task).__name__} of {splits.name}"
+            with failing_as(StudyError, fault, "choose one that is of this task"):
+                statistics_of(objective, outputs, splits.train.targets[:1])
+
+
+def as_measured(objective: AnyObjective) -> MeasuredObjective:
+    """Return an objective that isn't counted as one that is measured."""
+    assert not isinstance(objective, CountedObjective)
+    return MeasuredQuality(objective) if isinstance(objective, Quality) else objective
+
+
 def problem_of(study: Study, supernet: Supernet, counter: NetworkCounter) -> Problem:
     """Return what a strategy sees of a study."""
-    free = [o for o in study.objectives if not isinstance(o, MeasuredObjective)]
+    free = [o for o in study.objectives if isinstance(o, CountedObjective)]
 
     def count(indices: IntArray) -> dict[str, FloatArray]:
         counts = counter.counts(indices)
@@ -242,19 +266,25 @@ def check_ids(supernet: Supernet, splits: Splits) -> None:
     Raises:
         StudyError: the network can't take them.
     """
-    if splits.dtype != torch.int64:
+    if not splits.inputs.is_ids:
         return
-    parts = [part.images.flatten(1) for part in (splits.train, splits.search, splits.test)]
-    ends = [rows[int(at) // rows.shape[1]] for rows in parts for at in (rows.argmin(), rows.argmax())]
-    inputs = torch.stack(ends).unflatten(1, splits.image_shape)
+    ends = [
+        part.batch(torch.tensor([int(at) // (tensor.numel() // len(tensor))]))
+        for part in (splits.train, splits.search, splits.test)
+        for tensor in as_tuple(part.inputs)
+        for at in (tensor.argmin(), tensor.argmax())
+    ]
     was_training = supernet.training
     supernet.eval()
     try:
         with supernet.active(supernet.space.largest()), torch.no_grad():
-            supernet(inputs)
+            for inputs in ends:
+                call_network(supernet, inputs)
     except Exception as error:  # whatever a user's forward raises
+        ids = [tensor for inputs in ends for tensor in as_tuple(inputs)]
+        first, last = min(int(tensor.min()) for tensor in ids), max(int(tensor.max()) for tensor in ids)
         raise StudyError(
-            f"the network can't take the ids of {splits.name}, from {int(inputs.min())} to {int(inputs.max())} "
+            f"the network can't take the ids of {splits.name}, from {first} to {last} "
             f"({one_line(error)}): give its embedding a row for each of them, or the data fewer."
         ) from error
     finally:

@@ -7,20 +7,18 @@ from dataclasses import asdict, dataclass
 from typing import final
 
 import numpy as np
-import torch
 
 from nas.evaluation.proxy import ProxySize, ProxySubset, chosen_size, proxy_sizes, subset_rows
+from nas.evaluation.quality.measuring import collect_statistics
 from nas.files import damaged
-from nas.protocols import CHOOSE_PROXY, Bench, Progress
+from nas.protocols import CHOOSE_PROXY, Progress
 from nas.runner.directory import RunDirectory
-from nas.runner.measuring import Known
 from nas.runner.preparation import Prepared
 from nas.runner.steps import Step, result_in
 from nas.runner.weights import Weights
 from nas.search.designs import balanced_designs
 from nas.study import stable_repr
-
-_ROWS = 4096
+from nas.task import Quality
 
 
 @final
@@ -41,13 +39,12 @@ class ProxyChoice:
     min_tau: float
 
 
-def choose_proxy(
-    prepared: Prepared, run: RunDirectory, weights: Weights, known: Known, progress: Progress
-) -> None:
+def choose_proxy(prepared: Prepared, run: RunDirectory, weights: Weights, progress: Progress) -> None:
     """Find out how large a part ranks well enough, and store it in ``proxy.json``; done once."""
-    study, quality = prepared.study, prepared.measured[0]
+    study, quality = prepared.study, prepared.study.objectives[0]
     if study.proxy is None:
         return
+    assert isinstance(quality, Quality), "a study with a proxy has a quality with statistics"
     inputs = [weights.digest, stable_repr(study.proxy), stable_repr(quality), study.seed]
     step = Step(run.proxy, inputs)
     if step.result(ProxyChoice) is not None:
@@ -55,13 +52,12 @@ def choose_proxy(
     space = prepared.problem.space
     rows = balanced_designs(prepared.problem, study.proxy.architectures, np.random.default_rng(study.seed))
     progress.start(CHOOSE_PROXY, len(rows), 0)
-    split, logits = prepared.splits.search, []
+    split, statistics = prepared.splits.search, []
     for architecture in space.from_indices(rows):
         candidate = prepared.candidate(weights.module(architecture))
-        logits.append(torch.cat([candidate.predict(batch) for batch in split.batches(_ROWS)]))
+        statistics.append(collect_statistics(quality, candidate, split))
         progress.advance(architecture.id)
-    bench = Bench(split, thorough=False, calibration=known[quality.objective.name])
-    sizes = proxy_sizes(study.proxy, quality, logits, bench, study.seed)
+    sizes = proxy_sizes(study.proxy, quality, statistics, split, study.seed)
     chosen = chosen_size(study.proxy, sizes)
     progress.say(_told(sizes, chosen, study.proxy))
     step.store(asdict(ProxyChoice(tuple(sizes), chosen, len(rows), study.proxy.min_tau)))
@@ -86,12 +82,12 @@ def on_proxy(prepared: Prepared, run: RunDirectory) -> Prepared:
         return prepared
     splits = prepared.splits
     rows = subset_rows(splits.search, size.share, prepared.study.seed)
-    if len(rows) != size.images:
-        raise damaged(run.proxy, f"{size.images} images, {len(rows)} are expected")
+    if len(rows) != size.items:
+        raise damaged(run.proxy, f"{size.items} items, {len(rows)} are expected")
     return dataclasses.replace(prepared, splits=dataclasses.replace(splits, search=splits.search.part(rows)))
 
 
 def _told(sizes: list[ProxySize], chosen: ProxySize | None, settings: ProxySubset) -> str:
     tried = ", ".join(f"{s.share:.0%} {s.low_tau:.2f}" for s in sizes)
-    how = f"{chosen.images} images" if chosen else "the whole search split"
+    how = f"{chosen.items} items" if chosen else "the whole search split"
     return f"candidates are judged on {how} (tau of parts, at least {settings.min_tau} asked for: {tried})"

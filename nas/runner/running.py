@@ -254,16 +254,14 @@ def _facts(prepared: Prepared, record: optuna.Study, trials: list[FrozenTrial]) 
             "train": len(splits.train),
             "search": len(splits.search),
             "test": len(splits.test),
-            "image_shape": list(splits.image_shape),
-            "dtype": str(splits.dtype).removeprefix("torch."),
-            "num_classes": splits.num_classes,
-            "class_names": list(splits.class_names),
+            "inputs": splits.inputs.describe(),
             "num_words": len(splits.vocabulary),
             "pixel_range": _pixel_range(splits),
             "mean": list(splits.mean),
             "std": list(splits.std),
             "fingerprint": splits.fingerprint,
         },
+        "task": asdict(splits.facts),
         "space": {
             "cardinality": f"{prepared.problem.space.cardinality():,}",
             "num_choices": len(prepared.problem.space.choices),
@@ -296,12 +294,14 @@ def _facts(prepared: Prepared, record: optuna.Study, trials: list[FrozenTrial]) 
 
 def _pixel_range(splits: Splits) -> list[float] | None:
     """Return the ends of raw pixels: of their type, or those in train; None where it takes reading a large file."""
-    train = splits.train
-    if not splits.mean or train.images.dtype == torch.uint8:
-        return [0.0, 255.0] if splits.mean else None
+    train, images = splits.train, splits.train.inputs
+    if not splits.mean or isinstance(images, tuple):  # not of images
+        return None
+    if images.dtype == torch.uint8:
+        return [0.0, 255.0]
     if train.mapped:
         return None
-    ends = torch.stack([train.images.amin((0, 2, 3)), train.images.amax((0, 2, 3))]).double()
+    ends = torch.stack([images.amin((0, 2, 3)), images.amax((0, 2, 3))]).double()
     if not train.mean:  # normalised already
         ends = ends * ends.new_tensor(splits.std) + ends.new_tensor(splits.mean)
         rounding = 1e-5 * ends.abs().max()

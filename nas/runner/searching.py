@@ -54,7 +54,7 @@ def search_architectures(
     check_weights(run, record, weights)
     queue(record, prepared.problem, study.warm_start, progress.say)
     known = calibration(prepared, record)
-    choose_proxy(prepared, run, weights, known, progress)
+    choose_proxy(prepared, run, weights, progress)
     judge = weights.judge(on_proxy(prepared, run), record, known)
     before = record.user_attrs.get(LIMITS)
     goes_on = len(paid_trials(record)) < evaluations

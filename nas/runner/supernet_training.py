@@ -76,7 +76,7 @@ def _phases(prepared: Prepared) -> list[Phase]:
     study = prepared.study
     assert not isinstance(study.training, FromScratch)
     with failing_as(StudyError, "phases() of the study's training failed", "mend it"):
-        phases = list(study.training.phases(prepared.supernet, study.recipe))
+        phases = list(study.training.phases(prepared.supernet, study.recipe, prepared.splits.task))
     for position, phase in enumerate(phases):
         check_kind(
             "phases() of the study's training", f"result[{position}]", phase, Phase, "a nas.protocols.Phase"

@@ -112,6 +112,7 @@ def _trained(
         study.network,
         architecture,
         prepared.splits.train,
+        prepared.splits.task,
         study.trust.recipe,
         seed=study.seed,
         device=prepared.device,

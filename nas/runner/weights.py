@@ -32,7 +32,7 @@ from nas.search.record import (
 from nas.space import Architecture, FloatArray
 from nas.study import stable_repr
 from nas.supernet.recalibrate import extract_recalibrated
-from nas.training import cross_entropy_step, train
+from nas.training import supervised_step, train
 
 Judge = Callable[[Architecture], Mapping[str, Measurement]]
 EPOCHS = "epochs"
@@ -53,7 +53,7 @@ class Weights(Protocol):
         """Return an evaluated architecture with the weights that it was judged with."""
 
     def teacher(self) -> nn.Module | None:
-        """Return what a winner learns from besides the labels."""
+        """Return what a winner learns from besides the targets."""
 
 
 def weights_of(prepared: Prepared, run: RunDirectory) -> Weights:
@@ -159,7 +159,7 @@ class ScratchWeights:
         recipe = dataclasses.replace(prepared.study.recipe, epochs=self._rungs[rung])
         train(
             module,
-            cross_entropy_step(module, recipe),
+            supervised_step(module, prepared.splits.task, recipe),
             prepared.splits.train,
             recipe,
             seed=prepared.study.seed + rung,

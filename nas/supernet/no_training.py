@@ -8,6 +8,7 @@ from typing import final
 
 from nas.protocols import Phase
 from nas.supernet.supernet import Supernet
+from nas.task import Task
 from nas.training import Recipe
 
 
@@ -20,6 +21,6 @@ class NoTraining:
     Batch-norm statistics are recalibrated all the same, which that paper doesn't do.
     """
 
-    def phases(self, supernet: Supernet, recipe: Recipe) -> Sequence[Phase]:
+    def phases(self, supernet: Supernet, recipe: Recipe, task: Task) -> Sequence[Phase]:
         """Return none."""
         return []

@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from nas.data.inputs import placed
+from nas.inputs import Inputs, call_network, count_items, place_inputs, take_items
 from nas.protocols import Split
 from nas.space import Architecture
 from nas.supernet.elastic import BatchNorm2d
 from nas.supernet.supernet import Supernet
 from nas.training.memory import halved_to_fit
 
-_IMAGES = 512
+_ITEMS = 512
 _AT_A_TIME = 256
 
 
 @torch.no_grad()
-def recalibrate(module: nn.Module, batches: Iterable[Tensor]) -> None:
+def recalibrate(module: nn.Module, batches: Iterable[Inputs]) -> None:
     """Replace the batch-norm statistics of ``module`` by the average over ``batches`` (Yu 2019).
 
     Batch norm alone is in training mode meanwhile, so dropout and the like stay off. The module keeps
@@ -28,7 +28,7 @@ def recalibrate(module: nn.Module, batches: Iterable[Tensor]) -> None:
 
     Args:
         module: A plain module or a supernet with the subnet active.
-        batches: ``(n, channels, height, width)`` training images.
+        batches: Training items as the network takes them.
     """
     norms = [m for m in module.modules() if isinstance(m, BatchNorm2d | _BatchNorm)]
     if not norms:
@@ -41,21 +41,22 @@ def recalibrate(module: nn.Module, batches: Iterable[Tensor]) -> None:
         norm.momentum = None
         norm.train()
     try:
-        for images in batches:
-            module(images)
+        for inputs in batches:
+            call_network(module, inputs)
     finally:
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
         module.train(was_training)
 
 
-def recalibration_batches(split: Split, size: int = _AT_A_TIME) -> Sequence[Tensor]:
-    """Return the training images that batch-norm statistics are recalibrated on: 512 random ones, the same always.
+def recalibration_batches(split: Split, size: int = _AT_A_TIME) -> Sequence[Inputs]:
+    """Return the training items that batch-norm statistics are recalibrated on: 512 random ones, the same always.
 
     In batches of about equal length, at most ``size``, because all count the same in the average.
     """
-    images = split.sample(_IMAGES)
-    return images.tensor_split(-(-len(images) // size))
+    inputs = split.sample(_ITEMS)
+    count = count_items(inputs)
+    return [take_items(inputs, rows) for rows in torch.arange(count).tensor_split(-(-count // size))]
 
 
 def extract_recalibrated(supernet: Supernet, architecture: Architecture, split: Split) -> nn.Module:
@@ -67,13 +68,13 @@ def extract_recalibrated(supernet: Supernet, architecture: Architecture, split: 
 
 
 def recalibrate_on(module: nn.Module, split: Split, device: torch.device) -> None:
-    """Recalibrate batch norm on 512 random training images, by 256, or fewer where memory runs out.
+    """Recalibrate batch norm on 512 random training items, by 256, or fewer where memory runs out.
 
     Raises:
-        OutOfMemoryError: memory ran out with a single image.
+        OutOfMemoryError: memory ran out with a single item.
     """
 
     def by(size: int) -> None:
-        recalibrate(module, (placed(batch, device) for batch in recalibration_batches(split, size)))
+        recalibrate(module, (place_inputs(batch, device) for batch in recalibration_batches(split, size)))
 
     halved_to_fit(by, _AT_A_TIME, "recalibration")

@@ -8,14 +8,15 @@ from typing import final
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
 from nas.checks import check_integers
 from nas.errors import StudyError
+from nas.inputs import Inputs, call_network
 from nas.protocols import Phase
 from nas.space import Architecture
 from nas.supernet.supernet import Supernet
+from nas.task import Task
 from nas.training import Losses, Recipe, Step
 
 
@@ -35,35 +36,39 @@ class SandwichRule:
         if self.num_random < 0:
             raise StudyError(f"SandwichRule has num_random={self.num_random}: 0 or more is needed.")
 
-    def phases(self, supernet: Supernet, recipe: Recipe) -> Sequence[Phase]:
+    def phases(self, supernet: Supernet, recipe: Recipe, task: Task) -> Sequence[Phase]:
         """Return the one phase."""
         return [
-            Phase("sandwich", recipe, lambda: sandwich_step(supernet, recipe, num_random=self.num_random))
+            Phase(
+                "sandwich",
+                recipe,
+                lambda: sandwich_step(supernet, task, recipe, num_random=self.num_random),
+            )
         ]
 
 
-def sandwich_step(supernet: Supernet, recipe: Recipe, *, num_random: int = 2) -> Step:
+def sandwich_step(supernet: Supernet, task: Task, recipe: Recipe, *, num_random: int = 2) -> Step:
     """Return a step that trains the largest subnet, the smallest, and random ones in between.
 
-    The largest learns from the labels, the others from what it predicts (Yu 2019). The losses add up,
+    The largest learns from the targets, the others from what it predicts (Yu 2019). The losses add up,
     as there; the gradient norm is clipped by the training loop.
 
     Args:
         supernet: What is trained.
+        task: What it is for.
         recipe: For the label smoothing.
         num_random: Subnets between the largest and the smallest.
     """
     largest, smallest = supernet.space.largest(), supernet.space.smallest()
-    criterion = nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
 
-    def step(images: Tensor, labels: Tensor, generator: torch.Generator) -> Losses:
+    def step(inputs: Inputs, targets: Tensor, generator: torch.Generator) -> Losses:
         with supernet.active(largest):
-            logits = supernet(images)
-            yield criterion(logits, labels)
-        teacher = logits.detach().softmax(dim=1)
+            outputs = call_network(supernet, inputs)
+            yield task.loss(outputs, targets, recipe.label_smoothing)
+        taught = outputs.detach()
         for architecture in [*drawn(supernet, num_random, generator), smallest]:
             with supernet.active(architecture):
-                yield F.cross_entropy(supernet(images), teacher)
+                yield task.imitation(call_network(supernet, inputs), taught)
 
     return step
 

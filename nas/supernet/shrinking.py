@@ -11,11 +11,13 @@ from torch import Tensor, nn
 
 from nas.choices import Option
 from nas.errors import StudyError
+from nas.inputs import Inputs, call_network
 from nas.protocols import Phase
 from nas.space import Architecture
 from nas.supernet.sandwich import drawn, seeded_by
 from nas.supernet.supernet import Supernet
-from nas.training import Losses, Recipe, Step, cross_entropy_step
+from nas.task import Task
+from nas.training import Losses, Recipe, Step, supervised_step
 from nas.training.steps import distillation_loss
 
 Role = Literal["kernel", "depth", "width"]
@@ -28,7 +30,7 @@ ROLES: tuple[Role, ...] = ("kernel", "depth", "width")
 class ProgressiveShrinking:
     """The largest subnet, then elastic kernels, then depth as well, then width as well (Cai 2020).
 
-    Every phase after the first learns from the labels and from the largest subnet as it was at the end
+    Every phase after the first learns from the targets and from the largest subnet as it was at the end
     of the first phase. A phase for which the space has no choices is left out. The recipe's epochs are
     shared out; phases have a warm-up and a decay of their own.
 
@@ -52,7 +54,7 @@ class ProgressiveShrinking:
                 "num_random is at least 1."
             )
 
-    def phases(self, supernet: Supernet, recipe: Recipe) -> Sequence[Phase]:
+    def phases(self, supernet: Supernet, recipe: Recipe, task: Task) -> Sequence[Phase]:
         """Return two to four phases.
 
         Raises:
@@ -63,7 +65,7 @@ class ProgressiveShrinking:
         epochs = _shared_out(recipe.epochs, self.largest_share, len(present))
         teacher = _Snapshot(supernet)
         phases = [
-            Phase("largest", replace(recipe, epochs=epochs[0]), lambda: _largest_step(supernet, recipe))
+            Phase("largest", replace(recipe, epochs=epochs[0]), lambda: _largest_step(supernet, task, recipe))
         ]
         for position, role in enumerate(present):
             elastic = frozenset(name for name, of in roles.items() if of in present[: position + 1])
@@ -73,7 +75,11 @@ class ProgressiveShrinking:
                 learning_rate=recipe.learning_rate * self.shrinking_rate,
             )
             phases.append(
-                Phase(f"elastic {role}", slower, _Lazy(supernet, slower, teacher, elastic, self.num_random))
+                Phase(
+                    f"elastic {role}",
+                    slower,
+                    _Lazy(supernet, task, slower, teacher, elastic, self.num_random),
+                )
             )
         return phases
 
@@ -84,14 +90,16 @@ class _Lazy:
     """Makes a phase's step when the phase begins, when the teacher is known."""
 
     supernet: Supernet
+    task: Task
     recipe: Recipe
     teacher: _Snapshot
     elastic: frozenset[str]
     num_random: int
 
     def __call__(self) -> Step:
+        teacher = self.teacher.network()
         return shrinking_step(
-            self.supernet, self.recipe, self.teacher.network(), self.elastic, num_random=self.num_random
+            self.supernet, self.task, self.recipe, teacher, self.elastic, num_random=self.num_random
         )
 
 
@@ -128,6 +136,7 @@ def choice_roles(supernet: Supernet) -> dict[str, Role]:
 
 def shrinking_step(
     supernet: Supernet,
+    task: Task,
     recipe: Recipe,
     teacher: nn.Module,
     elastic: frozenset[str],
@@ -138,20 +147,21 @@ def shrinking_step(
 
     Args:
         supernet: What is trained.
+        task: What it is for.
         recipe: For the label smoothing.
         teacher: In evaluation mode; not changed.
         elastic: Names of the choices that may differ from the largest subnet's.
         num_random: Subnets per batch.
     """
-    loss = distillation_loss(recipe)
+    loss = distillation_loss(task, recipe)
     fixed = {name: option for name, option in supernet.space.largest().items() if name not in elastic}
 
-    def step(images: Tensor, labels: Tensor, generator: torch.Generator) -> Losses:
+    def step(inputs: Inputs, targets: Tensor, generator: torch.Generator) -> Losses:
         with torch.no_grad():
-            target = teacher(images).softmax(dim=1)
+            taught = call_network(teacher, inputs)
         for architecture in _drawn_with(fixed, supernet, num_random, generator):
             with supernet.active(architecture):
-                yield loss(supernet(images), labels, target)
+                yield loss(call_network(supernet, inputs), targets, taught)
 
     return step
 
@@ -176,12 +186,12 @@ def _drawn_with(
     ]
 
 
-def _largest_step(supernet: Supernet, recipe: Recipe) -> Step:
-    step = cross_entropy_step(supernet, recipe)
+def _largest_step(supernet: Supernet, task: Task, recipe: Recipe) -> Step:
+    step = supervised_step(supernet, task, recipe)
 
-    def largest(images: Tensor, labels: Tensor, generator: torch.Generator) -> Losses:
+    def largest(inputs: Inputs, targets: Tensor, generator: torch.Generator) -> Losses:
         with supernet.active(supernet.space.largest()):
-            yield from step(images, labels, generator)
+            yield from step(inputs, targets, generator)
 
     return largest
 

@@ -13,14 +13,15 @@ from torch import Tensor, nn
 
 from nas.checks import told
 from nas.choices import Choice, Option
-from nas.data.inputs import blank
 from nas.errors import ShapeError, SpaceError, one_line
+from nas.inputs import Form, Inputs, InputSpec, as_spec, call_network
 from nas.space import Architecture, Condition, IntArray, SearchSpace
 from nas.supernet.convert import Converted, Report, elastic_module
 from nas.supernet.convert.settings import RATIOS
 from nas.supernet.pretrained import describe
 from nas.supernet.resized import Resized
 from nas.supernet.sites import Site, find_sites, plain_copy
+from nas.task import Task
 
 _MOST_NEIGHBOURS = 100
 """Architectures to try one by one, which takes a network of a hundred layers some seconds."""
@@ -196,35 +197,38 @@ class Supernet(nn.Module):
             if option != architecture[choice.name]
         ]
 
-    def check_shapes(
-        self, image_shape: tuple[int, ...], num_classes: int, dtype: torch.dtype = torch.float32
-    ) -> None:
-        """Run every probe on one black image.
+    def check_shapes(self, form: Form, task: Task, targets: Tensor) -> None:
+        """Run every probe on one item without content.
 
         Args:
-            image_shape: Channels, height and width, or the shape of another input.
-            num_classes: Expected size of the output.
-            dtype: Of the input.
+            form: What the network takes.
+            task: Says whether outputs are what they should be.
+            targets: ``(1, *)`` of an item.
 
         Raises:
             ShapeError: shapes don't fit; says in which module, and which choice alone would mend it.
         """
         was_training = self.training
         self.eval()
-        image = blank(1, image_shape, dtype, next(self.parameters()).device)
+        spec = as_spec(form)
+        inputs = spec.blank(1, next(self.parameters()).device)
+
+        def fault_of(architecture: Architecture) -> str | None:
+            return self._fault(architecture, inputs, lambda outputs: task.fault(targets, outputs))
+
         try:
             for architecture in self.probes():
-                fault = self._fault(architecture, image, num_classes)
+                fault = fault_of(architecture)
                 if fault is not None:
-                    where = self._blamed(architecture, image, num_classes)
+                    where = self._blamed(architecture, fault_of)
                     raise ShapeError(
-                        f"the network doesn't fit an input of shape {image_shape}, {where}: {fault}. "
+                        f"the network doesn't fit {_told(spec)}, {where}: {fault}. "
                         "Make the sizes agree for every option."
                     )
         finally:
             self.train(was_training)
 
-    def _blamed(self, architecture: Architecture, image: Tensor, num_classes: int) -> str:
+    def _blamed(self, architecture: Architecture, fault_of: Callable[[Architecture], str | None]) -> str:
         """Return which choices alone would mend an architecture, of a large space among those that it has changed."""
         neighbours = self._neighbours(architecture)
         if len(neighbours) > _MOST_NEIGHBOURS:
@@ -233,29 +237,32 @@ class Supernet(nn.Module):
         mending = [
             f"{choice.name!r} is {architecture[choice.name]!r} (with {changed[choice.name]!r} it fits)"
             for changed, choice in neighbours
-            if self._fault(changed, image, num_classes) is None
+            if fault_of(changed) is None
         ]
         if mending:
             return f"where choice {' or '.join(mending)}"
         return f"and no single choice is to blame in {reprlib.repr(dict(architecture))}"
 
-    def _fault(self, architecture: Architecture, image: Tensor, num_classes: int) -> str | None:
-        """Return what is wrong with a subnet's shapes in words, or None."""
+    def _fault(
+        self, architecture: Architecture, inputs: Inputs, fault: Callable[[Tensor], str | None]
+    ) -> str | None:
+        """Return what is wrong with a subnet's outputs in words, or None."""
         with self.active(architecture), torch.no_grad(), _last_module(self.module) as last:
             try:
-                output = self(image)
-                shape = tuple(output.shape) if isinstance(output, Tensor) else None
+                output = call_network(self, inputs)
             except KeyboardInterrupt:
                 raise
             except BaseException as error:  # whatever a user's forward raises, SystemExit too
                 return f"module {last[-1]!r} says {one_line(error)!r}"
-        if shape is None:
-            return (
-                f"the output is {type(output).__name__} and a tensor of shape (1, {num_classes}) is expected"
-            )
-        if shape != (1, num_classes):
-            return f"the output has shape {shape} and (1, {num_classes}) is expected"
-        return None
+        if not isinstance(output, Tensor):
+            return f"the output is {type(output).__name__} and a tensor is expected"
+        return fault(output)
+
+
+def _told(spec: InputSpec) -> str:
+    if len(spec.shapes) == 1:
+        return f"an input of shape {spec.shapes[0]}"
+    return f"inputs of the shapes {', '.join(map(str, spec.shapes))}"
 
 
 def _evenly_spaced(count: int) -> IntArray:

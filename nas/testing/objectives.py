@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from nas.evaluation import SubnetCandidate
+from nas.evaluation.quality.measuring import MeasuredQuality
 from nas.objective import Measurement, Objective
 from nas.protocols import (
     Bench,
@@ -19,6 +20,7 @@ from nas.protocols import (
     MeasuredObjective,
     Split,
 )
+from nas.task import Quality
 from nas.testing.small_network import small_network
 
 
@@ -49,13 +51,13 @@ def check_counted_objective(objective: CountedObjective) -> None:
 
 
 def check_measured_objective(
-    objective: MeasuredObjective,
+    objective: MeasuredObjective | Quality,
     *,
     image_shape: tuple[int, int, int] = (3, 16, 16),
     num_classes: int = 10,
     candidates: Sequence[Callable[[], nn.Module]] = (),
 ) -> None:
-    """Check a measured objective.
+    """Check a measured objective, or a quality of classification.
 
     ``calibrate`` returns JSON that still serves after being stored; ``measure`` returns one finite
     measurement per candidate, in order, with the objective's own unit, brief and thorough.
@@ -69,6 +71,8 @@ def check_measured_objective(
     Raises:
         AssertionError: a promise is broken.
     """
+    if isinstance(objective, Quality):
+        objective = MeasuredQuality(objective)
     calibration = objective.calibrate()
     stored = json.loads(json.dumps(calibration, allow_nan=False))
     assert stored == calibration, f"calibrate() gives {calibration}: JSON doesn't keep it"

@@ -11,6 +11,7 @@ from nas.protocols import (
     SupernetTraining,
 )
 from nas.supernet import elastic
+from nas.tasks import Classification
 from nas.training import Recipe, Step
 
 
@@ -24,7 +25,7 @@ def check_supernet_training(training: SupernetTraining) -> None:
     recipe = Recipe(epochs=8, batch_size=4)
     supernet = fresh_network(_elastic_network, 0)
     before = {name: value.clone() for name, value in supernet.named_parameters()}
-    phases = training.phases(supernet, recipe)
+    phases = training.phases(supernet, recipe, Classification(3))
     assert sum(phase.recipe.epochs for phase in phases) in (0, recipe.epochs), (
         "phases must share out the epochs"
     )

@@ -3,7 +3,7 @@
 from nas.training.loop import train
 from nas.training.ranks import ALONE, Ranks, joined_ranks
 from nas.training.recipe import Recipe
-from nas.training.steps import Losses, Step, cross_entropy_step, distillation_step
+from nas.training.steps import Losses, Step, distillation_step, supervised_step
 
 __all__ = [
     "ALONE",
@@ -11,8 +11,8 @@ __all__ = [
     "Ranks",
     "Recipe",
     "Step",
-    "cross_entropy_step",
     "distillation_step",
     "joined_ranks",
+    "supervised_step",
     "train",
 ]

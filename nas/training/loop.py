@@ -17,8 +17,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from nas.checks import failing_as, told
 from nas.data.augment import augmented
-from nas.data.inputs import placed
 from nas.errors import TrainingError
+from nas.inputs import Inputs, count_items, place_inputs
 from nas.protocols import Split
 from nas.training.checkpoint import Stateful, load_checkpoint, save_checkpoint
 from nas.training.memory import FEWEST_TO_SPLIT, is_out_of_memory, out_of_memory, out_of_memory_told
@@ -129,7 +129,7 @@ class _Loop:
         model: On ``device`` already.
         step: Yields the losses.
         recipe: How to train.
-        num_images: Of the training split.
+        num_items: Of the training split.
         device: Where.
         ranks: The processes that train together.
     """
@@ -139,7 +139,7 @@ class _Loop:
         model: nn.Module,
         step: Step,
         recipe: Recipe,
-        num_images: int,
+        num_items: int,
         device: torch.device,
         ranks: Ranks,
     ) -> None:
@@ -152,7 +152,7 @@ class _Loop:
             self._optimizer,
             recipe.learning_rate,
             # A schedule of one step would begin at its end, where the rate is next to nothing.
-            total_steps=max(2, recipe.epochs * len(_sizes(num_images, recipe.batch_size))),
+            total_steps=max(2, recipe.epochs * len(_sizes(num_items, recipe.batch_size))),
             pct_start=0.15,
         )
         self._scaler = torch.amp.GradScaler(device.type, enabled=recipe.precision == "float16")
@@ -193,20 +193,18 @@ class _Loop:
         total = torch.zeros((), device=self._device)
         for part, weight in self._shares(rows):
             generator.set_state(start)  # every part of a batch, on every rank, goes through the same subnets
-            changed = augmented(data.images[part], self._recipe.augment)
-            images = placed(data.normalised(changed), self._device)
-            total += weight * self._backward(images, data.labels[part], weight, generator)
+            inputs, targets = augmented(data.rows(part), data.targets[part], self._recipe.augment)
+            placed = place_inputs(data.normalised(inputs), self._device)
+            total += weight * self._backward(placed, targets, weight, generator)
         return self._ranks.sum_gradients(self._parameters, total).item()
 
-    def _backward(self, images: Tensor, labels: Tensor, weight: float, generator: torch.Generator) -> Tensor:
+    def _backward(self, inputs: Inputs, targets: Tensor, weight: float, generator: torch.Generator) -> Tensor:
         """Take the gradients of a part's losses, one by one, and return the first loss."""
         first: Tensor | None = None
-        advice, fault = (
-            _MEND_TRAINING if len(images) > 1 else _MEND_ONE,
-            f"training on {len(images)} inputs failed",
-        )
+        count = count_items(inputs)
+        advice, fault = _MEND_TRAINING if count > 1 else _MEND_ONE, f"training on {count} inputs failed"
         with failing_as(TrainingError, fault, advice, besides=is_out_of_memory):
-            losses = self._step(images, labels, generator)
+            losses = self._step(inputs, targets, generator)
             if not isinstance(losses, Generator):
                 raise TrainingError(
                     f"a training step gave {told(losses)}: a generator of losses is expected."
@@ -262,15 +260,15 @@ class _Loop:
 
     def _take_smaller_parts(self, rows: Tensor, error: BaseException) -> None:
         self._optimizer.zero_grad(set_to_none=True)
-        images = max(len(part) for part, _ in self._shares(rows))
-        if not self._may_halve or images < FEWEST_TO_SPLIT:
+        most = max(len(part) for part, _ in self._shares(rows))
+        if not self._may_halve or most < FEWEST_TO_SPLIT:
             raise out_of_memory(
-                images, self._recipe.batch_size, self._accumulate, halves=self._can_halve
+                most, self._recipe.batch_size, self._accumulate, halves=self._can_halve
             ) from error
         self._accumulate *= 2
         logger.warning(
-            "memory ran out with %d images at a time: batches are taken in %d parts from now on",
-            images,
+            "memory ran out with %d inputs at a time: batches are taken in %d parts from now on",
+            most,
             self._accumulate,
         )
 
@@ -315,16 +313,16 @@ def _check_loss(loss: object) -> None:
 
 
 def _on_device(data: Split, device: torch.device) -> Split:
-    """Return the split on the device, or its labels alone where the images don't fit: these go batch by batch."""
+    """Return the split on the device, or its targets alone where the inputs don't fit: these go batch by batch."""
     try:
         return data.to(device)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
     logger.warning(
-        "the training images don't fit into the memory of %s: they are copied batch by batch", device
+        "the training inputs don't fit into the memory of %s: they are copied batch by batch", device
     )
-    return dataclasses.replace(data, labels=data.labels.to(device))
+    return dataclasses.replace(data, targets=data.targets.to(device))
 
 
 def _average(model: nn.Module, decay: float | None) -> AveragedModel | None:

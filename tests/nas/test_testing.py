@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from nas import Accuracy, choice
 from nas.errors import NasError
+from nas.evaluation.quality.measuring import MeasuredQuality
 from nas.objective import Measurement, Objective
 from nas.protocols import Bench, Candidate, Counts, Prediction, Problem, Split, Splits
 from nas.search.proposals import any_fresh
@@ -158,7 +159,7 @@ class Measured:
         return {"x": np.float32(1.0)} if self.fault == "no JSON" else {}  # type: ignore[dict-item]
 
     def measure(self, candidates: Sequence[Candidate], bench: Bench) -> list[Measurement]:
-        good = Accuracy().measure(candidates, bench)
+        good = MeasuredQuality(Accuracy()).measure(candidates, bench)
         changes: dict[str, dict[str, Any]] = {
             "unit": {"unit": "%"},
             "nan": {"value": float("nan")},
@@ -293,12 +294,12 @@ def with_train(splits: Splits, **changes: Tensor) -> Splits:
     "change",
     [
         same,
-        lambda s: with_train(s, images=s.train.images.double()),
-        lambda s: with_train(s, labels=s.train.labels.int()),
-        lambda s: with_train(s, labels=s.train.labels + 1),
-        lambda s: with_train(s, labels=s.train.labels * 0),
-        lambda s: with_train(s, images=s.train.images / 0.0),
-        lambda s: with_train(s, images=s.train.images[:-1]),
+        lambda s: with_train(s, inputs=s.train.inputs.double()),
+        lambda s: with_train(s, targets=s.train.targets.int()),
+        lambda s: with_train(s, targets=s.train.targets + 1),
+        lambda s: with_train(s, targets=s.train.targets * 0),
+        lambda s: with_train(s, inputs=s.train.inputs / 0.0),
+        lambda s: with_train(s, inputs=s.train.inputs[:-1]),
         lambda s: dataclasses.replace(s, mean=()),
     ],
 )

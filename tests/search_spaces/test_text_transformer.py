@@ -6,7 +6,7 @@ import onnxruntime as ort
 import pytest
 import torch
 
-from nas.evaluation.onnx_export import INPUT, OUTPUT, export_onnx
+from nas.evaluation.onnx_export import export_onnx
 from nas.supernet import Supernet
 from nas.testing import check_network
 from search_spaces.text_transformer import text_transformer
@@ -49,5 +49,5 @@ def test_the_exported_file_says_the_same(caplog: pytest.LogCaptureFixture) -> No
     ids = torch.randint(0, 40, (5, 9))
     with torch.no_grad():
         expected = plain(ids)
-    got = torch.from_numpy(session.run([OUTPUT], {INPUT: ids.numpy()})[0])
+    got = torch.from_numpy(session.run(None, {"images": ids.numpy()})[0])
     assert torch.allclose(expected, got, atol=1e-5)

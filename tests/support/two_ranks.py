@@ -16,7 +16,10 @@ from torch import Tensor, nn
 from nas import Recipe, SandwichRule, Supernet, choice
 from nas.protocols import Split
 from nas.supernet import elastic
-from nas.training import ALONE, Ranks, cross_entropy_step, joined_ranks, train
+from nas.tasks import Classification
+from nas.training import ALONE, Ranks, joined_ranks, supervised_step, train
+
+CLASSES = Classification(10)
 
 CPU = torch.device("cpu")
 
@@ -56,7 +59,7 @@ def averaged(ranks: Ranks, checkpoint: Path, stop_after: int | None = None) -> d
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(16, 2))
     recipe = Recipe(epochs=3, batch_size=16, ema_decay=0.9)
-    step = cross_entropy_step(model, recipe)
+    step = supervised_step(model, CLASSES, recipe)
     train_here(model, step, recipe=recipe, ranks=ranks, checkpoint=checkpoint, on_epoch=on_epoch)
     return dict(model.state_dict())
 
@@ -68,7 +71,7 @@ def trained(ranks: Ranks = ALONE, checkpoint: Path | None = None) -> dict[str, o
     ran: list[str] = []
     supernet.register_forward_pre_hook(lambda *_: ran.append(supernet.architecture.id))
     recipe = Recipe(epochs=3, batch_size=16)
-    (phase,) = SandwichRule().phases(supernet, recipe)
+    (phase,) = SandwichRule().phases(supernet, recipe, CLASSES)
     losses = train_here(supernet, phase.step(), recipe=recipe, ranks=ranks, checkpoint=checkpoint)
     weights: dict[str, Tensor] = dict(supernet.state_dict())
     return {"weights": weights, "ran": ran, "losses": losses}

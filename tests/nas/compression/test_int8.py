@@ -47,8 +47,8 @@ def test_weights_are_int8_within_seven_bits_and_the_file_is_valid(tmp_path: Path
 def test_the_int8_network_answers_nearly_as_the_float_one(tmp_path: Path) -> None:
     source, split = exported(tmp_path)
     Int8().apply(source, tmp_path / "model.int8.onnx", split)
-    before = OnnxCandidate(source).predict(split.images)
-    after = OnnxCandidate(tmp_path / "model.int8.onnx").predict(split.images)
+    before = OnnxCandidate(source).predict(split.inputs)
+    after = OnnxCandidate(tmp_path / "model.int8.onnx").predict(split.inputs)
     correlation = np.corrcoef(before.flatten().numpy(), after.flatten().numpy())[0, 1]
     assert correlation > 0.95
 
@@ -64,7 +64,7 @@ def test_the_same_model_gives_the_same_bytes(tmp_path: Path) -> None:
 def test_any_number_of_calibration_images_will_do(tmp_path: Path, num_images: int) -> None:
     source, split = exported(tmp_path)
     Int8(num_images=num_images).apply(source, tmp_path / "int8.onnx", split)
-    assert OnnxCandidate(tmp_path / "int8.onnx").predict(split.images[:2]).shape == (2, 10)
+    assert OnnxCandidate(tmp_path / "int8.onnx").predict(split.inputs[:2]).shape == (2, 10)
 
 
 def test_the_log_is_left_as_it_was(tmp_path: Path) -> None:
@@ -87,4 +87,4 @@ def test_a_network_of_linear_layers_alone_is_quantized(tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(export_onnx(module, (1, 8, 8)))
     split = Split(torch.randn(32, 1, 8, 8), torch.zeros(32, dtype=torch.int64))
     Int8().apply(tmp_path / "model.onnx", tmp_path / "int8.onnx", split)
-    assert OnnxCandidate(tmp_path / "int8.onnx").predict(split.images).shape == (32, 10)
+    assert OnnxCandidate(tmp_path / "int8.onnx").predict(split.inputs).shape == (32, 10)

@@ -17,7 +17,7 @@ SHAKE = v2.RandomAffine(degrees=30, translate=(0.2, 0.2))
 @pytest.mark.parametrize("count", [1, GROUP_SIZE, GROUP_SIZE + 1, 30])
 def test_the_shape_and_dtype_stay(count: int) -> None:
     images = torch.randn(count, 3, 8, 10)
-    changed = augmented(images, SHAKE)
+    changed = augmented(images, torch.zeros(len(images)), SHAKE)[0]
     assert changed.shape == images.shape
     assert changed.dtype == images.dtype
 
@@ -27,7 +27,7 @@ def test_the_global_seed_decides() -> None:
     results = []
     for seed in (0, 0, 1):
         torch.manual_seed(seed)
-        results.append(augmented(images, SHAKE))
+        results.append(augmented(images, torch.zeros(len(images)), SHAKE)[0])
     assert torch.equal(results[0], results[1])
     assert not torch.equal(results[0], results[2])
 
@@ -35,20 +35,20 @@ def test_the_global_seed_decides() -> None:
 def test_groups_get_different_draws() -> None:
     images = torch.randn(1, 1, 8, 8).expand(3 * GROUP_SIZE, 1, 8, 8)
     torch.manual_seed(0)
-    changed = augmented(images, SHAKE)
+    changed = augmented(images, torch.zeros(len(images)), SHAKE)[0]
     assert torch.equal(changed[0], changed[GROUP_SIZE - 1])
     assert not torch.equal(changed[0], changed[GROUP_SIZE])
 
 
 def test_without_a_transform_nothing_changes() -> None:
     images = torch.randn(3, 1, 8, 8)
-    assert augmented(images, None) is images
+    assert augmented(images, torch.zeros(len(images)), None)[0] is images
 
 
 def test_the_given_images_are_not_changed() -> None:
     images = torch.randn(9, 1, 8, 8)
     kept = images.clone()
-    augmented(images, SHAKE)
+    augmented(images, torch.zeros(len(images)), SHAKE)[0]
     assert torch.equal(images, kept)
 
 
@@ -59,14 +59,14 @@ def test_bytes_that_are_shifted_and_then_normalised_are_as_if_shifted_after() ->
     for images, fill in ((pixels, 0), (split.batch(slice(None)), -72.9 / 90.0)):
         torch.manual_seed(0)
         shift = v2.Compose([v2.RandomCrop(8, padding=2, fill=fill), v2.RandomHorizontalFlip()])
-        results.append(augmented(images, shift))
+        results.append(augmented(images, torch.zeros(len(images)), shift)[0])
     assert torch.allclose(split.normalised(results[0]), results[1])
 
 
 @pytest.mark.parametrize("change", [v2.ToDtype(torch.float32, scale=True), v2.Resize(4)])
 def test_another_shape_or_dtype_is_a_sentence(change: v2.Transform) -> None:
     with pytest.raises(StudyError, match="let it keep both"):
-        augmented(torch.zeros(3, 1, 8, 8, dtype=torch.uint8), change)
+        augmented(torch.zeros(3, 1, 8, 8, dtype=torch.uint8), torch.zeros(3), change)[0]
 
 
 @pytest.mark.parametrize(
@@ -85,5 +85,5 @@ def test_another_shape_or_dtype_is_a_sentence(change: v2.Transform) -> None:
 )
 def test_a_transform_that_gives_something_else_or_fails_is_a_sentence(change: Any) -> None:
     with pytest.raises(StudyError, match="the recipe's augment") as caught:
-        augmented(torch.zeros(3, 1, 8, 8), change)
+        augmented(torch.zeros(3, 1, 8, 8), torch.zeros(3), change)[0]
     assert "\n" not in str(caught.value)

@@ -38,11 +38,11 @@ def test_a_data_set_is_found_by_its_name(root: Path) -> None:
     check_data_source(TorchvisionData("FashionMNIST"))
     splits = TorchvisionData("FashionMNIST").load()
     assert (len(splits.train), len(splits.search), len(splits.test)) == (960, 240, 500)
-    assert splits.image_shape == (1, 28, 28)
-    assert splits.class_names[-1] == "Ankle boot"
+    assert splits.inputs.shapes == ((1, 28, 28),)
+    assert splits.facts.class_names[-1] == "Ankle boot"
     images, labels = digit_images(28)
-    assert torch.equal(splits.test.images, images[1200:1700])
-    assert torch.equal(splits.test.labels, labels[1200:1700])
+    assert torch.equal(splits.test.inputs, images[1200:1700])
+    assert torch.equal(splits.test.targets, labels[1200:1700])
 
 
 def test_limits_are_stratified_and_in_the_name(root: Path) -> None:
@@ -50,7 +50,7 @@ def test_limits_are_stratified_and_in_the_name(root: Path) -> None:
     assert splits.name == "FashionMNIST, 200 of 1,200, 100 of 500 to test"
     assert (len(splits.train), len(splits.search), len(splits.test)) == (160, 40, 100)
     for part in (splits.train, splits.search, splits.test):
-        counts = torch.bincount(part.labels)
+        counts = torch.bincount(part.targets)
         assert counts.max() - counts.min() <= 0.02 * len(part) + 1
 
 
@@ -157,8 +157,8 @@ def test_emnist_has_its_official_test_part_and_labels_from_0(
     write_emnist(tmp_path, split, first)
     splits = TorchvisionData("EMNIST", root=tmp_path, options={"split": split}).load()
     assert (len(splits.train) + len(splits.search), len(splits.test)) == (260, 104)
-    assert torch.equal(splits.test.labels, digit_images(28)[1][260:364])
-    assert (splits.class_names[0], splits.class_names[9], splits.num_classes) == (*names, 10)
+    assert torch.equal(splits.test.targets, digit_images(28)[1][260:364])
+    assert (splits.facts.class_names[0], splits.facts.class_names[9], splits.task.num_classes) == (*names, 10)
 
 
 def test_download_reaches_a_class_that_hands_it_to_its_base(
@@ -208,11 +208,11 @@ def test_every_kind_of_image_gives_the_same_splits() -> None:
 def test_floats_stay_floats_and_are_normalised() -> None:
     images, labels = digit_images(8)
     splits = DatasetPair(TensorDataset(images.float() / 255, labels)).load()
-    assert splits.train.images.dtype == torch.float32
+    assert splits.train.inputs.dtype == torch.float32
     batch = splits.train.batch(slice(None))
     assert abs(float(batch.mean())) < 1e-4
     assert abs(float(batch.std()) - 1) < 1e-3
-    assert float(splits.train.images.max()) <= 1
+    assert float(splits.train.inputs.max()) <= 1
 
 
 @pytest.mark.parametrize(
@@ -222,9 +222,9 @@ def test_vectors_are_taken_as_they_are(values: torch.Tensor) -> None:
     source = DatasetPair(TensorDataset(values, torch.arange(60) % 3))
     check_data_source(source)
     splits = source.load()
-    assert splits.image_shape == (7,)
+    assert splits.inputs.shapes == ((7,),)
     assert splits.mean == ()
-    seen = torch.cat([splits.train.images, splits.search.images, splits.test.images])
+    seen = torch.cat([splits.train.inputs, splits.search.inputs, splits.test.inputs])
     assert {tuple(row) for row in seen.tolist()} == {tuple(row) for row in values.tolist()}
 
 
@@ -249,7 +249,7 @@ def test_a_subset_has_no_list_of_labels_and_is_read() -> None:
     half = Subset(TensorDataset(images, labels), range(0, 600, 2))
     splits = DatasetPair(half, TensorDataset(images[600:900], labels[600:900])).load()
     assert len(splits.train) + len(splits.search) == 300
-    assert torch.equal(splits.test.labels, labels[600:900])
+    assert torch.equal(splits.test.targets, labels[600:900])
 
 
 class Transformed:
@@ -320,7 +320,7 @@ def test_a_corrupt_image_is_named_also_where_labels_must_be_read(tmp_path: Path,
     assert "item 11 of the train part of mine" in message
     splits = DatasetPair(dataset, skip_corrupt=True).load()
     for part in (splits.train, splits.search, splits.test):
-        assert [int(image[0, 0, 0]) // 40 for image in part.images] == part.labels.tolist()
+        assert [int(image[0, 0, 0]) // 40 for image in part.inputs] == part.targets.tolist()
     assert len(splits.train) + len(splits.search) + len(splits.test) == 29
 
 
@@ -402,7 +402,7 @@ def test_a_cache_that_cannot_be_written_is_a_sentence(
 def test_fake_data_of_torchvision_is_a_data_set() -> None:
     fake = FakeData(60, (3, 8, 8), num_classes=2)
     splits = DatasetPair(fake, limit=40).load()
-    assert splits.image_shape == (3, 8, 8)
+    assert splits.inputs.shapes == ((3, 8, 8),)
     assert np.isfinite(splits.mean).all()
 
 
@@ -411,6 +411,6 @@ def test_fake_data_of_torchvision_is_a_data_set() -> None:
 def test_fashion_mnist_itself_is_read_whole() -> None:
     splits = TorchvisionData("FashionMNIST").load()
     assert (len(splits.train), len(splits.search), len(splits.test)) == (48_000, 12_000, 10_000)
-    assert torch.bincount(splits.train.labels).tolist() == [4800] * 10
+    assert torch.bincount(splits.train.targets).tolist() == [4800] * 10
     assert abs(splits.mean[0] / 255 - 0.2860) < 1e-3
     assert abs(splits.std[0] / 255 - 0.3530) < 1e-3

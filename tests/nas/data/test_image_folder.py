@@ -28,7 +28,7 @@ def root(tmp_path: Path) -> Path:
 
 def shades(split: Split) -> set[tuple[int, int]]:
     """Return class and number of every image, as they are written in its colour."""
-    return {(int(image[0, 0, 0]) // 40, int(image[1, 0, 0]) // 10) for image in split.images}
+    return {(int(image[0, 0, 0]) // 40, int(image[1, 0, 0]) // 10) for image in split.inputs}
 
 
 def refused(source: ImageFolder) -> str:
@@ -49,10 +49,10 @@ def test_every_image_is_in_one_part_with_its_class(root: Path) -> None:
     assert set.union(*map(shades, parts)) == {(label, n) for label in range(3) for n in range(10)}
     assert sum(len(part) for part in parts) == 30
     for part in parts:
-        assert [int(i[0, 0, 0]) // 40 for i in part.images] == part.labels.tolist()
-    assert splits.class_names == ("a", "b", "c")
-    assert splits.image_shape == (3, 12, 10)
-    assert splits.train.images.dtype == torch.uint8
+        assert [int(i[0, 0, 0]) // 40 for i in part.inputs] == part.targets.tolist()
+    assert splits.facts.class_names == ("a", "b", "c")
+    assert splits.inputs.shapes == ((3, 12, 10),)
+    assert splits.train.inputs.dtype == torch.uint8
 
 
 def test_the_same_folder_cannot_be_both_parts(root: Path) -> None:
@@ -66,7 +66,7 @@ def test_batches_are_normalised_with_the_statistics_of_train(root: Path) -> None
     assert batch.dtype == torch.float32
     assert batch.mean((0, 2, 3)).abs().max() < 1e-5
     assert torch.allclose(batch[:, :2].std((0, 2, 3)), torch.ones(2), atol=1e-2)
-    assert train.images.dtype == torch.uint8, "what is stored must not change"
+    assert train.inputs.dtype == torch.uint8, "what is stored must not change"
 
 
 def test_an_official_test_part_is_the_test_split(root: Path, tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_an_official_test_part_is_the_test_split(root: Path, tmp_path: Path) -> 
 
 def test_a_limit_keeps_the_classes_in_proportion_and_is_in_the_name(root: Path) -> None:
     splits = ImageFolder(root, limit=15).load()
-    labels = torch.cat([splits.train.labels, splits.search.labels, splits.test.labels])
+    labels = torch.cat([splits.train.targets, splits.search.targets, splits.test.targets])
     assert torch.bincount(labels).tolist() == [5, 5, 5]
     assert splits.name == "images, 15 of 30"
 
@@ -96,7 +96,7 @@ def test_images_of_mixed_sizes_need_a_stated_size(root: Path) -> None:
     message = refused(ImageFolder(root))
     assert "(3, 20, 30)" in message
     assert "size=" in message
-    assert ImageFolder(root, size=(9, 7)).load().image_shape == (3, 9, 7)
+    assert ImageFolder(root, size=(9, 7)).load().inputs.shapes == ((3, 9, 7),)
 
 
 def damage(root: Path) -> None:
@@ -122,7 +122,7 @@ def test_corrupt_files_are_left_out_where_allowed(root: Path, caplog: pytest.Log
     seen = set.union(*map(shades, (splits.train, splits.search, splits.test)))
     assert seen == {(label, n) for label in range(3) for n in range(10)} - {(0, 0), (1, 1), (2, 2)}
     for part in (splits.train, splits.search, splits.test):
-        assert [int(i[0, 0, 0]) // 40 for i in part.images] == part.labels.tolist()
+        assert [int(i[0, 0, 0]) // 40 for i in part.inputs] == part.targets.tolist()
 
 
 def test_a_class_whose_only_search_image_is_corrupt_is_a_sentence(root: Path) -> None:
@@ -214,7 +214,7 @@ def small_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 def same(a: Splits, b: Splits) -> bool:
     return a.fingerprint == b.fingerprint and all(
-        torch.equal(getattr(a, part).images, getattr(b, part).images) for part in ("train", "search", "test")
+        torch.equal(getattr(a, part).inputs, getattr(b, part).inputs) for part in ("train", "search", "test")
     )
 
 
@@ -246,7 +246,7 @@ def test_what_was_left_out_is_remembered(root: Path, small_memory: Path) -> None
     first = ImageFolder(root, skip_corrupt=True).load()
     again = ImageFolder(root, skip_corrupt=True).load()
     assert same(first, again)
-    assert torch.equal(first.train.labels, again.train.labels)
+    assert torch.equal(first.train.targets, again.train.targets)
     assert sum(map(len, (again.train, again.search, again.test))) == 27
 
 
@@ -306,8 +306,8 @@ def test_files_of_sixteen_bits_keep_their_levels(tmp_path: Path, suffix: str) ->
             write_deep(tmp_path / str(label) / f"{number}{suffix}", values)
     splits = ImageFolder(tmp_path, channels=1, search_share=0.3, test_share=0.3).load()
     check_splits(splits, "it")
-    assert splits.train.images.dtype == torch.float32
-    assert all(len(image.unique()) >= 2048 for image in splits.train.images)
+    assert splits.train.inputs.dtype == torch.float32
+    assert all(len(image.unique()) >= 2048 for image in splits.train.inputs)
     batch = splits.train.batch(slice(None))
     assert abs(float(batch.std()) - 1) < 1e-2, "training sees the same as of 8 bits"
 
@@ -318,7 +318,7 @@ def test_one_deep_image_makes_all_alike_wherever_it_is(root: Path, deep: str) ->
     write_deep(root / f"{deep}.png", np.full((12, 10), 65_535))
     splits = ImageFolder(root, test_share=0.3).load()
     parts = (splits.train, splits.search, splits.test)
-    images = torch.cat([part.images for part in parts])
+    images = torch.cat([part.inputs for part in parts])
     assert images.dtype == torch.float32
     assert sorted(images[:, 2].amax((1, 2)).mul(255).round().unique().tolist()) == [200, 255]
 
@@ -415,5 +415,5 @@ def chunk(kind: bytes, content: bytes) -> bytes:
 def test_links_in_a_circle_count_once(root: Path) -> None:
     (root / "a" / "again").symlink_to(root / "a")
     (root / "a" / "gone.png").symlink_to(root / "nowhere.png")
-    assert len(ImageFolder(root).parts().train.labels) == 31
+    assert len(ImageFolder(root).parts().train.targets) == 31
     assert "1 of 31" in refused(ImageFolder(root))

@@ -20,6 +20,7 @@ from nas.data import DatasetPair, split_images
 from nas.data.loading import load_splits
 from nas.errors import DataError, NasError
 from nas.protocols import Splits
+from nas.tasks import Classification, SemanticSegmentation
 
 Change = Callable[[Splits], Any]
 
@@ -78,45 +79,47 @@ HOSTILE: dict[str, tuple[Change, str]] = {
     "name None": (whole(name=None), "name=None"),
     "fingerprint None": (whole(fingerprint=None), "fingerprint=None"),
     "fingerprint empty": (whole(fingerprint=""), "fingerprint=''"),
-    "classes str": (whole(num_classes="10"), "num_classes='10'"),
-    "classes float": (whole(num_classes=10.0), "num_classes=10.0"),
-    "one class": (whole(num_classes=1), "num_classes=1"),
-    "names": (whole(class_names="abc"), "class_names"),
-    "names of numbers": (whole(class_names=(1, 2)), "class_names"),
+    "task missing": (whole(task=None), "task=None"),
+    "task of another kind": (whole(task=10), "task=10"),
+    "task as a class": (whole(task=Classification), "task=the class Classification"),
+    "task of other classes": (whole(task=Classification(9)), "targets go from 0 to 9"),
+    "another task": (whole(task=SemanticSegmentation(10)), "(n, *positions)"),
+    "names of inputs": (whole(input_names="abc"), "input_names"),
+    "too many names of inputs": (whole(input_names=("a", "b")), "1 inputs"),
     "mean tensor": (whole(mean=torch.zeros(1)), "mean="),
     "mean of numpy": (whole(mean=(np.float32(1),)), "mean="),
     "mean of two": (whole(mean=(0.0, 1.0), std=(1.0, 1.0)), "for every channel of (1, 8, 8)"),
     "std 0": (whole(std=(0.0,)), "std=(0.0,)"),
     "std nan": (part("train", mean=lambda _: (0.0,), std=lambda _: (float("nan"),)), "nan"),
     "train None": (whole(train=None), "train=None"),
-    "test pair": (lambda s: dataclasses.replace(s, test=(s.test.images, s.test.labels)), "type tuple"),
-    "labels bool": (part("train", labels=lambda t: t > 4), "labels of torch.bool"),
-    "labels numpy": (part("train", labels=lambda t: t.numpy()), "labels=a value of type ndarray"),
-    "labels strings": (part("search", labels=lambda t: [str(x) for x in t]), "type list"),
-    "labels float": (part("train", labels=lambda t: t.float()), "labels of torch.float32"),
-    "labels int32": (part("test", labels=lambda t: t.int()), "labels of torch.int32"),
-    "labels 2-d": (part("train", labels=lambda t: t[:, None]), "shape (180, 1)"),
-    "labels one hot": (part("train", labels=torch.nn.functional.one_hot), "shape (180, 10)"),
-    "labels too few": (part("train", labels=lambda t: t[:-1]), "shape (179,)"),
-    "labels too large": (part("search", labels=first(10)), "to 10"),
-    "labels 2**40": (part("train", labels=first(2**40)), "to 1099511627776"),
-    "labels negative": (part("test", labels=first(-100)), "from -100"),
-    "train empty": (part("train", images=lambda t: t[:0], labels=lambda t: t[:0]), "shape (0, 1, 8, 8)"),
-    "test empty": (part("test", images=lambda t: t[:0], labels=lambda t: t[:0]), "shape (0, 1, 8, 8)"),
-    "images numpy": (part("train", images=lambda t: t.numpy()), "images=a value of type ndarray"),
-    "images grad": (part("train", images=lambda t: t.clone().requires_grad_()), "requires_grad=True"),
-    "images nan": (part("train", images=first(float("nan"))), "NaN"),
-    "images inf": (part("test", images=first(float("inf"))), "infinite"),
-    "images double": (part("train", images=lambda t: t.double()), "batches of torch.float64"),
-    "images half": (part("test", images=lambda t: t.half()), "images of torch.float16"),
-    "images complex": (part("train", images=lambda t: t + 1j), "batches of torch.complex64"),
-    "images bytes": (part("train", images=lambda t: t.byte()), "batches of torch.uint8"),
-    "images bool": (part("train", images=lambda t: t > 0), "batches of torch.bool"),
-    "images meta": (part("train", images=lambda t: t.to("meta")), "on meta"),
-    "images sparse": (part("train", images=lambda t: t.to_sparse()), "torch.sparse_coo"),
-    "images numbers": (part("train", images=lambda t: t[:, 0, 0, 0]), "shape (180,)"),
-    "images another size": (part("search", images=lambda t: t[:, :, 1:]), "(1, 8, 8)"),
-    "images without pixels": (part("train", images=lambda t: t[:, :, :0]), "nowhere 0"),
+    "test pair": (lambda s: dataclasses.replace(s, test=(s.test.inputs, s.test.targets)), "type tuple"),
+    "labels bool": (part("train", targets=lambda t: t > 4), "targets are torch.bool"),
+    "labels numpy": (part("train", targets=lambda t: t.numpy()), "targets=a value of type ndarray"),
+    "labels strings": (part("search", targets=lambda t: [str(x) for x in t]), "type list"),
+    "labels float": (part("train", targets=lambda t: t.float()), "targets are torch.float32"),
+    "labels int32": (part("test", targets=lambda t: t.int()), "targets are torch.int32"),
+    "labels 2-d": (part("train", targets=lambda t: t[:, None]), "shape (180, 1)"),
+    "labels one hot": (part("train", targets=torch.nn.functional.one_hot), "shape (180, 10)"),
+    "labels too few": (part("train", targets=lambda t: t[:-1]), "179 targets"),
+    "labels too large": (part("search", targets=first(10)), "to 10"),
+    "labels 2**40": (part("train", targets=first(2**40)), "to 1099511627776"),
+    "labels negative": (part("test", targets=first(-100)), "from -100"),
+    "train empty": (part("train", inputs=lambda t: t[:0], targets=lambda t: t[:0]), "shape (0, 1, 8, 8)"),
+    "test empty": (part("test", inputs=lambda t: t[:0], targets=lambda t: t[:0]), "shape (0, 1, 8, 8)"),
+    "images numpy": (part("train", inputs=lambda t: t.numpy()), "inputs=a value of type ndarray"),
+    "images grad": (part("train", inputs=lambda t: t.clone().requires_grad_()), "requires_grad=True"),
+    "images nan": (part("train", inputs=first(float("nan"))), "NaN"),
+    "images inf": (part("test", inputs=first(float("inf"))), "infinite"),
+    "images double": (part("train", inputs=lambda t: t.double()), "batches of torch.float64"),
+    "images half": (part("test", inputs=lambda t: t.half()), "inputs of torch.float16"),
+    "images complex": (part("train", inputs=lambda t: t + 1j), "batches of torch.complex64"),
+    "images bytes": (part("train", inputs=lambda t: t.byte()), "batches of torch.uint8"),
+    "images bool": (part("train", inputs=lambda t: t > 0), "batches of torch.bool"),
+    "images meta": (part("train", inputs=lambda t: t.to("meta")), "on meta"),
+    "images sparse": (part("train", inputs=lambda t: t.to_sparse()), "torch.sparse_coo"),
+    "images numbers": (part("train", inputs=lambda t: t[:, 0, 0, 0]), "shape (180,)"),
+    "images another size": (part("search", inputs=lambda t: t[:, :, 1:]), "(1, 8, 8)"),
+    "images without pixels": (part("train", inputs=lambda t: t[:, :, :0]), "nowhere 0"),
 }
 
 
@@ -214,7 +217,7 @@ def test_items_that_are_no_images_are_named_with_the_reason() -> None:
 
 def test_a_data_set_may_require_gradients() -> None:
     dataset = TensorDataset(IMAGES.clone().requires_grad_(), LABELS)
-    assert not load_splits(DatasetPair(dataset)).train.images.requires_grad
+    assert not load_splits(DatasetPair(dataset)).train.inputs.requires_grad
 
 
 def test_a_test_part_with_negative_labels_is_one_sentence() -> None:
@@ -255,7 +258,7 @@ def study():
         "return None",
         "sys.exit(0)",
         "return splits.test[0]",
-        "return replace(splits, train=replace(splits.train, labels=splits.train.labels.int()))",
+        "return replace(splits, train=replace(splits.train, targets=splits.train.targets.int()))",
     ],
 )
 def test_the_command_line_says_it_and_ends_with_2(

@@ -20,7 +20,7 @@ def members(splits: Splits) -> list[set[int]]:
     """Return the numbers of the images of each part."""
     scale, shift = splits.std[0], splits.mean[0]
     parts = (splits.train, splits.search, splits.test)
-    return [set((part.images[:, 0, 0, 0] * scale + shift).round().int().tolist()) for part in parts]
+    return [set((part.inputs[:, 0, 0, 0] * scale + shift).round().int().tolist()) for part in parts]
 
 
 def test_the_parts_are_disjoint_and_hold_everything() -> None:
@@ -32,8 +32,8 @@ def test_the_parts_are_disjoint_and_hold_everything() -> None:
 def test_images_keep_their_labels() -> None:
     splits = split_images("raw", *raw())
     for part, numbers in zip((splits.train, splits.search, splits.test), members(splits), strict=True):
-        back = (part.images[:, 0, 0, 0] * splits.std[0] + splits.mean[0]).round().int()
-        assert torch.equal(back % 4, part.labels.int())
+        back = (part.inputs[:, 0, 0, 0] * splits.std[0] + splits.mean[0]).round().int()
+        assert torch.equal(back % 4, part.targets.int())
         assert len(numbers) == len(part)
 
 
@@ -46,7 +46,7 @@ def test_every_class_has_its_share_of_every_part() -> None:
         (splits.search, [40, 16, 4]),
         (splits.test, [40, 16, 4]),
     ):
-        assert torch.bincount(part.labels).tolist() == expected
+        assert torch.bincount(part.targets).tolist() == expected
 
 
 def test_the_shares_are_of_the_whole() -> None:
@@ -66,9 +66,9 @@ def test_train_is_normalised_with_its_own_statistics() -> None:
     torch.manual_seed(0)
     images = torch.rand(200, 3, 4, 4) * torch.tensor([1.0, 10.0, 100.0])[:, None, None]
     splits = split_images("raw", images, torch.arange(200) % 2)
-    assert torch.allclose(splits.train.images.mean((0, 2, 3)), torch.zeros(3), atol=1e-5)
-    assert torch.allclose(splits.train.images.std((0, 2, 3)), torch.ones(3), atol=1e-4)
-    assert splits.search.images.mean((0, 2, 3)).abs().max() > 1e-4
+    assert torch.allclose(splits.train.inputs.mean((0, 2, 3)), torch.zeros(3), atol=1e-5)
+    assert torch.allclose(splits.train.inputs.std((0, 2, 3)), torch.ones(3), atol=1e-4)
+    assert splits.search.inputs.mean((0, 2, 3)).abs().max() > 1e-4
 
 
 @pytest.mark.parametrize("position", [0, 77, 199])
@@ -93,7 +93,7 @@ def test_the_fingerprint_changes_with_the_shape() -> None:
 @pytest.mark.parametrize("value", [7.0, 0.1, 0.0])
 def test_constant_pixels_become_zero(value: float) -> None:
     splits = split_images("raw", torch.full((50, 1, 2, 2), value), torch.arange(50) % 2)
-    assert splits.train.images.abs().max() < 1e-6
+    assert splits.train.inputs.abs().max() < 1e-6
     assert splits.std == (1.0,)
 
 
@@ -155,7 +155,7 @@ def test_a_split_that_would_lack_a_class_is_a_sentence(shares: tuple[float, floa
 
 def test_digits_keeps_the_contract(digits: Splits) -> None:
     check_data_source(Digits())
-    assert digits.image_shape == (1, 8, 8)
-    assert digits.num_classes == 10
+    assert digits.inputs.shapes == ((1, 8, 8),)
+    assert digits.task.num_classes == 10
     assert len(digits.train) + len(digits.search) + len(digits.test) == 1797
     assert Digits(seed=1).load().fingerprint != digits.fingerprint

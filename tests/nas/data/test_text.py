@@ -35,10 +35,10 @@ def test_the_contract_is_kept_and_relative_paths_begin_at_the_setting(
     check_data_source(source)
     splits = source.load()
     assert (len(splits.train), len(splits.search), len(splits.test)) == (240, 60, 100)
-    assert splits.image_shape == (12,)
+    assert splits.inputs.shapes == ((12,),)
     assert splits.dtype == torch.int64
-    assert splits.class_names == ("0", "1")
-    assert int(splits.train.images.max()) == len(splits.vocabulary) - 1
+    assert splits.facts.class_names == ("0", "1")
+    assert int(splits.train.inputs.max()) == len(splits.vocabulary) - 1
 
 
 def table(path: Path, lines: list[str]) -> Path:
@@ -50,9 +50,9 @@ def test_the_vocabulary_knows_the_train_split_only(tmp_path: Path) -> None:
     lines = [f"word{number}\t{number % 2}" for number in range(40)]
     splits = TextTable(table(tmp_path / "t.tsv", ["text\tlabel", *lines]), min_count=1).load()
     assert len(splits.vocabulary) == 2 + len(splits.train)
-    assert (splits.train.images[:, 0] > 1).all()
-    assert (splits.search.images[:, 0] == 1).all()
-    assert (splits.test.images[:, 0] == 1).all()
+    assert (splits.train.inputs[:, 0] > 1).all()
+    assert (splits.search.inputs[:, 0] == 1).all()
+    assert (splits.test.inputs[:, 0] == 1).all()
 
 
 def test_columns_have_names_and_classes_their_order(tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ def test_columns_have_names_and_classes_their_order(tmp_path: Path) -> None:
     splits = TextTable(
         table(tmp_path / "t.tsv", ["kind\tbody\tother", *lines]), text="body", label="kind"
     ).load()
-    assert splits.class_names == ("0", "5", "10")
+    assert splits.facts.class_names == ("0", "5", "10")
     assert splits.name == "t"
 
 
@@ -136,12 +136,12 @@ def numbered(labels: list[str], count: int = 12) -> list[str]:
 )
 def test_labels_that_are_numbers_are_in_their_order(tmp_path: Path, ordered: tuple[str, ...]) -> None:
     path = table(tmp_path / "t.tsv", numbered(sorted(ordered)))
-    assert TextTable(path).load().class_names == ordered
+    assert TextTable(path).load().facts.class_names == ordered
 
 
 def test_spaces_and_forms_of_labels_make_no_classes(tmp_path: Path) -> None:
     path = table(tmp_path / "t.tsv", numbered(["caf\u00e9", "cafe\u0301 ", " tea"]))
-    assert TextTable(path).load().class_names == ("caf\u00e9", "tea")
+    assert TextTable(path).load().facts.class_names == ("caf\u00e9", "tea")
 
 
 def test_a_line_without_a_label_is_a_sentence(tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ def test_a_line_without_a_label_is_a_sentence(tmp_path: Path) -> None:
 def test_a_byte_order_mark_and_ends_of_lines_change_nothing(tmp_path: Path, mark: str, end: str) -> None:
     (tmp_path / "t.tsv").write_bytes((mark + end.join(numbered(["a", "b"]))).encode())
     splits = TextTable(tmp_path / "t.tsv").load()
-    assert splits.class_names == ("a", "b")
+    assert splits.facts.class_names == ("a", "b")
     assert splits.vocabulary[2:] == ("some", "words")
 
 
@@ -200,7 +200,7 @@ def test_the_fingerprint_changes_with_the_words_alone(tmp_path: Path) -> None:
         ).load()
         for w in ("one", "two")
     )
-    assert torch.equal(first.train.images, second.train.images)
+    assert torch.equal(first.train.inputs, second.train.inputs)
     assert first.fingerprint != second.fingerprint
 
 

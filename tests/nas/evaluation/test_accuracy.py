@@ -9,6 +9,7 @@ from torch import Tensor
 
 from nas.errors import EvaluationError
 from nas.evaluation import Accuracy
+from nas.evaluation.quality.measuring import MeasuredQuality
 from nas.protocols import Bench, Split
 from nas.testing import check_measured_objective
 
@@ -40,7 +41,7 @@ def one_hot(classes: list[int]) -> Tensor:
     [([0, 1, 2, 0], [0, 1, 2, 0], 1.0), ([0, 1, 2, 0], [1, 2, 0, 1], 0.0), ([0, 1, 2, 0], [0, 1, 0, 1], 0.5)],
 )
 def test_accuracy_is_the_share_of_right_answers(answers: list[int], labels: list[int], rate: float) -> None:
-    measured = Accuracy().measure([Answers(one_hot(answers))], bench(labels))[0]
+    measured = MeasuredQuality(Accuracy()).measure([Answers(one_hot(answers))], bench(labels))[0]
     assert measured.value == rate
     assert measured.spread == math.sqrt(rate * (1 - rate) / 4)
     assert measured.repeats == 4
@@ -49,7 +50,7 @@ def test_accuracy_is_the_share_of_right_answers(answers: list[int], labels: list
 def test_nan_logits_are_no_accuracy() -> None:
     logits = one_hot([0, 0, 0])
     logits[1, 2] = math.nan
-    measured = Accuracy().measure([Answers(logits)], bench([0, 0, 0]))[0]
+    measured = MeasuredQuality(Accuracy()).measure([Answers(logits)], bench([0, 0, 0]))[0]
     with pytest.raises(EvaluationError, match="'accuracy'"):
         measured.checked("accuracy")
 
@@ -57,12 +58,12 @@ def test_nan_logits_are_no_accuracy() -> None:
 def test_infinite_logits_can_be_judged() -> None:
     logits = one_hot([0, 1, 2])
     logits[0, 0] = math.inf
-    assert Accuracy().measure([Answers(logits)], bench([0, 1, 2]))[0].value == 1.0
+    assert MeasuredQuality(Accuracy()).measure([Answers(logits)], bench([0, 1, 2]))[0].value == 1.0
 
 
 def test_measurements_are_in_the_order_of_the_candidates() -> None:
     right, wrong = Answers(one_hot([0, 1])), Answers(one_hot([2, 2]))
-    values = [m.value for m in Accuracy().measure([right, wrong, right], bench([0, 1]))]
+    values = [m.value for m in MeasuredQuality(Accuracy()).measure([right, wrong, right], bench([0, 1]))]
     assert values == [1.0, 0.0, 1.0]
 
 

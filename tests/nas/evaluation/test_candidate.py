@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from nas.errors import ExportError, NasError, OutOfMemoryError
 from nas.evaluation import OnnxCandidate, SubnetCandidate
 from nas.evaluation.candidate import memory_told
+from nas.inputs import InputSpec
 
 
 def network() -> nn.Module:
@@ -23,7 +24,7 @@ def test_a_subnet_and_its_exported_file_agree(tmp_path: Path, count: int) -> Non
     by_torch = subnet.predict(images)
     (tmp_path / "model.onnx").write_bytes(subnet.onnx_model)
     exported = OnnxCandidate(tmp_path / "model.onnx")
-    assert exported.image_shape == subnet.image_shape == (2, 4, 4)
+    assert exported.inputs == subnet.inputs == InputSpec.of_one((2, 4, 4))
     assert by_torch.shape == (count, 3)
     assert torch.allclose(by_torch, exported.predict(images), atol=1e-5)
 

@@ -5,9 +5,10 @@ from fakes import tiny_network, trained_tiny_network
 
 from nas.evaluation.from_scratch import fresh_network, train_from_scratch
 from nas.protocols import Split
+from nas.tasks import Classification
 from nas.training import Recipe
 
-CPU = torch.device("cpu")
+CPU, CLASSES = torch.device("cpu"), Classification(10)
 
 
 def test_weights_come_from_the_seed_alone() -> None:
@@ -33,7 +34,7 @@ def test_an_architecture_begins_with_random_weights_whatever_the_network_comes_w
         Recipe(epochs=1, learning_rate=1e-6),
     )
     architecture = fresh_network(tiny_network, 0).space.largest()
-    module = train_from_scratch(trained_tiny_network, architecture, data, recipe, seed=0, device=CPU)
+    module = train_from_scratch(trained_tiny_network, architecture, data, CLASSES, recipe, seed=0, device=CPU)
     assert max(parameter.abs().max() for parameter in module.parameters()) < 2
 
 
@@ -42,7 +43,7 @@ def test_an_architecture_is_trained_the_same_from_the_same_seed() -> None:
     data, recipe = Split(torch.randn(40, 1, 8, 8), torch.arange(40) % 10), Recipe(epochs=2, batch_size=20)
     architecture = fresh_network(tiny_network, 0).space.smallest()
     trained = [
-        train_from_scratch(tiny_network, architecture, data, recipe, seed=seed, device=CPU)
+        train_from_scratch(tiny_network, architecture, data, CLASSES, recipe, seed=seed, device=CPU)
         for seed in (1, 1, 2)
     ]
     images = torch.randn(4, 1, 8, 8)

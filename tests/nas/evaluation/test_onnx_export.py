@@ -14,7 +14,8 @@ from torch.nn import functional as F
 from nas.errors import ExportError
 from nas.evaluation import onnx_export
 from nas.evaluation.candidate import open_session
-from nas.evaluation.onnx_export import INPUT, OUTPUT, export_onnx
+from nas.evaluation.onnx_export import export_onnx
+from nas.inputs import InputSpec
 from nas.supernet import Supernet, recalibrate, resized
 from search_spaces.convnet import convnet
 
@@ -30,7 +31,7 @@ def subnet(seed: int) -> nn.Module:
 
 
 def run(model: bytes, images: Tensor) -> Tensor:
-    return torch.from_numpy(open_session(model).run([OUTPUT], {INPUT: images.numpy()})[0])
+    return torch.from_numpy(open_session(model).run(None, {"images": images.numpy()})[0])
 
 
 class Branching(nn.Module):
@@ -59,7 +60,7 @@ def test_both_exporters_give_the_same_network_and_the_second_steps_in(
     fast = export_onnx(module, SHAPE)
     assert not caplog.records
 
-    def gone(_module: nn.Module, _image_shape: tuple[int, int, int]) -> bytes:
+    def gone(_module: nn.Module, _spec: InputSpec) -> bytes:
         raise RuntimeError("this exporter is no more")
 
     monkeypatch.setattr(onnx_export, "_torchscript", gone)
@@ -72,7 +73,7 @@ def test_both_exporters_give_the_same_network_and_the_second_steps_in(
 
 
 def test_what_neither_exporter_can_do_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails(reason: str, _module: nn.Module, _image_shape: tuple[int, int, int]) -> bytes:
+    def fails(reason: str, _module: nn.Module, _spec: InputSpec) -> bytes:
         raise ValueError(f"{reason}\nand a long explanation")
 
     monkeypatch.setattr(onnx_export, "_torchscript", partial(fails, "first"))

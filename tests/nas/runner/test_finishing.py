@@ -23,7 +23,10 @@ from nas.runner.measuring import Known
 from nas.runner.preparation import Prepared, prepare
 from nas.runner.weights import Judge, SupernetWeights
 from nas.space import Architecture
-from nas.training import cross_entropy_step, train
+from nas.tasks import Classification
+from nas.training import supervised_step, train
+
+CLASSES = Classification(10)
 
 
 class Given:
@@ -50,7 +53,7 @@ def test_the_largest_subnet_teaches_only_who_is_worse(tmp_path: Path) -> None:
     largest = prepared.problem.space.largest()
     knowing = fresh_network(study.network, 0).extract(largest)
     recipe, split = Recipe(epochs=4, batch_size=8, learning_rate=0.05), prepared.splits.train
-    train(knowing, cross_entropy_step(knowing, recipe), split, recipe, seed=0, device=prepared.device)
+    train(knowing, supervised_step(knowing, CLASSES, recipe), split, recipe, seed=0, device=prepared.device)
     knowing.eval()
     ignorant = copy.deepcopy(knowing)
     nn.init.zeros_(list(ignorant.parameters())[-2])

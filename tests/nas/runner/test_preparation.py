@@ -20,6 +20,7 @@ from nas.protocols import Split, Splits
 from nas.runner.preparation import choose_device, prepare
 from nas.supernet import elastic
 from nas.supernet.sandwich import drawn
+from nas.tasks import Classification
 
 CPU = torch.device("cpu")
 
@@ -121,7 +122,7 @@ class Ids:
         rows, labels = (torch.arange(90) % 10).unsqueeze(1).repeat(1, 4), torch.arange(90) % 3
         rows[::3, 0] = self.first
         parts = [Split(rows[begin:end], labels[begin:end]) for begin, end in ((0, 30), (30, 60), (60, 90))]
-        return Splits("ids", *parts, num_classes=3, mean=(), std=(), fingerprint="ids")
+        return Splits("ids", *parts, task=Classification(3), mean=(), std=(), fingerprint="ids")
 
 
 def reader(num_tokens: int) -> nn.Module:

@@ -129,8 +129,8 @@ def test_the_cards_numbers_are_those_of_the_exported_files(cli_run: Path, digits
         data = ModelCard.load(folder / "README.md").data
         by_name = {e.metric_name: e.metric_value for e in data.eval_results}
         for variant in winner.variants:
-            logits = OnnxCandidate(folder / variant.file).predict(digits.test.images)
-            accuracy = (logits.argmax(1) == digits.test.labels).double().mean().item()
+            logits = OnnxCandidate(folder / variant.file).predict(digits.test.inputs)
+            accuracy = (logits.argmax(1) == digits.test.targets).double().mean().item()
             assert variant.values["accuracy"].value == accuracy
             assert by_name[f"accuracy ({variant.name})"] == accuracy
             assert variant.values["file_bytes"].value == (folder / variant.file).stat().st_size

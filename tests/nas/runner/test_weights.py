@@ -30,6 +30,7 @@ from nas import (
     Winners,
 )
 from nas.errors import InfeasibleError, StudyChangedError, StudyError
+from nas.evaluation.quality.measuring import MeasuredQuality
 from nas.files import read_json
 from nas.objective import Measurement
 from nas.protocols import Bench, Candidate, MeasuredObjective
@@ -59,7 +60,7 @@ class StopsAt:
         self.calls += 1
         if self.calls == self.at:
             raise StopError
-        return Accuracy().measure(candidates, bench)
+        return MeasuredQuality(Accuracy()).measure(candidates, bench)
 
 
 class AbsurdAt(StopsAt):
@@ -69,7 +70,7 @@ class AbsurdAt(StopsAt):
         self.calls += 1
         if self.calls == self.at:
             return [Measurement(1e12, 0.0, "", "", 1) for _ in candidates]
-        return Accuracy().measure(candidates, bench)
+        return MeasuredQuality(Accuracy()).measure(candidates, bench)
 
 
 class StopsAfter(Listener):
@@ -337,11 +338,11 @@ def test_a_proxy_is_chosen_stored_used_and_shown(tmp_path: Path) -> None:
     results = run_in(study, tmp_path / "run")
     assert results.proxy is not None
     chosen = results.proxy["chosen"]
-    assert [size["images"] for size in results.proxy["sizes"]] == [24, 48]
+    assert [size["items"] for size in results.proxy["sizes"]] == [24, 48]
     report = (tmp_path / "run" / "report.md").read_text()
     assert f"judged on {chosen['images']} images" in report
     for _, measured in records(tmp_path / "run"):
-        assert measured["accuracy"]["repeats"] == chosen["images"]
+        assert measured["accuracy"]["repeats"] == chosen["items"]
     assert all(winner.fine_tuned.repeats == 60 for winner in results.winners)
     before = (tmp_path / "run" / "proxy.json").read_bytes()
     (tmp_path / "run" / "proxy.json").unlink()

@@ -15,7 +15,7 @@ from torchvision import models
 from nas.errors import ConversionError
 from nas.evaluation import NetworkCounter
 from nas.evaluation.counts import count_params
-from nas.evaluation.onnx_export import INPUT, export_onnx
+from nas.evaluation.onnx_export import export_onnx
 from nas.supernet import Supernet
 from nas.supernet.resized import Resized
 
@@ -83,7 +83,7 @@ def test_smaller_images_are_exported_quickly(caplog: pytest.LogCaptureFixture) -
         export_onnx(plain, (3, 24, 24)), providers=["CPUExecutionProvider"]
     )
     assert not caplog.records
-    (found,) = session.run(None, {INPUT: IMAGES.numpy()})
+    (found,) = session.run(None, {"images": IMAGES.numpy()})
     np.testing.assert_allclose(found, plain(IMAGES).detach().numpy(), rtol=1e-4, atol=1e-5)
 
 

@@ -13,7 +13,7 @@ from torchvision import models
 from nas.errors import ConversionError
 from nas.evaluation import NetworkCounter
 from nas.evaluation.counts import count_params
-from nas.evaluation.onnx_export import INPUT, export_onnx
+from nas.evaluation.onnx_export import export_onnx
 from nas.supernet import Supernet
 from nas.supernet.shrinking import choice_roles
 
@@ -225,7 +225,7 @@ def test_smaller_kernels_and_other_activations_are_exported() -> None:
     session = onnxruntime.InferenceSession(
         export_onnx(plain, (3, 12, 12)), providers=["CPUExecutionProvider"]
     )
-    (found,) = session.run(None, {INPUT: example.numpy()})
+    (found,) = session.run(None, {"images": example.numpy()})
     np.testing.assert_allclose(found, plain(example).detach().numpy(), rtol=1e-4, atol=1e-5)
 
 

@@ -14,7 +14,10 @@ from nas.errors import StudyError
 from nas.protocols import Phase, SupernetTraining
 from nas.space import Architecture
 from nas.supernet.shrinking import choice_roles
+from nas.tasks import Classification
 from nas.testing import check_supernet_training
+
+CLASSES = Classification(10)
 
 ALL = [SandwichRule(), SandwichRule(num_random=0), ProgressiveShrinking(), SinglePath(), NoTraining()]
 
@@ -40,7 +43,7 @@ def names(phases: Sequence[Phase]) -> list[str]:
 
 def test_a_single_path_is_another_one_for_every_batch() -> None:
     supernet = Supernet(tiny_network())
-    (phase,) = SinglePath().phases(supernet, Recipe(epochs=1))
+    (phase,) = SinglePath().phases(supernet, Recipe(epochs=1), CLASSES)
     batches = [run_one_batch(supernet, phase, seed) for seed in range(10)]
     assert {len(batch) for batch in batches} == {1}
     assert len({batch[0] for batch in batches}) > 3
@@ -59,7 +62,7 @@ def test_choices_are_told_apart_by_what_they_decide() -> None:
 
 def test_shrinking_adds_kernels_then_depth_then_width() -> None:
     supernet = Supernet(tiny_network())
-    phases = ProgressiveShrinking(num_random=8).phases(supernet, Recipe(epochs=10))
+    phases = ProgressiveShrinking(num_random=8).phases(supernet, Recipe(epochs=10), CLASSES)
     assert names(phases) == ["largest", "elastic kernel", "elastic depth", "elastic width"]
     largest, roles = supernet.space.largest(), choice_roles(supernet)
     assert run_one_batch(supernet, phases[0]) == [largest]
@@ -76,7 +79,7 @@ def test_shrinking_adds_kernels_then_depth_then_width() -> None:
 
 def test_shrinking_draws_all_kernels_alike_while_the_depth_is_the_largest() -> None:
     supernet = Supernet(tiny_network())
-    elastic_kernel = ProgressiveShrinking(num_random=64).phases(supernet, Recipe(epochs=10))[1]
+    elastic_kernel = ProgressiveShrinking(num_random=64).phases(supernet, Recipe(epochs=10), CLASSES)[1]
     run = [a for seed in range(4) for a in run_one_batch(supernet, elastic_kernel, seed)]
     largest = supernet.space.largest()
     for name in ("kernel", "0.kernel", "1.kernel"):
@@ -86,17 +89,19 @@ def test_shrinking_draws_all_kernels_alike_while_the_depth_is_the_largest() -> N
 def test_shrinking_shares_out_the_recipes_epochs_and_slows_down() -> None:
     supernet = Supernet(tiny_network())
     recipe = Recipe(epochs=10, learning_rate=0.01)
-    phases = ProgressiveShrinking(largest_share=0.4, shrinking_rate=0.5).phases(supernet, recipe)
+    phases = ProgressiveShrinking(largest_share=0.4, shrinking_rate=0.5).phases(supernet, recipe, CLASSES)
     assert [phase.recipe.epochs for phase in phases] == [4, 2, 2, 2]
     assert [phase.recipe.learning_rate for phase in phases] == [0.01, 0.005, 0.005, 0.005]
     with pytest.raises(StudyError, match="at least 4"):
-        ProgressiveShrinking().phases(supernet, Recipe(epochs=3))
+        ProgressiveShrinking().phases(supernet, Recipe(epochs=3), CLASSES)
 
 
 def test_shrinking_learns_from_the_largest_as_the_first_phase_left_it() -> None:
     torch.manual_seed(0)
     supernet = Supernet(tiny_network())
-    phases = ProgressiveShrinking(num_random=1).phases(supernet, Recipe(epochs=4, label_smoothing=0.0))
+    phases = ProgressiveShrinking(num_random=1).phases(
+        supernet, Recipe(epochs=4, label_smoothing=0.0), CLASSES
+    )
     head = supernet.module[-1]  # type: ignore[index]
     with torch.no_grad():
         head.bias[3] = 20.0  # type: ignore[union-attr, index]  # the first phase leaves: always class 3
@@ -110,7 +115,7 @@ def test_shrinking_learns_from_the_largest_as_the_first_phase_left_it() -> None:
 
 
 def test_no_training_leaves_the_weights_as_they_are() -> None:
-    assert NoTraining().phases(Supernet(tiny_network()), Recipe(epochs=1)) == []
+    assert NoTraining().phases(Supernet(tiny_network()), Recipe(epochs=1), CLASSES) == []
 
 
 @pytest.mark.parametrize(

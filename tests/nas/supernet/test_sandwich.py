@@ -6,7 +6,10 @@ from fakes import tiny_network
 from nas.space import Architecture
 from nas.supernet import Supernet
 from nas.supernet.sandwich import sandwich_step
+from nas.tasks import Classification
 from nas.training import Losses, Recipe
+
+CLASSES = Classification(10)
 
 
 def backward(losses: Losses) -> None:
@@ -18,7 +21,7 @@ def trained_architectures(supernet: Supernet, num_random: int) -> list[Architect
     """Run one step and return the architectures that were run, in order."""
     run: list[Architecture] = []
     handle = supernet.register_forward_pre_hook(lambda *_: run.append(supernet.architecture))
-    step = sandwich_step(supernet, Recipe(epochs=1), num_random=num_random)
+    step = sandwich_step(supernet, CLASSES, Recipe(epochs=1), num_random=num_random)
     backward(step(torch.randn(8, 1, 8, 8), torch.arange(8), torch.Generator().manual_seed(0)))
     handle.remove()
     return run
@@ -54,7 +57,7 @@ def test_the_gradients_of_the_subnets_add_up() -> None:
     torch.manual_seed(0)
     supernet = Supernet(tiny_network())
     images, labels = torch.randn(16, 1, 8, 8), torch.arange(16) % 10
-    step = sandwich_step(supernet, Recipe(epochs=1, label_smoothing=0.0), num_random=0)
+    step = sandwich_step(supernet, CLASSES, Recipe(epochs=1, label_smoothing=0.0), num_random=0)
     backward(step(images, labels, torch.Generator()))
     ours = [p.grad.clone() for p in supernet.parameters()]  # type: ignore[union-attr]
     supernet.zero_grad()

@@ -1,0 +1,88 @@
+"""Qualities of segmentation: how far predicted and true regions overlap."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nas.objective import Objective
+from nas.space import FloatArray
+
+
+@final
+@dataclass(frozen=True)
+class MeanIoU:
+    """Mean over the classes of intersection over union of all positions of all items, in [0, 1] (Everingham 2010).
+
+    Classes that are neither there nor predicted are left out, and so are positions that are of no class.
+    """
+
+    objective: Objective = Objective("mean_iou", "", "maximize")
+
+    def statistics(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return ``(n, 2 * classes)``: by class, positions in the intersection and in the union."""
+        return count_overlap(outputs, targets)
+
+    def value(self, statistics: FloatArray) -> float:
+        """Return the mean; NaN where no position counts."""
+        by_class = iou_by_class(statistics)
+        return float(np.nanmean(by_class)) if np.isfinite(by_class).any() else np.nan
+
+
+@final
+@dataclass(frozen=True)
+class ClassIoU:
+    """Intersection over union of one class, in [0, 1]; 0 where it is neither there nor predicted.
+
+    Args:
+        number: The class.
+    """
+
+    number: int
+
+    @property
+    def objective(self) -> Objective:
+        """Named after the class."""
+        return Objective(f"iou_of_class_{self.number}", "", "maximize")
+
+    def statistics(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return ``(n, 2)``: positions in the intersection and in the union."""
+        counted = count_overlap(outputs, targets)
+        return counted[:, [self.number, self.number + outputs.shape[1]]]
+
+    def value(self, statistics: FloatArray) -> float:
+        """Return the share."""
+        both, either = statistics.sum(axis=0)
+        return float(both / max(either, 1.0))
+
+
+def count_overlap(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Return ``(n, 2 * classes)`` float64: by class, positions in the intersection and in the union.
+
+    By one count of pairs (truth, answer), which takes a tenth of the argmax's time; torchmetrics' ``stat_scores``
+    with ``multidim_average="samplewise"`` gives the same numbers in three times the argmax's time.
+
+    Args:
+        outputs: ``(n, classes, *positions)`` logits.
+        targets: ``(n, *positions)``; what is no class, such as 255, is not counted.
+    """
+    count, classes = outputs.shape[:2]
+    truth, answer = targets.long().flatten(1), outputs.argmax(dim=1).flatten(1)
+    item = torch.arange(count).unsqueeze(1)
+    pairs = ((item * classes + truth) * classes + answer)[(truth >= 0) & (truth < classes)]
+    confusion = torch.bincount(pairs, minlength=count * classes * classes).view(count, classes, classes)
+    both = confusion.diagonal(dim1=1, dim2=2)
+    either = confusion.sum(dim=1) + confusion.sum(dim=2) - both
+    return torch.cat([both, either], dim=1).double()
+
+
+def iou_by_class(statistics: FloatArray) -> FloatArray:
+    """Return ``(classes,)`` intersections over unions; NaN for classes that are neither there nor predicted."""
+    both, either = np.split(statistics.sum(axis=0), 2)
+    with np.errstate(invalid="ignore"):
+        ratios: FloatArray = both / np.where(either > 0, either, np.nan)
+    return ratios

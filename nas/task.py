@@ -1,0 +1,83 @@
+"""What a network is for, and how well it does it: parts that a user may bring."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, final, runtime_checkable
+
+from nas.inputs import InputSpec
+from nas.objective import Objective
+from nas.space import FloatArray
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@final
+@dataclass(frozen=True)
+class TaskFacts:
+    """What cards and reports say of a task.
+
+    Args:
+        pipeline_tag: The Hugging Face Hub's word for it, such as ``image-classification``.
+        item: What one item is called: ``image``, ``text``, ``point cloud``.
+        outputs: The shape of the outputs without the batch, such as ``("10",)`` or ``("12", "height", "width")``.
+        reading: How outputs read, as a clause: ``one number per class; the largest is the answer``.
+        class_names: By number; empty where there are none.
+    """
+
+    pipeline_tag: str
+    item: str
+    outputs: tuple[str, ...]
+    reading: str
+    class_names: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class Task(Protocol):
+    """What a network is for. ``repr`` goes into the study's fingerprint, so a frozen dataclass does well."""
+
+    def loss(self, outputs: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
+        """Return the loss, a mean over the items.
+
+        Args:
+            outputs: ``(n, *)`` of the network.
+            targets: ``(n, *)`` as the data has them.
+            label_smoothing: How much of each target is spread over all classes (Szegedy 2016); 0 and up to 1. For a
+                task without classes it means nothing.
+        """
+
+    def imitation(self, outputs: Tensor, teacher: Tensor) -> Tensor:
+        """Return a student's loss against a teacher's outputs, both ``(n, *)``, a mean over the items."""
+
+    def fault(self, targets: Tensor, outputs: Tensor | None = None) -> str | None:
+        """Return what is wrong, as a clause that says what is expected; None where nothing is.
+
+        Args:
+            targets: ``(n, *)`` of a split.
+            outputs: ``(n, *)`` of a network for them; None to look at the targets alone.
+        """
+
+    def facts(self, inputs: InputSpec) -> TaskFacts:
+        """Return what cards say, given what the network takes."""
+
+
+@runtime_checkable
+class Quality(Protocol):
+    """How well a network does what it is for: a value of any items' statistics, so that they are kept, not outputs.
+
+    Its spread is that of a bootstrap over items, and a proxy subset is a choice of rows. A frozen dataclass does well.
+    """
+
+    @property
+    def objective(self) -> Objective:
+        """Name, unit, direction."""
+
+    def statistics(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return ``(n, k)`` float64 of ``(n, *)`` outputs and targets: what each item adds to the value.
+
+        Right or wrong; intersections and unions by class; squared errors.
+        """
+
+    def value(self, statistics: FloatArray) -> float:
+        """Return the value of ``(n, k)`` statistics, n >= 1; NaN where they don't say one."""

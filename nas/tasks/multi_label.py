@@ -1,0 +1,63 @@
+"""Multi-label classification: any number of labels for each item."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from nas.inputs import InputSpec
+from nas.task import TaskFacts
+from nas.tasks.classes import check_classes, name_classification, wrong_shape
+
+
+@final
+@dataclass(frozen=True)
+class MultiLabel:
+    """Any number of labels for each item: outputs are ``(n, num_classes)`` logits, targets the same shape of 0 and 1.
+
+    Args:
+        num_classes: How many labels there are.
+        class_names: By position; empty where they have none.
+
+    Raises:
+        DataError: there are fewer than two labels, or another number of names.
+    """
+
+    num_classes: int
+    class_names: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_classes(self, self.num_classes, self.class_names)
+
+    def loss(self, outputs: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
+        """Return the binary cross-entropy, a mean over the labels."""
+        smoothed = targets.to(outputs.dtype) * (1 - label_smoothing) + label_smoothing / 2
+        return F.binary_cross_entropy_with_logits(outputs, smoothed)
+
+    def imitation(self, outputs: Tensor, teacher: Tensor) -> Tensor:
+        """Return the binary cross-entropy with a teacher's probabilities."""
+        return F.binary_cross_entropy_with_logits(outputs, teacher.sigmoid())
+
+    def fault(self, targets: Tensor, outputs: Tensor | None = None) -> str | None:
+        """Return what is wrong with targets, or with outputs for them."""
+        if outputs is not None:
+            return wrong_shape(outputs, (len(targets), self.num_classes))
+        if targets.ndim != 2 or targets.shape[1] != self.num_classes or targets.dtype == torch.bool:
+            return (
+                f"targets are {targets.dtype} of shape {tuple(targets.shape)}: numbers of shape "
+                f"(n, {self.num_classes}), 0 or 1 for each label, are expected"
+            )
+        if not ((targets == 0) | (targets == 1)).all():
+            return "targets hold other numbers: 0 or 1 for each label is expected"
+        return None
+
+    def facts(self, inputs: InputSpec) -> TaskFacts:
+        """Return what cards say."""
+        reading = "a logit for each label, which is there where it is positive"
+        return TaskFacts(
+            name_classification(inputs), inputs.item, (str(self.num_classes),), reading, self.class_names
+        )
