@@ -197,13 +197,13 @@ class Supernet(nn.Module):
             if option != architecture[choice.name]
         ]
 
-    def check_shapes(self, form: Form, task: Task, targets: Tensor) -> None:
+    def check_shapes(self, form: Form, task: Task, targets: Tensor | None = None) -> None:
         """Run every probe on one item without content.
 
         Args:
             form: What the network takes.
             task: Says whether outputs are what they should be.
-            targets: ``(1, *)`` of an item.
+            targets: ``(1, *)`` of an item; a single class unless given.
 
         Raises:
             ShapeError: shapes don't fit; says in which module, and which choice alone would mend it.
@@ -213,8 +213,10 @@ class Supernet(nn.Module):
         spec = as_spec(form)
         inputs = spec.blank(1, next(self.parameters()).device)
 
+        of_item = torch.zeros(1, dtype=torch.int64) if targets is None else targets
+
         def fault_of(architecture: Architecture) -> str | None:
-            return self._fault(architecture, inputs, lambda outputs: task.fault(targets, outputs))
+            return self._fault(architecture, inputs, lambda outputs: task.fault(of_item, outputs))
 
         try:
             for architecture in self.probes():

@@ -58,7 +58,7 @@ def check_network(
     assert space.describe() == Supernet(make()).space.describe(), "made twice, the network has another space"
     spec = as_spec(form)
     inputs = _random_inputs(spec, num_tokens, seed)
-    supernet.check_shapes(spec, task, torch.zeros(1, dtype=torch.int64) if targets is None else targets)
+    supernet.check_shapes(spec, task, targets)
     rng = np.random.default_rng(seed)
     architectures = [space.largest(), space.smallest(), *(space.sample(rng) for _ in range(num_random))]
     for architecture in architectures:

@@ -28,6 +28,7 @@ from nas.search.proposals import any_fresh
 from nas.search.record import distributions, indices_of
 from nas.space import FloatArray, IntArray, SearchSpace
 from nas.supernet import elastic
+from nas.tasks import Classification
 from nas.testing import (
     check_compression_pass,
     check_counted_objective,
@@ -43,7 +44,7 @@ from nas.testing import (
 def test_good_parts_pass() -> None:
     check_surrogate(NearestSurrogate)
     check_data_source(FewDigits())
-    check_network(tiny_network, (1, 8, 8), 10, num_random=2)
+    check_network(tiny_network, (1, 8, 8), Classification(10), num_random=2)
 
 
 class Changed(NearestSurrogate):
@@ -251,7 +252,7 @@ def with_module(module: type[nn.Module]) -> nn.Module:
 )
 def test_a_faulty_network_is_found(module: type[nn.Module], message: str) -> None:
     with pytest.raises(AssertionError, match=message):
-        check_network(partial(with_module, module), (1, 8, 8), 10)
+        check_network(partial(with_module, module), (1, 8, 8), Classification(10))
 
 
 def test_a_network_that_differs_each_time_is_found() -> None:
@@ -263,12 +264,12 @@ def test_a_network_that_differs_each_time_is_found() -> None:
         )
 
     with pytest.raises(AssertionError, match="another space"):
-        check_network(make, (1, 8, 8), 10)
+        check_network(make, (1, 8, 8), Classification(10))
 
 
 def test_a_network_that_does_not_fit_is_found() -> None:
     with pytest.raises(NasError):
-        check_network(tiny_network, (3, 8, 8), 10)
+        check_network(tiny_network, (3, 8, 8), Classification(10))
 
 
 @dataclass

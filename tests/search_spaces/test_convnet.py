@@ -8,12 +8,15 @@ import torch
 
 from nas.errors import ShapeError
 from nas.supernet import Supernet
+from nas.tasks import Classification
 from nas.testing import check_network
 from search_spaces.convnet import convnet
 
 
 def test_the_contract_is_kept() -> None:
-    check_network(partial(convnet, classes=10, channels=1, resolution=8), (1, 8, 8), 10, num_random=4)
+    check_network(
+        partial(convnet, classes=10, channels=1, resolution=8), (1, 8, 8), Classification(10), num_random=4
+    )
 
 
 @pytest.mark.parametrize(
@@ -66,7 +69,9 @@ def test_the_cardinality_is_what_the_docstring_says(resolution: int, cardinality
 
 def test_the_wrong_number_of_channels_is_told() -> None:
     with pytest.raises(ShapeError):
-        Supernet(convnet(classes=10, channels=3, resolution=8)).check_shapes((1, 8, 8), 10)
+        Supernet(convnet(classes=10, channels=3, resolution=8)).check_shapes(
+            (1, 8, 8), Classification(10), torch.zeros(1, dtype=torch.int64)
+        )
 
 
 @pytest.mark.parametrize("scale", [0.25, 1.0, 2.0, 4.0])

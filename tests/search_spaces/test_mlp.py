@@ -3,13 +3,14 @@ from __future__ import annotations
 from functools import partial
 
 from nas.supernet import Supernet
+from nas.tasks import Classification
 from nas.testing import check_network
 from search_spaces.mlp import mlp
 
 
 def test_the_contract_is_kept() -> None:
-    check_network(partial(mlp, classes=5, features=64), (1, 8, 8), 5, num_random=2)
-    check_network(partial(mlp, classes=5, features=7, scale=0.25), (7,), 5, num_random=2)
+    check_network(partial(mlp, classes=5, features=64), (1, 8, 8), Classification(5), num_random=2)
+    check_network(partial(mlp, classes=5, features=7, scale=0.25), (7,), Classification(5), num_random=2)
 
 
 def test_the_cardinality_is_what_the_docstring_says() -> None:

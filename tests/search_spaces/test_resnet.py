@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from nas.supernet import Supernet
+from nas.tasks import Classification
 from nas.testing import check_network
 from search_spaces.resnet import resnet
 
@@ -17,7 +18,7 @@ Block = Literal["basic", "bottleneck"]
 @pytest.mark.parametrize("block", ["basic", "bottleneck"])
 def test_the_contract_is_kept(block: Block) -> None:
     make = partial(resnet, classes=5, channels=1, resolution=8, block=block, scale=0.5)
-    check_network(make, (1, 8, 8), 5, num_random=2)
+    check_network(make, (1, 8, 8), Classification(5), num_random=2)
 
 
 @pytest.mark.parametrize(

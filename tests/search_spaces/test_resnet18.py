@@ -5,12 +5,15 @@ from functools import partial
 import torch
 
 from nas.supernet import Supernet, elastic_module
+from nas.tasks import Classification
 from nas.testing import check_network
 from search_spaces.resnet18 import plain_resnet18, resnet18
 
 
 def test_the_contract_is_kept() -> None:
-    check_network(partial(resnet18, classes=5, channels=1, resolution=16), (1, 16, 16), 5, num_random=1)
+    check_network(
+        partial(resnet18, classes=5, channels=1, resolution=16), (1, 16, 16), Classification(5), num_random=1
+    )
 
 
 def test_weights_of_a_trained_network_fit_the_elastic_one() -> None:

@@ -7,7 +7,9 @@ import pytest
 import torch
 
 from nas.evaluation.onnx_export import export_onnx
+from nas.inputs import InputSpec
 from nas.supernet import Supernet
+from nas.tasks import Classification
 from nas.testing import check_network
 from search_spaces.text_transformer import text_transformer
 
@@ -15,7 +17,7 @@ NETWORK = partial(text_transformer, classes=3, num_tokens=40, length=9)
 
 
 def test_the_contract_is_kept() -> None:
-    check_network(partial(NETWORK, scale=0.5), (9,), 3, num_random=2, num_tokens=40)
+    check_network(partial(NETWORK, scale=0.5), (9,), Classification(3), num_random=2, num_tokens=40)
 
 
 def test_the_cardinality_is_what_the_docstring_says() -> None:
@@ -44,7 +46,7 @@ def test_the_exported_file_says_the_same(caplog: pytest.LogCaptureFixture) -> No
     torch.manual_seed(0)
     supernet = Supernet(NETWORK()).eval()
     plain = supernet.extract(supernet.space.smallest())
-    session = ort.InferenceSession(export_onnx(plain, (9,), torch.int64))
+    session = ort.InferenceSession(export_onnx(plain, InputSpec.of_one((9,), torch.int64)))
     assert "exporter failed" not in caplog.text
     ids = torch.randint(0, 40, (5, 9))
     with torch.no_grad():

@@ -8,13 +8,14 @@ import torch
 from nas.errors import ShapeError, SpaceError
 from nas.evaluation.onnx_export import export_onnx
 from nas.supernet import Supernet
+from nas.tasks import Classification
 from nas.testing import check_network
 from search_spaces.vision_transformer import vision_transformer
 
 
 def test_the_contract_is_kept() -> None:
     make = partial(vision_transformer, classes=5, channels=1, resolution=8, scale=0.5)
-    check_network(make, (1, 8, 8), 5, num_random=2)
+    check_network(make, (1, 8, 8), Classification(5), num_random=2)
 
 
 def test_the_cardinality_is_what_the_docstring_says() -> None:
@@ -24,7 +25,9 @@ def test_the_cardinality_is_what_the_docstring_says() -> None:
 
 def test_a_larger_image_than_it_was_made_for_is_told() -> None:
     with pytest.raises(ShapeError):
-        Supernet(vision_transformer(classes=10, resolution=16)).check_shapes((3, 32, 32), 10)
+        Supernet(vision_transformer(classes=10, resolution=16)).check_shapes(
+            (3, 32, 32), Classification(10), torch.zeros(1, dtype=torch.int64)
+        )
 
 
 @pytest.mark.parametrize("resolution", [2, 30])

@@ -415,5 +415,5 @@ def chunk(kind: bytes, content: bytes) -> bytes:
 def test_links_in_a_circle_count_once(root: Path) -> None:
     (root / "a" / "again").symlink_to(root / "a")
     (root / "a" / "gone.png").symlink_to(root / "nowhere.png")
-    assert len(ImageFolder(root).parts().train.targets) == 31
+    assert len(ImageFolder(root).parts().train.labels) == 31
     assert "1 of 31" in refused(ImageFolder(root))

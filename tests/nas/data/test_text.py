@@ -36,7 +36,7 @@ def test_the_contract_is_kept_and_relative_paths_begin_at_the_setting(
     splits = source.load()
     assert (len(splits.train), len(splits.search), len(splits.test)) == (240, 60, 100)
     assert splits.inputs.shapes == ((12,),)
-    assert splits.dtype == torch.int64
+    assert splits.inputs.dtypes == (torch.int64,)
     assert splits.facts.class_names == ("0", "1")
     assert int(splits.train.inputs.max()) == len(splits.vocabulary) - 1
 

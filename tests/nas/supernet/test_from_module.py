@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from nas.errors import ConversionError
 from nas.evaluation import NetworkCounter
 from nas.evaluation.counts import count_macs, count_params
+from nas.inputs import InputSpec
 from nas.space import Condition
 from nas.supernet import Supernet, elastic_module, recalibrate
 
@@ -389,13 +390,13 @@ def test_costs_are_tabulated_exactly(name: str) -> None:
     make, example = MODELS[name]
     supernet = Supernet.from_module(make(), example).eval()
     shape = tuple(example.shape[1:])
-    counter = NetworkCounter(supernet, shape, example.dtype)
+    counter = NetworkCounter(supernet, InputSpec.of_one(shape, example.dtype))
     assert counter.tables is not None
     rows = supernet.space.sample_indices(8, np.random.default_rng(0))
     counts = counter.counts(rows)
     for row, architecture in enumerate(supernet.space.from_indices(rows)):
         plain = supernet.extract(architecture)
-        assert counts.macs[row] == count_macs(plain, shape, example.dtype)
+        assert counts.macs[row] == count_macs(plain, InputSpec.of_one(shape, example.dtype))
         assert counts.num_params[row] == count_params(plain)
 
 

@@ -13,6 +13,7 @@ from torchvision.models import VisionTransformer
 from nas.evaluation import NetworkCounter
 from nas.evaluation.counts import count_macs, count_params
 from nas.evaluation.onnx_export import export_onnx
+from nas.inputs import InputSpec
 from nas.supernet import Supernet
 
 IDS = torch.randint(1, 50, (2, 7), generator=torch.Generator().manual_seed(0))
@@ -88,17 +89,17 @@ def test_the_residual_stream_of_torchs_attention_is_elastic(
     assert widths <= {choice.name for choice in supernet.space.choices}
     with torch.no_grad(), supernet.active(supernet.space.largest()):
         torch.testing.assert_close(supernet(example), model(example), atol=1e-4, rtol=1e-4)
-    shape = (tuple(example.shape[1:]), example.dtype)
+    spec = InputSpec.of_one(tuple(example.shape[1:]), example.dtype)
     for architecture in (supernet.space.smallest(), supernet.space.sample(np.random.default_rng(0))):
         plain = supernet.extract(architecture).eval()
         with torch.no_grad(), supernet.active(architecture):
             torch.testing.assert_close(supernet(example), plain(example))
-        counts = NetworkCounter(supernet, *shape).counts(supernet.space.indices([architecture]))
-        assert counts.macs[0] == count_macs(plain, *shape)
+        counts = NetworkCounter(supernet, spec).counts(supernet.space.indices([architecture]))
+        assert counts.macs[0] == count_macs(plain, spec)
         assert counts.num_params[0] == count_params(plain)
     smallest = supernet.extract(supernet.space.smallest())
-    export_onnx(smallest.eval(), *shape)
-    assert count_macs(smallest, *shape) < 0.3 * count_macs(model, *shape)
+    export_onnx(smallest.eval(), spec)
+    assert count_macs(smallest, spec) < 0.3 * count_macs(model, spec)
     with supernet.active(supernet.space.smallest()):
         supernet.train()(example).sum().backward()
     assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in supernet.parameters())

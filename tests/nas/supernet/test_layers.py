@@ -18,6 +18,7 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from nas.evaluation import NetworkCounter
 from nas.evaluation.counts import count_macs, count_params
+from nas.inputs import InputSpec
 from nas.supernet import Supernet, recalibrate
 
 
@@ -283,7 +284,7 @@ def test_a_layer_is_elastic_and_every_subnet_is_exact(name: str) -> None:
     report = supernet.report
     assert report is not None
     assert {row.path for row in report.elastic} >= NETWORKS[name][2]
-    counter = NetworkCounter(supernet, tuple(example.shape[1:]), example.dtype)
+    counter = NetworkCounter(supernet, InputSpec.of_one(tuple(example.shape[1:]), example.dtype))
     assert counter.tables is not None or name == "weight norm"  # whose matrix isn't the layer's own
     with torch.no_grad():
         torch.testing.assert_close(supernet(example), network(example), rtol=1e-5, atol=1e-5)
@@ -297,7 +298,9 @@ def test_a_layer_is_elastic_and_every_subnet_is_exact(name: str) -> None:
         assert plain.state_dict().keys() <= network.state_dict().keys()
         with supernet.active(architecture), torch.no_grad():
             torch.testing.assert_close(supernet(example), plain(example), rtol=1e-6, atol=1e-6)
-        assert counts.macs[row] == count_macs(plain, tuple(example.shape[1:]), example.dtype)
+        assert counts.macs[row] == count_macs(
+            plain, InputSpec.of_one(tuple(example.shape[1:]), example.dtype)
+        )
         assert counts.num_params[row] == count_params(plain)
 
 

@@ -13,6 +13,7 @@ from nas.choices import choice
 from nas.errors import NasError, ShapeError, SpaceError
 from nas.space import Condition
 from nas.supernet import Supernet, elastic, recalibrate
+from nas.tasks import Classification
 from search_spaces.convnet import convnet
 
 
@@ -287,13 +288,15 @@ def test_probes_of_many_choices_are_few_and_use_every_option() -> None:
 
 def test_check_shapes_names_the_choice_among_many() -> None:
     with pytest.raises(ShapeError, match=r"where choice 'w7' is \d \(with 8 it fits\): module '9' says"):
-        Supernet(long_network(80, mismatch=7)).check_shapes((4,), 3)
+        Supernet(long_network(80, mismatch=7)).check_shapes(
+            (4,), Classification(3), torch.zeros(1, dtype=torch.int64)
+        )
 
 
 def test_shapes_that_fit_are_accepted_and_weights_left_alone() -> None:
     supernet = Supernet(tiny_network())
     before = {name: value.clone() for name, value in supernet.state_dict().items()}
-    supernet.check_shapes((1, 8, 8), 10)
+    supernet.check_shapes((1, 8, 8), Classification(10))
     after = supernet.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert {p.device.type for p in supernet.parameters()} == {"cpu"}
@@ -309,7 +312,7 @@ def test_check_shapes_names_the_choice_and_the_module() -> None:
         elastic.Linear(width, 2),
     )
     with pytest.raises(ShapeError, match=r"'body\.width' is 4 \(with 8 it fits\): module '1' says"):
-        Supernet(network).check_shapes((3, 8, 8), 2)
+        Supernet(network).check_shapes((3, 8, 8), Classification(2))
 
 
 def test_check_shapes_names_one_choice_of_several() -> None:
@@ -328,17 +331,21 @@ def test_check_shapes_names_one_choice_of_several() -> None:
         elastic.Linear(choice("width", 2, 4) * 64, 3),
     )
     with pytest.raises(ShapeError, match=r"choice 'crop' is \d \(with 8 it fits\)"):
-        Supernet(network).check_shapes((1, 8, 8), 3)
+        Supernet(network).check_shapes((1, 8, 8), Classification(3))
 
 
 def test_check_shapes_tells_the_number_of_classes() -> None:
     with pytest.raises(ShapeError, match=r"\(1, 10\) and \(1, 7\) is expected"):
-        Supernet(tiny_network(classes=10)).check_shapes((1, 8, 8), 7)
+        Supernet(tiny_network(classes=10)).check_shapes(
+            (1, 8, 8), Classification(7), torch.zeros(1, dtype=torch.int64)
+        )
 
 
 def test_check_shapes_tells_the_wrong_channels_and_blames_no_choice() -> None:
     with pytest.raises(ShapeError, match=r"\(3, 8, 8\).*no single choice is to blame") as caught:
-        Supernet(tiny_network(channels=1)).check_shapes((3, 8, 8), 10)
+        Supernet(tiny_network(channels=1)).check_shapes(
+            (3, 8, 8), Classification(10), torch.zeros(1, dtype=torch.int64)
+        )
     assert "\n" not in str(caught.value)
 
 
@@ -347,8 +354,8 @@ def test_check_shapes_keeps_mode_statistics_and_architecture(training: bool) -> 
     supernet = Supernet(tiny_network()).train(training)
     before = {name: value.clone() for name, value in supernet.state_dict().items()}
     with pytest.raises(ShapeError):
-        supernet.check_shapes((1, 8, 8), 7)
-    supernet.check_shapes((1, 8, 8), 10)
+        supernet.check_shapes((1, 8, 8), Classification(7))
+    supernet.check_shapes((1, 8, 8), Classification(10))
     assert supernet.training == training
     assert supernet.architecture == supernet.space.largest()
     assert all(torch.equal(before[name], value) for name, value in supernet.state_dict().items())
@@ -372,7 +379,7 @@ class Returns(nn.Module):
 @pytest.mark.parametrize("what", [(torch.zeros(1, 2), torch.zeros(1)), {"logits": 1}, None, KeyError("relu")])
 def test_check_shapes_tells_an_output_that_is_no_tensor(what: object) -> None:
     with pytest.raises(NasError):
-        Supernet(Returns(what)).check_shapes((1, 1, 4), 2)
+        Supernet(Returns(what)).check_shapes((1, 1, 4), Classification(2))
 
 
 @pytest.mark.parametrize("root", [partial(tiny_network), nested_network])
