@@ -141,7 +141,7 @@ class Split:
         """Return some rows of ``inputs`` as they are held."""
         return take_items(self.inputs, rows)
 
-    def batch(self, rows: slice | Tensor) -> Inputs:
+    def batch(self, rows: slice | Tensor | IntArray) -> Inputs:
         """Return some rows as the network takes them, on the device that they lie on."""
         return self.normalised(self.rows(rows))
 
@@ -166,7 +166,7 @@ class Split:
         """
         size = min(count, len(self))
         rows = np.random.default_rng(0).choice(len(self), size, replace=False, shuffle=False)
-        return self.normalised(self.rows(np.sort(rows)))
+        return self.batch(np.sort(rows))
 
     def part(self, rows: Tensor) -> Split:
         """Return some rows as a split of their own, in memory."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, final, runtime_checkable
 
-from nas.inputs import InputSpec
+from nas.inputs import Inputs, InputSpec
 from nas.objective import Objective
 from nas.space import FloatArray
 
@@ -23,14 +23,14 @@ class TaskFacts:
         item: What one item is called: ``image``, ``text``, ``point cloud``.
         outputs: The shape of the outputs without the batch, such as ``("10",)`` or ``("12", "height", "width")``.
         reading: How outputs read, as a clause: ``one number per class; the largest is the answer``.
-        class_names: By number; empty where there are none.
+        names: What the outputs stand for, by number, such as classes; empty where they have no names.
     """
 
     pipeline_tag: str
     item: str
     outputs: tuple[str, ...]
     reading: str
-    class_names: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
 
 
 @runtime_checkable
@@ -81,3 +81,25 @@ class Quality(Protocol):
 
     def value(self, statistics: FloatArray) -> float:
         """Return the value of ``(n, k)`` statistics, n >= 1; NaN where they don't say one."""
+
+
+@runtime_checkable
+class Detailed(Protocol):
+    """What a quality has besides, where it is a mean over parts that are worth a table, such as classes."""
+
+    def details(self, statistics: FloatArray) -> FloatArray:
+        """Return ``(p,)`` values of ``(n, k)`` statistics, named by :attr:`TaskFacts.names`; NaN for none."""
+
+
+@runtime_checkable
+class Illustrated(Protocol):
+    """What a task has besides, where what a network makes of an item can be seen."""
+
+    def draw_examples(self, inputs: Inputs, targets: Tensor, outputs: Tensor) -> bytes:
+        """Return a PNG of a few items: what went in, what is true, and what came out.
+
+        Args:
+            inputs: ``(n, *)``, as the data hold them: not normalised, where that is known.
+            targets: ``(n, *)``.
+            outputs: ``(n, *)``.
+        """

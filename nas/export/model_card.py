@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,13 @@ from nas.checks import is_hub_id
 from nas.errors import ExportError
 from nas.evaluation.onnx_export import OUTPUT
 from nas.export.folder import DEFAULT_SPACES
-from nas.export.names import ARCHITECTURE, CARD, PICTURE, VOCABULARY, WEIGHTS
+from nas.export.names import ARCHITECTURE, CARD, EXAMPLES, PICTURE, VOCABULARY, WEIGHTS
 from nas.files import write_bytes, write_text
 from nas.objective import Objective
 from nas.report.figures import front_png
 from nas.report.markdown import Marked, code, escaped, plain
 from nas.report.results import FILE_BYTES, Results, Winner
-from nas.report.tables import Table, counted_sentence, kept_sentence, shown, with_spread
+from nas.report.tables import Table, counted_sentence, details_table, kept_sentence, shown, with_spread
 
 _NO_MODULE = re.compile("__main__|study_[0-9a-f]{16}")
 """Names of what a script, or a file that is named like another module, is imported as."""
@@ -144,7 +145,7 @@ multi-objective architecture search over {escaped(", ".join(o.name for o in resu
 ## Results
 
 {numbers.markdown()}
-{_beside_original(results, winner)}
+{_by_class(results, winner)}{_beside_original(results, winner)}
 ## Intended use
 
 {escaped(facts["intended_use"])}
@@ -237,6 +238,16 @@ def set_card(results: Results) -> str:
     )
 
 
+def _by_class(results: Results, winner: Winner) -> str:
+    """Return a table of the quality's parts, and a picture of some items, where there are such."""
+    alone = details_table(replace(results, winners=(winner,)))
+    table = "" if alone is None else f"\n{alone.markdown()}\n"
+    picture = (
+        f"\n![Items of the test split, with what is true and what this model makes of them]({EXAMPLES})\n"
+    )
+    return table + (picture if results.facts["task"].get("examples") else "")
+
+
 def _beside_original(results: Results, winner: Winner) -> str:
     """Return a table of this model and the network that was converted; empty where none was."""
     if not results.original:
@@ -286,11 +297,11 @@ def _noise(winner: Winner, quality: Objective) -> str:
 
 
 def _classes(task: dict[str, Any]) -> str:
-    names = task["class_names"]
+    names = task["names"]
     if not names:
         return ""
     if len(names) > _NAMED_CLASSES:
-        return f"; for the classes see `class_names` in `{ARCHITECTURE}`"
+        return f"; for the classes see `task.names` in `{ARCHITECTURE}`"
     return ", of the classes\n" + ", ".join(f"{number} {code(name)}" for number, name in enumerate(names))
 
 

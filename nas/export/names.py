@@ -9,5 +9,7 @@ WEIGHTS, ONNX, ARCHITECTURE, CARD, PICTURE = (
     "README.md",
     "front.png",
 )
+EXAMPLES = "examples.png"
+"""For tasks that can be seen: items with what is true and what the model makes of them."""
 VOCABULARY = "vocabulary.json"
 """For text: the word of each token id."""

@@ -52,7 +52,7 @@ class Winner:
         id: Of its architecture; the name of its folder.
         trial: Number of the trial that found it.
         choices: Its architecture.
-        macs: Of one image.
+        macs: Of one item.
         num_params: Of the network.
         predicted: Quality as the surrogate predicted it before the trial was evaluated; None in the start-up,
             and once the surrogate predicts what architectures reach on their own.
@@ -61,6 +61,7 @@ class Winner:
         kept: Where fine-tuning made it worse beyond the noise: quality on the search split with its weights of the
             search, which were exported instead. None otherwise.
         variants: The exported files; fp32 first.
+        details: Its quality by class, where that is a mean over classes: of the float32 file on the test split.
     """
 
     id: str
@@ -73,6 +74,7 @@ class Winner:
     fine_tuned: Measurement
     kept: Measurement | None = field(default=None, kw_only=True)  # older runs lack it
     variants: tuple[Variant, ...]
+    details: tuple[float | None, ...] = field(default=(), kw_only=True)  # older runs lack it
 
     @property
     def exported(self) -> Measurement:
@@ -92,7 +94,7 @@ class Original:
     Args:
         state: ``as given``, or ``finished`` like the winners.
         folder: Where its files lie, in the run directory; a winner's where it is one.
-        macs: Of one image.
+        macs: Of one item.
         num_params: Of the network.
         variants: The exported files; fp32 first. ``on_front`` says that no variant of a winner dominates it.
     """

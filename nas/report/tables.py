@@ -67,6 +67,21 @@ def winners_table(results: Results) -> Table:
     return Table(head, rows)
 
 
+def details_table(results: Results) -> Table | None:
+    """Return the winners' quality by class, or whatever else it is a mean of; None where it has no such parts."""
+    if not any(winner.details for winner in results.winners):
+        return None
+    quality, names = results.quality, results.facts["task"]["names"]
+    rows = [
+        [
+            names[number] if names else str(number),
+            *("–" if value is None else shown(value, quality) for value in values),
+        ]
+        for number, values in enumerate(zip(*(w.details for w in results.winners), strict=True))
+    ]
+    return Table(["", *(winner.id for winner in results.winners)], rows)
+
+
 def _beside(variant: Variant) -> str:
     """Return how a variant of the original network, which is on no front, stands to the winners."""
     return "not dominated" if variant.on_front else "dominated"

@@ -9,6 +9,7 @@ from nas.report.results import AS_GIVEN, FINISHED, Results
 from nas.report.tables import (
     alone_table,
     counted_sentence,
+    details_table,
     front_table,
     kept_sentence,
     proxy_table,
@@ -49,6 +50,7 @@ def report_markdown(results: Results) -> str:
         winners_table(results).markdown(),
         *_original(results),
         *_kept(results),
+        *_details(results),
         "## Can the search's numbers be trusted?",
         *_trust(results),
         *_proxy(results),
@@ -180,3 +182,11 @@ def _described(facts: dict[str, object]) -> list[tuple[str, object]]:
         elif name not in _TOLD_ABOVE:
             flat.append((name, value))
     return flat
+
+
+def _details(results: Results) -> list[str]:
+    table = details_table(results)
+    if table is None:
+        return []
+    said = f"{escaped(results.quality.name)} of each winner's float32 file on the test split."
+    return ["## By class", said, table.markdown()]

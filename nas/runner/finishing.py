@@ -33,6 +33,7 @@ from nas.report.results import FILE_BYTES, Original, Variant, Winner
 from nas.report.tables import kept_sentence
 from nas.runner.directory import RunDirectory
 from nas.runner.exporting import export, file_names, make_variants, on_cpu
+from nas.runner.illustrating import illustrate_winner
 from nas.runner.measuring import CALIBRATION, Known, counted_of_file, judged
 from nas.runner.original import finished_originals, is_converted, original_rows
 from nas.runner.preparation import Prepared
@@ -329,6 +330,7 @@ def _winner(prepared: Prepared, trial: FrozenTrial, done: _Finished, variants: l
         fine_tuned=done.fine_tuned,
         kept=done.kept,
         variants=tuple(variants),
+        details=illustrate_winner(prepared, done.folder).parts,
     )
 
 

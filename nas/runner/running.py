@@ -59,6 +59,7 @@ from nas.search.storage import DATABASE_ERRORS, storage_error
 from nas.search.warm_start import checked
 from nas.space import FloatArray
 from nas.study import Study, network_reference, stable_repr
+from nas.task import Illustrated
 from nas.training import ALONE, Ranks
 
 _MACS_FOR_THREADS = 10_000_000
@@ -261,7 +262,7 @@ def _facts(prepared: Prepared, record: optuna.Study, trials: list[FrozenTrial]) 
             "std": list(splits.std),
             "fingerprint": splits.fingerprint,
         },
-        "task": asdict(splits.facts),
+        "task": {**asdict(splits.facts), "examples": isinstance(splits.task, Illustrated)},
         "space": {
             "cardinality": f"{prepared.problem.space.cardinality():,}",
             "num_choices": len(prepared.problem.space.choices),

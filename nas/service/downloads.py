@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import final
 
-from nas.export.names import ARCHITECTURE, CARD, PICTURE, VOCABULARY, WEIGHTS
+from nas.export.names import ARCHITECTURE, CARD, EXAMPLES, PICTURE, VOCABULARY, WEIGHTS
 from nas.report.results import Winner
 
 _CHUNK_BYTES = 256 * 1024
@@ -19,7 +19,8 @@ def files_of(folder: Path, winner: Winner) -> list[Path]:
     Names come from our own list and from the run's report, never from a request. A link is left out, and
     so is whatever lies outside the folder.
     """
-    names = [CARD, PICTURE, ARCHITECTURE, VOCABULARY, WEIGHTS, *(variant.file for variant in winner.variants)]
+    files = (variant.file for variant in winner.variants)
+    names = [CARD, PICTURE, EXAMPLES, ARCHITECTURE, VOCABULARY, WEIGHTS, *files]
     root = folder.resolve()
     found = []
     for name in dict.fromkeys(names):

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import FileResponse, HTMLResponse, Response
 
-from nas.export.names import CARD, PICTURE
+from nas.export.names import CARD, EXAMPLES, PICTURE
 from nas.objective import Objective
 from nas.report.results import FILE_BYTES, Original, Variant, Winner
 from nas.service import words
@@ -113,6 +113,7 @@ def winner_page(
     card = _file(view, winner, CARD).read_text()
     snapshot, space = view.snapshot(), space_of(view)
     row = next((row for row in snapshot.rows if row.number == winner.trial), None)
+    folder = f"{root_of(request)}/runs/{run.id}/winners/{winner.id}"
     return page(
         request,
         "winner.html",
@@ -120,16 +121,22 @@ def winner_page(
         here="Runs",
         run=described(run, snapshot),
         winner=_winner(snapshot, winner),
-        card=rendered_card(card, f"{root_of(request)}/runs/{run.id}/winners/{winner.id}/picture"),
+        card=rendered_card(card, {name: f"{folder}/{name}" for name in (PICTURE, EXAMPLES)}),
         tags=tags_of(card),
         bars=bars_of(space, row) if space is not None and row is not None else [],
     )
 
 
-@router.get("/runs/{run}/winners/{winner}/picture")
-def picture(_principal: Reader, run: TheRun, winner: TheWinner, service: Service) -> Response:
-    """Send the picture in a winner's model card."""
+@router.get(f"/runs/{{run}}/winners/{{winner}}/{PICTURE}")
+def front_picture(_principal: Reader, run: TheRun, winner: TheWinner, service: Service) -> Response:
+    """Send the front in a winner's model card."""
     return FileResponse(_file(service.runs.view(run), winner, PICTURE), media_type="image/png")
+
+
+@router.get(f"/runs/{{run}}/winners/{{winner}}/{EXAMPLES}")
+def examples_picture(_principal: Reader, run: TheRun, winner: TheWinner, service: Service) -> Response:
+    """Send what a winner makes of some test items, where its task can be seen."""
+    return FileResponse(_file(service.runs.view(run), winner, EXAMPLES), media_type="image/png")
 
 
 def _context(service: State, run: Run) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from nas.checks import told
 from nas.errors import DataError
-from nas.inputs import InputSpec
+from nas.inputs import Inputs, InputSpec
 from nas.task import TaskFacts
 from nas.tasks.classes import check_classes, wrong_shape
 
@@ -100,6 +100,19 @@ class SemanticSegmentation:
                 f"{self.ignore_index} for what is ignored, is expected"
             )
         return None
+
+    def draw_examples(self, inputs: Inputs, targets: Tensor, outputs: Tensor) -> bytes:
+        """Return a PNG of images beside their true and predicted masks, or of the first cloud from two sides."""
+        assert isinstance(inputs, Tensor)
+        names = self.class_names or tuple(map(str, range(self.num_classes)))
+        values, truth, found = inputs.numpy(), targets.numpy(), outputs.argmax(dim=1).numpy()
+        if inputs.ndim == 4:
+            from nas.tasks.masks import masks_png
+
+            return masks_png(values, truth, found, names)
+        from nas.tasks.clouds import cloud_png
+
+        return cloud_png(values[0], truth[0], found[0], names)
 
     def facts(self, inputs: InputSpec) -> TaskFacts:
         """Return what cards say; the Hub has no word for the segmentation of clouds."""

@@ -28,7 +28,7 @@ def check_data_source(source: DataSource) -> None:
     inputs = splits.inputs
     channels = inputs.shapes[0][0] if inputs.is_image else 0
     assert len(splits.mean) == channels, "mean and std must have one number per channel"
-    classes = splits.facts.class_names
+    classes = splits.facts.names
     for name, part in (("train", splits.train), ("search", splits.search)):
         known = part.targets.unique()
         assert len(classes) <= len(known), f"{name} lacks a class"

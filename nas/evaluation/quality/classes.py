@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nas.errors import ObjectiveError
+from nas.evaluation.quality.ratios import mean_of_known, ratio_of_known
 from nas.objective import Objective
 from nas.space import FloatArray
 
@@ -83,9 +84,12 @@ class BalancedAccuracy:
 
     def value(self, statistics: FloatArray) -> float:
         """Return the mean recall."""
+        return mean_of_known(self.details(statistics))
+
+    def details(self, statistics: FloatArray) -> FloatArray:
+        """Return the recall of each class; NaN for classes that no item has."""
         right, _, missed = np.split(statistics.sum(axis=0), 3)
-        present = right + missed > 0
-        return float(np.mean(right[present] / (right + missed)[present])) if present.any() else np.nan
+        return ratio_of_known(right, right + missed)
 
 
 @final
@@ -104,10 +108,12 @@ class F1:
 
     def value(self, statistics: FloatArray) -> float:
         """Return the mean."""
+        return mean_of_known(self.details(statistics))
+
+    def details(self, statistics: FloatArray) -> FloatArray:
+        """Return the F1 of each class; NaN for classes that are neither there nor predicted."""
         right, wrong, missed = np.split(statistics.sum(axis=0), 3)
-        whole = 2 * right + wrong + missed
-        present = whole > 0
-        return float(np.mean(2 * right[present] / whole[present])) if present.any() else np.nan
+        return ratio_of_known(2 * right, 2 * right + wrong + missed)
 
 
 @final

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nas.evaluation.quality.ratios import mean_of_known, ratio_of_known
 from nas.objective import Objective
 from nas.space import FloatArray
 
@@ -29,8 +30,12 @@ class MeanIoU:
 
     def value(self, statistics: FloatArray) -> float:
         """Return the mean; NaN where no position counts."""
-        by_class = iou_by_class(statistics)
-        return float(np.nanmean(by_class)) if np.isfinite(by_class).any() else np.nan
+        return mean_of_known(self.details(statistics))
+
+    def details(self, statistics: FloatArray) -> FloatArray:
+        """Return intersection over union by class; NaN for classes that are neither there nor predicted."""
+        both, either = np.split(statistics.sum(axis=0), 2)
+        return ratio_of_known(both, either)
 
 
 @final
@@ -78,11 +83,3 @@ def count_overlap(outputs: Tensor, targets: Tensor) -> Tensor:
     both = confusion.diagonal(dim1=1, dim2=2)
     either = confusion.sum(dim=1) + confusion.sum(dim=2) - both
     return torch.cat([both, either], dim=1).double()
-
-
-def iou_by_class(statistics: FloatArray) -> FloatArray:
-    """Return ``(classes,)`` intersections over unions; NaN for classes that are neither there nor predicted."""
-    both, either = np.split(statistics.sum(axis=0), 2)
-    with np.errstate(invalid="ignore"):
-        ratios: FloatArray = both / np.where(either > 0, either, np.nan)
-    return ratios

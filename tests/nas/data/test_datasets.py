@@ -39,7 +39,7 @@ def test_a_data_set_is_found_by_its_name(root: Path) -> None:
     splits = TorchvisionData("FashionMNIST").load()
     assert (len(splits.train), len(splits.search), len(splits.test)) == (960, 240, 500)
     assert splits.inputs.shapes == ((1, 28, 28),)
-    assert splits.facts.class_names[-1] == "Ankle boot"
+    assert splits.facts.names[-1] == "Ankle boot"
     images, labels = digit_images(28)
     assert torch.equal(splits.test.inputs, images[1200:1700])
     assert torch.equal(splits.test.targets, labels[1200:1700])
@@ -158,7 +158,7 @@ def test_emnist_has_its_official_test_part_and_labels_from_0(
     splits = TorchvisionData("EMNIST", root=tmp_path, options={"split": split}).load()
     assert (len(splits.train) + len(splits.search), len(splits.test)) == (260, 104)
     assert torch.equal(splits.test.targets, digit_images(28)[1][260:364])
-    assert (splits.facts.class_names[0], splits.facts.class_names[9], splits.task.num_classes) == (*names, 10)
+    assert (splits.facts.names[0], splits.facts.names[9], splits.task.num_classes) == (*names, 10)
 
 
 def test_download_reaches_a_class_that_hands_it_to_its_base(

@@ -50,7 +50,7 @@ def test_every_image_is_in_one_part_with_its_class(root: Path) -> None:
     assert sum(len(part) for part in parts) == 30
     for part in parts:
         assert [int(i[0, 0, 0]) // 40 for i in part.inputs] == part.targets.tolist()
-    assert splits.facts.class_names == ("a", "b", "c")
+    assert splits.facts.names == ("a", "b", "c")
     assert splits.inputs.shapes == ((3, 12, 10),)
     assert splits.train.inputs.dtype == torch.uint8
 

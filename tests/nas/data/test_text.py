@@ -37,7 +37,7 @@ def test_the_contract_is_kept_and_relative_paths_begin_at_the_setting(
     assert (len(splits.train), len(splits.search), len(splits.test)) == (240, 60, 100)
     assert splits.inputs.shapes == ((12,),)
     assert splits.inputs.dtypes == (torch.int64,)
-    assert splits.facts.class_names == ("0", "1")
+    assert splits.facts.names == ("0", "1")
     assert int(splits.train.inputs.max()) == len(splits.vocabulary) - 1
 
 
@@ -60,7 +60,7 @@ def test_columns_have_names_and_classes_their_order(tmp_path: Path) -> None:
     splits = TextTable(
         table(tmp_path / "t.tsv", ["kind\tbody\tother", *lines]), text="body", label="kind"
     ).load()
-    assert splits.facts.class_names == ("0", "5", "10")
+    assert splits.facts.names == ("0", "5", "10")
     assert splits.name == "t"
 
 
@@ -136,12 +136,12 @@ def numbered(labels: list[str], count: int = 12) -> list[str]:
 )
 def test_labels_that_are_numbers_are_in_their_order(tmp_path: Path, ordered: tuple[str, ...]) -> None:
     path = table(tmp_path / "t.tsv", numbered(sorted(ordered)))
-    assert TextTable(path).load().facts.class_names == ordered
+    assert TextTable(path).load().facts.names == ordered
 
 
 def test_spaces_and_forms_of_labels_make_no_classes(tmp_path: Path) -> None:
     path = table(tmp_path / "t.tsv", numbered(["caf\u00e9", "cafe\u0301 ", " tea"]))
-    assert TextTable(path).load().facts.class_names == ("caf\u00e9", "tea")
+    assert TextTable(path).load().facts.names == ("caf\u00e9", "tea")
 
 
 def test_a_line_without_a_label_is_a_sentence(tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ def test_a_line_without_a_label_is_a_sentence(tmp_path: Path) -> None:
 def test_a_byte_order_mark_and_ends_of_lines_change_nothing(tmp_path: Path, mark: str, end: str) -> None:
     (tmp_path / "t.tsv").write_bytes((mark + end.join(numbered(["a", "b"]))).encode())
     splits = TextTable(tmp_path / "t.tsv").load()
-    assert splits.facts.class_names == ("a", "b")
+    assert splits.facts.names == ("a", "b")
     assert splits.vocabulary[2:] == ("some", "words")
 
 

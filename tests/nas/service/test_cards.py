@@ -8,7 +8,7 @@ CARD = "---\ntags:\n- onnx\n- int8\nlicense: other\n---\n\n{body}\n"
 
 
 def html(body: str) -> str:
-    return str(rendered(CARD.format(body=body), "/picture"))
+    return str(rendered(CARD.format(body=body), {"front.png": "/picture"}))
 
 
 def test_the_metadata_is_not_shown_but_its_tags_are_known() -> None:
