@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, final, runtime_checkable
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Protocol, final, runtime_checkable
 
 from nas.inputs import Inputs, InputSpec
 from nas.objective import Objective
@@ -31,6 +31,10 @@ class TaskFacts:
     outputs: tuple[str, ...]
     reading: str
     names: tuple[str, ...] = ()
+
+    def describe(self) -> dict[str, Any]:
+        """Return them as plain values."""
+        return {**asdict(self), "outputs": list(self.outputs), "names": list(self.names)}
 
 
 @runtime_checkable

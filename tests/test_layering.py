@@ -145,3 +145,18 @@ def test_nothing_is_unpickled() -> None:
             n for n in ast.walk(tree) if isinstance(n, ast.Call) and ast.unparse(n.func) == "torch.load"
         ):
             assert "weights_only=True" in ast.unparse(call), path
+
+
+KNOW_CLASSES = ("nas/tasks/", "nas/data/", "nas/evaluation/quality/", "nas/testing/")
+"""Where tasks, data and qualities are, and the contracts that try them with small networks."""
+OF_CLASSES = re.compile(r"num_classes|class_names|cross_entropy|CrossEntropy|\blogits\b|argmax\((dim=)?1\)")
+
+
+def test_only_tasks_data_and_qualities_know_what_a_class_is() -> None:
+    files = {path: path.relative_to(ROOT).as_posix() for path in (ROOT / "nas").rglob("*.py")}
+    guilty = {
+        name: found.group()
+        for path, name in files.items()
+        if not name.startswith(KNOW_CLASSES) and (found := OF_CLASSES.search(path.read_text()))
+    }
+    assert not guilty

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +46,7 @@ def export(prepared: Prepared, architecture: Architecture, module: nn.Module, fo
             "choices": dict(architecture),
             "network": network_reference(prepared.study.network),
             "inputs": splits.inputs.describe(),
-            "task": asdict(splits.facts),
+            "task": splits.facts.describe(),
             "mean": splits.mean,
             "std": splits.std,
             "weights_sha256": file_digest(folder / WEIGHTS),

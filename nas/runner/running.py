@@ -262,7 +262,7 @@ def _facts(prepared: Prepared, record: optuna.Study, trials: list[FrozenTrial]) 
             "std": list(splits.std),
             "fingerprint": splits.fingerprint,
         },
-        "task": {**asdict(splits.facts), "examples": isinstance(splits.task, Illustrated)},
+        "task": {**splits.facts.describe(), "examples": isinstance(splits.task, Illustrated)},
         "space": {
             "cardinality": f"{prepared.problem.space.cardinality():,}",
             "num_choices": len(prepared.problem.space.choices),

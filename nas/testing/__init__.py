@@ -21,6 +21,7 @@ from nas.testing.objectives import check_counted_objective, check_measured_objec
 from nas.testing.strategies import check_strategy, toy_evaluate, toy_problem
 from nas.testing.supernet_training import check_supernet_training
 from nas.testing.surrogates import check_surrogate
+from nas.testing.tasks import check_quality, check_task
 
 __all__ = [
     "check_compression_pass",
@@ -28,9 +29,11 @@ __all__ = [
     "check_data_source",
     "check_measured_objective",
     "check_network",
+    "check_quality",
     "check_strategy",
     "check_supernet_training",
     "check_surrogate",
+    "check_task",
     "toy_evaluate",
     "toy_problem",
 ]

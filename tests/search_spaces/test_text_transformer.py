@@ -17,7 +17,13 @@ NETWORK = partial(text_transformer, classes=3, num_tokens=40, length=9)
 
 
 def test_the_contract_is_kept() -> None:
-    check_network(partial(NETWORK, scale=0.5), (9,), Classification(3), num_random=2, num_tokens=40)
+    check_network(
+        partial(NETWORK, scale=0.5),
+        InputSpec.of_one((9,), torch.int64),
+        Classification(3),
+        num_random=2,
+        num_tokens=40,
+    )
 
 
 def test_the_cardinality_is_what_the_docstring_says() -> None:

@@ -14,6 +14,7 @@ from nas.errors import DataError
 from nas.inputs import InputSpec
 from nas.task import Illustrated, Task
 from nas.tasks import Classification, MultiLabel, Regression, SemanticSegmentation
+from nas.testing import check_task
 
 TASKS: dict[str, tuple[Task, Tensor, Tensor]] = {
     "classes": (Classification(3), torch.randn(4, 3), torch.tensor([0, 2, 1, 1])),
@@ -46,6 +47,12 @@ def test_a_task_teaches_what_its_targets_say_and_what_a_teacher_does(name: str) 
         assert loss_of(outputs).item() < first
     if outputs.ndim > 2:
         assert torch.equal(outputs.argmax(1), teacher.argmax(1))
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_task_keeps_the_contract(name: str) -> None:
+    forms = {"pixels": (3, 5, 6), "points": (7, 4)}
+    check_task(TASKS[name][0], forms.get(name, (8,)), *TASKS[name][1:])
 
 
 @pytest.mark.parametrize("name", TASKS)

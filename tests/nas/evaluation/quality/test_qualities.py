@@ -32,6 +32,7 @@ from nas.evaluation.quality.measuring import (
 from nas.inputs import Inputs, InputSpec
 from nas.protocols import Bench, Split
 from nas.task import Quality
+from nas.testing import check_quality
 
 GENERATOR = torch.Generator().manual_seed(0)
 LOGITS = torch.randn(200, 5, generator=GENERATOR)
@@ -101,6 +102,7 @@ QUALITIES = [
 
 @pytest.mark.parametrize(("quality", "outputs", "targets"), QUALITIES, ids=lambda value: str(value)[:24])
 def test_a_part_is_a_choice_of_rows(quality: Quality, outputs: Tensor, targets: Tensor) -> None:
+    check_quality(quality, outputs, targets)
     rows = torch.tensor([4, 0, 5])
     of_all = statistics_of(quality, outputs, targets)
     part = measure_statistics(quality, of_all[rows.numpy()])
