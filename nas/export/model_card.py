@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -132,7 +133,7 @@ def _body(results: Results, winner: Winner) -> str:
         ],
     )
     task = facts["task"]
-    one = task["item"]
+    one = escaped(task["item"])
     choices = Table(["choice", "option"], [[name, str(option)] for name, option in winner.choices.items()])
     return f"""# {escaped(f"{results.study}-{winner.id}")}
 
@@ -156,7 +157,7 @@ multi-objective architecture search over {escaped(", ".join(o.name for o in resu
 
 or any ONNX runtime with {code(winner.variants[0].file)}.
 {_inputs(data)}{_prepared(data)}.
-Output `{OUTPUT}`: float32 `(batch, {", ".join(task["outputs"])})`, {task["reading"]}{_classes(task)}.
+Output `{OUTPUT}`: float32 {_shape(task["outputs"])}, {escaped(task["reading"])}{_classes(task)}.
 
 ## Data
 
@@ -286,9 +287,12 @@ def _latency(devices: list[str]) -> str:
 def _inputs(data: dict[str, Any]) -> str:
     """Return name, type and shape of each input."""
     return "; ".join(
-        f"Input `{one['name']}`: {one['dtype']} `(batch, {', '.join(map(str, one['shape']))})`"
-        for one in data["inputs"]
+        f"Input {code(one['name'])}: {one['dtype']} {_shape(one['shape'])}" for one in data["inputs"]
     )
+
+
+def _shape(sizes: Sequence[int | str]) -> str:
+    return code(f"(batch, {', '.join(map(str, sizes))})")
 
 
 def _noise(winner: Winner, quality: Objective) -> str:

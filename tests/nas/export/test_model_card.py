@@ -6,15 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from huggingface_hub import ModelCard
 from markdown_it import MarkdownIt
 from torch import nn
 
 from nas.errors import ExportError
 from nas.export.model_card import set_card, validate_card, write_card
+from nas.inputs import InputSpec
 from nas.objective import Measurement
 from nas.report.results import Results
 from nas.report.text import report_markdown
+from nas.tasks import Classification
 
 LOAD = 'module = nas.load("path/to/this/folder"'
 
@@ -89,29 +92,41 @@ def test_the_code_of_a_card_loads_a_network_outside_search_spaces(tiny_run: Path
     assert isinstance(names["module"], nn.Module)
 
 
-def card_of(results: Results, folder: Path, **data: object) -> str:
-    """Return a card of the results with other facts of the data, in one line."""
-    facts = {**results.facts, "data": {**results.facts["data"], **data}}
+def card_of(results: Results, folder: Path, task: dict[str, Any] | None = None, **data: object) -> str:
+    """Return a card of the results with other facts of the task and the data, in one line."""
+    facts = {
+        **results.facts,
+        "task": {**results.facts["task"], **(task or {})},
+        "data": {**results.facts["data"], **data},
+    }
     write_card(folder, dataclasses.replace(results, facts=facts), results.winners[0])
     return (folder / "README.md").read_text().replace("\n", " ")
 
 
 def test_a_card_tells_what_goes_in_and_what_comes_out(results: Results, tmp_path: Path) -> None:
-    card = card_of(results, tmp_path, class_names=["cat", "dog"])
+    card = card_of(results, tmp_path, {"names": ["cat", "dog"]})
     assert "per image" in card
     assert "raw pixels from 0 to 16 minus" in card  # scikit-learn's digits
-    assert "`(batch, 10)`, of the classes 0 `cat`, 1 `dog`." in card
-    assert "class_names" in card_of(results, tmp_path, class_names=[str(n) for n in range(1000)])
+    assert (
+        "Output `outputs`: float32 `(batch, 10)`, a logit for each class, of the classes 0 `cat`, 1 `dog`."
+        in card
+    )
+    assert "`task.names` in" in card_of(results, tmp_path, {"names": [str(n) for n in range(1000)]})
 
 
 def test_a_card_of_texts_speaks_of_texts(results: Results, tmp_path: Path) -> None:
-    card = card_of(results, tmp_path, dtype="int64", image_shape=[12], mean=[], std=[], num_words=90)
+    task = Classification(3).facts(InputSpec.of_one((12,), torch.int64)).describe()
+    inputs = [{"name": "token_ids", "shape": [12], "dtype": "int64"}]
+    card = card_of(results, tmp_path, task, inputs=inputs, mean=[], std=[], num_words=90)
     assert ModelCard.load(tmp_path / "README.md").data.pipeline_tag == "text-classification"
     assert "multiply-accumulates per text" in card
     assert f"{results.facts['data']['train']} texts to train on" in card
-    assert "int64 `(batch, 12)`, token ids below 90; `vocabulary.json` holds the word of each." in card
+    assert (
+        "Input `token_ids`: int64 `(batch, 12)`, token ids below 90; `vocabulary.json` holds the word of each."
+        in card
+    )
     assert "images to train on" not in card
-    assert "per item" in card_of(results, tmp_path, image_shape=[54], mean=[], std=[])
+    assert "per item" in card_of(results, tmp_path, {"item": "item"}, mean=[], std=[])
 
 
 def test_no_difference_is_called_noise_where_the_spread_is_none(results: Results, tmp_path: Path) -> None:
@@ -138,7 +153,11 @@ NASTY = "a|b\n---\nlicense: x\n---\n# h <script>alert(1)</script> `c` [l](http:/
 def test_no_text_of_a_user_is_markup_in_what_is_written(results: Results, tmp_path: Path) -> None:
     facts = {
         **results.facts,
-        "data": {**results.facts["data"], "name": NASTY, "class_names": [NASTY, "dog"]},
+        "data": {**results.facts["data"], "name": NASTY},
+        "task": {
+            **results.facts["task"],
+            **{"item": NASTY, "reading": NASTY, "outputs": [NASTY], "names": [NASTY, "dog"]},
+        },
         "intended_use": NASTY,
         "command": NASTY,
         "ended": NASTY,
