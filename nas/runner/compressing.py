@@ -34,7 +34,13 @@ def compress(compression: CompressionPass, source: Path, target: Path, calibrati
         if not made.is_file():
             raise ExportError(f"{part} wrote no file for {target}: {advice}.")
         with failing_as(ExportError, f"what {part} made of {source} can't be run", advice):
-            expected, found = (OnnxCandidate(path).predict(inputs).shape for path in (source, made))
+            before, after = OnnxCandidate(source), OnnxCandidate(made)
+            expected, found = before.predict(inputs).shape, after.predict(inputs).shape
+        if after.inputs != before.inputs:
+            raise ExportError(
+                f"{part} made a network with the inputs {after.inputs.describe()} for {target}, "
+                f"{before.inputs.describe()} are expected: {advice}."
+            )
         if found != expected:
             raise ExportError(
                 f"{part} made a network with outputs of shape {tuple(found)} for {target}, {tuple(expected)} is "

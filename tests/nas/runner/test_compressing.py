@@ -57,7 +57,7 @@ def source(tmp_path: Path) -> Path:
         (lambda _source, target: target.symlink_to("/nowhere"), "wrote no file"),
         (lambda _source, target: target.write_bytes(b""), "can't run"),
         (lambda _source, target: target.write_bytes(b"rubbish"), "can't run"),
-        (with_renamed_input, "can't be run"),
+        (with_renamed_input, "with the inputs .*'x'.*'images'.* are expected"),
         (lambda _source, target: target.write_bytes(model(size=3)), "can't be run"),
         (lambda _source, target: target.write_bytes(model(classes=5)), r"outputs of shape \(2, 5\)"),
         (ending, r"failed on .* \(SystemExit\)"),

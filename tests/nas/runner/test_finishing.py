@@ -15,6 +15,7 @@ from torch import Tensor, nn
 import nas
 from nas import Accuracy, Recipe, Trust, Winners
 from nas.evaluation.from_scratch import fresh_network
+from nas.evaluation.quality.measuring import MeasuredQuality
 from nas.export.folder import load_weights
 from nas.report.results import Results
 from nas.runner.directory import RunDirectory
@@ -57,7 +58,7 @@ def test_the_largest_subnet_teaches_only_who_is_worse(tmp_path: Path) -> None:
     knowing.eval()
     ignorant = copy.deepcopy(knowing)
     nn.init.zeros_(list(ignorant.parameters())[-2])
-    known = {"accuracy": Accuracy().calibrate()}
+    known = {"accuracy": MeasuredQuality(Accuracy()).calibrate()}
 
     def tuned(student: nn.Module, teacher: nn.Module | None, name: str) -> Tensor:
         module = fine_tuned(prepared, largest, Given(student, teacher), known, tmp_path / name)
