@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 
 os.environ["OMP_NUM_THREADS"] = "1"  # equal sums in every process, and no fight over two cores
@@ -32,6 +33,18 @@ Command = Callable[..., int]
 def close_databases() -> None:
     """Let go of what earlier runs left open, so that SQLite's side files don't vanish under a copy."""
     gc.collect()
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    """Undo what the command line does to the process's logging, which would meet the tests that come after."""
+    root, of_us = logging.getLogger(), logging.getLogger("nas.supernet.convert")
+    handlers, levels = list(root.handlers), (root.level, of_us.level)
+    yield
+    for handler in [handler for handler in root.handlers if handler not in handlers]:
+        root.removeHandler(handler)
+    root.setLevel(levels[0])
+    of_us.setLevel(levels[1])
 
 
 @pytest.fixture(scope="session")

@@ -174,7 +174,7 @@ def test_tokens_on_the_command_line(
     text = capsys.readouterr().out.strip()
     store = Store(Settings(folder=tmp_path).database_url)
     token = Tokens(store).verify(text)
-    assert token is not None
+    assert token is not None, f"{text!r} is none of {Tokens(store).list()}"
     assert token.role == "read"
     assert nas_command("token", "list", *here) == 0
     shown = capsys.readouterr().out
