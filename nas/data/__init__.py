@@ -4,6 +4,15 @@ from nas.data.datasets import DatasetPair, TorchvisionData
 from nas.data.digits import Digits
 from nas.data.image_folder import ImageFolder
 from nas.data.splits import split_images
+from nas.data.tensors import split_tensors
 from nas.data.text import TextTable
 
-__all__ = ["DatasetPair", "Digits", "ImageFolder", "TextTable", "TorchvisionData", "split_images"]
+__all__ = [
+    "DatasetPair",
+    "Digits",
+    "ImageFolder",
+    "TextTable",
+    "TorchvisionData",
+    "split_images",
+    "split_tensors",
+]

@@ -192,10 +192,13 @@ def check_quality(study: Study, supernet: Supernet, splits: Splits) -> None:
         outputs = call_network(supernet.eval(), splits.inputs.blank(1)).float().cpu()
     for objective in study.objectives:
         if isinstance(objective, Quality):
-            name = objective.objective.name
-            fault = f"the quality {name!r} doesn't fit the task {type(splits.task).__name__} of {splits.name}"
-            with failing_as(StudyError, fault, "choose one that is of this task"):
+            try:
                 statistics_of(objective, outputs, splits.train.targets[:1])
+            except Exception as error:  # whatever a user's quality raises
+                raise StudyError(
+                    f"the quality {objective.objective.name!r} doesn't fit the task {type(splits.task).__name__} of "
+                    f"{splits.name} ({one_line(error)}): choose one that is of this task."
+                ) from error
 
 
 def as_measured(objective: AnyObjective) -> MeasuredObjective:

@@ -1,0 +1,82 @@
+"""Items and targets of any task that already lie in memory, into train, search and test."""
+
+from __future__ import annotations
+
+import numpy as np
+from torch import Tensor
+
+from nas.checks import check_kind, failing_as
+from nas.data.fingerprint import fingerprint
+from nas.data.selection import check_seed, check_shares, statistics
+from nas.errors import DataError
+from nas.inputs import Inputs, as_tuple, take_items
+from nas.protocols import Split, Splits
+from nas.task import Task
+
+
+def split_tensors(
+    name: str,
+    inputs: Inputs,
+    targets: Tensor,
+    task: Task,
+    *,
+    search_share: float = 0.2,
+    test_share: float = 0.2,
+    seed: int = 0,
+    input_names: tuple[str, ...] = ("inputs",),
+) -> Splits:
+    """Split items at random, whatever the task; for classes of images :func:`nas.data.split_images` stratifies.
+
+    Images, a single ``(n, channels, height, width)`` tensor of bytes or floats, are normalised per channel with the
+    statistics of train; other inputs stay as they are.
+
+    Args:
+        name: Of the data set, for reports.
+        inputs: ``(n, *)`` float32, int64 ids, or uint8 images; several in a tuple are a network's arguments in order.
+        targets: ``(n, *)`` as the task has them.
+        task: What networks are for.
+        search_share: Part of all items that judges candidates.
+        test_share: Part of all items that is kept for the winners.
+        seed: Of the split.
+        input_names: What an exported model calls its inputs.
+
+    Raises:
+        DataError: there are too few items, more or fewer inputs than targets, or targets that are not the task's.
+        StudyError: an argument is of another kind.
+    """
+    check_kind("split_tensors", "name", name, str, "a string")
+    check_kind("split_tensors", "targets", targets, Tensor, "a tensor")
+    check_kind("split_tensors", "task", task, Task, "an instance such as Regression(),")
+    check_shares(search_share, test_share)
+    check_seed(seed)
+    lengths = {len(tensor) for tensor in (*as_tuple(inputs), targets)}
+    if len(lengths) > 1:
+        raise DataError(
+            f"inputs and targets of {name} are of the lengths {sorted(lengths)}: one is expected."
+        )
+    sizes = [round(share * len(targets)) for share in (search_share, test_share)]
+    if min(*sizes, len(targets) - sum(sizes)) < 1:
+        raise DataError(
+            f"{name} has {len(targets)} items, too few for three parts: give more, or other shares."
+        )
+    with failing_as(DataError, f"fault() of the task {task!r} failed on {name}", "mend it"):
+        fault = task.fault(targets)
+    if fault is not None:
+        raise DataError(f"{name} doesn't fit its task: {fault}.")
+    rows = np.random.default_rng(seed).permutation(len(targets))
+    search, test, train = np.split(rows, np.cumsum(sizes))
+    is_image = not isinstance(inputs, tuple) and inputs.ndim == 4
+    mean, std = statistics(as_tuple(inputs)[0][np.sort(train)]) if is_image else ((), ())
+    parts = [
+        Split(take_items(inputs, np.sort(chosen)), targets[np.sort(chosen)], mean, std)
+        for chosen in (train, search, test)
+    ]
+    return Splits(
+        name,
+        *parts,
+        task=task,
+        mean=mean,
+        std=std,
+        fingerprint=fingerprint(name, parts, official_test=False),
+        input_names=("images",) if is_image and input_names == ("inputs",) else input_names,
+    )
