@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, final
 
@@ -81,8 +81,10 @@ def branches_of(model: nn.Module, examples: Sequence[Example]) -> list[Branch]:
     found: list[Branch] = []
     known: list[_Way] = []
     for branch in [*given, *_trained(first, examples[0]), *varied]:
+        if len(found) == _MOST or (branch.training and any(b.training for b in found)):
+            continue
         way = _way(model, branch)
-        if way is None or len(found) == _MOST or (branch.training and any(b.training for b in found)):
+        if way is None:
             continue
         new = branch.training or not any(way.same_calls(other) for other in known)
         other_numbers = _same_shapes(branch.example, first) and way not in known
@@ -129,30 +131,33 @@ def _reduced(model: nn.Module, example: Example) -> Example:
 
 def _variations(model: nn.Module, example: Example, whole: Example) -> Iterator[tuple[str, Example]]:
     """Yield the example with other values, with arguments left out, and with other sizes."""
-    yield "on negated values", example.mapped(lambda x: -x if x.is_floating_point() else x)
-    yield "on larger values", example.mapped(lambda x: _real(x, lambda v: v * 10))
-    yield "on smaller values", example.mapped(lambda x: _real(x, lambda v: v / 10))
-    yield "on higher values", example.mapped(lambda x: _real(x, lambda v: v + 3 * v.abs().max()))
-    yield "on lower values", example.mapped(lambda x: _real(x, lambda v: v - 3 * v.abs().max()))
-    yield "on other whole numbers", example.mapped(lambda x: _whole(x, lambda v: v.flip(-1)))
-    yield "on the least whole numbers", example.mapped(lambda x: _whole(x, lambda v: v * 0 + v.min()))
-    yield "on the largest whole numbers", example.mapped(lambda x: _whole(x, lambda v: v * 0 + v.max()))
-    yield "on inverted masks", example.mapped(lambda x: ~x if x.dtype == torch.bool else x)
+    for how, change in _CHANGES.items():
+        changed = example.mapped(change)
+        if any(not torch.equal(a, b) for a, b in zip(changed.tensors, example.tensors, strict=True)):
+            yield how, changed
     yield from _left_out(model, example)
     first = next(x for x in example.tensors)
     if first.ndim > 1 and first.shape[0] > 1:
         count = first.shape[0]
         yield "on a batch of one", example.mapped(lambda x: x[:1] if x.ndim and len(x) == count else x)
     yield "on a larger batch", example.twice()
+    yield from _sizes(example, whole)
+
+
+def _sizes(example: Example, whole: Example) -> Iterator[tuple[str, Example]]:
+    """Yield larger and smaller inputs; of images also such that are no longer square, smaller ones, to be quick."""
     first = next(x for x in whole.tensors)
-    axes = [{2: first.shape[2], 3: first.shape[3]}] if first.ndim == 4 else []
-    axes += [{axis: first.shape[axis]} for axis in range(2 if first.ndim == 4 else 1, first.ndim)]
-    for sizes in axes:
-        names = (
-            "images" if len(sizes) > 1 else f"size {'×'.join(map(str, sizes.values()))} of axis {min(sizes)}"
-        )
-        for factor, how in ((1.5, "larger"), (0.5, "smaller")):
-            yield f"on {how} inputs ({names})", _resized(whole, sizes, factor)
+    both = ((1.5, "larger"), (0.5, "smaller"))
+    if first.ndim == 4:
+        sizes = dict(enumerate(first.shape[2:], 2))
+        for factor, how in both:
+            yield f"on {how} inputs (images)", _resized(whole, sizes, factor)
+        first = next(x for x in example.tensors)
+    for axis in range(2 if first.ndim == 4 else 1, first.ndim):
+        size = first.shape[axis]
+        for factor, how in both[first.ndim == 4 :]:
+            changed = _resized(example, {axis: size}, factor)
+            yield f"on {how} inputs (size {size} of axis {axis})", changed
 
 
 def _real(x: Tensor, change: Any) -> Tensor:
@@ -162,6 +167,20 @@ def _real(x: Tensor, change: Any) -> Tensor:
 def _whole(x: Tensor, change: Any) -> Tensor:
     real = x.is_floating_point() or x.is_complex() or x.dtype == torch.bool
     return x if real or not x.ndim or not x.numel() else change(x)
+
+
+_CHANGES: dict[str, Callable[[Tensor], Tensor]] = {
+    "on negated values": lambda x: -x if x.is_floating_point() else x,
+    "on larger values": lambda x: _real(x, lambda v: v * 10),
+    "on smaller values": lambda x: _real(x, lambda v: v / 10),
+    "on higher values": lambda x: _real(x, lambda v: v + 3 * v.abs().max()),
+    "on lower values": lambda x: _real(x, lambda v: v - 3 * v.abs().max()),
+    "on other whole numbers": lambda x: _whole(x, lambda v: v.flip(-1)),
+    "on the least whole numbers": lambda x: _whole(x, lambda v: v * 0 + v.min()),
+    "on the largest whole numbers": lambda x: _whole(x, lambda v: v * 0 + v.max()),
+    "on inverted masks": lambda x: ~x if x.dtype == torch.bool else x,
+}
+"""Ways to change the values of an input."""
 
 
 def _left_out(model: nn.Module, example: Example) -> Iterator[tuple[str, Example]]:

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from nas.choices import Choice, Option
 from nas.errors import one_line
 from nas.supernet.convert.branches import Branch
-from nas.supernet.convert.proposals import Depth, Ordered, Proposal, Resolution, build
+from nas.supernet.convert.numbers import Way, taken, ways
+from nas.supernet.convert.proposals import Depth, Ordered, Proposal, Resolution, Width, build
 from nas.supernet.convert.reference import Reference, difference, run_branch
 from nas.supernet.sites import Site, find_sites, plain_copy
 
@@ -22,6 +23,9 @@ logger = logging.getLogger(__name__)
 
 _SECONDS = 5.0
 """Between two lines of the log: nobody should wait longer without a word."""
+_SMALLER = "a smaller one"
+"""In the reasons that numbers may be to blame for."""
+_NO_DIGITS = str.maketrans("", "", "0123456789")
 _Check = Callable[[nn.Module, Sequence[Proposal]], str | None]
 
 
@@ -40,6 +44,8 @@ class Probe:
         varied = first.on(first.example.mapped(self._varied))
         self._reference = Reference(model, [varied, *others], disturbed=True)
         self._trained = [b for b in branches if b.training]
+        self._learned: dict[str, Way] = {}
+        self._hopeless: set[str] = set()
         self._said = time.monotonic()
         self._tried = 0
         self._total = 0
@@ -54,38 +60,71 @@ class Probe:
         """Return proposals that hold together, and the others with the reasons.
 
         Most faults show in two networks on the example's branch, so these are tried first, many times; the other
-        branches, and then all other networks, only with what is left.
+        branches, and then all other networks, only with what is left. Where the numbers that modules keep can be
+        taken in another way, a proposal that fails is tried in those ways too.
         """
         # Layers that are alike fail alike: halving is quick where they stand side by side.
-        alike = sorted(proposals, key=lambda p: "".join(c for c in p.choice.name if not c.isdigit()))
+        alike = sorted(proposals, key=_kind)
         held, rejected = alike, list[tuple[Proposal, str]]()
         for check in (self._quick, self._coarse, self._fine):
             held, more = self._sift(held, check)
             rejected += more
-        return [proposal for proposal in proposals if proposal in held], rejected
+        places = {proposal.choice.name: number for number, proposal in enumerate(proposals)}
+        return sorted(held, key=lambda p: places[p.choice.name]), rejected
 
     def _sift(
-        self, proposals: Sequence[Proposal], check: _Check
-    ) -> tuple[list[Proposal], list[tuple[Proposal, str]]]:
-        self._tried, self._total = 0, len(proposals)
-        return self._halve(list(proposals), check)
-
-    def _halve(
         self, proposals: list[Proposal], check: _Check
     ) -> tuple[list[Proposal], list[tuple[Proposal, str]]]:
-        reason = self.fault(proposals, check)
-        if reason is None or len(proposals) == 1:
-            self._tried += len(proposals)
-            return ([], [(proposals[0], reason)]) if reason is not None else (proposals, [])
-        middle = len(proposals) // 2
-        first, rejected = self._halve(proposals[:middle], check)
-        second, others = self._halve(proposals[middle:], check)
-        held = [*first, *second]
-        rejected += others
-        while first and second and (reason := self.fault(held, check)) is not None:
+        self._tried, self._total = 0, len(proposals)
+        if self.fault(proposals, check) is None:
+            return proposals, []
+        held, rejected = self._halve(proposals, check, wrong=True)
+        while (reason := self.fault(held, check)) is not None:
             wrong = held.pop(self._first_wrong(held, check) - 1)
             rejected.append((wrong, f"together with others, {reason}"))
         return held, rejected
+
+    def _halve(
+        self, proposals: list[Proposal], check: _Check, *, wrong: bool
+    ) -> tuple[list[Proposal], list[tuple[Proposal, str]]]:
+        """Return proposals of which each holds with some of the others, and the rest with the reasons.
+
+        Args:
+            proposals: To be tried.
+            check: How.
+            wrong: Whether it is likely that they don't hold together, so that trying it is a waste of time.
+        """
+        if check == self._quick:  # later ones have been taken in a way that holds
+            proposals = [self._as_learned(one) for one in proposals]
+        reason = "" if wrong and len(proposals) > 1 else self.fault(proposals, check)
+        if reason is None or len(proposals) == 1:
+            self._tried += len(proposals)
+            return (proposals, []) if reason is None else self._mended(proposals[0], reason, check)
+        middle = len(proposals) // 2
+        first, rejected = self._halve(proposals[:middle], check, wrong=False)
+        second, others = self._halve(proposals[middle:], check, wrong=first == proposals[:middle])
+        return [*first, *second], [*rejected, *others]
+
+    def _mended(
+        self, proposal: Proposal, reason: str, check: _Check
+    ) -> tuple[list[Proposal], list[tuple[Proposal, str]]]:
+        """Return a proposal that doesn't hold with its numbers taken in another way, where it holds in one."""
+        kind, known = _kind(proposal), self._learned.values()
+        if _SMALLER in reason and kind not in self._hopeless and isinstance(proposal, Width):
+            for way in ways(self._reference.model, proposal, known):
+                other = taken(self._reference.model, proposal, way)
+                if other != proposal and self.fault([other], check) is None:
+                    self._learned[kind] = way
+                    return [other], []
+            self._hopeless.add(kind)
+        return [], [(proposal, reason)]
+
+    def _as_learned(self, proposal: Proposal) -> Proposal:
+        """Return a proposal with its numbers taken as was right for another layer like it."""
+        way = self._learned.get(_kind(proposal))
+        return (
+            taken(self._reference.model, proposal, way) if way and isinstance(proposal, Width) else proposal
+        )
 
     def _first_wrong(self, proposals: list[Proposal], check: _Check) -> int:
         """Return how many of the proposals, which don't hold together, are the fewest that don't."""
@@ -101,36 +140,29 @@ class Probe:
     def fault(self, proposals: Sequence[Proposal], check: _Check | None = None) -> str | None:
         """Return what is wrong with a network in which the proposals are elastic, or None.
 
-        Channels are put in a random order. The largest architecture must compute what it did before, on every
+        With channels in a random order the largest architecture must compute what it did before, on every
         branch. The smallest, two random ones, and those in which sizes differ must run, in training too, and equal
         what is extracted of them.
         """
         if not proposals:
             return None
         self._tell()
-        model = self._reference.model
-        orders = self._shuffle(model, proposals)
-        reason: str | None
         try:
-            reason = (check or self._fine)(build(model, proposals), proposals)
+            return (check or self._fine)(build(self._reference.model, proposals), proposals)
         except Exception as error:  # whatever a user's forward raises where channels are missing
-            reason = f"a smaller one doesn't run: {one_line(error)}"
-        if reason is not None:
-            for proposal, order in orders:
-                proposal.order(model, order.argsort())
-        return reason
+            return f"{_SMALLER} doesn't run: {one_line(error)}"
 
     def _tell(self) -> None:
         if time.monotonic() - self._said > _SECONDS:
             self._said = time.monotonic()
             logger.info("converting: %d of %d possible choices tried", self._tried, self._total)
 
-    def _shuffle(self, model: nn.Module, proposals: Sequence[Proposal]) -> list[tuple[Ordered, Tensor]]:
+    def _shuffle(self, proposals: Sequence[Proposal]) -> list[tuple[Ordered, Tensor]]:
         orders: list[tuple[Ordered, Tensor]] = []
         for proposal in proposals:
             if isinstance(proposal, Ordered):
                 order = torch.randperm(proposal.size, generator=self._generator)
-                proposal.order(model, order)
+                proposal.order(self._reference.model, order)
                 orders.append((proposal, order))
         return orders[::-1]
 
@@ -145,10 +177,10 @@ class Probe:
         sizes = [proposal.choice for proposal in proposals if not isinstance(proposal, Depth)]
         everything = [proposal.choice for proposal in proposals]
         activate(sites, _largest(everything) | (_smallest(sizes) if sizes else _smallest(everything)))
-        if (reason := self._misfit(elastic, branches)) is not None:
-            return reason
+        if isinstance(made := self._made(elastic, branches), str):
+            return made
         activate(sites, _largest(everything))
-        return self._disorder(elastic, branches)
+        return self._disorder(elastic, proposals, branches)
 
     def _fine(self, elastic: nn.Module, proposals: Sequence[Proposal]) -> str | None:
         sites = find_sites(elastic)
@@ -161,42 +193,53 @@ class Probe:
         thin = largest | _smallest(sizes)
         for options in (smallest, thin, *between):
             activate(sites, options)
-            if (reason := self._misfit(elastic, None if options is smallest else 1)) is not None:
-                return reason
-            if self._extraction_differs(elastic, sites):
-                return "a smaller one, extracted, doesn't compute what it does in the network"
+            if isinstance(made := self._made(elastic, None if options is smallest else 1), str):
+                return made
+            if self._extraction_differs(elastic, sites, made[0]):
+                return f"{_SMALLER}, extracted, doesn't compute what it does in the network"
         parts = [_smallest(part) for part in _parts(sizes)]
         for part in [*parts, *_resolutions(proposals)]:
             activate(sites, largest | part)
-            if (reason := self._misfit(elastic, 1)) is not None:
-                return reason
+            if isinstance(made := self._made(elastic, 1), str):
+                return made
         activate(sites, thin)
         if (stop := self._stops_training(elastic)) is not None:
             return f"the network can't be trained with it: {stop}"
         activate(sites, largest)
-        return self._disorder(elastic)
+        return self._disorder(elastic, proposals)
 
-    def _misfit(self, elastic: nn.Module, branches: int | None) -> str | None:
-        """Return on which of so many branches a smaller network doesn't run, or makes other shapes, or None."""
-        reference = self._reference
+    def _made(self, elastic: nn.Module, branches: int | None) -> list[list[Tensor]] | str:
+        """Return what a smaller network makes on so many branches, or on which it fails or makes other shapes."""
+        reference, outputs = self._reference, []
         for branch, expected in list(zip(reference.branches, reference.expected, strict=True))[:branches]:
             try:
                 made = run_branch(elastic, branch)
             except Exception as error:  # whatever a user's forward raises where channels are missing
-                return f"a smaller one doesn't run{branch.where}: {one_line(error)}"
+                return f"{_SMALLER} doesn't run{branch.where}: {one_line(error)}"
             if [x.shape for x in made] != [x.shape for x in expected]:
-                return f"a smaller one changes the shape of the network's output{branch.where}"
-        return None
+                return f"{_SMALLER} changes the shape of the network's output{branch.where}"
+            outputs.append(made)
+        return outputs
 
-    def _disorder(self, elastic: nn.Module, branches: int | None = None) -> str | None:
-        """Return on which of so many branches the whole network computes something else, or None."""
-        where = self._reference.departs(elastic, branches)
+    def _disorder(
+        self, elastic: nn.Module, proposals: Sequence[Proposal], branches: int | None = None
+    ) -> str | None:
+        """Return on which of so many branches the whole network computes something else, or None.
+
+        Its channels are put in a random order, in which they stay where nothing depends on it.
+        """
+        orders = self._shuffle(proposals)
+        where: tuple[float, str] | None = (0.0, "")
+        try:
+            where = self._reference.departs(elastic, branches)
+        finally:
+            for proposal, order in orders if where is not None else ():
+                proposal.order(self._reference.model, order.argsort())
         return None if where is None else f"the network's output depends on their order{where[1]}"
 
-    def _extraction_differs(self, elastic: nn.Module, sites: list[Site]) -> bool:
-        first = self._reference.branches[0]
-        alone = run_branch(plain_copy(elastic, sites), first)
-        return difference(run_branch(elastic, first), alone) > self._reference.tolerances[0]
+    def _extraction_differs(self, elastic: nn.Module, sites: list[Site], made: list[Tensor]) -> bool:
+        alone = run_branch(plain_copy(elastic, sites), self._reference.branches[0])
+        return difference(made, alone) > self._reference.tolerances[0]
 
     def _stops_training(self, elastic: nn.Module) -> str | None:
         """Return what a forward pass in training mode raises where the whole network raises nothing, or None."""
@@ -206,6 +249,11 @@ class Probe:
             except Exception as error:  # whatever a user's forward raises
                 return one_line(error)
         return None
+
+
+def _kind(proposal: Proposal) -> str:
+    """Return what the names of choices of layers that are alike have in common."""
+    return proposal.choice.name.translate(_NO_DIGITS)
 
 
 def _largest(choices: Iterable[Choice]) -> dict[str, Option]:

@@ -16,7 +16,7 @@ from nas.supernet.attention import CutAttention
 from nas.supernet.convert.blocks import BlockRow
 from nas.supernet.convert.dependencies import ChannelGroup, Segment
 from nas.supernet.convert.importance import order_channels, order_heads
-from nas.supernet.cut import Axis, Part, cut_in_place, kernel_axes
+from nas.supernet.cut import Axis, Part, Several, cut_in_place, kernel_axes, total
 from nas.supernet.resized import Resized
 from nas.supernet.skipping import Skippable
 
@@ -24,15 +24,25 @@ from nas.supernet.skipping import Skippable
 @final
 @dataclass(frozen=True)
 class Width:
-    """Elastic channels."""
+    """Elastic channels.
+
+    Args:
+        choice: How many.
+        group: Where they lie.
+        following: Paths of modules and names of their attributes, numbers or lists of numbers, that follow.
+        staying: The same of numbers that don't follow, though they equal the length of a tensor there.
+    """
 
     choice: Choice
     group: ChannelGroup
+    following: tuple[tuple[str, str], ...] = ()
+    staying: tuple[tuple[str, str], ...] = ()
 
     @property
     def paths(self) -> tuple[str, ...]:
         """Modules that follow the choice."""
-        return tuple(dict.fromkeys(segment.path for segment in self.group.segments))
+        paths = (segment.path for segment in self.group.segments)
+        return tuple(dict.fromkeys((*paths, *(path for path, _ in self.following))))
 
     @property
     def size(self) -> int:
@@ -189,6 +199,8 @@ class Resolution:
 
 Ordered = Width | Heads | SplitHeads
 """Of which the first parts stay, so that these must be the best."""
+_Axes = dict[str, dict[tuple[str, int], Axis]]
+"""By path of a module, its elastic axes by tensor and dimension."""
 Proposal = Ordered | Depth | Kernel | Activations | Resolution
 
 
@@ -206,9 +218,13 @@ def build(model: nn.Module, proposals: Iterable[Proposal]) -> nn.Module:
     memo.update((id(module), module) for module in same)
     model = copy.deepcopy(model, dict(memo))
     axes = _axes(model, proposals)
+    widths = [one for one in proposals if isinstance(one, Width)]
+    for width in widths:
+        _follow(model, width, axes)
     memo.update(_cut_attention(model, axes, {p.path: p.choice for p in proposals if isinstance(p, Heads)}))
     for path, cuts in axes.items():
-        cut_in_place(model.get_submodule(path), cuts)
+        staying = [name for width in widths for where, name in width.staying if where == path]
+        cut_in_place(model.get_submodule(path), cuts, staying)
     for one in proposals:
         if isinstance(one, Activations):
             for path in one.paths:
@@ -241,9 +257,42 @@ def build(model: nn.Module, proposals: Iterable[Proposal]) -> nn.Module:
     return elastic
 
 
-def _cut_attention(
-    model: nn.Module, axes: dict[str, dict[tuple[str, int], Axis]], heads: Mapping[str, Size]
-) -> dict[int, nn.Module]:
+def _follow(model: nn.Module, width: Width, axes: _Axes) -> None:
+    """Let the numbers of ``model`` that follow a width do so, in place."""
+    lengths = _lengths(model, width, axes)
+    for path, name in width.following:
+        state = model.get_submodule(path).__dict__
+        given = state[name]
+        if isinstance(given, list | tuple | Several):  # of a list another width may have had its part already
+            kind, items = (given.kind, given.items) if isinstance(given, Several) else (type(given), given)
+            sizes = (lengths.get(item, item) if isinstance(item, int) else item for item in items)
+            state[name] = Several(kind, tuple(sizes))
+        else:
+            state[name] = lengths[largest_value(given)]
+
+
+def lengths_of(model: nn.Module, group: ChannelGroup) -> set[int]:
+    """Return how long the tensors are that hold a group's channels, and the parts of them that do."""
+    wholes = (_length(model, s.path, (s.tensor, s.dim)) for s in group.segments)
+    parts = (group.size * s.repeat for s in group.segments)
+    return {length for length in (*wholes, *parts, group.size) if length is not None and length > 1}
+
+
+def _lengths(model: nn.Module, width: Width, axes: _Axes) -> dict[int, Size]:
+    """Return what the lengths of :func:`lengths_of` become."""
+    group, found = width.group, dict[int, Size]()
+    for segment in group.segments:
+        place = (segment.tensor, segment.dim)
+        whole = _length(model, segment.path, place)
+        if whole is not None:
+            found[whole] = total(axes[segment.path][place])
+    for segment in group.segments:
+        found[group.size * segment.repeat] = _positions(width, segment.repeat)
+    found[group.size] = _positions(width, 1)
+    return found
+
+
+def _cut_attention(model: nn.Module, axes: _Axes, heads: Mapping[str, Size]) -> dict[int, nn.Module]:
     """Return elastic forms of torch's attention, by the id of each; their axes are taken from ``axes``."""
     made: dict[int, nn.Module] = {}
     for path, layer in model.named_modules():
@@ -257,7 +306,7 @@ def _cut_attention(
     return made
 
 
-def _axes(model: nn.Module, proposals: Iterable[Proposal]) -> dict[str, dict[tuple[str, int], Axis]]:
+def _axes(model: nn.Module, proposals: Iterable[Proposal]) -> _Axes:
     """Return the elastic axes of every module that has any, by path."""
     parts: dict[str, dict[tuple[str, int], list[tuple[Segment, Width | SplitHeads]]]] = {}
     for proposal in proposals:

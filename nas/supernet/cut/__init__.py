@@ -2,7 +2,7 @@
 
 from nas.supernet.cut.kernels import has_room, kernel_axes, kernel_sides, why_uncropped
 from nas.supernet.cut.layer import Cut, cut_in_place
-from nas.supernet.cut.parts import Axis, Part, total, unshared
+from nas.supernet.cut.parts import Axis, Part, Several, total, unshared
 from nas.supernet.cut.places import (
     FEATURES,
     IN,
@@ -14,6 +14,7 @@ from nas.supernet.cut.places import (
     loses_groups,
     why_whole,
 )
+from nas.supernet.cut.sizes import keeps_known_sizes
 
 __all__ = [
     "FEATURES",
@@ -23,11 +24,13 @@ __all__ = [
     "Cut",
     "Part",
     "Place",
+    "Several",
     "axis_name",
     "channel_dims",
     "cut_in_place",
     "has_room",
     "held_tensors",
+    "keeps_known_sizes",
     "kernel_axes",
     "kernel_sides",
     "loses_groups",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple, cast, final
 
 import torch
@@ -167,12 +167,15 @@ class Cut(nn.Module):
         return ", ".join(text for text in (super().extra_repr(), elastic) if text)
 
 
-def cut_in_place(module: nn.Module, axes: Mapping[tuple[str, int], Axis]) -> None:
+def cut_in_place(
+    module: nn.Module, axes: Mapping[tuple[str, int], Axis], staying: Collection[str] = ()
+) -> None:
     """Make a module elastic; its tensors stay the whole ones.
 
     Args:
         module: Changed: afterwards it holds expressions where active sizes go.
         axes: The elastic ones, by tensor and dimension; the others stay whole.
+        staying: Names of attributes that are as large as a dimension by chance.
     """
     held = dict(held_tensors(module))
 
@@ -180,7 +183,7 @@ def cut_in_place(module: nn.Module, axes: Mapping[tuple[str, int], Axis]) -> Non
         axis = axes.get((name, dim))
         return total(axis) if axis is not None else held[name].shape[dim] if name in held else 0
 
-    attributes = sizes_of(module, length)
+    attributes = {name: size for name, size in sizes_of(module, length).items() if name not in staying}
     shape = shape_of(module, length) or ()
     names = tuple(f"normalized_{number}" for number in range(len(shape)))
     cuts, sizes = _cuts(axes)

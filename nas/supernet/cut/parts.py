@@ -5,10 +5,11 @@ from __future__ import annotations
 import copy
 import functools
 import operator
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, cast, final
 
-from nas.choices import Size, largest_value
+from nas.choices import Choice, Expression, Option, Size, choices_of, largest_value
 
 
 @final
@@ -33,6 +34,31 @@ class Part:
 
 
 Axis = tuple[Part, ...]
+
+
+@final
+@dataclass(frozen=True)
+class Several(Expression):
+    """Numbers of which some depend on choices, as a list or tuple of them.
+
+    Args:
+        kind: ``list`` or ``tuple``.
+        items: The numbers.
+    """
+
+    kind: type[list[int]] | type[tuple[int, ...]]
+    items: tuple[Size, ...]
+
+    @property
+    def choices(self) -> tuple[Choice, ...]:
+        """Those of all numbers."""
+        return choices_of(*self.items)
+
+    def value(self, options: Mapping[str, Option]) -> Any:
+        """Return the numbers under ``options``."""
+        return self.kind(
+            cast(int, item.value(options)) if isinstance(item, Expression) else item for item in self.items
+        )
 
 
 def total(axis: Axis) -> Size:

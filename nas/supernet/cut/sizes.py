@@ -23,6 +23,12 @@ def sizes_of(module: nn.Module, lengths: Lengths) -> dict[str, Size]:
     return _equal(module, lengths)
 
 
+def keeps_known_sizes(module: nn.Module) -> bool:
+    """Whether it is known which attributes of a module are sizes; of others they are guessed."""
+    kinds = (*(kind for kind, _ in _RULES), nn.MultiheadAttention)
+    return isinstance(module, kinds) or {"nx", "nf"} <= vars(module).keys()
+
+
 def shape_of(module: nn.Module, lengths: Lengths) -> tuple[Size, ...] | None:
     """Return the shape over which a norm normalises, or None where it has none."""
     shape = vars(module).get("normalized_shape")
