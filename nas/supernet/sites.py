@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import copy
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, final, runtime_checkable
+from typing import Protocol, cast, final, runtime_checkable
 
 from torch import nn
 
 from nas.choices import Expression
 from nas.space import Condition
 from nas.supernet.attending import Attending
+from nas.supernet.copying import copied
 from nas.supernet.cut import Cut
 from nas.supernet.elastic import ElasticLayer
 
@@ -53,6 +54,12 @@ class Site:
         return () not in self.alternatives
 
 
+@functools.cache
+def _has_depth(kind: type[nn.Module]) -> bool:
+    """Whether modules of a class have elastic depth; asked once, because protocols are slow to check."""
+    return issubclass(kind, ElasticDepth)
+
+
 def find_sites(root: nn.Module) -> list[Site]:
     """Walk the module, outermost first; a shared module is one site with several alternatives."""
     sites: dict[int, Site] = {}
@@ -68,8 +75,8 @@ def find_sites(root: nn.Module) -> list[Site]:
             site = sites[id(module)] = Site(module, path, slots, [])
         if conditions not in site.alternatives:
             site.alternatives.append(conditions)
-        if isinstance(module, ElasticDepth):
-            for name, block, more in module.conditional_blocks():
+        if _has_depth(type(module)):
+            for name, block, more in cast(ElasticDepth, module).conditional_blocks():
                 walk(block, f"{path}.{name}".removeprefix("."), conditions + more)
         else:
             for name, child in module.named_children():
@@ -94,8 +101,8 @@ def plain_copy(root: nn.Module, sites: list[Site]) -> nn.Module:
     rows = [site.module for site in sites if isinstance(site.module, ElasticDepth)]
     # Those that hold fewest others first, so that a row of blocks finds the rows inside it replaced.
     for row in sorted(rows, key=lambda r: sum(isinstance(m, ElasticDepth) for m in r.modules())):
-        replaced[id(row)] = row.extract_blocks(lambda block: copy.deepcopy(block, replaced))
-    plain: nn.Module = copy.deepcopy(root, replaced)
+        replaced[id(row)] = row.extract_blocks(lambda block: copied(block, replaced))
+    plain = copied(root, replaced)
     wrapped: dict[nn.Module, nn.Module] = {}
     for module in list(plain.modules()):
         if isinstance(module, Attending) and (wrapper := module.become_given()) is not None:

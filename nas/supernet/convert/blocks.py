@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, final
@@ -14,6 +13,7 @@ from torch.nn import functional as F
 from nas.errors import one_line
 from nas.supernet.convert.branches import Branch
 from nas.supernet.convert.reference import run_branch
+from nas.supernet.copying import copied
 
 _NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
@@ -157,13 +157,13 @@ def _size(tensor: Tensor) -> str:
 
 def _without_weights(block: nn.Module) -> nn.Module:
     """Return a copy whose weights are zero and whose norms are as new."""
-    copied = copy.deepcopy(block)
-    for parameter in copied.parameters():
+    empty = copied(block)
+    for parameter in empty.parameters():
         parameter.zero_()
-    for module in copied.modules():
+    for module in empty.modules():
         if isinstance(module, _NORMS):
             module.reset_parameters()
-    return copied
+    return empty
 
 
 def _passes_through(given: Tensor, output: Tensor) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from nas.supernet.convert.example import Example, tensors
+from nas.supernet.copying import copied
 
 _MOST = 8
 """Branches; a forward that loops over its input is another one for every length."""
@@ -73,7 +73,7 @@ def branches_of(model: nn.Module, examples: Sequence[Example]) -> list[Branch]:
         model: In evaluation mode; isn't changed. It runs on each of the examples.
         examples: A user's.
     """
-    model = copy.deepcopy(model)
+    model = copied(model)
     without_chance(model)
     first = _reduced(model, examples[0])
     given = [Branch(first), *(Branch(x, how=f"on example {n}") for n, x in enumerate(examples[1:], 2))]

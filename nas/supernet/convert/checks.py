@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -13,6 +12,7 @@ from nas.supernet.convert.example import Example, tensors
 from nas.supernet.convert.probe import activate
 from nas.supernet.convert.proposals import Proposal, build
 from nas.supernet.convert.reference import Reference, difference
+from nas.supernet.copying import copied
 from nas.supernet.sites import find_sites
 
 _REPEATS = 1e-3
@@ -27,7 +27,7 @@ def runnable_copy(model: nn.Module, examples: Sequence[Example]) -> tuple[nn.Mod
     """
     name = type(model).__name__
     try:
-        work = copy.deepcopy(model)
+        work = copied(model)
     except Exception as error:  # a user's module may hold anything
         raise ConversionError(
             f"{name} can't be copied ({error}): keep only modules, parameters, buffers and plain values in it."
@@ -41,7 +41,7 @@ def runnable_copy(model: nn.Module, examples: Sequence[Example]) -> tuple[nn.Mod
 
 @torch.no_grad()
 def _check_runs(work: nn.Module, example: Example) -> None:
-    name, trial = type(work).__name__, copy.deepcopy(work)  # a forward may write into its modules
+    name, trial = type(work).__name__, copied(work)  # a forward may write into its modules
     try:
         output = example.call(trial)
     except Exception as error:  # whatever a user's forward raises

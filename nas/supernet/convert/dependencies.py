@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from nas.space import IntArray
 from nas.supernet.attention import runs_along_heads, why_whole_attention
 from nas.supernet.convert.branches import Branch
 from nas.supernet.convert.following import Followed, follow
+from nas.supernet.copying import copied
 from nas.supernet.cut import OUT, Place, axis_name, channel_dims, held_tensors, why_whole
 
 OUTPUT = "they are the output of the network"
@@ -84,7 +84,7 @@ def channel_groups(
     Returns:
         The groups, what stays fixed, and the layers that no branch uses, by the module whose forward may.
     """
-    model = copy.deepcopy(model)  # a forward may change its buffers
+    model = copied(model)  # a forward may change its buffers
     try:
         followed = follow(model, [branch for branch in branches if branch.new_calls])
     except Exception as error:  # whatever a user's forward raises where its operations are watched

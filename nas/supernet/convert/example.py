@@ -16,6 +16,8 @@ from nas.errors import ConversionError
 
 _HELD = frozenset({"_parameters", "_buffers", "_modules", "training"})
 """Attributes of a module that are what it is made of."""
+_EMPTY: dict[Any, Any] = {}
+"""What most dictionaries of a module hold: to copy each would take a third of a small network's run."""
 _LASTING = (Tensor, nn.Module, int, float, str, NoneType, torch.dtype, torch.device)
 
 
@@ -73,7 +75,7 @@ class Example:
                     del part.__dict__[name]
                 for name, (value, held) in state.items():
                     part.__dict__[name] = value
-                    if held is not None:
+                    if held or (value and held is not None):
                         value.clear()
                         value.update(held)
 
@@ -124,5 +126,8 @@ def tensors(output: Any) -> list[Tensor]:
 
 def _state(module: nn.Module) -> dict[str, tuple[Any, dict[Any, Any] | None]]:
     """Return what a ``forward`` may change of a module by itself, hooks included, and what its dictionaries hold."""
-    own = ((name, value) for name, value in vars(module).items() if name not in _HELD)
-    return {name: (value, dict(value) if isinstance(value, dict) else None) for name, value in own}
+    return {
+        name: (value, (dict(value) if value else _EMPTY) if isinstance(value, dict) else None)
+        for name, value in vars(module).items()
+        if name not in _HELD
+    }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import final
@@ -16,6 +15,7 @@ from nas.supernet.attention import CutAttention
 from nas.supernet.convert.blocks import BlockRow
 from nas.supernet.convert.dependencies import ChannelGroup, Segment
 from nas.supernet.convert.importance import order_channels, order_heads
+from nas.supernet.copying import copied
 from nas.supernet.cut import Axis, Part, Several, cut_in_place, kernel_axes, total
 from nas.supernet.resized import Resized
 from nas.supernet.skipping import Skippable
@@ -216,11 +216,12 @@ def build(model: nn.Module, proposals: Iterable[Proposal]) -> nn.Module:
     changed = {path for proposal in proposals for path in proposal.paths}
     same = [m for path, m in model.named_modules() if path not in changed and not any(m.children())]
     memo.update((id(module), module) for module in same)
-    model = copy.deepcopy(model, dict(memo))
+    model = copied(model, dict(memo))
     axes = _axes(model, proposals)
     widths = [one for one in proposals if isinstance(one, Width)]
     for width in widths:
         _follow(model, width, axes)
+    known = len(memo)
     memo.update(_cut_attention(model, axes, {p.path: p.choice for p in proposals if isinstance(p, Heads)}))
     for path, cuts in axes.items():
         staying = [name for width in widths for where, name in width.staying if where == path]
@@ -237,9 +238,9 @@ def build(model: nn.Module, proposals: Iterable[Proposal]) -> nn.Module:
         if isinstance(depth, Depth):
             for position, (path, alone) in enumerate(zip(depth.row.paths, depth.row.alone, strict=True)):
                 block = model.get_submodule(path)
-                made = Skippable(copy.deepcopy(block, memo), position, depth.choice, alone=alone)
+                made = Skippable(copied(block, memo), position, depth.choice, alone=alone)
                 memo[id(block)] = made.train(block.training)
-    elastic = copy.deepcopy(model, memo)
+    elastic = copied(model, memo) if len(memo) > known else model
     for module in elastic.modules():
         if isinstance(module, nn.TransformerEncoderLayer):
             # Torch's fused form would read the whole weights; this keeps it from being used.

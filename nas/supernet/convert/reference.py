@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Sequence
 from typing import Any, final
 
@@ -13,9 +12,14 @@ from torch.utils._pytree import tree_leaves
 
 from nas.supernet.convert.branches import Branch, training, without_chance
 from nas.supernet.convert.example import Example, tensors
+from nas.supernet.copying import copied
 
 _MARGIN = 30
 """A sum of many terms is rounded more often than each of its terms, which is what the yardstick does."""
+
+_SIGNS = 4099
+"""Random ones, used again and again, because to draw one for every weight takes long; a prime, so that no two rows of a
+weight get the same."""
 
 
 @final
@@ -48,25 +52,28 @@ class Reference:
         if self._disturbed:
             _disturb(self.model)
         self.branches = [self.in_precision(branch) for branch in self._given]
-        self.expected = [run_branch(self.model, branch) for branch in self.branches]
+        seen = _Coarsest()
+        with seen:
+            self.expected = [run_branch(self.model, branch) for branch in self.branches]
+        self._eps = seen.eps
 
     def prepared(self, module: nn.Module) -> nn.Module:
         """Return a copy of ``module`` in the precision of the reference, without dropout."""
-        copied = copy.deepcopy(module)
-        without_chance(copied)
-        return copied.double() if self._double else copied
+        twin = copied(module)
+        without_chance(twin)
+        return twin.double() if self._double else twin
 
     def in_precision(self, branch: Branch) -> Branch:
         """Return a branch with an example in the precision of the reference."""
         return branch.on(branch.example.doubled()) if self._double else branch
 
     def _tolerances(self) -> list[float]:
-        eps = _coarsest(self.model, self.branches[0])
-        noisy = _noisy(self.model, eps)
+        noisy = _noisy(self.model, self._eps)
         moved = [
-            run_branch(noisy, branch.on(_noisy_example(branch.example, eps))) for branch in self.branches
+            run_branch(noisy, branch.on(_noisy_example(branch.example, self._eps)))
+            for branch in self.branches
         ]
-        floor = _floor(self.model, eps)
+        floor = _floor(self.model, self._eps)
         pairs = zip(moved, self.expected, strict=True)
         return [min(0.1, max(floor, _MARGIN * difference(found, expected))) for found, expected in pairs]
 
@@ -106,13 +113,6 @@ class _Coarsest(TorchDispatchMode):
         return made
 
 
-def _coarsest(model: nn.Module, branch: Branch) -> float:
-    seen = _Coarsest()
-    with seen:
-        run_branch(model, branch)
-    return seen.eps
-
-
 @torch.no_grad()
 def _disturb(model: nn.Module) -> None:
     generator = torch.Generator().manual_seed(0)
@@ -134,7 +134,7 @@ def _statistics(model: nn.Module) -> Iterator[Tensor]:
 
 def _noisy(model: nn.Module, eps: float) -> nn.Module:
     """Return a copy whose weights are moved by one rounding each, up or down."""
-    moved = copy.deepcopy(model)
+    moved = copied(model)
     generator = torch.Generator().manual_seed(2)
     with torch.no_grad():
         for tensor in [*moved.parameters(), *moved.buffers()]:
@@ -149,8 +149,10 @@ def _noisy_example(example: Example, eps: float) -> Example:
 
 
 def _roundings(tensor: Tensor, eps: float, generator: torch.Generator) -> Tensor:
-    signs = torch.randint(0, 2, tensor.shape, generator=generator) * 2 - 1
-    return (1 + eps * signs.double()).to(tensor)
+    count = tensor.numel()
+    signs = torch.randint(0, 2, (min(count, _SIGNS),), generator=generator) * 2 - 1
+    factors = (1 + eps * signs.double()).to(tensor)
+    return factors.repeat(-(-count // _SIGNS))[:count].view(tensor.shape)
 
 
 @torch.no_grad()
