@@ -120,7 +120,8 @@ def can_double(module: nn.Module, examples: Sequence[Example]) -> bool:
 
 
 def macs(module: nn.Module, example: Example) -> int:
-    """Return the multiply-accumulates of one call."""
+    """Return the multiply-accumulates of one call; the module needs no gradients any more."""
+    module.requires_grad_(False)  # the counter asks for the gradient of what modules are called with
     torch.backends.mha.set_fastpath_enabled(False)
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         call(module, example)
