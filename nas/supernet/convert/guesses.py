@@ -140,10 +140,8 @@ def _layouts(attention: Attention, heads: int) -> Iterator[_Places]:
         rows = dict(small)
         rows.update(large)
         whole = places | {place: parts for path, parts in rows.items() for place in _rows(attention, path)}
-        between = _between(attention, heads, whole, follow_small=True)
-        yield whole | between
-        if any(parts == ((0, 1),) for parts in between.values()):
-            yield whole | _between(attention, heads, whole, follow_small=False)
+        betweens = [_between(attention, heads, whole, *small) for small in _SMALL]
+        yield from (whole | between for n, between in enumerate(betweens) if between not in betweens[:n])
 
 
 def _rows(attention: Attention, path: str) -> Iterator[Place]:
@@ -179,15 +177,20 @@ def _parts(length: int, heads: int, parts: int, queries: int) -> _Parts:
     return (0, size * queries // heads), (size * queries, size), (size * (queries + heads), size)
 
 
-def _between(attention: Attention, heads: int, places: _Places, *, follow_small: bool) -> _Places:
+_SMALL = ((True, True), (True, False), (False, False))
+"""Whether parameters, and whether buffers, with as many positions as there are heads have one for each."""
+
+
+def _between(attention: Attention, heads: int, places: _Places, parameters: bool, buffers: bool) -> _Places:
     """Return where the heads lie in norms, biases and scales, and in layers that mix them."""
-    known: dict[int, _Parts] = {heads: ((0, 1),)} if follow_small else {}
-    for place, parts in places.items():
-        known.setdefault(attention.length(place), parts)
+    small: dict[int, _Parts] = {heads: ((0, 1),)}
+    lengths = {attention.length(place): parts for place, parts in reversed(places.items())}
+    large = {length: parts for length, parts in lengths.items() if length != heads}
     found: _Places = {}
     for path in dict.fromkeys((*(path for path, _ in attention.between), *attention.holders)):
         module = attention.model.get_submodule(path)
         for name, tensor in held_tensors(module):
+            known = small | large if (parameters if name in module._parameters else buffers) else large
             dims = [dim for dim in channel_dims(module, tensor) if tensor.shape[dim] in known]
             # One axis is that of heads, but where a layer mixes heads both are.
             for dim in dims if is_matrix(module) else dims[:1]:
