@@ -187,7 +187,10 @@ def _between(attention: Attention, heads: int, places: _Places, parameters: bool
     lengths = {attention.length(place): parts for place, parts in reversed(places.items())}
     large = {length: parts for length, parts in lengths.items() if length != heads}
     found: _Places = {}
+    ends = {*attention.producers, *attention.consumers}
     for path in dict.fromkeys((*(path for path, _ in attention.between), *attention.holders)):
+        if path in ends:
+            continue  # a bias that is added by itself: where the heads lie there is known
         module = attention.model.get_submodule(path)
         for name, tensor in held_tensors(module):
             known = small | large if (parameters if name in module._parameters else buffers) else large

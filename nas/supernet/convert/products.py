@@ -63,8 +63,9 @@ def _embedded(call: Call) -> list[Layout]:
 def _convolved(call: Call) -> list[Layout]:
     tensor, weight, bias = (call.arguments[name] for name in ("input", "weight", "bias"))
     groups, transposed = call.arguments["groups"], call.arguments["transposed"]
-    for held in (tensor, weight):
-        sliding = [block for block in call.layout(held) if any(dim > 1 for dim in block.dims)]
+    for held, channels in ((tensor, {1}), (weight, set[int]())):
+        # Pixels that were channels, as in a decoder, go with the channel that they are pixels of.
+        sliding = [b for b in call.layout(held) if max(b.dims) > 1 and channels.isdisjoint(b.dims)]
         call.ties.fix_all(sliding, "a convolution slides along them")
     if loses_groups(groups):
         made = _groups_met(call, tensor, weight, groups, transposed)
