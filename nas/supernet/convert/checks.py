@@ -8,9 +8,10 @@ import torch
 from torch import nn
 
 from nas.errors import ConversionError, one_line
+from nas.supernet.convert.build import build
 from nas.supernet.convert.example import Example, tensors
 from nas.supernet.convert.probe import activate
-from nas.supernet.convert.proposals import Proposal, build
+from nas.supernet.convert.proposals import Proposal
 from nas.supernet.convert.reference import Reference, difference
 from nas.supernet.copying import copied
 from nas.supernet.sites import find_sites

@@ -15,6 +15,7 @@ from nas.errors import ConversionError
 from nas.supernet.attention import why_fixed
 from nas.supernet.convert.blocks import BlockRow, block_rows
 from nas.supernet.convert.branches import Branch, branches_of
+from nas.supernet.convert.build import build
 from nas.supernet.convert.checks import check_whole, runnable_copy
 from nas.supernet.convert.dependencies import OUTPUT, ChannelGroup, Fixed, channel_groups
 from nas.supernet.convert.example import Example, examples_of
@@ -32,7 +33,6 @@ from nas.supernet.convert.proposals import (
     Resolution,
     SplitHeads,
     Width,
-    build,
 )
 from nas.supernet.convert.reference import Reference
 from nas.supernet.convert.report import ACTIVATION, DEPTH, HEADS, KERNEL, RESOLUTION, Converted, reported

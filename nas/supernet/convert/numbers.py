@@ -13,7 +13,8 @@ from typing import final
 
 from torch import nn
 
-from nas.supernet.convert.proposals import Width, lengths_of
+from nas.supernet.convert.build import lengths_of
+from nas.supernet.convert.proposals import Width
 from nas.supernet.cut import held_tensors, keeps_known_sizes
 
 _MOST_WAYS = 16

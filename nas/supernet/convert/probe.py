@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from nas.choices import Choice, Option
 from nas.errors import one_line
 from nas.supernet.convert.branches import Branch
+from nas.supernet.convert.build import build
 from nas.supernet.convert.numbers import Way, taken, ways
-from nas.supernet.convert.proposals import Depth, Ordered, Proposal, Resolution, Width, build
+from nas.supernet.convert.proposals import Depth, Ordered, Proposal, Resolution, Width
 from nas.supernet.convert.reference import Reference, difference, run_branch
 from nas.supernet.sites import Site, find_sites, plain_copy
 
