@@ -75,7 +75,7 @@ def find_sites(root: nn.Module) -> list[Site]:
             site = sites[id(module)] = Site(module, path, slots, [])
         if conditions not in site.alternatives:
             site.alternatives.append(conditions)
-        if _has_depth(type(module)):
+        if _has_depth(type(module)):  # type: ignore[arg-type]
             for name, block, more in cast(ElasticDepth, module).conditional_blocks():
                 walk(block, f"{path}.{name}".removeprefix("."), conditions + more)
         else:
