@@ -73,7 +73,9 @@ def split_tensors(
     ]
     return Splits(
         name,
-        *parts,
+        train=parts[0],
+        search=parts[1],
+        test=parts[2],
         task=task,
         mean=mean,
         std=std,
