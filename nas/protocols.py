@@ -126,6 +126,7 @@ class Split:
         mean: Per channel, what ``batch`` subtracts; empty where nothing is left to normalise.
         std: Per channel, what ``batch`` divides by after that.
         mapped: Whether ``inputs`` is a file that is read as it is used, too large for the memory.
+        ignored: The value in masks of what neither teaches nor counts; None where there is none.
     """
 
     inputs: Inputs
@@ -133,6 +134,7 @@ class Split:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     mapped: bool = False
+    ignored: int | None = None
 
     def __len__(self) -> int:
         return len(self.targets)

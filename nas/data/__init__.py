@@ -2,7 +2,10 @@
 
 from nas.data.datasets import DatasetPair, TorchvisionData
 from nas.data.digits import Digits
+from nas.data.digits_segmentation import DigitsSegmentation
 from nas.data.image_folder import ImageFolder
+from nas.data.masks import Masks
+from nas.data.segmentation_folder import SegmentationFolder
 from nas.data.splits import split_images
 from nas.data.tensors import split_tensors
 from nas.data.text import TextTable
@@ -10,7 +13,10 @@ from nas.data.text import TextTable
 __all__ = [
     "DatasetPair",
     "Digits",
+    "DigitsSegmentation",
     "ImageFolder",
+    "Masks",
+    "SegmentationFolder",
     "TextTable",
     "TorchvisionData",
     "split_images",

@@ -15,9 +15,13 @@ from nas.inputs import Inputs
 
 GROUP_SIZE = 8
 """Images that share one draw of the transform's parameters."""
+_KEPT = 254
+"""A value that nobody fills masks with: it is the number of no class in use, and 255 is what is ignored."""
 
 
-def augmented(inputs: Inputs, targets: Tensor, transform: Callable[..., Any] | None) -> tuple[Inputs, Tensor]:
+def augmented(
+    inputs: Inputs, targets: Tensor, transform: Callable[..., Any] | None, ignored: int | None = None
+) -> tuple[Inputs, Tensor]:
     """Return a batch with ``transform`` applied to groups of eight, whose targets go along where they are masks.
 
     A transform of torchvision v2 draws its parameters once per call, and a call per image costs more
@@ -28,7 +32,9 @@ def augmented(inputs: Inputs, targets: Tensor, transform: Callable[..., Any] | N
         inputs: ``(n, channels, height, width)`` as a split holds them: uint8, or floats.
         targets: ``(n, *)``.
         transform: Keeps shape and dtype; None for no augmentation. Draws from torch's global generator,
-            which the training loop seeds. Takes images, or images and masks.
+            which the training loop seeds. Takes images; or images and ``(n, 2, height, width)``: their masks, and
+            a constant, which shows where it fills.
+        ignored: What masks hold where the transform fills, whatever it fills with; None for what that is.
 
     Raises:
         StudyError: the transform gives another shape or dtype, or the network takes several inputs.
@@ -41,8 +47,7 @@ def augmented(inputs: Inputs, targets: Tensor, transform: Callable[..., Any] | N
     with failing_as(StudyError, "the recipe's augment failed", "mend it, or leave it out"):
         for group, wanted in zip(inputs.split(GROUP_SIZE), targets.split(GROUP_SIZE), strict=True):
             if _are_masks(inputs, targets):
-                image, mask = transform(tv_tensors.Image(group), tv_tensors.Mask(wanted))
-                group, wanted = image.as_subclass(Tensor), mask.as_subclass(Tensor)
+                group, wanted = _moved_together(group, wanted, transform, ignored)
             else:
                 group = transform(group)
             changed.append(group)
@@ -51,6 +56,18 @@ def augmented(inputs: Inputs, targets: Tensor, transform: Callable[..., Any] | N
     _check_form(images, inputs)
     _check_form(masks, targets)
     return images, masks
+
+
+def _moved_together(
+    images: Tensor, masks: Tensor, transform: Callable[..., Any], ignored: int | None
+) -> tuple[Tensor, Tensor]:
+    """Return images and masks after one call of a transform."""
+    constant = torch.full_like(masks, _KEPT)
+    image, mask = transform(tv_tensors.Image(images), tv_tensors.Mask(torch.stack([masks, constant], dim=1)))
+    classes, whole = mask.as_subclass(Tensor).unbind(dim=1)
+    # Transforms fill masks with 0 unless told otherwise, which is a class.
+    filled = classes if ignored is None else torch.where(whole == _KEPT, classes, ignored)
+    return image.as_subclass(Tensor), filled
 
 
 def _are_masks(inputs: Tensor, targets: Tensor) -> bool:

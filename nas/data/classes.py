@@ -40,6 +40,32 @@ def count_classes(name: str, labels: IntArray, needed: int, class_names: tuple[s
     return len(known)
 
 
+def count_held(name: str, holds: IntArray, needed: int, class_names: tuple[str, ...] = ()) -> int:
+    """Return the number of classes that the masks of ``(n, num_classes)`` items hold.
+
+    Args:
+        name: Of the data set, for messages.
+        holds: 1 where an item's mask holds a class, 0 elsewhere.
+        needed: Items that must hold each class.
+        class_names: By number; empty where they have none.
+
+    Raises:
+        DataError: there is one class only, or too few items hold one.
+    """
+    counts = holds.sum(0)
+    if len(counts) < 2:
+        raise DataError(f"all pixels of {name} have one class: there is nothing to learn.")
+    rare = np.flatnonzero(counts < needed)
+    if len(rare):
+        others = "" if len(rare) == 1 else f", and {len(rare) - 1} other classes are as rare"
+        raise DataError(
+            f"class {_called(int(rare[0]), class_names)} is in {counts[rare[0]]} of {len(holds)} masks "
+            f"of {name}{others}: at least {needed} are needed, for every class to be in every part; add masks, or say "
+            "with classes= and values= what the values stand for, None for what is to be ignored."
+        )
+    return len(counts)
+
+
 def check_every_class(labels: Sequence[IntArray], num_classes: int, class_names: tuple[str, ...]) -> None:
     """Check that train, search and test have every class.
 
@@ -47,7 +73,8 @@ def check_every_class(labels: Sequence[IntArray], num_classes: int, class_names:
         DataError: one lacks a class; says which.
     """
     for part, found in zip(("train", "search", "test"), labels, strict=True):
-        missing = np.flatnonzero(np.bincount(found, minlength=num_classes) == 0)
+        counts = found.sum(0) if found.ndim == 2 else np.bincount(found, minlength=num_classes)
+        missing = np.flatnonzero(counts == 0)
         if len(missing):
             raise DataError(
                 f"the {part} split has no item of class {_called(int(missing[0]), class_names)} (missing classes: "

@@ -8,46 +8,28 @@ import functools
 import hashlib
 import inspect
 import os
-from collections.abc import Callable, Mapping, Sequence, Sized
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, final
+from typing import Any, final
 
 import numpy as np
-import torch
 import torchvision
-from torch.utils.data import Subset
 from torchvision import datasets
 
 from nas.checks import check_kind
-from nas.data.items import Items, judge
+from nas.data.dataset_items import MapDataset, items_of, pairs_of
+from nas.data.items import Decoding, Items
 from nas.data.locations import DATA, cache_folder, data_root
-from nas.data.pixels import to_tensor
+from nas.data.masked import masked_parts, pairs_of_files
+from nas.data.masks import Masks
 from nas.data.raw import RawData
 from nas.data.selection import Parts
+from nas.data.torchvision_masks import MaskedData, masked_data
 from nas.errors import DataError, one_line
-from nas.space import IntArray
 
-_LABELLED = (
-    datasets.CLEVRClassification,
-    datasets.DTD,
-    datasets.FGVCAircraft,
-    datasets.Flowers102,
-    datasets.Food101,
-    datasets.SUN397,
-)
-"""Data sets of torchvision whose labels are ``_labels``; OxfordIIITPet's items may have others than its own."""
-_COMPARED = 16
-
-
-class MapDataset(Protocol):
-    """A map-style data set of torch: items are ``(image, label)``, or longer and begin so."""
-
-    def __len__(self) -> int:
-        """Return the number of items."""
-
-    def __getitem__(self, index: int, /) -> Any:
-        """Return an item; the same each time."""
+_TRANSFORMS = ("transform", "target_transform", "transforms")
+"""Options with which an item is not what lies in the files."""
 
 
 @final
@@ -62,19 +44,27 @@ class DatasetPair(RawData):
         train: To be split into train and search.
         test: The official test part; None to split one off ``train``.
         name: For reports.
+        masks: Where items are images with masks, what the values of these stand for; None where they have labels.
     """
 
     train: MapDataset
     test: MapDataset | None = None
     name: str = "data set"
+    masks: Masks | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_kind("DatasetPair", "masks", self.masks, Masks | None, "Masks() or None")
 
     def parts(self) -> Parts:
-        """Read the labels.
+        """Read the labels or masks.
 
         Raises:
-            DataError: a data set is not map-style, its labels are no integers or can't be read, or it changes
-                from one reading to the next.
+            DataError: a data set is not map-style, its labels are no integers or can't be read, its masks can't be
+                used, or it changes from one reading to the next.
         """
+        if self.masks is not None:
+            return _masked(self.name, self.train, self.test, self.masks, self._decoding)
         train = items_of(self.train, f"train part of {self.name}", self.skip_corrupt)
         test = None
         if self.test is not None:
@@ -82,10 +72,24 @@ class DatasetPair(RawData):
         return Parts(self.name, train, test, _class_names(self.train))
 
 
+def _masked(name: str, train: MapDataset, test: MapDataset | None, masks: Masks, how: Decoding) -> Parts:
+    """Return the parts of data sets whose items are images and masks."""
+    pairs = [
+        pairs_of(dataset, f"{part} part of {name}", masks, how.size)
+        for part, dataset in (("train", train), ("test", test))
+        if dataset is not None
+    ]
+    return masked_parts(name, pairs, masks, how)
+
+
 @final
 @dataclass(frozen=True)
 class TorchvisionData(RawData):
-    """A classification data set of torchvision, by the name of its class. See :class:`RawData` for the rest.
+    """A data set of torchvision, by the name of its class. See :class:`RawData` for the rest.
+
+    Items have a class each, or masks: those of ``VOCSegmentation``, of ``Cityscapes`` (the 19 classes that are judged),
+    and of ``OxfordIIITPet`` with ``options={"target_types": "segmentation"}``. The test part of the first two is what
+    they call val, because their test masks are not public.
 
     Args:
         name: Such as ``FashionMNIST``, ``CIFAR100`` or ``EuroSAT``.
@@ -93,6 +97,7 @@ class TorchvisionData(RawData):
         download: Whether torchvision may download what is missing.
         options: More arguments of that class and its bases, such as ``{"split": "letters"}`` for EMNIST; not
             ``train``, because both parts are opened.
+        masks: What the values of masks stand for; None for what the data set's authors say.
 
     Raises:
         DataError: ``train`` is among the options.
@@ -102,11 +107,13 @@ class TorchvisionData(RawData):
     root: str | Path | None = None
     download: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
+    masks: Masks | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_kind("TorchvisionData", "name", self.name, str, "the name of a class such as 'FashionMNIST'")
         check_kind("TorchvisionData", "root", self.root, str | Path | None, "a path or None")
+        check_kind("TorchvisionData", "masks", self.masks, Masks | None, "Masks() or None")
         check_kind("TorchvisionData", "options", self.options, Mapping, "arguments by name")
         if "train" in self.options:
             raise DataError(
@@ -120,24 +127,45 @@ class TorchvisionData(RawData):
         Raises:
             DataError: torchvision has no such data set, or it is not there, is damaged or has other options.
         """
-        kind = _named(self.name)
+        kind, known = _named(self.name), masked_data(self.name, self.options)
         root = data_root(self.root, self.name)
+        options = {**({} if known is None else known.options), **self.options}
         part = {"train": True} if "train" in _accepted(kind) else {}
-        dataset = self._opened(kind, root, {**part, **self.options})
-        train, test, names = _numbered(
-            self._items(dataset, "train"), self._test(kind, root), _class_names(dataset)
-        )
-        return Parts(self.name, train, test, names)
+        dataset = self._opened(kind, root, {**part, **options})
+        test = self._test(kind, root, options, () if known is None else known.test)
+        if known is not None or self.masks is not None:
+            return self._masked(known, dataset, test)
+        items = None if test is None else self._items(test, "test")
+        train, items, names = _numbered(self._items(dataset, "train"), items, _class_names(dataset))
+        return Parts(self.name, train, items, names)
 
-    def _test(self, kind: type, root: Path) -> Items | None:
-        for selection in _test_parts(kind, self.options):
+    @property
+    def _channels(self) -> int | None:
+        return 3 if masked_data(self.name, self.options) is not None else None  # as torchvision converts them
+
+    def _masked(self, known: MaskedData | None, train: MapDataset, test: MapDataset | None) -> Parts:
+        masks = self.masks or (Masks() if known is None else known.masks)
+        if known is None or any(self.options.get(name) is not None for name in _TRANSFORMS):
+            return _masked(self.name, train, test, masks, self._decoding)
+        pairs = [
+            pairs_of_files(*known.files(dataset), masks, self._size)
+            for dataset in (train, test)
+            if dataset is not None
+        ]
+        return masked_parts(self.name, pairs, masks, self._decoding)
+
+    def _test(
+        self, kind: type, root: Path, options: Mapping[str, Any], best: Sequence[Mapping[str, Any]]
+    ) -> MapDataset | None:
+        """Open the official test part; None where there is none, or the options say which part is to be split."""
+        stated = any(name in self.options for selection in best for name in selection)
+        for selection in () if stated else best or _test_parts(kind, self.options):
             try:
-                test = self._opened(kind, root, {**selection, **self.options})
+                return self._opened(kind, root, {**options, **selection})
             except DataError as error:
                 if "split" in selection and "Unknown value" in str(error.__cause__):
                     continue  # one of our guesses, which torchvision doesn't know
                 raise
-            return self._items(test, "test")
         return None
 
     def _opened(self, kind: type, root: Path, arguments: dict[str, Any]) -> MapDataset:
@@ -244,114 +272,6 @@ def _numbered(
 
     kept = tuple(names[label] for label in known.tolist() if label < len(names))
     return numbered(train), None if test is None else numbered(test), kept
-
-
-def items_of(
-    dataset: MapDataset, name: str, skip_corrupt: bool = False, key: Callable[[], str] | None = None
-) -> Items:
-    """Return a data set's items.
-
-    Args:
-        dataset: Map-style.
-        name: For messages.
-        skip_corrupt: Whether items are left out that must be read for their labels, and can't be.
-        key: As in :class:`Items`.
-
-    Raises:
-        DataError: it is not map-style, its labels are no integers or can't be read, or an item is not the same each
-            time.
-    """
-    if not (isinstance(dataset, Sized) and hasattr(dataset, "__getitem__")):
-        raise DataError(
-            f"the {name} is {type(dataset).__name__}: a map-style data set with __len__ and __getitem__ is needed, "
-            "because the same items must be found again."
-        )
-    stated = _stated(dataset)
-    rows, found = (range(len(dataset)), stated) if stated is not None else _read(dataset, name, skip_corrupt)
-    labels = _integers(found, name)
-    changing = _changing(dataset, rows)
-    if changing is not None:
-        raise DataError(
-            f"the {name} gives another image each time it is asked for item {changing}: leave random transforms out "
-            "of it and give them to Recipe(augment=...)."
-        )
-    return Items(
-        labels,
-        read=lambda row: dataset[rows[row]][0],
-        name=lambda row: f"item {rows[row]} of the {name}",
-        key=key if len(rows) == len(dataset) else None,  # another time others may be damaged
-    )
-
-
-def _changing(dataset: MapDataset, rows: Sequence[int]) -> int | None:
-    """Return the first of some items, spread over all, that is not the same when it is read again."""
-    for position in np.linspace(0, len(rows) - 1, min(len(rows), _COMPARED)).astype(int).tolist():
-        row: int = rows[position]
-        try:
-            first, again = (to_tensor(dataset[row][0], None, None).numpy() for _ in range(2))
-        except Exception:  # damaged: whoever decodes it tells which
-            continue
-        if not np.array_equal(first, again, equal_nan=True):
-            return row
-    return None
-
-
-def _stated(dataset: Any) -> Sequence[Any] | None:
-    """Return the labels that a data set knows without reading its items; None if it knows none."""
-    if type(dataset) is Subset:  # a class of the user's own may change labels
-        known = _stated(dataset.dataset)
-        places = [int(index) for index in dataset.indices]
-        if known is None or not all(-len(known) <= place < len(known) for place in places):
-            return None
-        return [known[place] for place in places]
-    stated = getattr(dataset, "_labels" if isinstance(dataset, _LABELLED) else "targets", None)
-    trusted = getattr(dataset, "target_transform", None) is None
-    if isinstance(stated, torch.Tensor | np.ndarray):
-        stated = stated.tolist()
-    return stated if trusted and isinstance(stated, Sequence) and len(stated) == len(dataset) else None
-
-
-def _read(dataset: MapDataset, name: str, skip_corrupt: bool) -> tuple[list[int], list[Any]]:
-    """Return the rows of all items that can be read, and their labels."""
-    rows, labels, damaged = [], [], []
-    for row in range(len(dataset)):
-        try:
-            item = dataset[row]
-        except Exception as error:  # it decodes the image as well, and may raise almost anything
-            damaged.append(f"item {row} of the {name} ({one_line(error)})")
-            continue
-        rows.append(row)
-        labels.append(_label(item, row, name))
-    judge(damaged, len(dataset), skip_corrupt)
-    return rows, labels
-
-
-def _integers(found: Sequence[Any], name: str) -> IntArray:
-    """Return labels as ``(n,)`` int64."""
-    try:
-        labels = np.asarray(found)
-        with np.errstate(invalid="ignore"):  # what is no number differs below
-            whole = labels.astype(np.int64)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise DataError(_not_integers(name, found[0])) from error
-    if labels.ndim != 1 and len(found):
-        raise DataError(_not_integers(name, found[0]))
-    if not np.array_equal(whole, labels):
-        raise DataError(_not_integers(name, found[int(np.flatnonzero(whole != labels)[0])]))
-    return whole.reshape(len(found))
-
-
-def _label(item: Any, row: int, name: str) -> Any:
-    try:
-        return item[1]
-    except (TypeError, IndexError, KeyError) as error:
-        raise DataError(f"item {row} of the {name} is no pair of an image and a label ({error}).") from error
-
-
-def _not_integers(name: str, label: object) -> str:
-    text = repr(label)
-    shown = text if len(text) < 40 else f"{text[:40]}…"
-    return f"the {name} has the label {shown}: one integer from 0 is expected for each item, as for classification."
 
 
 def _class_names(dataset: object) -> tuple[str, ...]:

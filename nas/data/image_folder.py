@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import collections
 import functools
 import logging
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn, final
+from typing import final
 
 import numpy as np
 from PIL import Image
 
 from nas.checks import check_kind
+from nas.data.image_files import count_kinds, files_key, find_files, image_suffixes
 from nas.data.items import Items
 from nas.data.raw import RawData
 from nas.data.selection import Parts
@@ -23,8 +22,6 @@ from nas.errors import DataError
 logger = logging.getLogger(__name__)
 
 _PARTS = {"train", "training", "val", "valid", "validation", "test", "testing"}
-_NOT_DECODED = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
-"""Formats that Pillow recognises and leaves to other programs."""
 
 
 @final
@@ -94,7 +91,7 @@ def _items(root: Path) -> tuple[Items, list[str]]:
             labels=np.repeat(np.arange(len(classes)), [len(of_class) for of_class in images]),
             read=lambda row: Image.open(paths[row]),
             name=lambda row: str(paths[row]),
-            key=functools.cache(functools.partial(_key, root, paths)),
+            key=functools.cache(functools.partial(files_key, root, paths)),
             threads=True,
             files=True,
         ),
@@ -104,19 +101,19 @@ def _items(root: Path) -> tuple[Items, list[str]]:
 
 def _images(root: Path, classes: Sequence[str]) -> list[list[Path]]:
     """Return the images of each class, and tell of other files."""
-    found = [_files(root / name) for name in classes]
-    images = [[path for path in paths if path.suffix.lower() in _suffixes()] for paths in found]
-    others = [path for paths in found for path in paths if path.suffix.lower() not in _suffixes()]
+    found = [find_files(root / name) for name in classes]
+    images = [[path for path in paths if path.suffix.lower() in image_suffixes()] for paths in found]
+    others = [path for paths in found for path in paths if path.suffix.lower() not in image_suffixes()]
     empty = [name for name, paths in zip(classes, images, strict=True) if not paths]
     if empty:
-        counted = f", but files of other kinds: {_counted(others)}" if others else ""
+        counted = f", but files of other kinds: {count_kinds(others)}" if others else ""
         raise DataError(
             f"{root} must hold one folder of images per class, and {empty} hold no image that Pillow can read"
             f"{counted}: remove those folders, or convert their files to PNG or JPEG."
         )
     if others:
         what = "%d files in %s are left out, because Pillow reads no images of their kind: %s"
-        logger.warning(what, len(others), root, _counted(others))
+        logger.warning(what, len(others), root, count_kinds(others))
     return images
 
 
@@ -132,44 +129,3 @@ def _classes(root: Path) -> list[str]:
             "train on as root and the one to test on as test_root."
         )
     return found
-
-
-def _files(folder: Path) -> list[Path]:
-    """Return all files below, in the order of folders and names; a folder that several links lead to counts once."""
-    seen: set[str] = set()
-    found: list[Path] = []
-    for place, folders, names in os.walk(folder, followlinks=True, onerror=_refuse):
-        real = os.path.realpath(place)
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [Path(place, name) for name in names if not name.startswith(".")]
-    return sorted(found, key=lambda path: (str(path.parent), path.name))
-
-
-def _refuse(error: OSError) -> NoReturn:
-    raise DataError(
-        f"the folder {error.filename} can't be read ({error.strerror}): make it readable, or move it away."
-    ) from error
-
-
-@functools.cache
-def _suffixes() -> frozenset[str]:
-    """Return the endings of the names of files that Pillow decodes, in lower case."""
-    known = Image.registered_extensions().items()
-    return frozenset(suffix for suffix, kind in known if kind in Image.OPEN and kind not in _NOT_DECODED)
-
-
-def _counted(paths: Sequence[Path]) -> str:
-    """Return how many files there are by ending, the most frequent first, and an example."""
-    counts = collections.Counter(path.suffix.lower() or "without ending" for path in paths)
-    return ", ".join(f"{count} {suffix}" for suffix, count in counts.most_common()) + f" (such as {paths[0]})"
-
-
-def _key(root: Path, paths: Sequence[Path]) -> str:
-    stats = [path.stat() if path.exists() else path.lstat() for path in paths]
-    names = [str(path.relative_to(root)) for path in paths]
-    facts = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in zip(names, stats, strict=True)]
-    return f"{root.resolve()} {facts!r}"

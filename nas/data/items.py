@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
 import functools
@@ -28,6 +29,8 @@ from nas.space import IntArray
 logger = logging.getLogger(__name__)
 
 _CHUNK = 256
+_CHUNK_BYTES = 2**26
+"""So that large images take little memory on their way to a file."""
 _SHOWN = 5
 
 
@@ -37,7 +40,7 @@ class Items:
     """Labelled items that are decoded when they are asked for.
 
     Args:
-        labels: ``(n,)`` int64.
+        labels: ``(n,)`` int64: the class of each item; or ``(n, num_classes)``: 1 for each class that its mask holds.
         read: Returns the item at a position, in any form that :func:`to_tensor` takes; raises where it
             is damaged.
         name: Returns what a user calls the item at a position.
@@ -45,6 +48,7 @@ class Items:
             where decoded items go to a file, because it may look at every file.
         threads: Whether ``read`` may run in several threads at a time.
         files: Whether ``read`` opens a file as a PIL image each time, which is to be closed after use.
+        masks: The masks, whose ``read`` gives ``(height, width)`` uint8; None where an item has one class.
     """
 
     labels: IntArray
@@ -53,11 +57,26 @@ class Items:
     key: Callable[[], str] | None = None
     threads: bool = False
     files: bool = False
+    masks: Items | None = None
 
     def opened(self, row: int) -> contextlib.AbstractContextManager[object]:
         """Return the item at a position, to be used within ``with``."""
         item = self.read(row)
         return item if self.files and isinstance(item, Image.Image) else contextlib.nullcontext(item)
+
+    def taken(self, rows: IntArray) -> Items:
+        """Return some of the items as items of their own."""
+        if np.array_equal(rows, np.arange(len(self.labels))):
+            return self
+        stated = self.key
+        return dataclasses.replace(
+            self,
+            labels=self.labels[rows],
+            read=lambda row: self.read(int(rows[row])),
+            name=lambda row: self.name(int(rows[row])),
+            key=None if stated is None else lambda: f"{stated()} {rows.tolist()}",
+            masks=None if self.masks is None else self.masks.taken(rows),
+        )
 
 
 @final
@@ -96,12 +115,12 @@ class Decoded:
 
     Args:
         values: ``(n, *shape)``.
-        kept: Per part, the rows of it that could be read.
+        kept: The parts, with the rows that could be read.
         mapped: Whether ``values`` is a file.
     """
 
     values: Tensor
-    kept: tuple[IntArray, ...]
+    kept: tuple[Chosen, ...]
     mapped: bool
 
 
@@ -145,10 +164,13 @@ def _key(parts: Sequence[Chosen], how: Decoding) -> str | None:
     return digest([RULES, keys, rows, how.size, how.channels, how.skip_corrupt])
 
 
-def _without(parts: Sequence[Chosen], left_out: list[list[int]]) -> tuple[IntArray, ...]:
-    """Return the rows of each part without those."""
+def _without(parts: Sequence[Chosen], left_out: list[list[int]]) -> tuple[Chosen, ...]:
+    """Return the parts without those rows."""
     bad = [np.array([row for part, row in left_out if part == n], dtype=np.int64) for n in range(len(parts))]
-    return tuple(part.rows[~np.isin(part.rows, gone)] for part, gone in zip(parts, bad, strict=True))
+    return tuple(
+        dataclasses.replace(part, rows=part.rows[~np.isin(part.rows, gone)])
+        for part, gone in zip(parts, bad, strict=True)
+    )
 
 
 class _DeepImageFound(Exception):  # noqa: N818 - it is no error
@@ -175,7 +197,7 @@ class _Reader:
                     return value
                 reasons.append(f"{part.items.name(row)} ({value})")
         raise DataError(
-            f"none of the first items can be read, such as {reasons[0]}: check that they are images."
+            f"none of the first items can be read, such as {reasons[0]}: check that these are the right files."
         )
 
     def chunks(self) -> Iterator[Tensor]:
@@ -186,10 +208,7 @@ class _Reader:
         """
         with ThreadPoolExecutor(os.cpu_count()) as threads:
             for number, part in enumerate(self.parts):
-                for start in range(0, len(part.rows), _CHUNK):
-                    rows = part.rows[start : start + _CHUNK].tolist()
-                    read = functools.partial(self._tensor, part.items)
-                    values = list(threads.map(read, rows) if part.items.threads else map(read, rows))
+                for rows, values in self._read(part, threads):
                     good = [self._checked(number, row, v) for row, v in zip(rows, values, strict=True)]
                     whole = [value for value in good if value is not None]
                     if whole:
@@ -198,6 +217,25 @@ class _Reader:
         judge([text for _, _, text in self._damaged], total, self.how.skip_corrupt)
         for what, names in self._partly_used.items():
             logger.warning("%d of %d items %s: %s", len(names), total, what, _listed(sorted(names)))
+
+    def _read(
+        self, part: Chosen, threads: ThreadPoolExecutor
+    ) -> Iterator[tuple[list[int], list[Tensor | str]]]:
+        """Yield some rows of a part at a time, and what :meth:`_tensor` makes of them."""
+        size = max(1, min(_CHUNK, _CHUNK_BYTES // self._first.nbytes))
+        chunks = (part.rows[start : start + size].tolist() for start in range(0, len(part.rows), size))
+        read = functools.partial(self._tensor, part.items)
+        if not part.items.threads:
+            yield from ((rows, [read(row) for row in rows]) for rows in chunks)
+            return
+        ahead: collections.deque[tuple[list[int], Iterator[Tensor | str]]] = collections.deque()
+        for rows in chunks:
+            ahead.append((rows, threads.map(read, rows)))
+            if len(ahead) > 1:  # while these are stored, the threads go on with the next ones
+                done, values = ahead.popleft()
+                yield done, list(values)
+        for rows, values in ahead:
+            yield rows, list(values)
 
     def left_out(self) -> list[list[int]]:
         """Return the number of the part and the row in it of each item that couldn't be read."""
@@ -212,7 +250,8 @@ class _Reader:
                 what = losses(item)
                 if what is not None:
                     self._partly_used.setdefault(what, set()).add(items.name(row))
-                return to_tensor(item, self.how.size, self.how.channels, deep=self.how.deep)
+                value = to_tensor(item, self.how.size, self.how.channels, deep=self.how.deep)
+                return value.contiguous()  # here, where several threads work
         except _DeepImageFound:
             raise
         except DataError as error:
@@ -252,7 +291,7 @@ def judge(damaged: Sequence[str], total: int, skip_corrupt: bool) -> None:
     """
     if not damaged:
         return
-    what = f"{len(damaged)} of {total} items can't be read: {_listed(damaged)}"
+    what = f"{len(damaged)} of {total} items can't be used: {_listed(damaged)}"
     if not skip_corrupt:
         raise DataError(f"{what}. Mend or remove them, or leave them out with skip_corrupt=True.")
     logger.warning("%s; they are left out", what)

@@ -7,11 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
 
+import torch
+
 from nas.checks import check_kind
+from nas.data.classes import check_every_class
 from nas.data.items import Decoding, decode
-from nas.data.selection import Parts, Selection, assembled, check_classes
+from nas.data.masked import decode_masks, for_images
+from nas.data.selection import Parts, Selection, assemble_splits, check_classes
 from nas.errors import DataError
 from nas.protocols import Splits
+from nas.tasks import Classification, SemanticSegmentation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +70,10 @@ class RawData(abc.ABC):
         """See :func:`nas.data.pixels.to_tensor`."""
         return None
 
+    @property
+    def _decoding(self) -> Decoding:
+        return Decoding(self._size, self._channels, self.skip_corrupt, self.memory_share)
+
     @abc.abstractmethod
     def parts(self) -> Parts:
         """Find the items without decoding them.
@@ -80,15 +89,22 @@ class RawData(abc.ABC):
             DataError: the data is missing or not valid; says what to do.
         """
         parts = self.parts()
-        chosen = self._selection.choose(parts)
-        how = Decoding(self._size, self._channels, self.skip_corrupt, self.memory_share)
-        decoded = decode(chosen, how)
-        return assembled(
+        how, with_masks = self._decoding, parts.train.masks is not None
+        decoded = decode(self._selection.choose(parts), for_images(how) if with_masks else how)
+        chosen = decoded.kept
+        labels = [part.items.labels[part.rows] for part in chosen]
+        num_classes = check_classes(parts)
+        check_every_class(labels, num_classes, parts.class_names)
+        if with_masks:
+            targets = decode_masks(chosen, how).split([len(part.rows) for part in chosen])
+        else:
+            targets = [torch.from_numpy(found) for found in labels]
+        kind = SemanticSegmentation if with_masks else Classification
+        return assemble_splits(
             self._selection.name(parts),
             decoded.values,
-            [part.items.labels[rows] for part, rows in zip(chosen, decoded.kept, strict=True)],
-            num_classes=check_classes(parts),
-            class_names=parts.class_names,
+            targets,
+            kind(num_classes, parts.class_names),
             mapped=decoded.mapped,
             official_test=parts.test is not None,
         )

@@ -13,16 +13,20 @@ from sklearn.model_selection import train_test_split
 from torch import Tensor
 
 from nas.checks import check_kind
-from nas.data.classes import check_every_class, count_classes
+from nas.data.classes import check_every_class, count_classes, count_held
 from nas.data.fingerprint import fingerprint
 from nas.data.items import Chosen, Items
+from nas.data.stratify import share_out
 from nas.errors import DataError
 from nas.protocols import Split, Splits
 from nas.space import IntArray
 from nas.task import Task
 from nas.tasks import Classification
+from nas.tasks.segmentation import ignored_by
 
 _ROWS = 1024
+_VALUES = 2**22
+"""How many are 32 MB as float64, so that images of any size are read in little memory."""
 _SEEDS = 2**32
 """How many there are for scikit-learn."""
 
@@ -139,6 +143,8 @@ def _stratified(rows: IntArray, labels: IntArray, count: int | None, seed: int) 
     """Return ``count`` of ``rows``, every class in proportion; all of them where there are no more."""
     if count is None or count >= len(rows):
         return rows
+    if labels.ndim == 2:
+        return np.asarray(rows[share_out(labels[rows], (count, len(rows) - count), seed) == 0])
     try:
         chosen, _ = train_test_split(rows, train_size=count, random_state=seed, stratify=labels[rows])
     except ValueError as error:
@@ -156,6 +162,8 @@ def check_classes(parts: Parts) -> int:
         DataError: there is one class only, a class is too rare, or the parts have different ones.
     """
     needed = 2 if parts.test is not None else 3
+    if parts.train.labels.ndim == 2:
+        return count_held(parts.name, parts.train.labels, needed, parts.class_names)
     num_classes = count_classes(parts.name, parts.train.labels, needed, parts.class_names)
     test = parts.train.labels if parts.test is None else parts.test.labels
     strange = test[(test < 0) | (test >= num_classes)]
@@ -219,7 +227,7 @@ def assemble_splits(
     mean, std = statistics(values[: len(targets[0])]) if values.ndim == 4 else ((), ())
     ends = np.cumsum([0, *map(len, targets)]).tolist()
     splits = [
-        Split(values[begin:end], found, mean, std, mapped)
+        Split(values[begin:end], found, mean, std, mapped, ignored_by(task))
         for found, begin, end in zip(targets, ends[:-1], ends[1:], strict=True)
     ]
     train, search, test = splits
@@ -244,7 +252,7 @@ def statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """
     total = torch.zeros(images.shape[1], dtype=torch.float64)
     squares = total.clone()
-    for chunk in images.split(_ROWS):
+    for chunk in images.split(max(1, min(_ROWS, _VALUES // images[:1].numel()))):
         values = chunk.to(torch.float64)
         total += values.sum((0, 2, 3))
         squares += values.square_().sum((0, 2, 3))

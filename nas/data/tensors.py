@@ -12,6 +12,7 @@ from nas.errors import DataError
 from nas.inputs import Inputs, as_tuple, take_items
 from nas.protocols import Split, Splits
 from nas.task import Task
+from nas.tasks.segmentation import ignored_by
 
 
 def split_tensors(
@@ -68,7 +69,13 @@ def split_tensors(
     is_image = not isinstance(inputs, tuple) and inputs.ndim == 4
     mean, std = statistics(as_tuple(inputs)[0][np.sort(train)]) if is_image else ((), ())
     parts = [
-        Split(take_items(inputs, np.sort(chosen)), targets[np.sort(chosen)], mean, std)
+        Split(
+            take_items(inputs, np.sort(chosen)),
+            targets[np.sort(chosen)],
+            mean,
+            std,
+            ignored=ignored_by(task),
+        )
         for chosen in (train, search, test)
     ]
     return Splits(

@@ -193,7 +193,9 @@ class _Loop:
         total = torch.zeros((), device=self._device)
         for part, weight in self._shares(rows):
             generator.set_state(start)  # every part of a batch, on every rank, goes through the same subnets
-            inputs, targets = augmented(data.rows(part), data.targets[part], self._recipe.augment)
+            inputs, targets = augmented(
+                data.rows(part), data.targets[part], self._recipe.augment, data.ignored
+            )
             placed = place_inputs(data.normalised(inputs), self._device)
             total += weight * self._backward(placed, targets, weight, generator)
         return self._ranks.sum_gradients(self._parameters, total).item()

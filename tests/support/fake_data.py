@@ -77,6 +77,68 @@ def write_image_folder(
             Image.new("RGB", (size[1], size[0]), shade).save(root / name / f"{number:03}.png")
 
 
+def write_masked_images(
+    images: Path,
+    masks: Path,
+    count: int = 30,
+    size: tuple[int, int] = (12, 10),
+    classes: int = 3,
+    seed: int = 0,
+) -> None:
+    """Write colour images of noise whose blue is their number, and masks, every second with a palette.
+
+    The class of a pixel is its red divided by ``240 // classes``. All classes are in each image, 0 at its first pixel.
+    """
+    rng = np.random.default_rng(seed)
+    images.mkdir(parents=True)
+    masks.mkdir(parents=True)
+    for number in range(count):
+        mask = rng.integers(0, classes, size, dtype=np.uint8)
+        mask[0, :classes] = np.arange(classes)
+        pixels = np.stack([240 // classes * mask, np.zeros_like(mask), np.full_like(mask, number)], axis=-1)
+        Image.fromarray(pixels).save(images / f"{number:03}.png")
+        written = Image.fromarray(mask)
+        if number % 2:
+            written.putpalette(list(range(255, -1, -1)) * 3)
+        written.save(masks / f"{number:03}.png")
+
+
+def write_voc(root: Path, count: int = 12) -> None:
+    """Write images and masks of all 21 classes where and as torchvision reads VOCSegmentation of 2012."""
+    folder = root / "VOCdevkit" / "VOC2012"
+    write_masked_images(folder / "JPEGImages", folder / "SegmentationClass", 2 * count, (8, 24), 21)
+    for path in (folder / "JPEGImages").iterdir():
+        path.rename(path.with_suffix(".jpg"))  # what is in a file says what it is
+    (folder / "ImageSets" / "Segmentation").mkdir(parents=True)
+    for name, first in (("train", 0), ("val", count)):
+        listing = "".join(f"{number:03}\n" for number in range(first, first + count))
+        (folder / "ImageSets" / "Segmentation" / f"{name}.txt").write_text(listing)
+
+
+def write_cityscapes(root: Path, count: int = 12) -> None:
+    """Write images and masks of all label ids from 0 to 33 where and as torchvision reads Cityscapes."""
+    for seed, part in enumerate(("train", "val")):
+        images, masks = root / "leftImg8bit" / part / "aachen", root / "gtFine" / part / "aachen"
+        write_masked_images(images, masks, count, (8, 36), 34, seed)
+        for number in range(count):
+            (images / f"{number:03}.png").rename(images / f"aachen_{number:06}_000019_leftImg8bit.png")
+            (masks / f"{number:03}.png").rename(masks / f"aachen_{number:06}_000019_gtFine_labelIds.png")
+
+
+def write_pets(root: Path, count: int = 12) -> None:
+    """Write images and trimaps where and as torchvision reads OxfordIIITPet."""
+    folder = root / "oxford-iiit-pet"
+    write_masked_images(folder / "images", folder / "annotations" / "trimaps", 2 * count)
+    for number in range(2 * count):
+        (folder / "images" / f"{number:03}.png").rename(folder / "images" / f"cat_{number}.jpg")
+        written = folder / "annotations" / "trimaps" / f"{number:03}.png"
+        mask = np.asarray(Image.open(written)) + 1
+        Image.fromarray(mask.astype(np.uint8)).save(written.with_name(f"cat_{number}.png"))
+    for name, first in (("trainval", 0), ("test", count)):
+        lines = "".join(f"cat_{number} {1 + number % 2} 1 1\n" for number in range(first, first + count))
+        (folder / "annotations" / f"{name}.txt").write_text(lines)
+
+
 def write_texts(root: Path) -> None:
     """Write two tables of sentences whose words tell the class."""
     rng = np.random.default_rng(0)

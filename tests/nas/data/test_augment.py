@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from nas.data.augment import GROUP_SIZE, augmented
@@ -86,4 +87,56 @@ def test_another_shape_or_dtype_is_a_sentence(change: v2.Transform) -> None:
 def test_a_transform_that_gives_something_else_or_fails_is_a_sentence(change: Any) -> None:
     with pytest.raises(StudyError, match="the recipe's augment") as caught:
         augmented(torch.zeros(3, 1, 8, 8), torch.zeros(3), change)[0]
+    assert "\n" not in str(caught.value)
+
+
+MASKS = torch.randint(0, 5, (20, 8, 8), dtype=torch.uint8)
+
+
+@pytest.mark.parametrize(
+    "transform",
+    [
+        v2.RandomHorizontalFlip(p=0.7),
+        v2.Compose([v2.RandomCrop(8, padding=3), v2.RandomVerticalFlip()]),
+        v2.RandomAffine(degrees=30, translate=(0.2, 0.2), scale=(0.8, 1.5)),
+        v2.RandomResizedCrop(8, antialias=False, interpolation=v2.InterpolationMode.NEAREST),
+        v2.RandomAffine(degrees=30, fill={tv_tensors.Image: 0, tv_tensors.Mask: 255}),
+        v2.RandomAffine(degrees=30, fill={tv_tensors.Image: 0, tv_tensors.Mask: 1}),
+        lambda images, masks: (images.flip(-1), masks.flip(-1)),
+    ],
+)
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64])
+def test_masks_move_with_their_images_and_what_is_filled_is_ignored(
+    transform: Any, dtype: torch.dtype
+) -> None:
+    images = (50 * MASKS + 20).unsqueeze(1)
+    moved, masks = augmented(images, MASKS.to(dtype), transform, ignored=255)
+    assert isinstance(moved, torch.Tensor)
+    assert type(moved) is type(masks) is torch.Tensor
+    assert (moved.dtype, masks.dtype) == (torch.uint8, dtype)
+    assert not torch.equal(moved, images)
+    expected = torch.where(moved[:, 0] == 0, 255, (moved[:, 0] - 20) // 50)
+    assert torch.equal(masks, expected.to(dtype))
+
+
+def test_colours_change_without_masks() -> None:
+    images = (50 * MASKS).unsqueeze(1)
+    moved, masks = augmented(images, MASKS, v2.RandomInvert(p=1), ignored=255)
+    assert torch.equal(moved, 255 - images)
+    assert torch.equal(masks, MASKS)
+
+
+def test_without_an_ignored_value_masks_hold_what_the_transform_fills_in() -> None:
+    away = v2.Pad([8, 0, 0, 0], fill={tv_tensors.Image: 0, tv_tensors.Mask: 3})
+    _, masks = augmented(MASKS.unsqueeze(1), MASKS, v2.Compose([away, v2.Lambda(lambda x: x[..., :8])]))
+    assert set(masks.unique().tolist()) == {3}
+
+
+@pytest.mark.parametrize(
+    "transform",
+    [lambda images: images, lambda images, _: images, lambda images, masks: (images, masks[:, :, :4])],
+)
+def test_a_transform_that_leaves_masks_alone_is_a_sentence(transform: Any) -> None:
+    with pytest.raises(StudyError, match="the recipe's augment") as caught:
+        augmented(MASKS.unsqueeze(1), MASKS, transform)
     assert "\n" not in str(caught.value)
