@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
+
 import numpy as np
 import onnxruntime as ort
 import pytest
@@ -7,7 +10,20 @@ import torch
 
 from nas.evaluation.onnx_export import export_onnx
 from nas.supernet import Supernet
-from search_spaces.deeplabv3plus import Backbone, deeplabv3plus
+from nas.tasks import SemanticSegmentation
+from nas.testing import check_network
+from search_spaces.deeplabv3plus import _STAGES, Backbone, deeplabv3plus
+
+
+@pytest.mark.parametrize("backbone", ["mobilenet", "xception"])
+def test_the_contract_is_kept(backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With three stages, the last one dilated, because every option of every block costs time here."""
+    first, second, *_, last = _STAGES[backbone]
+    stages = (first, second, replace(last, extra_depths=(0, 1)))
+    monkeypatch.setitem(_STAGES, backbone, stages)
+    make = partial(deeplabv3plus, classes=5, resolution=64, backbone=backbone, scale=0.125)
+    targets = torch.zeros(1, 64, 72, dtype=torch.int64)
+    check_network(make, (3, 64, 72), SemanticSegmentation(5), targets, num_random=1)
 
 
 @pytest.mark.parametrize(

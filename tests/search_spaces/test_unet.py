@@ -1,12 +1,22 @@
 from __future__ import annotations
 
+from functools import partial
+
 import onnxruntime as ort
 import pytest
 import torch
 
 from nas.evaluation.onnx_export import export_onnx
 from nas.supernet import Supernet
+from nas.tasks import SemanticSegmentation
+from nas.testing import check_network
 from search_spaces.unet import unet
+
+
+def test_the_contract_is_kept() -> None:
+    targets = torch.zeros(1, 64, 73, dtype=torch.int64)
+    make = partial(unet, 5, scale=0.0625)
+    check_network(make, (3, 64, 73), SemanticSegmentation(5), targets, num_random=1)
 
 
 @pytest.mark.parametrize(("height", "width"), [(64, 64), (120, 161), (513, 257)])
