@@ -65,6 +65,7 @@ def main() -> None:
     parser.add_argument("--evaluations", type=int, default=500)
     parser.add_argument("--winners", type=int, default=6)
     parser.add_argument("--epochs", type=int, default=20, help="of fine-tuning a winner")
+    parser.add_argument("--parts", nargs="*", default=list(_PARTS), choices=list(_PARTS))
     parser.add_argument("--peak", choices=("nothing", "evaluation", "finishing"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     os.environ["NAS_DATA"] = str(arguments.data)
@@ -78,16 +79,8 @@ def main() -> None:
     if arguments.peak:
         print(peak_bytes(ours, arguments.out, arguments.peak))
         return
-    show_searches(ours, arguments.out)
-    show_recalibration(ours, arguments.out)
-    show_cost(ours, arguments.out)
-    show_headline(ours, arguments.out)
-    for what in ("nothing", "evaluation", "finishing"):
-        command = [sys.executable, "-m", "benchmarks.fmas", *sys.argv[1:], "--peak", what]
-        peak = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-        print(
-            f"peak memory of a process that holds the network and the data and does {what}: {peak / 2**30:.2f} GiB"
-        )
+    for part in arguments.parts:
+        _PARTS[part](ours, arguments.out)
 
 
 def searched(chosen: Study, folder: Path) -> tuple[Prepared, RunDirectory, optuna.Study, float]:
@@ -105,22 +98,35 @@ def searched(chosen: Study, folder: Path) -> tuple[Prepared, RunDirectory, optun
     return prepared, directory, record, seconds
 
 
-def show_searches(ours: Study, out: Path) -> None:
-    """Print the hypervolume of our search and of NSGA-II, in one box."""
+def show_search(ours: Study, out: Path) -> None:
+    """Print what our search came to, and on what part of the split."""
     prepared, directory, record, seconds = searched(ours, out / "ours")
-    nsga2 = dataclasses.replace(ours, strategy=OptunaSampler("NSGAIISampler"))
-    _, _, other, others = searched(nsga2, out / "nsga2")
-    box = reference_box(record)
-    assert box is not None
-    for name, found, spent in (("ours", record, seconds), ("NSGA-II", other, others)):
-        costs = costs_of(complete_trials(found), prepared.problem.objectives)
-        print(f"{name}: {len(costs)} evaluations, {spent:.0f} s, hypervolume {box.hypervolume(costs):.4f}")
+    print_hypervolume("our search", prepared, record, record, seconds)
     choice = stored_choice(directory)
     part = "the whole split" if choice.chosen is None else f"{choice.chosen.items} items"
     print(f"proxy: {part}; " + ", ".join(f"{s.items}: tau {s.mean_tau:.2f}" for s in choice.sizes))
 
 
-def show_recalibration(ours: Study, out: Path, count: int = 16) -> None:
+def show_nsga2(ours: Study, out: Path) -> None:
+    """Print the hypervolume of NSGA-II after as many evaluations, in our search's box."""
+    _, _, first, _ = searched(ours, out / "ours")
+    nsga2 = dataclasses.replace(ours, strategy=OptunaSampler("NSGAIISampler"))
+    prepared, _, record, seconds = searched(nsga2, out / "nsga2")
+    print_hypervolume("NSGA-II", prepared, record, first, seconds)
+
+
+def print_hypervolume(
+    name: str, prepared: Prepared, record: optuna.Study, first: optuna.Study, seconds: float
+) -> None:
+    """Print the hypervolume of a search, in the box of the first one."""
+    objectives, trials = prepared.problem.objectives, complete_trials(record)
+    box = reference_box(first, objectives)
+    assert box is not None
+    volume = box.hypervolume(costs_of(objectives, trials))
+    print(f"{name}: {len(trials)} evaluations, {seconds:.0f} s, hypervolume {volume:.4f}", flush=True)
+
+
+def show_recalibration(ours: Study, out: Path, count: int = 12) -> None:
     """Print what recalibration does to candidates, and how few images it needs."""
     prepared, *_ = searched(ours, out / "ours")
     rng, quality, splits = np.random.default_rng(1), MeanIoU(), prepared.splits
@@ -229,6 +235,14 @@ def timed(candidates: Sequence[Candidate], prepared: Prepared) -> list[Measureme
     return objective.measure(candidates, bench)
 
 
+def show_memory(_ours: Study, _out: Path) -> None:
+    """Print the peak of a process each, that holds the network and the data and does one thing more."""
+    for what in ("nothing", "evaluation", "finishing"):
+        command = [sys.executable, "-m", "benchmarks.fmas", *sys.argv[1:], "--peak", what]
+        peak = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        print(f"peak memory, {what}: {peak / 2**30:.2f} GiB")
+
+
 def peak_bytes(ours: Study, out: Path, what: str) -> int:
     """Return the largest memory of this process, that did one thing to the largest network."""
     prepared, directory = prepare(ours, _CPU), RunDirectory(out / "ours")
@@ -248,6 +262,15 @@ def peak_bytes(ours: Study, out: Path, what: str) -> int:
         note.unlink(missing_ok=True)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
+
+_PARTS = {
+    "search": show_search,
+    "cost": show_cost,
+    "headline": show_headline,
+    "memory": show_memory,
+    "recalibration": show_recalibration,
+    "nsga2": show_nsga2,
+}
 
 if __name__ == "__main__":
     main()
