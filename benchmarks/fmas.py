@@ -155,8 +155,8 @@ def show_cost(ours: Study, out: Path) -> None:
             ours.network,
             median(prepared, record),
             prepared.splits.train,
-            one,
             prepared.splits.task,
+            one,
             seed=0,
             device=_CPU,
         )
