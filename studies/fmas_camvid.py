@@ -38,13 +38,15 @@ _FILE = "camvid/camvid_160x120.npz"
 _HEIGHT, _WIDTH = 120, 160
 _CLASSES, _VOID = 11, 11
 _RARITY = 1.02
-"""Of the classes' weights 1 / ln(1.02 + share), which stay between 1 and 50 (Paszke 2016, section 5.2)."""
+"""Keeps the weights of classes between 1 and 50."""
 
 
 @final
 @dataclass(frozen=True)
 class CamVid:
     """Street scenes of 160x120 pixels with a class for each, in their official parts.
+
+    In the loss a class weighs 1 / ln(1.02 + its share), so that rare ones count (Paszke 2016, section 5.2).
 
     Args:
         root: The folder of data sets; None for the one that ``NAS_DATA`` names.

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 class OneOutput(nn.Module):
     """A network of which one output counts.
 
-    torchvision's networks for segmentation return a dictionary: ``OneOutput(fcn_resnet50(num_classes=11), "out")`` is
+    torchvision's networks for segmentation return a dictionary: ``OneOutput(fcn_resnet50(), "out")`` is
     what :func:`nas.supernet.elastic_module` and studies take. Other heads, such as ``aux``, are left alone: make the
     network without them.
 
