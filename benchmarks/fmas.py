@@ -39,7 +39,7 @@ from nas.objective import Measurement
 from nas.protocols import Bench, Candidate
 from nas.runner.directory import RunDirectory, open_record
 from nas.runner.finishing import fine_tuned
-from nas.runner.measuring import calibration, measurements
+from nas.runner.measuring import Known, calibration, measurements
 from nas.runner.preparation import Prepared, prepare
 from nas.runner.progress import Silent
 from nas.runner.proxy import on_proxy, stored_choice
@@ -94,8 +94,10 @@ def searched(chosen: Study, folder: Path) -> tuple[Prepared, RunDirectory, optun
         record = search_architectures(
             prepared, directory, weights_of(prepared, directory), chosen.evaluations, Silent()
         )
-        seconds = kept_seconds(folder / f"search-{chosen.evaluations}.json", time.process_time() - begin)
-    return prepared, directory, record, seconds
+        kept_seconds(folder / f"search-{chosen.evaluations}.json", time.process_time() - begin)
+    # A search that went on to more evaluations has a note for each of its parts.
+    notes = [folder / f"search-{count}.json" for count in range(1, chosen.evaluations + 1)]
+    return prepared, directory, record, sum(kept_seconds(note, 0.0) for note in notes if note.exists())
 
 
 def show_search(ours: Study, out: Path) -> None:
@@ -162,26 +164,38 @@ def show_cost(ours: Study, out: Path) -> None:
         )
         kept_seconds(note, time.process_time() - begin)
     training = kept_seconds(note, 0.0) * ours.recipe.epochs
-    per_evaluation = {
-        "the proxy": seconds / len(complete_trials(record)),
-        "the whole split": seconds_on_whole(prepared, directory, record),
-    }
     print(f"training one candidate: {training:.0f} s, {ours.recipe.epochs} epochs of which one was run")
-    for what, spent in per_evaluation.items():
-        print(f"an evaluation on {what}: {spent:.2f} s, {training / spent:.0f} times less (published: 100)")
+    search = seconds / len(complete_trials(record))
+    print(f"an evaluation, the choice of the proxy and the proposals included: {told(search, training)}")
+    for name, judged in {"the proxy": on_proxy(prepared, directory), "the whole split": prepared}.items():
+        parts = seconds_by_part(judged, SupernetWeights(prepared, directory), calibration(prepared, record))
+        detail = ", ".join(f"{part} {spent:.2f}" for part, spent in parts.items())
+        print(f"an evaluation on {name} alone: {told(sum(parts.values()), training)}: {detail}", flush=True)
 
 
-def seconds_on_whole(
-    prepared: Prepared, directory: RunDirectory, record: optuna.Study, count: int = 20
-) -> float:
-    """Return the processor's seconds of an evaluation on the whole search split, without proposals."""
-    weights, known = SupernetWeights(prepared, directory), calibration(prepared, record)
-    rng = np.random.default_rng(0)
-    begin = time.process_time()
+def told(seconds: float, training: float) -> str:
+    return f"{seconds:.2f} s, {training / seconds:.0f} times less than a training (published: 100)"
+
+
+def seconds_by_part(
+    prepared: Prepared, weights: SupernetWeights, known: Known, count: int = 12
+) -> dict[str, float]:
+    """Return the processor's seconds of each part of an evaluation, the mean over random architectures."""
+    rng, spent = np.random.default_rng(0), dict.fromkeys(("cut and recalibrate", "export"), 0.0)
     for _ in range(count):
-        architecture = prepared.problem.space.sample(rng)
-        measurements(prepared, architecture, prepared.candidate(weights.module(architecture)), known)
-    return (time.process_time() - begin) / count
+        times = [time.process_time()]
+        candidate = prepared.candidate(weights.module(prepared.problem.space.sample(rng)))
+        times.append(time.process_time())
+        assert candidate.onnx_model
+        times.append(time.process_time())
+        for objective in prepared.measured:
+            name = objective.objective.name
+            objective.measure([candidate], Bench(prepared.splits.search, False, known[name]))
+            times.append(time.process_time())
+            spent.setdefault(name, 0.0)
+        for part, seconds in zip(spent, np.diff(times), strict=True):
+            spent[part] += float(seconds) / count
+    return spent
 
 
 def median(prepared: Prepared, record: optuna.Study) -> Architecture:

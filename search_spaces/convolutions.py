@@ -55,8 +55,10 @@ class Residual(nn.Sequential):
 
     def forward(self, features: Tensor) -> Tensor:
         """``(n, width, h, w)`` to the same shape."""
-        output: Tensor = features + super().forward(features)
-        return output
+        made = features
+        for layer in self:
+            made = layer(made)
+        return features + made
 
 
 class Term(nn.Sequential):
@@ -68,8 +70,9 @@ class Term(nn.Sequential):
 
     def forward(self, total: Tensor, features: Tensor) -> Tensor:  # type: ignore[override]
         """``(n, width, h, w)`` and what its layers take to ``(n, width, h, w)``."""
-        output: Tensor = total + super().forward(features)
-        return output
+        for layer in self:
+            features = layer(features)
+        return total + features
 
 
 def resize_like(features: Tensor, example: Tensor) -> Tensor:

@@ -88,7 +88,9 @@ class CamVid:
         weights = tuple(map(float, 1 / np.log(_RARITY + shares)))
         return Splits(
             "CamVid",
-            *splits,
+            train=splits[0],
+            search=splits[1],
+            test=splits[2],
             task=SemanticSegmentation(_CLASSES, names, _VOID, weights),
             mean=mean,
             std=std,
