@@ -20,18 +20,39 @@ class InvertedResidual(nn.Module):
         out_width: Channels of the output.
         stride: Of the depthwise convolution.
         skip: Whether the input is added to the output.
+        dilation: Of the depthwise convolution, which is 3x3 where it is dilated.
+        expansions: Options of the hidden width over ``in_width``.
     """
 
-    def __init__(self, name: str, in_width: Size, out_width: Size, *, stride: int, skip: bool) -> None:
+    def __init__(
+        self,
+        name: str,
+        in_width: Size,
+        out_width: Size,
+        *,
+        stride: int = 1,
+        skip: bool,
+        dilation: int = 1,
+        expansions: tuple[int, ...] = (1, 2, 4),
+    ) -> None:
         super().__init__()
-        hidden = choice(f"{name}.expansion", 1, 2, 4) * in_width
-        kernel = choice(f"{name}.kernel", 3, 5)
+        hidden = choice(f"{name}.expansion", *expansions) * in_width
+        kernel = choice(f"{name}.kernel", 3, 5) if dilation == 1 else 3
         self.skip = skip
         self.layers = nn.Sequential(
             elastic.Conv2d(in_width, hidden, 1, bias=False),
             elastic.BatchNorm2d(hidden),
             nn.ReLU(inplace=True),
-            elastic.Conv2d(hidden, hidden, kernel, stride=stride, padding="same", groups=hidden, bias=False),
+            elastic.Conv2d(
+                hidden,
+                hidden,
+                kernel,
+                stride=stride,
+                padding="same",
+                dilation=dilation,
+                groups=hidden,
+                bias=False,
+            ),
             elastic.BatchNorm2d(hidden),
             nn.ReLU(inplace=True),
             elastic.Conv2d(hidden, out_width, 1, bias=False),

@@ -29,6 +29,7 @@ from nas.search.designs import downhill, tilted_samples
 from nas.space import Architecture, FloatArray, IntArray
 from nas.study import Study, network_reference, stable_repr
 from nas.supernet import Supernet
+from nas.supernet.recalibrate import ITEMS
 from nas.task import Quality
 from nas.training.ranks import ALONE, Ranks, own_device
 
@@ -78,6 +79,8 @@ class Prepared:
             "training": stable_repr(study.training),
             "weights": self.weights_digest(),
             "proxy": stable_repr(study.proxy),
+            # None for the usual number, which runs from before it could be stated have.
+            "recalibration": None if study.recalibration == ITEMS else study.recalibration,
             "strategy": stable_repr(study.strategy),
             "seed": study.seed,
         }

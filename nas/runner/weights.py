@@ -87,7 +87,8 @@ class SupernetWeights:
     def module(self, architecture: Architecture) -> nn.Module:
         """Return a recalibrated subnet."""
         prepared = self._prepared
-        return extract_recalibrated(prepared.supernet, architecture, prepared.splits.train)
+        items = prepared.study.recalibration
+        return extract_recalibrated(prepared.supernet, architecture, prepared.splits.train, items)
 
     def teacher(self) -> nn.Module:
         """Return the largest subnet."""

@@ -2,6 +2,8 @@
 
 from nas.supernet.convert import elastic_module
 from nas.supernet.no_training import NoTraining
+from nas.supernet.one_output import OneOutput
+from nas.supernet.ordering import order_by_importance
 from nas.supernet.recalibrate import recalibrate
 from nas.supernet.sandwich import SandwichRule
 from nas.supernet.shrinking import ProgressiveShrinking
@@ -10,10 +12,12 @@ from nas.supernet.supernet import Supernet
 
 __all__ = [
     "NoTraining",
+    "OneOutput",
     "ProgressiveShrinking",
     "SandwichRule",
     "SinglePath",
     "Supernet",
     "elastic_module",
+    "order_by_importance",
     "recalibrate",
 ]

@@ -37,14 +37,15 @@ class ElasticLayer(Protocol):
 
 @final
 class Conv2d(nn.Module):
-    """Elastic width, kernel and groups; otherwise ``torch.nn.Conv2d``.
+    """Elastic width, kernel, dilation and groups; otherwise ``torch.nn.Conv2d``.
 
     Args:
         in_channels: Channels of the input.
         out_channels: Channels of the output.
         kernel_size: Side of the square kernel; a smaller one is the centre of the largest.
         stride: As in torch.
-        padding: Pixels on each side, or "same": half the active kernel, also with a stride.
+        padding: Pixels on each side, or "same": half of what the active kernel spans, also with a stride.
+        dilation: Distance between the pixels that the kernel sees.
         groups: As in torch; equal to ``in_channels`` for a depthwise convolution.
         bias: Whether to add a learned bias.
 
@@ -64,6 +65,7 @@ class Conv2d(nn.Module):
         *,
         stride: int = 1,
         padding: int | Literal["same"] = 0,
+        dilation: Size = 1,
         groups: Size = 1,
         bias: bool = True,
     ) -> None:
@@ -77,6 +79,8 @@ class Conv2d(nn.Module):
         self.groups = cast(int, groups)
         self.stride = stride
         self.padding = padding
+        largest_value(dilation)
+        self.dilation = cast(int, dilation)
         self.weight = nn.Parameter(torch.empty(largest_out, largest_in, largest_kernel, largest_kernel))
         self.bias = nn.Parameter(torch.empty(largest_out)) if bias else None
         _reset(self.weight, self.bias)
@@ -84,7 +88,7 @@ class Conv2d(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Convolve with the active slice."""
         weight, bias = self._slices()
-        return F.conv2d(images, weight, bias, self.stride, self._pixels(), groups=self.groups)
+        return F.conv2d(images, weight, bias, self.stride, self._pixels(), self.dilation, self.groups)
 
     def _slices(self) -> tuple[Tensor, Tensor | None]:
         start = (self.weight.shape[-1] - self.kernel_size) // 2
@@ -93,7 +97,7 @@ class Conv2d(nn.Module):
         return weight, None if self.bias is None else self.bias[: self.out_channels]
 
     def _pixels(self) -> int:
-        return self.kernel_size // 2 if self.padding == "same" else self.padding
+        return self.dilation * (self.kernel_size // 2) if self.padding == "same" else self.padding
 
     def extract(self) -> nn.Module:
         """Return the active part as ``torch.nn.Conv2d``."""
@@ -105,6 +109,7 @@ class Conv2d(nn.Module):
             self.kernel_size,
             stride=self.stride,
             padding=self._pixels(),
+            dilation=self.dilation,
             groups=self.groups,
             bias=bias is not None,
             device=weight.device,

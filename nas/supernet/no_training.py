@@ -18,7 +18,8 @@ class NoTraining:
     """Candidates are cut from pre-trained weights, untouched until a winner is fine-tuned (Xiong 2023).
 
     The weights are those that the study's network holds when it is made, or those of ``Study.weights``.
-    Batch-norm statistics are recalibrated all the same, which that paper doesn't do.
+    Batch-norm statistics are recalibrated all the same, which that paper doesn't do; ``Study.recalibration`` says
+    otherwise.
     """
 
     def phases(self, supernet: Supernet, recipe: Recipe, task: Task) -> Sequence[Phase]:

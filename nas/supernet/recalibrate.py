@@ -15,7 +15,8 @@ from nas.supernet.elastic import BatchNorm2d
 from nas.supernet.supernet import Supernet
 from nas.training.memory import halved_to_fit
 
-_ITEMS = 512
+ITEMS = 512
+"""Training items that batch-norm statistics are recalibrated on, unless stated."""
 _AT_A_TIME = 256
 
 
@@ -49,32 +50,39 @@ def recalibrate(module: nn.Module, batches: Iterable[Inputs]) -> None:
         module.train(was_training)
 
 
-def recalibration_batches(split: Split, size: int = _AT_A_TIME) -> Sequence[Inputs]:
-    """Return the training items that batch-norm statistics are recalibrated on: 512 random ones, the same always.
+def recalibration_batches(split: Split, size: int = _AT_A_TIME, items: int = ITEMS) -> Sequence[Inputs]:
+    """Return the training items that batch-norm statistics are recalibrated on: random ones, the same always.
 
     In batches of about equal length, at most ``size``, because all count the same in the average.
     """
-    inputs = split.sample(_ITEMS)
+    inputs = split.sample(items)
     count = count_items(inputs)
     return [take_items(inputs, rows) for rows in torch.arange(count).tensor_split(-(-count // size))]
 
 
-def extract_recalibrated(supernet: Supernet, architecture: Architecture, split: Split) -> nn.Module:
-    """Return the subnet as a plain module with batch-norm statistics of its own, in evaluation mode."""
+def extract_recalibrated(
+    supernet: Supernet, architecture: Architecture, split: Split, items: int = ITEMS
+) -> nn.Module:
+    """Return the subnet as a plain module in evaluation mode.
+
+    Its batch-norm statistics are of its own, on so many items of the split; on 0, they are those of the supernet.
+    """
     module = supernet.extract(architecture, config=False).to(memory_format=torch.channels_last)
     device = next(supernet.parameters()).device
-    recalibrate_on(module, split, device)
+    if items:
+        recalibrate_on(module, split, device, items)
     return module.eval()
 
 
-def recalibrate_on(module: nn.Module, split: Split, device: torch.device) -> None:
-    """Recalibrate batch norm on 512 random training items, by 256, or fewer where memory runs out.
+def recalibrate_on(module: nn.Module, split: Split, device: torch.device, items: int = ITEMS) -> None:
+    """Recalibrate batch norm on so many random training items, by 256, or fewer where memory runs out.
 
     Raises:
         OutOfMemoryError: memory ran out with a single item.
     """
 
     def by(size: int) -> None:
-        recalibrate(module, (place_inputs(batch, device) for batch in recalibration_batches(split, size)))
+        batches = recalibration_batches(split, size, items)
+        recalibrate(module, (place_inputs(batch, device) for batch in batches))
 
     halved_to_fit(by, _AT_A_TIME, "recalibration")

@@ -33,6 +33,7 @@ from nas.supernet import SandwichRule
         ({"objectives": (Macs(), Accuracy())}, "put a measured quality"),
         ({"evaluations": 0}, "at least 1"),
         ({"evaluations": -3}, "at least 1"),
+        ({"recalibration": -1}, "recalibrates on -1 items: 0 or more"),
         ({"seed": -1}, "seed -1: it must be from 0 to 2147483647"),
         ({"seed": 2**31}, "from 0 to 2147483647"),
     ],

@@ -5,7 +5,7 @@ from typing import NoReturn
 
 import pytest
 import torch
-from fake_data import write_cifar10, write_fashion_mnist, write_texts
+from fake_data import write_camvid, write_cifar10, write_fashion_mnist, write_texts
 
 from nas.catalog import describe_study, find_study, study_names
 from nas.runner.preparation import prepare
@@ -20,6 +20,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_fashion_mnist(root)
     write_cifar10(root)
     write_texts(root)
+    write_camvid(root)
     return root
 
 
@@ -27,7 +28,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _data_is_there(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NAS_DATA", str(data))
     monkeypatch.setenv("NAS_CACHE", str(data / "cache"))
-    monkeypatch.setattr("studies.resnet18_pretrained.train", lambda *_, **__: [])  # random weights will do
+    for name in ("resnet18_pretrained", "fmas_camvid"):
+        monkeypatch.setattr(f"studies.{name}.train", lambda *_, **__: [])  # random weights will do
     monkeypatch.setattr("torchvision.datasets.cifar.check_integrity", lambda *_: True)
 
 
@@ -44,7 +46,8 @@ def test_listing_and_profiling_train_nothing(monkeypatch: pytest.MonkeyPatch) ->
     def train(*_: object, **__: object) -> NoReturn:
         raise AssertionError("trained")
 
-    monkeypatch.setattr("studies.resnet18_pretrained._trained", train)
+    for name in ("resnet18_pretrained", "fmas_camvid"):
+        monkeypatch.setattr(f"studies.{name}._trained", train)
     assert [describe_study(name)["error"] for name in study_names()] == [None] * len(study_names())
     assert profile(find_study("resnet18_pretrained"), 10).num_samples == 10
 

@@ -22,6 +22,10 @@ from nas.supernet.elastic import ElasticLayer
             lambda: elastic.Conv2d(4, 8, 3, groups=4, bias=False),
             lambda: nn.Conv2d(4, 8, 3, groups=4, bias=False),
         ),
+        (
+            lambda: elastic.Conv2d(4, 8, 3, dilation=2, padding="same"),
+            lambda: nn.Conv2d(4, 8, 3, dilation=2, padding=2),
+        ),
         (lambda: elastic.Linear(5, 7), lambda: nn.Linear(5, 7)),
         (lambda: elastic.BatchNorm2d(6), lambda: nn.BatchNorm2d(6)),
     ],
@@ -52,6 +56,24 @@ def test_a_narrow_convolution_is_the_leading_slice_and_the_centre() -> None:
     assert layer.bias is not None
     assert torch.equal(plain.bias, layer.bias[:3])
     assert plain.padding == (1, 1)
+
+
+@pytest.mark.parametrize("rate", [1, 2, 5])
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_a_dilated_convolution_sees_pixels_that_far_apart(kernel: int, rate: int) -> None:
+    layer = elastic.Conv2d(2, 3, choice("k", 1, 3), padding="same", dilation=choice("d", 1, 2, 5))
+    supernet, plain = extracted_with(layer, k=kernel, d=rate)
+    images = torch.randn(1, 2, 12, 9)
+    expected = nn.functional.conv2d(
+        images,
+        layer.weight[:, :, 1:2, 1:2] if kernel == 1 else layer.weight,
+        layer.bias,
+        padding=rate * (kernel // 2),
+        dilation=rate,
+    )
+    with supernet.active(supernet.space.architecture({"k": kernel, "d": rate})):
+        torch.testing.assert_close(supernet(images), expected)
+    assert torch.equal(plain(images), expected)
 
 
 @pytest.mark.parametrize("stride", [1, 2])
@@ -99,6 +121,7 @@ def test_a_size_that_is_no_positive_integer_is_refused(size: Size) -> None:
         lambda: elastic.Conv2d(4, size, 3),
         lambda: elastic.Conv2d(4, 4, size),
         lambda: elastic.Conv2d(4, 4, 3, groups=size),
+        lambda: elastic.Conv2d(4, 4, 3, dilation=size),
         lambda: elastic.Linear(size, 4),
         lambda: elastic.Linear(4, size),
         lambda: elastic.BatchNorm2d(size),

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from nas.errors import OutOfMemoryError
 from nas.protocols import Split
 from nas.supernet import Supernet, recalibrate
-from nas.supernet.recalibrate import recalibrate_on
+from nas.supernet.recalibrate import extract_recalibrated, recalibrate_on
 
 
 def test_statistics_are_the_average_over_the_batches() -> None:
@@ -113,3 +113,16 @@ def test_recalibration_sees_all_classes_and_every_image_counts_the_same(count: i
     recalibrate_on(module, Split(images, labels), torch.device("cpu"))
     assert module.norm.running_mean is not None
     assert module.norm.running_mean.tolist() == pytest.approx([1.5, 1.5], abs=0.1)
+
+
+@pytest.mark.parametrize("items", [0, 20, 100])
+def test_a_subnet_is_recalibrated_on_so_many_items(items: int) -> None:
+    supernet = Supernet(tiny_network()).eval()
+    images = torch.randn(60, 1, 8, 8) + 5
+    split = Split(images, torch.zeros(60, dtype=torch.int64))
+    largest = supernet.space.largest()
+    expected = supernet.extract(largest)
+    if items:
+        recalibrate(expected, [split.sample(items)])
+    found = extract_recalibrated(supernet, largest, split, items).state_dict()
+    assert all(torch.allclose(value, found[name], atol=1e-4) for name, value in expected.state_dict().items())
