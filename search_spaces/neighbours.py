@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from nas.choices import Size
 
-_MOST_DISTANCES = 2**18
-"""Of one cloud to hold at a time: a megabyte stays in a processor's cache, which halves the time."""
-_FEWEST_QUERIES = 256
-"""At a time, because each turn becomes operators of its own in the exported file."""
+_MOST_DISTANCES = 2**17
+"""To hold at a time: half a megabyte stays in a processor's cache, which saves a third of the time."""
+_FEWEST_QUERIES = 64
+"""At a time, because each turn becomes operators of its own in an exported file."""
 _NOTHING = 1e-30
 """Square metres that are added, so that points of one place are told apart by their order too."""
 _BEHIND = 2.0**-41
@@ -55,7 +55,7 @@ class Neighbourhood(nn.Module):
     def forward(self, coordinates: Tensor) -> Surroundings:
         """Search ``(n, points, 3)`` coordinates."""
         near, kept = [], []
-        for some in coordinates.split(rows_at_a_time(self.points), 1):
+        for some in in_parts(coordinates, self.points):
             squares = squared_distances(some, coordinates)
             near.append(nearest(squares, self.points, self.neighbours))
             kept.append(squares[..., : self.kept].argmin(-1, keepdim=True))
@@ -69,9 +69,10 @@ class Neighbourhood(nn.Module):
         return Surroundings(rows, relative, as_rows(torch.cat(kept, 1), self.kept))
 
 
-def rows_at_a_time(num_points: int) -> int:
-    """Return for how many queries the distances to that many points are computed at a time."""
-    return max(_FEWEST_QUERIES, _MOST_DISTANCES // num_points)
+def in_parts(queries: Tensor, num_points: int) -> tuple[Tensor, ...]:
+    """Return ``(n, q, 3)`` queries in parts whose distances to so many points are held at a time."""
+    clouds = 1 if torch.onnx.is_in_onnx_export() else queries.shape[0]  # an exported file takes any number
+    return queries.split(max(_FEWEST_QUERIES, _MOST_DISTANCES // (num_points * max(1, clouds))), 1)
 
 
 def nearest(squares: Tensor, num_points: int, count: int) -> Tensor:
@@ -80,14 +81,15 @@ def nearest(squares: Tensor, num_points: int, count: int) -> Tensor:
     Of points that are equally far the first comes first, which torch alone doesn't promise.
     """
     order = torch.arange(num_points, dtype=torch.float64, device=squares.device)
-    return ((squares.double() + _NOTHING) * (1 + _BEHIND * order)).topk(count, dim=-1, largest=False).indices
+    ranks = squares.double().add_(_NOTHING).mul_(1 + _BEHIND * order)
+    return ranks.topk(count, dim=-1, largest=False).indices
 
 
 @torch.no_grad()
 def nearest_one(queries: Tensor, points: Tensor, num_points: int) -> Tensor:
     """Return ``(n * q,)`` rows of the nearest of ``(n, num_points, 3)`` points to each of ``(n, q, 3)`` queries."""
-    some = queries.split(rows_at_a_time(num_points), 1)
-    found = [squared_distances(part, points).argmin(-1, keepdim=True) for part in some]
+    parts = in_parts(queries, num_points)
+    found = [squared_distances(part, points).argmin(-1, keepdim=True) for part in parts]
     return as_rows(torch.cat(found, 1), num_points)
 
 
@@ -97,7 +99,8 @@ def squared_distances(queries: Tensor, points: Tensor) -> Tensor:
     Without a matrix product: its rounding is another in every software, and a near tie would be decided otherwise.
     """
     gaps = [queries[..., axis].unsqueeze(2) - points[..., axis].unsqueeze(1) for axis in range(3)]
-    return gaps[0] * gaps[0] + gaps[1] * gaps[1] + gaps[2] * gaps[2]
+    squares = [gap.mul_(gap) for gap in gaps]  # in place, because these are the largest tensors of all
+    return squares[0].add_(squares[1]).add_(squares[2])
 
 
 def as_rows(numbers: Tensor, num_points: int) -> Tensor:

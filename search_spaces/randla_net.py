@@ -303,7 +303,7 @@ def randla_net(
     neighbours: tuple[int, ...] = _NEIGHBOURS,
     dropout: float = 0.5,
 ) -> nn.Module:
-    """Return the network: 2.3e16 architectures with four stages.
+    """Return the network: 1.6e16 architectures with four stages.
 
     Sampling, which changes no weight's shape: how many points of a cloud the network looks at, and in every stage how
     many neighbours a point has and which share of the points goes on below (``points``, ``stage?.neighbours``,

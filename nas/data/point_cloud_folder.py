@@ -1,0 +1,245 @@
+"""Point clouds in files, in blocks of a fixed number of points, for segmentation."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from nas.checks import check_kind
+from nas.data.cloud_blocks import IGNORED, Cloud, blocks_of, thinned
+from nas.data.cloud_files import READERS, Fields, read_fields
+from nas.data.locations import data_root
+from nas.data.selection import check_seed
+from nas.errors import DataError
+from nas.space import FloatArray, IntArray
+
+logger = logging.getLogger(__name__)
+
+
+
+@final
+@dataclass(frozen=True)
+class PointCloudFolder:
+    """Clouds in files, each point with a class: ``.npz``, ``.npy``, ``.ply``, ``.las`` and ``.laz``.
+
+    A file is a tile, or holds several that a field tells apart. Whole tiles train, search and test, and a block never
+    reaches over the border of its tile, so no neighbour of a test point is ever trained on. Every point is in one block,
+    in training in ``cuts``.
+
+    What a point has is named: arrays of an ``.npz`` file, fields of an ``.npy`` file, properties of the vertices of a
+    ``.ply`` file, dimensions of a ``.las`` file. The columns of an ``.npy`` file without names are x, y, z,
+    feature0, feature1, ..., label. Coordinates become heights above the tile's lowest point and places from the middle
+    of the block, in the unit of the file. Each feature is normalised by its mean and standard deviation in train.
+
+    Args:
+        folder: Of the files; or one file. A relative path begins in ``root``.
+        class_names: By class.
+        test: Patterns of the names of the tiles that test, as in a shell: ``("north_*",)``. A tile is named after its
+            file, without the ending; where a file holds several, with a slash and the field's value: ``("tiles/4",)``.
+        search: Patterns of those that judge candidates. All others train.
+        features: What a point has beside its coordinates.
+        coordinates: Name of a field of three columns, or of three fields.
+        label: Name of the field that holds a point's class.
+        tile: Name of the field that tells the tiles of a file apart; None where each file is one.
+        class_codes: What the file has for each class; empty where that is its number.
+        ignored: What the file has for points of no class, which neither teach nor count.
+        points: Of a block.
+        grid: Side of the cubes of which each keeps one point, the mean of its points; None to keep all.
+        cuts: How often training tiles are cut into blocks, each time turned by another angle.
+        fewest: Points that a tile must have after that, such as the neighbours that a network looks for.
+        root: The folder of data sets; None for what the environment variable ``NAS_DATA`` says.
+        name: For reports; None for the name of the folder.
+        seed: Of the order of points in their blocks.
+
+    Raises:
+        DataError: a number is out of range.
+        StudyError: an argument is of another kind.
+    """
+
+    folder: str | Path
+    class_names: tuple[str, ...]
+    test: tuple[str, ...]
+    search: tuple[str, ...]
+    features: tuple[str, ...] = ()
+    coordinates: tuple[str, ...] = ("x", "y", "z")
+    label: str = "label"
+    tile: str | None = None
+    class_codes: tuple[int, ...] = ()
+    ignored: tuple[int, ...] = ()
+    points: int = 1024
+    grid: float | None = None
+    cuts: int = 1
+    fewest: int = 16
+    root: str | Path | None = None
+    name: str | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        holder = "PointCloudFolder"
+        check_kind(holder, "folder", self.folder, str | Path, "a path")
+        for field in ("class_names", "test", "search", "features", "coordinates", "class_codes", "ignored"):
+            check_kind(holder, field, getattr(self, field), tuple, "a tuple")
+        for field in ("points", "cuts", "fewest"):
+            value = getattr(self, field)
+            check_kind(holder, field, value, Integral, "an integer")
+            if value < 1:
+                raise DataError(f"{field} is {value}: 1 or more is expected.")
+        check_kind(holder, "grid", self.grid, Real | None, "a number or None")
+        if self.grid is not None and not self.grid > 0:
+            raise DataError(f"grid is {self.grid}: a positive length, in the unit of the files, is expected.")
+        if not 2 <= len(self.class_names) <= IGNORED:
+            raise DataError(f"there are {len(self.class_names)} class names: 2 to {IGNORED} are expected.")
+        if len(self.coordinates) not in (1, 3):
+            raise DataError(f"coordinates are {self.coordinates}: one field of three columns, or three fields.")
+        if self.class_codes and len(self.class_codes) != len(self.class_names):
+            raise DataError(
+                f"there are {len(self.class_codes)} class codes and {len(self.class_names)} class names: one each is "
+                "expected."
+            )
+        check_seed(self.seed)
+
+    def clouds(self) -> list[list[Cloud]]:
+        """Return the tiles of train, search and test, thinned.
+
+        Raises:
+            DataError: a file can't be read or lacks a field, a tile is no cloud of labelled points, or a pattern fits
+                no tile.
+        """
+        tiles: dict[str, Cloud] = {}
+        for path in self._files():
+            for cloud in self._tiles(path):
+                if cloud.name in tiles:
+                    raise DataError(f"two tiles are named {cloud.name!r}: rename one of the files.")
+                tiles[cloud.name] = cloud
+        parts = self._parted(sorted(tiles))
+        return [[tiles[name] for name in part] for part in parts]
+
+    def _files(self) -> list[Path]:
+        stated = Path(self.folder).expanduser()
+        path = stated if stated.is_absolute() else data_root(self.root, str(self.folder)) / stated
+        if path.is_file():
+            return [path]
+        files = sorted(file for file in path.glob("*") if file.suffix.lower() in READERS)
+        if not files:
+            raise DataError(
+                f"{path} holds no file of points ({', '.join(READERS)}): check that the path is right."
+            )
+        return files
+
+    def _tiles(self, path: Path) -> list[Cloud]:
+        fields = read_fields(path)
+        wanted = [*self.coordinates, *self.features, self.label, *([] if self.tile is None else [self.tile])]
+        for name in wanted:
+            if name not in fields:
+                what = "no labels" if name == self.label else "no such field"
+                raise DataError(
+                    f"{path} has {what}: {name!r} is expected among its fields {sorted(fields)}; name another one "
+                    "in PointCloudFolder."
+                )
+        lengths = {name: len(np.atleast_1d(fields[name])) for name in wanted}
+        if len(set(lengths.values())) > 1:
+            raise DataError(f"the fields of {path} have {lengths} entries: one for every point is expected.")
+        places, features = (_columns(path, names, fields) for names in (self.coordinates, self.features))
+        if places.shape[1] != 3:
+            raise DataError(f"{path} has {places.shape[1]} coordinates in {self.coordinates}: 3 are expected.")
+        labels = np.asarray(fields[self.label]).reshape(-1)
+        whole = Cloud(path.stem, places, features, self._targets(path, labels))
+        if self.tile is None:
+            return [self._checked(whole, path)]
+        return [
+            self._checked(_some(whole, f"{path.stem}/{value}", fields[self.tile] == value), path)
+            for value in np.unique(fields[self.tile]).tolist()
+        ]
+
+    def _targets(self, path: Path, labels: NDArray[Any]) -> IntArray:
+        if not np.issubdtype(labels.dtype, np.number) or not np.array_equal(labels, np.floor(labels)):
+            raise DataError(f"{path} has labels of {labels.dtype} that are no integers: number the classes.")
+        codes = self.class_codes or tuple(range(len(self.class_names)))
+        targets = np.full(len(labels), -1, dtype=np.int64)
+        for target, code in [*((IGNORED, code) for code in self.ignored), *enumerate(codes)]:
+            targets[labels == code] = target
+        strange = np.unique(labels[targets < 0])
+        if len(strange):
+            raise DataError(
+                f"{path} has the label {strange[0]:g} at {int((targets < 0).sum())} points, and the classes are "
+                f"{codes}: give it a class name (and code), or add it to ignored."
+            )
+        return targets
+
+    def _checked(self, cloud: Cloud, path: Path) -> Cloud:
+        where = f"tile {cloud.name!r} of {path}"
+        for what, values in (("coordinates", cloud.coordinates), ("features", cloud.features)):
+            bad = int((~np.isfinite(values)).any(1).sum())
+            if bad:
+                raise DataError(f"{where} has {bad} points whose {what} are NaN or infinite: clean it first.")
+        if len(cloud.targets) > 1 and not np.ptp(cloud.coordinates, axis=0).any():
+            raise DataError(
+                f"all {len(cloud.targets)} points of {where} lie in one place: is it the right field?"
+            )
+        if np.all(cloud.targets == IGNORED):
+            raise DataError(f"all points of {where} are ignored: remove it, or give them classes.")
+        left = cloud if self.grid is None else thinned(cloud, self.grid)
+        if len(left.targets) < self.fewest:
+            raise DataError(
+                f"{where} has {len(left.targets)} point(s)"
+                + ("" if self.grid is None else f" on the grid of {self.grid}")
+                + f", and at least {self.fewest} are needed, the neighbours of one: remove it, or join it to "
+                "another; fewest= says how many."
+            )
+        return left
+
+    def _parted(self, names: Sequence[str]) -> list[list[str]]:
+        """Return the names of the tiles of train, search and test."""
+        held = []
+        for what, patterns in (("search", self.search), ("test", self.test)):
+            for pattern in patterns:
+                if not any(fnmatchcase(name, pattern) for name in names):
+                    raise DataError(f"the {what} pattern {pattern!r} fits no tile: there are {list(names)}.")
+            held.append([n for n in names if any(fnmatchcase(n, pattern) for pattern in patterns)])
+        both = sorted(set(held[0]) & set(held[1]))
+        train = [name for name in names if name not in held[0] and name not in held[1]]
+        if both or not train or not all(held):
+            what = f"{both} are in search and in test" if both else "train, search or test has no tile"
+            raise DataError(f"{what} of {list(names)}: change the patterns so that every part has its own.")
+        return [train, *held]
+
+
+def _columns(path: Path, names: Sequence[str], fields: Fields) -> FloatArray:
+    """Return ``(n, columns)`` of all those fields."""
+    found = [np.zeros((len(np.atleast_1d(next(iter(fields.values())))), 0))] if not names else []
+    for name in names:
+        values = np.asarray(fields[name])
+        if not np.issubdtype(values.dtype, np.number) or values.ndim not in (1, 2):
+            raise DataError(
+                f"field {name!r} of {path} has {values.dtype} of shape {values.shape}: numbers are expected."
+            )
+        found.append(values.reshape(len(values), -1).astype(np.float64))
+    return np.concatenate(found, 1)
+
+
+def _some(cloud: Cloud, name: str, rows: NDArray[np.bool_]) -> Cloud:
+    return Cloud(name, cloud.coordinates[rows], cloud.features[rows], cloud.targets[rows])
+
+
+def normalised(parts: Sequence[Sequence[Cloud]]) -> list[list[Cloud]]:
+    """Return clouds whose features have mean 0 and standard deviation 1 in the first part; constant ones are 0 there."""
+    train = np.concatenate([cloud.features for cloud in parts[0]])
+    mean, std = train.mean(0), train.std(0)
+    std[std <= 1e-12 * np.abs(mean)] = 1
+    return [[replace(cloud, features=(cloud.features - mean) / std) for cloud in part] for part in parts]
+
+
+def class_shares(targets: Tensor, num_classes: int) -> FloatArray:
+    """Return ``(num_classes,)`` which share of the points that count each class has, of targets of any shape."""
+    counts = torch.bincount(targets[targets != IGNORED].flatten().long(), minlength=num_classes)
+    return np.asarray(counts.numpy() / max(1, int(counts.sum())), dtype=np.float64)
