@@ -3,6 +3,7 @@
 from nas.data.datasets import DatasetPair, TorchvisionData
 from nas.data.digits import Digits
 from nas.data.image_folder import ImageFolder
+from nas.data.point_cloud_folder import PointCloudFolder
 from nas.data.splits import split_images
 from nas.data.tensors import split_tensors
 from nas.data.text import TextTable
@@ -11,6 +12,7 @@ __all__ = [
     "DatasetPair",
     "Digits",
     "ImageFolder",
+    "PointCloudFolder",
     "TextTable",
     "TorchvisionData",
     "split_images",

@@ -10,9 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.space import FloatArray, IntArray
-
-IGNORED = 255
-"""Target of a point that neither teaches nor counts."""
+from nas.tasks.segmentation import IGNORED
 
 
 @final

@@ -38,7 +38,10 @@ def read_fields(path: Path) -> Fields:
 
 
 def _npz(path: Path) -> Fields:
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:  # numpy leaves damaged ones open
+    with (
+        path.open("rb") as file,
+        np.load(file, allow_pickle=False) as arrays,
+    ):  # numpy leaves damaged ones open
         return {name: arrays[name] for name in arrays.files}
 
 

@@ -16,15 +16,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nas.checks import check_kind
-from nas.data.cloud_blocks import IGNORED, Cloud, blocks_of, thinned
+from nas.data.cloud_blocks import Cloud, blocks_of, thinned
 from nas.data.cloud_files import READERS, Fields, read_fields
 from nas.data.locations import data_root
-from nas.data.selection import check_seed
+from nas.data.selection import assemble_splits, check_seed
 from nas.errors import DataError
+from nas.protocols import Splits
 from nas.space import FloatArray, IntArray
+from nas.tasks.segmentation import IGNORED, SemanticSegmentation
 
 logger = logging.getLogger(__name__)
-
 
 
 @final
@@ -33,8 +34,8 @@ class PointCloudFolder:
     """Clouds in files, each point with a class: ``.npz``, ``.npy``, ``.ply``, ``.las`` and ``.laz``.
 
     A file is a tile, or holds several that a field tells apart. Whole tiles train, search and test, and a block never
-    reaches over the border of its tile, so no neighbour of a test point is ever trained on. Every point is in one block,
-    in training in ``cuts``.
+    reaches over the border of its tile, so no neighbour of a test point is ever trained on. Every point is in one
+    block, in training in ``cuts``.
 
     What a point has is named: arrays of an ``.npz`` file, fields of an ``.npy`` file, properties of the vertices of a
     ``.ply`` file, dimensions of a ``.las`` file. The columns of an ``.npy`` file without names are x, y, z,
@@ -57,6 +58,8 @@ class PointCloudFolder:
         grid: Side of the cubes of which each keeps one point, the mean of its points; None to keep all.
         cuts: How often training tiles are cut into blocks, each time turned by another angle.
         fewest: Points that a tile must have after that, such as the neighbours that a network looks for.
+        balance: In the loss a point weighs 1 / (share of its class in train + balance), after Hu 2020; None for equal
+            weights.
         root: The folder of data sets; None for what the environment variable ``NAS_DATA`` says.
         name: For reports; None for the name of the folder.
         seed: Of the order of points in their blocks.
@@ -80,6 +83,7 @@ class PointCloudFolder:
     grid: float | None = None
     cuts: int = 1
     fewest: int = 16
+    balance: float | None = 0.02
     root: str | Path | None = None
     name: str | None = None
     seed: int = 0
@@ -94,19 +98,65 @@ class PointCloudFolder:
             check_kind(holder, field, value, Integral, "an integer")
             if value < 1:
                 raise DataError(f"{field} is {value}: 1 or more is expected.")
-        check_kind(holder, "grid", self.grid, Real | None, "a number or None")
-        if self.grid is not None and not self.grid > 0:
-            raise DataError(f"grid is {self.grid}: a positive length, in the unit of the files, is expected.")
+        for field, wanted in (("grid", "length, in the unit of the files,"), ("balance", "number")):
+            value = getattr(self, field)
+            check_kind(holder, field, value, Real | None, "a number or None")
+            if value is not None and not value > 0:
+                raise DataError(f"{field} is {value}: a positive {wanted} is expected.")
         if not 2 <= len(self.class_names) <= IGNORED:
             raise DataError(f"there are {len(self.class_names)} class names: 2 to {IGNORED} are expected.")
         if len(self.coordinates) not in (1, 3):
-            raise DataError(f"coordinates are {self.coordinates}: one field of three columns, or three fields.")
+            raise DataError(
+                f"coordinates are {self.coordinates}: one field of three columns, or three fields."
+            )
         if self.class_codes and len(self.class_codes) != len(self.class_names):
             raise DataError(
                 f"there are {len(self.class_codes)} class codes and {len(self.class_names)} class names: one each is "
                 "expected."
             )
         check_seed(self.seed)
+
+    def load(self) -> Splits:
+        """Return the splits: inputs ``(n, points, 3 + features)`` float32, targets ``(n, points)`` uint8.
+
+        Raises:
+            DataError: as :meth:`clouds`, or a split lacks a class.
+        """
+        name = self.name or Path(self.folder).stem
+        inputs, targets = [], []
+        for number, part in enumerate(normalised(self.clouds())):
+            blocks = [
+                blocks_of(cloud, self.points, 1 if number else self.cuts, rng)
+                for cloud, rng in zip(
+                    part, np.random.default_rng([self.seed, number]).spawn(len(part)), strict=True
+                )
+            ]
+            inputs += [made for made, _ in blocks]
+            targets.append(torch.from_numpy(np.concatenate([made for _, made in blocks])))
+        shares = self._tell_shares(name, targets)
+        weights = () if self.balance is None else tuple((1 / (shares + self.balance)).tolist())
+        return assemble_splits(
+            name,
+            torch.from_numpy(np.concatenate(inputs)),
+            targets,
+            SemanticSegmentation(len(self.class_names), self.class_names, IGNORED, weights),
+            input_names=("points",),
+            official_test=True,
+        )
+
+    def _tell_shares(self, name: str, targets: Sequence[Tensor]) -> FloatArray:
+        """Log the class shares of every split and return those of train."""
+        found = [class_shares(part, len(self.class_names)) for part in targets]
+        for split, part, shares in zip(("train", "search", "test"), targets, found, strict=True):
+            missing = np.flatnonzero(shares == 0)
+            if len(missing):
+                raise DataError(
+                    f"the {split} split of {name} has no point of class {missing[0]} "
+                    f"({self.class_names[missing[0]]!r}): choose its tiles so that it has some, or leave the class out."
+                )
+            told = ", ".join(f"{n} {100 * s:.1f} %" for n, s in zip(self.class_names, shares, strict=True))
+            logger.info("%s, %s: %d blocks, %s", name, split, len(part), told)
+        return found[0]
 
     def clouds(self) -> list[list[Cloud]]:
         """Return the tiles of train, search and test, thinned.
@@ -151,7 +201,9 @@ class PointCloudFolder:
             raise DataError(f"the fields of {path} have {lengths} entries: one for every point is expected.")
         places, features = (_columns(path, names, fields) for names in (self.coordinates, self.features))
         if places.shape[1] != 3:
-            raise DataError(f"{path} has {places.shape[1]} coordinates in {self.coordinates}: 3 are expected.")
+            raise DataError(
+                f"{path} has {places.shape[1]} coordinates in {self.coordinates}: 3 are expected."
+            )
         labels = np.asarray(fields[self.label]).reshape(-1)
         whole = Cloud(path.stem, places, features, self._targets(path, labels))
         if self.tile is None:
@@ -232,7 +284,7 @@ def _some(cloud: Cloud, name: str, rows: NDArray[np.bool_]) -> Cloud:
 
 
 def normalised(parts: Sequence[Sequence[Cloud]]) -> list[list[Cloud]]:
-    """Return clouds whose features have mean 0 and standard deviation 1 in the first part; constant ones are 0 there."""
+    """Return clouds whose features have mean 0 and standard deviation 1 in the first part, or are 0 there."""
     train = np.concatenate([cloud.features for cloud in parts[0]])
     mean, std = train.mean(0), train.std(0)
     std[std <= 1e-12 * np.abs(mean)] = 1

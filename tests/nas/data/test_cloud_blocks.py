@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from nas.data.cloud_blocks import IGNORED, Cloud, blocks_of, cut, thinned
+from nas.data.cloud_blocks import Cloud, blocks_of, cut, thinned
+from nas.tasks.segmentation import IGNORED
 
 
 def cloud(count: int, seed: int = 0) -> Cloud:
@@ -45,14 +46,18 @@ def test_repeated_points_are_at_the_end_and_ignored() -> None:
 def test_the_first_points_are_a_random_sample() -> None:
     """In the order of the file they would be of one corner."""
     whole = cloud(4096)
-    ordered = Cloud("tile", whole.coordinates[np.argsort(whole.coordinates[:, 0])], whole.features, whole.targets)
+    ordered = Cloud(
+        "tile", whole.coordinates[np.argsort(whole.coordinates[:, 0])], whole.features, whole.targets
+    )
     inputs, _ = blocks_of(ordered, 4096, 1, np.random.default_rng(0))
     assert abs(inputs[0, :512, 0].mean() - inputs[0, :, 0].mean()) < 2
 
 
 def test_places_are_from_the_middle_and_heights_above_the_tiles_floor() -> None:
     whole = cloud(256)
-    moved = Cloud("tile", whole.coordinates + [700_000, 6_000_000, 80], whole.features, whole.targets)
+    moved = Cloud(
+        "tile", whole.coordinates + np.array([700_000, 6_000_000, 80]), whole.features, whole.targets
+    )
     inputs, _ = blocks_of(moved, 64, 1, np.random.default_rng(0))
     np.testing.assert_allclose(inputs[..., :2].min(1), -inputs[..., :2].max(1), atol=1e-4)
     assert inputs[..., 2].min() == 0
@@ -69,7 +74,9 @@ def test_more_cuts_are_other_blocks_of_the_same_points() -> None:
 
 def test_thinning_by_hand() -> None:
     places = np.array([[0, 0, 0], [0.5, 0, 0], [0.5, 0.5, 0.5], [2.5, 0, 0], [2.6, 0, 0]])
-    found = thinned(Cloud("tile", places, np.array([[0.0], [3], [6], [1], [2]]), np.array([1, 1, 2, 2, 0])), 1)
+    found = thinned(
+        Cloud("tile", places, np.array([[0.0], [3], [6], [1], [2]]), np.array([1, 1, 2, 2, 0])), 1
+    )
     np.testing.assert_allclose(found.coordinates, [[1 / 3, 0.5 / 3, 0.5 / 3], [2.55, 0, 0]])
     assert found.features[:, 0].tolist() == [3, 1.5]
     assert found.targets.tolist() == [1, 0]

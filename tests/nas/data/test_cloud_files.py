@@ -10,7 +10,17 @@ import pytest
 from nas.data.cloud_files import read_fields
 from nas.errors import DataError
 
-HEADER = "ply\nformat {form} 1.0\ncomment made by hand\nelement vertex 2\nproperty float x\nproperty double y\nproperty uchar label\nelement face 0\nproperty list uchar int vertex_indices\nend_header\n"
+HEADER = """ply
+format {form} 1.0
+comment made by hand
+element vertex 2
+property float x
+property double y
+property uchar label
+element face 0
+property list uchar int vertex_indices
+end_header
+"""
 ROWS = np.array([(1.5, 2.25, 3), (-1, 0.5, 255)], dtype=[("x", "f4"), ("y", "f8"), ("label", "u1")])
 
 

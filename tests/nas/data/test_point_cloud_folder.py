@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from nas.data.cloud_blocks import IGNORED
 from nas.data.point_cloud_folder import PointCloudFolder, class_shares
 from nas.errors import DataError, NasError
+from nas.tasks.segmentation import IGNORED, SemanticSegmentation
+from nas.testing import check_data_source
 
 Arrays = dict[str, Any]
 
@@ -43,6 +44,38 @@ def source(folder: Path, **changes: Any) -> PointCloudFolder:
         "points": 64,
     }
     return PointCloudFolder(folder, **{**arguments, **changes})
+
+
+def test_the_contract_is_kept(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    write(tmp_path)
+    check_data_source(source(tmp_path))
+    assert "test: 3 blocks, ground 66.7 %, wall 33.3 %" in caplog.text
+    splits = source(tmp_path, cuts=2, name="squares").load()
+    assert (splits.name, splits.input_names) == ("squares", ("points",))
+    assert [len(part) for part in (splits.train, splits.search, splits.test)] == [18, 3, 3]
+    assert splits.inputs.shapes == ((64, 4),)
+    assert splits.test.targets.shape == (3, 64)
+    assert int((splits.test.targets == IGNORED).sum()) == 3 * 64 - 150
+    assert isinstance(splits.task, SemanticSegmentation)
+    assert splits.task.class_names == ("ground", "wall")
+    np.testing.assert_allclose(splits.task.class_weights, [1 / (2 / 3 + 0.02), 1 / (1 / 3 + 0.02)])
+    assert source(tmp_path, balance=None).load().task == SemanticSegmentation(2, ("ground", "wall"))
+
+
+def test_features_are_normalised_by_what_they_are_in_train(tmp_path: Path) -> None:
+    write(tmp_path)
+    splits = source(tmp_path, points=150).load()
+    brightness = splits.train.inputs[..., 3]  # type: ignore[call-overload]
+    assert abs(float(brightness.mean())) < 1e-5
+    assert abs(float(brightness.std(correction=0)) - 1) < 1e-5
+
+
+@pytest.mark.parametrize("lacking", ["search", "test"])
+def test_a_class_that_a_split_lacks_is_named(tmp_path: Path, lacking: str) -> None:
+    write(tmp_path, lambda arrays: arrays["label"].fill(0))
+    with pytest.raises(DataError, match=f"the {lacking} split of .* has no point of class 1 \\('wall'\\)"):
+        source(tmp_path, **{"search": ("tile_3",), "test": ("tile_4",), lacking: ("tile_0",)}).load()
 
 
 def test_whole_tiles_train_search_and_test(tmp_path: Path) -> None:
@@ -122,7 +155,7 @@ def test_what_is_no_cloud_of_labelled_points_is_one_sentence(
 
 def test_a_tile_without_any_class_is_told(tmp_path: Path) -> None:
     write(tmp_path, lambda arrays: arrays["label"].fill(9))
-    with pytest.raises(DataError, match="all points of tile 'tile_0' .* are ignored"):
+    with pytest.raises(DataError, match=r"all points of tile 'tile_0' .* are ignored"):
         source(tmp_path, ignored=(9,)).load()
 
 
