@@ -72,7 +72,9 @@ class Neighbourhood(nn.Module):
 def in_parts(queries: Tensor, num_points: int) -> tuple[Tensor, ...]:
     """Return ``(n, q, 3)`` queries in parts whose distances to so many points are held at a time."""
     clouds = 1 if torch.onnx.is_in_onnx_export() else queries.shape[0]  # an exported file takes any number
-    return queries.split(max(_FEWEST_QUERIES, _MOST_DISTANCES // (num_points * max(1, clouds))), 1)
+    rows = max(_FEWEST_QUERIES, _MOST_DISTANCES // (num_points * max(1, clouds)))
+    parts: tuple[Tensor, ...] = queries.split(rows, 1)
+    return parts
 
 
 def nearest(squares: Tensor, num_points: int, count: int) -> Tensor:

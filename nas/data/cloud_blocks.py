@@ -34,7 +34,7 @@ class Cloud:
 def thinned(cloud: Cloud, cell: float) -> Cloud:
     """Return one point for every cube of a grid that holds any: the mean place and features, the commonest target.
 
-    Hu 2020, as KPConv (Thomas 2019) does it. Of equally common targets the smallest number is taken.
+    As the code of Hu 2020 does it. Of equally common targets the smallest number is taken.
     """
     cells = np.floor((cloud.coordinates - cloud.coordinates.min(0)) / cell).astype(np.int64)
     _, cube, counts = np.unique(cells, axis=0, return_inverse=True, return_counts=True)

@@ -213,7 +213,7 @@ class NetworkCounter:
                 continue
             expression = _positions_chosen(site)
             cost = _cost_of(site.module, positions.get(site.path, 0) if expression is None else 1, macs, own)
-            if str(expression) not in chosen:
+            if expression is not None and str(expression) not in chosen:
                 chosen[str(expression)] = _tabulate_positions(twin.space, expression)
             tables = _tabulate(twin, site, cost, chosen[str(expression)])
             if tables is None:

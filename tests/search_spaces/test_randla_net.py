@@ -49,10 +49,8 @@ def test_sampling_changes_no_weights_shape() -> None:
 
 
 def test_the_contract_is_kept() -> None:
-    targets = torch.zeros(1, 32, dtype=torch.int64)
-    check_network(
-        partial(small, points=32, widths=(4, 4)), (32, 4), SemanticSegmentation(3), targets, num_random=0
-    )
+    targets = torch.zeros(1, 64, dtype=torch.int64)
+    check_network(partial(small, widths=(4, 4)), (64, 4), SemanticSegmentation(3), targets, num_random=0)
 
 
 def test_the_exported_file_answers_the_same_where_points_are_equally_far(

@@ -1,0 +1,324 @@
+"""SSS3D's claims on airborne LiDAR: what a search costs, what its two stages save, and how good the winner is.
+
+    python -m benchmarks.sss3d --data $NAS_DATA --out runs/sss3d --evaluations 60 --seeds 3
+
+Trains the supernet of ``studies/sss3d_lidar.py`` unless ``--out`` holds it, and remembers every evaluation there, so
+that a search is repeated for the price of its proposals. Seconds are those of one core: of the process, not the clock.
+
+Published (Therrien 2023): weight sharing makes the single-stage search 303 times cheaper than training every candidate;
+two stages reach its result in 54 % of its time; the space holds 2.88e17 networks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import optuna
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from nas.evaluation import LatencyMs, Macs, MeanIoU, SubnetCandidate
+from nas.evaluation.from_scratch import fresh_network
+from nas.evaluation.quality.overlap import iou_by_class
+from nas.objective import Measurement
+from nas.pareto import hypervolume
+from nas.protocols import Bench, Split
+from nas.runner.preparation import Prepared, prepare
+from nas.search.loop import search
+from nas.search.two_stage import TwoStage
+from nas.space import Architecture
+from nas.supernet import recalibrate
+from nas.training import Recipe, supervised_step
+from nas.training.loop import train
+from studies.sss3d_lidar import ARCHITECTURE, SAMPLING, study
+
+CPU = torch.device("cpu")
+_CALIBRATED_ON = 24
+"""Blocks of train for the batch norm of a candidate: 24,576 points."""
+
+
+@dataclass
+class Laboratory:
+    """What every search asks: a trained supernet, and the evaluations that were ever made with it.
+
+    Args:
+        prepared: The study with two objectives, mean IoU and MACs.
+        out: Folder of what is kept.
+        facts: What was measured on the way, kept too.
+    """
+
+    prepared: Prepared
+    out: Path
+    facts: dict[str, float]
+    known: dict[str, tuple[float, float]]
+
+    @classmethod
+    def open(cls, out: Path, epochs: int) -> Laboratory:
+        """Read what is in a folder, and train the supernet where there is none."""
+        prepared = prepare(replace(study(epochs=epochs), objectives=(MeanIoU(), Macs())), CPU)
+        out.mkdir(parents=True, exist_ok=True)
+        facts_file, file = out / "facts.json", out / "evaluations.jsonl"
+        facts = json.loads(facts_file.read_text()) if facts_file.exists() else {}
+        lines = file.read_text().splitlines() if file.exists() else []
+        rows = [json.loads(line) for line in lines]
+        made = cls(prepared, out, facts, {row["id"]: (row["mean_iou"], row["seconds"]) for row in rows})
+        made._bring_weights()
+        return made
+
+    def keep(self, name: str, value: float) -> None:
+        """Write a measured number down."""
+        self.facts[name] = value
+        (self.out / "facts.json").write_text(json.dumps(self.facts, indent=1))
+
+    def _bring_weights(self) -> None:
+        path, supernet = self.out / "supernet.safetensors", self.prepared.supernet
+        if not path.exists():
+            chosen, splits = self.prepared.study, self.prepared.splits
+            (phase,) = chosen.training.phases(supernet, chosen.recipe, splits.task)
+            begin = time.process_time()
+            train(
+                supernet,
+                phase.step(),
+                splits.train,
+                phase.recipe,
+                seed=chosen.seed,
+                device=CPU,
+                checkpoint=self.out / "training.pt",
+                on_epoch=lambda epoch, loss: print(f"supernet, epoch {epoch}: loss {loss:.3f}", flush=True),
+            )
+            save_file({name: t.contiguous() for name, t in supernet.module.state_dict().items()}, path)
+            self.keep("supernet_seconds", time.process_time() - begin)
+        supernet.module.load_state_dict(load_file(path))
+        supernet.eval()
+
+    def evaluate(self, architecture: Architecture) -> tuple[float, float]:
+        """Return the mean IoU on the search tile, and the seconds that it took when it was first asked."""
+        if architecture.id not in self.known:
+            begin = time.process_time()
+            supernet, splits = self.prepared.supernet, self.prepared.splits
+            with supernet.active(architecture):
+                calibrate(supernet, splits.train)
+                value = mean_iou(supernet, splits.search)[0]
+            self.known[architecture.id] = value, time.process_time() - begin
+            row = {"id": architecture.id, "mean_iou": value, "seconds": self.known[architecture.id][1]}
+            with (self.out / "evaluations.jsonl").open("a") as file:
+                print(json.dumps(row), file=file)
+        return self.known[architecture.id]
+
+
+def calibrate(module: nn.Module, split: Split) -> None:
+    """Give the batch norm of a network, or of an active subnet, statistics of its own."""
+    recalibrate(module, [split.sample(_CALIBRATED_ON)])
+
+
+@torch.no_grad()
+def mean_iou(module: nn.Module, split: Split) -> tuple[float, list[float]]:
+    """Return the mean and each class's; the split's points that are repeated don't count."""
+    quality = MeanIoU()
+    found = [
+        quality.statistics(module(split.batch(slice(start, start + 24))), split.targets[start : start + 24])
+        for start in range(0, len(split), 24)
+    ]
+    statistics = torch.cat(found).numpy()
+    return quality.value(statistics), iou_by_class(statistics).tolist()
+
+
+@dataclass(frozen=True)
+class Trail:
+    """What a search did: the architectures that it paid for, in order, and the seconds until each was judged."""
+
+    architectures: list[Architecture]
+    values: np.ndarray
+    seconds: np.ndarray
+
+
+def run_search(laboratory: Laboratory, two_stage: bool, seed: int, evaluations: int, first: int) -> Trail:
+    prepared = laboratory.prepared
+    problem = prepared.problem
+    inner = prepared.study.strategy.inner
+    strategy = TwoStage(inner, (SAMPLING, ARCHITECTURE), first_evaluations=first) if two_stage else inner
+    architectures, seconds = [], []
+    begin, paid_now = time.process_time(), 0.0
+
+    def evaluate(architecture: Architecture) -> Mapping[str, Measurement]:
+        nonlocal paid_now
+        start = time.process_time()
+        value, cost = laboratory.evaluate(architecture)
+        paid_now += cost - (time.process_time() - start)  # what is remembered costs what it once did
+        architectures.append(architecture)
+        seconds.append(time.process_time() - begin + paid_now)
+        macs = problem.count(problem.space.indices([architecture]))["macs"][0]
+        return {
+            "mean_iou": Measurement(value, 0.0, "", "supernet", 1),
+            "macs": Measurement(float(macs), 0.0, "", "counted", 1),
+        }
+
+    directions = [objective.direction for objective in problem.objectives]
+    made = optuna.create_study(directions=directions, sampler=strategy.sampler(problem, seed))
+    search(made, problem, evaluate, evaluations=evaluations, on_trial=lambda trial: None)
+    quality = [laboratory.evaluate(a)[0] for a in architectures]
+    macs = problem.count(problem.space.indices(architectures))["macs"]
+    return Trail(architectures, np.stack([quality, macs], 1), np.array(seconds))
+
+
+def volumes(trail: Trail, most: float, least: float) -> np.ndarray:
+    """Return the hypervolume after each evaluation: mean IoU against the logarithm of MACs, all of it 1.
+
+    Logarithms, because in plain MACs a network of a hundredth of the largest's covers nearly everything.
+    """
+    size = np.log(trail.values[:, 1] / least) / np.log(most / least)
+    costs = np.stack([1 - trail.values[:, 0], size], 1)
+    return np.array([hypervolume(costs[: n + 1], np.ones(2)) for n in range(len(costs))])
+
+
+def compare_stages(
+    laboratory: Laboratory, seeds: int, evaluations: int, first: int
+) -> dict[bool, list[Trail]]:
+    """Print evaluations and seconds until two stages are where a single one ended."""
+    space, counter = laboratory.prepared.problem.space, laboratory.prepared.counter
+    ends = counter.counts(space.indices([space.largest(), space.smallest()])).macs.astype(float)
+    trails: dict[bool, list[Trail]] = {False: [], True: []}
+    shares = []
+    print(f"\ntwo stages (first {first} evaluations: sampling) against one, {evaluations} evaluations each")
+    for seed in range(seeds):
+        for two in (False, True):
+            trails[two].append(run_search(laboratory, two, seed, evaluations, first))
+        one, both = (volumes(trails[two][-1], *ends) for two in (False, True))
+        shares.append(share_needed(one, both, trails[False][-1].seconds, trails[True][-1].seconds))
+        print(
+            f"  seed {seed}: hypervolume {one[-1]:.4f} and {both[-1]:.4f}; two stages reach the single one's end after "
+            + told_share(shares[-1])
+        )
+        steps = range(9, evaluations, 10)
+        print("    single", " ".join(f"{one[n]:.3f}" for n in steps))
+        print("    staged", " ".join(f"{both[n]:.3f}" for n in steps), flush=True)
+    for name, column in (("evaluations", 0), ("time", 1)):
+        known = [share[column] for share in shares]
+        print(f"  mean share of {name}: {np.mean(known):.2f} (published 0.54 of the time)")
+    return trails
+
+
+def share_needed(
+    one: np.ndarray, both: np.ndarray, one_seconds: np.ndarray, both_seconds: np.ndarray
+) -> tuple[float, float]:
+    """Return which share of evaluations and of seconds two stages need; infinite where they don't get there."""
+    there = np.flatnonzero(both >= one[-1])
+    if not len(there):
+        return float("inf"), float("inf")
+    when = np.flatnonzero(one >= one[-1])[0]  # the single stage's own last step forward
+    return (there[0] + 1) / (when + 1), both_seconds[there[0]] / one_seconds[when]
+
+
+def told_share(share: tuple[float, float]) -> str:
+    if not np.isfinite(share[0]):
+        return "more evaluations than it had"
+    return f"{share[0]:.2f} of its evaluations, {share[1]:.2f} of its time"
+
+
+def compare_cost(laboratory: Laboratory, trails: Sequence[Trail], epochs: int) -> None:
+    """Print what the single-stage search costs against training every candidate."""
+    prepared = laboratory.prepared
+    evaluated = [a for trail in trails for a in trail.architectures]
+    macs = np.concatenate([trail.values[:, 1] for trail in trails])
+    middle = evaluated[int(np.argsort(macs)[len(macs) // 2])]
+    if "alone_epoch_seconds" not in laboratory.facts:
+        module = fresh_network(prepared.study.network, 0).extract(middle)
+        step = supervised_step(module, prepared.splits.task, prepared.study.recipe)
+        begin = time.process_time()
+        train(
+            module, step, prepared.splits.train, replace(prepared.study.recipe, epochs=1), seed=0, device=CPU
+        )
+        laboratory.keep("alone_epoch_seconds", time.process_time() - begin)
+    alone = laboratory.facts["alone_epoch_seconds"] * epochs
+    each = float(np.mean([trail.seconds[-1] / len(trail.seconds) for trail in trails]))
+    count = len(trails[0].seconds)
+    print(
+        f"\ntraining the candidate of median MACs alone: {alone:.0f} s (one epoch measured, times {epochs})"
+    )
+    print(f"an evaluation in the search, proposals included: {each:.2f} s")
+    print(f"single-stage search, supernet given: {alone / each:.0f} times cheaper (published 303)")
+    supernet = laboratory.facts.get("supernet_seconds")
+    if supernet is not None:
+        for number in (count, 1000):
+            ratio = alone * number / (supernet + each * number)
+            print(f"  with the supernet's {supernet:.0f} s, {number} evaluations: {ratio:.0f} times")
+
+
+def show_winner(laboratory: Laboratory, trails: Sequence[Trail], epochs: int) -> None:
+    """Fine-tune the best network of at most half the MACs, and the whole one alike; print both on the test tiles."""
+    prepared = laboratory.prepared
+    space, splits = prepared.problem.space, prepared.splits
+    whole = space.largest()
+    most = prepared.counter.counts(space.indices([whole])).macs[0]
+    values = np.concatenate([trail.values for trail in trails])
+    evaluated = [a for trail in trails for a in trail.architectures]
+    fits = np.flatnonzero(values[:, 1] <= most / 2)
+    winner = evaluated[fits[np.argmax(values[fits, 0])]]
+    recipe = replace(prepared.study.winners.recipe, epochs=epochs)
+    finished, candidates = [], []
+    for architecture in (whole, winner):
+        module = finish(laboratory, architecture, recipe)
+        finished.append((architecture, mean_iou(module, splits.test)))
+        candidates.append(SubnetCandidate(module, splits.inputs))
+    latency = LatencyMs(long_seconds=3.0)
+    bench = Bench(splits.test, True, latency.calibrate())
+    times = latency.measure(candidates, bench)
+    print(f"\nfine-tuned for {epochs} epochs each, on the two test tiles")
+    for (architecture, (value, by_class)), measured in zip(finished, times, strict=True):
+        macs = prepared.counter.counts(space.indices([architecture])).macs[0]
+        classes = " ".join(f"{one:.3f}" for one in by_class)
+        print(
+            f"  mean IoU {value:.4f} ({classes}), {macs / 1e6:.1f} M MACs, {measured.value:.2f} ms "
+            f"(spread {measured.spread:.2f}): {dict(architecture)}"
+        )
+
+
+def finish(laboratory: Laboratory, architecture: Architecture, recipe: Recipe) -> nn.Module:
+    """Return an architecture with the supernet's weights, fine-tuned; remembered."""
+    prepared = laboratory.prepared
+    module = prepared.supernet.extract(architecture)
+    path = laboratory.out / f"finished-{architecture.id}-{recipe.epochs}.safetensors"
+    if not path.exists():
+        step = supervised_step(module, prepared.splits.task, recipe)
+        train(module, step, prepared.splits.train, recipe, seed=0, device=CPU)
+        calibrate(module, prepared.splits.train)
+        save_file(module.state_dict(), path)
+    module.load_state_dict(load_file(path))
+    return module.eval()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, default=None, help="default: NAS_DATA")
+    parser.add_argument("--out", type=Path, default=Path("runs/sss3d"))
+    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--evaluations", type=int, default=60)
+    parser.add_argument("--first", type=int, default=15, help="evaluations of the first stage")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--fine-tuning-epochs", type=int, default=6, help="0 leaves the winner out")
+    arguments = parser.parse_args()
+    if arguments.data is not None:
+        os.environ["NAS_DATA"] = str(arguments.data)
+    torch.set_num_threads(1)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    laboratory = Laboratory.open(arguments.out, arguments.epochs)
+    cardinality = laboratory.prepared.problem.space.cardinality()
+    print(f"{cardinality:,} networks = {cardinality:.2e} (published 2.88e17)")
+    trails = compare_stages(laboratory, arguments.seeds, arguments.evaluations, arguments.first)
+    compare_cost(laboratory, trails[False], arguments.epochs)
+    if arguments.fine_tuning_epochs:
+        show_winner(laboratory, trails[True], arguments.fine_tuning_epochs)
+
+
+if __name__ == "__main__":
+    main()
