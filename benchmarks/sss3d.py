@@ -27,7 +27,6 @@ from torch import nn
 
 from nas.evaluation import LatencyMs, Macs, MeanIoU, SubnetCandidate
 from nas.evaluation.from_scratch import fresh_network
-from nas.evaluation.quality.overlap import iou_by_class
 from nas.objective import Measurement
 from nas.pareto import hypervolume
 from nas.protocols import Bench, Split
@@ -128,7 +127,7 @@ def mean_iou(module: nn.Module, split: Split) -> tuple[float, list[float]]:
         for start in range(0, len(split), 24)
     ]
     statistics = torch.cat(found).numpy()
-    return quality.value(statistics), iou_by_class(statistics).tolist()
+    return quality.value(statistics), quality.details(statistics).tolist()
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nas.report.clouds import cloud_png, projected
+from nas.tasks.clouds import cloud_png, projected
 
 
 @pytest.mark.parametrize("count", [1, 50_000])
