@@ -8,21 +8,21 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, final
+from typing import final
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from nas.checks import check_kind
 from nas.data.cloud_blocks import Cloud, blocks_of, thinned
-from nas.data.cloud_files import READERS, Fields, read_fields
+from nas.data.cloud_files import READERS
+from nas.data.cloud_tiles import Layout, read_tiles
 from nas.data.locations import data_root
 from nas.data.selection import assemble_splits, check_seed
 from nas.errors import DataError
 from nas.protocols import Splits
-from nas.space import FloatArray, IntArray
+from nas.space import FloatArray
 from nas.tasks.segmentation import IGNORED, SemanticSegmentation
 
 logger = logging.getLogger(__name__)
@@ -165,14 +165,27 @@ class PointCloudFolder:
             DataError: a file can't be read or lacks a field, a tile is no cloud of labelled points, or a pattern fits
                 no tile.
         """
+        codes = self.class_codes or tuple(range(len(self.class_names)))
+        layout = Layout(self.coordinates, self.features, self.label, self.tile, codes, self.ignored)
         tiles: dict[str, Cloud] = {}
         for path in self._files():
-            for cloud in self._tiles(path):
+            for cloud in read_tiles(path, layout):
                 if cloud.name in tiles:
                     raise DataError(f"two tiles are named {cloud.name!r}: rename one of the files.")
-                tiles[cloud.name] = cloud
+                tiles[cloud.name] = self._thinned(cloud)
         parts = self._parted(sorted(tiles))
         return [[tiles[name] for name in part] for part in parts]
+
+    def _thinned(self, cloud: Cloud) -> Cloud:
+        left = cloud if self.grid is None or not len(cloud.targets) else thinned(cloud, self.grid)
+        if len(left.targets) < self.fewest:
+            grid = "" if self.grid is None else f" on the grid of {self.grid}"
+            raise DataError(
+                f"tile {cloud.name!r} of {self.folder} has {len(left.targets)} point(s){grid}, and at least "
+                f"{self.fewest} are needed, the neighbours of one: remove it, or join it to another; fewest= says how "
+                "many."
+            )
+        return left
 
     def _files(self) -> list[Path]:
         stated = Path(self.folder).expanduser()
@@ -185,70 +198,6 @@ class PointCloudFolder:
                 f"{path} holds no file of points ({', '.join(READERS)}): check that the path is right."
             )
         return files
-
-    def _tiles(self, path: Path) -> list[Cloud]:
-        fields = read_fields(path)
-        wanted = [*self.coordinates, *self.features, self.label, *([] if self.tile is None else [self.tile])]
-        for name in wanted:
-            if name not in fields:
-                what = "no labels" if name == self.label else "no such field"
-                raise DataError(
-                    f"{path} has {what}: {name!r} is expected among its fields {sorted(fields)}; name another one "
-                    "in PointCloudFolder."
-                )
-        lengths = {name: len(np.atleast_1d(fields[name])) for name in wanted}
-        if len(set(lengths.values())) > 1:
-            raise DataError(f"the fields of {path} have {lengths} entries: one for every point is expected.")
-        places, features = (_columns(path, names, fields) for names in (self.coordinates, self.features))
-        if places.shape[1] != 3:
-            raise DataError(
-                f"{path} has {places.shape[1]} coordinates in {self.coordinates}: 3 are expected."
-            )
-        labels = np.asarray(fields[self.label]).reshape(-1)
-        whole = Cloud(path.stem, places, features, self._targets(path, labels))
-        if self.tile is None:
-            return [self._checked(whole, path)]
-        return [
-            self._checked(_some(whole, f"{path.stem}/{value}", fields[self.tile] == value), path)
-            for value in np.unique(fields[self.tile]).tolist()
-        ]
-
-    def _targets(self, path: Path, labels: NDArray[Any]) -> IntArray:
-        if not np.issubdtype(labels.dtype, np.number) or not np.array_equal(labels, np.floor(labels)):
-            raise DataError(f"{path} has labels of {labels.dtype} that are no integers: number the classes.")
-        codes = self.class_codes or tuple(range(len(self.class_names)))
-        targets = np.full(len(labels), -1, dtype=np.int64)
-        for target, code in [*((IGNORED, code) for code in self.ignored), *enumerate(codes)]:
-            targets[labels == code] = target
-        strange = np.unique(labels[targets < 0])
-        if len(strange):
-            raise DataError(
-                f"{path} has the label {strange[0]:g} at {int((targets < 0).sum())} points, and the classes are "
-                f"{codes}: give it a class name (and code), or add it to ignored."
-            )
-        return targets
-
-    def _checked(self, cloud: Cloud, path: Path) -> Cloud:
-        where = f"tile {cloud.name!r} of {path}"
-        for what, values in (("coordinates", cloud.coordinates), ("features", cloud.features)):
-            bad = int((~np.isfinite(values)).any(1).sum())
-            if bad:
-                raise DataError(f"{where} has {bad} points whose {what} are NaN or infinite: clean it first.")
-        if len(cloud.targets) > 1 and not np.ptp(cloud.coordinates, axis=0).any():
-            raise DataError(
-                f"all {len(cloud.targets)} points of {where} lie in one place: is it the right field?"
-            )
-        if np.all(cloud.targets == IGNORED):
-            raise DataError(f"all points of {where} are ignored: remove it, or give them classes.")
-        left = cloud if self.grid is None else thinned(cloud, self.grid)
-        if len(left.targets) < self.fewest:
-            raise DataError(
-                f"{where} has {len(left.targets)} point(s)"
-                + ("" if self.grid is None else f" on the grid of {self.grid}")
-                + f", and at least {self.fewest} are needed, the neighbours of one: remove it, or join it to "
-                "another; fewest= says how many."
-            )
-        return left
 
     def _parted(self, names: Sequence[str]) -> list[list[str]]:
         """Return the names of the tiles of train, search and test."""
@@ -264,23 +213,6 @@ class PointCloudFolder:
             what = f"{both} are in search and in test" if both else "train, search or test has no tile"
             raise DataError(f"{what} of {list(names)}: change the patterns so that every part has its own.")
         return [train, *held]
-
-
-def _columns(path: Path, names: Sequence[str], fields: Fields) -> FloatArray:
-    """Return ``(n, columns)`` of all those fields."""
-    found = [np.zeros((len(np.atleast_1d(next(iter(fields.values())))), 0))] if not names else []
-    for name in names:
-        values = np.asarray(fields[name])
-        if not np.issubdtype(values.dtype, np.number) or values.ndim not in (1, 2):
-            raise DataError(
-                f"field {name!r} of {path} has {values.dtype} of shape {values.shape}: numbers are expected."
-            )
-        found.append(values.reshape(len(values), -1).astype(np.float64))
-    return np.concatenate(found, 1)
-
-
-def _some(cloud: Cloud, name: str, rows: NDArray[np.bool_]) -> Cloud:
-    return Cloud(name, cloud.coordinates[rows], cloud.features[rows], cloud.targets[rows])
 
 
 def normalised(parts: Sequence[Sequence[Cloud]]) -> list[list[Cloud]]:

@@ -124,7 +124,13 @@ def few_points(arrays: Arrays) -> None:
         arrays[name] = arrays[name][:15]
 
 
+def no_points(arrays: Arrays) -> None:
+    for name in arrays:
+        arrays[name] = arrays[name][:0]
+
+
 BAD: list[tuple[Callable[[Arrays], object], str]] = [
+    (no_points, r"has 0 point\(s\), and at least 16 are needed"),
     (one_point, r"has 1 point\(s\), and at least 16 are needed"),
     (few_points, r"has 15 point\(s\), and at least 16 are needed, the neighbours of one"),
     (lambda a: a["xyz"].__setitem__((3, 1), np.nan), "1 points whose coordinates are NaN"),
