@@ -7,6 +7,9 @@ that a search is repeated for the price of its proposals. Seconds are those of o
 
 Published (Therrien 2023): weight sharing makes the single-stage search 303 times cheaper than training every candidate;
 two stages reach its result in 54 % of its time; the space holds 2.88e17 networks.
+
+Two stages are run in both orders: the sampling first, with the largest architecture, and the architecture first, with
+the smallest sampling.
 """
 
 from __future__ import annotations
@@ -29,7 +32,7 @@ from nas.evaluation import LatencyMs, Macs, MeanIoU, SubnetCandidate
 from nas.evaluation.from_scratch import fresh_network
 from nas.objective import Measurement
 from nas.pareto import hypervolume
-from nas.protocols import Bench, Split
+from nas.protocols import Bench, Split, Strategy
 from nas.runner.preparation import Prepared, prepare
 from nas.search.loop import search
 from nas.search.two_stage import TwoStage
@@ -132,28 +135,63 @@ def mean_iou(module: nn.Module, split: Split) -> tuple[float, list[float]]:
 
 @dataclass(frozen=True)
 class Trail:
-    """What a search did: the architectures that it paid for, in order, and the seconds until each was judged."""
+    """What a search did: what it paid for, in order, and the seconds until each was judged.
+
+    Args:
+        architectures: Evaluated.
+        values: ``(n, 2)`` mean IoU and MACs.
+        seconds: ``(n,)``, proposals included.
+    """
 
     architectures: list[Architecture]
     values: np.ndarray
     seconds: np.ndarray
 
 
-def run_search(laboratory: Laboratory, two_stage: bool, seed: int, evaluations: int, first: int) -> Trail:
-    prepared = laboratory.prepared
-    problem = prepared.problem
-    inner = prepared.study.strategy.inner
-    strategy = TwoStage(inner, (SAMPLING, ARCHITECTURE), first_evaluations=first) if two_stage else inner
-    architectures, seconds = [], []
-    begin, paid_now = time.process_time(), 0.0
+ORDERS = {
+    "sampling": ((SAMPLING, ARCHITECTURE), "largest"),
+    "architecture": ((ARCHITECTURE, SAMPLING), "smallest"),
+}
+"""What the first stage searches, and where everything else stands meanwhile."""
+
+
+def strategy_of(laboratory: Laboratory, order: str, first: int) -> Strategy:
+    """Return a two-stage search, or the single-stage one that it is made of."""
+    inner = laboratory.prepared.study.strategy.inner
+    if order == "single":
+        return inner
+    partition, default = ORDERS[order]
+    return TwoStage(inner, partition, first_evaluations=first, default=default)
+
+
+def run_search(laboratory: Laboratory, order: str, seed: int, evaluations: int, first: int) -> Trail:
+    """Return what a search does, or did."""
+    problem = laboratory.prepared.problem
+    name = f"{order}-{seed}-{evaluations}" + ("" if order == "single" else f"-{first}")
+    path = laboratory.out / f"trail-{name}.json"
+    if not path.exists():
+        path.write_text(
+            json.dumps(walk(laboratory, strategy_of(laboratory, order, first), seed, evaluations))
+        )
+    rows = json.loads(path.read_text())
+    architectures = [problem.space.architecture(row["options"]) for row in rows]
+    quality = [laboratory.known[architecture.id][0] for architecture in architectures]
+    macs = problem.count(problem.space.indices(architectures))["macs"]
+    return Trail(architectures, np.stack([quality, macs], 1), np.array([row["seconds"] for row in rows]))
+
+
+def walk(laboratory: Laboratory, strategy: Strategy, seed: int, evaluations: int) -> list[dict[str, object]]:
+    """Search, and return each architecture with the seconds until it was judged."""
+    problem = laboratory.prepared.problem
+    rows: list[dict[str, object]] = []
+    begin, added = time.process_time(), 0.0
 
     def evaluate(architecture: Architecture) -> Mapping[str, Measurement]:
-        nonlocal paid_now
+        nonlocal added
         start = time.process_time()
         value, cost = laboratory.evaluate(architecture)
-        paid_now += cost - (time.process_time() - start)  # what is remembered costs what it once did
-        architectures.append(architecture)
-        seconds.append(time.process_time() - begin + paid_now)
+        added += cost - (time.process_time() - start)  # what is remembered costs what it once did
+        rows.append({"options": dict(architecture), "seconds": time.process_time() - begin + added})
         macs = problem.count(problem.space.indices([architecture]))["macs"][0]
         return {
             "mean_iou": Measurement(value, 0.0, "", "supernet", 1),
@@ -161,11 +199,9 @@ def run_search(laboratory: Laboratory, two_stage: bool, seed: int, evaluations: 
         }
 
     directions = [objective.direction for objective in problem.objectives]
-    made = optuna.create_study(directions=directions, sampler=strategy.sampler(problem, seed))
-    search(made, problem, evaluate, evaluations=evaluations, on_trial=lambda trial: None)
-    quality = [laboratory.evaluate(a)[0] for a in architectures]
-    macs = problem.count(problem.space.indices(architectures))["macs"]
-    return Trail(architectures, np.stack([quality, macs], 1), np.array(seconds))
+    record = optuna.create_study(directions=directions, sampler=strategy.sampler(problem, seed))
+    search(record, problem, evaluate, evaluations=evaluations, on_trial=lambda trial: None)
+    return rows
 
 
 def volumes(trail: Trail, most: float, least: float) -> np.ndarray:
@@ -178,30 +214,25 @@ def volumes(trail: Trail, most: float, least: float) -> np.ndarray:
     return np.array([hypervolume(costs[: n + 1], np.ones(2)) for n in range(len(costs))])
 
 
-def compare_stages(
-    laboratory: Laboratory, seeds: int, evaluations: int, first: int
-) -> dict[bool, list[Trail]]:
-    """Print evaluations and seconds until two stages are where a single one ended."""
+def compare_stages(laboratory: Laboratory, singles: Sequence[Trail], order: str, first: int) -> list[Trail]:
+    """Print evaluations and seconds until two stages are where a single one ended; return their trails."""
     space, counter = laboratory.prepared.problem.space, laboratory.prepared.counter
     ends = counter.counts(space.indices([space.largest(), space.smallest()])).macs.astype(float)
-    trails: dict[bool, list[Trail]] = {False: [], True: []}
-    shares = []
-    print(f"\ntwo stages (first {first} evaluations: sampling) against one, {evaluations} evaluations each")
-    for seed in range(seeds):
-        for two in (False, True):
-            trails[two].append(run_search(laboratory, two, seed, evaluations, first))
-        one, both = (volumes(trails[two][-1], *ends) for two in (False, True))
-        shares.append(share_needed(one, both, trails[False][-1].seconds, trails[True][-1].seconds))
-        print(
-            f"  seed {seed}: hypervolume {one[-1]:.4f} and {both[-1]:.4f}; two stages reach the single one's end after "
-            + told_share(shares[-1])
-        )
-        steps = range(9, evaluations, 10)
-        print("    single", " ".join(f"{one[n]:.3f}" for n in steps))
-        print("    staged", " ".join(f"{both[n]:.3f}" for n in steps), flush=True)
+    evaluations = len(singles[0].seconds)
+    print(
+        f"\ntwo stages ({order} first, {first} of {evaluations} evaluations) against one; hypervolume at every tenth"
+    )
+    trails, shares = [], []
+    for seed, single in enumerate(singles):
+        trails.append(run_search(laboratory, order, seed, evaluations, first))
+        one, both = (volumes(trail, *ends) for trail in (single, trails[-1]))
+        shares.append(share_needed(one, both, single.seconds, trails[-1].seconds))
+        print(f"  seed {seed}: two stages reach the single one's end after {told_share(shares[-1])}")
+        for name, values in (("single", one), ("staged", both)):
+            print(f"    {name}", " ".join(f"{value:.3f}" for value in values[9::10]), flush=True)
     for name, column in (("evaluations", 0), ("time", 1)):
-        known = [share[column] for share in shares]
-        print(f"  mean share of {name}: {np.mean(known):.2f} (published 0.54 of the time)")
+        mean = np.mean([share[column] for share in shares])
+        print(f"  mean share of {name}: {mean:.2f} (published: 0.54 of the time)")
     return trails
 
 
@@ -302,7 +333,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/sss3d"))
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--evaluations", type=int, default=60)
-    parser.add_argument("--first", type=int, default=15, help="evaluations of the first stage")
+    parser.add_argument("--orders", nargs="+", choices=list(ORDERS), default=list(ORDERS))
+    parser.add_argument("--first", type=int, default=20, help="evaluations of the first stage")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--fine-tuning-epochs", type=int, default=6, help="0 leaves the winner out")
     arguments = parser.parse_args()
@@ -313,10 +345,14 @@ def main() -> None:
     laboratory = Laboratory.open(arguments.out, arguments.epochs)
     cardinality = laboratory.prepared.problem.space.cardinality()
     print(f"{cardinality:,} networks = {cardinality:.2e} (published 2.88e17)")
-    trails = compare_stages(laboratory, arguments.seeds, arguments.evaluations, arguments.first)
-    compare_cost(laboratory, trails[False], arguments.epochs)
+    trails = [
+        run_search(laboratory, "single", seed, arguments.evaluations, 0) for seed in range(arguments.seeds)
+    ]
+    compare_cost(laboratory, trails, arguments.epochs)
+    for order in arguments.orders:
+        trails += compare_stages(laboratory, trails[: arguments.seeds], order, arguments.first)
     if arguments.fine_tuning_epochs:
-        show_winner(laboratory, trails[True], arguments.fine_tuning_epochs)
+        show_winner(laboratory, trails, arguments.fine_tuning_epochs)
 
 
 if __name__ == "__main__":

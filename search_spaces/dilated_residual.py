@@ -61,7 +61,7 @@ class Aggregate(nn.Module):
     def forward(self, local: Local) -> Tensor:
         """Return ``(n * points, outputs)``."""
         gathered = local.features.index_select(0, local.near)
-        around = torch.stack((local.encoding, gathered), 2).flatten(1)
+        around = torch.stack((local.encoding, gathered), 2).view(-1, self.features)
         weights = self._by_point(self.score(around)).softmax(1)
         pooled: Tensor = self.mix((self._by_point(around) * weights).sum(1))
         return pooled

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, cast, final
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from nas import choice
 from nas.choices import Choice, Size, smaller
@@ -90,8 +91,10 @@ class Stage(nn.Module):
         """``(n, points, 3)`` and ``(n * points, inputs)`` to ``(n * points, outputs)``."""
         around = self.search(coordinates)
         encoded = self.block(features, around)
-        chosen = around.near.view(coordinates.shape[0], -1)[:, : self.kept * self.neighbours].flatten()
-        pooled = encoded.index_select(0, chosen).view(-1, self.neighbours, self.features).amax(1)
+        chosen = around.near.view(coordinates.shape[0], -1)[:, : self.kept * self.neighbours].reshape(-1)
+        gathered = encoded.index_select(0, chosen).view(-1, 1, self.neighbours, self.features)
+        # The largest of each column; amax, which is the same, leaves ONNX Runtime's quantization without a shape.
+        pooled = F.max_pool2d(gathered, (self.neighbours, 1)).view(-1, self.features)
         below = self.below(coordinates[:, : self.kept], pooled)
         fused: Tensor = self.fuse(below, encoded if self.is_first else features, around.kept)
         return fused
@@ -170,11 +173,20 @@ class RandlaNet(nn.Module):
         head: On each point by itself, to a score for every class.
         points: How many of the points the network looks at, the first ones.
         given: How many points a cloud has.
+        numbers: Of a point: coordinates and features.
         classes: Scores of a point.
     """
 
     def __init__(
-        self, stem: nn.Module, stages: nn.Module, head: nn.Module, *, points: Size, given: int, classes: int
+        self,
+        stem: nn.Module,
+        stages: nn.Module,
+        head: nn.Module,
+        *,
+        points: Size,
+        given: int,
+        numbers: int,
+        classes: int,
     ) -> None:
         super().__init__()
         self.stem = stem
@@ -182,13 +194,14 @@ class RandlaNet(nn.Module):
         self.head = head
         self.points = cast(int, points)
         self.given = given
+        self.numbers = numbers
         self.classes = classes
 
     def forward(self, clouds: Tensor) -> Tensor:
         """``(n, given, 3 + features)`` to ``(n, classes, given)``."""
         seen = clouds[:, : self.points]
         places = seen[..., :3]
-        scores = self.head(self.stages(places, self.stem(seen.flatten(0, 1))))
+        scores = self.head(self.stages(places, self.stem(seen.reshape(-1, self.numbers))))
         if self.points < self.given:
             scores = scores.index_select(0, nearest_one(clouds[..., :3], places, self.points))
         output: Tensor = scores.view(-1, self.given, self.classes).transpose(1, 2)
@@ -242,7 +255,15 @@ def randla_net(
         nn.Dropout(dropout),
         elastic.Linear(inner, classes, positions=seen),
     )
-    return RandlaNet(dense(3 + features, stem, seen), first, head, points=seen, given=points, classes=classes)
+    return RandlaNet(
+        dense(3 + features, stem, seen),
+        first,
+        head,
+        points=seen,
+        given=points,
+        numbers=3 + features,
+        classes=classes,
+    )
 
 
 def _stages(seen: Choice, widths: Sequence[int], neighbours: Sequence[int]) -> list[Sizes]:
