@@ -333,7 +333,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/sss3d"))
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--evaluations", type=int, default=60)
-    parser.add_argument("--orders", nargs="+", choices=list(ORDERS), default=list(ORDERS))
+    parser.add_argument("--orders", nargs="*", choices=list(ORDERS), default=list(ORDERS))
     parser.add_argument("--first", type=int, default=20, help="evaluations of the first stage")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--fine-tuning-epochs", type=int, default=6, help="0 leaves the winner out")
