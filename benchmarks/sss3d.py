@@ -45,6 +45,7 @@ from studies.sss3d_lidar import ARCHITECTURE, SAMPLING, study
 CPU = torch.device("cpu")
 _CALIBRATED_ON = 24
 """Blocks of train for the batch norm of a candidate: 24,576 points."""
+_PUBLISHED_EPOCHS = 100
 
 
 @dataclass
@@ -267,19 +268,27 @@ def compare_cost(laboratory: Laboratory, trails: Sequence[Trail], epochs: int) -
             module, step, prepared.splits.train, replace(prepared.study.recipe, epochs=1), seed=0, device=CPU
         )
         laboratory.keep("alone_epoch_seconds", time.process_time() - begin)
-    alone = laboratory.facts["alone_epoch_seconds"] * epochs
-    each = float(np.mean([trail.seconds[-1] / len(trail.seconds) for trail in trails]))
-    count = len(trails[0].seconds)
+    epoch, each = laboratory.facts["alone_epoch_seconds"], mean_seconds(trails)
     print(
-        f"\ntraining the candidate of median MACs alone: {alone:.0f} s (one epoch measured, times {epochs})"
+        f"\nan epoch of the candidate of median MACs: {epoch:.1f} s; an evaluation, proposals included: {each:.2f} s"
     )
-    print(f"an evaluation in the search, proposals included: {each:.2f} s")
-    print(f"single-stage search, supernet given: {alone / each:.0f} times cheaper (published 303)")
+    for number, whose in ((epochs, "the supernet's"), (_PUBLISHED_EPOCHS, "Hu 2020's")):
+        print(
+            f"single-stage search against training every candidate for {whose} {number} epochs (estimated), supernet "
+            f"given: {epoch * number / each:.0f} times cheaper (published 303)"
+        )
     supernet = laboratory.facts.get("supernet_seconds")
     if supernet is not None:
-        for number in (count, 1000):
-            ratio = alone * number / (supernet + each * number)
-            print(f"  with the supernet's {supernet:.0f} s, {number} evaluations: {ratio:.0f} times")
+        for count in (len(trails[0].seconds), 1000):
+            ratio = epoch * epochs * count / (supernet + each * count)
+            print(
+                f"  with the supernet's {supernet:.0f} s, {count} evaluations, {epochs} epochs: {ratio:.0f} times"
+            )
+
+
+def mean_seconds(trails: Sequence[Trail]) -> float:
+    """Return the mean seconds of an evaluation."""
+    return float(np.mean([trail.seconds[-1] / len(trail.seconds) for trail in trails]))
 
 
 def show_winner(laboratory: Laboratory, trails: Sequence[Trail], epochs: int) -> None:
