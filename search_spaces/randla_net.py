@@ -221,7 +221,8 @@ def randla_net(
     Sampling, which changes no weight's shape: how many points of a cloud the network looks at, and in every stage how
     many neighbours a point has and which share of the points goes on below (``points``, ``stage?.neighbours``,
     ``stage?.decimation``). Architecture: the number of stages, and in every stage the width of its block, one or two
-    aggregations, and the width of its decoder; the stem and the head (everything else).
+    aggregations, and the width of its decoder; the stem and the head (everything else). The largest options are Hu's
+    network; a smaller decimation keeps more points below and costs more.
 
     Random sampling (Hu 2020, section 3.2) is by order: what is kept are the first points, so the data have to list the
     points of a cloud in random order, as :class:`nas.data.PointCloudFolder` does. The network's answer is then a
