@@ -212,8 +212,10 @@ def randla_net(
     classes: int,
     features: int = 0,
     points: int = 1024,
-    widths: tuple[int, ...] = (16, 64, 128, 256),
-    neighbours: tuple[int, ...] = _NEIGHBOURS,
+    stages: int = 4,
+    first_width: int = 16,
+    width: int = 64,
+    neighbours: int = 16,
     dropout: float = 0.5,
 ) -> nn.Module:
     """Return the network: 1.6e16 architectures with four stages.
@@ -233,23 +235,32 @@ def randla_net(
         classes: Kinds of points.
         features: Numbers of a point beside its three coordinates.
         points: Of a cloud.
-        widths: Hu's ``d_out``: of each stage's block, at most; its output has twice as many features.
-        neighbours: What can be chosen as the number of a point's neighbours, itself among them.
+        stages: At most; as many as two fewer can be chosen.
+        first_width: Hu's ``d_out`` of the first stage's block, at most; its output has twice as many features.
+        width: That of the second stage; each further one has twice as much as the one before.
+        neighbours: Of a point at most, itself among them.
         dropout: Before the last layer, in training.
 
     Shape:
         ``(n, points, 3 + features)`` float32, coordinates first, to ``(n, classes, points)``.
 
     Raises:
-        SpaceError: a cloud has fewer points than neighbours, or is too small for so many stages.
+        SpaceError: a cloud has fewer points than neighbours, or is too small for so many stages; or there are fewer
+            than one stage or four neighbours.
     """
+    if stages < 1 or neighbours < _NEIGHBOURS[0]:
+        raise SpaceError(
+            f"randla_net has stages={stages} and neighbours={neighbours}: at least 1 and {_NEIGHBOURS[0]} are needed."
+        )
+    widths = (first_width, *(width * 2**number for number in range(stages - 1)))
+    counts = tuple(count for count in _NEIGHBOURS if count <= neighbours)
     kept = tuple(sorted({points * eighths // 8 for eighths in range(4, 9)}))
-    _check_points(points, kept[0], max(neighbours), len(widths))
+    _check_points(points, kept[0], counts[-1], stages)
     seen = choice("points", *kept)
-    layers = choice("layers", *range(max(1, len(widths) - 2), len(widths) + 1))
+    layers = choice("layers", *range(max(1, stages - 2), stages + 1))
     stem = choice("stem.width", 4, 6, 8)
     outer, inner = choice("head.outer", 16, 32, 48, 64), choice("head.inner", 8, 16, 24, 32)
-    first = Stage(0, stem, _stages(seen, widths, neighbours), layers)
+    first = Stage(0, stem, _stages(seen, widths, counts), layers)
     head = nn.Sequential(
         dense(choice("decoder0.width", *_eighths(2 * widths[0])), outer, seen),
         dense(outer, inner, seen),
@@ -304,5 +315,5 @@ def _check_points(points: int, fewest: int, neighbours: int, num_stages: int) ->
     if left < _FEWEST_POINTS:
         raise SpaceError(
             f"clouds of {points} points have {left} left after {num_stages} stages and at least {_FEWEST_POINTS} are "
-            "needed: give the network larger clouds, or fewer stages (widths)."
+            "needed: give the network larger clouds, or fewer stages."
         )

@@ -64,8 +64,9 @@ def study(
             classes=len(CLASSES),
             features=3,
             points=1024,
-            widths=(8, 16, 32, 64),
-            neighbours=(4, 6, 8, 10, 12),
+            first_width=8,
+            width=16,
+            neighbours=12,
             dropout=0.0,
         ),
         data=PointCloudFolder(

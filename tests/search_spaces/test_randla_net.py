@@ -17,7 +17,7 @@ from nas.testing import check_network
 from search_spaces.neighbours import Neighbourhood, nearest, nearest_one, squared_distances
 from search_spaces.randla_net import randla_net
 
-small = partial(randla_net, classes=3, features=1, points=64, widths=(8, 16), neighbours=(4, 8))
+small = partial(randla_net, classes=3, features=1, points=64, stages=2, first_width=8, width=16, neighbours=8)
 
 
 def on_a_grid(count: int, seed: int = 0) -> Tensor:
@@ -50,7 +50,9 @@ def test_sampling_changes_no_weights_shape() -> None:
 
 def test_the_contract_is_kept() -> None:
     targets = torch.zeros(1, 64, dtype=torch.int64)
-    check_network(partial(small, widths=(4, 4)), (64, 4), SemanticSegmentation(3), targets, num_random=0)
+    check_network(
+        partial(small, first_width=4, width=4), (64, 4), SemanticSegmentation(3), targets, num_random=0
+    )
 
 
 def test_the_exported_file_answers_the_same_where_points_are_equally_far(
@@ -110,8 +112,10 @@ def test_the_surroundings_of_a_point_by_hand() -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ({"points": 20, "neighbours": (4, 16)}, "too small for 16 neighbours"),
-        ({"points": 64, "widths": (8, 8, 8, 8)}, "have 0 left after 4 stages"),
+        ({"points": 20}, "too small for 16 neighbours"),
+        ({"points": 64}, "have 0 left after 4 stages"),
+        ({"neighbours": 3}, "neighbours=3: at least 1 and 4"),
+        ({"stages": 0}, "stages=0 and"),
     ],
 )
 def test_clouds_that_are_too_small_are_told(arguments: dict[str, object], told: str) -> None:
