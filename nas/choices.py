@@ -25,6 +25,7 @@ _OPERATORS: dict[str, Callable[[int, int], int]] = {
     "+": operator.add,
     "-": operator.sub,
     "//": operator.floordiv,
+    "min": min,
 }
 _MOST_OPTIONS = 1_000
 """Of one choice: each is a column of the surrogates' encodings, and a search sees some hundred architectures."""
@@ -216,7 +217,7 @@ def choice(name: str, *options: Option) -> Choice:
 @final
 @dataclass(frozen=True)
 class Operation(Expression):
-    """``left symbol right`` on integers, where ``symbol`` is ``*``, ``+``, ``-`` or ``//``."""
+    """``left symbol right`` on integers, where ``symbol`` is ``*``, ``+``, ``-``, ``//`` or ``min``."""
 
     symbol: str
     left: Expression | int
@@ -256,6 +257,15 @@ class Operation(Expression):
 
 Size = int | Expression
 """An integer, or one that depends on choices."""
+
+
+def smaller(left: Size, right: Size) -> Size:
+    """Return the smaller of two numbers, whatever is chosen."""
+    return (
+        min(left, right)
+        if isinstance(left, int) and isinstance(right, int)
+        else Operation("min", left, right)
+    )
 
 
 def choices_of(*sizes: Size) -> tuple[Choice, ...]:

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from nas.choices import Choice, choices_of
+from nas.choices import Choice, Expression, choices_of, combinations
 from nas.inputs import Form, InputSpec, as_spec, call_network
 from nas.protocols import Counts
-from nas.space import Architecture, IntArray
+from nas.space import Architecture, IntArray, SearchSpace
 from nas.supernet import Supernet, elastic
 from nas.supernet.attending import Attending
 from nas.supernet.cut import Cut
@@ -71,24 +71,39 @@ def count_params(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-@final
 @dataclass(frozen=True)
-class _Table:
-    """``macs`` and ``num_params`` by the options of a few choices, flattened in C order."""
+class _Lookup:
+    """Something by the options of a few choices, flattened in C order."""
 
     columns: tuple[int, ...]
     shape: tuple[int, ...]
-    macs: IntArray
-    num_params: IntArray
-
-    def plus(self, other: _Table) -> _Table:
-        return replace(self, macs=self.macs + other.macs, num_params=self.num_params + other.num_params)
 
     def rows(self, indices: IntArray) -> IntArray:
         if not self.columns:
             return np.zeros(len(indices), dtype=np.int64)
         picked = tuple(indices[:, column] for column in self.columns)
         return np.asarray(np.ravel_multi_index(picked, self.shape), dtype=np.int64)
+
+
+@final
+@dataclass(frozen=True)
+class _Positions(_Lookup):
+    """How many vectors a layer gets of one input, where choices decide that."""
+
+    numbers: IntArray
+
+
+@final
+@dataclass(frozen=True)
+class _Table(_Lookup):
+    """``macs`` and ``num_params``; the MACs are of one position each where there are ``positions``."""
+
+    macs: IntArray
+    num_params: IntArray
+    positions: _Positions | None = None
+
+    def plus(self, other: _Table) -> _Table:
+        return replace(self, macs=self.macs + other.macs, num_params=self.num_params + other.num_params)
 
 
 @final
@@ -187,20 +202,26 @@ class NetworkCounter:
     def _tables(self, twin: Supernet, architecture: Architecture) -> list[_Table] | None:
         """Return the tables for images as large as they are in ``architecture``, which has everything else."""
         positions, own_macs = _trace(twin, architecture, self._inputs)
-        merged: dict[tuple[int, ...], _Table] = {}
+        merged: dict[tuple[object, ...], _Table] = {}
         counted: set[nn.Parameter] = set()
+        chosen: dict[str, _Positions | None] = {"None": None}
         for site in twin.sites:
-            if isinstance(site.module, Resized):
-                continue
             own = set(site.module.parameters(recurse=False)) - counted  # tied weights count once
             counted |= own
-            cost = _cost_of(site.module, positions.get(site.path, 0), own_macs.get(site.path, 0), own)
-            tables = _tabulate(twin, site, cost)
+            macs = own_macs.get(site.path, 0)
+            if isinstance(site.module, Resized) or _is_free(site.module, macs, own):
+                continue
+            expression = _positions_chosen(site)
+            cost = _cost_of(site.module, positions.get(site.path, 0) if expression is None else 1, macs, own)
+            if expression is not None and str(expression) not in chosen:
+                chosen[str(expression)] = _tabulate_positions(twin.space, expression)
+            tables = _tabulate(twin, site, cost, chosen[str(expression)])
             if tables is None:
                 return None
             for table in tables:
-                known = merged.get(table.columns)
-                merged[table.columns] = table if known is None else known.plus(table)
+                key = (*table.columns, str(expression))
+                known = merged.get(key)
+                merged[key] = table if known is None else known.plus(table)
         return list(merged.values())
 
 
@@ -211,6 +232,7 @@ def _stacked(column: int, tables: Sequence[_Table]) -> _Table:
         (len(tables), *tables[0].shape),
         np.concatenate([table.macs for table in tables]),
         np.concatenate([table.num_params for table in tables]),
+        tables[0].positions,
     )
 
 
@@ -219,7 +241,8 @@ def _sum(tables: list[_Table], indices: IntArray) -> Counts:
     num_params = np.zeros(len(indices), dtype=np.int64)
     for table in tables:
         rows = table.rows(indices)
-        macs += table.macs[rows]
+        at = table.positions
+        macs += table.macs[rows] * (1 if at is None else at.numbers[at.rows(indices)])
         num_params += table.num_params[rows]
     return Counts(macs, num_params)
 
@@ -278,12 +301,34 @@ def _caller(path: str, called: Container[str]) -> str:
     return path
 
 
+def _is_free(module: nn.Module, macs: int, own: set[nn.Parameter]) -> bool:
+    """Whether a module of no elastic class neither multiplies nor holds parameters, whatever is chosen."""
+    return not macs and not own and not isinstance(module, elastic.ElasticLayer | Cut | Attending)
+
+
+def _positions_chosen(site: Site) -> Expression | None:
+    """Return on which choices it depends how many vectors a layer gets, or None."""
+    return next((slot.expression for slot in site.slots if _is_position_count(slot)), None)
+
+
+def _is_position_count(slot: Slot) -> bool:
+    return isinstance(slot.module, elastic.Linear) and slot.attribute == "positions"
+
+
+def _tabulate_positions(space: SearchSpace, expression: Expression) -> _Positions:
+    columns = tuple(space.choices.index(choice) for choice in expression.choices)
+    numbers = [expression.value(options) for options in combinations(expression.choices)]
+    return _Positions(
+        columns, tuple(len(c.options) for c in expression.choices), np.array(numbers, dtype=np.int64)
+    )
+
+
 def _cost_of(module: nn.Module, positions: int, macs: int, own: set[nn.Parameter]) -> _Cost:
     """Return what tells the MACs and parameters of a module at its active sizes.
 
     Args:
         module: What it is of.
-        positions: Of the output, where it is an elastic layer.
+        positions: Of the output, where it is an elastic layer; 1 where choices decide that.
         macs: That the module multiplies itself, in the largest architecture.
         own: Parameters that count as its.
     """
@@ -303,7 +348,7 @@ def _cost_of(module: nn.Module, positions: int, macs: int, own: set[nn.Parameter
     return lambda: (macs, num_params)
 
 
-def _tabulate(twin: Supernet, site: Site, cost: _Cost) -> list[_Table] | None:
+def _tabulate(twin: Supernet, site: Site, cost: _Cost, positions: _Positions | None) -> list[_Table] | None:
     """Return tables that add up to the cost of a module, or None where one would be too large.
 
     The cost of a layer that takes the concatenation of many others is linear in the size of each, so it
@@ -315,7 +360,9 @@ def _tabulate(twin: Supernet, site: Site, cost: _Cost) -> list[_Table] | None:
     for source in sources:
         others = tuple(name for name in sources if name != source)
         tables += [_table(twin, site, cost, others), _negative(base)]
-    return None if None in tables else cast(list[_Table], tables)
+    if None in tables:
+        return None
+    return [replace(table, positions=positions) for table in cast(list[_Table], tables)]
 
 
 def _negative(table: _Table | None) -> _Table | None:
@@ -328,7 +375,7 @@ def _table(twin: Supernet, site: Site, cost: _Cost, zero: tuple[str, ...]) -> _T
     controlling = [space[c.choice] for alternative in site.alternatives for c in alternative]
     if not site.conditional:
         controlling = []
-    slots = [slot for slot in site.slots if slot.attribute not in zero]
+    slots = [s for s in site.slots if s.attribute not in zero and not _is_position_count(s)]
     if isinstance(site.module, Cut | Attending):
         slots = [slot for slot in slots if site.module.is_part(slot.attribute)]  # not what is made of them
     choices = tuple(dict.fromkeys([*choices_of(*(slot.expression for slot in slots)), *controlling]))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Literal, Protocol, cast, final, runtime_checkable
+from typing import ClassVar, Literal, Protocol, cast, final, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -134,14 +134,19 @@ class Linear(nn.Module):
         in_features: Size of the last axis of the input.
         out_features: Size of the last axis of the output.
         bias: Whether to add a learned bias.
+        positions: How many vectors one input of the network gives this layer, where choices decide that, such as how
+            many points are left of a cloud. Only counting reads it. None where all architectures give as many.
 
     Shape:
         ``(..., in_features)`` to ``(..., out_features)``.
     """
 
-    def __init__(self, in_features: Size, out_features: Size, *, bias: bool = True) -> None:
+    def __init__(
+        self, in_features: Size, out_features: Size, *, bias: bool = True, positions: Size | None = None
+    ) -> None:
         super().__init__()
         largest_in, largest_out = largest_value(in_features), largest_value(out_features)
+        self.positions = cast(int | None, positions)
         self.in_features = cast(int, in_features)
         self.out_features = cast(int, out_features)
         self.weight = nn.Parameter(torch.empty(largest_out, largest_in))
@@ -178,9 +183,8 @@ class Linear(nn.Module):
         return self.in_features * self.out_features
 
 
-@final
-class BatchNorm2d(nn.Module):
-    """Elastic width; otherwise ``torch.nn.BatchNorm2d``.
+class BatchNorm(nn.Module):
+    """Elastic width; otherwise torch's batch norm, of whose kinds a subclass names one.
 
     The running statistics are shared by all widths and fit none of them: recalibrate before a subnet
     is judged (Yu 2019).
@@ -191,6 +195,7 @@ class BatchNorm2d(nn.Module):
         momentum: As in torch; None for a cumulative average.
     """
 
+    plain: ClassVar[type[nn.BatchNorm1d | nn.BatchNorm2d]]
     running_mean: Tensor
     running_var: Tensor
     num_batches_tracked: Tensor
@@ -207,7 +212,7 @@ class BatchNorm2d(nn.Module):
         self.register_buffer("running_var", torch.ones(largest))
         self.register_buffer("num_batches_tracked", torch.tensor(0, dtype=torch.int64))
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, inputs: Tensor) -> Tensor:
         """Normalise with the batch's statistics in training, with the running ones otherwise."""
         momentum = self.momentum
         if self.training:
@@ -216,7 +221,7 @@ class BatchNorm2d(nn.Module):
                 momentum = 1.0 / float(self.num_batches_tracked)
         count = self.num_features
         return F.batch_norm(
-            images,
+            inputs,
             self.running_mean[:count],
             self.running_var[:count],
             self.weight[:count],
@@ -227,17 +232,15 @@ class BatchNorm2d(nn.Module):
         )
 
     def reset_running_stats(self) -> None:
-        """Forget the running statistics, as ``torch.nn.BatchNorm2d`` does."""
+        """Forget the running statistics, as torch's batch norm does."""
         self.running_mean.zero_()
         self.running_var.fill_(1)
         self.num_batches_tracked.zero_()
 
     def extract(self) -> nn.Module:
-        """Return the active part as ``torch.nn.BatchNorm2d``."""
+        """Return the active part as torch's batch norm."""
         count = self.num_features
-        layer = nn.BatchNorm2d(
-            count, self.eps, self.momentum, device=self.weight.device, dtype=self.weight.dtype
-        )
+        layer = self.plain(count, self.eps, self.momentum, device=self.weight.device, dtype=self.weight.dtype)
         return _filled(
             layer,
             weight=self.weight[:count],
@@ -254,6 +257,20 @@ class BatchNorm2d(nn.Module):
     def macs_per_position(self) -> int:
         """Return 0: torch's counter doesn't count normalisation, and ORT folds it into the convolution."""
         return 0
+
+
+@final
+class BatchNorm1d(BatchNorm):
+    """Of ``(n, num_features)`` vectors, such as the points of all clouds of a batch."""
+
+    plain = nn.BatchNorm1d
+
+
+@final
+class BatchNorm2d(BatchNorm):
+    """Of ``(n, num_features, h, w)`` images."""
+
+    plain = nn.BatchNorm2d
 
 
 @final

@@ -11,7 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from nas.inputs import Inputs, call_network, count_items, place_inputs, take_items
 from nas.protocols import Split
 from nas.space import Architecture
-from nas.supernet.elastic import BatchNorm2d
+from nas.supernet.elastic import BatchNorm
 from nas.supernet.supernet import Supernet
 from nas.training.memory import halved_to_fit
 
@@ -31,7 +31,7 @@ def recalibrate(module: nn.Module, batches: Iterable[Inputs]) -> None:
         module: A plain module or a supernet with the subnet active.
         batches: Training items as the network takes them.
     """
-    norms = [m for m in module.modules() if isinstance(m, BatchNorm2d | _BatchNorm)]
+    norms = [m for m in module.modules() if isinstance(m, BatchNorm | _BatchNorm)]
     if not norms:
         return
     was_training = module.training

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from nas.choices import Choice, Expression, Option, choice, choices_of, largest_value
+from nas.choices import Choice, Expression, Option, choice, choices_of, largest_value, smaller
 from nas.errors import NasError, SpaceError
 
 
@@ -92,10 +92,13 @@ def test_expressions_compute_on_options() -> None:
         (width - 1, 15),
         (20 - width, 4),
         (48 // width, 3),
+        (smaller(width, 10) * ratio, 30),
+        (smaller(ratio + 1, width), 4),
         (np.int64(2) * width + np.int64(1), 33),
     ]
     for expression, expected in cases:
         assert expression.value(options) == expected, expression
+    assert smaller(3, 2) == 2
     assert (width * ratio).choices == (width, ratio)
     assert choices_of(width, 3, ratio * width) == (width, ratio)
     assert sorted((width * ratio).values()) == [16, 24, 32, 48]  # type: ignore[type-var]

@@ -5,7 +5,7 @@ from typing import NoReturn
 
 import pytest
 import torch
-from fake_data import write_camvid, write_cifar10, write_fashion_mnist, write_texts
+from fake_data import write_camvid, write_cifar10, write_fashion_mnist, write_lidar, write_texts
 
 from nas.catalog import describe_study, find_study, study_names
 from nas.runner.preparation import prepare
@@ -21,6 +21,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_cifar10(root)
     write_texts(root)
     write_camvid(root)
+    write_lidar(root)
     return root
 
 

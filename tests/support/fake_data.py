@@ -169,3 +169,22 @@ def write_camvid(root: Path, count: int = 6) -> None:
         noise = rng.integers(0, 100, (count, 120, 160, 3))
         arrays[f"{part}_images"] = (noise + 50 * labels[..., None].clip(max=3)).astype(np.uint8)
     np.savez(folder / "camvid_160x120.npz", **arrays)
+
+
+def write_lidar(root: Path) -> None:
+    """Write six tiles of a plane, of which each class has a height of its own."""
+    rng = np.random.default_rng(0)
+    count = 6 * 400
+    label = np.arange(count) % 5
+    places = rng.uniform(0, 20, (count, 3)) * [1, 1, 0.1] + np.stack([0 * label, 0 * label, 4 * label], 1)
+    folder = root / "pointcloud_ign"
+    folder.mkdir(parents=True)
+    np.savez(
+        folder / "ign_lidar_50m_tiles.npz",
+        xyz=places.astype(np.float32),
+        label=label.astype(np.uint8),
+        tile=np.repeat(np.arange(6, dtype=np.uint8), 400),
+        intensity=rng.integers(100, 1000, count).astype(np.uint16),
+        return_number=np.ones(count, dtype=np.uint8),
+        number_of_returns=rng.integers(1, 3, count).astype(np.uint8),
+    )

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -181,6 +182,29 @@ ORDINARY: list[Callable[[], nn.Module]] = [
     nested,
     lambda: with_module(MakesConstant()),
 ]
+
+
+class FirstPoints(nn.Module):
+    """Keeps the first points of a cloud, and treats each by itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count: Any = choice("count", 2, 4)
+        self.layer = elastic.Linear(3, choice("width", 5, 7), positions=2 * self.count)
+
+    def forward(self, clouds: Tensor) -> Tensor:
+        kept = clouds[:, : self.count]
+        output: Tensor = self.layer(torch.cat((kept, kept), 1))
+        return output
+
+
+def test_where_choices_decide_how_many_positions_there_are_tables_know_it() -> None:
+    supernet = Supernet(FirstPoints())
+    counter = NetworkCounter(supernet, (4, 3))
+    assert counter.tables is not None
+    rows = all_rows(supernet, 4)
+    expected = [2 * a["count"] * 3 * a["width"] for a in supernet.space.from_indices(rows)]  # type: ignore[operator]
+    assert counter.counts(rows).macs.tolist() == expected
 
 
 @pytest.mark.parametrize("make", ORDINARY)

@@ -27,6 +27,7 @@ from nas.supernet.elastic import ElasticLayer
             lambda: nn.Conv2d(4, 8, 3, dilation=2, padding=2),
         ),
         (lambda: elastic.Linear(5, 7), lambda: nn.Linear(5, 7)),
+        (lambda: elastic.BatchNorm1d(6), lambda: nn.BatchNorm1d(6)),
         (lambda: elastic.BatchNorm2d(6), lambda: nn.BatchNorm2d(6)),
     ],
 )
@@ -158,13 +159,23 @@ def test_a_repeat_makes_each_block_once_and_runs_the_first_ones() -> None:
         assert supernet.extract(architecture)(torch.zeros(1)).item() == total
 
 
-def test_batch_norm_trains_the_active_channels_statistics_alone() -> None:
-    layer = elastic.BatchNorm2d(choice("w", 2, 4))
+@pytest.mark.parametrize(
+    ("elastic_norm", "plain", "shape"),
+    [
+        (elastic.BatchNorm2d, nn.BatchNorm2d, (16, 2, 3, 3)),
+        (elastic.BatchNorm1d, nn.BatchNorm1d, (16, 2)),
+    ],
+)
+def test_batch_norm_trains_the_active_channels_statistics_alone(
+    elastic_norm: type[elastic.BatchNorm], plain: type[nn.Module], shape: tuple[int, ...]
+) -> None:
+    layer = elastic_norm(choice("w", 2, 4))
     supernet = Supernet(nn.Sequential(layer)).train()
-    images = 5 + torch.randn(16, 2, 3, 3)
+    images = 5 + torch.randn(shape)
     with supernet.active(supernet.space.smallest()):
         output = supernet(images)
-    reference = nn.BatchNorm2d(2).train()
+        assert type(layer.extract()) is plain
+    reference = plain(2).train()  # type: ignore[call-arg]
     assert torch.equal(output, reference(images))
     assert torch.equal(layer.running_mean[:2], reference.running_mean)  # type: ignore[arg-type]
     assert torch.equal(layer.running_var[:2], reference.running_var)  # type: ignore[arg-type]

@@ -1,0 +1,389 @@
+"""SSS3D's claims on airborne LiDAR: what a search costs, what its two stages save, and how good the winner is.
+
+    python -m benchmarks.sss3d --data $NAS_DATA --out runs/sss3d --evaluations 60 --seeds 3
+
+Trains the supernet of ``studies/sss3d_lidar.py`` unless ``--out`` holds it, and remembers every evaluation there, so
+that a search is repeated for the price of its proposals. Seconds are those of one core: of the process, not the clock.
+
+Published (Therrien 2023): weight sharing makes the single-stage search 303 times cheaper than training every candidate;
+two stages reach its result in 54 % of its time; the space holds 2.88e17 networks.
+
+Two stages are run in both orders: the sampling first, with the largest architecture, and the architecture first, with
+the smallest sampling.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import optuna
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from nas.evaluation import LatencyMs, Macs, MeanIoU, SubnetCandidate
+from nas.evaluation.from_scratch import fresh_network
+from nas.objective import Measurement
+from nas.pareto import hypervolume
+from nas.protocols import Bench, Split, Strategy
+from nas.runner.preparation import Prepared, prepare
+from nas.search.loop import search
+from nas.search.two_stage import TwoStage
+from nas.space import Architecture
+from nas.supernet import recalibrate
+from nas.training import Recipe, distillation_step, supervised_step
+from nas.training.loop import train
+from studies.sss3d_lidar import ARCHITECTURE, SAMPLING, study
+
+CPU = torch.device("cpu")
+_CALIBRATED_ON = 24
+"""Blocks of train for the batch norm of a candidate: 24,576 points."""
+_PUBLISHED_EPOCHS = 100
+
+
+@dataclass
+class Laboratory:
+    """What every search asks: a trained supernet, and the evaluations that were ever made with it.
+
+    Args:
+        prepared: The study with two objectives, mean IoU and MACs.
+        out: Folder of what is kept.
+        facts: What was measured on the way, kept too.
+    """
+
+    prepared: Prepared
+    out: Path
+    facts: dict[str, float]
+    known: dict[str, tuple[float, float]]
+
+    @classmethod
+    def open(cls, out: Path, epochs: int) -> Laboratory:
+        """Read what is in a folder, and train the supernet where there is none."""
+        prepared = prepare(replace(study(epochs=epochs), objectives=(MeanIoU(), Macs())), CPU)
+        out.mkdir(parents=True, exist_ok=True)
+        facts_file, file = out / "facts.json", out / "evaluations.jsonl"
+        facts = json.loads(facts_file.read_text()) if facts_file.exists() else {}
+        lines = file.read_text().splitlines() if file.exists() else []
+        rows = [json.loads(line) for line in lines]
+        made = cls(prepared, out, facts, {row["id"]: (row["mean_iou"], row["seconds"]) for row in rows})
+        made._bring_weights()
+        return made
+
+    def keep(self, name: str, value: float) -> None:
+        """Write a measured number down."""
+        self.facts[name] = value
+        (self.out / "facts.json").write_text(json.dumps(self.facts, indent=1))
+
+    def _bring_weights(self) -> None:
+        path, supernet = self.out / "supernet.safetensors", self.prepared.supernet
+        if not path.exists():
+            chosen, splits = self.prepared.study, self.prepared.splits
+            (phase,) = chosen.training.phases(supernet, chosen.recipe, splits.task)
+            begin = time.process_time()
+            train(
+                supernet,
+                phase.step(),
+                splits.train,
+                phase.recipe,
+                seed=chosen.seed,
+                device=CPU,
+                checkpoint=self.out / "training.pt",
+                on_epoch=lambda epoch, loss: print(f"supernet, epoch {epoch}: loss {loss:.3f}", flush=True),
+            )
+            save_file({name: t.contiguous() for name, t in supernet.module.state_dict().items()}, path)
+            self.keep("supernet_seconds", time.process_time() - begin)
+        supernet.module.load_state_dict(load_file(path))
+        supernet.eval()
+
+    def evaluate(self, architecture: Architecture) -> tuple[float, float]:
+        """Return the mean IoU on the search tile, and the seconds that it took when it was first asked."""
+        if architecture.id not in self.known:
+            begin = time.process_time()
+            supernet, splits = self.prepared.supernet, self.prepared.splits
+            with supernet.active(architecture):
+                calibrate(supernet, splits.train)
+                value = mean_iou(supernet, splits.search)[0]
+            self.known[architecture.id] = value, time.process_time() - begin
+            row = {"id": architecture.id, "mean_iou": value, "seconds": self.known[architecture.id][1]}
+            with (self.out / "evaluations.jsonl").open("a") as file:
+                print(json.dumps(row), file=file)
+        return self.known[architecture.id]
+
+
+def calibrate(module: nn.Module, split: Split) -> None:
+    """Give the batch norm of a network, or of an active subnet, statistics of its own."""
+    recalibrate(module, [split.sample(_CALIBRATED_ON)])
+
+
+@torch.no_grad()
+def mean_iou(module: nn.Module, split: Split) -> tuple[float, list[float]]:
+    """Return the mean and each class's; the split's points that are repeated don't count."""
+    quality = MeanIoU()
+    found = [
+        quality.statistics(module(split.batch(slice(start, start + 24))), split.targets[start : start + 24])
+        for start in range(0, len(split), 24)
+    ]
+    statistics = torch.cat(found).numpy()
+    return quality.value(statistics), quality.details(statistics).tolist()
+
+
+@dataclass(frozen=True)
+class Trail:
+    """What a search did: what it paid for, in order, and the seconds until each was judged.
+
+    Args:
+        architectures: Evaluated.
+        values: ``(n, 2)`` mean IoU and MACs.
+        seconds: ``(n,)``, proposals included.
+    """
+
+    architectures: list[Architecture]
+    values: np.ndarray
+    seconds: np.ndarray
+
+
+ORDERS = {
+    "sampling": ((SAMPLING, ARCHITECTURE), "largest"),
+    "architecture": ((ARCHITECTURE, SAMPLING), "smallest"),
+}
+"""What the first stage searches, and where everything else stands meanwhile."""
+
+
+def strategy_of(laboratory: Laboratory, order: str, first: int) -> Strategy:
+    """Return a two-stage search, or the single-stage one that it is made of."""
+    inner = laboratory.prepared.study.strategy.inner
+    if order == "single":
+        return inner
+    partition, default = ORDERS[order]
+    return TwoStage(inner, partition, first_evaluations=first, default=default)
+
+
+def run_search(laboratory: Laboratory, order: str, seed: int, evaluations: int, first: int) -> Trail:
+    """Return what a search does, or did."""
+    problem = laboratory.prepared.problem
+    name = f"{order}-{seed}-{evaluations}" + ("" if order == "single" else f"-{first}")
+    path = laboratory.out / f"trail-{name}.json"
+    if not path.exists():
+        path.write_text(
+            json.dumps(walk(laboratory, strategy_of(laboratory, order, first), seed, evaluations))
+        )
+    rows = json.loads(path.read_text())
+    architectures = [problem.space.architecture(row["options"]) for row in rows]
+    quality = [laboratory.known[architecture.id][0] for architecture in architectures]
+    macs = problem.count(problem.space.indices(architectures))["macs"]
+    return Trail(architectures, np.stack([quality, macs], 1), np.array([row["seconds"] for row in rows]))
+
+
+def walk(laboratory: Laboratory, strategy: Strategy, seed: int, evaluations: int) -> list[dict[str, object]]:
+    """Search, and return each architecture with the seconds until it was judged."""
+    problem = laboratory.prepared.problem
+    rows: list[dict[str, object]] = []
+    begin, added = time.process_time(), 0.0
+
+    def evaluate(architecture: Architecture) -> Mapping[str, Measurement]:
+        nonlocal added
+        start = time.process_time()
+        value, cost = laboratory.evaluate(architecture)
+        added += cost - (time.process_time() - start)  # what is remembered costs what it once did
+        rows.append({"options": dict(architecture), "seconds": time.process_time() - begin + added})
+        macs = problem.count(problem.space.indices([architecture]))["macs"][0]
+        return {
+            "mean_iou": Measurement(value, 0.0, "", "supernet", 1),
+            "macs": Measurement(float(macs), 0.0, "", "counted", 1),
+        }
+
+    directions = [objective.direction for objective in problem.objectives]
+    record = optuna.create_study(directions=directions, sampler=strategy.sampler(problem, seed))
+    search(record, problem, evaluate, evaluations=evaluations, on_trial=lambda trial: None)
+    return rows
+
+
+def volumes(trail: Trail, most: float, least: float) -> np.ndarray:
+    """Return the hypervolume after each evaluation: mean IoU against the logarithm of MACs, all of it 1.
+
+    Logarithms, because in plain MACs a network of a hundredth of the largest's covers nearly everything.
+    """
+    size = np.log(trail.values[:, 1] / least) / np.log(most / least)
+    costs = np.stack([1 - trail.values[:, 0], size], 1)
+    return np.array([hypervolume(costs[: n + 1], np.ones(2)) for n in range(len(costs))])
+
+
+def compare_stages(laboratory: Laboratory, singles: Sequence[Trail], order: str, first: int) -> list[Trail]:
+    """Print evaluations and seconds until two stages are where a single one ended; return their trails."""
+    space, counter = laboratory.prepared.problem.space, laboratory.prepared.counter
+    ends = counter.counts(space.indices([space.largest(), space.smallest()])).macs.astype(float)
+    evaluations = len(singles[0].seconds)
+    print(
+        f"\ntwo stages ({order} first, {first} of {evaluations} evaluations) against one; hypervolume at every tenth"
+    )
+    trails, shares = [], []
+    for seed, single in enumerate(singles):
+        trails.append(run_search(laboratory, order, seed, evaluations, first))
+        one, both = (volumes(trail, *ends) for trail in (single, trails[-1]))
+        shares.append(share_needed(one, both, single.seconds, trails[-1].seconds))
+        print(f"  seed {seed}: two stages reach the single one's end after {told_share(shares[-1])}")
+        for name, values in (("single", one), ("staged", both)):
+            print(f"    {name}", " ".join(f"{value:.3f}" for value in values[9::10]), flush=True)
+    for name, column in (("evaluations", 0), ("time", 1)):
+        mean = np.mean([share[column] for share in shares])
+        print(f"  mean share of {name}: {mean:.2f} (published: 0.54 of the time)")
+    return trails
+
+
+def share_needed(
+    one: np.ndarray, both: np.ndarray, one_seconds: np.ndarray, both_seconds: np.ndarray
+) -> tuple[float, float]:
+    """Return which share of evaluations and of seconds two stages need; infinite where they don't get there."""
+    there = np.flatnonzero(both >= one[-1])
+    if not len(there):
+        return float("inf"), float("inf")
+    when = np.flatnonzero(one >= one[-1])[0]  # the single stage's own last step forward
+    return (there[0] + 1) / (when + 1), both_seconds[there[0]] / one_seconds[when]
+
+
+def told_share(share: tuple[float, float]) -> str:
+    if not np.isfinite(share[0]):
+        return "more evaluations than it had"
+    return f"{share[0]:.2f} of its evaluations, {share[1]:.2f} of its time"
+
+
+def compare_cost(laboratory: Laboratory, trails: Sequence[Trail], epochs: int) -> None:
+    """Print what the single-stage search costs against training every candidate."""
+    prepared = laboratory.prepared
+    evaluated = [a for trail in trails for a in trail.architectures]
+    macs = np.concatenate([trail.values[:, 1] for trail in trails])
+    middle = evaluated[int(np.argsort(macs)[len(macs) // 2])]
+    if "alone_epoch_seconds" not in laboratory.facts:
+        module = fresh_network(prepared.study.network, 0).extract(middle)
+        step = supervised_step(module, prepared.splits.task, prepared.study.recipe)
+        begin = time.process_time()
+        train(
+            module, step, prepared.splits.train, replace(prepared.study.recipe, epochs=1), seed=0, device=CPU
+        )
+        laboratory.keep("alone_epoch_seconds", time.process_time() - begin)
+    epoch, each = laboratory.facts["alone_epoch_seconds"], mean_seconds(trails)
+    print(
+        f"\nan epoch of the candidate of median MACs: {epoch:.1f} s; an evaluation, proposals included: {each:.2f} s"
+    )
+    for number, whose in ((epochs, "the supernet's"), (_PUBLISHED_EPOCHS, "Hu 2020's")):
+        print(
+            f"single-stage search against training every candidate for {whose} {number} epochs (estimated), supernet "
+            f"given: {epoch * number / each:.0f} times cheaper (published 303)"
+        )
+    supernet = laboratory.facts.get("supernet_seconds")
+    if supernet is not None:
+        for count in (len(trails[0].seconds), 1000):
+            ratio = epoch * epochs * count / (supernet + each * count)
+            print(
+                f"  with the supernet's {supernet:.0f} s, {count} evaluations, {epochs} epochs: {ratio:.0f} times"
+            )
+
+
+def mean_seconds(trails: Sequence[Trail]) -> float:
+    """Return the mean seconds of an evaluation."""
+    return float(np.mean([trail.seconds[-1] / len(trail.seconds) for trail in trails]))
+
+
+def show_winner(laboratory: Laboratory, trails: Sequence[Trail], epochs: int) -> None:
+    """Fine-tune the whole network and the best of at most half its MACs and time; print both on the test tiles."""
+    prepared = laboratory.prepared
+    space, splits = prepared.problem.space, prepared.splits
+    recipe = replace(prepared.study.winners.recipe, epochs=epochs)
+    whole = finish(laboratory, space.largest(), recipe, None)
+    winner = choose_winner(laboratory, trails)
+    finished = {space.largest(): whole, winner: finish(laboratory, winner, recipe, whole)}
+    times = latencies(laboratory, list(finished.values()), 5.0)
+    print(
+        f"\nfine-tuned for {epochs} epochs each, the winner with the whole network as its teacher; on the test tiles"
+    )
+    for (architecture, module), measured in zip(finished.items(), times, strict=True):
+        macs = prepared.counter.counts(space.indices([architecture])).macs[0]
+        value, by_class = mean_iou(module, splits.test)
+        classes = " ".join(f"{one:.3f}" for one in by_class)
+        print(
+            f"  mean IoU {value:.4f} ({classes}), {macs / 1e6:.2f} M MACs, {measured.value:.2f} ms "
+            f"(spread {measured.spread:.2f}): {dict(architecture)}"
+        )
+
+
+def choose_winner(laboratory: Laboratory, trails: Sequence[Trail]) -> Architecture:
+    """Return the best network in the search of at most half the whole one's MACs and measured time."""
+    prepared = laboratory.prepared
+    whole = prepared.problem.space.largest()
+    most = prepared.counter.counts(prepared.problem.space.indices([whole])).macs[0] / 2
+    values = np.concatenate([trail.values for trail in trails])
+    evaluated = [a for trail in trails for a in trail.architectures]
+    ranked = [row for row in np.argsort(-values[:, 0], kind="stable") if values[row, 1] <= most]
+    for row in dict.fromkeys(ranked):
+        modules = [prepared.supernet.extract(a).eval() for a in (whole, evaluated[row])]
+        times = latencies(laboratory, modules, 0.5)
+        if times[1].value <= times[0].value / 2:
+            return evaluated[row]
+    raise SystemExit("no network of half the MACs takes half the time: give the search more evaluations")
+
+
+def latencies(laboratory: Laboratory, modules: Sequence[nn.Module], seconds: float) -> list[Measurement]:
+    """Return the milliseconds of a block in ONNX Runtime, measured in turns."""
+    splits = laboratory.prepared.splits
+    latency = LatencyMs(long_seconds=seconds)
+    bench = Bench(splits.test, True, latency.calibrate())
+    return latency.measure([SubnetCandidate(module, splits.inputs) for module in modules], bench)
+
+
+def finish(
+    laboratory: Laboratory, architecture: Architecture, recipe: Recipe, teacher: nn.Module | None
+) -> nn.Module:
+    """Return an architecture with the supernet's weights, fine-tuned; remembered."""
+    prepared = laboratory.prepared
+    task, split = prepared.splits.task, prepared.splits.train
+    module = prepared.supernet.extract(architecture)
+    path = laboratory.out / f"finished-{architecture.id}-{recipe.epochs}.safetensors"
+    if not path.exists():
+        alone = supervised_step(module, task, recipe)
+        step = alone if teacher is None else distillation_step(module, teacher, task, recipe)
+        train(module, step, split, recipe, seed=0, device=CPU)
+        calibrate(module, split)
+        save_file(module.state_dict(), path)
+    module.load_state_dict(load_file(path))
+    return module.eval()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, default=None, help="default: NAS_DATA")
+    parser.add_argument("--out", type=Path, default=Path("runs/sss3d"))
+    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--evaluations", type=int, default=60)
+    parser.add_argument("--orders", nargs="*", choices=list(ORDERS), default=list(ORDERS))
+    parser.add_argument("--first", type=int, default=20, help="evaluations of the first stage")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--fine-tuning-epochs", type=int, default=6, help="0 leaves the winner out")
+    arguments = parser.parse_args()
+    if arguments.data is not None:
+        os.environ["NAS_DATA"] = str(arguments.data)
+    torch.set_num_threads(1)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    laboratory = Laboratory.open(arguments.out, arguments.epochs)
+    cardinality = laboratory.prepared.problem.space.cardinality()
+    print(f"{cardinality:,} networks = {cardinality:.2e} (published 2.88e17)")
+    trails = [
+        run_search(laboratory, "single", seed, arguments.evaluations, 0) for seed in range(arguments.seeds)
+    ]
+    compare_cost(laboratory, trails, arguments.epochs)
+    for order in arguments.orders:
+        trails += compare_stages(laboratory, trails[: arguments.seeds], order, arguments.first)
+    if arguments.fine_tuning_epochs:
+        show_winner(laboratory, trails, arguments.fine_tuning_epochs)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,319 @@
+"""RandLA-Net for point clouds: elastic sampling, and elastic depth and width."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, cast, final
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from nas import choice
+from nas.choices import Choice, Size, smaller
+from nas.errors import SpaceError
+from nas.space import Condition
+from nas.supernet import elastic
+from search_spaces.dilated_residual import DilatedResidual, dense
+from search_spaces.neighbours import Neighbourhood, nearest_one
+
+_DECIMATIONS = (2, 3, 4)
+_NEIGHBOURS = (4, 6, 8, 10, 12, 16)
+_FEWEST_POINTS = 2
+"""Of a cloud at the bottom, so that batch norm of a single cloud has a spread."""
+
+
+class Fuse(nn.Module):
+    """Features that come up from fewer points, joined with those that were left above (Hu 2020, figure 7).
+
+    Both have weights of their own, which is one layer on both put together; so each keeps its leading slice. What
+    comes up is multiplied before it is copied to more points, which gives the same.
+    """
+
+    def __init__(self, below: Size, skip: Size, outputs: Size, points: Size, kept: Size) -> None:
+        super().__init__()
+        self.below = elastic.Linear(below, outputs, bias=False, positions=kept)
+        self.skip = elastic.Linear(skip, outputs, bias=False, positions=points)
+        self.finish = nn.Sequential(elastic.BatchNorm1d(outputs), nn.LeakyReLU(0.2))
+
+    def forward(self, below: Tensor, skip: Tensor, nearest: Tensor) -> Tensor:
+        """``(n * kept, below)`` and ``(n * points, skip)`` to ``(n * points, outputs)``."""
+        output: Tensor = self.finish(self.below(below).index_select(0, nearest) + self.skip(skip))
+        return output
+
+
+class Sizes(NamedTuple):
+    """What is chosen of one stage.
+
+    Args:
+        points: Of a cloud before it.
+        kept: Of a cloud below it.
+        neighbours: Of a point.
+        width: Of its block, which makes four times as many features.
+        below: Features of a point that come up from below.
+        outputs: Features of a point that it gives back.
+    """
+
+    points: Size
+    kept: Size
+    neighbours: Size
+    width: Size
+    below: Size
+    outputs: Size
+
+
+@final
+class Stage(nn.Module):
+    """An encoder layer, all that lies below it, and the decoder layer that belongs to it.
+
+    Args:
+        number: Position of the stage, from 0.
+        inputs: Features of a point before it.
+        stages: Of the whole network.
+        layers: How many of them are in use.
+    """
+
+    def __init__(self, number: int, inputs: Size, stages: Sequence[Sizes], layers: Choice) -> None:
+        super().__init__()
+        sizes = stages[number]
+        near = smaller(sizes.neighbours, sizes.points)
+        self.is_first = number == 0
+        self.neighbours = cast(int, near)
+        self.kept = cast(int, sizes.kept)
+        self.features = cast(int, 4 * sizes.width)
+        self.search = Neighbourhood(sizes.points, near, sizes.kept)
+        self.block = DilatedResidual(f"stage{number}", inputs, sizes.width, sizes.points, near)
+        self.below = below(number, stages, layers)
+        skip = 4 * sizes.width if self.is_first else inputs
+        self.fuse = Fuse(sizes.below, skip, sizes.outputs, sizes.points, sizes.kept)
+
+    def forward(self, coordinates: Tensor, features: Tensor) -> Tensor:
+        """``(n, points, 3)`` and ``(n * points, inputs)`` to ``(n * points, outputs)``."""
+        around = self.search(coordinates)
+        encoded = self.block(features, around)
+        chosen = around.near.view(coordinates.shape[0], -1)[:, : self.kept * self.neighbours].reshape(-1)
+        gathered = encoded.index_select(0, chosen).view(-1, 1, self.neighbours, self.features)
+        # The largest of each column; amax, which is the same, leaves ONNX Runtime's quantization without a shape.
+        pooled = F.max_pool2d(gathered, (self.neighbours, 1)).view(-1, self.features)
+        below = self.below(coordinates[:, : self.kept], pooled)
+        fused: Tensor = self.fuse(below, encoded if self.is_first else features, around.kept)
+        return fused
+
+
+class Bottom(nn.Module):
+    """What the lowest stage has below it: one layer on the points that are left."""
+
+    def __init__(self, inputs: Size, outputs: Size, points: Size) -> None:
+        super().__init__()
+        self.layer = dense(inputs, outputs, points)
+
+    def forward(self, coordinates: Tensor, features: Tensor) -> Tensor:
+        """``(n * points, inputs)`` to ``(n * points, outputs)``."""
+        output: Tensor = self.layer(features)
+        return output
+
+
+@final
+class Below(nn.Module):
+    """The bottom or one more stage, whichever the number of layers asks for; elastic depth.
+
+    Args:
+        number: Of the stage above it.
+        bottom: In use where that stage is the last.
+        deeper: In use otherwise.
+        layers: How many stages are in use.
+    """
+
+    def __init__(self, number: int, bottom: nn.Module, deeper: nn.Module, layers: Choice) -> None:
+        super().__init__()
+        self.number = number
+        self.layers = cast(int, layers)
+        self.bottom = bottom
+        self.deeper = deeper
+
+    def forward(self, coordinates: Tensor, features: Tensor) -> Tensor:
+        """Run the one in use."""
+        output: Tensor = self._active()(coordinates, features)
+        return output
+
+    def _active(self) -> nn.Module:
+        return self.bottom if self.layers == self.number + 1 else self.deeper
+
+    def conditional_blocks(self) -> list[tuple[str, nn.Module, tuple[Condition, ...]]]:
+        """Return both with the conditions under which they are in use."""
+        layers = cast(Choice, self.layers)
+        last = (Condition(layers.name, (self.number + 1,)),)
+        return [
+            ("bottom", self.bottom, last),
+            ("deeper", self.deeper, elastic.at_least(layers, self.number + 2)),
+        ]
+
+    def extract_blocks(self, copied: Callable[[nn.Module], nn.Module]) -> nn.Module:
+        """Return the one in use."""
+        return copied(self._active())
+
+
+def below(number: int, stages: Sequence[Sizes], layers: Choice) -> nn.Module:
+    """Return what lies below a stage."""
+    above = stages[number]
+    bottom = Bottom(4 * above.width, above.below, above.kept)
+    if number + 1 == len(stages):
+        return bottom
+    deeper = Stage(number + 1, 4 * above.width, stages, layers)
+    return Below(number, bottom, deeper, layers) if number + 1 in layers.options else deeper
+
+
+@final
+class RandlaNet(nn.Module):
+    """RandLA-Net (Hu 2020); see :func:`randla_net`.
+
+    Args:
+        stem: On each point by itself.
+        stages: The first stage, which holds all others.
+        head: On each point by itself, to a score for every class.
+        points: How many of the points the network looks at, the first ones.
+        given: How many points a cloud has.
+        numbers: Of a point: coordinates and features.
+        classes: Scores of a point.
+    """
+
+    def __init__(
+        self,
+        stem: nn.Module,
+        stages: nn.Module,
+        head: nn.Module,
+        *,
+        points: Size,
+        given: int,
+        numbers: int,
+        classes: int,
+    ) -> None:
+        super().__init__()
+        self.stem = stem
+        self.stages = stages
+        self.head = head
+        self.points = cast(int, points)
+        self.given = given
+        self.numbers = numbers
+        self.classes = classes
+
+    def forward(self, clouds: Tensor) -> Tensor:
+        """``(n, given, 3 + features)`` to ``(n, classes, given)``."""
+        seen = clouds[:, : self.points]
+        places = seen[..., :3]
+        scores = self.head(self.stages(places, self.stem(seen.reshape(-1, self.numbers))))
+        if self.points < self.given:
+            scores = scores.index_select(0, nearest_one(clouds[..., :3], places, self.points))
+        output: Tensor = scores.view(-1, self.given, self.classes).transpose(1, 2)
+        return output
+
+
+def randla_net(
+    classes: int,
+    features: int = 0,
+    points: int = 1024,
+    stages: int = 4,
+    first_width: int = 16,
+    width: int = 64,
+    neighbours: int = 16,
+    dropout: float = 0.5,
+) -> nn.Module:
+    """Return the network: 1.6e16 architectures with four stages.
+
+    Sampling, which changes no weight's shape: how many points of a cloud the network looks at, and in every stage how
+    many neighbours a point has and which share of the points goes on below (``points``, ``stage?.neighbours``,
+    ``stage?.decimation``). Architecture: the number of stages, and in every stage the width of its block, one or two
+    aggregations, and the width of its decoder; the stem and the head (everything else). The largest options are Hu's
+    network; a smaller decimation keeps more points below and costs more.
+
+    Random sampling (Hu 2020, section 3.2) is by order: what is kept are the first points, so the data have to list the
+    points of a cloud in random order, as :class:`nas.data.PointCloudFolder` does. The network's answer is then a
+    function of its input alone. Points that a stage or the network leaves out get what the nearest one that is left
+    has.
+
+    Args:
+        classes: Kinds of points.
+        features: Numbers of a point beside its three coordinates.
+        points: Of a cloud.
+        stages: At most; as many as two fewer can be chosen.
+        first_width: Hu's ``d_out`` of the first stage's block, at most; its output has twice as many features.
+        width: That of the second stage; each further one has twice as much as the one before.
+        neighbours: Of a point at most, itself among them.
+        dropout: Before the last layer, in training.
+
+    Shape:
+        ``(n, points, 3 + features)`` float32, coordinates first, to ``(n, classes, points)``.
+
+    Raises:
+        SpaceError: a cloud has fewer points than neighbours, or is too small for so many stages; or there are fewer
+            than one stage or four neighbours.
+    """
+    if stages < 1 or neighbours < _NEIGHBOURS[0]:
+        raise SpaceError(
+            f"randla_net has stages={stages} and neighbours={neighbours}: at least 1 and {_NEIGHBOURS[0]} are needed."
+        )
+    widths = (first_width, *(width * 2**number for number in range(stages - 1)))
+    counts = tuple(count for count in _NEIGHBOURS if count <= neighbours)
+    kept = tuple(sorted({points * eighths // 8 for eighths in range(4, 9)}))
+    _check_points(points, kept[0], counts[-1], stages)
+    seen = choice("points", *kept)
+    layers = choice("layers", *range(max(1, stages - 2), stages + 1))
+    stem = choice("stem.width", 4, 6, 8)
+    outer, inner = choice("head.outer", 16, 32, 48, 64), choice("head.inner", 8, 16, 24, 32)
+    first = Stage(0, stem, _stages(seen, widths, counts), layers)
+    head = nn.Sequential(
+        dense(choice("decoder0.width", *_eighths(2 * widths[0])), outer, seen),
+        dense(outer, inner, seen),
+        nn.Dropout(dropout),
+        elastic.Linear(inner, classes, positions=seen),
+    )
+    return RandlaNet(
+        dense(3 + features, stem, seen),
+        first,
+        head,
+        points=seen,
+        given=points,
+        numbers=3 + features,
+        classes=classes,
+    )
+
+
+def _stages(seen: Choice, widths: Sequence[int], neighbours: Sequence[int]) -> list[Sizes]:
+    # What comes up to a stage's points has as many features as went down to them (Hu 2020, figure 7).
+    largest = [2 * widths[0], *(2 * width for width in widths)]
+    decoders = [choice(f"decoder{n}.width", *_eighths(width)) for n, width in enumerate(largest)]
+    stages: list[Sizes] = []
+    points: Size = seen
+    for number, width in enumerate(widths):
+        kept = points // choice(f"stage{number}.decimation", *_DECIMATIONS)
+        stages.append(
+            Sizes(
+                points,
+                kept,
+                choice(f"stage{number}.neighbours", *neighbours),
+                choice(f"stage{number}.width", *_eighths(width // 2)),
+                decoders[number + 1],
+                decoders[number],
+            )
+        )
+        points = kept
+    return stages
+
+
+def _eighths(largest: int) -> tuple[int, ...]:
+    """Return widths from a quarter of the largest on, in eighths of it."""
+    return tuple(sorted({max(1, round(largest * part / 8)) for part in range(2, 9)}))
+
+
+def _check_points(points: int, fewest: int, neighbours: int, num_stages: int) -> None:
+    if fewest < neighbours:
+        raise SpaceError(
+            f"clouds of {points} points, of which the network may look at {fewest}, are too small for {neighbours} "
+            "neighbours: give it larger clouds, or fewer neighbours."
+        )
+    left = fewest // math.prod([max(_DECIMATIONS)] * num_stages)
+    if left < _FEWEST_POINTS:
+        raise SpaceError(
+            f"clouds of {points} points have {left} left after {num_stages} stages and at least {_FEWEST_POINTS} are "
+            "needed: give the network larger clouds, or fewer stages."
+        )
