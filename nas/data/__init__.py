@@ -5,8 +5,8 @@ from nas.data.digits import Digits
 from nas.data.digits_segmentation import DigitsSegmentation
 from nas.data.image_folder import ImageFolder
 from nas.data.masks import Masks
-from nas.data.segmentation_folder import SegmentationFolder
 from nas.data.point_cloud_folder import PointCloudFolder
+from nas.data.segmentation_folder import SegmentationFolder
 from nas.data.splits import split_images
 from nas.data.tensors import split_tensors
 from nas.data.text import TextTable
@@ -17,8 +17,8 @@ __all__ = [
     "DigitsSegmentation",
     "ImageFolder",
     "Masks",
-    "SegmentationFolder",
     "PointCloudFolder",
+    "SegmentationFolder",
     "TextTable",
     "TorchvisionData",
     "split_images",
