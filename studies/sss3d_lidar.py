@@ -53,8 +53,8 @@ def study(
         evaluations: How many architectures to evaluate.
         winners: How many to finish.
         fine_tuning_epochs: Of each winner.
-        two_stage: Whether the sampling is searched before the architecture, as in the paper, or all at once, which finds
-            more in 60 evaluations of mean IoU and MACs (``benchmarks/sss3d.py``).
+        two_stage: Whether the sampling is searched before the architecture, as in the paper, or all at once, which
+            finds more in 60 evaluations of mean IoU and MACs (``benchmarks/sss3d.py``).
     """
     inner = SurrogateSearch(Mixture)
     staged = TwoStage(inner, (SAMPLING, ARCHITECTURE), first_evaluations=max(1, evaluations // 4))
