@@ -199,6 +199,7 @@ class Splits:
         fingerprint: Changes when any input or target of any part does.
         vocabulary: By token id, for text; empty otherwise.
         input_names: What an exported model calls its inputs, in the order of the network's arguments.
+        notes: Clauses for the report, such as how often each class occurs in each part.
     """
 
     name: str
@@ -211,6 +212,7 @@ class Splits:
     fingerprint: str
     vocabulary: tuple[str, ...] = ()
     input_names: tuple[str, ...] = ("images",)
+    notes: tuple[str, ...] = ()
 
     @property
     def inputs(self) -> InputSpec:

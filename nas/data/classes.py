@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from nas.errors import DataError
-from nas.space import IntArray
+from nas.space import FloatArray, IntArray
+
+_ROWS = 64
+"""Masks that are counted at a time, as 64-bit numbers."""
 
 
 def count_classes(name: str, labels: IntArray, needed: int, class_names: tuple[str, ...] = ()) -> int:
@@ -84,3 +89,19 @@ def check_every_class(labels: Sequence[IntArray], num_classes: int, class_names:
 
 def _called(label: int, class_names: tuple[str, ...]) -> str:
     return f"{label} ({class_names[label]!r})" if label < len(class_names) else str(label)
+
+
+def class_shares(targets: Tensor, num_classes: int) -> FloatArray:
+    """Return ``(num_classes,)`` which share each class has of the positions that are of any, in targets of any shape."""
+    counts = torch.zeros(num_classes, dtype=torch.int64)
+    for chunk in targets.split(_ROWS):
+        known = chunk[(chunk >= 0) & (chunk < num_classes)]
+        counts += torch.bincount(known.flatten().long(), minlength=num_classes)
+    return np.asarray(counts.numpy() / max(1, int(counts.sum())), dtype=np.float64)
+
+
+def tell_shares(part: str, targets: Tensor, num_classes: int, class_names: tuple[str, ...]) -> str:
+    """Return how often each class occurs in a part, as a clause for people."""
+    names = class_names or tuple(map(str, range(num_classes)))
+    shares = zip(names, class_shares(targets, num_classes), strict=True)
+    return f"{part}: " + ", ".join(f"{name} {share:.1%}" for name, share in shares)

@@ -47,7 +47,7 @@ def check_splits(splits: Splits, origin: str) -> None:
     for name in ("name", "fingerprint"):
         value = getattr(splits, name)
         _demand(isinstance(value, str) and value != "", f"{holder} {name}={told(value)}", "a string")
-    for name in ("vocabulary", "input_names"):
+    for name in ("vocabulary", "input_names", "notes"):
         value = getattr(splits, name)
         _demand(
             _hold(value, str), f"{holder} {name}={told(value)}", "a tuple of strings, which may be empty,"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor
 
 from nas.checks import check_kind
+from nas.data.classes import class_shares
 from nas.data.cloud_blocks import Cloud, blocks_of, thinned
 from nas.data.cloud_files import READERS
 from nas.data.cloud_tiles import Layout, read_tiles
@@ -24,8 +24,6 @@ from nas.errors import DataError
 from nas.protocols import Splits
 from nas.space import FloatArray
 from nas.tasks.segmentation import IGNORED, SemanticSegmentation
-
-logger = logging.getLogger(__name__)
 
 
 @final
@@ -133,7 +131,7 @@ class PointCloudFolder:
             ]
             inputs += [made for made, _ in blocks]
             targets.append(torch.from_numpy(np.concatenate([made for _, made in blocks])))
-        shares = self._tell_shares(name, targets)
+        shares = self._check_shares(name, targets)
         weights = () if self.balance is None else tuple((1 / (shares + self.balance)).tolist())
         return assemble_splits(
             name,
@@ -144,18 +142,16 @@ class PointCloudFolder:
             official_test=True,
         )
 
-    def _tell_shares(self, name: str, targets: Sequence[Tensor]) -> FloatArray:
-        """Log the class shares of every split and return those of train."""
+    def _check_shares(self, name: str, targets: Sequence[Tensor]) -> FloatArray:
+        """Return the class shares of train, and refuse splits that lack a class."""
         found = [class_shares(part, len(self.class_names)) for part in targets]
-        for split, part, shares in zip(("train", "search", "test"), targets, found, strict=True):
+        for split, shares in zip(("train", "search", "test"), found, strict=True):
             missing = np.flatnonzero(shares == 0)
             if len(missing):
                 raise DataError(
                     f"the {split} split of {name} has no point of class {missing[0]} "
                     f"({self.class_names[missing[0]]!r}): choose its tiles so that it has some, or leave the class out."
                 )
-            told = ", ".join(f"{n} {100 * s:.1f} %" for n, s in zip(self.class_names, shares, strict=True))
-            logger.info("%s, %s: %d blocks, %s", name, split, len(part), told)
         return found[0]
 
     def clouds(self) -> list[list[Cloud]]:
@@ -221,9 +217,3 @@ def normalised(parts: Sequence[Sequence[Cloud]]) -> list[list[Cloud]]:
     mean, std = train.mean(0), train.std(0)
     std[std <= 1e-12 * np.abs(mean)] = 1
     return [[replace(cloud, features=(cloud.features - mean) / std) for cloud in part] for part in parts]
-
-
-def class_shares(targets: Tensor, num_classes: int) -> FloatArray:
-    """Return ``(num_classes,)`` which share of the points that count each class has, of targets of any shape."""
-    counts = torch.bincount(targets[targets != IGNORED].flatten().long(), minlength=num_classes)
-    return np.asarray(counts.numpy() / max(1, int(counts.sum())), dtype=np.float64)

@@ -13,7 +13,7 @@ from sklearn.model_selection import train_test_split
 from torch import Tensor
 
 from nas.checks import check_kind
-from nas.data.classes import check_every_class, count_classes, count_held
+from nas.data.classes import check_every_class, count_classes, count_held, tell_shares
 from nas.data.fingerprint import fingerprint
 from nas.data.items import Chosen, Items
 from nas.data.stratify import share_out
@@ -21,7 +21,7 @@ from nas.errors import DataError
 from nas.protocols import Split, Splits
 from nas.space import IntArray
 from nas.task import Task
-from nas.tasks import Classification
+from nas.tasks import Classification, SemanticSegmentation
 from nas.tasks.segmentation import ignored_by
 
 _ROWS = 1024
@@ -231,6 +231,10 @@ def assemble_splits(
         for found, begin, end in zip(targets, ends[:-1], ends[1:], strict=True)
     ]
     train, search, test = splits
+    notes = ()
+    if isinstance(task, SemanticSegmentation):
+        named = zip(("train", "search", "test"), targets, strict=True)
+        notes = tuple(tell_shares(part, of, task.num_classes, task.class_names) for part, of in named)
     return Splits(
         name,
         train=train,
@@ -242,6 +246,7 @@ def assemble_splits(
         fingerprint=fingerprint(name, splits, official_test=official_test, vocabulary=vocabulary),
         vocabulary=vocabulary,
         input_names=input_names,
+        notes=notes,
     )
 
 

@@ -261,6 +261,7 @@ def _facts(prepared: Prepared, record: optuna.Study, trials: list[FrozenTrial]) 
             "mean": list(splits.mean),
             "std": list(splits.std),
             "fingerprint": splits.fingerprint,
+            **({"shares": "; ".join(splits.notes)} if splits.notes else {}),
         },
         "task": {**splits.facts.describe(), "examples": isinstance(splits.task, Illustrated)},
         "space": {

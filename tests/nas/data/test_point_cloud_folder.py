@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from nas.data.point_cloud_folder import PointCloudFolder, class_shares
+from nas.data.classes import class_shares
+from nas.data.point_cloud_folder import PointCloudFolder
 from nas.errors import DataError, NasError
 from nas.tasks.segmentation import IGNORED, SemanticSegmentation
 from nas.testing import check_data_source
