@@ -92,7 +92,7 @@ def _called(label: int, class_names: tuple[str, ...]) -> str:
 
 
 def class_shares(targets: Tensor, num_classes: int) -> FloatArray:
-    """Return ``(num_classes,)`` which share each class has of the positions that are of any, in targets of any shape."""
+    """Return ``(num_classes,)`` which share each class has of the positions that are of any."""
     counts = torch.zeros(num_classes, dtype=torch.int64)
     for chunk in targets.split(_ROWS):
         known = chunk[(chunk >= 0) & (chunk < num_classes)]

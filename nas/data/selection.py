@@ -231,7 +231,7 @@ def assemble_splits(
         for found, begin, end in zip(targets, ends[:-1], ends[1:], strict=True)
     ]
     train, search, test = splits
-    notes = ()
+    notes: tuple[str, ...] = ()
     if isinstance(task, SemanticSegmentation):
         named = zip(("train", "search", "test"), targets, strict=True)
         notes = tuple(tell_shares(part, of, task.num_classes, task.class_names) for part, of in named)
