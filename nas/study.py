@@ -213,11 +213,6 @@ class Study:
                     "measure(), or statistics() and value(): see CountedObjective and MeasuredObjective in "
                     "nas.protocols and Quality in nas.task."
                 )
-        if self.proxy is not None and not isinstance(self.objectives[0], Quality):
-            raise StudyError(
-                f"study {self.name!r} has a proxy and its quality {names[0]!r} is measured as a whole: give it a "
-                "quality with statistics(), such as Accuracy(), or leave the proxy out."
-            )
         if isinstance(self.objectives[0], CountedObjective):
             raise StudyError(
                 f"the first objective of study {self.name!r} is {names[0]!r}, which is counted: put a measured "
@@ -293,6 +288,11 @@ class Study:
                     f"study {self.name!r} trains its candidates from scratch: proxy and weights are for studies "
                     "with a supernet, leave them out."
                 )
+        if self.proxy is not None and not isinstance(self.objectives[0], Quality):
+            raise StudyError(
+                f"study {self.name!r} has a proxy and its quality {self.objectives[0].objective.name!r} is measured as "
+                "a whole: give it a quality with statistics(), such as Accuracy(), or leave the proxy out."
+            )
 
 
 def changed(

@@ -72,7 +72,7 @@ def check_splits(splits: Splits, origin: str) -> None:
 
 def _stands_for_split(part: object) -> bool:
     """Whether this is a class of the user's own that keeps the split closed until the winners are measured."""
-    return not isinstance(part, Split) and callable(getattr(type(part), "batches", None))
+    return not isinstance(part, Split) and callable(getattr(type(part), "batch", None))
 
 
 def _check_tensors(part: Split, names: Sequence[str], what: str) -> tuple[Tensor, ...]:

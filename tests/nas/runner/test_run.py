@@ -7,7 +7,7 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -655,15 +655,11 @@ class Guarded:
         return getattr(self._part, name)  # type: ignore[no-any-return]
 
     @property
-    def images(self) -> torch.Tensor:
-        return self._open("images")
+    def targets(self) -> torch.Tensor:
+        return self._open("targets")
 
-    @property
-    def labels(self) -> torch.Tensor:
-        return self._open("labels")
-
-    def batches(self, size: int) -> Iterator[torch.Tensor]:
-        return iter(self.images.split(size))
+    def batch(self, rows: slice) -> torch.Tensor:
+        return self._open("inputs")[rows]
 
 
 def test_the_test_split_is_read_for_the_winners_alone_and_once(tmp_path: Path) -> None:

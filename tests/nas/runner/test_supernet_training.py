@@ -19,6 +19,7 @@ from nas.runner.preparation import prepare
 from nas.runner.progress import Silent
 from nas.runner.supernet_training import train_supernet
 from nas.supernet import Supernet
+from nas.task import Task
 from nas.training import Recipe
 
 
@@ -48,7 +49,7 @@ def test_damaged_seconds_of_a_training_under_way_are_one_sentence(tmp_path: Path
 class Own:
     made: Callable[[Recipe], object] = field(repr=False)
 
-    def phases(self, supernet: Supernet, recipe: Recipe) -> Any:
+    def phases(self, supernet: Supernet, recipe: Recipe, task: Task) -> Any:
         return self.made(recipe)
 
 
