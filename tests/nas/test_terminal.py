@@ -122,7 +122,7 @@ def by_table() -> None:
 def test_a_reader_that_has_gone_ends_the_program_quietly(
     monkeypatch: pytest.MonkeyPatch, write: Callable[[], None]
 ) -> None:
-    monkeypatch.setattr(terminal, "console", Console())  # what can't be written stays in its buffer
+    monkeypatch.setattr(terminal, "console", terminal._Console())  # what can't be written stays in its buffer
     monkeypatch.setattr("sys.stdout", Closed(BrokenPipeError(errno.EPIPE, "Broken pipe")))
     with pytest.raises(SystemExit) as stop, output_told():
         write()
@@ -133,7 +133,7 @@ def test_a_reader_that_has_gone_ends_the_program_quietly(
 def test_an_output_without_room_is_a_sentence(
     monkeypatch: pytest.MonkeyPatch, write: Callable[[], None]
 ) -> None:
-    monkeypatch.setattr(terminal, "console", Console())  # what can't be written stays in its buffer
+    monkeypatch.setattr(terminal, "console", terminal._Console())  # what can't be written stays in its buffer
     monkeypatch.setattr("sys.stdout", Closed(OSError(errno.ENOSPC, "No space left on device")))
     with pytest.raises(OutputError, match=r"can't be written \(No space left on device\)"), output_told():
         write()
