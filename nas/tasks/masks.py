@@ -28,13 +28,13 @@ def masks_png(images: FloatArray, truth: IntArray, predicted: IntArray, names: S
     colours = class_colours(len(names))
     figure = Figure(figsize=(7.2, 0.5 + 1.9 * len(images)), layout="constrained")
     axes = figure.subplots(len(images), 3, squeeze=False)
+    for axis, title in zip(axes[0], ("image", "truth", "predicted"), strict=True):
+        axis.set_title(title, fontsize=10)
     for row, image, true, found in zip(axes, images, truth, predicted, strict=True):
         shown = (_pixels(image), _coloured(true, colours), _coloured(found, colours))
-        for axis, picture, title in zip(row, shown, ("image", "truth", "predicted"), strict=True):
+        for axis, picture in zip(row, shown, strict=True):
             axis.imshow(picture, interpolation="nearest")
             axis.set_axis_off()
-            if row is axes[0]:
-                axis.set_title(title, fontsize=10)
     present = np.unique(np.concatenate([truth.ravel(), predicted.ravel()]))
     handles = [
         Patch(color=colours[number], label=names[number]) for number in present if 0 <= number < len(names)
