@@ -50,20 +50,12 @@ def split_tensors(
     check_kind("split_tensors", "task", task, Task, "an instance such as Regression(),")
     check_shares(search_share, test_share)
     check_seed(seed)
-    lengths = {len(tensor) for tensor in (*as_tuple(inputs), targets)}
-    if len(lengths) > 1:
-        raise DataError(
-            f"inputs and targets of {name} are of the lengths {sorted(lengths)}: one is expected."
-        )
+    _check_fit(name, inputs, targets, task)
     sizes = [round(share * len(targets)) for share in (search_share, test_share)]
     if min(*sizes, len(targets) - sum(sizes)) < 1:
         raise DataError(
             f"{name} has {len(targets)} items, too few for three parts: give more, or other shares."
         )
-    with failing_as(DataError, f"fault() of the task {task!r} failed on {name}", "mend it"):
-        fault = task.fault(targets)
-    if fault is not None:
-        raise DataError(f"{name} doesn't fit its task: {fault}.")
     rows = np.random.default_rng(seed).permutation(len(targets))
     search, test, train = np.split(rows, np.cumsum(sizes))
     is_image = not isinstance(inputs, tuple) and inputs.ndim == 4
@@ -89,3 +81,15 @@ def split_tensors(
         fingerprint=fingerprint(name, parts, official_test=False),
         input_names=("images",) if is_image and input_names == ("inputs",) else input_names,
     )
+
+
+def _check_fit(name: str, inputs: Inputs, targets: Tensor, task: Task) -> None:
+    lengths = {len(tensor) for tensor in (*as_tuple(inputs), targets)}
+    if len(lengths) > 1:
+        raise DataError(
+            f"inputs and targets of {name} are of the lengths {sorted(lengths)}: one is expected."
+        )
+    with failing_as(DataError, f"fault() of the task {task!r} failed on {name}", "mend it"):
+        fault = task.fault(targets)
+    if fault is not None:
+        raise DataError(f"{name} doesn't fit its task: {fault}.")
