@@ -1,5 +1,19 @@
-"""What winners alone get: fine-tuning and compression passes."""
+"""What makes networks smaller and faster: passes, and the pipeline that they stand in."""
 
-from nas.compression.int8 import Int8
+from typing import TYPE_CHECKING
 
-__all__ = ["Int8"]
+from nas.lazy import imported_on_demand
+
+if TYPE_CHECKING:
+    from nas.compression.int8 import Int8
+    from nas.compression.pipeline import CompressionPass, Lab, Model, Pipeline
+else:
+    __getattr__ = imported_on_demand(
+        __name__,
+        {
+            "nas.compression.int8": "Int8",
+            "nas.compression.pipeline": "CompressionPass Lab Model Pipeline",
+        },
+    )
+
+__all__ = ["CompressionPass", "Int8", "Lab", "Model", "Pipeline"]
