@@ -17,6 +17,7 @@ import os
 import resource
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,8 +38,9 @@ from nas.evaluation.quality.measuring import collect_statistics
 from nas.files import write_bytes
 from nas.objective import Measurement
 from nas.protocols import Bench, Candidate
+from nas.runner.compressing import compressed_in_search
 from nas.runner.directory import RunDirectory, open_record
-from nas.runner.finishing import fine_tuned
+from nas.runner.finishing import finished_network
 from nas.runner.measuring import Known, calibration, measurements
 from nas.runner.preparation import Prepared, prepare
 from nas.runner.progress import Silent
@@ -264,16 +266,14 @@ def peak_bytes(ours: Study, out: Path, what: str) -> int:
     weights, record = SupernetWeights(prepared, directory), open_record(directory)[0]
     known, largest = calibration(prepared, record), prepared.problem.space.largest()
     if what == "evaluation":
-        candidate = prepared.candidate(weights.module(largest))
-        measurements(on_proxy(prepared, directory), largest, candidate, known)
+        made = compressed_in_search(prepared, largest, weights.module(largest))
+        measurements(on_proxy(prepared, directory), largest, made, known)
     elif what == "finishing":
         recipe = dataclasses.replace(ours.winners.recipe, epochs=1)
         winners = dataclasses.replace(ours.winners, recipe=recipe)
         once = dataclasses.replace(prepared, study=dataclasses.replace(ours, winners=winners))
-        note = out / "peak.pt"
-        note.unlink(missing_ok=True)
-        fine_tuned(once, largest, weights, known, note)
-        note.unlink(missing_ok=True)
+        with tempfile.TemporaryDirectory() as scratch:
+            finished_network(once, largest, weights, known, Path(scratch))
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 

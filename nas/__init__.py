@@ -6,7 +6,7 @@ from nas.lazy import imported_on_demand
 
 if TYPE_CHECKING:
     from nas.choices import Choice, choice
-    from nas.compression import Int8
+    from nas.compression import FineTune, Int8, Pipeline
     from nas.errors import NasError
     from nas.evaluation import Accuracy, Flops, LatencyMs, Macs, NumParams, WeightBytes
     from nas.evaluation.from_scratch import FromScratch
@@ -25,7 +25,7 @@ else:
         __name__,
         {
             "nas.choices": "Choice choice",
-            "nas.compression": "Int8",
+            "nas.compression": "FineTune Int8 Pipeline",
             "nas.errors": "NasError",
             "nas.evaluation": "Accuracy Flops LatencyMs Macs NumParams WeightBytes",
             "nas.evaluation.from_scratch": "FromScratch",
@@ -47,6 +47,7 @@ __all__ = [
     "Architecture",
     "Choice",
     "Constraint",
+    "FineTune",
     "Flops",
     "FromScratch",
     "Hurdles",
@@ -60,6 +61,7 @@ __all__ = [
     "NumParams",
     "Objective",
     "OptunaSampler",
+    "Pipeline",
     "ProgressiveShrinking",
     "ProxySubset",
     "Recipe",

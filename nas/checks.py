@@ -46,6 +46,7 @@ class failing_as:  # noqa: N801 - a context manager, used like a function
         raise self._kind(f"{self._fault} ({kind_and_line(error)}): {self._advice}.") from error
 
 
+_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _HUB_NAME = re.compile(r"(?!.*(?:--|\.\.))(?!.*\.git$)[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?")
 """As huggingface_hub checks a part of an id."""
 
@@ -65,6 +66,23 @@ def check_kind(holder: str, name: str, value: object, kind: Any, wanted: str) ->
     """
     if isinstance(value, type | bool) or not isinstance(value, kind):
         raise StudyError(f"{holder} has {name}={told(value)}: {wanted} is expected.")
+
+
+def check_file_name(what: str, name: object) -> None:
+    """Refuse a name that can't become a file's or a part of it.
+
+    Args:
+        what: Begins the sentence: what has the name.
+        name: Is checked.
+
+    Raises:
+        StudyError: it can't.
+    """
+    if not isinstance(name, str) or not _FILE_NAME.fullmatch(name):
+        raise StudyError(
+            f"{what} is named {name!r}: use up to 100 letters, digits, '-', '_' and '.', because the name becomes that "
+            "of a file or directory."
+        )
 
 
 def check_integers(settings: object, *names: str) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from numbers import Real
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
@@ -416,24 +415,6 @@ class Strategy(Protocol):
 
     def sampler(self, problem: Problem, seed: int) -> BaseSampler:
         """Return a new sampler."""
-
-
-@runtime_checkable
-class CompressionPass(Protocol):
-    """Makes a smaller or faster variant of an exported winner."""
-
-    @property
-    def name(self) -> str:
-        """Short, for file names and tables: ``int8``."""
-
-    def apply(self, source: Path, target: Path, calibration: Split) -> None:
-        """Write a compressed copy of the ONNX file ``source`` to ``target``.
-
-        Args:
-            source: A float32 model; not changed.
-            target: Written whole or not at all.
-            calibration: Training items; a pass may read a part of them.
-        """
 
 
 TRAIN_SUPERNET, CHOOSE_PROXY, SEARCH = "train supernet", "choose proxy subset", "search"

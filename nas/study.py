@@ -13,17 +13,18 @@ from typing import Any, final
 import torch
 from torch import nn
 
-from nas.checks import check_integers, check_kind, failing_as, is_hub_id, is_utf8, told
+from nas.checks import check_file_name, check_integers, check_kind, failing_as, is_hub_id, is_utf8, told
 from nas.choices import Option
+from nas.compression.pipeline import PLAIN, CompressionPass, Pipeline, as_pipeline
 from nas.errors import StudyError
 from nas.evaluation import Flops, Macs, NumParams, WeightBytes
+from nas.evaluation.costs import follows_file
 from nas.evaluation.from_scratch import FromScratch
 from nas.evaluation.proxy import ProxySubset
 from nas.objective import Objective
 from nas.protocols import (
     MAX_SEED,
     AnyObjective,
-    CompressionPass,
     Constraint,
     CountedObjective,
     DataSource,
@@ -40,10 +41,6 @@ from nas.training import Recipe
 CHANGEABLE = ("evaluations", "seed", "device", "objectives", "constraints")
 """What a study may let a user change without editing its file."""
 
-_FILE_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
-_NAMES_A_FILE = (
-    "use up to 100 letters, digits, '-', '_' and '.', because the name becomes that of a file or directory"
-)
 _COUNTED: tuple[CountedObjective, ...] = (Macs(), Flops(), NumParams(), WeightBytes())
 
 
@@ -56,26 +53,31 @@ class Winners:
         count: Front members to finish, at most.
         recipe: Of the fine-tuning; the largest subnet teaches, where it is better than the winner itself. A winner
             that is worse afterwards keeps its weights of the search.
-        passes: Each makes one more variant of every winner.
+        passes: Each makes one more variant of every winner: a pass, or several in a :class:`Pipeline`. Their settings
+            are stated: choices are searched in ``Study.pipeline``.
     """
 
     count: int = 6
     recipe: Recipe = field(default_factory=lambda: Recipe(epochs=10, learning_rate=1e-3))
-    passes: tuple[CompressionPass, ...] = ()
+    passes: tuple[CompressionPass | Pipeline, ...] = ()
 
     def __post_init__(self) -> None:
         check_integers(self, "count")
         check_kind("Winners", "recipe", self.recipe, Recipe, "a Recipe")
         check_kind("Winners", "passes", self.passes, tuple, "a tuple such as (Int8(),)")
-        for position, made in enumerate(self.passes):
-            wanted = "an instance with name and apply(), such as Int8(),"
-            check_kind("Winners", f"passes[{position}]", made, CompressionPass, wanted)
         if self.count < 1:
             raise StudyError(f"winners.count is {self.count}: at least one winner is needed.")
-        for made in self.passes:
-            if not isinstance(made.name, str) or not re.fullmatch(_FILE_NAME, made.name):
-                raise StudyError(f"a pass is named {made.name!r}: {_NAMES_A_FILE}.")
-        names = ["fp32", *(p.name for p in self.passes)]
+        names = [PLAIN]
+        for position, made in enumerate(self.passes):
+            wanted = "an instance with name, works_on, trains, choices() and apply(), such as Int8(), or a Pipeline"
+            check_kind("Winners", f"passes[{position}]", made, CompressionPass | Pipeline, wanted)
+            searched = [choice.name for choice in as_pipeline(made).space.choices]
+            if searched:
+                raise StudyError(
+                    f"the pass {made.name!r} in winners.passes leaves {searched[0]!r} to be chosen, which only a "
+                    "study's pipeline does: state a single value, or put the pass there."
+                )
+            names.append(made.name)
         if len(set(names)) < len(names):
             raise StudyError(f"two variants of a winner have the same name in {names}: rename a pass.")
 
@@ -121,6 +123,7 @@ _KINDS: dict[str, tuple[Any, str]] = {
     ),
     "weights": (Path | Callable | None, "a Path, a function that returns one, or None"),
     "proxy": (ProxySubset | None, "an instance such as ProxySubset(), or None,"),
+    "pipeline": (Pipeline, "an instance such as Pipeline(Int8(bits=(8, 32)))"),
     "trust": (Trust, "an instance such as Trust(), or Trust(count=0) to check the winners alone,"),
     "intended_use": (str, "a string"),
     "hub_dataset": (str | None, "a string such as 'ylecun/mnist', or None,"),
@@ -155,6 +158,8 @@ class Study:
         evaluations: How many architectures to evaluate.
         stopping: What ends the search before that.
         warm_start: Known architectures to evaluate first, each with an option for every choice.
+        pipeline: Passes that every candidate goes through, those that train apart: these are for the winners. Their
+            choices are searched together with the network's.
         winners: How many winners, and what is made of them.
         training: Where a candidate's weights come from: how the supernet is trained, or
             ``FromScratch()`` to train every candidate by itself.
@@ -185,6 +190,7 @@ class Study:
     evaluations: int = 150
     stopping: Stopping = NEVER
     warm_start: tuple[Mapping[str, Option], ...] = ()
+    pipeline: Pipeline = field(default_factory=Pipeline)
     winners: Winners = field(default_factory=Winners)
     training: SupernetTraining | FromScratch = field(default_factory=SandwichRule)
     weights: Path | Callable[[torch.device], Path] | None = None
@@ -198,8 +204,7 @@ class Study:
 
     def __post_init__(self) -> None:
         self._check_kinds()
-        if not re.fullmatch(_FILE_NAME, self.name):
-            raise StudyError(f"a study is named {self.name!r}: {_NAMES_A_FILE}.")
+        check_file_name("a study", self.name)
         names = [o.objective.name for o in self.objectives]
         if not names:
             raise StudyError(f"study {self.name!r} has no objectives: give it at least one.")
@@ -219,12 +224,21 @@ class Study:
                 "quality such as Accuracy() first."
             )
         for constraint in self.constraints:
-            name = constraint.quantity.objective.name
-            if not isinstance(constraint.quantity, CountedObjective) and name not in names:
-                raise StudyError(
-                    f"study {self.name!r} limits {name!r}, which is measured but not among its objectives {names}: "
-                    "make it an objective, or leave the constraint out."
-                )
+            name, quantity = constraint.quantity.objective.name, constraint.quantity
+            is_counted = isinstance(quantity, CountedObjective)
+            if name in names or (isinstance(quantity, CountedObjective) and self.knows_ahead(quantity)):
+                continue
+            known = "known only after the passes of its pipeline" if is_counted else "measured"
+            raise StudyError(
+                f"study {self.name!r} limits {name!r}, which is {known} but not among its objectives {names}: make it "
+                "an objective, or leave the constraint out."
+            )
+        names_of_variants = {PLAIN, *(made.name for made in self.winners.passes)}
+        if self.pipeline.file_name in names_of_variants:
+            raise StudyError(
+                f"study {self.name!r} has two variants of a winner that are named {self.pipeline.file_name!r}, one of "
+                "its pipeline and one of winners.passes: rename a pass."
+            )
         if self.evaluations < 1:
             raise StudyError(f"study {self.name!r} has {self.evaluations} evaluations: at least 1 is needed.")
         if self.recalibration < 0:
@@ -249,17 +263,35 @@ class Study:
             raise StudyError(f"study {self.name!r} has an intended_use that UTF-8 can't hold: write it anew.")
         self._check_training()
 
+    def knows_ahead(self, quantity: CountedObjective) -> bool:
+        """Whether a counted quantity is known before an architecture is paid for.
+
+        It isn't where passes of the pipeline change it in the search: it is counted on what they make.
+        """
+        searched = [made for made in self.pipeline.passes if not made.trains]
+        if any(made.works_on == "module" for made in searched):
+            return False
+        return not searched or not follows_file(quantity)
+
     @property
     def hard_limits(self) -> list[tuple[CountedObjective, float]]:
-        """The constraints on counted quantities: each with its largest feasible value."""
+        """The constraints on what is known ahead: each with its largest feasible value."""
         found = [(c.quantity, c.at_most) for c in self.constraints]
-        return [(quantity, at_most) for quantity, at_most in found if isinstance(quantity, CountedObjective)]
+        return [
+            (quantity, at_most)
+            for quantity, at_most in found
+            if isinstance(quantity, CountedObjective) and self.knows_ahead(quantity)
+        ]
 
     @property
     def soft_limits(self) -> dict[str, float]:
-        """The constraints on measured objectives: the largest feasible value by name."""
-        soft = [c for c in self.constraints if not isinstance(c.quantity, CountedObjective)]
-        return {c.quantity.objective.name: c.at_most for c in soft}
+        """The constraints on objectives that are known only afterwards: the largest feasible value by name."""
+        found = [(c.quantity, c.at_most) for c in self.constraints]
+        return {
+            quantity.objective.name: at_most
+            for quantity, at_most in found
+            if not (isinstance(quantity, CountedObjective) and self.knows_ahead(quantity))
+        }
 
     def _check_kinds(self) -> None:
         study = f"study {self.name!r}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, final, runtime_checkable
 
-from nas.checks import check_kind
+from nas.checks import check_file_name, check_kind
 from nas.choices import Option
 from nas.errors import StudyError
 from nas.inputs import InputSpec
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
 
     from nas.training import Recipe
 
-_FILE_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 PLAIN = "fp32"
 """The variant that no pass has made a file of yet."""
 
@@ -135,6 +133,7 @@ class Pipeline:
         for position, made in enumerate(passes):
             wanted = "an instance with name, works_on, trains, choices() and apply(), such as Int8(),"
             check_kind("Pipeline", f"passes[{position}]", made, CompressionPass, wanted)
+            check_file_name("a pass", made.name)
         object.__setattr__(self, "passes", passes)
         object.__setattr__(self, "name", name or "-".join(made.name for made in passes))
         self._check_names()
@@ -143,12 +142,8 @@ class Pipeline:
 
     def _check_names(self) -> None:
         names = [made.name for made in self.passes]
-        for name in [*names, *([self.name] if self.passes else [])]:
-            if not isinstance(name, str) or not re.fullmatch(_FILE_NAME, name):
-                raise StudyError(
-                    f"a pass or pipeline is named {name!r}: use up to 100 letters, digits, '-', '_' and '.', because "
-                    "the name becomes a part of a file name."
-                )
+        if self.passes:
+            check_file_name("a pipeline", self.name)
         repeated = [name for name, count in Counter(names).items() if count > 1]
         if repeated:
             raise StudyError(f"two passes of a pipeline are named {repeated[0]!r}: give one another name.")
@@ -182,9 +177,19 @@ class Pipeline:
         return tuple(made for made in self.passes if made.works_on == "module")
 
     @property
+    def file_name(self) -> str:
+        """What the result of the passes on the file is called beside the float32 file; empty where there are none."""
+        return "-".join(made.name for made in self.on_file)
+
+    @property
     def on_file(self) -> tuple[CompressionPass, ...]:
         """The passes on the file."""
         return tuple(made for made in self.passes if made.works_on == "file")
+
+
+def as_pipeline(made: CompressionPass | Pipeline) -> Pipeline:
+    """Return a pass as a pipeline of its name."""
+    return made if isinstance(made, Pipeline) else Pipeline(made)
 
 
 def options_for(made: CompressionPass, options: Mapping[str, Option]) -> dict[str, Option]:

@@ -81,23 +81,19 @@ class SubnetCandidate:
 
 @final
 class OnnxCandidate:
-    """An ONNX file, judged as it is: run by ONNX Runtime on the CPU.
+    """An ONNX model, judged as it is: run by ONNX Runtime on the CPU.
 
     Args:
-        path: The file.
+        source: Its file, or what is in it.
+        threads: Of one operator.
 
     Raises:
         ExportError: it can't be read, or ONNX Runtime can't open it.
     """
 
-    def __init__(self, path: Path) -> None:
-        try:
-            self.onnx_model = path.read_bytes()
-        except OSError as error:
-            raise ExportError(
-                f"the exported model {path} can't be read: {error.strerror or error}."
-            ) from error
-        self._session = open_session(self.onnx_model)
+    def __init__(self, source: Path | bytes, *, threads: int = 1) -> None:
+        self.onnx_model = source if isinstance(source, bytes) else _read(source)
+        self._session = open_session(self.onnx_model, threads=threads)
         entries = self._session.get_inputs()
         self.inputs = InputSpec(
             tuple(entry.name for entry in entries),
@@ -108,6 +104,13 @@ class OnnxCandidate:
     def predict(self, inputs: Inputs) -> Tensor:
         """Return ``(n, *)`` float32 outputs."""
         return _answers(self._session, inputs)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ExportError(f"the exported model {path} can't be read: {error.strerror or error}.") from error
 
 
 def _answers(session: ort.InferenceSession, inputs: Inputs) -> Tensor:

@@ -35,6 +35,13 @@ def counted(quantity: CountedObjective, counts: Counts) -> FloatArray:
     return values.astype(np.float64)
 
 
+def follows_file(quantity: CountedObjective) -> bool:
+    """Whether a quantity of an exported file depends on what the file stores, and not on the network alone."""
+    one = np.array([1_000], dtype=np.int64)
+    full, packed = (counted(quantity, Counts(one, one, stored_bytes=n * one)) for n in (4, 1))
+    return bool((full != packed).any())
+
+
 @final
 @dataclass(frozen=True)
 class Macs:

@@ -7,7 +7,7 @@ import importlib
 import inspect
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
 
@@ -15,11 +15,15 @@ import safetensors.torch
 from torch import Tensor, nn
 
 from nas.choices import Option
+from nas.compression.pipeline import PLAIN
+from nas.compression.structure import with_changes
 from nas.errors import DamagedFileError, ExportError
+from nas.evaluation.candidate import OnnxCandidate
 from nas.evaluation.onnx_export import export_onnx
-from nas.export.names import ARCHITECTURE, ONNX, WEIGHTS
-from nas.files import file_digest, read_json, write_bytes
+from nas.export.names import ARCHITECTURE, ONNX, WEIGHTS, variant_file, variant_note, variant_weights
+from nas.files import damaged, file_digest, read_json, write_bytes
 from nas.inputs import Form
+from nas.space import Architecture
 from nas.supernet import Supernet
 from nas.typed import MismatchError, typed
 
@@ -29,9 +33,20 @@ DEFAULT_SPACES = "search_spaces"
 """What ``NAS_SEARCH_SPACES`` is unless set."""
 
 
-def variant_file(variant: str) -> str:
-    """Return the file name of a variant: ``model.onnx`` for fp32, ``model.int8.onnx`` for int8."""
-    return ONNX if variant == "fp32" else f"model.{variant}.onnx"
+@final
+@dataclass(frozen=True)
+class VariantNote:
+    """What a variant's JSON file says.
+
+    Args:
+        parent: The variant that it was made from.
+        applied: What was done to that, in order.
+        changes: Of the module's structure, see :mod:`nas.compression.structure`; None where there is a file alone.
+    """
+
+    parent: str
+    applied: tuple[str, ...]
+    changes: Mapping[str, Any] | None = None
 
 
 def save_weights(path: Path, module: nn.Module) -> None:
@@ -69,7 +84,9 @@ def export_model(folder: Path, module: nn.Module, form: Form) -> None:
     write_bytes(folder / ONNX, export_onnx(module, form))
 
 
-def load(folder: str | Path, network: Callable[..., nn.Module] | None = None) -> nn.Module:
+def load(
+    folder: str | Path, network: Callable[..., nn.Module] | None = None, *, variant: str = PLAIN
+) -> nn.Module:
     """Return an exported winner as a plain module with its weights, in evaluation mode, on the CPU.
 
     Args:
@@ -78,9 +95,12 @@ def load(folder: str | Path, network: Callable[..., nn.Module] | None = None) ->
             study's had, but for those that a ``functools.partial`` states itself; without any where it takes none.
             Not needed where that is a function of a package named in ``NAS_SEARCH_SPACES`` (default
             ``search_spaces``): nothing else is imported on the word of a file.
+        variant: Which one. Where passes left a file and no module, such as one of int8, the module that is returned
+            runs the file in ONNX Runtime, on the CPU and without gradients.
 
     Raises:
-        ExportError: the folder is no winner's, or its network can't be rebuilt, or isn't the one that was passed.
+        ExportError: the folder is no winner's, or has no such variant, or its network can't be rebuilt, or isn't the
+            one that was passed.
         DamagedFileError: a file is damaged.
         RunDirectoryError: a file can't be read.
         SpaceError: the network has other choices than the winner's.
@@ -88,6 +108,49 @@ def load(folder: str | Path, network: Callable[..., nn.Module] | None = None) ->
     folder = Path(folder)
     if not (folder / ARCHITECTURE).is_file():
         raise ExportError(f"{folder} holds no {ARCHITECTURE}: name the folder of a winner.")
+    if variant == PLAIN:
+        return _plain(folder, network)
+    note = _noted(folder, variant)
+    if note.changes is None:
+        return OnnxModule(folder / variant_file(variant))
+    module = with_changes(_plain(folder, network), note.changes)
+    load_weights(folder / variant_weights(variant), module)
+    return module.eval()
+
+
+@final
+class OnnxModule(nn.Module):
+    """An ONNX file as a module: ONNX Runtime runs it, on the CPU and without gradients.
+
+    Args:
+        path: Of the file.
+
+    Raises:
+        ExportError: it can't be read or run.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._candidate = OnnxCandidate(path)
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Return the outputs of a batch."""
+        return self._candidate.predict(inputs if len(inputs) > 1 else inputs[0])
+
+
+def _noted(folder: Path, variant: str) -> VariantNote:
+    path = folder / variant_note(variant)
+    if not path.is_file():
+        there = [PLAIN, *(found.name.split(".", 1)[1][:-5] for found in sorted(folder.glob("model.*.json")))]
+        raise ExportError(f"{folder} has no variant {variant!r}: choose among {there}.")
+    try:
+        return typed(VariantNote, read_json(path))
+    except MismatchError as error:
+        raise damaged(path, f"it doesn't describe a variant: {error}") from error
+
+
+def _plain(folder: Path, network: Callable[..., nn.Module] | None) -> nn.Module:
+    """Return the module that the float32 file was exported from."""
     description = _described(folder / ARCHITECTURE)
     weights, known = folder / WEIGHTS, description.weights_sha256
     if known is not None and file_digest(weights) != known:
@@ -97,12 +160,15 @@ def load(folder: str | Path, network: Callable[..., nn.Module] | None = None) ->
         )
     supernet = Supernet(_network_of(description.network, network)())
     architecture = supernet.space.architecture(description.choices)
-    if description.id not in (None, architecture.id):
+    whole = Architecture({**architecture, **description.options})
+    if description.id not in (None, whole.id):
         raise DamagedFileError(
-            f"{folder / ARCHITECTURE} is damaged (its choices are those of {architecture.id} and its id is "
+            f"{folder / ARCHITECTURE} is damaged (its choices are those of {whole.id} and its id is "
             f"{description.id}): restore the file, or run the study again to make it anew."
         )
     module = supernet.extract(architecture)
+    if description.changes is not None:
+        module = with_changes(module, description.changes)
     try:
         load_weights(weights, module)
     except DamagedFileError as error:
@@ -134,6 +200,8 @@ class _Description:
     network: _Network
     id: str | None = None
     weights_sha256: str | None = None
+    options: Mapping[str, Option] = field(default_factory=dict)
+    changes: Mapping[str, Any] | None = None
 
 
 def _described(path: Path) -> _Description:

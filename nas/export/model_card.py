@@ -12,6 +12,7 @@ import yaml
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from nas.checks import is_hub_id
+from nas.compression.pipeline import PLAIN
 from nas.errors import ExportError
 from nas.evaluation.onnx_export import OUTPUT
 from nas.export.folder import DEFAULT_SPACES
@@ -83,7 +84,7 @@ def _metadata(results: Results, winner: Winner) -> ModelCardData:
         tags=[
             "neural-architecture-search",
             "onnx",
-            *(plain(v.name) for v in winner.variants if v.name != "fp32"),
+            *(plain(v.name) for v in winner.variants if v.name != PLAIN),
         ],
         datasets=[dataset] if dataset else None,
         metrics=[plain(results.quality.name)],

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullFormatter
 
+from nas.compression.pipeline import PLAIN
 from nas.objective import Objective
 from nas.report.markdown import plain
 from nas.report.results import Results
@@ -82,13 +83,13 @@ def _draw_front(axis: Axes, results: Results, column: int, objective: Objective,
             [y for _, y in points],
             s=110 if marker == "*" else 45,
             marker=marker,
-            c=_ORANGE if name == "fp32" else _GREEN,
+            c=_ORANGE if name == PLAIN else _GREEN,
             edgecolors="black",
             linewidths=0.5,
             zorder=3,
             label=_literal(f"winners {name} (test split)"),
         )
-        if marked is not None and name == "fp32":
+        if marked is not None and name == PLAIN:
             x, y = points[[id_ for id_, _ in variants].index(marked)]
             axis.scatter([x], [y], s=380, facecolors="none", edgecolors="crimson", linewidths=2, zorder=4)
             axis.annotate("this model", (x, y), (8, -18), textcoords="offset points", color="crimson")

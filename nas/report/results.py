@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, final
 
 from nas.choices import Option
+from nas.compression.pipeline import PLAIN
 from nas.objective import Measurement, Objective
 from nas.report.trust import TrustResult
 from nas.stored import read_stored, write_stored
@@ -28,6 +29,8 @@ class Variant:
         on_front: Whether it meets the soft limits and no other variant of any winner that does dominates it. Where
             none meets them, those nearest to that count.
         exceeds: Objectives whose soft limits it doesn't meet.
+        applied: What passes did to it, in order.
+        shipped: False where it is worse than the float32 variant, of which it was made, in every column that differs.
     """
 
     name: str
@@ -35,12 +38,15 @@ class Variant:
     values: Mapping[str, Measurement]
     on_front: bool
     exceeds: tuple[str, ...] = ()
+    applied: tuple[str, ...] = ()
+    shipped: bool = True
 
     @property
     def place(self) -> str:
         """Whether it is on the final front, for a cell of a table."""
         limits = f"exceeds {' and '.join(self.exceeds)}" if self.exceeds else ""
-        return "; ".join(filter(None, ["yes" if self.on_front else "no", limits]))
+        withheld = "" if self.shipped else f"not shipped, worse than {PLAIN} in every column"
+        return "; ".join(filter(None, ["yes" if self.on_front else "no", limits, withheld]))
 
 
 @final

@@ -12,6 +12,7 @@ from nas.evaluation.from_scratch import train_from_scratch
 from nas.objective import Measurement
 from nas.protocols import RANDOM_SEARCH, UNIFORM_SCALING, Problem, Progress
 from nas.report.results import Baseline
+from nas.runner.compressing import compressed_in_search
 from nas.runner.directory import RunDirectory
 from nas.runner.measuring import calibration, measurements
 from nas.runner.preparation import Prepared
@@ -53,7 +54,7 @@ def run_baselines(
     def judge(architecture: Architecture) -> Mapping[str, Measurement]:
         module = train_from_scratch(
             prepared.study.network,
-            architecture,
+            prepared.network_of(architecture),
             prepared.splits.train,
             prepared.splits.task,
             prepared.study.recipe,
@@ -61,7 +62,8 @@ def run_baselines(
             device=prepared.device,
             checkpoint=run.baselines / f"{architecture.id}.pt",
         )
-        return measurements(prepared, architecture, prepared.candidate(module), known)
+        made = compressed_in_search(prepared, architecture, module)
+        return measurements(prepared, architecture, made, known)
 
     spend(prepared, uniform, judge, len(family), UNIFORM_SCALING, progress)
     notes = {

@@ -1,49 +1,123 @@
-"""Applying a compression pass, and looking at what it made before that is believed."""
+"""What a study's passes make of a network: in the search those that take seconds, of a winner all of them."""
 
 from __future__ import annotations
 
-import shutil
 import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import final
 
-from nas.checks import failing_as
-from nas.errors import ExportError
-from nas.evaluation import OnnxCandidate
-from nas.files import write_bytes
-from nas.protocols import CompressionPass, Split
+import numpy as np
+from torch import nn
 
-_INPUTS = 2
-"""To run a variant on; a single one wouldn't show whether the batch size is free."""
+from nas.compression.applying import apply_passes
+from nas.compression.pipeline import CompressionPass, Lab, Model
+from nas.evaluation.candidate import OnnxCandidate
+from nas.evaluation.counts import count_macs, count_params
+from nas.evaluation.stored import stored_bytes
+from nas.protocols import Candidate, Counts
+from nas.runner.preparation import Prepared
+from nas.space import Architecture
+
+BYTES_PER_PARAM = 4
+"""Of float32, as every network is exported."""
 
 
-def compress(compression: CompressionPass, source: Path, target: Path, calibration: Split) -> None:
-    """Let a pass write its variant of ``source`` to ``target``.
+@final
+@dataclass(frozen=True)
+class Compressed:
+    """What passes made of a network.
 
-    It works on copies in a folder of its own, so that whatever it does there, winners' files stay as they are.
+    Args:
+        model: The result.
+        plain: The module, with what was done to it, before it became a file of other numbers.
+        macs: Of the module.
+        num_params: Of the module.
+    """
+
+    model: Model
+    plain: Model
+    macs: int
+    num_params: int
+
+    @property
+    def module(self) -> nn.Module:
+        """The module, before it became a file of other numbers."""
+        assert self.plain.module is not None, "passes on the module give one"
+        return self.plain.module
+
+    def counts(self) -> Counts:
+        """Return them as counts of one network; a plain export has 4 bytes for each parameter, as the search counts."""
+        onnx = self.model.onnx
+        stored = BYTES_PER_PARAM * self.num_params if onnx is None else stored_bytes(onnx)
+        return Counts(*(np.array([n], dtype=np.int64) for n in (self.macs, self.num_params, stored)))
+
+    def candidate(self, prepared: Prepared) -> Candidate:
+        """Return the result as it is judged in the search: ONNX Runtime alone can run a file."""
+        if self.model.onnx is None:
+            return prepared.candidate(self.module)
+        return OnnxCandidate(self.model.onnx)
+
+
+def compressed_in_search(prepared: Prepared, architecture: Architecture, module: nn.Module) -> Compressed:
+    """Return what the passes that don't train make of a candidate."""
+    passes = [made for made in prepared.study.pipeline.passes if not made.trains]
+    with tempfile.TemporaryDirectory() as folder:
+        return compress(prepared, passes, architecture, module, lab_of(prepared, Path(folder)))
+
+
+def compress(
+    prepared: Prepared,
+    passes: Sequence[CompressionPass],
+    architecture: Architecture,
+    module: nn.Module,
+    lab: Lab,
+) -> Compressed:
+    """Return what passes make of an architecture's module, with its options.
+
+    Args:
+        prepared: The study.
+        passes: In order.
+        architecture: Its options for the passes; the module is cut already.
+        module: In evaluation mode; not changed.
+        lab: What the passes may use.
 
     Raises:
-        ExportError: the pass raised, or wrote no network with the input and the outputs of ``source``.
+        ExportError: a pass can't do it.
     """
-    part, inputs = f"the pass {compression.name!r}", calibration.sample(_INPUTS)
-    advice = "mend it or take it out of winners.passes, and run the same command again; the winners' weights are kept"
-    with tempfile.TemporaryDirectory() as folder:
-        copied, made = Path(folder, source.name), Path(folder, target.name)
-        shutil.copy(source, copied)
-        with failing_as(ExportError, f"{part} failed on {source}", advice):
-            compression.apply(copied, made, calibration)
-        if not made.is_file():
-            raise ExportError(f"{part} wrote no file for {target}: {advice}.")
-        with failing_as(ExportError, f"what {part} made of {source} can't be run", advice):
-            before, after = OnnxCandidate(source), OnnxCandidate(made)
-            expected, found = before.predict(inputs).shape, after.predict(inputs).shape
-        if after.inputs != before.inputs:
-            raise ExportError(
-                f"{part} made a network with the inputs {after.inputs.describe()} for {target}, "
-                f"{before.inputs.describe()} are expected: {advice}."
-            )
-        if found != expected:
-            raise ExportError(
-                f"{part} made a network with outputs of shape {tuple(found)} for {target}, {tuple(expected)} is "
-                f"expected: {advice}."
-            )
-        write_bytes(target, made.read_bytes())
+    given = Model(prepared.splits.inputs, module)
+    plain = apply_passes([made for made in passes if made.works_on == "module"], given, architecture, lab)
+    macs, num_params = _counts_of(prepared, architecture, plain, is_given=plain is given)
+    result = apply_passes([made for made in passes if made.works_on == "file"], plain, architecture, lab)
+    return Compressed(result, plain, macs, num_params)
+
+
+def _counts_of(
+    prepared: Prepared, architecture: Architecture, plain: Model, *, is_given: bool
+) -> tuple[int, int]:
+    if is_given:
+        counts = prepared.counts(prepared.problem.space.indices([architecture]))
+        return int(counts.macs[0]), int(counts.num_params[0])
+    assert plain.module is not None, "passes on the module give one"
+    return count_macs(plain.module, plain.inputs), count_params(plain.module)
+
+
+def lab_of(
+    prepared: Prepared,
+    folder: Path,
+    teacher: nn.Module | None = None,
+    assistants: Callable[[], Sequence[nn.Module]] | None = None,
+) -> Lab:
+    """Return what passes may use in a study."""
+    study, splits = prepared.study, prepared.splits
+    lab = Lab(
+        train=splits.train,
+        task=splits.task,
+        recipe=study.winners.recipe,
+        device=prepared.device,
+        seed=study.seed,
+        folder=folder,
+        teacher=teacher,
+    )
+    return lab if assistants is None else replace(lab, assistants=assistants)

@@ -1,22 +1,20 @@
-"""The files of a network that was found or given, and of its variants."""
+"""The files of a network that was found or given."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from nas.export.folder import export_model, save_weights, variant_file
+from nas.export.folder import export_model, save_weights
 from nas.export.names import ARCHITECTURE, ONNX, VOCABULARY, WEIGHTS
 from nas.files import file_digest, write_json
-from nas.protocols import CompressionPass, Split
-from nas.runner.compressing import compress
 from nas.runner.preparation import Prepared
-from nas.runner.steps import Step, tell_remade
 from nas.space import Architecture
-from nas.study import network_reference, stable_repr
+from nas.study import network_reference
 
 
 def on_cpu(module: nn.Module) -> nn.Module:
@@ -30,20 +28,39 @@ def file_names(prepared: Prepared) -> tuple[str, ...]:
     return (WEIGHTS, ONNX, ARCHITECTURE, *vocabulary)
 
 
-def export(prepared: Prepared, architecture: Architecture, module: nn.Module, folder: Path) -> None:
-    """Write the files of a network in evaluation mode, on the CPU."""
-    splits = prepared.splits
+def export(
+    prepared: Prepared,
+    architecture: Architecture,
+    module: nn.Module,
+    folder: Path,
+    applied: tuple[str, ...] = (),
+    changes: Mapping[str, Any] | None = None,
+) -> None:
+    """Write the files of a network in evaluation mode, on the CPU.
+
+    Args:
+        prepared: The study.
+        architecture: Of the network.
+        module: To export.
+        folder: To write to.
+        applied: What passes did to the module.
+        changes: Of its structure by passes; None where they changed none.
+    """
+    splits, network = prepared.splits, prepared.network_of(architecture)
     save_weights(folder / WEIGHTS, module)
     export_model(folder, module, splits.inputs)
     if splits.vocabulary:
         write_json(folder / VOCABULARY, splits.vocabulary)
+    options = {name: option for name, option in architecture.items() if name not in network}
+    compressed = {"options": options, "applied": applied, "changes": changes} if options or applied else {}
     write_json(
         folder / ARCHITECTURE,
         {
             "format": 2,
             "id": architecture.id,
             "study": prepared.study.name,
-            "choices": dict(architecture),
+            "choices": dict(network),
+            **compressed,
             "network": network_reference(prepared.study.network),
             "inputs": splits.inputs.describe(),
             "task": splits.facts.describe(),
@@ -52,22 +69,3 @@ def export(prepared: Prepared, architecture: Architecture, module: nn.Module, fo
             "weights_sha256": file_digest(folder / WEIGHTS),
         },
     )
-
-
-def make_variants(prepared: Prepared, folder: Path) -> None:
-    """Let the winners' passes write their variants of an exported network, as far as they aren't made."""
-    for compression in prepared.study.winners.passes:
-        _make_variant(compression, folder, prepared.splits.train)
-
-
-def _make_variant(compression: CompressionPass, folder: Path, calibration: Split) -> None:
-    target = folder / variant_file(compression.name)
-    inputs = [file_digest(folder / ONNX), stable_repr(compression)]
-    step = Step(folder / f"finished.{compression.name}.json", inputs, (target.name,))
-    done, faults = step.result(dict[str, Any]) is not None, step.faults()
-    if done and not faults:
-        step.complete_digests()
-        return
-    tell_remade(folder, faults)
-    compress(compression, folder / ONNX, target, calibration)
-    step.store({})

@@ -1,132 +1,72 @@
-"""Winners: chosen from the front, fine-tuned, compressed, exported, measured again."""
+"""Winners: trained on, compressed, exported, measured again."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 import numpy as np
 import optuna
 from optuna.trial import FrozenTrial
 from torch import nn
 
-from nas import pareto
-from nas.errors import EvaluationError
-from nas.evaluation import OnnxCandidate
-from nas.export.folder import load_weights, variant_file
+from nas.compression.fine_tune import FineTune
+from nas.compression.pipeline import PLAIN, CompressionPass, Lab
+from nas.compression.structure import changes_between, with_changes
+from nas.export.folder import load_weights
 from nas.export.names import WEIGHTS
-from nas.files import damaged, digest, file_digest
-from nas.objective import Measurement, excess_over
-from nas.protocols import (
-    FINISH_WINNERS,
-    Bench,
-    Candidate,
-    MeasuredObjective,
-    Problem,
-    Progress,
-)
-from nas.report.results import FILE_BYTES, Original, Variant, Winner
+from nas.files import digest
+from nas.objective import Measurement
+from nas.protocols import FINISH_WINNERS, Bench, Candidate, Progress
+from nas.report.results import Original, Variant, Winner
 from nas.report.tables import kept_sentence
+from nas.runner.choosing import choose_winners
+from nas.runner.compressing import Compressed, compress, compressed_in_search, lab_of
 from nas.runner.directory import RunDirectory
-from nas.runner.exporting import export, file_names, make_variants, on_cpu
+from nas.runner.exporting import export, file_names, on_cpu
+from nas.runner.final_front import Finished, measure_variants, measured_in_the_end
 from nas.runner.illustrating import illustrate_winner
-from nas.runner.measuring import CALIBRATION, Known, counted_of_file, judged
-from nas.runner.original import finished_originals, is_converted, original_rows
+from nas.runner.measuring import CALIBRATION, Known
+from nas.runner.original import finished_originals, is_converted, original_rows, originals_variants
 from nas.runner.preparation import Prepared
 from nas.runner.steps import Step, tell_remade
+from nas.runner.variants import Made, make_variant, variant_pipelines
 from nas.runner.weights import Weights
-from nas.search.patience import waited_for
-from nas.search.record import (
-    ReferenceBox,
-    architecture_of,
-    are_credible,
-    complete_trials,
-    costs_of,
-    doubts,
-    indices_of,
-    measurements_of,
-    predictions_of,
-    reference_box,
-)
-from nas.search.stand_alone import expected_alone, stand_alone_values
-from nas.space import Architecture, FloatArray
+from nas.search.record import architecture_of, measurements_of, predictions_of
+from nas.space import Architecture
 from nas.study import stable_repr
-from nas.supernet.recalibrate import recalibrate_on
-from nas.training import distillation_step, supervised_step, train
 
 logger = logging.getLogger(__name__)
+
+_ASSISTANTS = (1 / 3, 2 / 3)
+"""Where between the smallest and the largest subnet further teachers lie, choice by choice."""
 
 
 @final
 @dataclass(frozen=True)
 class _Outcome:
-    """What fine-tuning a winner came to, as it is stored: a measurement after it, and of the weights kept instead."""
+    """What finishing a winner came to, as it is stored: a measurement after it, and of the weights kept instead.
+
+    Fields that older records lack have defaults.
+    """
 
     value: float
     spread: float
     unit: str
     device: str
     repeats: int
-    kept: Measurement | None = None  # older records lack it
+    kept: Measurement | None = None
+    made: Made | None = None
+    changes: Mapping[str, Any] | None = None
 
     @property
     def fine_tuned(self) -> Measurement:
         return Measurement(self.value, self.spread, self.unit, self.device, self.repeats)
-
-
-@final
-@dataclass(frozen=True)
-class _Finished:
-    """A network that was finished like a winner, and whose files are made."""
-
-    architecture: Architecture
-    folder: Path
-    fine_tuned: Measurement
-    kept: Measurement | None
-
-
-def choose_winners(prepared: Prepared, record: optuna.Study) -> list[FrozenTrial]:
-    """Return up to ``winners.count`` front members.
-
-    Those that meet the soft limits, or the one nearest to that. The one of best quality first, then those that
-    keep most of the front's hypervolume. Where the search knew what architectures reach on their own, the front
-    is that of what all are expected to reach so. Those with values too good to be true are left out.
-
-    Raises:
-        EvaluationError: all have such values.
-    """
-    problem, trials = prepared.problem, _credible_trials(prepared.problem, complete_trials(record))
-    searched = costs_of(problem.objectives, trials)
-    numbers, indices = np.array([t.number for t in trials]), indices_of(problem.space, trials)
-    costs = expected_alone(problem, stand_alone_values(record), numbers, indices, searched)
-    front = np.flatnonzero(problem.front(costs))
-    _warn_of_limits(problem, searched[front])
-    stored = reference_box(record, problem.objectives) if costs is searched else None
-    box = stored or ReferenceBox.around(costs)
-    scaled = box.scaled(costs[front])
-    best = int(np.argmin(scaled[:, 0]))
-    rows = pareto.spread_subset(scaled, prepared.study.winners.count, box.reference, best)
-    return [trials[front[row]] for row in rows]
-
-
-def _credible_trials(problem: Problem, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    told = doubts(problem.objectives, trials)
-    for sentence in told:
-        logger.warning("%s", sentence)
-    believed = are_credible(costs_of(problem.objectives, trials))
-    if not believed.any():
-        raise EvaluationError(f"there is no front: {told[0]}")
-    return [trial for trial, keep in zip(trials, believed, strict=True) if keep]
-
-
-def _warn_of_limits(problem: Problem, costs: FloatArray) -> None:
-    if problem.excess(costs).any():
-        limits = ", ".join(f"{name} of at most {limit:g}" for name, limit in problem.soft_limits.items())
-        logger.warning("no architecture that was evaluated has %s: the nearest to that are finished", limits)
 
 
 def finish_winners(
@@ -136,201 +76,210 @@ def finish_winners(
 
     Reads the test split, here alone.
 
-    A winner that the fine-tuning makes worse on the search split, beyond the noise, keeps its weights of the search.
+    A winner that this makes worse on the search split, beyond the noise, keeps its weights of the search.
     """
     chosen = choose_winners(prepared, record)
     architectures = [architecture_of(prepared.problem.space, trial) for trial in chosen]
     extra = [a for a in finished_originals(prepared) if a not in architectures]
     progress.start(FINISH_WINNERS, len(chosen) + len(extra) + 1, 0)
-    done = []
+    outcomes: list[_Outcome] = []
+    networks: list[Finished] = []
     for architecture in [*architectures, *extra]:
-        done.append(_finish(prepared, run, architecture, weights, record.user_attrs[CALIBRATION]))
+        outcome, network = _finish(prepared, run, architecture, weights, record.user_attrs[CALIBRATION])
+        outcomes.append(outcome)
+        networks.append(network)
         progress.advance(architecture.id)
-        _warn_of_kept(prepared, done[-1])
-    networks = [(d.architecture, d.folder) for d in done]
+        _warn_of_kept(prepared, architecture, outcome)
     if is_converted(prepared):
-        networks.append((prepared.problem.space.largest(), run.original))
-    variants = _measure(prepared, run, record, networks, len(chosen))
+        networks.append(originals_variants(prepared, run))
+    variants = measure_variants(prepared, run, record, networks, len(chosen))
     progress.advance("measured on the test split")
-    winners = zip(chosen, done, variants, strict=False)
+    winners = zip(chosen, outcomes, networks, variants, strict=False)
     return (
-        tuple(_winner(prepared, trial, d, v) for trial, d, v in winners),
+        tuple(_winner(prepared, *row) for row in winners),
         original_rows(prepared, run, networks, variants),
     )
 
 
-def _warn_of_kept(prepared: Prepared, done: _Finished) -> None:
-    if done.kept is not None:
-        sentence = kept_sentence(done.fine_tuned, done.kept, prepared.problem.objectives[0])
+def _warn_of_kept(prepared: Prepared, architecture: Architecture, outcome: _Outcome) -> None:
+    if outcome.kept is not None:
+        sentence = kept_sentence(outcome.fine_tuned, outcome.kept, prepared.problem.objectives[0])
         logger.warning(
             "%s: %s; a smaller learning rate in winners.recipe may help",
-            done.architecture.id,
+            architecture.id,
             sentence,
         )
 
 
 def _finish(
     prepared: Prepared, run: RunDirectory, architecture: Architecture, weights: Weights, known: Known
-) -> _Finished:
+) -> tuple[_Outcome, Finished]:
     """Make the files of one winner, as far as they aren't made."""
     study, folder = prepared.study, run.winners / architecture.id
     recipe = study.winners.recipe.without_memory_settings()
     inputs = [weights.digest, architecture.id, stable_repr(recipe), study.seed]
+    if study.pipeline.passes:
+        inputs.append(stable_repr(study.pipeline))
     step = Step(folder / "finished.json", inputs, file_names(prepared))
     outcome, faults = step.result(_Outcome), step.faults()
     tell_remade(folder, faults)
     if outcome is None or WEIGHTS in faults:
-        checkpoint = folder / f"checkpoint-{digest(inputs)}.pt"
-        outcome = _fine_tune_and_export(prepared, architecture, weights, known, checkpoint)
+        outcome = _train_and_export(prepared, architecture, weights, known, folder, digest(inputs))
         step.store(asdict(outcome))
     elif faults:
-        module = prepared.supernet.extract(architecture)
-        load_weights(folder / WEIGHTS, module)
-        export(prepared, architecture, on_cpu(module), folder)
+        export(
+            prepared,
+            architecture,
+            _exported(prepared, architecture, folder, outcome),
+            folder,
+            *_told(outcome),
+        )
         step.store(asdict(outcome))
     step.complete_digests()
-    for leftover in folder.glob("checkpoint-*"):
-        leftover.unlink()
-    make_variants(prepared, folder)
-    return _Finished(architecture, folder, outcome.fine_tuned, outcome.kept)
+    module = partial(_exported, prepared, architecture, folder, outcome)
+    made = [
+        make_variant(
+            prepared,
+            name,
+            pipeline,
+            architecture,
+            folder,
+            module,
+            _lab_of_variants(prepared, weights, known, module),
+        )
+        for name, pipeline in variant_pipelines(prepared).items()
+    ]
+    for leftover in folder.glob("passes-*"):
+        shutil.rmtree(leftover)
+    plain = outcome.made or _counted_made(prepared, architecture)
+    return outcome, Finished(architecture, folder, (plain, *(one for one in made if one is not None)))
 
 
-def _fine_tune_and_export(
-    prepared: Prepared, architecture: Architecture, weights: Weights, known: Known, checkpoint: Path
+def _counted_made(prepared: Prepared, architecture: Architecture) -> Made:
+    """Return the float32 variant of a network that no pass changed."""
+    counts = prepared.counts(prepared.problem.space.indices([architecture]))
+    return Made(PLAIN, int(counts.macs[0]), int(counts.num_params[0]))
+
+
+def _told(outcome: _Outcome) -> tuple[tuple[str, ...], Mapping[str, Any] | None]:
+    return (() if outcome.made is None else outcome.made.applied), outcome.changes
+
+
+def _exported(prepared: Prepared, architecture: Architecture, folder: Path, outcome: _Outcome) -> nn.Module:
+    """Return the module that lies in a winner's folder."""
+    module = prepared.supernet.extract(prepared.network_of(architecture))
+    if outcome.changes is not None:
+        module = with_changes(module, outcome.changes)
+    load_weights(folder / WEIGHTS, module)
+    return on_cpu(module)
+
+
+def _lab_of_variants(
+    prepared: Prepared, weights: Weights, known: Known, module: Callable[[], nn.Module]
+) -> Callable[[Path], Lab]:
+    """Return the lab in which variants of a finished winner are made: it is their teacher, or the largest subnet."""
+
+    def lab(folder: Path) -> Lab:
+        parent = module().to(prepared.device)
+        better = _better_teacher(prepared, weights, parent, known)
+        return lab_of(prepared, folder, parent if better is None else better)
+
+    return lab
+
+
+def _train_and_export(
+    prepared: Prepared, architecture: Architecture, weights: Weights, known: Known, folder: Path, key: str
 ) -> _Outcome:
-    module = fine_tuned(prepared, architecture, weights, known, checkpoint)
-    searched = weights.module(architecture)
-    before, after = (final_quality(prepared, m, known) for m in (searched, module))
-    is_worse = _better(prepared, before, after)
-    export(prepared, architecture, on_cpu(searched) if is_worse else module, checkpoint.parent)
-    return _Outcome(
+    scratch = folder / f"passes-{key}"
+    finished = finished_network(prepared, architecture, weights, known, scratch)
+    searched = compressed_in_search(prepared, architecture, weights.module(architecture))
+    before, after = (
+        final_quality(prepared, made.candidate(prepared), known) for made in (searched, finished)
+    )
+    is_worse = _is_better(prepared, before, after)
+    shipped = searched if is_worse else finished
+    outcome = _Outcome(
         after.value, after.spread, after.unit, after.device, after.repeats, before if is_worse else None
     )
+    module = on_cpu(shipped.module)
+    if prepared.study.pipeline.passes:
+        cut = prepared.supernet.extract(prepared.network_of(architecture), config=False)
+        made = Made(PLAIN, shipped.macs, shipped.num_params, shipped.plain.applied)
+        outcome = replace(outcome, made=made, changes=changes_between(cut, module))
+    export(prepared, architecture, module, folder, *_told(outcome))
+    return outcome
 
 
-def _variant_names(prepared: Prepared) -> list[str]:
-    return ["fp32", *(compression.name for compression in prepared.study.winners.passes)]
+def finished_network(
+    prepared: Prepared, architecture: Architecture, weights: Weights, known: Known, folder: Path
+) -> Compressed:
+    """Return an evaluated architecture after all that winners go through, of which a killed call goes on.
 
-
-def fine_tuned(
-    prepared: Prepared, architecture: Architecture, weights: Weights, known: Known, checkpoint: Path
-) -> nn.Module:
-    """Return an evaluated architecture, fine-tuned with the winners' recipe, on the CPU.
+    Without a pass that trains the module, it is fine-tuned behind the last one on it.
 
     The largest subnet teaches it, where that is the better of the two beyond their noise. Where it was hardly
     trained it would hold its student back.
     """
-    study, splits = prepared.study, prepared.splits
-    recipe = study.winners.recipe
-    student, teacher = weights.module(architecture), weights.teacher()
-    step = supervised_step(student, splits.task, recipe)
-    if teacher is not None:
-        by, of = (final_quality(prepared, module, known) for module in (teacher, student))
-        if _better(prepared, by, of):
-            step = distillation_step(student, teacher, splits.task, recipe)
-    train(student, step, splits.train, recipe, seed=study.seed, device=prepared.device, checkpoint=checkpoint)
-    recalibrate_on(student, splits.train, prepared.device)
-    return on_cpu(student)
+    module, pipeline = weights.module(architecture), prepared.study.pipeline
+    teacher = _better_teacher(prepared, weights, module, known)
+    lab = lab_of(prepared, folder, teacher, partial(_assistants, prepared, weights))
+    trains = any(made.trains for made in pipeline.on_module)
+    training: tuple[CompressionPass, ...] = () if trains else (FineTune(),)
+    passes = (*pipeline.on_module, *training, *pipeline.on_file)
+    return compress(prepared, passes, architecture, module, lab)
 
 
-def _better(prepared: Prepared, by: Measurement, of: Measurement) -> bool:
+def _assistants(prepared: Prepared, weights: Weights) -> list[nn.Module]:
+    """Return subnets between the smallest and the largest, as teachers."""
+    own = prepared.supernet.space
+    rows = np.rint(np.outer(_ASSISTANTS, own.num_options - 1)).astype(np.int64)
+    passes = prepared.study.pipeline.space.largest()
+    return [
+        weights.module(prepared.problem.space.architecture({**network, **passes}))
+        for network in own.from_indices(rows)
+    ]
+
+
+def _better_teacher(
+    prepared: Prepared, weights: Weights, student: nn.Module, known: Known
+) -> nn.Module | None:
+    """Return the largest subnet, where it is better than a student; None otherwise."""
+    teacher = weights.teacher()
+    if teacher is None:
+        return None
+    by, of = (final_quality(prepared, prepared.candidate(module), known) for module in (teacher, student))
+    return teacher if _is_better(prepared, by, of) else None
+
+
+def _is_better(prepared: Prepared, by: Measurement, of: Measurement) -> bool:
     """Whether ``by`` is better than ``of`` beyond their noise."""
     cost = prepared.measured[0].objective.cost
     return cost(of.value) - cost(by.value) > by.spread + of.spread
 
 
-def final_quality(prepared: Prepared, module: nn.Module, known: Known) -> Measurement:
-    """Return the quality of a module on the whole search split, measured at length."""
+def final_quality(prepared: Prepared, candidate: Candidate, known: Known) -> Measurement:
+    """Return the quality of a network on the whole search split, measured at length."""
     quality = prepared.measured[0]
     bench = Bench(prepared.splits.search, thorough=True, calibration=known[quality.objective.name])
-    return _judged_in_the_end(prepared, quality, [prepared.candidate(module)], bench)[0]
+    return measured_in_the_end(prepared, quality, [candidate], bench)[0]
 
 
-def _judged_in_the_end(
-    prepared: Prepared, objective: MeasuredObjective, candidates: Sequence[Candidate], bench: Bench
-) -> list[Measurement]:
-    """Return what an objective measures of winners; a device that is away is waited for."""
-    of_device = objective is not prepared.measured[0]
-    work = partial(judged, objective, candidates, bench, of_device=of_device)
-    return waited_for(work, f"measuring {objective.objective.name!r} of the winners")
-
-
-def _measure(
-    prepared: Prepared,
-    run: RunDirectory,
-    record: optuna.Study,
-    networks: Sequence[tuple[Architecture, Path]],
-    num_winners: int,
-) -> list[list[Variant]]:
-    """Measure every variant of every network together, and mark the final front.
-
-    It is the winners', which come first; others are marked where no variant of a winner dominates them.
-    """
-    names = _variant_names(prepared)
-    files = [(a, name, folder / variant_file(name)) for a, folder in networks for name in names]
-    inputs = [[str(path.name), file_digest(path)] for _, _, path in files]
-    step = Step(run.winners / "measurements.json", inputs)
-    stored = step.result(list[dict[str, Measurement]])
-    if stored is None:
-        candidates = [OnnxCandidate(path) for _, _, path in files]
-        stored = [{} for _ in files]
-        for objective in prepared.measured:
-            name = objective.objective.name
-            known = record.user_attrs[CALIBRATION][name]
-            bench = Bench(prepared.splits.test, thorough=True, calibration=known)
-            found = _judged_in_the_end(prepared, objective, candidates, bench)
-            for row, measurement in zip(stored, found, strict=True):
-                row[name] = measurement
-        step.store([{name: m.to_json() for name, m in row.items()} for row in stored])
-    measured_names = {o.objective.name for o in prepared.measured}
-    if len(stored) != len(files) or any(row.keys() != measured_names for row in stored):
-        raise damaged(step.path, f"the {sorted(measured_names)} of {len(files)} files are expected")
-    values = []
-    for (architecture, variant, path), measured in zip(files, stored, strict=True):
-        size = Measurement(float(path.stat().st_size), 0.0, FILE_BYTES.unit, "", 1)
-        values.append(
-            {
-                **counted_of_file(prepared, architecture, path, is_compressed=variant != names[0]),
-                **measured,
-                FILE_BYTES.name: size,
-            }
-        )
-    objectives = [*prepared.problem.objectives, FILE_BYTES]
-    costs = np.array([[o.cost(row[o.name].value) for o in objectives] for row in values])
-    limits = prepared.problem.soft_limits
-    exceeds = [tuple(n for n, limit in limits.items() if row[n].value > limit) for row in values]
-    over = excess_over(limits, objectives, costs)
-    on_front = _fronts(costs, over, num_winners * len(names))
-    variants = [
-        Variant(name, path.name, row, bool(front), exceeded)
-        for (_, name, path), row, front, exceeded in zip(files, values, on_front, exceeds, strict=True)
-    ]
-    return [variants[start : start + len(names)] for start in range(0, len(variants), len(names))]
-
-
-def _fronts(costs: FloatArray, over: FloatArray, num_judges: int) -> list[bool]:
-    """Return which rows are on the front of the first ones, or would be if they were added to these alone."""
-    judges = list(range(num_judges))
-    front = list(pareto.constrained_non_dominated(costs[judges], over[judges]))
-    others = ([*judges, row] for row in range(num_judges, len(costs)))
-    front += [pareto.constrained_non_dominated(costs[rows], over[rows])[-1] for rows in others]
-    return [bool(member) for member in front]
-
-
-def _winner(prepared: Prepared, trial: FrozenTrial, done: _Finished, variants: list[Variant]) -> Winner:
-    counts = prepared.counter.counts(prepared.problem.space.indices([done.architecture]))
+def _winner(
+    prepared: Prepared, trial: FrozenTrial, outcome: _Outcome, network: Finished, variants: list[Variant]
+) -> Winner:
+    plain = network.made[0]
     return Winner(
-        id=done.architecture.id,
+        id=network.architecture.id,
         trial=trial.number,
-        choices=dict(done.architecture),
-        macs=int(counts.macs[0]),
-        num_params=int(counts.num_params[0]),
+        choices=dict(network.architecture),
+        macs=plain.macs,
+        num_params=plain.num_params,
         predicted=_predicted_quality(prepared, trial),
         searched=measurements_of(trial),
-        fine_tuned=done.fine_tuned,
-        kept=done.kept,
+        fine_tuned=outcome.fine_tuned,
+        kept=outcome.kept,
         variants=tuple(variants),
-        details=illustrate_winner(prepared, done.folder).parts,
+        details=illustrate_winner(prepared, network.folder).parts,
     )
 
 

@@ -5,27 +5,22 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
-import numpy as np
 import optuna
 
 from nas.checks import failing_as, told
 from nas.errors import EvaluationError, ObjectiveError, StudyChangedError
-from nas.evaluation.costs import counted
+from nas.evaluation.costs import counted, follows_file
 from nas.evaluation.machine import processor_name
-from nas.evaluation.stored import stored_bytes
 from nas.objective import Measurement
-from nas.protocols import Bench, Candidate, MeasuredObjective
+from nas.protocols import Bench, Candidate, Counts, MeasuredObjective
+from nas.runner.compressing import Compressed
 from nas.runner.preparation import Prepared
 from nas.search.patience import Sleep, checked, waited_for
 from nas.space import Architecture
 
 CALIBRATION, PROCESSOR = "calibration", "processor"
-_BYTES_PER_PARAM = 4
-"""Of float32, as every network is exported."""
 Known = Mapping[str, Mapping[str, float]]
 """By measured objective, what it knows of the device."""
 
@@ -59,11 +54,14 @@ def calibration(prepared: Prepared, record: optuna.Study, sleep: Sleep = time.sl
 def measurements(
     prepared: Prepared,
     architecture: Architecture,
-    candidate: Candidate,
+    made: Compressed,
     known: Known,
 ) -> dict[str, Measurement]:
-    """Return all objectives of a candidate on the search split, measured briefly."""
-    results = counted_measurements(prepared, architecture)
+    """Return all objectives of a candidate on the search split, measured briefly; counted ones of what passes made."""
+    results = counted_ahead(prepared, architecture)
+    afterwards = counted_measurements(prepared, made.counts())
+    results.update({name: value for name, value in afterwards.items() if name not in results})
+    candidate = made.candidate(prepared)
     for objective in prepared.measured:
         name = objective.objective.name
         bench = Bench(prepared.splits.search, thorough=False, calibration=known[name])
@@ -119,36 +117,19 @@ def calibrated(objective: MeasuredObjective) -> dict[str, float]:
     return plain
 
 
-def counted_measurements(prepared: Prepared, architecture: Architecture) -> dict[str, Measurement]:
-    """Return the counted objectives of an architecture as exact measurements."""
+def counted_ahead(prepared: Prepared, architecture: Architecture) -> dict[str, Measurement]:
+    """Return the counted objectives of an architecture that are known before it is paid for, exact."""
     counts = prepared.problem.count(prepared.problem.space.indices([architecture]))
     units = {o.name: o.unit for o in prepared.problem.objectives}
     return {name: Measurement(float(v[0]), 0.0, units[name], "", 1) for name, v in counts.items()}
 
 
-def counted_of_file(
-    prepared: Prepared, architecture: Architecture, path: Path, *, is_compressed: bool
-) -> dict[str, Measurement]:
-    """Return the counted objectives of an architecture in an exported file.
-
-    The file of a plain export counts as the search counted it, 4 bytes for each parameter, though the exporter folds
-    batch normalisation into the layers before it. A compressed file counts as it is.
-    """
-    counts = prepared.counter.counts(prepared.problem.space.indices([architecture]))
-    stored = (
-        np.array([stored_bytes(path.read_bytes())]) if is_compressed else _BYTES_PER_PARAM * counts.num_params
-    )
-    of_file = replace(counts, stored_bytes=stored)
-    values = {o.objective: float(counted(o, of_file)[0]) for o in prepared.counted}
+def counted_measurements(prepared: Prepared, counts: Counts) -> dict[str, Measurement]:
+    """Return the counted objectives of what is made already, a network or its file, exact."""
+    values = {o.objective: float(counted(o, counts)[0]) for o in prepared.counted}
     return {o.name: Measurement(value, 0.0, o.unit, "", 1) for o, value in values.items()}
 
 
 def counted_on(prepared: Prepared) -> dict[str, str]:
     """Return on what each counted objective is counted: its ``architecture``, or the exported ``file``."""
-    space = prepared.problem.space
-    counts = prepared.counter.counts(space.indices([space.largest()]))
-    full, packed = (replace(counts, stored_bytes=n * counts.num_params) for n in (_BYTES_PER_PARAM, 1))
-    follows = {
-        o.objective.name: bool((counted(o, full) != counted(o, packed)).any()) for o in prepared.counted
-    }
-    return {name: "file" if does else "architecture" for name, does in follows.items()}
+    return {o.objective.name: "file" if follows_file(o) else "architecture" for o in prepared.counted}

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
+from functools import partial
 from typing import Any
 
+from torch import nn
+
+from nas.compression.pipeline import PLAIN
 from nas.evaluation.from_scratch import FromScratch
+from nas.export.folder import load_weights
+from nas.export.names import WEIGHTS
 from nas.report.results import AS_GIVEN, FINISHED, Original, Variant
+from nas.runner.compressing import lab_of
 from nas.runner.directory import RunDirectory
-from nas.runner.exporting import export, file_names, make_variants, on_cpu
+from nas.runner.exporting import export, file_names, on_cpu
+from nas.runner.final_front import Finished
 from nas.runner.preparation import Prepared
 from nas.runner.steps import Step, tell_remade
+from nas.runner.variants import Made, make_variant, variant_pipelines
 from nas.space import Architecture
 from nas.study import network_reference
 
@@ -34,9 +42,28 @@ def export_original(prepared: Prepared, run: RunDirectory) -> None:
     faults = step.faults()
     tell_remade(run.original, faults)
     if step.result(dict[str, Any]) is None or faults:
-        export(prepared, whole, on_cpu(prepared.supernet.extract(whole)), run.original)
+        module = prepared.supernet.extract(prepared.network_of(whole))
+        export(prepared, whole, on_cpu(module), run.original)
         step.store({})
-    make_variants(prepared, run.original)
+
+
+def originals_variants(prepared: Prepared, run: RunDirectory) -> Finished:
+    """Return the network as given with its variants, made as far as they aren't; nothing is trained."""
+    whole, folder = prepared.problem.space.largest(), run.original
+
+    def module() -> nn.Module:
+        plain = prepared.supernet.extract(prepared.network_of(whole))
+        load_weights(folder / WEIGHTS, plain)
+        return on_cpu(plain)
+
+    made = [
+        make_variant(prepared, name, pipeline, whole, folder, module, partial(lab_of, prepared))
+        for name, pipeline in variant_pipelines(prepared).items()
+        if not any(one.trains for one in pipeline.passes)
+    ]
+    counts = prepared.counts(prepared.problem.space.indices([whole]))
+    plain = Made(PLAIN, int(counts.macs[0]), int(counts.num_params[0]))
+    return Finished(whole, folder, (plain, *(one for one in made if one is not None)))
 
 
 def finished_originals(prepared: Prepared) -> list[Architecture]:
@@ -48,23 +75,22 @@ def finished_originals(prepared: Prepared) -> list[Architecture]:
 def original_rows(
     prepared: Prepared,
     run: RunDirectory,
-    networks: Sequence[tuple[Architecture, Path]],
+    networks: Sequence[Finished],
     variants: Sequence[list[Variant]],
 ) -> tuple[Original, ...]:
     """Return the rows of the original network, as given first; the whole network may be a winner as well."""
     if not is_converted(prepared):
         return ()
     whole = prepared.problem.space.largest()
-    counts = prepared.counter.counts(prepared.problem.space.indices([whole]))
     rows = [
         Original(
-            state=AS_GIVEN if folder == run.original else FINISHED,
-            folder=folder.relative_to(run.path).as_posix(),
-            macs=int(counts.macs[0]),
-            num_params=int(counts.num_params[0]),
+            state=AS_GIVEN if network.folder == run.original else FINISHED,
+            folder=network.folder.relative_to(run.path).as_posix(),
+            macs=network.made[0].macs,
+            num_params=network.made[0].num_params,
             variants=tuple(known),
         )
-        for (architecture, folder), known in zip(networks, variants, strict=True)
-        if architecture == whole
+        for network, known in zip(networks, variants, strict=True)
+        if network.architecture == whole
     ]
     return tuple(sorted(rows, key=lambda row: row.state != AS_GIVEN))

@@ -24,9 +24,9 @@ from nas.evaluation.quality.measuring import MeasuredQuality, statistics_of
 from nas.files import file_digest
 from nas.inputs import as_tuple, call_network
 from nas.objective import relative_excess
-from nas.protocols import AnyObjective, CountedObjective, MeasuredObjective, Problem, Splits
+from nas.protocols import AnyObjective, CountedObjective, Counts, MeasuredObjective, Problem, Splits
 from nas.search.designs import downhill, tilted_samples
-from nas.space import Architecture, FloatArray, IntArray
+from nas.space import Architecture, FloatArray, IntArray, SearchSpace
 from nas.study import Study, network_reference, stable_repr
 from nas.supernet import Supernet
 from nas.supernet.recalibrate import ITEMS
@@ -81,6 +81,7 @@ class Prepared:
             "proxy": stable_repr(study.proxy),
             # None for the usual number, which runs from before it could be stated have.
             "recalibration": None if study.recalibration == ITEMS else study.recalibration,
+            "pipeline": stable_repr(study.pipeline) if study.pipeline.passes else None,
             "strategy": stable_repr(study.strategy),
             "seed": study.seed,
         }
@@ -101,6 +102,15 @@ class Prepared:
     def candidate(self, module: nn.Module) -> SubnetCandidate:
         """Return a plain module as it is judged in this study, always by the same engine."""
         return SubnetCandidate(module, self.splits.inputs, runs_exported=self.runs_exported)
+
+    def network_of(self, architecture: Architecture) -> Architecture:
+        """Return the part of an architecture that the supernet is cut by; the rest are options of passes."""
+        own = self.supernet.space
+        return own.architecture({choice.name: architecture[choice.name] for choice in own.choices})
+
+    def counts(self, indices: IntArray) -> Counts:
+        """Return counts of ``(n, num_choices)`` positions as the supernet gives them, before any pass."""
+        return self.counter.counts(indices[:, : len(self.supernet.space.choices)])
 
     def weights_digest(self) -> str | None:
         """Return the SHA-256 of the initial weights' file; None where the study names none."""
@@ -212,23 +222,25 @@ def as_measured(objective: AnyObjective) -> MeasuredObjective:
 
 def problem_of(study: Study, supernet: Supernet, counter: NetworkCounter) -> Problem:
     """Return what a strategy sees of a study."""
-    free = [o for o in study.objectives if isinstance(o, CountedObjective)]
+    own, passes = supernet.space, study.pipeline.space
+    space = SearchSpace((*own.choices, *passes.choices), {**own.conditions, **passes.conditions})
+    free = [o for o in study.objectives if isinstance(o, CountedObjective) and study.knows_ahead(o)]
 
     def count(indices: IntArray) -> dict[str, FloatArray]:
-        counts = counter.counts(indices)
+        counts = counter.counts(indices[:, : len(own.choices)])
         return {o.objective.name: counted(o, counts) for o in free}
 
     def violation(indices: IntArray) -> FloatArray:
         if not study.hard_limits:
             return np.zeros(len(indices))
-        counts = counter.counts(indices)
+        counts = counter.counts(indices[:, : len(own.choices)])
         excess = [
             relative_excess(counted(quantity, counts), at_most) for quantity, at_most in study.hard_limits
         ]
         return np.asarray(np.sum(excess, axis=0), dtype=np.float64)
 
     objectives = tuple(o.objective for o in study.objectives)
-    return Problem(supernet.space, objectives, count, violation, study.soft_limits)
+    return Problem(space, objectives, count, violation, study.soft_limits)
 
 
 def made_sampler(study: Study, problem: Problem) -> BaseSampler:
@@ -313,7 +325,7 @@ def check_feasible(
     rows = np.concatenate([ends, tilted_samples(problem, 4000, rng)])
     closest, violation = downhill(problem, rows[np.argmin(problem.violation(rows))])
     if violation > 0:
-        counts = counter.counts(closest[None])
+        counts = counter.counts(closest[None, : counter.num_choices])
         found = "; ".join(
             f"{quantity.objective.name} is {counted(quantity, counts)[0]:,.0f} and at most {at_most:,.0f} is asked for"
             for quantity, at_most in limits

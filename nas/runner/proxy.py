@@ -12,6 +12,7 @@ from nas.evaluation.proxy import ProxySize, ProxySubset, chosen_size, proxy_size
 from nas.evaluation.quality.measuring import collect_statistics
 from nas.files import damaged
 from nas.protocols import CHOOSE_PROXY, Progress
+from nas.runner.compressing import compressed_in_search
 from nas.runner.directory import RunDirectory
 from nas.runner.preparation import Prepared
 from nas.runner.steps import Step, result_in
@@ -54,7 +55,8 @@ def choose_proxy(prepared: Prepared, run: RunDirectory, weights: Weights, progre
     progress.start(CHOOSE_PROXY, len(rows), 0)
     split, statistics = prepared.splits.search, []
     for architecture in space.from_indices(rows):
-        candidate = prepared.candidate(weights.module(architecture))
+        made = compressed_in_search(prepared, architecture, weights.module(architecture))
+        candidate = made.candidate(prepared)
         statistics.append(collect_statistics(quality, candidate, split))
         progress.advance(architecture.id)
     sizes = proxy_sizes(study.proxy, quality, statistics, split, study.seed)

@@ -140,7 +140,7 @@ def _suitable_threads(prepared: Prepared) -> Iterator[None]:
     depends on the network alone, because the number of threads changes the last bits of sums.
     """
     space = prepared.problem.space
-    largest = prepared.counter.counts(space.indices([space.largest()]))
+    largest = prepared.counts(space.indices([space.largest()]))
     threads = torch.get_num_threads()
     if largest.macs[0] < _MACS_FOR_THREADS:
         torch.set_num_threads(1)
@@ -273,10 +273,11 @@ def _facts(prepared: Prepared, record: optuna.Study, trials: list[FrozenTrial]) 
         "recipe": stable_repr(study.recipe),
         "training": stable_repr(study.training),
         "winners": stable_repr(study.winners),
+        "pipeline": stable_repr(study.pipeline) if study.pipeline.passes else None,
         "soft_limits": [
             f"{sum(measurements_of(t)[name].value <= limit for t in trials)} of {len(trials)} have {name} of at "
             f"most {limit:g}, which was asked for."
-            for name, limit in study.soft_limits.items()
+            for name, limit in prepared.problem.soft_limits.items()
         ],
         "doubts": doubts(prepared.problem.objectives, trials),
         "seed": study.seed,

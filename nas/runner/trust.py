@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import optuna
 from optuna.trial import FrozenTrial
-from torch import nn
 
 from nas.evaluation.from_scratch import FromScratch, train_from_scratch
 from nas.files import digest
@@ -16,8 +16,9 @@ from nas.objective import Measurement
 from nas.protocols import CHECK_RANKING, Progress
 from nas.report.results import Winner
 from nas.report.trust import Alone, TrustResult
+from nas.runner.compressing import Compressed, compressed_in_search
 from nas.runner.directory import RunDirectory
-from nas.runner.finishing import final_quality, fine_tuned
+from nas.runner.finishing import final_quality, finished_network
 from nas.runner.measuring import CALIBRATION, Known
 from nas.runner.preparation import Prepared
 from nas.runner.steps import Step
@@ -72,7 +73,7 @@ def spread_trials(prepared: Prepared, record: optuna.Study, taken: set[int], cou
     count = min(count, len(trials))
     if count == 0:
         return []
-    macs = prepared.counter.counts(indices_of(prepared.problem.space, trials)).macs
+    macs = prepared.counts(indices_of(prepared.problem.space, trials)).macs
     sizes = np.log(np.maximum(macs, 1))
     chosen: list[int] = []
     for target in np.linspace(sizes.max(), sizes.min(), count):
@@ -89,35 +90,38 @@ def _alone(
     study = prepared.study
     architecture = architecture_of(prepared.problem.space, trial)
     inputs = [weights.digest, architecture.id, _settings(prepared), study.seed]
+    if study.pipeline.passes:
+        inputs.append(stable_repr(study.pipeline))
     step = Step(run.trust / f"{architecture.id}.json", inputs)
     alone = step.result(Measurement)
     if alone is None:
-        checkpoint = run.trust / f"{architecture.id}-{digest(inputs)}.pt"
+        folder = run.trust / f"{architecture.id}-{digest(inputs)}"
         known = record.user_attrs[CALIBRATION]
-        module = _trained(prepared, weights, architecture, known, checkpoint)
-        alone = final_quality(prepared, module, known)
+        made = _trained(prepared, weights, architecture, known, folder)
+        alone = final_quality(prepared, made.candidate(prepared), known)
         step.store(alone.to_json())
-        for leftover in run.trust.glob(f"{architecture.id}-*.pt*"):
-            leftover.unlink()
+        for leftover in run.trust.glob(f"{architecture.id}-*"):
+            shutil.rmtree(leftover)
     return alone
 
 
 def _trained(
-    prepared: Prepared, weights: Weights, architecture: Architecture, known: Known, checkpoint: Path
-) -> nn.Module:
+    prepared: Prepared, weights: Weights, architecture: Architecture, known: Known, folder: Path
+) -> Compressed:
     study = prepared.study
     if study.trust.recipe is None:
-        return fine_tuned(prepared, architecture, weights, known, checkpoint)
-    return train_from_scratch(
+        return finished_network(prepared, architecture, weights, known, folder)
+    module = train_from_scratch(
         study.network,
-        architecture,
+        prepared.network_of(architecture),
         prepared.splits.train,
         prepared.splits.task,
         study.trust.recipe,
         seed=study.seed,
         device=prepared.device,
-        checkpoint=checkpoint,
+        checkpoint=folder / "checkpoint.pt",
     )
+    return compressed_in_search(prepared, architecture, module)
 
 
 def _settings(prepared: Prepared) -> str:

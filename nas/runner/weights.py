@@ -17,8 +17,9 @@ from nas.export.folder import load_weights, save_weights
 from nas.files import digest, file_digest
 from nas.objective import Measurement
 from nas.protocols import Bench
+from nas.runner.compressing import compressed_in_search
 from nas.runner.directory import RunDirectory
-from nas.runner.measuring import Known, counted_measurements, measurements
+from nas.runner.measuring import Known, counted_ahead, measurements
 from nas.runner.preparation import Prepared
 from nas.runner.steps import Step, tell_remade
 from nas.search.record import (
@@ -80,15 +81,16 @@ class SupernetWeights:
         """Return what cuts a subnet, recalibrates and measures it."""
 
         def judge(architecture: Architecture) -> dict[str, Measurement]:
-            return measurements(prepared, architecture, prepared.candidate(self.module(architecture)), known)
+            model = compressed_in_search(prepared, architecture, self.module(architecture))
+            return measurements(prepared, architecture, model, known)
 
         return judge
 
     def module(self, architecture: Architecture) -> nn.Module:
         """Return a recalibrated subnet."""
         prepared = self._prepared
-        items = prepared.study.recalibration
-        return extract_recalibrated(prepared.supernet, architecture, prepared.splits.train, items)
+        items, network = prepared.study.recalibration, prepared.network_of(architecture)
+        return extract_recalibrated(prepared.supernet, network, prepared.splits.train, items)
 
     def teacher(self) -> nn.Module:
         """Return the largest subnet."""
@@ -126,7 +128,8 @@ class ScratchWeights:
 
         def judge(architecture: Architecture) -> dict[str, Measurement]:
             module, reached, epochs = self._trained(architecture, record, known)
-            results = measurements(prepared, architecture, prepared.candidate(module), known)
+            model = compressed_in_search(prepared, architecture, module)
+            results = measurements(prepared, architecture, model, known)
             self._tidy(architecture, module, record)
             return {**results, **reached, EPOCHS: Measurement(float(epochs), 0.0, "epochs", "", 1)}
 
@@ -137,11 +140,12 @@ class ScratchWeights:
     ) -> tuple[nn.Module, dict[str, Measurement], int]:
         """Train from hurdle to hurdle; return the network, its quality at each, and the epochs given."""
         prepared = self._prepared
-        module = fresh_module(prepared.study.network, architecture, prepared.study.seed)
+        network = prepared.network_of(architecture)
+        module = fresh_module(prepared.study.network, network, prepared.study.seed)
         # By the time of their end: a trial of another worker's that ends late must not change a height.
         finished = by_completion(complete_trials(record))
         earlier = [self._costs_at_hurdles(measurements_of(t)) for t in finished]
-        counted = counted_measurements(prepared, architecture)
+        counted = counted_ahead(prepared, architecture)
         reached: dict[str, Measurement] = {}
         for rung in range(len(self._rungs)):
             self._train_to(rung, module, self._candidates / record.study_name / architecture.id)
@@ -179,8 +183,8 @@ class ScratchWeights:
     def _costs_at_hurdles(self, known: Mapping[str, Measurement]) -> list[FloatArray]:
         """Return, for every hurdle that was reached, the quality's cost there and the counted costs."""
         quality, *others = self._prepared.problem.objectives
-        measured = {o.objective.name for o in self._prepared.measured}
-        counted = [o.cost(known[o.name].value) for o in others if o.name not in measured]
+        ahead = {o.objective.name for o in self._prepared.counted if self._prepared.study.knows_ahead(o)}
+        counted = [o.cost(known[o.name].value) for o in others if o.name in ahead]
         names = [self._name(rung) for rung in range(len(self._rungs)) if self._name(rung) in known]
         return [np.array([quality.cost(known[name].value), *counted]) for name in names]
 
@@ -217,7 +221,8 @@ class ScratchWeights:
         if faults:
             tell_remade(folder, faults)
             self._train_again(architecture, folder)
-        module = fresh_network(self._prepared.study.network, self._prepared.study.seed).extract(architecture)
+        fresh = fresh_network(self._prepared.study.network, self._prepared.study.seed)
+        module = fresh.extract(self._prepared.network_of(architecture))
         load_weights(weights, module)
         return module.to(self._prepared.device).eval()
 
@@ -226,7 +231,7 @@ class ScratchWeights:
         study, objectives = self._prepared.study, self._prepared.problem.objectives
         trials = complete_trials(self._run.open_study(study.name, objectives, None))
         given = next(measurements_of(t) for t in trials if t.user_attrs[ARCHITECTURE] == architecture.id)
-        module = fresh_module(study.network, architecture, study.seed)
+        module = fresh_module(study.network, self._prepared.network_of(architecture), study.seed)
         for rung in range(len(self._rungs)):
             if sum(self._rungs[:rung]) < given[EPOCHS].value:
                 self._train_to(rung, module, folder / architecture.id)

@@ -7,7 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import final
 
-from nas.export.names import ARCHITECTURE, CARD, EXAMPLES, PICTURE, VOCABULARY, WEIGHTS
+from nas.export.names import (
+    ARCHITECTURE,
+    CARD,
+    EXAMPLES,
+    PICTURE,
+    VOCABULARY,
+    WEIGHTS,
+    variant_note,
+    variant_weights,
+)
 from nas.report.results import Winner
 
 _CHUNK_BYTES = 256 * 1024
@@ -19,7 +28,10 @@ def files_of(folder: Path, winner: Winner) -> list[Path]:
     Names come from our own list and from the run's report, never from a request. A link is left out, and
     so is whatever lies outside the folder.
     """
-    files = (variant.file for variant in winner.variants)
+    files = [variant.file for variant in winner.variants if variant.shipped]
+    for variant in winner.variants[1:]:
+        if variant.shipped:
+            files += [variant_note(variant.name), variant_weights(variant.name)]
     names = [CARD, PICTURE, EXAMPLES, ARCHITECTURE, VOCABULARY, WEIGHTS, *files]
     root = folder.resolve()
     found = []

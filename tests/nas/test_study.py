@@ -16,6 +16,7 @@ from nas.evaluation.proxy import ProxySubset
 from nas.objective import Objective
 from nas.search import LocalSearch, Smithson, TwoStage
 from nas.search.stopping import Stopping
+from nas.space import SearchSpace
 from nas.study import Trust, changed, network_reference, stable_repr
 from nas.supernet import SandwichRule
 
@@ -134,9 +135,17 @@ def test_parts_of_a_users_own_need_the_methods_alone() -> None:
 
         def phases(self, supernet: object, recipe: Recipe) -> None: ...
 
-        def apply(self, source: object, target: object, calibration: object) -> None: ...
+    class OwnPass:
+        name = "own"
+        works_on = "file"
+        trains = False
 
-    study = tiny_study(data=Own(), strategy=Own(), training=Own(), winners=Winners(passes=(Own(),)))
+        def choices(self) -> SearchSpace:
+            return SearchSpace(())
+
+        def apply(self, model: object, options: object, lab: object) -> None: ...
+
+    study = tiny_study(data=Own(), strategy=Own(), training=Own(), winners=Winners(passes=(OwnPass(),)))
     assert isinstance(study.training, Own)
 
 

@@ -14,7 +14,8 @@ from torch import nn
 
 import nas
 from nas.errors import DamagedFileError, ExportError, NasError
-from nas.export.folder import load_weights, save_weights, variant_file
+from nas.export.folder import load_weights, save_weights
+from nas.export.names import variant_file
 
 
 @pytest.fixture

@@ -7,24 +7,25 @@ import json
 import shutil
 import sqlite3
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
 from fakes import digests, edit_json, run_in, tiny_study
 
 from nas import Recipe, Trust, Winners
+from nas.choices import Option
+from nas.compression import Lab, Model
 from nas.errors import DamagedFileError, NasError
-from nas.files import write_bytes
-from nas.protocols import Split
 from nas.report.results import Results
 from nas.runner.delivery import check_delivery
 from nas.runner.directory import RunDirectory
 from nas.runner.preparation import Prepared, prepare
 from nas.runner.proxy import stored_choice
+from nas.space import SearchSpace
 
 
 @dataclass(frozen=True)
@@ -32,9 +33,14 @@ class Copied:
     """A pass that changes nothing."""
 
     name: str = "copied"
+    works_on: Literal["module", "file"] = "file"
+    trains: bool = False
 
-    def apply(self, source: Path, target: Path, calibration: Split) -> None:
-        write_bytes(target, source.read_bytes())
+    def choices(self) -> SearchSpace:
+        return SearchSpace(())
+
+    def apply(self, model: Model, options: Mapping[str, Option], lab: Lab) -> Model:
+        return replace(model, applied=(*model.applied, "copied"))
 
 
 STUDY = tiny_study(

@@ -19,7 +19,8 @@ from nas.evaluation.quality.measuring import MeasuredQuality
 from nas.export.folder import load_weights
 from nas.report.results import Results
 from nas.runner.directory import RunDirectory
-from nas.runner.finishing import fine_tuned
+from nas.runner.exporting import on_cpu
+from nas.runner.finishing import finished_network
 from nas.runner.measuring import Known
 from nas.runner.preparation import Prepared, prepare
 from nas.runner.weights import Judge, SupernetWeights
@@ -61,7 +62,8 @@ def test_the_largest_subnet_teaches_only_who_is_worse(tmp_path: Path) -> None:
     known = {"accuracy": MeasuredQuality(Accuracy()).calibrate()}
 
     def tuned(student: nn.Module, teacher: nn.Module | None, name: str) -> Tensor:
-        module = fine_tuned(prepared, largest, Given(student, teacher), known, tmp_path / name)
+        made = finished_network(prepared, largest, Given(student, teacher), known, tmp_path / name)
+        module = on_cpu(made.module)
         return nn.utils.parameters_to_vector(module.parameters())
 
     by_labels = tuned(knowing, None, "labels")

@@ -19,6 +19,7 @@ from nas import Accuracy, LatencyMs, Trust
 from nas.errors import EvaluationError, ObjectiveError
 from nas.objective import Measurement, Objective
 from nas.protocols import Bench, Candidate, MeasuredObjective, Split
+from nas.runner.compressing import compressed_in_search
 from nas.runner.measuring import calibrated, judged, measurements
 from nas.runner.preparation import prepare
 
@@ -92,8 +93,8 @@ def test_every_objective_is_measured() -> None:
     measured = tuple(Recorded(name, calls) for name in ("quality", "latency"))
     prepared = dataclasses.replace(prepared, measured=measured)
     architecture = prepared.problem.space.smallest()
-    candidate = prepared.candidate(prepared.supernet.extract(architecture))
-    found = measurements(prepared, architecture, candidate, {"quality": {}, "latency": {}})
+    made = compressed_in_search(prepared, architecture, prepared.supernet.extract(architecture))
+    found = measurements(prepared, architecture, made, {"quality": {}, "latency": {}})
     assert calls == ["quality", "latency"]
     assert {"quality", "latency"} <= found.keys()
 

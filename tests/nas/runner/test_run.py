@@ -7,9 +7,10 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import onnx
@@ -36,6 +37,8 @@ from nas import (
     Winners,
     choice,
 )
+from nas.choices import Option
+from nas.compression import CompressionPass, Lab, Model
 from nas.errors import (
     DamagedFileError,
     EvaluationError,
@@ -48,9 +51,10 @@ from nas.errors import (
 )
 from nas.evaluation import OnnxCandidate
 from nas.objective import Measurement, Objective
-from nas.protocols import Bench, Candidate, CompressionPass, Split, Splits
+from nas.protocols import Bench, Candidate, Splits
 from nas.report.results import Results
 from nas.search.record import predictions_of
+from nas.space import SearchSpace
 from nas.supernet import elastic, recalibrate
 
 PAID = (
@@ -561,15 +565,20 @@ def test_another_processor_is_refused_where_something_was_calibrated(
 
 @dataclasses.dataclass(frozen=True)
 class Copy:
-    """A pass that copies, or raises."""
+    """A pass that copies a file, or raises."""
 
     broken: bool = False
     name: str = "copy"
+    works_on: Literal["module", "file"] = "file"
+    trains: bool = False
 
-    def apply(self, source: Path, target: Path, calibration: Split) -> None:
+    def choices(self) -> SearchSpace:
+        return SearchSpace(())
+
+    def apply(self, model: Model, options: Mapping[str, Option], lab: Lab) -> Model:
         if self.broken:
             raise ValueError("no such operator")
-        shutil.copy(source, target)
+        return dataclasses.replace(model, applied=(*model.applied, "copied"))
 
 
 def with_passes(*passes: CompressionPass) -> Study:
@@ -604,11 +613,16 @@ class Padded:
     """A pass that adds a comment of 100 kB."""
 
     name: str = "padded"
+    works_on: Literal["module", "file"] = "file"
+    trains: bool = False
 
-    def apply(self, source: Path, target: Path, calibration: Split) -> None:
-        model = onnx.load(source)
-        model.doc_string = "x" * 100_000
-        onnx.save(model, target)
+    def choices(self) -> SearchSpace:
+        return SearchSpace(())
+
+    def apply(self, model: Model, options: Mapping[str, Option], lab: Lab) -> Model:
+        padded = onnx.load_model_from_string(model.onnx)
+        padded.doc_string = "x" * 100_000
+        return dataclasses.replace(model, onnx=padded.SerializeToString(), applied=(*model.applied, "padded"))
 
 
 @pytest.mark.parametrize(("at_most", "exceeding"), [(50_000, {"padded"}), (1, {"fp32", "padded"})])

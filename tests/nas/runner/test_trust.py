@@ -18,7 +18,7 @@ from nas.errors import EvaluationError, StudyError
 from nas.files import read_json
 from nas.report.results import Results
 from nas.report.trust import TrustResult
-from nas.runner.finishing import choose_winners
+from nas.runner.choosing import choose_winners
 from nas.runner.preparation import prepare
 from nas.search.record import distributions
 from nas.search.stand_alone import keep_stand_alone, stand_alone_values

@@ -1,0 +1,121 @@
+"""A network's variants: what passes make of one that is finished, each a file that is made once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import final
+
+from torch import nn
+
+from nas.compression.applying import with_file
+from nas.compression.pipeline import PLAIN, Lab, Model, Pipeline, as_pipeline
+from nas.compression.structure import changes_between
+from nas.export.folder import VariantNote, save_weights
+from nas.export.names import ONNX, variant_file, variant_note, variant_weights
+from nas.files import file_digest, write_bytes, write_json
+from nas.runner.compressing import compress
+from nas.runner.preparation import Prepared
+from nas.runner.steps import Step, tell_remade
+from nas.space import Architecture
+from nas.study import stable_repr
+
+
+@final
+@dataclass(frozen=True)
+class Made:
+    """A variant whose file is there.
+
+    Args:
+        name: Of the variant.
+        macs: Of its network.
+        num_params: Of its network.
+        applied: What passes did to it.
+    """
+
+    name: str
+    macs: int
+    num_params: int
+    applied: tuple[str, ...] = ()
+
+
+@final
+@dataclass(frozen=True)
+class _Outcome:
+    """What a variant came to, as it is stored; no variant where the passes changed nothing."""
+
+    made: Made | None
+
+
+def variant_pipelines(prepared: Prepared) -> dict[str, Pipeline]:
+    """Return what every finished network goes through, by the name of what comes out."""
+    own = prepared.study.pipeline
+    found = {own.file_name: Pipeline(*own.on_file)} if own.on_file else {}
+    return found | {made.name: as_pipeline(made) for made in prepared.study.winners.passes}
+
+
+def make_variant(
+    prepared: Prepared,
+    name: str,
+    pipeline: Pipeline,
+    architecture: Architecture,
+    folder: Path,
+    module: Callable[[], nn.Module],
+    lab: Callable[[Path], Lab],
+) -> Made | None:
+    """Make a variant of an exported network, unless it is made; None where the passes change nothing.
+
+    Args:
+        prepared: The study.
+        name: Of the variant.
+        pipeline: Makes it.
+        architecture: Its options are the passes'.
+        folder: Of the network, whose float32 file lies there; the variant's goes there too.
+        module: Returns what that file was exported from.
+        lab: Returns what passes may use, given a folder for their own files.
+    """
+    options = {choice.name: architecture[choice.name] for choice in pipeline.space.choices}
+    inputs = [file_digest(folder / ONNX), stable_repr(pipeline), options, prepared.study.seed]
+    files = [variant_file(name), variant_note(name)]
+    if pipeline.on_module:
+        files.append(variant_weights(name))
+    step = Step(folder / f"finished.{name}.json", inputs, tuple(files))
+    stored, faults = step.result(_Outcome), step.faults()
+    if stored is not None and (stored.made is None or not faults):
+        return stored.made
+    tell_remade(folder, faults)
+    made = _make(prepared, name, pipeline, architecture, folder, module(), lab)
+    if made is None:
+        step = Step(step.path, inputs)
+    step.store(asdict(_Outcome(made)))
+    return made
+
+
+def _make(
+    prepared: Prepared,
+    name: str,
+    pipeline: Pipeline,
+    architecture: Architecture,
+    folder: Path,
+    module: nn.Module,
+    lab: Callable[[Path], Lab],
+) -> Made | None:
+    scratch = folder / f"passes-{name}"
+    found = compress(prepared, pipeline.passes, architecture, module, lab(scratch))
+    if not found.model.applied:
+        return None
+    write_bytes(folder / variant_file(name), _onnx_of(found.model))
+    changes = None
+    if pipeline.on_module:
+        save_weights(folder / variant_weights(name), found.module)
+        changes = changes_between(module, found.module)
+    note = VariantNote(PLAIN, found.model.applied, changes)
+    write_json(folder / variant_note(name), asdict(note))
+    return Made(name, found.macs, found.num_params, found.model.applied)
+
+
+def _onnx_of(model: Model) -> bytes:
+    onnx = with_file(model).onnx
+    assert onnx is not None, "with_file gives one"
+    return onnx
