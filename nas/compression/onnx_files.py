@@ -1,0 +1,73 @@
+"""What passes on the file share: the file that they get, and the model that they give."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from nas.checks import told
+from nas.choices import Choice, Option
+from nas.compression.pipeline import Model
+from nas.errors import ExportError, StudyError
+from nas.evaluation.onnx_export import export_onnx
+from nas.space import SearchSpace
+
+FLOAT_BITS = 32
+"""The largest option of bits, which changes nothing."""
+
+
+def onnx_of(model: Model) -> bytes:
+    """Return the serialised ONNX of a model, exported where no pass has worked on the file yet.
+
+    Raises:
+        ExportError: it has neither file nor module, or the module can't be exported.
+    """
+    if model.onnx is not None:
+        return model.onnx
+    if model.module is None:
+        raise ExportError("a model has neither a module nor an ONNX file: give it one of them.")
+    return export_onnx(model.module, model.inputs)
+
+
+def with_file(model: Model, made: bytes, said: str) -> Model:
+    """Return the model after a pass on the file: no module computes what the file does any more."""
+    return replace(model, module=None, onnx=made, applied=(*model.applied, said))
+
+
+def check_bits(holder: str, bits: int | Sequence[int], allowed: Sequence[int]) -> None:
+    """Refuse bits that a pass doesn't know, or that don't run from small to large.
+
+    Raises:
+        StudyError: they are something else.
+    """
+    options = [bits] if isinstance(bits, int) else bits
+    is_listed = isinstance(options, tuple | list) and len(options) > 0
+    if not is_listed or any(isinstance(b, bool) or b not in allowed for b in options):
+        raise StudyError(
+            f"{holder} has bits={_shown(bits)}: one of {tuple(allowed)} or several are expected."
+        )
+    if sorted(set(options)) != list(options):
+        raise StudyError(f"{holder} has bits={_shown(bits)}: name each once, from small to large.")
+
+
+def _shown(bits: object) -> str:
+    return str(bits) if isinstance(bits, tuple | list) else told(bits)
+
+
+def bits_space(name: str, bits: int | Sequence[int]) -> SearchSpace:
+    """Return the choice ``name.bits``; none where the bits are a single number."""
+    return SearchSpace(() if isinstance(bits, int) else (Choice(f"{name}.bits", tuple(bits)),))
+
+
+def chosen_bits(name: str, bits: int | Sequence[int], options: Mapping[str, Option]) -> int:
+    """Return the bits that are chosen, or the only ones."""
+    return bits if isinstance(bits, int) else int(options[f"{name}.bits"])
+
+
+def packed_nibbles(numbers: np.ndarray) -> bytes:
+    """Return numbers from 0 to 15 as ONNX stores UINT4: two in a byte, the first in the lower half."""
+    flat = numbers.astype(np.uint8).ravel()
+    pairs = np.pad(flat, (0, flat.size % 2)).reshape(-1, 2)
+    return (pairs[:, 0] | pairs[:, 1] << 4).tobytes()
