@@ -12,8 +12,11 @@ in turns in this process, one thread, and quality on the test split.
 from __future__ import annotations
 
 import argparse
+import copy
+import logging
 import math
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,26 +24,38 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from benchmarks.fashion import FashionSubset, fashion_network
+from nas.compression.cluster import Cluster
+from nas.compression.half import Half
 from nas.compression.onnx_files import onnx_of
 from nas.compression.onnx_int8 import calibration_batches, quantize
-from nas.compression.pipeline import Lab, Model
+from nas.compression.pipeline import CompressionPass, Lab, Model
 from nas.compression.qat import Qat
 from nas.compression.reduced_range import needs_reduced_range
-from nas.data import Digits
+from nas.compression.selective import SelectiveInt8
+from nas.compression.weight_only import WeightOnly
+from nas.data import Digits, TextTable
+from nas.errors import ExportError
+from nas.evaluation import LatencyMs
 from nas.evaluation.candidate import open_session
 from nas.evaluation.from_scratch import fresh_network
 from nas.evaluation.machine import processor_name
 from nas.evaluation.onnx_export import feed_of
-from nas.protocols import Split, Splits
+from nas.evaluation.stored import stored_bytes
+from nas.inputs import Inputs
+from nas.protocols import Bench, Split, Splits
 from nas.supernet.recalibrate import recalibrate_on
 from nas.training import Recipe, train
 from nas.training.steps import supervised_step
 from search_spaces.convnet import convnet
+from search_spaces.resnet import resnet
+from search_spaces.text_transformer import text_transformer
 
+WORDS, LENGTH = 8_000, 48
 CPU = torch.device("cpu")
+WORDS, LENGTH = 8_000, 48
 STUDENT_T = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78, 6: 2.57, 8: 2.36, 10: 2.26}
 """Two-sided 95 % points by the number of seeds."""
 
@@ -53,6 +68,7 @@ class Subject:
     network: Callable[[], nn.Module]
     load: Callable[[], Splits]
     recipe: Recipe
+    size: str
 
 
 def main() -> None:
@@ -63,16 +79,30 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5, choices=STUDENT_T)
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--more", type=int, default=4)
+    parser.add_argument("--only", choices=("digits", "fashion", "passes"))
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    logging.disable(logging.WARNING)
     print(f"{processor_name()}; weights give up a bit: {needs_reduced_range()}", flush=True)
     recipe = Recipe(epochs=arguments.epochs)
-    digits = Subject("digits", partial(convnet, classes=10, channels=1, resolution=8), Digits().load, recipe)
-    fashion = Subject(
-        "Fashion-MNIST", fashion_network, FashionSubset(arguments.data).load, replace(recipe, batch_size=128)
-    )
-    for subject in (digits, fashion):
+    fashion = FashionSubset(arguments.data).load
+    if arguments.only in (None, "digits"):
+        network = partial(convnet, classes=10, channels=1, resolution=8)
+        subject = Subject("digits", network, Digits().load, recipe, "largest")
         compare_training(subject, arguments.seeds, arguments.more)
+    if arguments.only in (None, "fashion"):
+        subject = Subject("Fashion-MNIST", fashion_network, fashion, recipe, "middle")
+        compare_training(subject, arguments.seeds, arguments.more)
+    if arguments.only in (None, "passes"):
+        residual = partial(resnet, classes=10, channels=1, resolution=28)
+        path = "text/sst2/{}.tsv".format
+        texts = TextTable(path("train"), path("test"), arguments.data, max_length=LENGTH, max_words=WORDS)
+        encoder = partial(text_transformer, classes=2, num_tokens=WORDS, length=LENGTH)
+        slow = Recipe(epochs=3, learning_rate=1e-3, weight_decay=0.1)
+        short = replace(recipe, epochs=3)
+        compare_passes(Subject("inverted residuals", fashion_network, fashion, short, "largest"))
+        compare_passes(Subject("residuals", residual, fashion, short, "smallest"))
+        compare_passes(Subject("Transformer", encoder, texts.load, slow, "middle"))
 
 
 def compare_training(subject: Subject, seeds: int, more: int) -> None:
@@ -81,58 +111,106 @@ def compare_training(subject: Subject, seeds: int, more: int) -> None:
     rows = []
     for seed in range(seeds):
         lab = lab_of(splits, replace(subject.recipe, epochs=more, learning_rate=1e-3), seed)
-        module = trained(subject, splits, seed)
-        plain = Model(splits.inputs, went_on(module, lab))
+        given = Model(splits.inputs, trained(subject, splits, seed))
+        plain = Model(splits.inputs, went_on(given.module, lab))
         with tempfile.TemporaryDirectory() as folder:
-            simulated = Qat().apply(Model(splits.inputs, module), {}, replace(lab, folder=Path(folder)))
-        rows.append(
-            [
-                q
-                for model in (Model(splits.inputs, module), plain, simulated)
-                for q in qualities(model, splits)
-            ]
-        )
+            simulated = Qat().apply(given, {}, replace(lab, folder=Path(folder)))
+        rows.append([value for model in (given, plain, simulated) for value in qualities(model, splits)])
         print(f"{subject.name}, seed {seed}: " + " ".join(f"{100 * q:.2f}" for q in rows[-1]), flush=True)
     found = 100 * np.array(rows)
-    names = ("before", f"{more} epochs more", f"{more} epochs more with int8 simulated")
-    for number, name in enumerate(names):
-        columns = (found[:, 2 * number], found[:, 2 * number + 1])
-        print(f"{subject.name}, {name}: float {spread(columns[0])}, int8 {spread(columns[1])} % right")
+    for number, name in enumerate(
+        ("before", f"{more} epochs more", f"{more} epochs more with int8 simulated")
+    ):
+        columns = spread(found[:, 2 * number]), spread(found[:, 2 * number + 1])
+        print(f"{subject.name}, {name}: float {columns[0]}, int8 {columns[1]} % right")
     gain = found[:, 5] - found[:, 3]
     error = STUDENT_T[seeds] * gain.std(ddof=1) / math.sqrt(seeds)
-    print(
-        f"{subject.name}: QAT against post-training int8 {gain.mean():+.2f} ± {error:.2f} points (95 %, paired)",
-        flush=True,
-    )
+    told = f"{gain.mean():+.2f} ± {error:.2f} points (95 %, paired)"
+    print(f"{subject.name}: QAT against post-training int8 {told}", flush=True)
 
 
 def spread(values: np.ndarray) -> str:
+    """Return mean and standard deviation."""
     return f"{values.mean():.2f} ± {values.std(ddof=1):.2f}"
 
 
+PASSES: dict[str, CompressionPass] = {
+    "SelectiveInt8()": SelectiveInt8(),
+    "Half()": Half(),
+    "Half(computes=True)": Half(computes=True),
+    "Cluster(bits=8)": Cluster(bits=8),
+    "Cluster(bits=4)": Cluster(bits=4),
+    "WeightOnly(bits=8)": WeightOnly(bits=8),
+    "WeightOnly(bits=4)": WeightOnly(bits=4),
+}
+
+
+def compare_passes(subject: Subject) -> None:
+    """Print bytes, time and quality of what each pass makes of one trained network."""
+    splits = subject.load()
+    module = trained(subject, splits, 0)
+    given = onnx_of(Model(splits.inputs, module))
+    batches = calibration_batches(splits.train, 512)
+    files = {"float32": given, "Int8()": quantize(given, batches, reduce_range=needs_reduced_range())}
+    files["Int8(reduce_range=False)"] = quantize(given, batches, reduce_range=False)
+    seconds = {}
+    for name, made in PASSES.items():
+        begin = time.perf_counter()
+        try:
+            after = made.apply(Model(splits.inputs, module, given), {}, lab_of(splits, subject.recipe, 0))
+        except ExportError as error:
+            print(f"{subject.name}, {name}: {error}")
+            continue
+        seconds[name] = time.perf_counter() - begin
+        files[name] = onnx_of(after)
+        print(f"{subject.name}, {name}: {after.applied[-1]}", flush=True)
+    latency = LatencyMs(long_seconds=1.0)
+    bench = Bench(splits.test, thorough=True, calibration=latency.calibrate())
+    found = latency.measure([InMemory(content, splits) for content in files.values()], bench)
+    print(f"{subject.name}: float32 takes {found[0].value:.3f} ms")
+    print("| network | pass | stored bytes | file | time | % right | seconds of the pass |")
+    for (name, content), time_ms in zip(files.items(), found, strict=True):
+        ratio = f"{time_ms.value / found[0].value:.2f} ± {time_ms.spread / found[0].value:.2f}"
+        right = f"{100 * quality(content, splits.test):.2f}"
+        sizes = f"{stored_bytes(content):,} | {len(content):,}"
+        print(
+            f"| {subject.name} | {name} | {sizes} | {ratio} | {right} | {seconds.get(name, 0):.1f} |",
+            flush=True,
+        )
+
+
+class InMemory:
+    """A candidate that is its ONNX model alone."""
+
+    def __init__(self, content: bytes, splits: Splits) -> None:
+        self.onnx_model, self.inputs = content, splits.inputs
+
+    def predict(self, inputs: Inputs) -> Tensor:
+        """Nobody asks."""
+        raise NotImplementedError
+
+
 def trained(subject: Subject, splits: Splits, seed: int) -> nn.Module:
-    """Return the largest network, trained from scratch."""
+    """Return the largest network, the smallest, or one of middle options, trained from scratch."""
     supernet = fresh_network(subject.network, seed)
-    module = supernet.extract(supernet.space.largest())
+    space = supernet.space
+    middle = space.architecture({c.name: c.options[len(c.options) // 2] for c in space.choices})
+    sizes = {"smallest": space.smallest(), "middle": middle, "largest": space.largest()}
+    module = supernet.extract(sizes[subject.size])
     step = supervised_step(module, splits.task, subject.recipe)
     train(module, step, splits.train, subject.recipe, seed=seed, device=CPU)
     recalibrate_on(module, splits.train, CPU)
     return module.eval()
 
 
-def went_on(module: nn.Module, lab: Lab) -> nn.Module:
+def went_on(module: nn.Module | None, lab: Lab) -> nn.Module:
     """Return a copy that was trained as the lab says: what fine-tuning does."""
-    copied = fresh_copy(module)
+    assert module is not None
+    copied = copy.deepcopy(module)
     step = supervised_step(copied, lab.task, lab.recipe)
     train(copied, step, lab.train, lab.recipe, seed=lab.seed, device=CPU)
     recalibrate_on(copied, lab.train, CPU)
     return copied.eval()
-
-
-def fresh_copy(module: nn.Module) -> nn.Module:
-    import copy
-
-    return copy.deepcopy(module)
 
 
 def lab_of(splits: Splits, recipe: Recipe, seed: int) -> Lab:
@@ -142,12 +220,12 @@ def lab_of(splits: Splits, recipe: Recipe, seed: int) -> Lab:
 def qualities(model: Model, splits: Splits) -> tuple[float, float]:
     """Return the share of test items that are right, in float and in int8."""
     content = onnx_of(model)
-    batches = calibration_batches(splits.train, 512)
-    rounded = quantize(content, batches, reduce_range=needs_reduced_range())
+    rounded = quantize(content, calibration_batches(splits.train, 512), reduce_range=needs_reduced_range())
     return quality(content, splits.test), quality(rounded, splits.test)
 
 
 def quality(content: bytes, split: Split) -> float:
+    """Return the share of items that are right."""
     session = open_session(content)
     names = [entry.name for entry in session.get_inputs()]
     outputs = [session.run(None, feed_of(names, batch))[0] for batch in split.batches(256)]

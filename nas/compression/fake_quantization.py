@@ -33,7 +33,7 @@ class _RoundedWeights(nn.Module):
             torch.finfo(torch.float32).tiny
         )
         zero = torch.zeros(len(scale), dtype=torch.int32, device=weights.device)
-        rounded: Tensor = torch.fake_quantize_per_channel_affine(  # type: ignore[attr-defined]
+        rounded: Tensor = torch.fake_quantize_per_channel_affine(
             weights, scale, zero, self._axis, -self._largest, self._largest
         )
         return rounded

@@ -170,17 +170,26 @@ def _round_tables(model: Any, bits: int, block_size: int) -> int:
         graph.initializer.remove(tables[name])
         for kind, values in (("rounded", packed), ("scales", scales)):
             graph.initializer.append(numpy_helper.from_array(values, f"{name}.{kind}"))
-        settings = {"bits": bits, "block_size": block_size, "gather_axis": 0, "quantize_axis": 1}
         for node in [node for node in readers if node.input[0] == name]:
-            given = [f"{name}.rounded", node.input[1], f"{name}.scales"]
-            node.CopyFrom(
-                helper.make_node(
-                    "GatherBlockQuantized", given, node.output, node.name, domain=_DOMAIN, **settings
-                )
-            )
+            node.CopyFrom(_read_rounded(node, name, bits, block_size))
     if tables.keys() - skipped and not any(entry.domain == _DOMAIN for entry in model.opset_import):
         model.opset_import.append(helper.make_opsetid(_DOMAIN, 1))
     return len(tables.keys() - skipped)
+
+
+def _read_rounded(node: Any, name: str, bits: int, block_size: int) -> Any:
+    """Return what takes a Gather's place."""
+    return helper.make_node(
+        "GatherBlockQuantized",
+        [f"{name}.rounded", node.input[1], f"{name}.scales"],
+        node.output,
+        node.name,
+        domain=_DOMAIN,
+        bits=bits,
+        block_size=block_size,
+        gather_axis=0,
+        quantize_axis=1,
+    )
 
 
 def _rounded_table(
