@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, final
+from typing import Any, ClassVar, Literal, final
 
 import numpy as np
 import onnx
@@ -57,8 +57,8 @@ class Cluster:
     bits: int | tuple[int, ...] = 8
     name: str = "cluster"
 
-    works_on: Literal["module", "file"] = "file"
-    trains: bool = False
+    works_on: ClassVar[Literal["file"]] = "file"
+    trains: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check_bits("Cluster", self.bits, (4, 8, FLOAT_BITS))
@@ -72,6 +72,7 @@ class Cluster:
         """Return the file with codebooks.
 
         Raises:
+            SpaceError: the options are others than those of its choice.
             ExportError: the file can't hold numbers of 4 bits, because it can't be of a later opset.
         """
         bits = chosen_bits(self.name, self.bits, options)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, final
+from typing import Any, ClassVar, Literal, final
 
 import numpy as np
 import onnx
@@ -59,8 +59,8 @@ class Half:
     computes: bool = False
     name: str = "half"
 
-    works_on: Literal["module", "file"] = "file"
-    trains: bool = False
+    works_on: ClassVar[Literal["file"]] = "file"
+    trains: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check_bits("Half", self.bits, (16, FLOAT_BITS))
@@ -74,6 +74,7 @@ class Half:
         """Return the file in float16.
 
         Raises:
+            SpaceError: the options are others than those of its choice.
             ExportError: it can't be converted.
         """
         if chosen_bits(self.name, self.bits, options) == FLOAT_BITS:

@@ -50,8 +50,11 @@ def check_bits(holder: str, bits: int | Sequence[int], allowed: Sequence[int]) -
         raise StudyError(
             f"{holder} has bits={_shown(bits)}: one of {tuple(allowed)} or several are expected."
         )
-    if sorted(set(options)) != list(options):
-        raise StudyError(f"{holder} has bits={_shown(bits)}: name each once, from small to large.")
+    if sorted(set(options)) != list(options) or (not isinstance(bits, int) and options[-1] != FLOAT_BITS):
+        raise StudyError(
+            f"{holder} has bits={_shown(bits)}: several are a choice, so name each once, from small to large, and "
+            f"{FLOAT_BITS} last, which changes nothing."
+        )
 
 
 def _shown(bits: object) -> str:
@@ -64,8 +67,13 @@ def bits_space(name: str, bits: int | Sequence[int]) -> SearchSpace:
 
 
 def chosen_bits(name: str, bits: int | Sequence[int], options: Mapping[str, Option]) -> int:
-    """Return the bits that are chosen, or the only ones."""
-    return bits if isinstance(bits, int) else int(options[f"{name}.bits"])
+    """Return the bits that are chosen, or the only ones.
+
+    Raises:
+        SpaceError: the options are others than :func:`bits_space` has.
+    """
+    chosen = bits_space(name, bits).architecture(options)
+    return bits if isinstance(bits, int) else int(chosen[f"{name}.bits"])
 
 
 def packed_nibbles(numbers: np.ndarray) -> bytes:

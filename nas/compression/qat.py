@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal, final
+from typing import ClassVar, Literal, final
 
 from nas.checks import check_kind
 from nas.choices import Option
@@ -14,6 +13,7 @@ from nas.compression.pipeline import Lab, Model
 from nas.compression.reduced_range import largest_weight, needs_reduced_range
 from nas.errors import ExportError
 from nas.space import SearchSpace
+from nas.supernet.copying import copied
 from nas.supernet.recalibrate import recalibrate_on
 from nas.training import Recipe, train
 from nas.training.steps import distillation_step, supervised_step
@@ -42,8 +42,8 @@ class Qat:
     reduce_range: bool | None = None
     name: str = "qat"
 
-    works_on: Literal["module", "file"] = "module"
-    trains: bool = True
+    works_on: ClassVar[Literal["module"]] = "module"
+    trains: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.recipe is not None:
@@ -65,6 +65,7 @@ class Qat:
 
         Raises:
             ExportError: there is no module, or it has no layer that int8 rounds.
+            SpaceError: there are options.
             TrainingError: training can't go on.
         """
         if model.module is None:
@@ -72,7 +73,8 @@ class Qat:
                 f"the pass {self.name!r} trains, and only a file is left: put it before passes on files."
             )
         place = next(model.module.parameters()).device
-        module = copy.deepcopy(model.module)
+        self.choices().architecture(options)  # there are none
+        module = copied(model.module)
         reduce_range = needs_reduced_range() if self.reduce_range is None else self.reduce_range
         if not simulate_int8(module, largest=largest_weight(reduce_range=reduce_range)):
             raise ExportError(
@@ -83,7 +85,7 @@ class Qat:
         if lab.teacher is None:
             step = supervised_step(module, lab.task, recipe)
         else:
-            step = distillation_step(module, lab.teacher.to(lab.device), lab.task, recipe)
+            step = distillation_step(module, copied(lab.teacher).to(lab.device).eval(), lab.task, recipe)
         checkpoint = lab.folder / "qat.pt"
         train(module, step, lab.train, recipe, seed=lab.seed, device=lab.device, checkpoint=checkpoint)
         recalibrate_on(module, lab.train, lab.device)

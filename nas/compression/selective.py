@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal, final
+from typing import Any, ClassVar, Literal, final
 
 import numpy as np
 import onnxruntime as ort
@@ -65,8 +65,8 @@ class SelectiveInt8:
     reduce_range: bool | None = None
     name: str = "int8-selective"
 
-    works_on: Literal["module", "file"] = "file"
-    trains: bool = False
+    works_on: ClassVar[Literal["file"]] = "file"
+    trains: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check_bits("SelectiveInt8", self.bits, (8, FLOAT_BITS))
@@ -87,6 +87,7 @@ class SelectiveInt8:
         """Return the best file in int8, or the model as it is where none pays.
 
         Raises:
+            SpaceError: the options are others than those of its choice.
             ExportError: ONNX Runtime can't quantize the network.
         """
         if chosen_bits(self.name, self.bits, options) == FLOAT_BITS:

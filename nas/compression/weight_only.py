@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, final
+from typing import Any, ClassVar, Literal, final
 
 import numpy as np
 import onnx
@@ -58,8 +58,8 @@ class WeightOnly:
     block_size: int = 32
     name: str = "weights"
 
-    works_on: Literal["module", "file"] = "file"
-    trains: bool = False
+    works_on: ClassVar[Literal["file"]] = "file"
+    trains: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check_bits("WeightOnly", self.bits, (4, 8, FLOAT_BITS))
@@ -78,6 +78,7 @@ class WeightOnly:
         """Return the file with rounded weights.
 
         Raises:
+            SpaceError: the options are others than those of its choice.
             ExportError: no MatMul has constant weights.
         """
         bits = chosen_bits(self.name, self.bits, options)
@@ -165,16 +166,17 @@ def _round_tables(model: Any, bits: int, block_size: int) -> int:
     skipped = {
         node.input[0] for node in readers if any(a.name == "axis" and a.i != 0 for a in node.attribute)
     }
-    for name in tables.keys() - skipped:
+    rounded = [name for name in tables if name not in skipped]
+    for name in rounded:
         packed, scales = _rounded_table(numpy_helper.to_array(tables[name]), bits, block_size)
         graph.initializer.remove(tables[name])
         for kind, values in (("rounded", packed), ("scales", scales)):
             graph.initializer.append(numpy_helper.from_array(values, f"{name}.{kind}"))
         for node in [node for node in readers if node.input[0] == name]:
             node.CopyFrom(_read_rounded(node, name, bits, block_size))
-    if tables.keys() - skipped and not any(entry.domain == _DOMAIN for entry in model.opset_import):
+    if rounded and not any(entry.domain == _DOMAIN for entry in model.opset_import):
         model.opset_import.append(helper.make_opsetid(_DOMAIN, 1))
-    return len(tables.keys() - skipped)
+    return len(rounded)
 
 
 def _read_rounded(node: Any, name: str, bits: int, block_size: int) -> Any:
