@@ -1,0 +1,146 @@
+"""Weight clustering: each weight is one of a few values, and the file holds these and where each stands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, final
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+from sklearn.cluster import KMeans
+
+from nas.checks import check_kind, failing_as
+from nas.choices import Option
+from nas.compression.onnx_files import (
+    FLOAT_BITS,
+    Packed,
+    bits_space,
+    check_bits,
+    chosen_bits,
+    onnx_of,
+    pack_weights,
+    packed_nibbles,
+    with_file,
+)
+from nas.compression.pipeline import Lab, Model
+from nas.errors import ExportError
+from nas.space import SearchSpace
+
+_OPSET, _IR_VERSION = 21, 10
+"""The first that know numbers of 4 bits."""
+_NODE_BYTES = 250
+"""About what the two operators that look a weight up, and the names, take in a file."""
+_MOST_STEPS = 50
+_MOST_SAMPLED = 8192
+"""More take seconds: 256 centres of this many take a tenth of one."""
+
+
+@final
+@dataclass(frozen=True)
+class Cluster:
+    """Values of each weight tensor by k-means (Han 2016): 16 of them in 4 bits, or 256 in 8.
+
+    The file holds the values once and a number of 4 or 8 bits for each weight. ONNX Runtime looks the weights up
+    once, as it opens the file: it is smaller, and takes as long to run and as much memory as in float32. Tensors for
+    which this would take more bytes stay as they are, and so do biases.
+
+    Args:
+        bits: 4 or 8; or several and 32, a choice, where 32 changes nothing.
+        name: For file names, tables and choices.
+
+    Raises:
+        StudyError: a setting is something else.
+    """
+
+    bits: int | tuple[int, ...] = 8
+    name: str = "cluster"
+
+    works_on: ClassVar[Literal["file"]] = "file"
+    trains: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        check_bits("Cluster", self.bits, (4, 8, FLOAT_BITS))
+        check_kind("Cluster", "name", self.name, str, "text")
+
+    def choices(self) -> SearchSpace:
+        """Return the choice of bits, where there are several."""
+        return bits_space(self.name, self.bits)
+
+    def apply(self, model: Model, options: Mapping[str, Option], lab: Lab) -> Model:
+        """Return the file with codebooks.
+
+        Raises:
+            SpaceError: the options are others than those of its choice.
+            ExportError: the file can't hold numbers of 4 bits, because it can't be of a later opset.
+        """
+        bits = chosen_bits(self.name, self.bits, options)
+        if bits == FLOAT_BITS:
+            return model
+        made = onnx.load_model_from_string(onnx_of(model))
+        if bits < 8:
+            made = _of_later_opset(made)
+        count = pack_weights(made.graph, lambda name, values: _looked_up(name, values, bits, lab.seed))
+        said = f"{self.name}: {count} weight tensors of {2**bits} values each"
+        return with_file(model, made.SerializeToString(), said)
+
+
+def codebook(values: np.ndarray[Any, Any], size: int, seed: int) -> np.ndarray[Any, Any]:
+    """Return k-means centres of numbers, in order, ``(size,)`` float32; fewer where fewer numbers differ.
+
+    scikit-learn begins, on a sample of many. Lloyd's algorithm on all of them goes on: in one dimension a cluster is
+    an interval of the sorted numbers, so that a step costs next to nothing.
+    """
+    ordered = np.sort(values, axis=None).astype(np.float64)
+    sums = np.concatenate([[0.0], np.cumsum(ordered)])
+    centres = np.unique(ordered)
+    if centres.size <= size:
+        return centres.astype(np.float32)
+    sample = np.random.default_rng(seed).permutation(ordered)[:_MOST_SAMPLED]
+    first = KMeans(min(size, np.unique(sample).size), n_init=1, max_iter=_MOST_STEPS, random_state=seed)
+    centres = np.sort(first.fit(sample[:, None]).cluster_centers_[:, 0])
+    for _ in range(_MOST_STEPS):
+        ends = np.searchsorted(ordered, (centres[1:] + centres[:-1]) / 2)
+        ends = np.concatenate([[0], ends, [ordered.size]])
+        counts = np.diff(ends)
+        moved = np.where(counts > 0, np.diff(sums[ends]) / np.maximum(counts, 1), centres)
+        if np.array_equal(moved, centres):
+            break
+        centres = moved
+    return np.sort(centres).astype(np.float32)
+
+
+def nearest(values: np.ndarray[Any, Any], centres: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return which centre is nearest to each number, in the shape of ``values``."""
+    return np.searchsorted((centres[1:] + centres[:-1]) / 2, values).astype(np.uint8)
+
+
+def _looked_up(name: str, values: np.ndarray[Any, Any], bits: int, seed: int) -> Packed | None:
+    saved = values.size * (4 - bits / 8) - 4 * 2**bits - _NODE_BYTES
+    if values.ndim < 2 or saved <= 0 or not np.isfinite(values).all():
+        return None
+    centres = codebook(values, 2**bits, seed)
+    places, book, stored, cast = nearest(values, centres), f"{name}.values", f"{name}.places", f"{name}.index"
+    if bits == 4:
+        tensor = helper.make_tensor(
+            stored, onnx.TensorProto.UINT4, values.shape, packed_nibbles(places), raw=True
+        )
+    else:
+        tensor = numpy_helper.from_array(places, stored)
+    nodes = [
+        helper.make_node("Cast", [stored], [cast], to=onnx.TensorProto.INT32),
+        helper.make_node("Gather", [book, cast], [name]),
+    ]
+    return Packed([numpy_helper.from_array(centres, book), tensor], nodes)
+
+
+def _of_later_opset(model: Any) -> Any:
+    """Return a model of an opset that knows numbers of 4 bits."""
+    found = max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=0)
+    if found < _OPSET:
+        advice = "use 8 bits"
+        with failing_as(ExportError, f"the file can't be of opset {_OPSET}, which knows 4 bits", advice):
+            model = onnx.version_converter.convert_version(model, _OPSET)
+    model.ir_version = max(model.ir_version, _IR_VERSION)
+    return model

@@ -1,0 +1,94 @@
+"""Quantization-aware training: weights that int8 afterwards takes as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal, final
+
+from nas.checks import check_kind
+from nas.choices import Option
+from nas.compression.fake_quantization import simulate_int8, stop_simulation
+from nas.compression.pipeline import Lab, Model
+from nas.compression.reduced_range import largest_weight, needs_reduced_range
+from nas.errors import ExportError
+from nas.space import SearchSpace
+from nas.supernet.copying import copied
+from nas.supernet.recalibrate import recalibrate_on
+from nas.training import Recipe, train
+from nas.training.steps import distillation_step, supervised_step
+
+
+@final
+@dataclass(frozen=True)
+class Qat:
+    """Trains on with int8 simulated, so that :class:`Int8` afterwards loses little (Jacob 2018).
+
+    Weights are rounded per channel to the integers that Int8 uses on this machine, inputs of layers per tensor to
+    uint8. What comes out is a plain network of float32 of the same structure, whose weights are the rounded ones;
+    the files in int8 are made by Int8, with activations' ranges of its own calibration.
+
+    Args:
+        recipe: How to train; None for the winners' recipe.
+        reduce_range: Whether weights use 7 of the 8 bits; None where this machine's processor says so. Give Int8
+            the same.
+        name: For file names and tables.
+
+    Raises:
+        StudyError: a setting is something else.
+    """
+
+    recipe: Recipe | None = None
+    reduce_range: bool | None = None
+    name: str = "qat"
+
+    works_on: ClassVar[Literal["module"]] = "module"
+    trains: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if self.recipe is not None:
+            check_kind("Qat", "recipe", self.recipe, Recipe, "a Recipe, or None for the winners' one,")
+        if self.reduce_range is not None and not isinstance(self.reduce_range, bool):
+            check_kind(
+                "Qat", "reduce_range", self.reduce_range, bool, "True, False, or None for what is needed,"
+            )
+        check_kind("Qat", "name", self.name, str, "text")
+
+    def choices(self) -> SearchSpace:
+        """Return none: it changes no size."""
+        return SearchSpace(())
+
+    def apply(self, model: Model, options: Mapping[str, Option], lab: Lab) -> Model:
+        """Return the network after training.
+
+        Learns from the lab's teacher and the targets in equal parts, or from the targets alone where there is none.
+
+        Raises:
+            ExportError: there is no module, or it has no layer that int8 rounds.
+            SpaceError: there are options.
+            TrainingError: training can't go on.
+        """
+        if model.module is None:
+            raise ExportError(
+                f"the pass {self.name!r} trains, and only a file is left: put it before passes on files."
+            )
+        place = next(model.module.parameters()).device
+        self.choices().architecture(options)  # there are none
+        module = copied(model.module)
+        reduce_range = needs_reduced_range() if self.reduce_range is None else self.reduce_range
+        if not simulate_int8(module, largest=largest_weight(reduce_range=reduce_range)):
+            raise ExportError(
+                f"the pass {self.name!r} found no convolution, linear layer or attention of torch.nn in the network: "
+                "take it out, or use these layers."
+            )
+        recipe = self.recipe or lab.recipe
+        if lab.teacher is None:
+            step = supervised_step(module, lab.task, recipe)
+        else:
+            step = distillation_step(module, copied(lab.teacher).to(lab.device).eval(), lab.task, recipe)
+        checkpoint = lab.folder / "qat.pt"
+        train(module, step, lab.train, recipe, seed=lab.seed, device=lab.device, checkpoint=checkpoint)
+        recalibrate_on(module, lab.train, lab.device)
+        stop_simulation(module)
+        said = f"{self.name} for {recipe.epochs} epoch{'s' * (recipe.epochs > 1)}"
+        return replace(model, module=module.to(place).eval(), onnx=None, applied=(*model.applied, said))
