@@ -5,17 +5,39 @@ from typing import TYPE_CHECKING
 from nas.lazy import imported_on_demand
 
 if TYPE_CHECKING:
+    from nas.compression.cluster import Cluster
     from nas.compression.fine_tune import FineTune
+    from nas.compression.half import Half
     from nas.compression.int8 import Int8
     from nas.compression.pipeline import CompressionPass, Lab, Model, Pipeline
+    from nas.compression.qat import Qat
+    from nas.compression.selective import SelectiveInt8
+    from nas.compression.weight_only import WeightOnly
 else:
     __getattr__ = imported_on_demand(
         __name__,
         {
+            "nas.compression.cluster": "Cluster",
             "nas.compression.fine_tune": "FineTune",
+            "nas.compression.half": "Half",
             "nas.compression.int8": "Int8",
             "nas.compression.pipeline": "CompressionPass Lab Model Pipeline",
+            "nas.compression.qat": "Qat",
+            "nas.compression.selective": "SelectiveInt8",
+            "nas.compression.weight_only": "WeightOnly",
         },
     )
 
-__all__ = ["CompressionPass", "FineTune", "Int8", "Lab", "Model", "Pipeline"]
+__all__ = [
+    "Cluster",
+    "CompressionPass",
+    "FineTune",
+    "Half",
+    "Int8",
+    "Lab",
+    "Model",
+    "Pipeline",
+    "Qat",
+    "SelectiveInt8",
+    "WeightOnly",
+]

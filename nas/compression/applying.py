@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from nas.checks import failing_as, told
 from nas.choices import Option
+from nas.compression.onnx_files import onnx_of
 from nas.compression.pipeline import CompressionPass, Lab, Model, options_for
 from nas.errors import ExportError
 from nas.evaluation.candidate import OnnxCandidate
-from nas.evaluation.onnx_export import export_onnx
 from nas.inputs import Inputs, call_network, place_inputs
 
 _ITEMS = 2
@@ -46,7 +46,7 @@ def apply_pass(made: CompressionPass, model: Model, options: Mapping[str, Option
     Raises:
         ExportError: it raised, or gave no network with the inputs and outputs of ``model``.
     """
-    before = with_file(model) if made.works_on == "file" else model
+    before = export(model) if made.works_on == "file" else model
     with failing_as(ExportError, f"the pass {made.name!r} failed", _ADVICE):
         after = made.apply(before, options_for(made, options), lab)
     if after is before:
@@ -62,12 +62,9 @@ def apply_pass(made: CompressionPass, model: Model, options: Mapping[str, Option
     return after
 
 
-def with_file(model: Model) -> Model:
+def export(model: Model) -> Model:
     """Return a network with its ONNX file, exported where it has none yet."""
-    if model.onnx is not None:
-        return model
-    assert model.module is not None, "a model has a module or a file"
-    return replace(model, onnx=export_onnx(model.module, model.inputs))
+    return model if model.onnx is not None else replace(model, onnx=onnx_of(model))
 
 
 def _check_outputs(part: str, before: Model, after: Model, lab: Lab) -> None:

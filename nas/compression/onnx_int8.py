@@ -113,6 +113,7 @@ class Quantizer:
                 {},
             )
             quantizer.quantize_model()
+            quantizer.model.topological_sort()  # it leaves new operators at the end
             made = quantizer.model.model
         if not float_nodes and not any(node.op_type == "DequantizeLinear" for node in made.graph.node):
             raise ExportError(f"the network has no operator that ONNX Runtime can quantize: {_ADVICE}.")

@@ -9,8 +9,8 @@ from typing import final
 
 from torch import nn
 
-from nas.compression.applying import with_file
-from nas.compression.pipeline import PLAIN, Lab, Model, Pipeline, as_pipeline
+from nas.compression.onnx_files import onnx_of
+from nas.compression.pipeline import PLAIN, Lab, Pipeline, as_pipeline
 from nas.compression.structure import changes_between
 from nas.export.folder import VariantNote, save_weights
 from nas.export.names import ONNX, variant_file, variant_note, variant_weights
@@ -103,9 +103,9 @@ def _make(
 ) -> Made | None:
     scratch = folder / f"passes-{name}"
     found = compress(prepared, pipeline.passes, architecture, module, lab(scratch))
-    if not found.model.applied:
+    if found.model.onnx is None and found.plain.module is module:
         return None
-    write_bytes(folder / variant_file(name), _onnx_of(found.model))
+    write_bytes(folder / variant_file(name), onnx_of(found.model))
     changes = None
     if pipeline.on_module:
         save_weights(folder / variant_weights(name), found.module)
@@ -113,9 +113,3 @@ def _make(
     note = VariantNote(PLAIN, found.model.applied, changes)
     write_json(folder / variant_note(name), asdict(note))
     return Made(name, found.macs, found.num_params, found.model.applied)
-
-
-def _onnx_of(model: Model) -> bytes:
-    onnx = with_file(model).onnx
-    assert onnx is not None, "with_file gives one"
-    return onnx

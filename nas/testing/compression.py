@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from nas.choices import Option
-from nas.compression.applying import apply_pass, with_file
+from nas.compression.applying import apply_pass, export
 from nas.compression.pipeline import CompressionPass, Lab, Model
 from nas.compression.structure import changes_between, with_changes
 from nas.evaluation.candidate import OnnxCandidate
@@ -61,7 +61,7 @@ def check_compression_pass(
         torch.manual_seed(0)
         network = (module or small_network(3, 8, 10)).eval()
     model = Model(spec, network)
-    model = with_file(model) if made.works_on == "file" else model
+    model = export(model) if made.works_on == "file" else model
     lab = Lab(
         train=Split(inputs, targets),
         task=task,

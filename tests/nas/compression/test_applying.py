@@ -14,7 +14,7 @@ from torch import nn
 
 from nas.choices import Option
 from nas.compression import Lab, Model
-from nas.compression.applying import apply_pass, with_file
+from nas.compression.applying import apply_pass, export
 from nas.errors import ExportError
 from nas.inputs import InputSpec
 from nas.protocols import Split
@@ -32,7 +32,7 @@ def given(size: int = 2, classes: int = 3) -> Model:
 
 
 def file_of(size: int = 2, classes: int = 3) -> bytes:
-    onnx = with_file(given(size, classes)).onnx
+    onnx = export(given(size, classes)).onnx
     assert onnx is not None
     return onnx
 

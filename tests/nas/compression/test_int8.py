@@ -12,7 +12,7 @@ from torch import nn
 
 from nas import Int8
 from nas.compression import Model
-from nas.compression.applying import with_file
+from nas.compression.applying import export
 from nas.errors import StudyError
 from nas.evaluation import OnnxCandidate
 from nas.inputs import InputSpec
@@ -30,7 +30,7 @@ def exported() -> tuple[Model, Split]:
     supernet = Supernet(convnet(classes=10, channels=1, resolution=8))
     module = supernet.extract(supernet.space.sample(np.random.default_rng(0)))
     recalibrate(module, [images])
-    return with_file(Model(FORM, module.eval())), Split(images, torch.arange(64) % 10)
+    return export(Model(FORM, module.eval())), Split(images, torch.arange(64) % 10)
 
 
 def quantized(model: Model, split: Split, made: Int8) -> bytes:
@@ -90,5 +90,5 @@ def test_a_network_of_linear_layers_alone_is_quantized() -> None:
     torch.manual_seed(0)
     module = nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10)).eval()
     split = Split(torch.randn(32, 1, 8, 8), torch.zeros(32, dtype=torch.int64))
-    made = quantized(with_file(Model(FORM, module)), split, Int8())
+    made = quantized(export(Model(FORM, module)), split, Int8())
     assert OnnxCandidate(made).predict(split.inputs).shape == (32, 10)
