@@ -146,7 +146,7 @@ class _Loop:
         num_items: int,
         device: torch.device,
         ranks: Ranks,
-        watcher: Watcher | None,
+        watcher: Watcher | None = None,
     ) -> None:
         self._watcher = watcher
         self._model, self._step, self._recipe, self._device, self._ranks = model, step, recipe, device, ranks
