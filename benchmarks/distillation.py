@@ -2,11 +2,11 @@
 
     python -m benchmarks.distillation --seeds 8
 
-A perceptron of one narrow layer and a convolutional network of two channels learn from larger ones of their family: from
-the targets alone; as Hinton; from a network that learns beside them, by balanced divergences (BD-KD) and, as the
-control, by the forward divergence alone; and with one of several teachers for each item, by difficulty (CES-KD) and, as
-the control, at random. Then mixup and CutMix beside neither; and a deep, thin perceptron that imitates a wide one layer
-by layer, beside the same trained from scratch and taught by outputs alone, for as many epochs.
+A perceptron of one narrow layer and a convolutional network of two channels learn from larger ones of their family:
+from the targets alone; as Hinton; from a network that learns beside them, by balanced divergences (BD-KD) and, as the
+control, by the forward divergence alone; and with one of several teachers for each item, by difficulty (CES-KD) and,
+as the control, at random. Then mixup and CutMix beside neither; and a deep, thin perceptron that imitates a wide one
+layer by layer, beside the same trained from scratch and taught by outputs alone, for as many epochs.
 
 Each seed has its own split: 60 % of the 1,797 images to train, the other 40 % to judge. All rows of a seed share the
 split, the student's first weights and the teachers. Means over seeds with their standard deviation; the last column

@@ -70,9 +70,8 @@ def main() -> None:
         spread = f" ± {100 * np.std(values, ddof=1):.2f}" if len(values) > 1 else ""
         by_seed = ", ".join(f"{100 * value:.2f}" for value in values)
         print(f"| {name} | {100 * np.mean(values):.2f}{spread} | {by_seed} |")
-    print(
-        "\n| file | bytes | zipped | sparse, bytes | sparse, zipped | µs, dense / sparse file |\n|---|---|---|---|---|---|"
-    )
+    print("\n| file | bytes | zipped | sparse, bytes | sparse, zipped | µs, dense / sparse file |")
+    print("|---|---|---|---|---|---|")
     for name, module in models.items():
         print(f"| {name} | {described(module)} |", flush=True)
 
