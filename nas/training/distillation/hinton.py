@@ -21,7 +21,7 @@ class Hinton:
 
     Args:
         temperature: Divides both networks' outputs before they are compared: above 1, answers that are nearly
-            impossible teach too. Means nothing to tasks whose outputs are no logits.
+            impossible teach too. Changes nothing where outputs are compared by squared differences, as in regression.
         weight: The teacher's share of the loss; the targets have the rest.
 
     Raises:

@@ -14,6 +14,7 @@ from nas.errors import StudyError, TrainingError
 from nas.protocols import Split
 from nas.task import Probabilistic, Task
 from nas.tasks import Classification, MultiLabel, Regression, SemanticSegmentation
+from nas.testing import check_distillation
 from nas.training import (
     BalancedDistillation,
     CurriculumDistillation,
@@ -213,6 +214,11 @@ def test_distillation_resumes_bit_for_bit(tmp_path: Path, method: Distillation) 
 def test_settings_are_checked(kind: Any, settings: dict[str, Any]) -> None:
     with pytest.raises(StudyError, match=f"{kind.__name__} has .*{next(iter(settings))}="):
         kind(**settings)
+
+
+@pytest.mark.parametrize("method", METHODS, ids=str)
+def test_methods_keep_their_contract(method: Distillation) -> None:
+    check_distillation(method)
 
 
 def test_a_balance_is_for_the_larger_share() -> None:
