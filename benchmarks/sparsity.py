@@ -24,8 +24,8 @@ from torch import nn
 from torchvision.datasets import FashionMNIST
 
 from nas import Recipe
-from nas.compression.masks import Gradual, MaskSchedule, RigL, StaticMask
 from nas.compression.pipeline import Lab, Model
+from nas.compression.schedules import Gradual, MaskSchedule, RigL, StaticMask
 from nas.compression.sparse_file import SparseFile
 from nas.compression.sparsify import Sparsify
 from nas.evaluation.onnx_export import export_onnx

@@ -55,7 +55,7 @@ def _gains(tensor: Any) -> bool:
     if tensor.data_type != onnx.TensorProto.FLOAT or not tensor.dims:
         return False
     values = numpy_helper.to_array(tensor)
-    left = np.count_nonzero(values)
+    left = int(np.count_nonzero(values))
     return left > 0 and left * (_INDEX_BYTES + values.itemsize) < values.nbytes
 
 

@@ -8,15 +8,16 @@ from dataclasses import dataclass, replace
 from typing import Literal, final
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
 from nas.checks import check_kind
 from nas.choices import Choice, Option
 from nas.compression.densities import erk_densities, uniform_densities
 from nas.compression.learning import lesson_for
-from nas.compression.masks import Masks, MaskSchedule, RigL
+from nas.compression.masks import Masks
 from nas.compression.pipeline import Lab, Model
+from nas.compression.schedules import MaskSchedule, RigL
 from nas.errors import ExportError, StudyError
 from nas.space import SearchSpace
 from nas.training import Distillation, Hinton, Recipe, count_steps, train
@@ -74,7 +75,7 @@ class Sparsify:
 
     def apply(self, model: Model, options: Mapping[str, Option], lab: Lab) -> Model:
         """Return the network after a training in which most of its weights became 0."""
-        keep = float(options[f"{self.name}.keep"] if isinstance(self.keep, tuple) else self.keep)  # type: ignore[arg-type]
+        keep = float(options[f"{self.name}.keep"] if isinstance(self.keep, tuple) else self.keep)
         if keep == 1:
             return model
         assert model.module is not None
@@ -119,7 +120,7 @@ class Sparsify:
 
 def prunable_weights(module: nn.Module) -> dict[str, nn.Parameter]:
     """Return the weights of linear layers, convolutions and attention's projections, by name."""
-    prunable: set[nn.Parameter | None] = set()
+    prunable: set[Tensor | None] = set()
     for layer in module.modules():
         if isinstance(layer, nn.Linear | _ConvNd):
             prunable.add(layer.weight)

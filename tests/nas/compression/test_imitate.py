@@ -9,7 +9,8 @@ from short_training import CPU, blobs, equal, weights
 from torch import Tensor, nn
 
 import nas.compression.imitate as under_test
-from nas.compression.imitate import WideThenNarrow, insert_maps, matched_layers, merge_maps
+from nas.compression.imitate import WideThenNarrow
+from nas.compression.maps import insert_maps, matched_layers, merge_maps
 from nas.compression.pipeline import CompressionPass, Lab, Model
 from nas.errors import ExportError, StudyError
 from nas.inputs import InputSpec

@@ -10,8 +10,9 @@ from short_training import CPU, StopError, blobs, equal, fresh, weights
 from torch import Tensor, nn
 
 import nas.compression.sparsify as under_test
-from nas.compression.masks import Gradual, Masks, MaskSchedule, RigL, StaticMask
+from nas.compression.masks import Masks
 from nas.compression.pipeline import CompressionPass, Lab, Model, Pipeline
+from nas.compression.schedules import Gradual, MaskSchedule, RigL, StaticMask
 from nas.compression.sparsify import Sparsify, prunable_weights
 from nas.errors import ExportError, StudyError
 from nas.inputs import InputSpec
