@@ -15,6 +15,7 @@ import dataclasses
 import tempfile
 import time
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -60,11 +61,16 @@ def main() -> None:
         f"{len(learn):,} images, {arguments.epochs} epochs, {arguments.seeds} seeds, torch {torch.__version__}"
     )
     found: dict[str, list[float]] = {}
+    begin = time.perf_counter()
     models: dict[str, nn.Module] = {}
     for seed in range(arguments.seeds):
         for name, made in variants(learn, recipe, seed, arguments.keep):
             found.setdefault(name, []).append(accuracy(made, judge))
             models[name] = made
+            print(
+                f"# seed {seed}: {name}: {found[name][-1]:.4f}, {time.perf_counter() - begin:.0f} s",
+                flush=True,
+            )
     print("| weights | test accuracy, % | by seed |\n|---|---|---|")
     for name, values in found.items():
         spread = f" ± {100 * np.std(values, ddof=1):.2f}" if len(values) > 1 else ""
@@ -76,21 +82,18 @@ def main() -> None:
         print(f"| {name} | {described(module)} |", flush=True)
 
 
-def variants(learn: Split, recipe: Recipe, seed: int, shares: list[float]) -> list[tuple[str, nn.Module]]:
-    """Return trained networks: the dense one, then by share and schedule."""
-    begin = time.perf_counter()
+def variants(learn: Split, recipe: Recipe, seed: int, shares: list[float]) -> Iterator[tuple[str, nn.Module]]:
+    """Yield trained networks: the dense one, then by share and schedule."""
     dense = lenet(seed)
     train(dense, supervised_step(dense, CLASSES, recipe), learn, recipe, seed=seed, device=CPU)
-    made = [("dense", dense)]
+    yield "dense", dense
     for keep in shares:
         for schedule in SCHEDULES:
             with tempfile.TemporaryDirectory() as folder:
                 lab = Lab(learn, CLASSES, recipe, CPU, seed, Path(folder))
                 model = Sparsify(keep, schedule).apply(Model(SPEC, lenet(seed)), {}, lab)
             assert model.module is not None
-            made.append((f"{keep:.0%}, {schedule.name}", model.module))
-            print(f"# seed {seed}: {made[-1][0]} after {time.perf_counter() - begin:.0f} s", flush=True)
-    return made
+            yield f"{keep:.0%}, {schedule.name}", model.module
 
 
 def lenet(seed: int) -> nn.Module:
