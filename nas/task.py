@@ -107,3 +107,18 @@ class Illustrated(Protocol):
             targets: ``(n, *)``.
             outputs: ``(n, *)``.
         """
+
+
+@runtime_checkable
+class Probabilistic(Protocol):
+    """What a task has besides, where outputs stand for probabilities: how certain and how different these are."""
+
+    def entropies(self, outputs: Tensor) -> Tensor:
+        """Return ``(n,)``: how uncertain ``(n, *)`` outputs are, in nats, a mean over the parts of an item."""
+
+    def divergences(self, outputs: Tensor, others: Tensor) -> Tensor:
+        """Return ``(n,)`` Kullback-Leibler divergences from ``others`` to ``outputs``, both ``(n, *)``.
+
+        That is the mean, over what ``outputs`` hold likely, of how much less likely ``others`` hold it; a mean over
+        the parts of an item.
+        """

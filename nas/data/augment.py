@@ -46,7 +46,7 @@ def augmented(
     changed, moved = [], []
     with failing_as(StudyError, "the recipe's augment failed", "mend it, or leave it out"):
         for group, wanted in zip(inputs.split(GROUP_SIZE), targets.split(GROUP_SIZE), strict=True):
-            if _are_masks(inputs, targets):
+            if are_masks(inputs, targets):
                 group, wanted = _moved_together(group, wanted, transform, ignored)
             else:
                 group = transform(group)
@@ -70,7 +70,8 @@ def _moved_together(
     return image.as_subclass(Tensor), filled
 
 
-def _are_masks(inputs: Tensor, targets: Tensor) -> bool:
+def are_masks(inputs: Tensor, targets: Tensor) -> bool:
+    """Whether targets have a value for each pixel of ``(n, channels, height, width)`` images."""
     return inputs.ndim == 4 and targets.ndim == 3 and inputs.shape[2:] == targets.shape[1:]
 
 

@@ -29,13 +29,19 @@ def _tensors(graph: Any) -> Iterator[Any]:
     """Yield initialisers and constants, those of graphs inside of operators too."""
     yield from graph.initializer
     for sparse in graph.sparse_initializer:
-        yield from (sparse.values, sparse.indices)
+        yield from _parts(sparse)
     for node in graph.node:
         for attribute in node.attribute:
             if node.op_type == "Constant" and attribute.HasField("t"):
                 yield attribute.t
+            if node.op_type == "Constant" and attribute.HasField("sparse_tensor"):
+                yield from _parts(attribute.sparse_tensor)
             if attribute.HasField("g"):
                 yield from _tensors(attribute.g)
+
+
+def _parts(sparse: Any) -> tuple[Any, Any]:
+    return sparse.values, sparse.indices
 
 
 def _num_bits(tensor: Any) -> int:

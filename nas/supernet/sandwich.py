@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,6 +17,7 @@ from nas.space import Architecture
 from nas.supernet.supernet import Supernet
 from nas.task import Task
 from nas.training import Losses, Recipe, Step
+from nas.training.steps import prepared, seeded_by
 
 
 @final
@@ -62,13 +62,14 @@ def sandwich_step(supernet: Supernet, task: Task, recipe: Recipe, *, num_random:
     largest, smallest = supernet.space.largest(), supernet.space.smallest()
 
     def step(inputs: Inputs, targets: Tensor, generator: torch.Generator) -> Losses:
+        batch = prepared(inputs, targets, recipe, generator)
         with supernet.active(largest):
-            outputs = call_network(supernet, inputs)
-            yield task.loss(outputs, targets, recipe.label_smoothing)
+            outputs = call_network(supernet, batch.inputs)
+            yield batch.loss(task, outputs, recipe.label_smoothing)
         taught = outputs.detach()
         for architecture in [*drawn(supernet, num_random, generator), smallest]:
             with supernet.active(architecture):
-                yield task.imitation(call_network(supernet, inputs), taught)
+                yield task.imitation(call_network(supernet, batch.inputs), taught)
 
     return step
 
@@ -77,8 +78,3 @@ def drawn(supernet: Supernet, count: int, generator: torch.Generator) -> list[Ar
     """Return what the supernet draws; it depends on the state of torch's generator alone."""
     rng = seeded_by(generator)
     return [supernet.draw(rng) for _ in range(count)]
-
-
-def seeded_by(generator: torch.Generator) -> np.random.Generator:
-    """Return a generator of numpy's that depends on the state of torch's alone."""
-    return np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))

@@ -14,11 +14,11 @@ from nas.errors import StudyError
 from nas.inputs import Inputs, call_network
 from nas.protocols import Phase
 from nas.space import Architecture
-from nas.supernet.sandwich import drawn, seeded_by
+from nas.supernet.sandwich import drawn
 from nas.supernet.supernet import Supernet
 from nas.task import Task
 from nas.training import Losses, Recipe, Step, supervised_step
-from nas.training.steps import distillation_loss
+from nas.training.steps import distillation_loss, prepared, seeded_by
 
 Role = Literal["kernel", "depth", "width"]
 ROLES: tuple[Role, ...] = ("kernel", "depth", "width")
@@ -153,15 +153,16 @@ def shrinking_step(
         elastic: Names of the choices that may differ from the largest subnet's.
         num_random: Subnets per batch.
     """
-    loss = distillation_loss(task, recipe)
     fixed = {name: option for name, option in supernet.space.largest().items() if name not in elastic}
 
     def step(inputs: Inputs, targets: Tensor, generator: torch.Generator) -> Losses:
+        batch = prepared(inputs, targets, recipe, generator)
         with torch.no_grad():
-            taught = call_network(teacher, inputs)
+            taught = call_network(teacher, batch.inputs)
         for architecture in _drawn_with(fixed, supernet, num_random, generator):
             with supernet.active(architecture):
-                yield loss(call_network(supernet, inputs), targets, taught)
+                outputs = call_network(supernet, batch.inputs)
+                yield distillation_loss(task, recipe, batch, outputs, taught)
 
     return step
 

@@ -15,6 +15,7 @@ from nas.supernet.sandwich import drawn
 from nas.supernet.supernet import Supernet
 from nas.task import Task
 from nas.training import Losses, Recipe, Step
+from nas.training.steps import prepared
 
 
 @final
@@ -35,8 +36,9 @@ def single_path_step(supernet: Supernet, task: Task, recipe: Recipe) -> Step:
     """Return a step that trains one random subnet."""
 
     def step(inputs: Inputs, targets: Tensor, generator: torch.Generator) -> Losses:
+        batch = prepared(inputs, targets, recipe, generator)
         (architecture,) = drawn(supernet, 1, generator)
         with supernet.active(architecture):
-            yield task.loss(call_network(supernet, inputs), targets, recipe.label_smoothing)
+            yield batch.loss(task, call_network(supernet, batch.inputs), recipe.label_smoothing)
 
     return step

@@ -35,3 +35,19 @@ def name_classification(inputs: InputSpec) -> str:
     """Return the Hub's word for telling classes of such inputs."""
     kind = {"text": "text", "image": "image", "item": "tabular"}[inputs.item]
     return f"{kind}-classification"
+
+
+def class_entropies(outputs: Tensor) -> Tensor:
+    """Return ``(n,)`` entropies of ``(n, classes, *positions)`` logits, a mean over positions."""
+    logs = outputs.log_softmax(dim=1)
+    return _mean_of_positions(-(logs.exp() * logs).sum(dim=1))
+
+
+def class_divergences(outputs: Tensor, others: Tensor) -> Tensor:
+    """Return ``(n,)`` Kullback-Leibler divergences from ``others`` to ``outputs``, a mean over positions."""
+    logs = outputs.log_softmax(dim=1)
+    return _mean_of_positions((logs.exp() * (logs - others.log_softmax(dim=1))).sum(dim=1))
+
+
+def _mean_of_positions(values: Tensor) -> Tensor:
+    return values.flatten(1).mean(dim=1) if values.ndim > 1 else values

@@ -11,7 +11,13 @@ from torch.nn import functional as F
 
 from nas.inputs import InputSpec
 from nas.task import TaskFacts
-from nas.tasks.classes import check_classes, name_classification, wrong_shape
+from nas.tasks.classes import (
+    check_classes,
+    class_divergences,
+    class_entropies,
+    name_classification,
+    wrong_shape,
+)
 
 
 @final
@@ -40,6 +46,14 @@ class Classification:
     def imitation(self, outputs: Tensor, teacher: Tensor) -> Tensor:
         """Return the cross-entropy with a teacher's probabilities (Hinton 2015, at temperature 1)."""
         return F.cross_entropy(outputs, teacher.softmax(dim=1))
+
+    def entropies(self, outputs: Tensor) -> Tensor:
+        """Return the entropy of each item."""
+        return class_entropies(outputs)
+
+    def divergences(self, outputs: Tensor, others: Tensor) -> Tensor:
+        """Return the divergence of each item."""
+        return class_divergences(outputs, others)
 
     def fault(self, targets: Tensor, outputs: Tensor | None = None) -> str | None:
         """Return what is wrong with targets, or with outputs for them."""

@@ -11,7 +11,13 @@ from torch.nn import functional as F
 
 from nas.inputs import InputSpec
 from nas.task import TaskFacts
-from nas.tasks.classes import check_classes, name_classification, wrong_shape
+from nas.tasks.classes import (
+    check_classes,
+    class_divergences,
+    class_entropies,
+    name_classification,
+    wrong_shape,
+)
 
 
 @final
@@ -42,6 +48,14 @@ class MultiLabel:
         """Return the binary cross-entropy with a teacher's probabilities."""
         return F.binary_cross_entropy_with_logits(outputs, teacher.sigmoid())
 
+    def entropies(self, outputs: Tensor) -> Tensor:
+        """Return the entropy of each item, a mean over the labels."""
+        return class_entropies(_two_classes(outputs))
+
+    def divergences(self, outputs: Tensor, others: Tensor) -> Tensor:
+        """Return the divergence of each item, a mean over the labels."""
+        return class_divergences(_two_classes(outputs), _two_classes(others))
+
     def fault(self, targets: Tensor, outputs: Tensor | None = None) -> str | None:
         """Return what is wrong with targets, or with outputs for them."""
         if outputs is not None:
@@ -61,3 +75,8 @@ class MultiLabel:
         return TaskFacts(
             name_classification(inputs), inputs.item, (str(self.num_classes),), reading, self.class_names
         )
+
+
+def _two_classes(outputs: Tensor) -> Tensor:
+    """Return ``(n, 2, labels)`` logits: that a label is there, and that it isn't."""
+    return torch.stack([outputs, torch.zeros_like(outputs)], dim=1)

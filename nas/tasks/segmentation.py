@@ -14,7 +14,7 @@ from nas.checks import told
 from nas.errors import DataError
 from nas.inputs import Inputs, InputSpec
 from nas.task import TaskFacts
-from nas.tasks.classes import check_classes, wrong_shape
+from nas.tasks.classes import check_classes, class_divergences, class_entropies, wrong_shape
 
 IGNORED = 255
 """The value of what is not labelled in Pascal VOC, Cityscapes and most others since."""
@@ -78,6 +78,14 @@ class SemanticSegmentation:
     def imitation(self, outputs: Tensor, teacher: Tensor) -> Tensor:
         """Return the cross-entropy with a teacher's probabilities, a mean over all positions."""
         return F.cross_entropy(outputs, teacher.softmax(dim=1))
+
+    def entropies(self, outputs: Tensor) -> Tensor:
+        """Return the entropy of each item, a mean over all positions."""
+        return class_entropies(outputs)
+
+    def divergences(self, outputs: Tensor, others: Tensor) -> Tensor:
+        """Return the divergence of each item, a mean over all positions."""
+        return class_divergences(outputs, others)
 
     def fault(self, targets: Tensor, outputs: Tensor | None = None) -> str | None:
         """Return what is wrong with targets, or with outputs for them."""

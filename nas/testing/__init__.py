@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from nas.testing.compression import check_compression_pass
 from nas.testing.data import check_data_source
+from nas.testing.distillation import check_distillation
 from nas.testing.networks import check_network
 from nas.testing.objectives import check_counted_objective, check_measured_objective
 from nas.testing.strategies import check_strategy, toy_evaluate, toy_problem
@@ -27,6 +28,7 @@ __all__ = [
     "check_compression_pass",
     "check_counted_objective",
     "check_data_source",
+    "check_distillation",
     "check_measured_objective",
     "check_network",
     "check_quality",

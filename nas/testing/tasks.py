@@ -11,14 +11,15 @@ from torch import Tensor
 from nas.evaluation.quality.measuring import measure_statistics, statistics_of
 from nas.inputs import Form, as_spec
 from nas.objective import Objective
-from nas.task import Detailed, Illustrated, Quality, Task, TaskFacts
+from nas.task import Detailed, Illustrated, Probabilistic, Quality, Task, TaskFacts
 
 
 def check_task(task: Task, form: Form, outputs: Tensor, targets: Tensor) -> None:
     """Check what a network is for.
 
     Losses are finite scalars, means over the items, with a gradient; targets and outputs that fit have no fault, and
-    outputs of another shape have one; ``repr`` tells the settings; facts are whole.
+    outputs of another shape have one; ``repr`` tells the settings; facts are whole. Where outputs stand for
+    probabilities, entropies and divergences are those of items, and the same differ by nothing.
 
     Args:
         task: To check.
@@ -42,6 +43,8 @@ def check_task(task: Task, form: Form, outputs: Tensor, targets: Tensor) -> None
     assert isinstance(facts, TaskFacts), f"facts() gives {facts!r}"
     assert facts.item, "facts() must say what an item is called"
     assert facts.reading, "facts() must say how outputs read"
+    if isinstance(task, Probabilistic):
+        _check_probabilities(task, outputs)
     if isinstance(task, Illustrated):
         picture = task.draw_examples(as_spec(form).blank(len(outputs)), targets, outputs)
         assert picture.startswith(b"\x89PNG"), "draw_examples() must return a PNG"
@@ -60,6 +63,19 @@ def _check_loss(
     assert moved, f"the gradient of {name}() is 0 everywhere"
     twice = loss_of(torch.cat([outputs, outputs]), torch.cat([wanted, wanted]))
     assert torch.allclose(twice, loss, rtol=1e-4), f"{name}() must be a mean over the items"
+
+
+def _check_probabilities(task: Probabilistic, outputs: Tensor) -> None:
+    others = outputs.flip(0)
+    entropies, divergences = task.entropies(outputs), task.divergences(outputs, others)
+    for name, values in (("entropies", entropies), ("divergences", divergences)):
+        assert values.shape == (len(outputs),), (
+            f"{name}() gives shape {tuple(values.shape)}: one for each item"
+        )
+        assert bool((values > -1e-6).all()), f"{name}() gives {values.min().item()}: 0 or more is expected"
+    assert bool((task.divergences(outputs, outputs).abs() < 1e-5).all()), (
+        "divergences() of the same must be 0"
+    )
 
 
 def check_quality(quality: Quality, outputs: Tensor, targets: Tensor) -> None:

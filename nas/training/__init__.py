@@ -1,18 +1,39 @@
 """Training: one loop for supernets, winners and networks from scratch; what a step does is an argument."""
 
-from nas.training.loop import train
+from nas.training.distillation import (
+    BalancedDistillation,
+    CurriculumDistillation,
+    Distillation,
+    Hinton,
+    Lesson,
+)
+from nas.training.loop import count_steps, train
+from nas.training.mixing import Batch, CutMix, Mix, Mixup
 from nas.training.ranks import ALONE, Ranks, joined_ranks
 from nas.training.recipe import Recipe
-from nas.training.steps import Losses, Step, distillation_step, supervised_step
+from nas.training.steps import Losses, Step, distillation_step, prepared, supervised_step
+from nas.training.watching import Watcher
 
 __all__ = [
     "ALONE",
+    "BalancedDistillation",
+    "Batch",
+    "CurriculumDistillation",
+    "CutMix",
+    "Distillation",
+    "Hinton",
+    "Lesson",
     "Losses",
+    "Mix",
+    "Mixup",
     "Ranks",
     "Recipe",
     "Step",
+    "Watcher",
+    "count_steps",
     "distillation_step",
     "joined_ranks",
+    "prepared",
     "supervised_step",
     "train",
 ]

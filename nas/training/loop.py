@@ -25,6 +25,7 @@ from nas.training.memory import FEWEST_TO_SPLIT, is_out_of_memory, out_of_memory
 from nas.training.ranks import ALONE, Ranks
 from nas.training.recipe import Recipe
 from nas.training.steps import Step
+from nas.training.watching import Watcher
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +45,7 @@ def train(
     ranks: Ranks = ALONE,
     checkpoint: Path | None = None,
     on_epoch: Callable[[int, float], None] = lambda _epoch, _loss: None,
+    watcher: Watcher | None = None,
 ) -> list[float]:
     """Train ``model`` in place and return the mean loss of each epoch.
 
@@ -65,6 +67,7 @@ def train(
         ranks: The processes that train together.
         checkpoint: File to resume from and to save to; the state before it is kept beside it.
         on_epoch: Called with the number of finished epochs and the last epoch's mean loss.
+        watcher: Called around every step of the optimizer.
 
     Raises:
         TrainingError: a loss or its gradient is NaN or infinite, or memory ran out.
@@ -75,7 +78,7 @@ def train(
     model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     data = _on_device(data, device)
     generator = torch.Generator().manual_seed(seed)
-    loop = _Loop(model, step, recipe, len(data), device, ranks)
+    loop = _Loop(model, step, recipe, len(data), device, ranks, watcher)
     losses: list[float] = []
     if ranks.agree(checkpoint is not None and checkpoint.exists()) and checkpoint is not None:
         losses = loop.restore(checkpoint, generator)
@@ -132,6 +135,7 @@ class _Loop:
         num_items: Of the training split.
         device: Where.
         ranks: The processes that train together.
+        watcher: Called around every step of the optimizer.
     """
 
     def __init__(
@@ -142,7 +146,9 @@ class _Loop:
         num_items: int,
         device: torch.device,
         ranks: Ranks,
+        watcher: Watcher | None = None,
     ) -> None:
+        self._watcher = watcher
         self._model, self._step, self._recipe, self._device, self._ranks = model, step, recipe, device, ranks
         self._parameters = list(model.parameters())
         self._optimizer = torch.optim.AdamW(
@@ -152,7 +158,7 @@ class _Loop:
             self._optimizer,
             recipe.learning_rate,
             # A schedule of one step would begin at its end, where the rate is next to nothing.
-            total_steps=max(2, recipe.epochs * len(_sizes(num_items, recipe.batch_size))),
+            total_steps=max(2, count_steps(num_items, recipe)),
             pct_start=0.15,
         )
         self._scaler = torch.amp.GradScaler(device.type, enabled=recipe.precision == "float16")
@@ -169,6 +175,8 @@ class _Loop:
         }
         if self._average is not None:
             self._parts["average"] = self._average
+        if watcher is not None:
+            self._parts["watcher"] = watcher
 
     def batch(self, data: Split, rows: Tensor, generator: torch.Generator) -> _Taken:
         """Take one step of the optimizer on a batch."""
@@ -247,6 +255,8 @@ class _Loop:
         scaled by less.
         """
         self._scaler.unscale_(self._optimizer)
+        if self._watcher is not None:
+            self._watcher.before_update()
         norm = nn.utils.clip_grad_norm_(self._parameters, self._recipe.max_grad_norm).item()
         scale = self._scaler.get_scale()  # 1 where nothing is scaled
         is_finite = math.isfinite(norm)
@@ -254,6 +264,8 @@ class _Loop:
             return norm
         self._scaler.step(self._optimizer)
         self._scaler.update()
+        if self._watcher is not None:
+            self._watcher.after_update(self._optimizer)
         if self._scaler.get_scale() >= scale:  # otherwise the scaled gradients overflowed: nothing was done
             self._scheduler.step()
             if self._average is not None:
@@ -340,6 +352,11 @@ def _average(model: nn.Module, decay: float | None) -> AveragedModel | None:
 
     average = AveragedModel(model, multi_avg_fn=update, use_buffers=True)
     return average
+
+
+def count_steps(num_items: int, recipe: Recipe) -> int:
+    """Return how many steps of the optimizer a training takes."""
+    return recipe.epochs * len(_sizes(num_items, recipe.batch_size))
 
 
 def _batches(count: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:

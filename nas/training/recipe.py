@@ -12,6 +12,7 @@ from torch import Tensor
 
 from nas.checks import check_integers, check_kind, check_numbers
 from nas.errors import StudyError
+from nas.training.mixing import Mix
 
 
 @final
@@ -43,6 +44,9 @@ class Recipe:
         halve_on_oom: On a GPU that runs out of memory, double ``accumulate`` and go on; otherwise stop
             with a sentence, as always on a CPU and where ``torchrun`` started several processes. It may
             change while a run directory is used.
+        mix: Blends items of a batch, such as ``Mixup()`` or ``CutMix()``, after they are augmented and normalised;
+            None for items as they are. Works with every step that takes its batch from
+            :func:`nas.training.steps.prepared`, as all of ours do.
 
     Raises:
         StudyError: a number is out of range.
@@ -59,6 +63,7 @@ class Recipe:
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     ema_decay: float | None = None
     halve_on_oom: bool = False
+    mix: Mix | None = None
 
     def __post_init__(self) -> None:
         check_integers(self, "epochs", "batch_size", "accumulate")
@@ -68,6 +73,8 @@ class Recipe:
         if self.augment is not None:
             wanted = "a transform, made and not a class, such as v2.RandomAffine(5), or None"
             check_kind("Recipe", "augment", self.augment, Callable, wanted)
+        if self.mix is not None:
+            check_kind("Recipe", "mix", self.mix, Mix, "an instance such as Mixup(0.2), or None,")
         if self.epochs < 1 or self.batch_size < 1:
             raise StudyError(
                 f"a recipe of {self.epochs} epochs with batches of {self.batch_size}: both must be 1 or more."

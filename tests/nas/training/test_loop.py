@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from fakes import tiny_network
+from short_training import CPU, StopError, blobs, equal, fresh, stop_after, weights
 from torch import Tensor, nn
 from torchvision.transforms import v2
 
@@ -26,50 +27,13 @@ from nas.training.memory import out_of_memory
 
 CLASSES = Classification(10)
 
-CPU = torch.device("cpu")
 SHAKE = v2.RandomAffine(degrees=10, translate=(0.1, 0.1))
-
-
-def blobs(count: int = 50) -> Split:
-    """Two classes that a linear network can tell apart."""
-    generator = torch.Generator().manual_seed(0)
-    labels = torch.arange(count) % 2
-    images = torch.randn(count, 1, 6, 6, generator=generator) + 2.0 * labels[:, None, None, None]
-    return Split(images, labels)
 
 
 def byte_blobs() -> Split:
     """The same as bytes, to be normalised per batch."""
     data = blobs()
     return Split((data.inputs * 25 + 100).clamp(0, 255).to(torch.uint8), data.targets, (125.0,), (35.0,))
-
-
-def fresh(dropout: bool = False) -> nn.Module:
-    torch.manual_seed(0)
-    middle: nn.Module = nn.Dropout(0.5) if dropout else nn.Identity()
-    return nn.Sequential(
-        nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), middle, nn.Flatten(), nn.Linear(64, 2)
-    )
-
-
-def weights(model: nn.Module) -> dict[str, Tensor]:
-    return {name: value.clone() for name, value in model.state_dict().items()}
-
-
-def equal(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
-    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
-
-
-class StopError(Exception):
-    pass
-
-
-def stop_after(epochs: int) -> Callable[[int, float], None]:
-    def on_epoch(epoch: int, _loss: float) -> None:
-        if epoch == epochs:
-            raise StopError
-
-    return on_epoch
 
 
 def trained(

@@ -1,0 +1,217 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from short_training import CPU, StopError, blobs, equal, fresh, weights
+from torch import Tensor, nn
+
+import nas.compression.sparsify as under_test
+from nas.compression.masks import Masks
+from nas.compression.pipeline import CompressionPass, Lab, Model, Pipeline
+from nas.compression.schedules import Gradual, MaskSchedule, RigL, StaticMask
+from nas.compression.sparsify import Sparsify, prunable_weights
+from nas.errors import ExportError, StudyError
+from nas.inputs import InputSpec
+from nas.tasks import Classification
+from nas.training import BalancedDistillation, Recipe
+
+SCHEDULES = [RigL(updates=6), RigL(begin_with="random"), Gradual(updates=6), StaticMask()]
+SPEC = InputSpec.of_one((1, 6, 6))
+
+
+def lab(folder: Path, **changes: Any) -> Lab:
+    settings: dict[str, Any] = {"recipe": Recipe(epochs=3, batch_size=16), "teacher": None, **changes}
+    return Lab(blobs(), Classification(2), settings["recipe"], CPU, 0, folder, settings["teacher"])
+
+
+def sparse(folder: Path, made: Sparsify, **changes: Any) -> nn.Module:
+    module = made.apply(Model(SPEC, fresh().eval()), {}, lab(folder, **changes)).module
+    assert module is not None
+    return module
+
+
+def kept(module: nn.Module) -> float:
+    found = prunable_weights(module).values()
+    return sum(int(weight.count_nonzero()) for weight in found) / sum(weight.numel() for weight in found)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=str)
+@pytest.mark.parametrize("densities", ["uniform", "erk"])
+@pytest.mark.parametrize("ema_decay", [None, 0.9])
+def test_the_share_that_is_asked_for_is_left(
+    tmp_path: Path, schedule: MaskSchedule, densities: Any, ema_decay: float | None
+) -> None:
+    before = fresh().eval()
+    model = Model(SPEC, before, applied=("first",))
+    state = torch.get_rng_state()
+    known = weights(before)
+    settings = Recipe(epochs=3, batch_size=16, ema_decay=ema_decay)
+    made = Sparsify(0.2, schedule, densities).apply(model, {}, lab(tmp_path, recipe=settings))
+    assert made.module is not None
+    assert kept(made.module) == pytest.approx(0.2, abs=0.01)  # whole weights
+    assert made.applied[0] == "first"
+    assert re.search(r"sparsify to [\d.]+% of the weights .* nothing faster", made.applied[1])
+    assert not made.module.training
+    assert equal(weights(before), known)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert made.module(blobs().inputs).isfinite().all()
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=str)
+def test_an_interrupted_training_ends_with_the_same_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, schedule: MaskSchedule
+) -> None:
+    made = Sparsify(0.2, schedule)
+    (tmp_path / "whole").mkdir()
+    expected = weights(sparse(tmp_path / "whole", made))
+    train = under_test.train
+
+    def stop(epoch: int, _loss: float) -> None:
+        if epoch == 2:
+            raise StopError
+
+    monkeypatch.setattr(under_test, "train", lambda *a, **k: train(*a, **k, on_epoch=stop))
+    with pytest.raises(StopError):
+        sparse(tmp_path, made)
+    monkeypatch.undo()
+    assert equal(weights(sparse(tmp_path, made)), expected)
+
+
+@pytest.mark.parametrize("distilled", [{}, {"distillation": BalancedDistillation()}])
+def test_a_teacher_teaches_where_there_is_one(tmp_path: Path, distilled: dict[str, Any]) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    alone = sparse(tmp_path / "a", Sparsify(0.2))
+    taught = sparse(tmp_path / "b", Sparsify(0.2, **distilled), teacher=fresh().eval())
+    assert not equal(weights(alone), weights(taught))
+    assert kept(taught) == pytest.approx(0.2, abs=0.01)
+
+
+def test_rigl_exchanges_the_smallest_for_those_that_the_loss_asks_for() -> None:
+    weight = nn.Parameter(torch.tensor([[4.0, 3.0, 1.0, 2.0], [0.0, 0.0, 0.0, 0.0]]))
+    weight.grad = torch.tensor([[0.0, 0.0, 0.0, 0.0], [5.0, 9.0, 7.0, 8.0]])
+    mask = weight != 0
+    renewed = RigL(drop=0.5).renew(weight, mask, 0.5, 0.0)
+    assert renewed.tolist() == [[True, True, False, False], [False, True, False, True]]
+    assert torch.equal(RigL(drop=0.5, until=0.5).renew(weight, mask, 0.5, 0.5), mask)
+
+
+def test_gradual_pruning_begins_whole_and_lets_go_of_the_smallest() -> None:
+    weight = nn.Parameter(torch.arange(1.0, 9.0))
+    schedule = Gradual(until=1.0)
+    mask = schedule.begin(weight, 0.25, torch.Generator())
+    assert mask.all()
+    assert schedule.renew(weight, mask, 0.25, 0.0).all()
+    assert schedule.renew(weight, mask, 0.25, 1.0).nonzero().flatten().tolist() == [6, 7]
+
+
+@pytest.mark.parametrize("num_steps", [1, 2, 10, 1000])
+@pytest.mark.parametrize("until", [0.1, 0.75, 1.0])
+def test_the_last_update_is_where_changes_end(num_steps: int, until: float) -> None:
+    schedule = Gradual(updates=10, until=until)
+    due = [step for step in range(num_steps + 1) if schedule.is_due(step, num_steps)]
+    assert due[-1] == max(1, int(until * num_steps))
+    assert len(due) <= 11
+
+
+def test_an_optimizer_forgets_what_is_held_at_0() -> None:
+    layer = nn.Linear(4, 4)
+    masks = Masks({"weight": layer.weight}, [0.25], StaticMask(), num_steps=5, seed=0)
+    optimizer = torch.optim.AdamW(layer.parameters(), weight_decay=0.1)
+    for _ in range(3):
+        layer(torch.randn(8, 4)).square().mean().backward()
+        masks.before_update()
+        optimizer.step()
+        masks.after_update(optimizer)
+    held = layer.weight == 0
+    assert held.sum() == 12
+    assert (optimizer.state[layer.weight]["exp_avg"][held] == 0).all()
+    assert masks.kept == 0.25
+
+
+def test_all_layers_that_multiply_are_pruned_and_nothing_else() -> None:
+    class Network(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.attention = nn.MultiheadAttention(4, 2)
+            self.embedding = nn.Embedding(5, 4)
+            self.norm = nn.LayerNorm(4)
+            self.layers = nn.Sequential(nn.Conv1d(4, 4, 1), nn.Conv2d(4, 4, 1))
+            self.tied = nn.Linear(4, 4)
+            self.tied.weight = self.attention.out_proj.weight
+
+    assert set(prunable_weights(Network())) == {
+        "attention.in_proj_weight",
+        "attention.out_proj.weight",
+        "layers.0.weight",
+        "layers.1.weight",
+    }
+
+
+def test_all_weights_change_nothing_and_several_shares_are_a_choice(tmp_path: Path) -> None:
+    model = Model(SPEC, fresh().eval())
+    assert Sparsify(1.0).apply(model, {}, lab(tmp_path)) is model
+    made = Sparsify((0.1, 0.5, 1.0))
+    assert isinstance(made, CompressionPass)
+    assert [choice.options for choice in Pipeline(made).space.choices] == [(0.1, 0.5, 1.0)]
+    assert made.apply(model, {"sparsify.keep": 1.0}, lab(tmp_path)) is model
+    assert Sparsify(0.1).choices().choices == ()
+
+
+def test_a_network_without_such_layers_is_told(tmp_path: Path) -> None:
+    model = Model(SPEC, nn.Sequential(nn.Flatten(), nn.LayerNorm(36)).eval())
+    with pytest.raises(ExportError, match=r"no linear layer and no convolution.*leave Sparsify\(\) out"):
+        Sparsify().apply(model, {}, lab(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"keep": 0},
+        {"keep": 1.5},
+        {"keep": ()},
+        {"keep": (0.5, "all")},
+        {"keep": True},
+        {"keep": float("nan")},
+        {"densities": "even"},
+        {"schedule": RigL},
+        {"schedule": "rigl"},
+        {"distillation": 3},
+        {"recipe": 3},
+    ],
+    ids=str,
+)
+def test_settings_are_checked(settings: dict[str, Any]) -> None:
+    with pytest.raises(StudyError, match=f"Sparsify has {next(iter(settings))}="):
+        Sparsify(**settings)
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        (RigL, {"drop": 0}),
+        (RigL, {"drop": 1.0}),
+        (RigL, {"updates": 0}),
+        (RigL, {"begin_with": "small"}),
+        (Gradual, {"until": 0}),
+        (Gradual, {"until": 1.1}),
+        (Gradual, {"updates": 2.5}),
+        (StaticMask, {"begin_with": None}),
+    ],
+)
+def test_schedules_are_checked(kind: Any, settings: dict[str, Any]) -> None:
+    with pytest.raises(StudyError, match=f"{kind.__name__} has .*{next(iter(settings))}="):
+        kind(**settings)
+
+
+def test_masks_know_what_is_kept_of_tensors_on_their_device() -> None:
+    layer = nn.Linear(4, 4)
+    masks = Masks({"weight": layer.weight}, [0.5], RigL(), num_steps=5, seed=0)
+    other = Masks({"weight": layer.weight}, [0.5], RigL(begin_with="random"), num_steps=5, seed=3)
+    other.load_state_dict(masks.state_dict())
+    found: dict[str, Tensor] = other.state_dict()["masks"]
+    assert torch.equal(found["weight"], masks.state_dict()["masks"]["weight"])

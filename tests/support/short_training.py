@@ -1,0 +1,48 @@
+"""A training that takes milliseconds, to be interrupted and compared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from nas.protocols import Split
+
+CPU = torch.device("cpu")
+
+
+def blobs(count: int = 50) -> Split:
+    """Two classes that a linear network can tell apart."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(count) % 2
+    images = torch.randn(count, 1, 6, 6, generator=generator) + 2.0 * labels[:, None, None, None]
+    return Split(images, labels)
+
+
+def fresh(dropout: bool = False) -> nn.Module:
+    torch.manual_seed(0)
+    middle: nn.Module = nn.Dropout(0.5) if dropout else nn.Identity()
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), middle, nn.Flatten(), nn.Linear(64, 2)
+    )
+
+
+def weights(model: nn.Module) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+def equal(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+class StopError(Exception):
+    pass
+
+
+def stop_after(epochs: int) -> Callable[[int, float], None]:
+    def on_epoch(epoch: int, _loss: float) -> None:
+        if epoch == epochs:
+            raise StopError
+
+    return on_epoch
