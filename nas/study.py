@@ -233,12 +233,6 @@ class Study:
                 f"study {self.name!r} limits {name!r}, which is {known} but not among its objectives {names}: make it "
                 "an objective, or leave the constraint out."
             )
-        names_of_variants = {PLAIN, *(made.name for made in self.winners.passes)}
-        if self.pipeline.file_name in names_of_variants:
-            raise StudyError(
-                f"study {self.name!r} has two variants of a winner that are named {self.pipeline.file_name!r}, one of "
-                "its pipeline and one of winners.passes: rename a pass."
-            )
         if self.evaluations < 1:
             raise StudyError(f"study {self.name!r} has {self.evaluations} evaluations: at least 1 is needed.")
         if self.recalibration < 0:
@@ -262,6 +256,7 @@ class Study:
         if not is_utf8(self.intended_use):
             raise StudyError(f"study {self.name!r} has an intended_use that UTF-8 can't hold: write it anew.")
         self._check_training()
+        self._check_pipeline()
 
     def knows_ahead(self, quantity: CountedObjective) -> bool:
         """Whether a counted quantity is known before an architecture is paid for.
@@ -292,6 +287,19 @@ class Study:
             for quantity, at_most in found
             if not (isinstance(quantity, CountedObjective) and self.knows_ahead(quantity))
         }
+
+    def _check_pipeline(self) -> None:
+        for made in self.pipeline.passes:
+            if made.trains and made.choices().choices:
+                raise StudyError(
+                    f"the pass {made.name!r} in the pipeline of study {self.name!r} trains, which is left to the "
+                    f"winners, so that the search couldn't choose {made.choices().choices[0].name!r}: state one value."
+                )
+        if self.pipeline.file_name in {PLAIN, *(made.name for made in self.winners.passes)}:
+            raise StudyError(
+                f"study {self.name!r} has two variants of a winner that are named {self.pipeline.file_name!r}, one of "
+                "its pipeline and one of winners.passes: rename a pass."
+            )
 
     def _check_kinds(self) -> None:
         study = f"study {self.name!r}"

@@ -8,10 +8,14 @@ if TYPE_CHECKING:
     from nas.compression.cluster import Cluster
     from nas.compression.fine_tune import FineTune
     from nas.compression.half import Half
+    from nas.compression.imitate import WideThenNarrow
     from nas.compression.int8 import Int8
     from nas.compression.pipeline import CompressionPass, Lab, Model, Pipeline
     from nas.compression.qat import Qat
+    from nas.compression.schedules import Gradual, RigL, StaticMask
     from nas.compression.selective import SelectiveInt8
+    from nas.compression.sparse_file import SparseFile
+    from nas.compression.sparsify import Sparsify
     from nas.compression.weight_only import WeightOnly
 else:
     __getattr__ = imported_on_demand(
@@ -20,10 +24,14 @@ else:
             "nas.compression.cluster": "Cluster",
             "nas.compression.fine_tune": "FineTune",
             "nas.compression.half": "Half",
+            "nas.compression.imitate": "WideThenNarrow",
             "nas.compression.int8": "Int8",
             "nas.compression.pipeline": "CompressionPass Lab Model Pipeline",
             "nas.compression.qat": "Qat",
+            "nas.compression.schedules": "Gradual RigL StaticMask",
             "nas.compression.selective": "SelectiveInt8",
+            "nas.compression.sparse_file": "SparseFile",
+            "nas.compression.sparsify": "Sparsify",
             "nas.compression.weight_only": "WeightOnly",
         },
     )
@@ -32,12 +40,18 @@ __all__ = [
     "Cluster",
     "CompressionPass",
     "FineTune",
+    "Gradual",
     "Half",
     "Int8",
     "Lab",
     "Model",
     "Pipeline",
     "Qat",
+    "RigL",
     "SelectiveInt8",
+    "SparseFile",
+    "Sparsify",
+    "StaticMask",
     "WeightOnly",
+    "WideThenNarrow",
 ]

@@ -9,14 +9,14 @@ from typing import ClassVar, Literal, final
 from nas.checks import check_kind
 from nas.choices import Option
 from nas.compression.fake_quantization import simulate_int8, stop_simulation
+from nas.compression.learning import lesson_for
 from nas.compression.pipeline import Lab, Model
 from nas.compression.reduced_range import largest_weight, needs_reduced_range
 from nas.errors import ExportError
 from nas.space import SearchSpace
 from nas.supernet.copying import copied
 from nas.supernet.recalibrate import recalibrate_on
-from nas.training import Recipe, train
-from nas.training.steps import distillation_step, supervised_step
+from nas.training import Distillation, Hinton, Recipe, train
 
 
 @final
@@ -32,6 +32,7 @@ class Qat:
         recipe: How to train; None for the winners' recipe.
         reduce_range: Whether weights use 7 of the 8 bits; None where this machine's processor says so. Give Int8
             the same.
+        distillation: How to learn from the teacher, where there is one.
         name: For file names and tables.
 
     Raises:
@@ -40,6 +41,7 @@ class Qat:
 
     recipe: Recipe | None = None
     reduce_range: bool | None = None
+    distillation: Distillation = Hinton()  # noqa: RUF009 - frozen
     name: str = "qat"
 
     works_on: ClassVar[Literal["module"]] = "module"
@@ -61,8 +63,6 @@ class Qat:
     def apply(self, model: Model, options: Mapping[str, Option], lab: Lab) -> Model:
         """Return the network after training.
 
-        Learns from the lab's teacher and the targets in equal parts, or from the targets alone where there is none.
-
         Raises:
             ExportError: there is no module, or it has no layer that int8 rounds.
             SpaceError: there are options.
@@ -82,12 +82,17 @@ class Qat:
                 "take it out, or use these layers."
             )
         recipe = self.recipe or lab.recipe
-        if lab.teacher is None:
-            step = supervised_step(module, lab.task, recipe)
-        else:
-            step = distillation_step(module, copied(lab.teacher).to(lab.device).eval(), lab.task, recipe)
+        lesson = lesson_for(module, lab, recipe, self.distillation)
         checkpoint = lab.folder / "qat.pt"
-        train(module, step, lab.train, recipe, seed=lab.seed, device=lab.device, checkpoint=checkpoint)
+        train(
+            lesson.module,
+            lesson.step,
+            lab.train,
+            recipe,
+            seed=lab.seed,
+            device=lab.device,
+            checkpoint=checkpoint,
+        )
         recalibrate_on(module, lab.train, lab.device)
         stop_simulation(module)
         said = f"{self.name} for {recipe.epochs} epoch{'s' * (recipe.epochs > 1)}"
