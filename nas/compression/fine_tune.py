@@ -2,53 +2,62 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from typing import Literal, final
 
 from nas.checks import check_kind
 from nas.choices import Option
 from nas.compression.pipeline import Lab, Model
+from nas.compression.settings import check_options
+from nas.compression.training import train_in
+from nas.compression.working import finished, module_in, working_copy
 from nas.space import SearchSpace
-from nas.supernet.recalibrate import recalibrate_on
-from nas.training import Recipe, distillation_step, supervised_step, train
+from nas.training import Distillation, Hinton, Recipe
 
 
 @final
 @dataclass(frozen=True)
 class FineTune:
-    """Training of what the passes before it left, with a teacher where one is better.
+    """Training of what the passes before it left, with a teacher where one is better; batch norm is recalibrated.
 
     Without this pass, and without another that trains the module, winners are fine-tuned behind the last pass on the
     module.
 
     Args:
         recipe: How long and how fast; None for the winners' recipe.
+        distillation: How it learns from teachers.
         name: Of the pass.
+
+    Raises:
+        StudyError: a setting is of another kind.
     """
 
     recipe: Recipe | None = None
+    distillation: Distillation = field(default_factory=Hinton)
     name: str = "fine_tune"
     works_on: Literal["module", "file"] = "module"
     trains: bool = True
 
     def __post_init__(self) -> None:
         check_kind("FineTune", "recipe", self.recipe, Recipe | None, "a Recipe or None")
+        check_kind("FineTune", "distillation", self.distillation, Distillation, "a method such as Hinton()")
 
     def choices(self) -> SearchSpace:
         """Return nothing to choose."""
         return SearchSpace(())
 
     def apply(self, model: Model, options: Mapping[str, Option], lab: Lab) -> Model:
-        """Return the network after the training; a killed one goes on from its checkpoint."""
-        recipe, student = self.recipe or lab.recipe, copy.deepcopy(model.module)
-        assert student is not None, "a pass on the module is given one"
-        step = supervised_step(student, lab.task, recipe)
-        if lab.teacher is not None:
-            step = distillation_step(student, lab.teacher, lab.task, recipe)
-        checkpoint = lab.folder / "checkpoint.pt"
-        train(student, step, lab.train, recipe, seed=lab.seed, device=lab.device, checkpoint=checkpoint)
-        recalibrate_on(student, lab.train, lab.device)
+        """Return the network after the training; a killed one goes on from its checkpoint.
+
+        Raises:
+            ExportError: there is no module.
+            TrainingError: a loss or its gradient is NaN or infinite, or memory ran out.
+            SpaceError: there are options.
+        """
+        check_options(self.choices(), options)
+        recipe = self.recipe or lab.recipe
+        module = working_copy(module_in(model, self.name), lab)
+        train_in(lab, module, recipe, self.distillation, "checkpoint")
         epochs = f"{recipe.epochs} epoch{'s' if recipe.epochs > 1 else ''}"
-        return replace(model, module=student.eval(), applied=(*model.applied, f"fine-tuned for {epochs}"))
+        return finished(model, module, lab, f"fine-tuned for {epochs}")
