@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, final
 
@@ -11,70 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from nas.checks import failing_as
+from nas.compression.layers import LAYERS
 from nas.errors import ExportError
-from nas.supernet.attention import Attention
 from nas.supernet.copying import copied
 from nas.typed import MismatchError, typed
 
 _OF_EVERY_MODULE = frozenset(vars(nn.Module()))
 _ADVICE = "give changes that were told of this module"
 _SEQUENCES = (tuple, list, torch.Size)
-
-Arguments = Callable[[Any], dict[str, Any]]
-"""Gives the arguments that make a layer of the same form."""
-
-
-def _read(*names: str, **flags: str) -> Arguments:
-    """Read attributes of the arguments' names, and by argument which attribute is None where it is False."""
-
-    def arguments(layer: nn.Module) -> dict[str, Any]:
-        read = {name: getattr(layer, name) for name in names}
-        return read | {name: getattr(layer, tensor) is not None for name, tensor in flags.items()}
-
-    return arguments
-
-
-def _read_attention(layer: Attention) -> dict[str, Any]:
-    return {
-        "widths": [layer.query.in_features, layer.kdim, layer.vdim, layer.embed_dim],
-        "num_heads": layer.num_heads,
-        "head_size": layer.head_dim,
-        "biases": [layer.query.bias is not None, layer.out.bias is not None],
-        "batch_first": layer.batch_first,
-        "dropout": layer.dropout,
-    }
-
-
-_OF_CONVOLUTION = (
-    *("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups"),
-    "padding_mode",
-)
-_OF_BATCH_NORM = ("num_features", "eps", "momentum", "affine", "track_running_stats")
-_LAYERS: dict[type[nn.Module], Arguments] = {
-    **{kind: _read(*_OF_CONVOLUTION, bias="bias") for kind in (nn.Conv1d, nn.Conv2d, nn.Conv3d)},
-    **{
-        kind: _read(*_OF_CONVOLUTION, "output_padding", bias="bias")
-        for kind in (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-    },
-    **{kind: _read(*_OF_BATCH_NORM) for kind in (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)},
-    nn.Linear: _read("in_features", "out_features", bias="bias"),
-    nn.GroupNorm: _read("num_groups", "num_channels", "eps", "affine"),
-    nn.LayerNorm: _read("normalized_shape", "eps", "elementwise_affine", bias="bias"),
-    nn.Embedding: _read("num_embeddings", "embedding_dim", "padding_idx"),
-    nn.MultiheadAttention: _read(
-        *("embed_dim", "num_heads", "dropout", "add_zero_attn", "kdim", "vdim", "batch_first"),
-        bias="in_proj_bias",
-        add_bias_kv="bias_k",
-    ),
-    Attention: _read_attention,
-    nn.ReLU: _read("inplace"),
-    nn.GELU: _read("approximate"),
-    nn.Dropout: _read("p", "inplace"),
-    nn.Sequential: _read(),
-    nn.Identity: _read(),
-}
-"""Layers that may stand where another one stood; nothing else is made on the word of a record."""
-_BY_NAME = {kind.__name__: kind for kind in _LAYERS}
+_BY_NAME = {kind.__name__: kind for kind in LAYERS}
 
 
 @final
@@ -180,15 +125,15 @@ def _children(module: nn.Module) -> dict[str, nn.Module]:
 
 def _described(name: str, layer: nn.Module) -> Iterator[_Layer]:
     """Yield a layer and, of a Sequential, those inside."""
-    if type(layer) not in _LAYERS or not name:
+    if type(layer) not in LAYERS or not name:
         place = f"layer {name!r}" if name else "the network itself"
         raise ExportError(
             f"{place} became a {type(layer).__name__}, which can't be told to nas.load: replace layers by some of "
             f"{sorted(_BY_NAME)}, or change the sizes of a layer and keep its class."
         )
-    yield _Layer(name, type(layer).__name__, _LAYERS[type(layer)](layer))
+    yield _Layer(name, type(layer).__name__, LAYERS[type(layer)](layer))
     if type(layer) is nn.Sequential:
-        for child, inner in layer.named_children():
+        for child, inner in _children(layer).items():
             yield from _described(f"{name}.{child}", inner)
 
 

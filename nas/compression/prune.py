@@ -1,0 +1,194 @@
+"""Structured pruning: whole channels and heads are left out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal, cast, final
+
+from torch import Tensor, nn
+
+from nas.checks import check_integers, check_kind, failing_as
+from nas.choices import Choice, Option
+from nas.compression.channel_groups import ChannelGroup, channel_groups
+from nas.compression.pipeline import Lab, Model
+from nas.compression.removal import copy_with_units
+from nas.compression.saliency import SALIENCIES, Saliency, unit_saliencies
+from nas.compression.settings import check_options, check_shares, share_choices
+from nas.compression.training import train_in
+from nas.compression.working import finished, module_in, working_copy
+from nas.errors import ExportError, StudyError
+from nas.inputs import place_inputs
+from nas.space import Condition, SearchSpace
+from nas.training import Hinton, Recipe
+
+Distribution = Literal["uniform", "global"]
+_ADVICE = "choose networks whose channels it can follow, or leave the pass out"
+_LEAST_SHARE = 0.1
+"""Of a layer's channels that stay where all layers compete: without any, one layer can end the whole network."""
+
+
+@final
+@dataclass(frozen=True)
+class Prune:
+    """Leaves out the channels and the heads of attention that matter least (Fang 2023).
+
+    Which layers have channels in common is traced by Torch-Pruning; the network's output keeps its shape. The weights
+    that stay are those of before, so fine-tune afterwards. Batch norm is recalibrated.
+
+    Args:
+        keep: The share of channels, and of heads, that stay; several make it a choice, from small to large, and the
+            last one is 1.
+        saliency: What says how much a channel matters, see :func:`nas.compression.saliency.unit_saliencies`; several
+            make it a choice.
+        distribution: ``uniform``: each layer keeps that share. ``global``: the channels of all layers compete.
+        round_to: Layers keep a multiple of so many channels, as far as they have as many.
+        steps: In how many steps of equal size; between two of them the network is trained.
+        recipe: Of that training, from its first epoch to its last each time; the winners' unless given.
+        name: Of the pass.
+
+    Raises:
+        StudyError: a setting is out of range.
+    """
+
+    keep: float | tuple[float, ...] = (0.5, 0.75, 1.0)
+    saliency: Saliency | tuple[Saliency, ...] = "magnitude"
+    distribution: Distribution = "uniform"
+    round_to: int = 1
+    steps: int = 1
+    recipe: Recipe | None = None
+    name: str = "prune"
+    works_on: ClassVar[Literal["module"]] = "module"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "keep", check_shares("Prune", "keep", self.keep))
+        check_integers(self, "round_to", "steps")
+        if self.round_to < 1 or self.steps < 1:
+            raise StudyError(
+                f"Prune has round_to={self.round_to} and steps={self.steps}: 1 or more is expected."
+            )
+        if self.recipe is not None:
+            check_kind("Prune", "recipe", self.recipe, Recipe, "a Recipe, or None for the winners',")
+        if self.distribution not in ("uniform", "global"):
+            raise StudyError(
+                f"Prune has the distribution {self.distribution!r}: 'uniform' or 'global' is expected."
+            )
+        given = self.saliency if isinstance(self.saliency, tuple) else (self.saliency,)
+        if not given or len(set(given)) < len(given) or any(one not in SALIENCIES for one in given):
+            raise StudyError(
+                f"Prune has the saliency {self.saliency!r}: one of {SALIENCIES} is expected, or a tuple of some."
+            )
+
+    @property
+    def trains(self) -> bool:
+        """Whether there is training between steps."""
+        return self.steps > 1
+
+    def choices(self) -> SearchSpace:
+        """Return ``prune.keep`` and ``prune.saliency``, which matters where something is left out."""
+        keeps = share_choices(self.name, "keep", self.keep)
+        if isinstance(self.saliency, str) or self.keep == 1.0:
+            return SearchSpace(keeps)
+        saliency = Choice(f"{self.name}.saliency", self.saliency)
+        smaller = tuple(Condition(c.name, c.options[:-1]) for c in keeps if len(c.options) > 1)
+        return SearchSpace((*keeps, saliency), {saliency.name: (smaller,)} if smaller else {})
+
+    def apply(self, model: Model, options: Mapping[str, Option], lab: Lab) -> Model:
+        """Return the pruned network.
+
+        Raises:
+            ExportError: there is no module, a layer would keep nothing, or Torch-Pruning can't follow its channels.
+            SpaceError: other options than those of the choices.
+        """
+        before = module_in(model, self.name)
+        chosen = check_options(self.choices(), options)
+        keep = chosen.get(f"{self.name}.keep", self.keep)
+        if keep == 1.0:
+            return model
+        saliency = cast(Saliency, chosen.get(f"{self.name}.saliency", self.saliency))
+        assert isinstance(keep, float)
+        module, first = before, dict[str, int]()
+        for step in range(1, self.steps + 1):
+            share = 1 - (1 - keep) * step / self.steps
+            module = self._pruned(module, model, share, saliency, first, lab)
+            if step < self.steps:
+                train_in(lab, module, self.recipe or lab.recipe, Hinton(), f"step-{step}")
+        what = f"{self.name} to {keep:g} of the channels ({saliency}, {self.distribution})"
+        return finished(model, module, lab, what)
+
+    def _pruned(
+        self,
+        before: nn.Module,
+        model: Model,
+        share: float,
+        saliency: Saliency,
+        first: dict[str, int],
+        lab: Lab,
+    ) -> nn.Module:
+        """Return a copy with a share of its units; ``first`` says how many there were, and is filled."""
+        example, kind = place_inputs(model.inputs.blank(2), lab.device), type(before).__name__
+        with failing_as(ExportError, f"{self.name} can't follow the channels of {kind}", _ADVICE):
+            network = working_copy(before, lab)
+            groups = channel_groups(network, example)
+        if not groups:
+            raise ExportError(
+                f"{self.name} finds nothing in {kind} that can be left out without changing its output: {_ADVICE}."
+            )
+        for group in groups:
+            first.setdefault(group.name, len(group.units))
+        saliencies = unit_saliencies(saliency, groups, network, lab)
+        counts = self._counts(groups, saliencies, share, first)
+        kept = {g.name: _best(s, count) for g, s, count in zip(groups, saliencies, counts, strict=True)}
+        pruned = copy_with_units(before, kept, example, lab)
+        if isinstance(pruned, str):
+            raise ExportError(f"{self.name} can't make {kind} smaller ({pruned}): {_ADVICE}.")
+        return pruned
+
+    def _counts(
+        self,
+        groups: Sequence[ChannelGroup],
+        saliencies: Sequence[Tensor],
+        share: float,
+        first: Mapping[str, int],
+    ) -> list[int]:
+        """Return how many units of each group stay."""
+        wholes = [first[group.name] for group in groups]
+        if self.distribution == "global":
+            wanted = [float(count) for count in _competing(groups, saliencies, wholes, share)]
+        else:
+            wanted = [share * whole for whole in wholes]
+        counts = []
+        for group, want, whole in zip(groups, wanted, wholes, strict=True):
+            if want < 0.5:
+                raise ExportError(
+                    f"{self.name} would keep none of the {whole} channels or heads of layer {group.name!r} at a share "
+                    f"of {share:g}: keep {0.5 / whole:.2g} or more."
+                )
+            multiple = group.multiple(self.round_to)
+            rounded = multiple * max(1, int(want / multiple + 0.5))
+            counts.append(min(rounded, len(group.units)))
+        return counts
+
+
+def _competing(
+    groups: Sequence[ChannelGroup], saliencies: Sequence[Tensor], wholes: Sequence[int], share: float
+) -> list[int]:
+    """Return how many units of each group stay, where the channels of all of them compete."""
+    counts = [max(1, round(_LEAST_SHARE * whole)) for whole in wholes]
+    sizes = [group.units.shape[1] for group in groups]
+    left = share * sum(whole * size for whole, size in zip(wholes, sizes, strict=True))
+    left -= sum(count * size for count, size in zip(counts, sizes, strict=True))
+    ranked = sorted(
+        (-saliency, number)
+        for number, (values, count) in enumerate(zip(saliencies, counts, strict=True))
+        for saliency in values.sort(descending=True).values[count:].tolist()
+    )
+    for _, number in ranked:
+        if sizes[number] <= left:
+            counts[number] += 1
+            left -= sizes[number]
+    return counts
+
+
+def _best(saliencies: Tensor, count: int) -> Tensor:
+    return saliencies.argsort(descending=True, stable=True)[:count].sort().values
