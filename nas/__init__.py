@@ -6,7 +6,7 @@ from nas.lazy import imported_on_demand
 
 if TYPE_CHECKING:
     from nas.choices import Choice, choice
-    from nas.compression import FineTune, Int8, Pipeline
+    from nas.compression import FineTune, Int8, Pipeline, Prune
     from nas.errors import NasError
     from nas.evaluation import Accuracy, Flops, LatencyMs, Macs, NumParams, WeightBytes
     from nas.evaluation.from_scratch import FromScratch
@@ -25,7 +25,7 @@ else:
         __name__,
         {
             "nas.choices": "Choice choice",
-            "nas.compression": "FineTune Int8 Pipeline",
+            "nas.compression": "FineTune Int8 Pipeline Prune",
             "nas.errors": "NasError",
             "nas.evaluation": "Accuracy Flops LatencyMs Macs NumParams WeightBytes",
             "nas.evaluation.from_scratch": "FromScratch",
@@ -64,6 +64,7 @@ __all__ = [
     "Pipeline",
     "ProgressiveShrinking",
     "ProxySubset",
+    "Prune",
     "Recipe",
     "SandwichRule",
     "SearchSpace",

@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     from nas.compression.half import Half
     from nas.compression.imitate import WideThenNarrow
     from nas.compression.int8 import Int8
+    from nas.compression.low_rank import LowRank
     from nas.compression.pipeline import CompressionPass, Lab, Model, Pipeline
+    from nas.compression.prune import Prune
     from nas.compression.qat import Qat
     from nas.compression.schedules import Gradual, RigL, StaticMask
     from nas.compression.selective import SelectiveInt8
@@ -26,7 +28,9 @@ else:
             "nas.compression.half": "Half",
             "nas.compression.imitate": "WideThenNarrow",
             "nas.compression.int8": "Int8",
+            "nas.compression.low_rank": "LowRank",
             "nas.compression.pipeline": "CompressionPass Lab Model Pipeline",
+            "nas.compression.prune": "Prune",
             "nas.compression.qat": "Qat",
             "nas.compression.schedules": "Gradual RigL StaticMask",
             "nas.compression.selective": "SelectiveInt8",
@@ -44,8 +48,10 @@ __all__ = [
     "Half",
     "Int8",
     "Lab",
+    "LowRank",
     "Model",
     "Pipeline",
+    "Prune",
     "Qat",
     "RigL",
     "SelectiveInt8",

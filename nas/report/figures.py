@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -74,8 +75,8 @@ def _draw_front(axis: Axes, results: Results, column: int, objective: Objective,
             alpha=0.7,
             label=f"{baseline.name} (search split)",
         )
-    names = [variant.name for variant in results.winners[0].variants] if results.winners else []
-    for name, marker in zip(names, _VARIANT_MARKERS, strict=False):
+    names = dict.fromkeys(variant.name for winner in results.winners for variant in winner.variants)
+    for name, marker in zip(names, itertools.cycle(_VARIANT_MARKERS), strict=False):
         variants = [(w.id, v) for w in results.winners for v in w.variants if v.name == name]
         points = [(v.values[objective.name].value, v.values[quality.name].value) for _, v in variants]
         axis.scatter(

@@ -67,6 +67,42 @@ def winners_table(results: Results) -> Table:
     return Table(head, rows)
 
 
+def compression_table(results: Results) -> Table | None:
+    """Return what each compressed variant of a winner is beside its float32 one; None where there is none."""
+    others = [o for o in [*results.objectives[1:], FILE_BYTES] if o.direction == "minimize"]
+    rows = []
+    for winner in results.winners:
+        plain = winner.variants[0]
+        for variant in winner.variants[1:]:
+            ratios = [_less(plain.values[o.name].value, variant.values[o.name].value) for o in others]
+            rows.append(
+                [
+                    winner.id,
+                    variant.name,
+                    "; ".join(variant.applied),
+                    *ratios,
+                    _gained(plain, variant, results.quality),
+                ]
+            )
+    heads = [f"{label(o.name)}, times less" for o in others]
+    return (
+        Table(["model", "variant", "what was done", *heads, f"{label(results.quality.name)}, change"], rows)
+        if rows
+        else None
+    )
+
+
+def _less(before: float, after: float) -> str:
+    return f"{before / after:.2f}" if before > 0 and after > 0 else "–"
+
+
+def _gained(before: Variant, after: Variant, quality: Objective) -> str:
+    """Return how much a quality rose, with the sign, in points where it is a rate."""
+    old, new = before.values[quality.name].value, after.values[quality.name].value
+    unit, factor = shown_unit(quality, [old, new])
+    return f"{factor * (new - old):+.3g} {'points' if unit == '%' else unit}".rstrip()
+
+
 def details_table(results: Results) -> Table | None:
     """Return the winners' quality by class, or whatever else it is a mean of; None where it has no such parts."""
     if not any(winner.details for winner in results.winners):

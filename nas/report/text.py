@@ -8,6 +8,7 @@ from nas.report.markdown import escaped
 from nas.report.results import AS_GIVEN, FINISHED, Results
 from nas.report.tables import (
     alone_table,
+    compression_table,
     counted_sentence,
     details_table,
     front_table,
@@ -50,6 +51,7 @@ def report_markdown(results: Results) -> str:
         winners_table(results).markdown(),
         *_original(results),
         *_kept(results),
+        *_compression(results),
         *_details(results),
         "## Can the search's numbers be trusted?",
         *_trust(results),
@@ -86,6 +88,18 @@ def _kept(results: Results) -> list[str]:
         escaped(f"Warning: {winner.id}: {kept_sentence(winner.fine_tuned, winner.kept, results.quality)}.")
         for winner in results.winners
         if winner.kept
+    ]
+
+
+def _compression(results: Results) -> list[str]:
+    table = compression_table(results)
+    if table is None:
+        return []
+    return [
+        "### What compression bought",
+        "Each variant beside the float32 file of the same winner, of which it was made. A variant that is worse than "
+        "that in every column that differs is not shipped.",
+        table.markdown(),
     ]
 
 

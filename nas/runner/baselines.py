@@ -12,6 +12,7 @@ from nas.evaluation.from_scratch import train_from_scratch
 from nas.objective import Measurement
 from nas.protocols import RANDOM_SEARCH, UNIFORM_SCALING, Problem, Progress
 from nas.report.results import Baseline
+from nas.runner.by_hand import prune_by_hand
 from nas.runner.compressing import compressed_in_search
 from nas.runner.directory import RunDirectory
 from nas.runner.measuring import calibration, measurements
@@ -34,7 +35,7 @@ def run_baselines(
     evaluations: int,
     progress: Progress,
 ) -> tuple[Baseline, ...]:
-    """Run both baselines, or read them back; their trials are studies beside the main one.
+    """Run the baselines, or read them back; trials are in studies beside the main one.
 
     Random search judges architectures exactly as the search did. Uniform scaling trains every member of
     the uniformly scaled family from scratch, with the supernet's recipe; a family has few members, so it
@@ -70,10 +71,11 @@ def run_baselines(
         "random search": "with weights from the same source",
         "uniform scaling": f"all {len(family)} members of the family, each trained from scratch",
     }
-    return tuple(
+    found = tuple(
         _baseline(prepared, study, name, notes[name], box)
         for name, study in (("random search", random), ("uniform scaling", uniform))
     )
+    return (*found, prune_by_hand(prepared, run, weights, known, box, progress))
 
 
 def uniform_family(problem: Problem) -> list[Architecture]:

@@ -57,10 +57,13 @@ def measurements(
     made: Compressed,
     known: Known,
 ) -> dict[str, Measurement]:
-    """Return all objectives of a candidate on the search split, measured briefly; counted ones of what passes made."""
-    results = counted_ahead(prepared, architecture)
-    afterwards = counted_measurements(prepared, made.counts())
-    results.update({name: value for name, value in afterwards.items() if name not in results})
+    """Return all objectives of a candidate; counted ones as they were known ahead, where they were."""
+    return {**measure_result(prepared, made, known), **counted_ahead(prepared, architecture)}
+
+
+def measure_result(prepared: Prepared, made: Compressed, known: Known) -> dict[str, Measurement]:
+    """Return all objectives of a network on the search split, measured briefly; counted ones are of what was made."""
+    results = counted_measurements(prepared, made.counts())
     candidate = made.candidate(prepared)
     for objective in prepared.measured:
         name = objective.objective.name

@@ -1,0 +1,98 @@
+"""What users would write instead of a search: the largest network, pruned and quantized."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from torch import nn
+
+from nas.compression.fine_tune import FineTune
+from nas.compression.int8 import Int8
+from nas.compression.prune import Prune
+from nas.errors import ExportError
+from nas.evaluation.from_scratch import train_from_scratch
+from nas.objective import Measurement
+from nas.protocols import PRUNED_BY_HAND, Progress
+from nas.report.results import Baseline
+from nas.runner.compressing import compress, lab_of
+from nas.runner.directory import RunDirectory
+from nas.runner.measuring import Known, measure_result
+from nas.runner.preparation import Prepared
+from nas.runner.steps import Step
+from nas.runner.weights import Weights
+from nas.search.record import ReferenceBox
+from nas.space import Architecture
+from nas.study import stable_repr
+
+SHARES = (1.0, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125)
+"""Of the channels that stay."""
+
+
+def prune_by_hand(
+    prepared: Prepared,
+    run: RunDirectory,
+    weights: Weights,
+    known: Known,
+    box: ReferenceBox | None,
+    progress: Progress,
+) -> Baseline:
+    """Return the largest network with so many of its channels, fine-tuned, in float32 and in int8, on the search split.
+
+    Each share of the channels is pruned by the magnitude of the weights and fine-tuned like a winner; the largest
+    network itself teaches. A share at which it can't be done is left out, and it is said.
+    """
+    progress.start(PRUNED_BY_HAND, len(SHARES), 0)
+    rows: list[dict[str, Measurement]] = []
+    for share in SHARES:
+        try:
+            rows += _at(share, prepared, run, weights, known)
+        except ExportError as error:
+            progress.say(f"{PRUNED_BY_HAND}: {error}")
+        progress.advance(f"{share:.0%} of the channels")
+    objectives = prepared.problem.objectives
+    values = [[row[o.name].value for o in objectives] for row in rows]
+    costs = np.array([[o.cost(row[o.name].value) for o in objectives] for row in rows])
+    note = f"{len(SHARES)} shares of its channels, each fine-tuned like a winner, in float32 and in int8"
+    return Baseline("pruned and quantized", note, values, box.history(costs) if box and rows else [])
+
+
+def _at(
+    share: float, prepared: Prepared, run: RunDirectory, weights: Weights, known: Known
+) -> list[dict[str, Measurement]]:
+    """Return all objectives of the float32 and of the int8 network with a share of the channels; done once."""
+    study, largest = prepared.study, prepared.problem.space.largest()
+    inputs = [weights.digest, share, stable_repr(study.winners.recipe.without_memory_settings()), study.seed]
+    step = Step(run.baselines / f"pruned-{share:g}.json", inputs)
+    stored = step.result(list[dict[str, Measurement]])
+    if stored is not None:
+        return stored
+    scratch = run.baselines / f"pruned-{share:g}"
+    module = _largest(prepared, weights, largest, scratch)
+    pruning = () if share == 1 else (Prune(keep=share),)
+    lab = lab_of(prepared, scratch, module)
+    int8 = compress(prepared, (*pruning, FineTune(), Int8()), largest, module, lab)
+    plain = replace(int8, model=int8.plain)
+    rows = [measure_result(prepared, made, known) for made in (plain, int8)]
+    step.store([{name: m.to_json() for name, m in row.items()} for row in rows])
+    shutil.rmtree(scratch, ignore_errors=True)
+    return rows
+
+
+def _largest(prepared: Prepared, weights: Weights, largest: Architecture, folder: Path) -> nn.Module:
+    """Return the largest network: out of the supernet, or trained by itself where there is none."""
+    teacher = weights.teacher()
+    if teacher is not None:
+        return teacher
+    return train_from_scratch(
+        prepared.study.network,
+        prepared.network_of(largest),
+        prepared.splits.train,
+        prepared.splits.task,
+        prepared.study.recipe,
+        seed=prepared.study.seed,
+        device=prepared.device,
+        checkpoint=folder / "checkpoint.pt",
+    )
