@@ -1,9 +1,11 @@
 """Kill a short run with SIGKILL at a random moment, run the same command again, and look for losses.
 
     python -m benchmarks.kill_resume --times 20
+    python -m benchmarks.kill_resume --times 20 --study short_pipeline_study
 
-After every resumed run: the command succeeded; the study holds each evaluation once; every trial that was
-finished when the process died is there unchanged; the winners' files are complete.
+The second study spends most of its time on winners that go through a pipeline of passes. After every resumed run: the
+command succeeded; the study holds each evaluation once; every trial that was finished when the process died is there
+unchanged; the winners' files are complete, and those that a step had finished are not made again.
 """
 
 from __future__ import annotations
@@ -20,38 +22,56 @@ from pathlib import Path
 import optuna
 
 import nas
-from benchmarks.short_study import study
+from nas import Study
+from nas.catalog import find_study
+from nas.report.results import Results
 from nas.search.record import ARCHITECTURE, complete_trials
+from nas.stored import StoredStep
 
 Finished = dict[int, tuple[str, list[float]]]
+_HERE = Path(__file__).parent
 
 
-def finished_trials(database: Path) -> Finished:
+def finished_trials(study: Study, database: Path) -> Finished:
     """Return architecture and values of the finished trials by number."""
     if not database.exists():
         return {}
     try:
-        record = optuna.load_study(study_name=study().name, storage=f"sqlite:///{database}")
+        record = optuna.load_study(study_name=study.name, storage=f"sqlite:///{database}")
     except KeyError:  # killed before the study was made
         return {}
     return {t.number: (t.user_attrs[ARCHITECTURE], t.values) for t in complete_trials(record)}
 
 
-def faults(out: Path, before: Finished) -> list[str]:
+def finished_files(out: Path) -> dict[Path, int]:
+    """Return when each file was made that a finished step of a winner left."""
+    steps = out.glob("winners/*/finished*.json")
+    files = [step.parent / name for step in steps for name in StoredStep.read(step).files]
+    return {path: path.stat().st_mtime_ns for path in files}
+
+
+def faults(study: Study, out: Path, before: Finished, made: dict[Path, int]) -> list[str]:
     """Return what is wrong with a resumed run."""
-    record = optuna.load_study(study_name=study().name, storage=f"sqlite:///{out / 'study.db'}")
-    after = finished_trials(out / "study.db")
+    record = optuna.load_study(study_name=study.name, storage=f"sqlite:///{out / 'study.db'}")
+    after = finished_trials(study, out / "study.db")
     found = []
-    if len(after) != study().evaluations or len(record.trials) != study().evaluations:
+    if len(after) != study.evaluations or len(record.trials) != study.evaluations:
         found.append(f"{len(after)} finished of {len(record.trials)} trials")
     if len({architecture for architecture, _ in after.values()}) != len(after):
         found.append("an architecture was evaluated twice")
     if any(after.get(number) != values for number, values in before.items()):
         found.append("a finished trial changed")
-    for folder in (p for p in (out / "winners").iterdir() if p.is_dir()):
-        nas.load(folder)
+    again = [path.name for path, moment in made.items() if path.stat().st_mtime_ns != moment]
+    if again:
+        found.append(f"made twice: {', '.join(again)}")
+    for winner in Results.read(out / "report.json").winners:
+        folder = out / "winners" / winner.id
+        for variant in winner.variants:
+            nas.load(folder, variant=variant.name)
         if not (folder / "README.md").exists():
             found.append(f"{folder} has no card")
+        if list(folder.glob("passes-*")):
+            found.append(f"{folder} has leftovers")
     return found
 
 
@@ -61,11 +81,13 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("runs/kill"))
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--study", choices=["short_study", "short_pipeline_study"], default="short_study")
     arguments = parser.parse_args()
+    file = _HERE / f"{arguments.study}.py"
+    study = find_study(str(file))
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     rng = random.Random(arguments.seed)
-    here = Path(__file__).parent
-    run = [sys.executable, "-m", "nas", "run", str(here / "short_study.py")]
+    run = [sys.executable, "-m", "nas", "run", str(file)]
     command = [*run, "--out", str(arguments.out), "--device", arguments.device]
 
     def fresh() -> subprocess.Popen[bytes]:
@@ -85,14 +107,15 @@ def main() -> None:
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             process.wait()
-        before = finished_trials(arguments.out / "study.db")
+        before, made = finished_trials(study, arguments.out / "study.db"), finished_files(arguments.out)
         status = arguments.out / "status.json"
         stage = status.read_text().split('"')[3] if status.exists() else "start"
         code = subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode
-        found = faults(arguments.out, before) if code == 0 else [f"exit code {code}"]
+        found = faults(study, arguments.out, before, made) if code == 0 else [f"exit code {code}"]
         good += not found
         print(
-            f"{turn + 1:>2}: killed after {moment:4.1f} s in '{stage}' with {len(before)} trials: "
+            f"{turn + 1:>2}: killed after {moment:4.1f} s in '{stage}' with {len(before)} trials, "
+            f"{len(made)} files: "
             f"{'; '.join(found) or 'resumed, nothing lost'}",
             flush=True,
         )

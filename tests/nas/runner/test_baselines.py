@@ -13,6 +13,11 @@ from nas.runner.preparation import prepare
 from nas.search.record import architecture_of
 
 
+@pytest.fixture(autouse=True)
+def few_shares(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nas.runner.by_hand.SHARES", (1.0, 0.5, 0.25))
+
+
 def trials(run: Path, name: str) -> list[tuple[dict[str, Any], list[float]]]:
     study = optuna.load_study(study_name=name, storage=f"sqlite:///{run / 'study.db'}")
     return [(trial.params, trial.values) for trial in study.trials]
@@ -20,11 +25,16 @@ def trials(run: Path, name: str) -> list[tuple[dict[str, Any], list[float]]]:
 
 def test_baselines_have_the_same_budget_and_are_paid_for_once(tiny_copy: Path) -> None:
     results = run_in(tiny_study(evaluations=10), tiny_copy, baselines=True)
-    assert [b.name for b in results.baselines] == ["random search", "uniform scaling"]
-    random, uniform = results.baselines
+    assert [b.name for b in results.baselines] == ["random search", "uniform scaling", "pruned and quantized"]
+    random, uniform, pruned = results.baselines
     assert len(random.values) == len(random.hypervolume) == 10
     assert 0 < len(uniform.values) <= 10
     assert "random search" in (tiny_copy / "report.md").read_text()
+    sizes = [row[1] for row in pruned.values]
+    assert sizes[0::2] == sizes[1::2] == sorted(sizes[0::2], reverse=True), (
+        "float32 and int8, from large to small"
+    )
+    assert len(set(sizes)) > 2
     before = [trials(tiny_copy, f"tiny-{name}") for name in ("random", "uniform")]
     again = run_in(tiny_study(evaluations=10), tiny_copy, baselines=True)
     assert again.baselines == results.baselines
@@ -45,7 +55,7 @@ def test_a_kill_while_the_family_is_queued_lets_nothing_else_in(
     monkeypatch.setattr(optuna.Study, "enqueue_trial", dies)
     with pytest.raises(KeyboardInterrupt):
         run_in(tiny_study(evaluations=10), tiny_copy, baselines=True)
-    monkeypatch.undo()
+    monkeypatch.setattr(optuna.Study, "enqueue_trial", queue)
     run_in(tiny_study(evaluations=10), tiny_copy, baselines=True)
     problem = prepare(tiny_study(), torch.device("cpu")).problem
     study = optuna.load_study(study_name="tiny-uniform", storage=f"sqlite:///{tiny_copy / 'study.db'}")
