@@ -40,7 +40,7 @@ class Prune:
         keep: The share of channels, and of heads, that stay; several make it a choice, from small to large, and the
             last one is 1.
         saliency: What says how much a channel matters, see :func:`nas.compression.saliency.unit_saliencies`; several
-            make it a choice.
+            make it a choice, where ``keep`` is one.
         distribution: ``uniform``: each layer keeps that share. ``global``: the channels of all layers compete.
         round_to: Layers keep a multiple of so many channels, as far as they have as many.
         steps: In how many steps of equal size; between two of them the network is trained.
@@ -73,6 +73,11 @@ class Prune:
             raise StudyError(
                 f"Prune has the distribution {self.distribution!r}: 'uniform' or 'global' is expected."
             )
+        if isinstance(self.saliency, tuple) and not isinstance(self.keep, tuple):
+            raise StudyError(
+                f"Prune has the saliencies {self.saliency!r} and keep={self.keep!r}: a choice of saliencies needs one "
+                "of shares, so that leaving nothing out can be chosen too."
+            )
         given = self.saliency if isinstance(self.saliency, tuple) else (self.saliency,)
         if not given or len(set(given)) < len(given) or any(one not in SALIENCIES for one in given):
             raise StudyError(
@@ -87,11 +92,11 @@ class Prune:
     def choices(self) -> SearchSpace:
         """Return ``prune.keep`` and ``prune.saliency``, which matters where something is left out."""
         keeps = share_choices(self.name, "keep", self.keep)
-        if isinstance(self.saliency, str) or self.keep == 1.0:
+        if isinstance(self.saliency, str):
             return SearchSpace(keeps)
         saliency = Choice(f"{self.name}.saliency", self.saliency)
-        smaller = tuple(Condition(c.name, c.options[:-1]) for c in keeps if len(c.options) > 1)
-        return SearchSpace((*keeps, saliency), {saliency.name: (smaller,)} if smaller else {})
+        smaller = tuple(Condition(choice.name, choice.options[:-1]) for choice in keeps)
+        return SearchSpace((*keeps, saliency), {saliency.name: (smaller,)})
 
     def apply(self, model: Model, options: Mapping[str, Option], lab: Lab) -> Model:
         """Return the pruned network.

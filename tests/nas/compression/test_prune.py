@@ -17,6 +17,7 @@ from nas.compression.structure import changes_between, with_changes
 from nas.errors import ExportError, SpaceError, StudyError
 from nas.protocols import Split
 from nas.supernet import Supernet, recalibrate
+from nas.testing import check_compression_pass
 from nas.training import Recipe
 from search_spaces.convnet import convnet
 from search_spaces.text_transformer import text_transformer
@@ -74,6 +75,18 @@ def test_a_pruned_network_is_smaller_keeps_its_output_and_comes_back(
     back = with_changes(model.module, changes_between(model.module, pruned.module))
     back.load_state_dict(pruned.module.state_dict())
     assert torch.equal(back(split.inputs), outputs)
+
+
+@pytest.mark.parametrize(
+    "made_of",
+    [
+        Prune(keep=(0.5, 1.0), saliency=("magnitude", "taylor")),
+        Prune(keep=0.5, steps=2, distribution="global"),
+    ],
+    ids=["searched", "in steps"],
+)
+def test_the_contract_is_kept(made_of: Prune, tmp_path: Path) -> None:
+    check_compression_pass(made_of, tmp_path)
 
 
 def widths(module: nn.Module | None) -> list[int]:
@@ -234,6 +247,7 @@ def test_what_cannot_be_pruned_is_said_in_a_sentence(
         {"keep": (1.0, 0.5)},
         {"keep": ()},
         {"saliency": "weight"},
+        {"keep": 0.5, "saliency": ("magnitude", "taylor")},
         {"saliency": ()},
         {"saliency": ("taylor", "taylor")},
         {"distribution": "local"},
