@@ -53,4 +53,6 @@ def finished(model: Model, module: nn.Module, lab: Lab, what: str, *, recalibrat
         parameter.requires_grad_(could_learn.get(name, True))
         parameter.grad = None
     device = next((t.device for t in before.parameters()), torch.device("cpu"))
-    return replace(model, module=module.to(device).eval(), onnx=None, applied=(*model.applied, what))
+    # In torch's own order, in which weights come back from a file, so that sums are the same to the last bit.
+    module.to(device=device, memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    return replace(model, module=module.eval(), onnx=None, applied=(*model.applied, what))

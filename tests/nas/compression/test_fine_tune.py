@@ -10,6 +10,7 @@ from nas.compression.fine_tune import FineTune
 from nas.compression.pipeline import CompressionPass, Model
 from nas.errors import ExportError, SpaceError, StudyError
 from nas.tasks import Classification
+from nas.testing import check_compression_pass
 from nas.training import Recipe
 
 
@@ -18,6 +19,10 @@ def made() -> Model:
     network = residual_net()
     network[0].weight.requires_grad_(False)
     return model_of(network, random_split(1, 8, 8))
+
+
+def test_the_contract_is_kept(tmp_path: Path) -> None:
+    check_compression_pass(FineTune(), tmp_path)
 
 
 def test_a_network_learns_and_the_one_before_stays(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from nas.compression.structure import changes_between, with_changes
 from nas.errors import ExportError, SpaceError, StudyError
 from nas.evaluation.counts import count_macs
 from nas.supernet import recalibrate
+from nas.testing import check_compression_pass
 
 
 def of_rank(layer: Any, rank: int) -> Any:
@@ -65,6 +66,10 @@ def test_a_layer_of_low_rank_becomes_thinner_ones_that_compute_the_same(name: st
     assert torch.allclose(made.module(split.inputs), network(split.inputs), atol=1e-4)
     assert count_macs(made.module, model.inputs) < count_macs(network, model.inputs)
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+
+
+def test_the_contract_is_kept(tmp_path: Path) -> None:
+    check_compression_pass(LowRank(share=(0.5, 1.0)), tmp_path)
 
 
 def test_the_ranks_keep_the_share_of_the_energy(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from nas.compression.structure import changes_between, with_changes
 from nas.errors import ExportError, SpaceError, StudyError
 from nas.protocols import Split
 from nas.supernet import Supernet, recalibrate
+from nas.testing import check_compression_pass
 from nas.training import Recipe
 from search_spaces.convnet import convnet
 from search_spaces.text_transformer import text_transformer
@@ -42,6 +43,11 @@ def made(name: str) -> tuple[Model, Split]:
     return model_of(module, split), split
 
 
+def plain(keep: float, **settings: Any) -> Prune:
+    """Return a pass by which each layer keeps its share, by magnitude unless stated."""
+    return Prune(keep, **{"saliency": "magnitude", "distribution": "uniform", "round_to": 1, **settings})
+
+
 def num_params(module: nn.Module | None) -> int:
     assert module is not None
     return sum(p.numel() for p in module.parameters())
@@ -57,7 +63,7 @@ def test_a_pruned_network_is_smaller_keeps_its_output_and_comes_back(
     model, split = made(name)
     assert model.module is not None
     weights = {key: value.clone() for key, value in model.module.state_dict().items()}
-    made_of = Prune(keep=0.5, saliency=saliency, distribution=distribution)
+    made_of = Prune(keep=0.5, saliency=saliency, distribution=distribution, round_to=1)
     random = torch.get_rng_state()
     pruned = made_of.apply(model, {}, lab_of(split, tmp_path))
     again = made_of.apply(model, {}, lab_of(split, tmp_path))
@@ -76,6 +82,18 @@ def test_a_pruned_network_is_smaller_keeps_its_output_and_comes_back(
     assert torch.equal(back(split.inputs), outputs)
 
 
+@pytest.mark.parametrize(
+    "made_of",
+    [
+        Prune(keep=(0.5, 1.0), saliency=("magnitude", "taylor")),
+        Prune(keep=0.5, steps=2, distribution="global"),
+    ],
+    ids=["searched", "in steps"],
+)
+def test_the_contract_is_kept(made_of: Prune, tmp_path: Path) -> None:
+    check_compression_pass(made_of, tmp_path)
+
+
 def widths(module: nn.Module | None) -> list[int]:
     assert module is not None
     return [m.out_channels for m in module.modules() if isinstance(m, nn.Conv2d)]
@@ -84,9 +102,9 @@ def widths(module: nn.Module | None) -> list[int]:
 def test_layers_keep_their_share_or_compete_for_it(tmp_path: Path) -> None:
     model, split = made("residual")
     lab = lab_of(split, tmp_path)
-    assert widths(Prune(keep=0.5).apply(model, {}, lab).module) == [4, 8, 4, 8, 4]
-    assert widths(Prune(keep=0.75, round_to=4).apply(model, {}, lab).module) == [8, 12, 8, 12, 8]
-    made_of = Prune(keep=0.5, distribution="global", saliency="taylor")
+    assert widths(plain(0.5).apply(model, {}, lab).module) == [4, 8, 4, 8, 4]
+    assert widths(plain(0.75, round_to=4).apply(model, {}, lab).module) == [8, 12, 8, 12, 8]
+    made_of = Prune(keep=0.5, round_to=1)
     free = widths(made_of.apply(model, {}, lab).module)
     assert free[0] + free[1] + free[3] == (8 + 16 + 16) // 2  # the skips tie the others to the first
 
@@ -105,7 +123,7 @@ def test_what_matters_to_the_loss_stays(tmp_path: Path) -> None:
     model, lab = model_of(network, split), lab_of(split, tmp_path)
     kept = {}
     for saliency in SALIENCIES:
-        module = Prune(keep=0.5, saliency=saliency).apply(model, {}, lab).module
+        module = plain(0.5, saliency=saliency).apply(model, {}, lab).module
         assert module is not None
         kept[saliency] = module[0].weight.abs().flatten().tolist()
     assert kept["magnitude"] == pytest.approx([9, 9, 9, 9])
@@ -114,7 +132,7 @@ def test_what_matters_to_the_loss_stays(tmp_path: Path) -> None:
 
 def test_several_options_are_choices_and_the_largest_changes_nothing(tmp_path: Path) -> None:
     model, split = made("residual")
-    made_of = Prune(keep=(0.5, 1), saliency=("magnitude", "taylor"))
+    made_of = Prune(keep=(0.5, 1), saliency=("magnitude", "taylor"), distribution="uniform")
     space = Pipeline(made_of).space
     assert space.cardinality() == 3
     whole = space.architecture({"prune.keep": 1.0, "prune.saliency": "taylor"})
@@ -162,10 +180,10 @@ class Viewed(nn.Module):
 def test_channels_that_something_else_needs_stay(tmp_path: Path) -> None:
     split = random_split(2, 4, 4)
     network = nn.Sequential(Plus(8), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 3))
-    module = Prune(keep=0.5).apply(model_of(network, split), {}, lab_of(split, tmp_path)).module
+    module = plain(0.5).apply(model_of(network, split), {}, lab_of(split, tmp_path)).module
     assert widths(module) == [4, 2]
     split = random_split(4)
-    module = Prune(keep=0.5).apply(model_of(Viewed(), split), {}, lab_of(split, tmp_path)).module
+    module = plain(0.5).apply(model_of(Viewed(), split), {}, lab_of(split, tmp_path)).module
     assert module is not None
     assert [module.first.out_features, module.second.out_features] == [4, 8]
 
@@ -185,7 +203,7 @@ def test_layers_that_share_a_weight_still_do(tmp_path: Path) -> None:
     network[3].weight = network[1].weight
     split = random_split(4)
     model = model_of(network, split)
-    module = Prune(keep=0.5).apply(model, {}, lab_of(split, tmp_path)).module
+    module = plain(0.5).apply(model, {}, lab_of(split, tmp_path)).module
     assert module is not None
     assert model.module is not None
     assert module[3].weight is module[1].weight
@@ -218,7 +236,7 @@ def test_what_cannot_be_pruned_is_said_in_a_sentence(
     model = model_of(network or nn.Identity(), split)
     model = Model(model.inputs, None) if network is None else model
     with pytest.raises(ExportError) as raised:
-        Prune(keep=keep).apply(model, {}, lab_of(split, tmp_path))
+        plain(keep).apply(model, {}, lab_of(split, tmp_path))
     assert said in str(raised.value)
     assert str(raised.value).endswith(".")
 
@@ -234,6 +252,7 @@ def test_what_cannot_be_pruned_is_said_in_a_sentence(
         {"keep": (1.0, 0.5)},
         {"keep": ()},
         {"saliency": "weight"},
+        {"keep": 0.5, "saliency": ("magnitude", "taylor")},
         {"saliency": ()},
         {"saliency": ("taylor", "taylor")},
         {"distribution": "local"},
@@ -251,7 +270,7 @@ def test_settings_out_of_range_are_refused(settings: dict[str, Any]) -> None:
 
 def test_a_schedule_trains_between_its_steps_and_goes_on_where_it_was_killed(tmp_path: Path) -> None:
     model, split = made("residual")
-    made_of = Prune(keep=0.25, steps=3, recipe=Recipe(epochs=2, batch_size=16))
+    made_of = plain(0.25, steps=3, recipe=Recipe(epochs=2, batch_size=16))
     assert made_of.trains
     whole = made_of.apply(model, {}, lab_of(split, tmp_path / "whole"))
     assert widths(whole.module) == [2, 4, 2, 4, 2]
