@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, final
 
+import torch
+
 from nas.checks import check_kind
 from nas.choices import Option
 from nas.compression.fake_quantization import simulate_int8, stop_simulation
@@ -54,7 +56,6 @@ class Qat:
             check_kind(
                 "Qat", "reduce_range", self.reduce_range, bool, "True, False, or None for what is needed,"
             )
-        check_kind("Qat", "name", self.name, str, "text")
 
     def choices(self) -> SearchSpace:
         """Return none: it changes no size."""
@@ -65,7 +66,6 @@ class Qat:
 
         Raises:
             ExportError: there is no module, or it has no layer that int8 rounds.
-            SpaceError: there are options.
             TrainingError: training can't go on.
         """
         if model.module is None:
@@ -73,7 +73,6 @@ class Qat:
                 f"the pass {self.name!r} trains, and only a file is left: put it before passes on files."
             )
         place = next(model.module.parameters()).device
-        self.choices().architecture(options)  # there are none
         module = copied(model.module)
         reduce_range = needs_reduced_range() if self.reduce_range is None else self.reduce_range
         if not simulate_int8(module, largest=largest_weight(reduce_range=reduce_range)):
@@ -96,4 +95,5 @@ class Qat:
         recalibrate_on(module, lab.train, lab.device)
         stop_simulation(module)
         said = f"{self.name} for {recipe.epochs} epoch{'s' * (recipe.epochs > 1)}"
-        return replace(model, module=module.to(place).eval(), onnx=None, applied=(*model.applied, said))
+        made = module.to(device=place, memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
+        return replace(model, module=made, onnx=None, applied=(*model.applied, said))

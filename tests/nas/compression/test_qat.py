@@ -20,6 +20,7 @@ from nas.evaluation.onnx_export import export_onnx
 from nas.inputs import as_spec
 from nas.protocols import Split
 from nas.tasks import Classification
+from nas.testing import check_compression_pass
 from nas.training import Recipe
 
 SHAPE = (1, 6, 6)
@@ -54,6 +55,10 @@ def steps(weights: Tensor, axis: int, largest: int) -> Tensor:
 def test_it_is_a_pass_on_the_module_that_trains() -> None:
     assert isinstance(Qat(), CompressionPass)
     assert (Qat().works_on, Qat().trains, Qat().choices().choices) == ("module", True, ())
+
+
+def test_the_contract_is_kept(tmp_path: Path) -> None:
+    check_compression_pass(Qat(), tmp_path)
 
 
 @pytest.mark.parametrize("reduce_range", [False, True])
@@ -183,7 +188,7 @@ def test_a_file_can_not_be_trained(lab: Lab) -> None:
         Qat().apply(Model(as_spec(SHAPE), None, b"file"), {}, lab)
 
 
-@pytest.mark.parametrize("settings", [{"recipe": 3}, {"reduce_range": 1}, {"name": 1}])
+@pytest.mark.parametrize("settings", [{"recipe": 3}, {"reduce_range": 1}])
 def test_other_settings_are_a_sentence(settings: dict[str, Any]) -> None:
     with pytest.raises(StudyError, match="Qat has"):
         Qat(**settings)
