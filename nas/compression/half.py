@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from nas.checks import check_kind, failing_as
+from nas.checks import failing_as
 from nas.choices import Option
 from nas.compression.onnx_files import (
     FLOAT_BITS,
@@ -64,7 +64,6 @@ class Half:
 
     def __post_init__(self) -> None:
         check_bits("Half", self.bits, (16, FLOAT_BITS))
-        check_kind("Half", "name", self.name, str, "text")
 
     def choices(self) -> SearchSpace:
         """Return the choice of bits, where there are several."""

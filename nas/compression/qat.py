@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar, Literal, final
+
+import torch
 
 from nas.checks import check_kind
 from nas.choices import Option
 from nas.compression.fake_quantization import simulate_int8, stop_simulation
-from nas.compression.learning import lesson_for
 from nas.compression.pipeline import Lab, Model
 from nas.compression.reduced_range import largest_weight, needs_reduced_range
+from nas.compression.settings import check_options
+from nas.compression.training import train_in
+from nas.compression.working import finished, module_in
 from nas.errors import ExportError
 from nas.space import SearchSpace
 from nas.supernet.copying import copied
 from nas.supernet.recalibrate import recalibrate_on
-from nas.training import Distillation, Hinton, Recipe, train
+from nas.training import Distillation, Hinton, Recipe
 
 
 @final
@@ -50,11 +54,11 @@ class Qat:
     def __post_init__(self) -> None:
         if self.recipe is not None:
             check_kind("Qat", "recipe", self.recipe, Recipe, "a Recipe, or None for the winners' one,")
+        check_kind("Qat", "distillation", self.distillation, Distillation, "a method such as Hinton()")
         if self.reduce_range is not None and not isinstance(self.reduce_range, bool):
             check_kind(
                 "Qat", "reduce_range", self.reduce_range, bool, "True, False, or None for what is needed,"
             )
-        check_kind("Qat", "name", self.name, str, "text")
 
     def choices(self) -> SearchSpace:
         """Return none: it changes no size."""
@@ -63,18 +67,15 @@ class Qat:
     def apply(self, model: Model, options: Mapping[str, Option], lab: Lab) -> Model:
         """Return the network after training.
 
+        A killed training goes on from its checkpoint.
+
         Raises:
-            ExportError: there is no module, or it has no layer that int8 rounds.
             SpaceError: there are options.
+            ExportError: there is no module, or it has no layer that int8 rounds.
             TrainingError: training can't go on.
         """
-        if model.module is None:
-            raise ExportError(
-                f"the pass {self.name!r} trains, and only a file is left: put it before passes on files."
-            )
-        place = next(model.module.parameters()).device
-        self.choices().architecture(options)  # there are none
-        module = copied(model.module)
+        check_options(self.choices(), options)
+        module = copied(module_in(model, self.name)).to(lab.device)
         reduce_range = needs_reduced_range() if self.reduce_range is None else self.reduce_range
         if not simulate_int8(module, largest=largest_weight(reduce_range=reduce_range)):
             raise ExportError(
@@ -82,18 +83,9 @@ class Qat:
                 "take it out, or use these layers."
             )
         recipe = self.recipe or lab.recipe
-        lesson = lesson_for(module, lab, recipe, self.distillation)
-        checkpoint = lab.folder / "qat.pt"
-        train(
-            lesson.module,
-            lesson.step,
-            lab.train,
-            recipe,
-            seed=lab.seed,
-            device=lab.device,
-            checkpoint=checkpoint,
-        )
-        recalibrate_on(module, lab.train, lab.device)
+        train_in(lab, module, recipe, self.distillation, "checkpoint")
+        recalibrate_on(module, lab.train, lab.device)  # with int8 simulated
         stop_simulation(module)
-        said = f"{self.name} for {recipe.epochs} epoch{'s' * (recipe.epochs > 1)}"
-        return replace(model, module=module.to(place).eval(), onnx=None, applied=(*model.applied, said))
+        module.to(memory_format=torch.contiguous_format)
+        said = f"trained for {recipe.epochs} epoch{'s' * (recipe.epochs > 1)} with int8 simulated"
+        return finished(model, module, lab, said, recalibrates=False)

@@ -9,30 +9,26 @@ from functools import cached_property
 from typing import Any, ClassVar, Literal, final
 
 import numpy as np
-import onnxruntime as ort
 import torch
-from torch import Tensor
 
-from nas.checks import check_integers, check_kind, check_numbers
+from nas.checks import check_integers, check_numbers
 from nas.choices import Option
 from nas.compression.onnx_files import FLOAT_BITS, bits_space, check_bits, chosen_bits, onnx_of, with_file
 from nas.compression.onnx_int8 import QUANTIZABLE, Quantizer, calibration_batches
 from nas.compression.pipeline import Lab, Model
 from nas.compression.reduced_range import needs_reduced_range
 from nas.errors import StudyError
-from nas.evaluation.candidate import open_session
+from nas.evaluation.candidate import OnnxCandidate
 from nas.evaluation.latency import LatencyMs
-from nas.evaluation.onnx_export import feed_of
 from nas.evaluation.stored import stored_bytes
-from nas.inputs import Inputs, InputSpec, split_items
 from nas.protocols import Bench, Split
 from nas.space import SearchSpace
+from nas.task import Task
 
 _MOST_UNITS = 16
 """Each is tried alone, which takes a tenth of a second to a second; of more, neighbours are taken together."""
-_CUTS = (1, 2, 3, 4, 6, 8, 12)
-"""How many of the units that gain most stay float, together: finer where each counts for more."""
-_BATCH_SIZE = 256
+_CUTS = (1, 2, 3, 4, 6, 8, 10, 12, 13, 14, 15)
+"""How many of the units that gain most stay float, together: finer where few do, and where few don't."""
 _NOISE = 0.02
 """Of a ratio of two times: its coefficient of variation is 1.4 % (Repeatability, ``benchmarks/latency_repeat.py``)."""
 
@@ -77,7 +73,6 @@ class SelectiveInt8:
                 f"SelectiveInt8 has num_images={self.num_images} and loss_share={self.loss_share}: an item or more, "
                 "and a finite share of 0 or more are expected."
             )
-        check_kind("SelectiveInt8", "name", self.name, str, "text")
 
     def choices(self) -> SearchSpace:
         """Return the choice of bits, where there are several."""
@@ -93,7 +88,7 @@ class SelectiveInt8:
         if chosen_bits(self.name, self.bits, options) == FLOAT_BITS:
             return model
         source = onnx_of(model)
-        judge = _Judge(self._items(lab), lab, model.inputs)
+        judge = _Judge(self._items(lab), lab.task)
         quantizer = Quantizer(source, calibration_batches(lab.train, self.num_images))
         reduce_range = needs_reduced_range() if self.reduce_range is None else self.reduce_range
         search = _Search(quantizer, source, judge, self.loss_share, reduce_range)
@@ -112,75 +107,58 @@ class SelectiveInt8:
 @final
 @dataclass(frozen=True)
 class _File:
-    """A file that was judged.
+    """A file that is judged.
 
     Args:
         content: Serialised ONNX.
         units: Names of what stays float in it; None for the float file.
-        loss: On the items.
         time: As a multiple of the reference network's.
+        judge: Tells the loss, of those files alone of which it matters.
     """
 
     content: bytes
     units: tuple[str, ...] | None
-    loss: float
     time: float
+    judge: _Judge
 
     @cached_property
     def cost(self) -> float:
         """Time × stored bytes."""
         return self.time * stored_bytes(self.content)
 
+    @cached_property
+    def loss(self) -> float:
+        """On the items."""
+        return self.judge.loss(self.content)
+
 
 @final
 class _Judge:
     """Measures files: losses on some items, times in turns with each other."""
 
-    def __init__(self, items: Split, lab: Lab, inputs: InputSpec) -> None:
-        self._items, self._task, self._spec = items, lab.task, inputs
+    def __init__(self, items: Split, task: Task) -> None:
+        self._items, self._task = items, task
         self._latency = LatencyMs(short_seconds=0.02, long_seconds=0.2)
 
     def files(self, made: Sequence[tuple[bytes, tuple[str, ...] | None]]) -> list[_File]:
-        """Return files with what is measured of them."""
-        candidates = [_Candidate(content, self._spec) for content, _ in made]
-        times = self.times(candidates, thorough=False)
-        return [
-            _File(content, units, self._loss(candidate), time)
-            for (content, units), candidate, time in zip(made, candidates, times, strict=True)
-        ]
+        """Return files with the time that they take."""
+        times = self.times([content for content, _ in made], thorough=False)
+        return [_File(content, units, time, self) for (content, units), time in zip(made, times, strict=True)]
 
     def is_slower(self, file: _File, other: _File) -> bool:
         """Whether a file is slower than another one, in a longer measurement."""
-        pair = [_Candidate(made.content, self._spec) for made in (file, other)]
-        first, second = self.times(pair, thorough=True)
+        first, second = self.times([file.content, other.content], thorough=True)
         return first > second * (1 + _NOISE)
 
-    def times(self, candidates: Sequence[_Candidate], *, thorough: bool) -> list[float]:
+    def times(self, contents: Sequence[bytes], *, thorough: bool) -> list[float]:
         """Return medians as multiples of the reference network's."""
         bench = Bench(self._items, thorough, {"reference_ms": 1.0})
-        return [found.value for found in self._latency.measure(candidates, bench)]
+        return [found.value for found in self._latency.measure([OnnxCandidate(c) for c in contents], bench)]
 
-    def _loss(self, candidate: _Candidate) -> float:
-        outputs = candidate.predict(self._items.batch(slice(None)))
+    def loss(self, content: bytes) -> float:
+        """Return the loss on the items."""
+        outputs = OnnxCandidate(content).predict(self._items.batch(slice(None)))
         return float(self._task.loss(outputs, self._items.targets))
-
-
-@final
-class _Candidate:
-    """A file in memory, as what measures wants it."""
-
-    def __init__(self, content: bytes, inputs: InputSpec) -> None:
-        self.onnx_model, self.inputs = content, inputs
-
-    @cached_property
-    def _session(self) -> ort.InferenceSession:
-        return open_session(self.onnx_model)
-
-    def predict(self, inputs: Inputs) -> Tensor:
-        """Return ``(n, *)`` float32 outputs."""
-        batches = split_items(inputs, _BATCH_SIZE)
-        made = [self._session.run(None, feed_of(self.inputs.names, batch))[0] for batch in batches]
-        return torch.from_numpy(np.concatenate(made))
 
 
 @final
@@ -197,9 +175,9 @@ class _Search:
     def best(self) -> _File:
         """Return the file of least cost that adds little to the loss and is no slower than the float file."""
         given, *found = self.files()
-        fit = [f for f in found if self._is_allowed(f, given) and f.time <= given.time * (1 + _NOISE)]
+        fit = [file for file in found if file.cost < given.cost and file.time <= given.time * (1 + _NOISE)]
         for file in sorted(fit, key=lambda file: file.cost):
-            if file.cost < given.cost and not self.judge.is_slower(file, given):
+            if self._is_allowed(file, given) and not self.judge.is_slower(file, given):
                 return file
         return given
 
@@ -227,13 +205,13 @@ class _Search:
         return self.quantizer.quantized(float_nodes=nodes, reduce_range=self.reduce_range), tuple(chosen)
 
     def _together(self, given: _File, whole: _File, single: Sequence[_File]) -> list[tuple[str, ...]]:
-        """Return which units stay float together: those that gain most by it, in time, and in loss where it matters."""
+        """Return which units stay float together: those that gain most by it, in cost, and in loss if that matters."""
         names = [name for file in single for name in file.units or ()]
-        faster = np.array([whole.time - file.time for file in single]) / given.time
-        gains = [faster]
+        cheaper = np.array([1 - file.cost / whole.cost for file in single])
+        gains = [cheaper]
         if not self._is_allowed(whole, given):
             better = np.array([whole.loss - file.loss for file in single]) / (whole.loss - given.loss)
-            gains += [better, faster + better]
+            gains += [better, cheaper + better]
         orders = [np.argsort(-gain, kind="stable") for gain in gains]
         cuts = [order[:cut] for order in orders for cut in _CUTS if 1 < cut <= len(names)]
         return list({frozenset(cut): tuple(names[place] for place in sorted(cut)) for cut in cuts}.values())

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from nas.checks import check_integers, check_kind, failing_as
+from nas.checks import check_integers, failing_as
 from nas.choices import Option
 from nas.compression.onnx_files import (
     FLOAT_BITS,
@@ -68,7 +68,6 @@ class WeightOnly:
             raise StudyError(
                 f"WeightOnly has block_size={self.block_size}: a power of 2 from 16 on is expected."
             )
-        check_kind("WeightOnly", "name", self.name, str, "text")
 
     def choices(self) -> SearchSpace:
         """Return the choice of bits, where there are several."""

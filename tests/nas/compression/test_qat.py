@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nas.compression import qat
+from nas.compression import training
 from nas.compression.fake_quantization import simulate_int8, stop_simulation
 from nas.compression.onnx_int8 import quantize
 from nas.compression.pipeline import CompressionPass, Lab, Model
@@ -20,6 +20,7 @@ from nas.evaluation.onnx_export import export_onnx
 from nas.inputs import as_spec
 from nas.protocols import Split
 from nas.tasks import Classification
+from nas.testing import check_compression_pass
 from nas.training import Recipe
 
 SHAPE = (1, 6, 6)
@@ -56,13 +57,17 @@ def test_it_is_a_pass_on_the_module_that_trains() -> None:
     assert (Qat().works_on, Qat().trains, Qat().choices().choices) == ("module", True, ())
 
 
+def test_the_contract_is_kept(tmp_path: Path) -> None:
+    check_compression_pass(Qat(), tmp_path)
+
+
 @pytest.mark.parametrize("reduce_range", [False, True])
 def test_weights_become_what_int8_takes_and_the_structure_stays(lab: Lab, reduce_range: bool) -> None:
     given = network()
     before = copy.deepcopy(given.state_dict())
     made = Qat(reduce_range=reduce_range).apply(Model(as_spec(SHAPE), given), {}, lab)
     assert made.module is not None
-    assert made.applied == ("qat for 1 epoch",)
+    assert made.applied == ("trained for 1 epoch with int8 simulated",)
     assert [type(layer) for layer in made.module.modules()] == [type(layer) for layer in given.modules()]
     assert made.module.state_dict().keys() == before.keys()
     assert all(torch.equal(given.state_dict()[name], value) for name, value in before.items())
@@ -115,7 +120,7 @@ def test_it_goes_on_where_it_was_stopped(lab: Lab, monkeypatch: pytest.MonkeyPat
     whole = two.apply(Model(as_spec(SHAPE), network()), {}, lab).module
     (lab.folder / "again").mkdir()
     again = replace(lab, folder=lab.folder / "again")
-    trained = qat.train
+    trained = training.train
 
     class StopError(Exception):
         pass
@@ -126,7 +131,7 @@ def test_it_goes_on_where_it_was_stopped(lab: Lab, monkeypatch: pytest.MonkeyPat
 
         return trained(*args, **settings, on_epoch=on_epoch)
 
-    monkeypatch.setattr(qat, "train", stop)
+    monkeypatch.setattr(training, "train", stop)
     with pytest.raises(StopError):
         two.apply(Model(as_spec(SHAPE), network()), {}, again)
     monkeypatch.undo()
@@ -179,11 +184,11 @@ def test_a_network_that_int8_rounds_nothing_of_is_a_sentence(lab: Lab) -> None:
 
 
 def test_a_file_can_not_be_trained(lab: Lab) -> None:
-    with pytest.raises(ExportError, match="put it before passes on files"):
+    with pytest.raises(ExportError, match="only a file is left"):
         Qat().apply(Model(as_spec(SHAPE), None, b"file"), {}, lab)
 
 
-@pytest.mark.parametrize("settings", [{"recipe": 3}, {"reduce_range": 1}, {"name": 1}])
+@pytest.mark.parametrize("settings", [{"recipe": 3}, {"reduce_range": 1}, {"distillation": 1}])
 def test_other_settings_are_a_sentence(settings: dict[str, Any]) -> None:
     with pytest.raises(StudyError, match="Qat has"):
         Qat(**settings)
