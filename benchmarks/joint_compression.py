@@ -158,7 +158,7 @@ def pruned_by_hand(
         if number > 0:
             epochs = max(1, round(left / per_epoch))
         recipe = dataclasses.replace(study.winners.recipe, epochs=epochs)
-        pruning = () if share == 1 else (Prune(keep=share),)
+        pruning = () if share == 1 else (Prune(keep=share, saliency="magnitude", distribution="uniform"),)
         lab = lab_of(prepared, out / f"{share:g}", teacher)
         started = time.perf_counter()
         made = compress(prepared, (*pruning, FineTune(recipe), Int8()), largest, teacher, lab)

@@ -71,7 +71,7 @@ def _at(
         return stored
     scratch = run.baselines / f"pruned-{share:g}"
     module = _largest(prepared, weights, largest, scratch)
-    pruning = () if share == 1 else (Prune(keep=share),)
+    pruning = () if share == 1 else (Prune(keep=share, saliency="magnitude", distribution="uniform"),)
     lab = lab_of(prepared, scratch, module)
     int8 = compress(prepared, (*pruning, FineTune(), Int8()), largest, module, lab)
     plain = replace(int8, model=int8.plain)
