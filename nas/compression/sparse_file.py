@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal, final
+from typing import Any, ClassVar, Literal, final
 
 import numpy as np
 import onnx
@@ -26,11 +26,15 @@ class SparseFile:
     A position takes 8 bytes and a float32 4, so it pays below a third of the weights: 10 % take 30 % of the bytes, 2 %
     take 6 %. ONNX Runtime makes them dense when it reads the file; answers are the same bit for bit, and neither
     speed nor memory change. Put it last: tools that look for weights may not see them there.
+
+    Args:
+        name: Of the pass.
     """
 
     name: str = "sparse"
-    works_on: Literal["file"] = "file"
-    trains: bool = False
+
+    works_on: ClassVar[Literal["file"]] = "file"
+    trains: ClassVar[bool] = False
 
     def choices(self) -> SearchSpace:
         """Return none."""

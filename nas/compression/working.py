@@ -36,7 +36,8 @@ def working_copy(module: nn.Module, lab: Lab) -> nn.Module:
 def finished(model: Model, module: nn.Module, lab: Lab, what: str, *, recalibrates: bool = True) -> Model:
     """Return a model of a module that was worked on.
 
-    Batch norm is recalibrated; the module gets back to where the one before lies, and so does what can be trained.
+    Batch norm is recalibrated; the module gets back to where the one before lies, in the order of memory that it is
+    exported in, and so does what can be trained.
 
     Args:
         model: What the pass was given.
@@ -53,4 +54,6 @@ def finished(model: Model, module: nn.Module, lab: Lab, what: str, *, recalibrat
         parameter.requires_grad_(could_learn.get(name, True))
         parameter.grad = None
     device = next((t.device for t in before.parameters()), torch.device("cpu"))
-    return replace(model, module=module.to(device).eval(), onnx=None, applied=(*model.applied, what))
+    # Training left images' weights channels last, where sums have another order than in what is made of a file.
+    plain = module.to(device=device, memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
+    return replace(model, module=plain, onnx=None, applied=(*model.applied, what))

@@ -16,6 +16,7 @@ from nas.evaluation.onnx_export import export_onnx
 from nas.evaluation.stored import stored_bytes
 from nas.inputs import InputSpec
 from nas.tasks import Classification
+from nas.testing import check_compression_pass
 from nas.training import Recipe
 
 SPEC = InputSpec.of_one((1, 8, 8))
@@ -72,3 +73,7 @@ def test_what_would_not_gain_stays(tmp_path: Path, share: float) -> None:
 def test_it_is_a_pass_on_the_file() -> None:
     assert Pipeline(SparseFile()).on_file
     assert not Pipeline(SparseFile()).space.choices
+
+
+def test_it_keeps_the_contract(tmp_path: Path) -> None:
+    check_compression_pass(SparseFile(), tmp_path)
