@@ -5,7 +5,7 @@
 All begin with the same random weights and are trained for as many epochs with the same recipe, on the whole training
 part; the shares of the layers are those of ERK. A static mask of random weights is the control. Also prints what the
 files take, dense and sparse, as they are and zipped, and how long ONNX Runtime takes for one image: nothing is faster.
-``--items`` takes the first so many images. Fifteen minutes of one core.
+``--items`` takes the first so many images; 12,000 of them, 10 epochs and three seeds took 22 minutes beside other jobs.
 """
 
 from __future__ import annotations

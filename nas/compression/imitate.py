@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, final
+from typing import Any, ClassVar, Literal, final
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +15,8 @@ from nas.checks import check_integers, check_kind
 from nas.choices import Option
 from nas.compression.maps import insert_maps, matched_layers, merge_maps
 from nas.compression.pipeline import Lab, Model
+from nas.compression.settings import check_options
+from nas.compression.working import finished, module_in, working_copy
 from nas.errors import ExportError, StudyError
 from nas.inputs import Inputs, call_network
 from nas.space import SearchSpace
@@ -39,6 +40,7 @@ class WideThenNarrow:
         layer_epochs: For each layer, from the first to the last.
         recipe: How to learn the outputs after that, and with its own epochs replaced, the layers; the winners'
             recipe unless given. Layers are learned without weight decay.
+        name: Of the pass.
 
     Raises:
         StudyError: a setting is out of range.
@@ -47,26 +49,32 @@ class WideThenNarrow:
     layer_epochs: int = 1
     recipe: Recipe | None = None
     name: str = "imitate"
-    works_on: Literal["module"] = "module"
-    trains: bool = True
+
+    works_on: ClassVar[Literal["module"]] = "module"
+    trains: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_integers(self, "layer_epochs")
         if self.layer_epochs < 1:
             raise StudyError(f"WideThenNarrow has layer_epochs={self.layer_epochs}: 1 or more is expected.")
-        if self.recipe is not None:
-            check_kind("WideThenNarrow", "recipe", self.recipe, Recipe, "a Recipe, or None,")
+        check_kind("WideThenNarrow", "recipe", self.recipe, Recipe | None, "a Recipe or None")
 
     def choices(self) -> SearchSpace:
         """Return none."""
         return SearchSpace(())
 
     def apply(self, model: Model, options: Mapping[str, Option], lab: Lab) -> Model:
-        """Return the network after it learned from its teacher, layer by layer and as a whole."""
+        """Return the network after it learned from its teacher, layer by layer and as a whole.
+
+        Raises:
+            ExportError: there is no module, or none of its layers is like one of the teacher.
+            TrainingError: a loss or its gradient is NaN or infinite, or memory ran out.
+            SpaceError: there are options.
+        """
+        check_options(self.choices(), options)
         if lab.teacher is None:
             return model
-        assert model.module is not None
-        module = copy.deepcopy(model.module).to(lab.device)
+        module = working_copy(module_in(model, self.name), lab)
         layers = matched_layers(module, lab.teacher, model.inputs, lab.device)
         if not layers:
             raise ExportError(
@@ -76,9 +84,7 @@ class WideThenNarrow:
         insert_maps(module, lab.teacher, layers)
         self._train(module, lab.teacher, layers, lab)
         merge_maps(module, layers)
-        told = f"imitate {len(layers)} layers of the teacher and its outputs"
-        plain = module.to(device="cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-        return replace(model, module=plain.eval(), applied=(*model.applied, told))
+        return finished(model, module, lab, f"imitate {len(layers)} layers of the teacher and its outputs")
 
     def _train(self, module: nn.Module, teacher: nn.Module, layers: Sequence[str], lab: Lab) -> None:
         recipe = self.recipe or lab.recipe

@@ -6,10 +6,18 @@ from torch import nn
 
 from nas.compression.learning import lesson_for
 from nas.compression.pipeline import Lab
-from nas.training import Distillation, Recipe, train
+from nas.training import Distillation, Recipe, Watcher, train
 
 
-def train_in(lab: Lab, module: nn.Module, recipe: Recipe, distillation: Distillation, name: str) -> None:
+def train_in(
+    lab: Lab,
+    module: nn.Module,
+    recipe: Recipe,
+    distillation: Distillation,
+    name: str,
+    *,
+    watcher: Watcher | None = None,
+) -> None:
     """Train a module in place, from the lab's teachers too where there are any; leaves it in evaluation mode.
 
     Args:
@@ -18,6 +26,7 @@ def train_in(lab: Lab, module: nn.Module, recipe: Recipe, distillation: Distilla
         recipe: How long and how fast.
         distillation: How it learns from teachers.
         name: Of the checkpoint, from which a later call with the same module goes on.
+        watcher: Called around every step of the optimizer.
 
     Raises:
         TrainingError: a loss or its gradient is NaN or infinite, or memory ran out.
@@ -25,6 +34,13 @@ def train_in(lab: Lab, module: nn.Module, recipe: Recipe, distillation: Distilla
     lesson = lesson_for(module, lab, recipe, distillation)
     checkpoint = lab.folder / f"{name}.pt"
     train(
-        lesson.module, lesson.step, lab.train, recipe, seed=lab.seed, device=lab.device, checkpoint=checkpoint
+        lesson.module,
+        lesson.step,
+        lab.train,
+        recipe,
+        seed=lab.seed,
+        device=lab.device,
+        checkpoint=checkpoint,
+        watcher=watcher,
     )
     module.eval()

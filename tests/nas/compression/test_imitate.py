@@ -15,6 +15,7 @@ from nas.compression.pipeline import CompressionPass, Lab, Model
 from nas.errors import ExportError, StudyError
 from nas.inputs import InputSpec
 from nas.tasks import Classification
+from nas.testing import check_compression_pass
 from nas.training import Recipe
 
 SPEC = InputSpec.of_one((1, 6, 6))
@@ -142,3 +143,7 @@ def test_a_teacher_without_such_layers_is_told(tmp_path: Path, teacher: nn.Modul
 def test_settings_are_checked(settings: dict[str, Any]) -> None:
     with pytest.raises(StudyError, match=f"WideThenNarrow has {next(iter(settings))}="):
         WideThenNarrow(**settings)
+
+
+def test_it_keeps_the_contract(tmp_path: Path) -> None:
+    check_compression_pass(WideThenNarrow(), tmp_path)

@@ -12,10 +12,12 @@ from torch import nn
 
 from nas.compression.pipeline import Lab, Model, Pipeline
 from nas.compression.sparse_file import SparseFile
+from nas.errors import ExportError
 from nas.evaluation.onnx_export import export_onnx
 from nas.evaluation.stored import stored_bytes
 from nas.inputs import InputSpec
 from nas.tasks import Classification
+from nas.testing import check_compression_pass
 from nas.training import Recipe
 
 SPEC = InputSpec.of_one((1, 8, 8))
@@ -69,6 +71,24 @@ def test_what_would_not_gain_stays(tmp_path: Path, share: float) -> None:
     assert stored(model, tmp_path) is model
 
 
+def test_a_weight_so_small_that_names_count_stays(tmp_path: Path) -> None:
+    network = nn.Sequential(nn.Conv2d(1, 1, 3), nn.Flatten()).eval()
+    with torch.no_grad():
+        network[0].weight[..., 1:] = 0
+        network[0].weight[..., 1:, :] = 0
+    model = Model(SPEC, network, export_onnx(network, SPEC))
+    assert stored(model, tmp_path) is model
+
+
+def test_without_a_file_it_says_so(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="works on a file and there is none"):
+        stored(Model(SPEC, nn.Identity()), tmp_path)
+
+
 def test_it_is_a_pass_on_the_file() -> None:
     assert Pipeline(SparseFile()).on_file
     assert not Pipeline(SparseFile()).space.choices
+
+
+def test_it_keeps_the_contract(tmp_path: Path) -> None:
+    check_compression_pass(SparseFile(), tmp_path)

@@ -9,14 +9,16 @@ import torch
 from short_training import CPU, StopError, blobs, equal, fresh, weights
 from torch import Tensor, nn
 
-import nas.compression.sparsify as under_test
+import nas.compression.training as under_test
 from nas.compression.masks import Masks
-from nas.compression.pipeline import CompressionPass, Lab, Model, Pipeline
+from nas.compression.pipeline import Lab, Model, Pipeline
 from nas.compression.schedules import Gradual, MaskSchedule, RigL, StaticMask
+from nas.compression.sparse_file import SparseFile
 from nas.compression.sparsify import Sparsify, prunable_weights
-from nas.errors import ExportError, StudyError
+from nas.errors import ExportError, SpaceError, StudyError
 from nas.inputs import InputSpec
 from nas.tasks import Classification
+from nas.testing import check_compression_pass
 from nas.training import BalancedDistillation, Recipe
 
 SCHEDULES = [RigL(updates=6), RigL(begin_with="random"), Gradual(updates=6), StaticMask()]
@@ -152,19 +154,30 @@ def test_all_layers_that_multiply_are_pruned_and_nothing_else() -> None:
     }
 
 
-def test_all_weights_change_nothing_and_several_shares_are_a_choice(tmp_path: Path) -> None:
+def test_all_weights_change_nothing_and_a_pass_that_trains_has_nothing_to_choose(tmp_path: Path) -> None:
     model = Model(SPEC, fresh().eval())
     assert Sparsify(1.0).apply(model, {}, lab(tmp_path)) is model
-    made = Sparsify((0.1, 0.5, 1.0))
-    assert isinstance(made, CompressionPass)
-    assert [choice.options for choice in Pipeline(made).space.choices] == [(0.1, 0.5, 1.0)]
-    assert made.apply(model, {"sparsify.keep": 1.0}, lab(tmp_path)) is model
-    assert Sparsify(0.1).choices().choices == ()
+    assert not Pipeline(Sparsify(), SparseFile()).space.choices
+    with pytest.raises(SpaceError):
+        Sparsify().apply(model, {"sparsify.keep": 1.0}, lab(tmp_path))
+
+
+def test_frozen_weights_stay_whole(tmp_path: Path) -> None:
+    module = fresh().eval()
+    module.get_submodule("0").requires_grad_(False)
+    made = Sparsify(0.2).apply(Model(SPEC, module), {}, lab(tmp_path)).module
+    assert made is not None
+    assert equal(weights(made.get_submodule("0")), weights(module.get_submodule("0")))
+    assert (made.get_submodule("5").weight == 0).any()  # type: ignore[union-attr]
+
+
+def test_it_keeps_the_contract(tmp_path: Path) -> None:
+    check_compression_pass(Sparsify(0.2, recipe=Recipe(epochs=1)), tmp_path)
 
 
 def test_a_network_without_such_layers_is_told(tmp_path: Path) -> None:
     model = Model(SPEC, nn.Sequential(nn.Flatten(), nn.LayerNorm(36)).eval())
-    with pytest.raises(ExportError, match=r"no linear layer and no convolution.*leave Sparsify\(\) out"):
+    with pytest.raises(ExportError, match=r"no linear layer and no convolution .*leave Sparsify\(\) out"):
         Sparsify().apply(model, {}, lab(tmp_path))
 
 
@@ -173,8 +186,7 @@ def test_a_network_without_such_layers_is_told(tmp_path: Path) -> None:
     [
         {"keep": 0},
         {"keep": 1.5},
-        {"keep": ()},
-        {"keep": (0.5, "all")},
+        {"keep": (0.5, 1.0)},
         {"keep": True},
         {"keep": float("nan")},
         {"densities": "even"},
