@@ -25,7 +25,6 @@ from nas.runner.steps import Step
 from nas.runner.weights import Weights
 from nas.search.record import ReferenceBox
 from nas.space import Architecture
-from nas.study import stable_repr
 
 SHARES = (1.0, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125)
 """Of the channels that stay."""
@@ -64,7 +63,7 @@ def _at(
 ) -> list[dict[str, Measurement]]:
     """Return all objectives of the float32 and of the int8 network with a share of the channels; done once."""
     study, largest = prepared.study, prepared.problem.space.largest()
-    inputs = [weights.digest, share, stable_repr(study.winners.recipe.without_memory_settings()), study.seed]
+    inputs = [weights.digest, share, study.winners.recipe.fingerprint, study.seed]
     step = Step(run.baselines / f"pruned-{share:g}.json", inputs)
     stored = step.result(list[dict[str, Measurement]])
     if stored is not None:

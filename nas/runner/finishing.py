@@ -116,8 +116,7 @@ def _finish(
 ) -> tuple[_Outcome, Finished]:
     """Make the files of one winner, as far as they aren't made."""
     study, folder = prepared.study, run.winners / architecture.id
-    recipe = study.winners.recipe.without_memory_settings()
-    inputs = [weights.digest, architecture.id, stable_repr(recipe), study.seed]
+    inputs = [weights.digest, architecture.id, study.winners.recipe.fingerprint, study.seed]
     if study.pipeline.passes:
         inputs.append(stable_repr(study.pipeline))
     step = Step(folder / "finished.json", inputs, file_names(prepared))

@@ -75,7 +75,7 @@ class Prepared:
             "values": [asdict(objective) for objective in self.problem.objectives],
             "objectives": [stable_repr(objective) for objective in study.objectives],
             "constraints": [stable_repr(constraint) for constraint in study.constraints],
-            "recipe": stable_repr(study.recipe.without_memory_settings()),
+            "recipe": study.recipe.fingerprint,
             "training": stable_repr(study.training),
             "weights": self.weights_digest(),
             "proxy": stable_repr(study.proxy),

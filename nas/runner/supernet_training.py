@@ -118,7 +118,7 @@ def _step(prepared: Prepared, run: RunDirectory) -> Step:
 def _training_inputs(prepared: Prepared) -> list[object]:
     study = prepared.study
     return [
-        stable_repr(study.recipe.without_memory_settings()),
+        study.recipe.fingerprint,
         stable_repr(study.training),
         *map(stable_repr, study.hard_limits),
         prepared.weights_digest(),

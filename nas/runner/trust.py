@@ -127,8 +127,8 @@ def _trained(
 def _settings(prepared: Prepared) -> str:
     study = prepared.study
     if study.trust.recipe is None:
-        return f"fine-tuned: {stable_repr(study.winners.recipe.without_memory_settings())}"
-    return f"from scratch: {stable_repr(study.trust.recipe.without_memory_settings())}"
+        return f"fine-tuned: {study.winners.recipe.fingerprint}"
+    return f"from scratch: {study.trust.recipe.fingerprint}"
 
 
 def _how(prepared: Prepared) -> str:

@@ -116,7 +116,7 @@ class ScratchWeights:
         self._run, self._record_name = run, run.record_name(study.name)
         self._rungs = study.training.rungs(study.recipe.epochs)
         inputs = [
-            stable_repr(study.recipe.without_memory_settings()),
+            study.recipe.fingerprint,
             stable_repr(study.training),
             study.seed,
             prepared.splits.fingerprint,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Literal, final
@@ -106,9 +107,14 @@ class Recipe:
         if self.ema_decay is not None and not 0 <= self.ema_decay < 1:
             raise StudyError(f"ema_decay is {self.ema_decay}: it must be in [0, 1), or None for no average.")
 
-    def without_memory_settings(self) -> Recipe:
-        """Return what decides what is learned: the rest may change while a run directory is used."""
-        return replace(self, accumulate=1, halve_on_oom=False)
+    @property
+    def fingerprint(self) -> str:
+        """What decides what is learned, as text: the rest may change while a run directory is used.
+
+        A setting that older versions lacked isn't told unless it is used, so that their runs can go on.
+        """
+        told = repr(replace(self, accumulate=1, halve_on_oom=False))
+        return re.sub(r" at 0x[0-9a-f]+", "", told).replace(", mix=None", "")
 
     def check_device(self, device: torch.device) -> None:
         """Check that the precision can be had on a device.
