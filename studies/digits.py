@@ -4,7 +4,8 @@ from functools import partial
 
 from torchvision.transforms import v2
 
-from nas import Accuracy, Int8, LatencyMs, Macs, Recipe, Study, SurrogateSearch, Winners
+from nas import Accuracy, LatencyMs, Macs, Recipe, Study, SurrogateSearch, Winners
+from nas.compression import Cluster
 from nas.data import Digits
 from search_spaces.convnet import convnet
 from surrogates.mixture import Mixture
@@ -24,7 +25,7 @@ def study() -> Study:
         strategy=SurrogateSearch(Mixture),
         evaluations=150,
         winners=Winners(
-            count=6, recipe=Recipe(epochs=12, learning_rate=1e-3, augment=shake), passes=(Int8(),)
+            count=6, recipe=Recipe(epochs=12, learning_rate=1e-3, augment=shake), passes=(Cluster(bits=4),)
         ),
         intended_use="Reading single handwritten digits of 8x8 pixels; a demonstration of the search.",
     )

@@ -56,6 +56,7 @@ class Profile:
         feasible: Share of the sample that meets all constraints.
         infeasible: Why no architecture does, or None.
         conversion: What became elastic, for a network made from an existing module.
+        passes: Name of the study's pipeline; costs are those before it.
     """
 
     study: str
@@ -65,6 +66,7 @@ class Profile:
     feasible: float
     infeasible: str | None
     conversion: Report | None
+    passes: str = ""
 
     @property
     def num_samples(self) -> int:
@@ -95,13 +97,23 @@ class Profile:
 
     def sentences(self) -> list[str]:
         """Return what constraints leave of the space."""
+        before = [f"costs are those before the passes of the pipeline, {self.passes}"] if self.passes else []
         if not self.limits:
-            return ["no constraints on counted quantities"]
+            return [*before, "no constraints on counted quantities"]
         found = [
+            *before,
+            *self._shares(),
+        ]
+        return self._with_verdict(found)
+
+    def _shares(self) -> list[str]:
+        return [
             f"{share:.1%} of the sample has {quantity.objective.name} of at most "
             f"{shown(at_most, quantity.objective)}"
             for quantity, at_most, share in self.limits
         ]
+
+    def _with_verdict(self, found: list[str]) -> list[str]:
         if self.infeasible is not None:
             return [*found, self.infeasible]
         if self.feasible == 0:
@@ -124,11 +136,11 @@ def profile(study: Study, num_samples: int = 2000) -> Profile:
     """
     weights = None if callable(study.weights) else study.weights  # what it makes changes no count
     prepared = prepare(dataclasses.replace(study, constraints=(), weights=weights), torch.device("cpu"))
-    space, counter = prepared.supernet.space, prepared.counter
+    space, counter = prepared.problem.space, prepared.counter
     count = num_samples if counter.tables is not None else min(num_samples, _SLOW_SAMPLES)
     sample = space.sample_indices(count, np.random.default_rng(study.seed))
-    drawn = counter.counts(sample)
-    ends = counter.counts(space.indices([space.smallest(), space.largest()]))
+    drawn = prepared.counts(sample)
+    ends = prepared.counts(space.indices([space.smallest(), space.largest()]))
     limits = tuple(
         (quantity, at_most, float(np.mean(counted(quantity, drawn) <= at_most)))
         for quantity, at_most in study.hard_limits
@@ -142,6 +154,7 @@ def profile(study: Study, num_samples: int = 2000) -> Profile:
         feasible=float(np.mean(problem.violation(sample) == 0)),
         infeasible=_why_infeasible(study, prepared.supernet, counter),
         conversion=prepared.supernet.report,
+        passes=study.pipeline.name,
     )
 
 
