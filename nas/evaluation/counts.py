@@ -165,7 +165,7 @@ class NetworkCounter:
         macs = {**known, **self._counted_by_torch(unknown)}
         compared = [architecture for architecture in probes if architecture.id in macs]
         tabulated = _sum(tables, space.indices(compared)).macs
-        return [macs[architecture.id] for architecture in compared] == tabulated.tolist()
+        return np.array_equal(tabulated, [macs[architecture.id] for architecture in compared])
 
     def _counted_by_torch(self, architectures: Sequence[Architecture]) -> dict[str, int]:
         """Return the multiply-accumulates of active subnets by their ids."""

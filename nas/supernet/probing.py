@@ -52,7 +52,7 @@ class FlopCounter(TorchDispatchMode):
     supports_higher_order_operators = True
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.flops = 0
         self._kinds: dict[Any, _Kind | _Formula] = {}
 
@@ -132,16 +132,15 @@ def _remembering(
         found = known.get(key)
         if found is None:
             before = counter.flops
-            output: Tensor = compute(inputs)
-            known[key] = _Known(_form(output), counter.flops - before)
-            return output
+            computed: Tensor = compute(inputs)
+            known[key] = _Known(_form(computed), counter.flops - before)
+            return computed
         counter.flops += found.flops
         output = zeros.get(found.form)
         if output is None or _form(output) != found.form:  # a forward may have changed it in place
             shape, strides, dtype, device = found.form
-            output = zeros[found.form] = torch.empty_strided(
-                shape, strides, dtype=dtype, device=device
-            ).zero_()
+            output = torch.empty_strided(shape, strides, dtype=dtype, device=device).zero_()
+            zeros[found.form] = output
         return output
 
     return forward

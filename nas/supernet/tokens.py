@@ -80,7 +80,8 @@ class Embedding(nn.Module):
     def extract(self) -> nn.Module:
         """Return the active part as ``torch.nn.Embedding``."""
         weight = self.weight.detach()[:, : self.width].clone(memory_format=torch.contiguous_format)
-        return nn.Embedding.from_pretrained(weight, freeze=False)
+        layer: nn.Module = nn.Embedding.from_pretrained(weight, freeze=False)
+        return layer
 
     def num_active_params(self) -> int:
         """Return how many numbers the active weight holds."""
