@@ -107,16 +107,17 @@ def probing(network: nn.Module) -> Iterator[FlopCounter]:
     Args:
         network: In evaluation mode. All that is written in the ``forward`` of other modules still runs.
     """
-    layers = [module for module in network.modules() if type(module) in _LAYERS]
+    ours = [module for module in network.modules() if type(module) in _LAYERS]
+    layers = [layer for layer in ours if "forward" not in vars(layer)]  # nobody replaced what it computes
     zeros: dict[_Form, Tensor] = {}
     with counting(network) as counter:
-        for layer in layers:
-            layer.__dict__["forward"] = _remembering(layer, counter, zeros)
         try:
+            for layer in layers:
+                layer.__dict__["forward"] = _remembering(layer, counter, zeros)
             yield counter
         finally:
             for layer in layers:
-                del layer.__dict__["forward"]
+                layer.__dict__.pop("forward", None)
 
 
 def _remembering(

@@ -127,6 +127,13 @@ def test_layers_give_what_they_are_asked_for_again_afterwards() -> None:
     assert not [module for module in network.modules() if "forward" in vars(module)]
 
 
+def test_a_forward_that_was_replaced_stays_so() -> None:
+    network = nn.Sequential(elastic.Linear(4, choice("width", 2, 4)))
+    network[0].forward = replaced = lambda items: items[:, :3]
+    Supernet(network).check_shapes((4,), Classification(3))
+    assert network[0].forward is replaced
+
+
 def test_a_network_that_fails_on_zeros_is_run_as_it_is() -> None:
     torch.manual_seed(0)
     supernet = Supernet(Solves())
