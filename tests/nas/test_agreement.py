@@ -57,8 +57,8 @@ def test_swaps_are_pairs_in_opposite_order_and_ties_are_none() -> None:
     assert swapped_pairs([1, 2], [1, 1]) == []
 
 
-@pytest.mark.parametrize("count", [2, 3, 5, 17, 60])
-@pytest.mark.parametrize("levels", [2, 4, 1000])
+@pytest.mark.parametrize("count", [3, 17])
+@pytest.mark.parametrize("levels", [2, 1000])
 def test_the_intervals_are_those_of_scipys_statistics_one_sample_at_a_time(count: int, levels: int) -> None:
     rng = np.random.default_rng(count * levels)
     x, y = (np.concatenate([[0, 1], rng.integers(levels, size=count - 2)]) / 7 for _ in range(2))
