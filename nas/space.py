@@ -136,14 +136,17 @@ class SearchSpace:
         return order
 
     @cached_property
-    def _allowed(self) -> dict[str, list[list[tuple[int, IntArray]]]]:
-        """Conditions as (column, allowed option positions), for arrays."""
+    def _allowed(self) -> dict[str, list[list[tuple[int, NDArray[np.bool_]]]]]:
+        """Conditions as (column, whether each option is allowed), for arrays."""
         return {
             name: [
                 [
                     (
                         self._column[c.choice],
-                        np.array([self[c.choice].index(o) for o in c.options], dtype=np.int64),
+                        np.isin(
+                            np.arange(len(self[c.choice].options)),
+                            [self[c.choice].index(o) for o in c.options],
+                        ),
                     )
                     for c in alternative
                 ]
@@ -167,7 +170,7 @@ class SearchSpace:
             for alternative in self._allowed[name]:
                 both = np.ones(len(indices), dtype=np.bool_)
                 for column, allowed in alternative:
-                    both &= active[:, column] & np.isin(indices[:, column], allowed)
+                    both &= active[:, column] & allowed[indices[:, column]]
                 holds |= both
             active[:, self._column[name]] = holds
         return active
@@ -271,7 +274,9 @@ class SearchSpace:
         """Return the exact number of different architectures."""
         conditions = {
             self._column[name]: frozenset(
-                frozenset((column, frozenset(allowed.tolist())) for column, allowed in alternative)
+                frozenset(
+                    (column, frozenset(np.flatnonzero(allowed).tolist())) for column, allowed in alternative
+                )
                 for alternative in alternatives
             )
             for name, alternatives in self._allowed.items()

@@ -6,15 +6,14 @@ import copy
 import itertools
 import logging
 import math
-from collections.abc import Callable, Container, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar, cast, final
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
 from nas.choices import Choice, Expression, choices_of, combinations
 from nas.inputs import Form, InputSpec, as_spec, call_network
@@ -23,15 +22,15 @@ from nas.space import Architecture, IntArray, SearchSpace
 from nas.supernet import Supernet, elastic
 from nas.supernet.attending import Attending
 from nas.supernet.cut import Cut
+from nas.supernet.probing import FlopCounter, counting
 from nas.supernet.resized import Resized
 from nas.supernet.sites import Site, Slot
-from nas.supernet.unfused import unfused
 
 logger = logging.getLogger(__name__)
 
 _MAX_TABLE_ROWS = 200_000
 _MOST_MODULES = 10_000
-"""To run while the tables are compared with torch's counter, which takes a third of a millisecond for each."""
+"""To run while the tables are compared with torch's counter, which takes a tenth of a millisecond for each."""
 _Counted = TypeVar("_Counted")
 _Cost = Callable[[], tuple[int, int]]
 """Returns MACs and parameters."""
@@ -46,24 +45,9 @@ def count_macs(module: nn.Module, form: Form) -> int:
         module: In evaluation mode; its parameters may lie on the meta device.
         form: What it takes.
     """
-    device = next(module.parameters()).device
-    with _flop_counter(module) as counter:
-        call_network(module, as_spec(form).blank(1, device))
-    return int(counter.get_total_flops()) // 2
-
-
-@contextmanager
-def _flop_counter(module: nn.Module) -> Iterator[FlopCounterMode]:
-    """Count what ``module`` runs inside by torch's counter, which counts some fused kernels as zero."""
-    wanted = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    for parameter in wanted:
-        parameter.requires_grad = False  # the counter asks for the gradient of what modules are called with
-    try:
-        with torch.no_grad(), unfused(module), FlopCounterMode(display=False) as counter:
-            yield counter
-    finally:
-        for parameter in wanted:
-            parameter.requires_grad = True
+    with counting(module) as counter:
+        call_network(module, as_spec(form).blank(1, next(module.parameters()).device))
+    return counter.flops // 2
 
 
 def count_params(module: nn.Module) -> int:
@@ -118,14 +102,16 @@ class NetworkCounter:
     Args:
         supernet: Only its structure is read.
         form: What it takes.
+        known: Multiply-accumulates that torch counted already, by the architecture's id, as
+            :meth:`Supernet.check_shapes` does.
     """
 
-    def __init__(self, supernet: Supernet, form: Form) -> None:
+    def __init__(self, supernet: Supernet, form: Form, known: Mapping[str, int] | None = None) -> None:
         self._twin, self._spare = (_copied(supernet, torch.device(name)) for name in ("meta", "cpu"))
         self._inputs = as_spec(form)
         self._cache: dict[str, tuple[int, int]] = {}
         tables = self._on_a_twin(self._build)
-        self.tables = tables if tables is not None and self._agrees(supernet, tables) else None
+        self.tables = tables if tables is not None and self._agrees(supernet, tables, known or {}) else None
         if self.tables is None:
             logger.warning(
                 "MACs of this network can't be tabulated; each architecture is counted by torch, which is slow"
@@ -165,27 +151,30 @@ class NetworkCounter:
             self._twin = self._spare
             return count(self._twin)
 
-    def _agrees(self, supernet: Supernet, tables: list[_Table]) -> bool:
+    def _agrees(self, supernet: Supernet, tables: list[_Table], known: Mapping[str, int]) -> bool:
         """Compare with torch's counter where every option is in use once, and at some random places."""
         space = supernet.space
         random = space.sample_indices(14, np.random.default_rng(0))
         counts = _sum(tables, random)
-        exact = [self._run(row) for row in random[:4]]
+        exact = [self._exact(self._spare, architecture) for architecture in space.from_indices(random[:4])]
         if exact != list(zip(counts.macs[:4].tolist(), counts.num_params[:4].tolist(), strict=True)):
             return False
         probes = [*supernet.probes(), *space.from_indices(random)]
-        step = -(-len(probes) * len(supernet.sites) // _MOST_MODULES)
-        probes = probes[::step]
-        was_training = supernet.training
-        supernet.eval()
-        try:
-            for architecture, macs in zip(probes, _sum(tables, space.indices(probes)).macs, strict=True):
-                with supernet.active(architecture):
-                    if count_macs(supernet, self._inputs) != macs:
-                        return False
-            return True
-        finally:
-            supernet.train(was_training)
+        unknown = [architecture for architecture in probes if architecture.id not in known]
+        unknown = unknown[:: max(1, -(-len(unknown) * len(supernet.sites) // _MOST_MODULES))]
+        macs = {**known, **self._counted_by_torch(unknown)}
+        compared = [architecture for architecture in probes if architecture.id in macs]
+        tabulated = _sum(tables, space.indices(compared)).macs
+        return np.array_equal(tabulated, [macs[architecture.id] for architecture in compared])
+
+    def _counted_by_torch(self, architectures: Sequence[Architecture]) -> dict[str, int]:
+        """Return the multiply-accumulates of active subnets by their ids."""
+        macs = self._spare.count_macs(architectures, self._inputs)
+        for architecture in architectures:
+            if architecture.id not in macs:
+                with self._spare.active(architecture):
+                    macs[architecture.id] = count_macs(self._spare, self._inputs)
+        return macs
 
     def _build(self, twin: Supernet) -> list[_Table] | None:
         sides = [slot for site in twin.sites if isinstance(site.module, Resized) for slot in site.slots]
@@ -268,42 +257,55 @@ def _trace(
         Output positions of each elastic layer, and the MACs that each other module performs itself,
         both by path and summed over calls.
     """
-    positions: dict[str, int] = {}
+    with twin.active(architecture), counting(twin.module) as counter, _Watch(twin.sites, counter) as watch:
+        call_network(twin.module, inputs.blank(1, next(twin.parameters()).device))
+    return watch.positions, watch.own_macs
 
-    def remember(path: str) -> object:
-        def hook(module: nn.Module, _inputs: object, output: Any) -> None:
+
+@final
+class _Watch:
+    """Sees which modules run, how many positions elastic layers give, and what is counted while which module runs."""
+
+    def __init__(self, sites: Sequence[Site], counter: FlopCounter) -> None:
+        self.positions: dict[str, int] = {}
+        self.own_macs: dict[str, int] = {}
+        self._paths = {id(site.module): site.path for site in sites}
+        self._counter = counter
+        self._running = [""]
+        self._seen = 0
+
+    def __enter__(self) -> _Watch:
+        # Hooks of all modules, because compiled ones take none of their own.
+        self._handles = (
+            register_module_forward_pre_hook(self._begin),
+            register_module_forward_hook(self._end, always_call=True),
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for handle in self._handles:
+            handle.remove()
+
+    def _begin(self, module: nn.Module, _inputs: object) -> None:
+        if id(module) in self._paths:
+            self._attribute()
+            self._running.append(self._paths[id(module)])
+
+    def _end(self, module: nn.Module, _inputs: object, output: Any) -> None:
+        if id(module) not in self._paths:
+            return
+        self._attribute()
+        path = self._running.pop()
+        if isinstance(module, elastic.ElasticLayer) and output is not None:
             made: Tensor = output[0] if isinstance(output, tuple) else output
             last = made.ndim != 4 or isinstance(module, nn.Linear | elastic.Linear)
-            positions[path] = positions.get(path, 0) + made.numel() // made.shape[-1 if last else 1]
+            self.positions[path] = self.positions.get(path, 0) + made.numel() // made.shape[-1 if last else 1]
 
-        return hook
-
-    layers = {site.path: site.module for site in twin.sites if isinstance(site.module, elastic.ElasticLayer)}
-    handles = [m.register_forward_hook(remember(path)) for path, m in layers.items()]  # type: ignore[arg-type]
-    with twin.active(architecture), _flop_counter(twin.module) as counter:
-        call_network(twin.module, inputs.blank(1, next(twin.parameters()).device))
-    for handle in handles:
-        handle.remove()
-    root = type(twin.module).__name__
-    total = {
-        name.removeprefix(root).removeprefix("."): sum(flops.values()) // 2
-        for name, flops in counter.get_flop_counts().items()
-        if name != "Global"
-    }
-    own = dict(total)
-    for path, macs in total.items():
-        if path:
-            own[_caller(path, total)] -= macs
-    return positions, own
-
-
-def _caller(path: str, called: Container[str]) -> str:
-    """Return the nearest enclosing module that was called itself (a ModuleList never is)."""
-    while path:
-        path = path.rpartition(".")[0]
-        if path in called:
-            break
-    return path
+    def _attribute(self) -> None:
+        """Give what was counted since the last time to the module that runs."""
+        path, flops = self._running[-1], self._counter.flops
+        self.own_macs[path] = self.own_macs.get(path, 0) + (flops - self._seen) // 2
+        self._seen = flops
 
 
 def _is_free(module: nn.Module, macs: int, own: set[nn.Parameter]) -> bool:

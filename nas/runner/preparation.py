@@ -140,13 +140,13 @@ def prepare(study: Study, device: torch.device, ranks: Ranks = ALONE) -> Prepare
             recipe.check_device(device)
     splits = load_splits(study.data)
     supernet = _made_network(study)
-    supernet.check_shapes(splits.inputs, splits.task, splits.train.targets[:1])
+    macs = supernet.check_shapes(splits.inputs, splits.task, splits.train.targets[:1])
     check_quality(study, supernet, splits)
     check_ids(supernet, splits)
     with failing_as(
         StudyError, f"the network of study {study.name!r} can't be copied and counted", _MEND_COPIED
     ):
-        counter = NetworkCounter(supernet, splits.inputs)
+        counter = NetworkCounter(supernet, splits.inputs, macs)
     _check_learns(study, supernet, splits)
     problem = problem_of(study, supernet, counter)
     space = problem.space

@@ -16,9 +16,11 @@ from pymoo.optimize import minimize
 
 from nas.protocols import Problem
 from nas.search.designs import tilted_samples
-from nas.space import FloatArray, IntArray
+from nas.space import FloatArray, IntArray, SearchSpace
 
 _GENERATIONS = 25
+_FEW_COMBINATIONS = 10_000
+"""Of options, to go through in milliseconds."""
 
 
 def evolve(
@@ -48,21 +50,31 @@ def evolve(
     """
     seen_start = start[rng.permutation(len(start))[: size // 2]]
     first = np.concatenate([seen_start, tilted_samples(problem, size - len(seen_start), rng)])
-    result = minimize(
-        _Screen(problem, costs, avoid),
-        NSGA2(
-            pop_size=size,
-            sampling=first,
-            crossover=UniformCrossover(),
-            mutation=_Step(problem),
-            repair=_Canonical(problem),
-        ),
-        ("n_gen", _GENERATIONS),
-        seed=int(rng.integers(2**31)),
-    )
-    last = np.unique(problem.space.canonical(result.pop.get("X").astype(np.int64)), axis=0)
+    seed = int(rng.integers(2**31))
+    last = _whole_space(problem.space)
+    if last is None or len(last) > size:
+        result = minimize(
+            _Screen(problem, costs, avoid),
+            NSGA2(
+                pop_size=size,
+                sampling=first,
+                crossover=UniformCrossover(),
+                mutation=_Step(problem),
+                repair=_Canonical(problem),
+            ),
+            ("n_gen", _GENERATIONS),
+            seed=seed,
+        )
+        last = np.unique(problem.space.canonical(result.pop.get("X").astype(np.int64)), axis=0)
     fresh = np.array([row.tobytes() not in avoid for row in last], dtype=np.bool_)
     return last[fresh & (problem.infeasibility(last) <= 0)]
+
+
+def _whole_space(space: SearchSpace) -> IntArray | None:
+    """Return all architectures, none of which a population that has room for them would miss; None for many."""
+    if space.num_combinations > _FEW_COMBINATIONS:
+        return None
+    return np.unique(space.canonical(space.combinations(np.arange(space.num_combinations))), axis=0)
 
 
 class _Screen(PymooProblem):  # type: ignore[misc] # pymoo has no types

@@ -14,7 +14,6 @@ from typing import ClassVar, Literal, Protocol, cast, final, runtime_checkable
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils import skip_init
 
 from nas.choices import Choice, Size, joint_values, largest_value
 from nas.errors import SpaceError
@@ -102,8 +101,7 @@ class Conv2d(nn.Module):
     def extract(self) -> nn.Module:
         """Return the active part as ``torch.nn.Conv2d``."""
         weight, bias = self._slices()
-        layer = skip_init(
-            nn.Conv2d,
+        layer = nn.Conv2d(
             self.in_channels,
             self.out_channels,
             self.kernel_size,
@@ -112,8 +110,7 @@ class Conv2d(nn.Module):
             dilation=self.dilation,
             groups=self.groups,
             bias=bias is not None,
-            device=weight.device,
-            dtype=weight.dtype,
+            device="meta",
         )
         return _filled(layer, weight=weight, bias=bias)
 
@@ -164,14 +161,7 @@ class Linear(nn.Module):
     def extract(self) -> nn.Module:
         """Return the active part as ``torch.nn.Linear``."""
         weight, bias = self._slices()
-        layer = skip_init(
-            nn.Linear,
-            self.in_features,
-            self.out_features,
-            bias=bias is not None,
-            device=weight.device,
-            dtype=weight.dtype,
-        )
+        layer = nn.Linear(self.in_features, self.out_features, bias=bias is not None, device="meta")
         return _filled(layer, weight=weight, bias=bias)
 
     def num_active_params(self) -> int:
@@ -240,7 +230,7 @@ class BatchNorm(nn.Module):
     def extract(self) -> nn.Module:
         """Return the active part as torch's batch norm."""
         count = self.num_features
-        layer = self.plain(count, self.eps, self.momentum, device=self.weight.device, dtype=self.weight.dtype)
+        layer = self.plain(count, self.eps, self.momentum, device="meta")
         return _filled(
             layer,
             weight=self.weight[:count],
@@ -338,9 +328,10 @@ def _reset(weight: Tensor, bias: Tensor | None) -> None:
         nn.init.uniform_(bias, -bound, bound)
 
 
-@torch.no_grad()
 def _filled(layer: nn.Module, **values: Tensor | None) -> nn.Module:
+    """Give a layer that was made without storage its own copies of all that it holds."""
     for name, value in values.items():
         if value is not None:
-            getattr(layer, name).copy_(value)
+            copy = value.detach().clone(memory_format=torch.contiguous_format)
+            setattr(layer, name, nn.Parameter(copy) if name in layer._parameters else copy)
     return layer

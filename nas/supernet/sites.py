@@ -60,6 +60,12 @@ def _has_depth(kind: type[nn.Module]) -> bool:
     return issubclass(kind, ElasticDepth)
 
 
+@functools.cache
+def _is_layer(kind: type[nn.Module]) -> bool:
+    """Whether modules of a class are elastic layers."""
+    return issubclass(kind, ElasticLayer)
+
+
 def find_sites(root: nn.Module) -> list[Site]:
     """Walk the module, outermost first; a shared module is one site with several alternatives."""
     sites: dict[int, Site] = {}
@@ -93,15 +99,15 @@ def plain_copy(root: nn.Module, sites: list[Site]) -> nn.Module:
     """
     replaced: dict[int, object] = {}
     for site in sites:
-        if isinstance(site.module, ElasticLayer):
-            replaced[id(site.module)] = site.module.extract()
+        if _is_layer(type(site.module)):  # type: ignore[arg-type]
+            replaced[id(site.module)] = cast(ElasticLayer, site.module).extract()
         elif isinstance(site.module, Cut):
             for whole, part in site.module.active_tensors().items():
                 replaced.setdefault(whole, part)  # tied tensors stay tied
-    rows = [site.module for site in sites if isinstance(site.module, ElasticDepth)]
+    rows = [site.module for site in sites if _has_depth(type(site.module))]  # type: ignore[arg-type]
     # Those that hold fewest others first, so that a row of blocks finds the rows inside it replaced.
-    for row in sorted(rows, key=lambda r: sum(isinstance(m, ElasticDepth) for m in r.modules())):
-        replaced[id(row)] = row.extract_blocks(lambda block: copied(block, replaced))
+    for row in sorted(rows, key=lambda r: sum(_has_depth(type(m)) for m in r.modules())):  # type: ignore[arg-type]
+        replaced[id(row)] = cast(ElasticDepth, row).extract_blocks(lambda block: copied(block, replaced))
     plain = copied(root, replaced)
     wrapped: dict[nn.Module, nn.Module] = {}
     for module in list(plain.modules()):

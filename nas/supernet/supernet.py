@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import reprlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, final
 
 import numpy as np
@@ -19,6 +19,7 @@ from nas.space import Architecture, Condition, IntArray, SearchSpace
 from nas.supernet.convert import Converted, Report, elastic_module
 from nas.supernet.convert.settings import RATIOS
 from nas.supernet.pretrained import describe
+from nas.supernet.probing import probing
 from nas.supernet.resized import Resized
 from nas.supernet.sites import Site, find_sites, plain_copy
 from nas.task import Task
@@ -197,7 +198,7 @@ class Supernet(nn.Module):
             if option != architecture[choice.name]
         ]
 
-    def check_shapes(self, form: Form, task: Task, targets: Tensor | None = None) -> None:
+    def check_shapes(self, form: Form, task: Task, targets: Tensor | None = None) -> dict[str, int]:
         """Run every probe on one item without content.
 
         Args:
@@ -205,28 +206,71 @@ class Supernet(nn.Module):
             task: Says whether outputs are what they should be.
             targets: ``(1, *)`` of an item; a single class unless given.
 
+        Returns:
+            The multiply-accumulates of each probe by its id, which running them shows as well.
+
         Raises:
             ShapeError: shapes don't fit; says in which module, and which choice alone would mend it.
         """
-        was_training = self.training
-        self.eval()
         spec = as_spec(form)
         inputs = spec.blank(1, next(self.parameters()).device)
-
         of_item = torch.zeros(1, dtype=torch.int64) if targets is None else targets
 
         def fault_of(architecture: Architecture) -> str | None:
             return self._fault(architecture, inputs, lambda outputs: task.fault(of_item, outputs))
 
-        try:
-            for architecture in self.probes():
-                fault = fault_of(architecture)
+        probes = self.probes()
+        fitting = self.count_macs(probes, spec, lambda outputs: task.fault(of_item, outputs) is None)
+        with self._evaluating():
+            for architecture in probes:
+                fault = None if architecture.id in fitting else fault_of(architecture)
                 if fault is not None:
                     where = self._blamed(architecture, fault_of)
                     raise ShapeError(
                         f"the network doesn't fit {_told(spec)}, {where}: {fault}. "
                         "Make the sizes agree for every option."
                     )
+        return fitting
+
+    def count_macs(
+        self,
+        architectures: Iterable[Architecture],
+        form: Form,
+        fits: Callable[[Tensor], bool] = lambda _outputs: True,
+    ) -> dict[str, int]:
+        """Return the multiply-accumulates of one item in each architecture by its id, as torch counts them.
+
+        Elastic layers compute little of what they give (:mod:`nas.supernet.probing`). Where that, or counting itself,
+        doesn't work with a network, or an output doesn't fit, the architecture is missing.
+
+        Args:
+            architectures: Of the space.
+            form: What the network takes.
+            fits: Of an output, whether it is as it should be.
+        """
+        macs: dict[str, int] = {}
+        inputs = as_spec(form).blank(1, next(self.parameters()).device)
+        with self._evaluating(), self.active(self.architecture), probing(self.module) as counter:
+            for architecture in architectures:
+                before = counter.flops
+                self._activate(self.space.architecture(architecture))
+                try:
+                    outputs = call_network(self, inputs)
+                except KeyboardInterrupt:
+                    raise
+                except BaseException:  # whatever a user's forward raises, SystemExit too
+                    continue
+                count = (counter.flops - before) // 2
+                if isinstance(outputs, Tensor) and fits(outputs):
+                    macs[architecture.id] = count
+        return macs
+
+    @contextlib.contextmanager
+    def _evaluating(self) -> Iterator[None]:
+        was_training = self.training
+        self.eval()
+        try:
+            yield
         finally:
             self.train(was_training)
 

@@ -11,7 +11,6 @@ from typing import cast, final
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils import skip_init
 
 from nas.choices import Size, largest_value
 
@@ -78,15 +77,10 @@ class Embedding(nn.Module):
         """Look up the active features."""
         return F.embedding(ids, self.weight[:, : self.width])
 
-    @torch.no_grad()
     def extract(self) -> nn.Module:
         """Return the active part as ``torch.nn.Embedding``."""
-        weight = self.weight[:, : self.width]
-        layer: nn.Module = skip_init(
-            nn.Embedding, len(weight), self.width, device=self.weight.device, dtype=self.weight.dtype
-        )
-        assert isinstance(layer, nn.Embedding)
-        layer.weight.copy_(weight)
+        weight = self.weight.detach()[:, : self.width].clone(memory_format=torch.contiguous_format)
+        layer: nn.Module = nn.Embedding.from_pretrained(weight, freeze=False)
         return layer
 
     def num_active_params(self) -> int:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nas.agreement import rank_agreement, swapped_pairs
+from nas.agreement import kendall_tau, rank_agreement, spearman_rho, swapped_pairs
 
 
 def test_equal_orders_agree_fully_and_opposite_ones_not_at_all() -> None:
@@ -55,3 +55,17 @@ def test_what_can_not_be_ranked_has_no_agreement(before: list[float], after: lis
 def test_swaps_are_pairs_in_opposite_order_and_ties_are_none() -> None:
     assert swapped_pairs([1, 2, 3, 3], [2, 1, 3, 4]) == [(0, 1)]
     assert swapped_pairs([1, 2], [1, 1]) == []
+
+
+@pytest.mark.parametrize("count", [3, 17])
+@pytest.mark.parametrize("levels", [2, 1000])
+def test_the_intervals_are_those_of_scipys_statistics_one_sample_at_a_time(count: int, levels: int) -> None:
+    rng = np.random.default_rng(count * levels)
+    x, y = (np.concatenate([[0, 1], rng.integers(levels, size=count - 2)]) / 7 for _ in range(2))
+    found = rank_agreement(x, y)
+    assert found is not None
+    samples = np.random.default_rng(0).integers(count, size=(1000, count))
+    varied = [rows for rows in samples if np.ptp(x[rows]) > 0 and np.ptp(y[rows]) > 0]
+    for interval, statistic in ((found.tau, kendall_tau), (found.spearman, spearman_rho)):
+        low, high = np.percentile([statistic(x[rows], y[rows]) for rows in varied], [2.5, 97.5])
+        assert (interval.value, interval.low, interval.high) == (statistic(x, y), low, high)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import NoReturn
 
@@ -8,7 +9,7 @@ import torch
 from fake_data import write_camvid, write_cifar10, write_fashion_mnist, write_lidar, write_texts
 
 from nas.catalog import describe_study, find_study, study_names
-from nas.runner.preparation import prepare
+from nas.runner.preparation import Prepared, prepare
 from nas.runner.profile import profile
 from nas.study import network_reference
 
@@ -34,11 +35,17 @@ def _data_is_there(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torchvision.datasets.cifar.check_integrity", lambda *_: True)
 
 
+@functools.cache
+def prepared_once(name: str) -> Prepared:
+    """Return a study as the first of several tests prepared it."""
+    return prepare(find_study(name), torch.device("cpu"))
+
+
 @pytest.mark.parametrize("name", study_names())
 def test_every_study_is_named_as_its_file_and_can_be_prepared(name: str) -> None:
     study = find_study(name)
     assert study.name == name
-    prepared = prepare(study, torch.device("cpu"))
+    prepared = prepared_once(name)
     assert prepared.problem.space.cardinality() > study.evaluations
     assert prepared.counter.tables is not None
 
@@ -62,5 +69,5 @@ def test_a_winner_of_every_study_can_be_loaded_by_itself(name: str) -> None:
 
 @pytest.mark.parametrize("name", study_names())
 def test_a_study_is_the_same_each_time_it_is_made(name: str) -> None:
-    descriptions = [prepare(find_study(name), torch.device("cpu")).description() for _ in range(2)]
-    assert descriptions[0] == descriptions[1]
+    again = prepare(find_study(name), torch.device("cpu"))
+    assert again.description() == prepared_once(name).description()

@@ -45,6 +45,18 @@ def test_the_result_is_canonical_feasible_unseen_and_different(problem: Problem)
     assert not {row.tobytes() for row in rows} & avoid
 
 
+@pytest.mark.parametrize("enumerated", [True, False])
+def test_a_population_with_room_for_the_whole_space_holds_all_of_it(
+    enumerated: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not enumerated:
+        monkeypatch.setattr("nas.search.nsga2._FEW_COMBINATIONS", 0)
+    problem = grid_problem(at_most=5, num_choices=3, num_options=3)
+    every = np.array([row for row in np.ndindex(3, 3, 3) if sum(row) <= 5], dtype=np.int64)
+    avoid = frozenset(row.tobytes() for row in every[::2])
+    assert evolved(problem, avoid=avoid, size=27).tolist() == every[1::2].tolist()
+
+
 def test_equal_generators_give_equal_results() -> None:
     assert np.array_equal(evolved(toy_problem()), evolved(toy_problem()))
     assert not np.array_equal(evolved(toy_problem()), evolved(toy_problem(), seed=1))
