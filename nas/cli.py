@@ -18,8 +18,9 @@ import typer
 from nas.catalog import describe_study, find_study, study_names
 from nas.checks import is_utf8
 from nas.errors import NasError, OutputError, RunDirectoryError, ServiceError, StudyError
+from nas.export.names import variant_files
 from nas.protocols import DEFAULT_DEVICE
-from nas.report.results import Results
+from nas.report.results import Results, Winner
 from nas.report.tables import front_table
 from nas.report.trust import TrustResult
 from nas.service import commands, remote
@@ -318,7 +319,8 @@ def export(
     if to.exists():
         raise RunDirectoryError(f"{to} exists already: name a directory that doesn't.")
     results = Results.read(directory.results)
-    ids = [w.id for w in results.winners if everything or any(v.on_front for v in w.variants)]
+    chosen = [w for w in results.winners if everything or any(v.on_front for v in w.variants)]
+    ids = [winner.id for winner in chosen]
     if not check_delivery(directory, ids):
         console.print(
             f"{path} is of a version that kept no digests, so its files were not checked; the same 'nas run' again "
@@ -326,7 +328,7 @@ def export(
             soft_wrap=True,
         )
     try:
-        _copy_winners(directory.winners, ids, to)
+        _copy_winners(directory.winners, chosen, to)
     except OSError as error:
         raise RunDirectoryError(
             f"the models can't be copied to {to} ({error}): choose another place, or run the study again if a "
@@ -453,13 +455,15 @@ def _limits(constraints: list[str]) -> dict[str, float]:
     return limits
 
 
-def _copy_winners(winners: Path, ids: list[str], to: Path) -> None:
-    """Make ``to`` whole or not at all."""
+def _copy_winners(winners: Path, chosen: list[Winner], to: Path) -> None:
+    """Make ``to`` whole or not at all; variants that aren't shipped stay behind."""
     partial = to.with_name(f".{to.name}.part")
     shutil.rmtree(partial, ignore_errors=True)
     try:
-        for id_ in ids:
-            shutil.copytree(winners / id_, partial / id_, ignore=shutil.ignore_patterns("finished*.json"))
+        for winner in chosen:
+            withheld = [name for v in winner.variants if not v.shipped for name in variant_files(v.name)]
+            ignored = shutil.ignore_patterns("finished*.json", *withheld)
+            shutil.copytree(winners / winner.id, partial / winner.id, ignore=ignored)
         shutil.copy(winners / "README.md", partial / "README.md")
         partial.rename(to)
     finally:

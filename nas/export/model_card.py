@@ -147,7 +147,7 @@ multi-objective architecture search over {escaped(", ".join(o.name for o in resu
 ## Results
 
 {numbers.markdown()}
-{_by_class(results, winner)}{_beside_original(results, winner)}
+{_compression(winner)}{_by_class(results, winner)}{_beside_original(results, winner)}
 ## Intended use
 
 {escaped(facts["intended_use"])}
@@ -238,6 +238,17 @@ def set_card(results: Results) -> str:
             else ""
         )
     )
+
+
+def _compression(winner: Winner) -> str:
+    """Return what passes did to each variant; empty where none did anything."""
+    lines = [
+        f"- {code(variant.name)}: {escaped('; '.join(variant.applied))}"
+        + ("" if variant.name == PLAIN else f" ({code(f'nas.load(folder, variant={variant.name!r})')})")
+        for variant in winner.variants
+        if variant.applied
+    ]
+    return "\nWhat was done to them:\n\n" + "\n".join(lines) + "\n" if lines else ""
 
 
 def _by_class(results: Results, winner: Winner) -> str:

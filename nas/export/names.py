@@ -30,3 +30,8 @@ def variant_note(variant: str) -> str:
 def variant_weights(variant: str) -> str:
     """Return the name of a variant's weights, which it has where passes changed its module."""
     return WEIGHTS if variant == PLAIN else f"model.{variant}.safetensors"
+
+
+def variant_files(variant: str) -> tuple[str, str, str]:
+    """Return the names of all files that a variant may have."""
+    return variant_file(variant), variant_note(variant), variant_weights(variant)

@@ -14,8 +14,7 @@ from nas.export.names import (
     PICTURE,
     VOCABULARY,
     WEIGHTS,
-    variant_note,
-    variant_weights,
+    variant_files,
 )
 from nas.report.results import Winner
 
@@ -28,10 +27,7 @@ def files_of(folder: Path, winner: Winner) -> list[Path]:
     Names come from our own list and from the run's report, never from a request. A link is left out, and
     so is whatever lies outside the folder.
     """
-    files = [variant.file for variant in winner.variants if variant.shipped]
-    for variant in winner.variants[1:]:
-        if variant.shipped:
-            files += [variant_note(variant.name), variant_weights(variant.name)]
+    files = [name for v in winner.variants if v.shipped for name in variant_files(v.name)]
     names = [CARD, PICTURE, EXAMPLES, ARCHITECTURE, VOCABULARY, WEIGHTS, *files]
     root = folder.resolve()
     found = []

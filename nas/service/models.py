@@ -177,6 +177,10 @@ class VariantModel(_Given):
     values: dict[str, ValueModel]
     on_front: bool
     exceeds: list[str] = Field(description="Objectives whose soft limits it doesn't meet.")
+    applied: list[str] = Field(description="What compression passes did to it, in order.")
+    shipped: bool = Field(
+        description="False where it is worse than the float32 file in every column that differs."
+    )
 
 
 class WinnerModel(_Given):

@@ -22,6 +22,7 @@ from filelock import FileLock
 from huggingface_hub import ModelCard
 from optuna.trial import TrialState
 from torch import nn
+from typer.testing import CliRunner
 
 import nas
 from nas import (
@@ -38,6 +39,7 @@ from nas import (
     choice,
 )
 from nas.choices import Option
+from nas.cli import app
 from nas.compression import CompressionPass, Lab, Model
 from nas.errors import (
     DamagedFileError,
@@ -54,6 +56,7 @@ from nas.objective import Measurement, Objective
 from nas.protocols import Bench, Candidate, Splits
 from nas.report.results import Results
 from nas.search.record import predictions_of
+from nas.service.downloads import files_of
 from nas.space import SearchSpace
 from nas.supernet import elastic, recalibrate
 
@@ -640,6 +643,22 @@ def test_what_exceeds_a_soft_limit_is_not_on_the_final_front(
     assert {v.name for v in variants if v.on_front} == {"fp32"}
     assert "no; exceeds onnx_bytes" in (tmp_path / "report.md").read_text()
     assert Results.read(tmp_path / "report.json").winners == results.winners
+
+
+def test_a_variant_that_is_worse_in_every_column_is_told_and_not_shipped(tiny_copy: Path) -> None:
+    results = run_in(with_passes(Padded(), Copy()), tiny_copy)
+    for winner in results.winners:
+        assert [variant.shipped for variant in winner.variants] == [True, False, True]
+        folder = tiny_copy / "winners" / winner.id
+        files = {path.name for path in files_of(folder, winner)}
+        assert "model.copy.onnx" in files
+        assert not {"model.padded.onnx", "model.padded.json"} & files
+        assert "not shipped, worse than fp32 in every column" in (folder / "README.md").read_text()
+    assert "not shipped, worse than fp32 in every column" in (tiny_copy / "report.md").read_text()
+    shipped = tiny_copy.parent / "shipped"
+    assert CliRunner().invoke(app, ["export", str(tiny_copy), "--to", str(shipped), "--all"]).exit_code == 0
+    assert list(shipped.glob("*/model.copy.onnx"))
+    assert not list(shipped.glob("*/model.padded*"))
 
 
 def test_a_pass_that_fails_is_one_sentence_and_can_be_mended(tiny_copy: Path) -> None:
