@@ -12,7 +12,7 @@ import numpy as np
 from torch import nn
 
 from nas.compression.applying import apply_passes
-from nas.compression.pipeline import CompressionPass, Lab, Model
+from nas.compression.pipeline import CompressionPass, Lab, Model, as_pipeline
 from nas.evaluation.candidate import OnnxCandidate
 from nas.evaluation.counts import count_macs, count_params
 from nas.evaluation.stored import stored_bytes
@@ -101,6 +101,24 @@ def _counts_of(
         return int(counts.macs[0]), int(counts.num_params[0])
     assert plain.module is not None, "passes on the module give one"
     return count_macs(plain.module, plain.inputs), count_params(plain.module)
+
+
+def check_passes(prepared: Prepared) -> None:
+    """Let every pass that doesn't train work on the largest network, to hear now, not after the training, if it can't.
+
+    Raises:
+        ExportError: a pass can't do it.
+    """
+    study, space = prepared.study, prepared.problem.space
+    rows = [study.pipeline, *map(as_pipeline, study.winners.passes)]
+    if not any(row.passes for row in rows):
+        return
+    hardest = space.architecture({**space.largest(), **study.pipeline.space.smallest()})
+    module = prepared.supernet.extract(prepared.network_of(hardest), config=False).eval()
+    for row in rows:
+        passes = [made for made in row.passes if not made.trains]
+        with tempfile.TemporaryDirectory() as folder:
+            compress(prepared, passes, hardest, module, lab_of(prepared, Path(folder)))
 
 
 def lab_of(

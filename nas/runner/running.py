@@ -25,6 +25,7 @@ from nas.report.results import Baseline, Results, Winner
 from nas.report.text import report_markdown
 from nas.report.trust import TrustResult
 from nas.runner.baselines import run_baselines
+from nas.runner.compressing import check_passes
 from nas.runner.delivery import outdated_report, report_step
 from nas.runner.directory import RunDirectory
 from nas.runner.finishing import finish_winners
@@ -105,6 +106,8 @@ def run(
         listener.say(f"{study.name}: {cardinality:,} architectures; results go to {path}")
         try:
             with _suitable_threads(prepared):
+                if not directory.has_trials():
+                    check_passes(prepared)
                 return _stages(prepared, directory, listener, ranks, baselines, command)
         except DATABASE_ERRORS as error:
             raise storage_error(directory.location, error) from error
