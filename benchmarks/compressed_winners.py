@@ -1,0 +1,121 @@
+"""Compressed winners of a search in which compression was searched too, beside the largest network of the space.
+
+    python -m benchmarks.compressed_winners sst2_text --data $NAS_DATA --out runs/compressed-sst2
+    python -m benchmarks.compressed_winners fashion_mnist --data $NAS_DATA --out runs/compressed-fashion --epochs 8
+
+Runs one of the studies with accuracy, latency and bytes as objectives, and a pipeline of pruning, fine-tuning and
+clustered weights (of 4 or 8 bits; of Transformers, weights in blocks of 4 or 8 bits). The largest network goes through
+the same fine-tuning, in float32. All files are measured together: accuracy on the test split, latency in turns on one
+core, bytes of the file. The last columns say how many times smaller and faster each is than the largest, and how many
+points it loses. Goes on where it was stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+from pathlib import Path
+
+import torch
+
+from nas import Accuracy, FineTune, LatencyMs, Pipeline, Prune, SinglePath, Study, WeightBytes
+from nas.compression import Cluster, WeightOnly
+from nas.evaluation import OnnxCandidate
+from nas.evaluation.quality.measuring import MeasuredQuality
+from nas.files import write_bytes
+from nas.protocols import Bench
+from nas.runner import run
+from nas.runner.directory import RunDirectory
+from nas.runner.finishing import finished_network
+from nas.runner.measuring import CALIBRATION
+from nas.runner.preparation import Prepared, prepare
+from nas.runner.progress import Silent
+from nas.runner.supernet_training import train_supernet
+from nas.runner.weights import SupernetWeights
+from nas.study import Trust
+from studies import cifar10, fashion_mnist, sst2_text
+
+_STUDIES = {"fashion_mnist": fashion_mnist.study, "cifar10": cifar10.study, "sst2_text": sst2_text.study}
+_CPU = torch.device("cpu")
+
+
+def asked_study(arguments: argparse.Namespace) -> Study:
+    """Return the study with compression in the search."""
+    settings = {
+        "limit": arguments.limit,
+        "epochs": arguments.epochs,
+        "evaluations": arguments.evaluations,
+        "winners": arguments.winners,
+        "fine_tuning_epochs": arguments.fine_tuning_epochs,
+    }
+    stated = {name: value for name, value in settings.items() if value is not None}
+    plain: Study = _STUDIES[arguments.study](**stated)
+    is_text = arguments.study == "sst2_text"
+    smaller = WeightOnly(bits=(4, 8, 32)) if is_text else Cluster(bits=(4, 8, 32))
+    return dataclasses.replace(
+        plain,
+        objectives=(Accuracy(), LatencyMs(), WeightBytes()),
+        pipeline=Pipeline(Prune(keep=(0.5, 0.75, 1.0)), FineTune(), smaller),
+        winners=dataclasses.replace(plain.winners, passes=()),
+        training=plain.training if is_text else SinglePath(),
+        trust=Trust(count=0),
+        seed=arguments.seed,
+    )
+
+
+def finished_largest(study: Study, out: Path) -> tuple[Prepared, Path]:
+    """Return the largest network's float32 file, after the fine-tuning of winners."""
+    plain = dataclasses.replace(study, pipeline=Pipeline())
+    prepared, directory, file = prepare(plain, _CPU), RunDirectory(out), out / "largest.onnx"
+    if not file.exists():
+        train_supernet(prepared, directory, Silent())
+        record = directory.open_study(study.name, prepared.problem.objectives, None)
+        weights, largest = SupernetWeights(prepared, directory), prepared.problem.space.largest()
+        made = finished_network(prepared, largest, weights, record.user_attrs[CALIBRATION], out / "largest")
+        write_bytes(file, made.candidate(prepared).onnx_model)
+    return prepared, file
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("study", choices=list(_STUDIES))
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--limit", type=int, help="items to train and search with; all of them unless stated")
+    parser.add_argument("--epochs", type=int, help="of the supernet")
+    parser.add_argument("--evaluations", type=int)
+    parser.add_argument("--winners", type=int)
+    parser.add_argument("--fine-tuning-epochs", type=int)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    os.environ["NAS_DATA"] = str(arguments.data)
+    torch.set_num_threads(1)
+    study = asked_study(arguments)
+    results = run(study, arguments.out, device=_CPU, progress=Silent())
+    print({stage: round(spent) for stage, spent in results.facts["seconds"].items()}, flush=True)
+    prepared, largest = finished_largest(study, arguments.out)
+    shipped = [(w, v) for w in results.winners for v in w.variants]
+    files = [largest, *(arguments.out / "winners" / w.id / v.file for w, v in shipped)]
+    candidates, latency = [OnnxCandidate(file) for file in files], LatencyMs()
+    bench = Bench(prepared.splits.test, thorough=True, calibration=latency.calibrate())
+    accuracies = MeasuredQuality(Accuracy()).measure(candidates, bench)
+    times, sizes = latency.measure(candidates, bench), [file.stat().st_size for file in files]
+    print("| model | what was done | accuracy | ms | bytes | times smaller | times faster | points lost |")
+    print("|---|---|---|---|---|---|---|---|")
+    names = [
+        ("the largest, fine-tuned", ""),
+        *((f"{w.id} {v.name}", "; ".join(v.applied)) for w, v in shipped),
+    ]
+    for (name, done), accuracy, time, size in zip(names, accuracies, times, sizes, strict=True):
+        print(
+            f"| {name} | {done} | {accuracy.value:.2%} ± {accuracy.spread:.2%} | {time.value:.4f} ± {time.spread:.2g} "
+            f"| {size:,} | {sizes[0] / size:.2f} | {times[0].value / time.value:.2f} "
+            f"| {100 * (accuracies[0].value - accuracy.value):+.2f} |"
+        )
+
+
+if __name__ == "__main__":
+    main()
