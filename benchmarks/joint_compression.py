@@ -45,12 +45,15 @@ from nas import (
     Trust,
     WeightBytes,
     Winners,
+    load,
 )
 from nas.data import Digits
 from nas.evaluation import OnnxCandidate
+from nas.evaluation.onnx_export import export_onnx
 from nas.evaluation.quality.measuring import MeasuredQuality
 from nas.evaluation.stored import stored_bytes
 from nas.files import read_json, write_json
+from nas.inputs import InputSpec
 from nas.objective import Objective
 from nas.pareto import non_dominated
 from nas.protocols import Bench
@@ -68,6 +71,7 @@ from search_spaces.convnet import convnet
 from surrogates.mixture import Mixture
 
 _CPU = torch.device("cpu")
+_HALF = "half-int8"
 _JOINT, _FIRST, _HAND = "joint", "front first", "by hand"
 
 
@@ -102,12 +106,7 @@ def joint_study(study: Study) -> Study:
 
 def first_study(study: Study) -> Study:
     """Return the study in which compression comes afterwards, for as many epochs of fine-tuning."""
-    half = Prune(keep=0.5)
-    passes = (
-        Int8(),
-        Pipeline(half, FineTune(), name="half"),
-        Pipeline(half, FineTune(), Int8(), name="half-int8"),
-    )
+    passes = (Int8(), Pipeline(Prune(keep=0.5), FineTune(), Int8(), name=_HALF))
     winners = dataclasses.replace(study.winners, count=max(1, study.winners.count // 2), passes=passes)
     return dataclasses.replace(study, winners=winners)
 
@@ -118,7 +117,7 @@ class Way:
 
     Args:
         files: Its ONNX files.
-        seconds: That it took after the supernet.
+        seconds: Of the processor that it took after the supernet.
     """
 
     files: list[Path]
@@ -136,13 +135,23 @@ def once(folder: Path, go: Callable[[Path], Way]) -> Way:
     return Way([Path(file) for file in stored["files"]], stored["seconds"])
 
 
-def searched(study: Study, supernet: Path, out: Path) -> Way:
+def plain_half(folder: Path, form: InputSpec) -> Path:
+    """Export a winner's pruned variant in float32 too: its file is of int8 alone."""
+    path = folder / "half.onnx"
+    path.write_bytes(export_onnx(load(folder, variant=_HALF), form))
+    return path
+
+
+def searched(study: Study, form: InputSpec, supernet: Path, out: Path) -> Way:
     """Run a study with a supernet that is trained already."""
     shutil.copytree(supernet, out / "supernet")
-    begin = time.perf_counter()
+    begin = time.process_time()
     results = run(study, out, device=_CPU, progress=Silent())
     files = [out / "winners" / w.id / v.file for w in results.winners for v in w.variants]
-    return Way(files, time.perf_counter() - begin)
+    files += [
+        plain_half(out / "winners" / w.id, form) for w in results.winners if w.variants[-1].name == _HALF
+    ]
+    return Way(files, time.process_time() - begin)
 
 
 def pruned_by_hand(
@@ -151,23 +160,23 @@ def pruned_by_hand(
     """Prune, fine-tune and quantize the largest subnet at every share, in so many seconds."""
     weights, largest = SupernetWeights(prepared, directory), prepared.problem.space.largest()
     out.mkdir(parents=True, exist_ok=True)
-    begin, files, epochs, per_epoch = time.perf_counter(), list[Path](), 1, 0.0
+    begin, files, epochs, per_epoch = time.process_time(), list[Path](), 1, 0.0
     for number, share in enumerate(SHARES):
         teacher = weights.teacher()
-        left = (seconds - (time.perf_counter() - begin)) / (len(SHARES) - number)
+        left = (seconds - (time.process_time() - begin)) / (len(SHARES) - number)
         if number > 0:
             epochs = max(1, round(left / per_epoch))
         recipe = dataclasses.replace(study.winners.recipe, epochs=epochs)
         pruning = () if share == 1 else (Prune(keep=share, saliency="magnitude", distribution="uniform"),)
         lab = lab_of(prepared, out / f"{share:g}", teacher)
-        started = time.perf_counter()
+        started = time.process_time()
         made = compress(prepared, (*pruning, FineTune(recipe), Int8()), largest, teacher, lab)
-        per_epoch = (time.perf_counter() - started) / epochs
+        per_epoch = (time.process_time() - started) / epochs
         plain = dataclasses.replace(made, model=made.plain)
         for name, one in (("fp32", plain), ("int8", made)):
             files.append(out / f"{share:g}-{name}.onnx")
             files[-1].write_bytes(one.candidate(prepared).onnx_model)
-    return Way(files, time.perf_counter() - begin)
+    return Way(files, time.process_time() - begin)
 
 
 def costs_of_files(files: Sequence[Path], prepared: Prepared) -> FloatArray:
@@ -186,10 +195,11 @@ def compare(arguments: argparse.Namespace, seed: int) -> dict[str, float]:
     out = arguments.out / f"seed-{seed}"
     study = base_study(arguments, seed)
     prepared, directory = prepare(study, _CPU), RunDirectory(out / "supernet-run")
+    form = prepared.splits.inputs
     trained = train_supernet(prepared, directory, Silent())
     print(f"seed {seed}: supernet {trained:.0f} s", flush=True)
-    joint = once(out / "joint", lambda folder: searched(joint_study(study), directory.supernet, folder))
-    first = once(out / "first", lambda folder: searched(first_study(study), directory.supernet, folder))
+    joint = once(out / "joint", lambda folder: searched(joint_study(study), form, directory.supernet, folder))
+    first = once(out / "first", lambda folder: searched(first_study(study), form, directory.supernet, folder))
     hand = once(
         out / "hand", lambda folder: pruned_by_hand(study, prepared, directory, folder, joint.seconds)
     )
