@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from nas.choices import Choice, choice
     from nas.compression import FineTune, Int8, Pipeline, Prune
     from nas.errors import NasError
-    from nas.evaluation import Accuracy, Flops, LatencyMs, Macs, NumParams, WeightBytes
+    from nas.evaluation import Accuracy, Flops, LatencyMs, Macs, NumParams, TrainingMacs, WeightBytes
     from nas.evaluation.from_scratch import FromScratch
     from nas.evaluation.hurdles import Hurdles
     from nas.evaluation.proxy import ProxySubset
@@ -27,7 +27,7 @@ else:
             "nas.choices": "Choice choice",
             "nas.compression": "FineTune Int8 Pipeline Prune",
             "nas.errors": "NasError",
-            "nas.evaluation": "Accuracy Flops LatencyMs Macs NumParams WeightBytes",
+            "nas.evaluation": "Accuracy Flops LatencyMs Macs NumParams TrainingMacs WeightBytes",
             "nas.evaluation.from_scratch": "FromScratch",
             "nas.evaluation.hurdles": "Hurdles",
             "nas.evaluation.proxy": "ProxySubset",
@@ -73,6 +73,7 @@ __all__ = [
     "Study",
     "Supernet",
     "SurrogateSearch",
+    "TrainingMacs",
     "Trust",
     "TwoStage",
     "WeightBytes",

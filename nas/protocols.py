@@ -48,11 +48,14 @@ class Counts:
         num_params: ``(n,)`` int64, numbers in all parameters (buffers don't count).
         stored_bytes: ``(n,)`` int64, of a winner's exported file: bytes of all numbers that it stores. None in the
             search, where there is no file.
+        training_macs: ``(n,)`` float64, multiply-accumulates of the training of its own that each of them gets, for
+            which int64 ends too early. None where there is no such training, or its length isn't known before.
     """
 
     macs: IntArray
     num_params: IntArray
     stored_bytes: IntArray | None = None
+    training_macs: FloatArray | None = None
 
 
 @runtime_checkable

@@ -17,9 +17,9 @@ from nas.checks import check_file_name, check_integers, check_kind, failing_as, 
 from nas.choices import Option
 from nas.compression.pipeline import PLAIN, CompressionPass, Pipeline, as_pipeline
 from nas.errors import StudyError
-from nas.evaluation import Flops, Macs, NumParams, WeightBytes
-from nas.evaluation.costs import follows_file
-from nas.evaluation.from_scratch import FromScratch
+from nas.evaluation import Flops, Macs, NumParams, TrainingMacs, WeightBytes
+from nas.evaluation.costs import follows_file, follows_passes
+from nas.evaluation.from_scratch import EPOCHS_CHOICE, FromScratch
 from nas.evaluation.proxy import ProxySubset
 from nas.objective import Objective
 from nas.protocols import (
@@ -33,6 +33,7 @@ from nas.protocols import (
     SupernetTraining,
 )
 from nas.search.stopping import NEVER, Stopping
+from nas.space import SearchSpace
 from nas.supernet import SandwichRule
 from nas.supernet.recalibrate import ITEMS
 from nas.task import Quality
@@ -162,7 +163,7 @@ class Study:
             choices are searched together with the network's.
         winners: How many winners, and what is made of them.
         training: Where a candidate's weights come from: how the supernet is trained, or
-            ``FromScratch()`` to train every candidate by itself.
+            ``FromScratch()`` to train every candidate by itself, for a number of epochs that may be a choice too.
         weights: A safetensors file with the weights of ``network()``, to begin with; or a function of the run's
             device that returns its path, and trains or downloads first what isn't there. A run calls it, listing and
             profiling don't.
@@ -265,8 +266,21 @@ class Study:
         """
         searched = [made for made in self.pipeline.passes if not made.trains]
         if any(made.works_on == "module" for made in searched):
-            return False
+            return not follows_passes(quantity)
         return not searched or not follows_file(quantity)
+
+    @property
+    def added_space(self) -> SearchSpace:
+        """The choices that join those of the network: of the training, then of the pipeline."""
+        training = self.training.space.choices if isinstance(self.training, FromScratch) else ()
+        passes = self.pipeline.space
+        return SearchSpace((*training, *passes.choices), passes.conditions)
+
+    def recipe_of(self, architecture: Mapping[str, Option]) -> Recipe:
+        """Return the recipe that an architecture is trained with by itself, for as many epochs as it chooses."""
+        epochs = architecture.get(EPOCHS_CHOICE, self.recipe.epochs)
+        assert isinstance(epochs, int), "options of the choice are integers"
+        return dataclasses.replace(self.recipe, epochs=epochs)
 
     @property
     def hard_limits(self) -> list[tuple[CountedObjective, float]]:
@@ -321,8 +335,9 @@ class Study:
             )
 
     def _check_training(self) -> None:
+        self._check_training_macs()
         if isinstance(self.training, FromScratch):
-            self.training.rungs(self.recipe.epochs)
+            self.training.check_recipe(self.recipe.epochs)
             if self.proxy is not None or self.weights is not None:
                 raise StudyError(
                     f"study {self.name!r} trains its candidates from scratch: proxy and weights are for studies "
@@ -333,6 +348,21 @@ class Study:
                 f"study {self.name!r} has a proxy and its quality {self.objectives[0].objective.name!r} is measured as "
                 "a whole: give it a quality with statistics(), such as Accuracy(), or leave the proxy out."
             )
+
+    def _check_training_macs(self) -> None:
+        quantities = (*self.objectives, *(constraint.quantity for constraint in self.constraints))
+        if self.knows_training or not any(isinstance(one, TrainingMacs) for one in quantities):
+            return
+        raise StudyError(
+            f"study {self.name!r} counts the MACs of a candidate's training, which are known where every candidate is "
+            "trained by itself and to its end: give it training=FromScratch() without hurdles, or leave "
+            "TrainingMacs() out."
+        )
+
+    @property
+    def knows_training(self) -> bool:
+        """Whether it is known before how long each candidate is trained by itself."""
+        return isinstance(self.training, FromScratch) and self.training.hurdles is None
 
 
 def changed(
@@ -390,7 +420,8 @@ def check_changeable(study: Study, aspect: str) -> None:
 def limitable(study: Study) -> dict[str, AnyObjective]:
     """Return the quantities that a constraint may be put on, by name: ``nas``'s counted ones and the study's own."""
     own = [*(c.quantity for c in study.constraints), *study.objectives]
-    return {o.objective.name: o for o in [*_COUNTED, *own] if o.objective.direction == "minimize"}
+    training = [TrainingMacs()] if study.knows_training else []
+    return {o.objective.name: o for o in [*_COUNTED, *training, *own] if o.objective.direction == "minimize"}
 
 
 def _kept_objectives(study: Study, names: Sequence[str]) -> tuple[AnyObjective, ...]:

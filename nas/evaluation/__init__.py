@@ -1,7 +1,7 @@
 """Objectives: counted exactly, or measured with a spread."""
 
 from nas.evaluation.candidate import OnnxCandidate, SubnetCandidate
-from nas.evaluation.costs import Flops, Macs, NumParams, WeightBytes
+from nas.evaluation.costs import Flops, Macs, NumParams, TrainingMacs, WeightBytes
 from nas.evaluation.counts import NetworkCounter
 from nas.evaluation.latency import LatencyMs
 from nas.evaluation.quality import (
@@ -33,5 +33,6 @@ __all__ = [
     "RootMeanSquaredError",
     "SubnetCandidate",
     "TopK",
+    "TrainingMacs",
     "WeightBytes",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import numpy as np
@@ -12,6 +12,11 @@ from nas.errors import ObjectiveError
 from nas.objective import Objective
 from nas.protocols import CountedObjective, Counts
 from nas.space import FloatArray
+
+TRAINING_PASSES = 3
+"""A training step costs as much as so many forward passes: gradients, of inputs and of weights, take two more."""
+_SOME = Counts(*(np.array([number], dtype=np.int64) for number in (1_000, 1_000, 4_000)), np.array([1e6]))
+"""Of a network, to see what changes a quantity."""
 
 
 def counted(quantity: CountedObjective, counts: Counts) -> FloatArray:
@@ -37,9 +42,19 @@ def counted(quantity: CountedObjective, counts: Counts) -> FloatArray:
 
 def follows_file(quantity: CountedObjective) -> bool:
     """Whether a quantity of an exported file depends on what the file stores, and not on the network alone."""
-    one = np.array([1_000], dtype=np.int64)
-    full, packed = (counted(quantity, Counts(one, one, stored_bytes=n * one)) for n in (4, 1))
-    return bool((full != packed).any())
+    packed = replace(_SOME, stored_bytes=np.array([1_000], dtype=np.int64))
+    return _differs(quantity, packed)
+
+
+def follows_passes(quantity: CountedObjective) -> bool:
+    """Whether a quantity depends on what passes make of a network, and not on its training alone."""
+    fewer = np.array([500], dtype=np.int64)
+    smaller = (replace(_SOME, macs=fewer), replace(_SOME, num_params=fewer))
+    return follows_file(quantity) or any(_differs(quantity, counts) for counts in smaller)
+
+
+def _differs(quantity: CountedObjective, counts: Counts) -> bool:
+    return bool((counted(quantity, counts) != counted(quantity, _SOME)).any())
 
 
 @final
@@ -95,3 +110,28 @@ class WeightBytes:
         if counts.stored_bytes is not None:
             return counts.stored_bytes.astype(float)
         return self.bytes_per_param * counts.num_params.astype(float)
+
+
+@final
+@dataclass(frozen=True)
+class TrainingMacs:
+    """Multiply-accumulates of a candidate's own training: 3 x MACs x training items x epochs.
+
+    Of studies that train every candidate from scratch, for a number of epochs that is known before. Fine-tuning a
+    winner, and what passes train, comes on top and isn't counted.
+    """
+
+    objective: Objective = Objective("training_macs", "", "minimize")
+
+    def count(self, counts: Counts) -> FloatArray:
+        """Return ``(n,)`` MACs.
+
+        Raises:
+            ObjectiveError: candidates aren't trained from scratch.
+        """
+        if counts.training_macs is None:
+            raise ObjectiveError(
+                f"{self.objective.name!r} is counted where every candidate is trained by itself and to its end: "
+                "use it with training=FromScratch()."
+            )
+        return counts.training_macs

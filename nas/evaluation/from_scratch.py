@@ -10,13 +10,19 @@ from typing import final
 import torch
 from torch import nn
 
+from nas.checks import check_kind
+from nas.choices import Choice
+from nas.errors import StudyError
 from nas.evaluation.hurdles import Hurdles
 from nas.evaluation.reinitialize import reinitialize
 from nas.protocols import Split
-from nas.space import Architecture
+from nas.space import Architecture, SearchSpace
 from nas.supernet import Supernet
 from nas.task import Task
 from nas.training import Recipe, supervised_step, train
+
+EPOCHS_CHOICE = "training.epochs"
+"""Name of the choice of how long a candidate is trained."""
 
 
 @final
@@ -26,9 +32,52 @@ class FromScratch:
 
     Args:
         hurdles: Give all epochs only to candidates that look good after fewer; None gives them to all.
+        epochs: For how many of them a candidate is trained becomes the choice ``training.epochs`` (Li 2020), from few
+            to as many as the recipe has; each number has a schedule of its own to its end. Empty: no choice.
+
+    Raises:
+        StudyError: the epochs aren't several that increase, or there are hurdles as well.
     """
 
     hurdles: Hurdles | None = None
+    epochs: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_kind("FromScratch", "epochs", self.epochs, tuple, "a tuple such as (2, 4, 8)")
+        numbers = [n for n in self.epochs if isinstance(n, int) and not isinstance(n, bool) and n >= 1]
+        if self.epochs and (numbers != sorted(set(self.epochs)) or len(numbers) == 1):
+            raise StudyError(
+                f"FromScratch has epochs={self.epochs!r}: two numbers or more from 1 on are expected, from small to "
+                "large, such as (2, 4, 8)."
+            )
+        if self.epochs and self.hurdles is not None:
+            raise StudyError(
+                "FromScratch has hurdles and a choice of epochs, which both say how long a candidate is trained: "
+                "leave one out."
+            )
+
+    def __repr__(self) -> str:
+        # A run knows its study by it, and those from before epochs could be a choice go on.
+        epochs = f", epochs={self.epochs}" if self.epochs else ""
+        return f"FromScratch(hurdles={self.hurdles!r}{epochs})"
+
+    @property
+    def space(self) -> SearchSpace:
+        """The choice of epochs, where there is one."""
+        return SearchSpace((Choice(EPOCHS_CHOICE, self.epochs),) if self.epochs else ())
+
+    def check_recipe(self, epochs: int) -> None:
+        """Refuse epochs of the recipe that don't fit.
+
+        Raises:
+            StudyError: the largest choice isn't the recipe's, or a hurdle stands at its end or beyond it.
+        """
+        self.rungs(epochs)
+        if self.epochs and self.epochs[-1] != epochs:
+            raise StudyError(
+                f"FromScratch has epochs={self.epochs} and the recipe {epochs}: the largest choice is the whole "
+                "training, so make them equal."
+            )
 
     def rungs(self, epochs: int) -> list[int]:
         """Return the epochs from hurdle to hurdle and to the end; each leg has a schedule of its own.

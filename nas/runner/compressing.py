@@ -32,14 +32,22 @@ class Compressed:
     Args:
         model: The result.
         plain: The module, with what was done to it, before it became a file of other numbers.
-        macs: Of the module.
-        num_params: Of the module.
+        network: Counts of the module, one.
     """
 
     model: Model
     plain: Model
-    macs: int
-    num_params: int
+    network: Counts
+
+    @property
+    def macs(self) -> int:
+        """Of the module."""
+        return int(self.network.macs[0])
+
+    @property
+    def num_params(self) -> int:
+        """Of the module."""
+        return int(self.network.num_params[0])
 
     @property
     def module(self) -> nn.Module:
@@ -51,7 +59,7 @@ class Compressed:
         """Return them as counts of one network; a plain export has 4 bytes for each parameter, as the search counts."""
         onnx = self.model.onnx
         stored = BYTES_PER_PARAM * self.num_params if onnx is None else stored_bytes(onnx)
-        return Counts(*(np.array([n], dtype=np.int64) for n in (self.macs, self.num_params, stored)))
+        return replace(self.network, stored_bytes=np.array([stored], dtype=np.int64))
 
     def candidate(self, prepared: Prepared) -> Candidate:
         """Return the result as it is judged in the search: ONNX Runtime alone can run a file."""
@@ -88,19 +96,16 @@ def compress(
     """
     given = Model(prepared.splits.inputs, module)
     plain = apply_passes([made for made in passes if made.works_on == "module"], given, architecture, lab)
-    macs, num_params = _counts_of(prepared, architecture, plain, is_given=plain is given)
+    counts = prepared.counts(prepared.problem.space.indices([architecture]))
     result = apply_passes([made for made in passes if made.works_on == "file"], plain, architecture, lab)
-    return Compressed(result, plain, macs, num_params)
+    return Compressed(result, plain, counts if plain is given else _counts_after(plain, counts))
 
 
-def _counts_of(
-    prepared: Prepared, architecture: Architecture, plain: Model, *, is_given: bool
-) -> tuple[int, int]:
-    if is_given:
-        counts = prepared.counts(prepared.problem.space.indices([architecture]))
-        return int(counts.macs[0]), int(counts.num_params[0])
+def _counts_after(plain: Model, before: Counts) -> Counts:
+    """Return the counts of a network that passes changed, whose training is that of before."""
     assert plain.module is not None, "passes on the module give one"
-    return count_macs(plain.module, plain.inputs), count_params(plain.module)
+    macs, num_params = count_macs(plain.module, plain.inputs), count_params(plain.module)
+    return replace(before, macs=np.array([macs]), num_params=np.array([num_params]))
 
 
 def check_passes(prepared: Prepared) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -19,7 +19,7 @@ from nas.evaluation.stored import stored_bytes
 from nas.export.names import variant_file
 from nas.files import damaged, file_digest
 from nas.objective import Measurement, excess_over
-from nas.protocols import Bench, Candidate, Counts, MeasuredObjective
+from nas.protocols import Bench, Candidate, MeasuredObjective
 from nas.report.results import FILE_BYTES, Variant
 from nas.runner.compressing import BYTES_PER_PARAM
 from nas.runner.directory import RunDirectory
@@ -135,7 +135,11 @@ def _counted(prepared: Prepared, network: Finished, made: Made) -> dict[str, Mea
     path = network.folder / variant_file(made.name)
     is_plain = made is network.made[0]
     stored = BYTES_PER_PARAM * made.num_params if is_plain else stored_bytes(path.read_bytes())
-    counts = Counts(*(np.array([n], dtype=np.int64) for n in (made.macs, made.num_params, stored)))
+    of_network = prepared.counts(prepared.problem.space.indices([network.architecture]))
+    macs, num_params, bytes_ = (
+        np.array([number], dtype=np.int64) for number in (made.macs, made.num_params, stored)
+    )
+    counts = replace(of_network, macs=macs, num_params=num_params, stored_bytes=bytes_)
     size = Measurement(float(path.stat().st_size), 0.0, FILE_BYTES.unit, "", 1)
     return {**counted_measurements(prepared, counts), FILE_BYTES.name: size}
 

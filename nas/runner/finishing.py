@@ -232,9 +232,9 @@ def _assistants(prepared: Prepared, weights: Weights) -> list[nn.Module]:
     """Return subnets between the smallest and the largest, as teachers."""
     own = prepared.supernet.space
     rows = np.rint(np.outer(_ASSISTANTS, own.num_options - 1)).astype(np.int64)
-    passes = prepared.study.pipeline.space.largest()
+    added = prepared.study.added_space.largest()
     return [
-        weights.module(prepared.problem.space.architecture({**network, **passes}))
+        weights.module(prepared.problem.space.architecture({**network, **added}))
         for network in own.from_indices(rows)
     ]
 

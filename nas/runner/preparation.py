@@ -25,8 +25,9 @@ from nas.files import file_digest
 from nas.inputs import as_tuple, call_network
 from nas.objective import relative_excess
 from nas.protocols import AnyObjective, CountedObjective, Counts, MeasuredObjective, Problem, Splits
+from nas.runner.counting import StudyCounter
 from nas.search.designs import downhill, tilted_samples
-from nas.space import Architecture, FloatArray, IntArray, SearchSpace
+from nas.space import Architecture, FloatArray, IntArray
 from nas.study import Study, network_reference, stable_repr
 from nas.supernet import Supernet
 from nas.supernet.recalibrate import ITEMS
@@ -50,7 +51,7 @@ class Prepared:
         study: As written, but for weights that a function makes: their file is there.
         splits: Loaded.
         supernet: With the weights of ``study.weights``, or random ones of the study's seed.
-        counter: Of the supernet.
+        counting: Counts the study's architectures.
         problem: What the strategy sees.
         measured: The measured objectives, in the study's order.
         device: For training and for the supernet's evaluation.
@@ -59,7 +60,7 @@ class Prepared:
     study: Study
     splits: Splits
     supernet: Supernet
-    counter: NetworkCounter
+    counting: StudyCounter
     problem: Problem
     measured: tuple[MeasuredObjective, ...]
     device: torch.device
@@ -103,14 +104,19 @@ class Prepared:
         """Return a plain module as it is judged in this study, always by the same engine."""
         return SubnetCandidate(module, self.splits.inputs, runs_exported=self.runs_exported)
 
+    @property
+    def counter(self) -> NetworkCounter:
+        """Of the supernet alone."""
+        return self.counting.network
+
     def network_of(self, architecture: Architecture) -> Architecture:
-        """Return the part of an architecture that the supernet is cut by; the rest are options of passes."""
+        """Return the part of an architecture that the supernet is cut by; the rest is how to train and compress it."""
         own = self.supernet.space
         return own.architecture({choice.name: architecture[choice.name] for choice in own.choices})
 
     def counts(self, indices: IntArray) -> Counts:
-        """Return counts of ``(n, num_choices)`` positions as the supernet gives them, before any pass."""
-        return self.counter.counts(indices[:, : len(self.supernet.space.choices)])
+        """Return counts of ``(n, num_choices)`` positions before any pass."""
+        return self.counting.counts(indices)
 
     def weights_digest(self) -> str | None:
         """Return the SHA-256 of the initial weights' file; None where the study names none."""
@@ -148,10 +154,11 @@ def prepare(study: Study, device: torch.device, ranks: Ranks = ALONE) -> Prepare
     ):
         counter = NetworkCounter(supernet, splits.inputs, macs)
     _check_learns(study, supernet, splits)
-    problem = problem_of(study, supernet, counter)
+    counting = StudyCounter(study, supernet.space, counter, len(splits.train))
+    problem = problem_of(study, counting)
     space = problem.space
     problem.infeasibility(space.indices([space.smallest(), space.largest()]))  # to hear now if a count fails
-    check_feasible(problem, study.hard_limits, counter)
+    check_feasible(problem, study.hard_limits, counting)
     if study.hard_limits:
         supernet.draw = partial(feasible_architecture, problem)
     made_sampler(study, problem)  # to hear now, not after the training, if it can't be made
@@ -160,7 +167,7 @@ def prepare(study: Study, device: torch.device, ranks: Ranks = ALONE) -> Prepare
         _begin_with(weights, supernet.module)
     study = replace(study, weights=weights)
     measured = tuple(as_measured(o) for o in study.objectives if not isinstance(o, CountedObjective))
-    return Prepared(study, splits, supernet, counter, problem, measured, device)
+    return Prepared(study, splits, supernet, counting, problem, measured, device)
 
 
 def _made_network(study: Study) -> Supernet:
@@ -220,27 +227,25 @@ def as_measured(objective: AnyObjective) -> MeasuredObjective:
     return MeasuredQuality(objective) if isinstance(objective, Quality) else objective
 
 
-def problem_of(study: Study, supernet: Supernet, counter: NetworkCounter) -> Problem:
+def problem_of(study: Study, counting: StudyCounter) -> Problem:
     """Return what a strategy sees of a study."""
-    own, passes = supernet.space, study.pipeline.space
-    space = SearchSpace((*own.choices, *passes.choices), {**own.conditions, **passes.conditions})
     free = [o for o in study.objectives if isinstance(o, CountedObjective) and study.knows_ahead(o)]
 
     def count(indices: IntArray) -> dict[str, FloatArray]:
-        counts = counter.counts(indices[:, : len(own.choices)])
+        counts = counting.counts(indices)
         return {o.objective.name: counted(o, counts) for o in free}
 
     def violation(indices: IntArray) -> FloatArray:
         if not study.hard_limits:
             return np.zeros(len(indices))
-        counts = counter.counts(indices[:, : len(own.choices)])
+        counts = counting.counts(indices)
         excess = [
             relative_excess(counted(quantity, counts), at_most) for quantity, at_most in study.hard_limits
         ]
         return np.asarray(np.sum(excess, axis=0), dtype=np.float64)
 
     objectives = tuple(o.objective for o in study.objectives)
-    return Problem(space, objectives, count, violation, study.soft_limits)
+    return Problem(counting.space, objectives, count, violation, study.soft_limits)
 
 
 def made_sampler(study: Study, problem: Problem) -> BaseSampler:
@@ -310,7 +315,7 @@ def check_ids(supernet: Supernet, splits: Splits) -> None:
 
 
 def check_feasible(
-    problem: Problem, limits: Sequence[tuple[CountedObjective, float]], counter: NetworkCounter
+    problem: Problem, limits: Sequence[tuple[CountedObjective, float]], counting: StudyCounter
 ) -> None:
     """Look for one feasible architecture: the ends, many samples, then downhill from the best of them.
 
@@ -325,7 +330,7 @@ def check_feasible(
     rows = np.concatenate([ends, tilted_samples(problem, 4000, rng)])
     closest, violation = downhill(problem, rows[np.argmin(problem.violation(rows))])
     if violation > 0:
-        counts = counter.counts(closest[None, : counter.num_choices])
+        counts = counting.counts(closest[None])
         found = "; ".join(
             f"{quantity.objective.name} is {counted(quantity, counts)[0]:,.0f} and at most {at_most:,.0f} is asked for"
             for quantity, at_most in limits

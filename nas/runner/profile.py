@@ -10,14 +10,14 @@ import numpy as np
 import torch
 
 from nas.errors import InfeasibleError
-from nas.evaluation import Macs, NetworkCounter, NumParams
+from nas.evaluation import Macs, NumParams
 from nas.evaluation.costs import counted
 from nas.protocols import CountedObjective, Counts
 from nas.report.tables import Table, shown
+from nas.runner.counting import StudyCounter
 from nas.runner.preparation import check_feasible, prepare, problem_of
 from nas.space import FloatArray, SearchSpace
 from nas.study import Study
-from nas.supernet import Supernet
 from nas.supernet.convert import Report
 
 _SLOW_SAMPLES = 50
@@ -136,23 +136,23 @@ def profile(study: Study, num_samples: int = 2000) -> Profile:
     """
     weights = None if callable(study.weights) else study.weights  # what it makes changes no count
     prepared = prepare(dataclasses.replace(study, constraints=(), weights=weights), torch.device("cpu"))
-    space, counter = prepared.problem.space, prepared.counter
-    count = num_samples if counter.tables is not None else min(num_samples, _SLOW_SAMPLES)
+    space, counting = prepared.problem.space, prepared.counting
+    count = num_samples if prepared.counter.tables is not None else min(num_samples, _SLOW_SAMPLES)
     sample = space.sample_indices(count, np.random.default_rng(study.seed))
-    drawn = prepared.counts(sample)
-    ends = prepared.counts(space.indices([space.smallest(), space.largest()]))
+    drawn = counting.counts(sample)
+    ends = counting.counts(space.indices([space.smallest(), space.largest()]))
     limits = tuple(
         (quantity, at_most, float(np.mean(counted(quantity, drawn) <= at_most)))
         for quantity, at_most in study.hard_limits
     )
-    problem = problem_of(study, prepared.supernet, counter)
+    problem = problem_of(study, counting)
     return Profile(
         study=study.name,
         space=space,
         costs=tuple(_cost(quantity, drawn, ends) for quantity in _quantities(study)),
         limits=limits,
         feasible=float(np.mean(problem.violation(sample) == 0)),
-        infeasible=_why_infeasible(study, prepared.supernet, counter),
+        infeasible=_why_infeasible(study, counting),
         conversion=prepared.supernet.report,
         passes=study.pipeline.name,
     )
@@ -172,9 +172,9 @@ def _cost(quantity: CountedObjective, drawn: Counts, ends: Counts) -> Cost:
     return Cost(quantity, float(smallest), np.sort(counted(quantity, drawn)), float(largest))
 
 
-def _why_infeasible(study: Study, supernet: Supernet, counter: NetworkCounter) -> str | None:
+def _why_infeasible(study: Study, counting: StudyCounter) -> str | None:
     try:
-        check_feasible(problem_of(study, supernet, counter), study.hard_limits, counter)
+        check_feasible(problem_of(study, counting), study.hard_limits, counting)
     except InfeasibleError as error:
         return str(error)
     return None

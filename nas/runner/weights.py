@@ -147,21 +147,25 @@ class ScratchWeights:
         earlier = [self._costs_at_hurdles(measurements_of(t)) for t in finished]
         counted = counted_ahead(prepared, architecture)
         reached: dict[str, Measurement] = {}
-        for rung in range(len(self._rungs)):
-            self._train_to(rung, module, self._candidates / record.study_name / architecture.id)
+        rungs = self._rungs_of(architecture)
+        for rung, epochs in enumerate(rungs):
+            self._train_to(rung, epochs, module, self._candidates / record.study_name / architecture.id)
             if self._how.hurdles is None:
                 break
             reached[self._name(rung)] = self._quality(module, known)
             costs = self._costs_at_hurdles({**counted, **reached})
-            last = rung + 1 == len(self._rungs)
+            last = rung + 1 == len(rungs)
             if last or not self._how.hurdles.cleared(rung, costs[rung], earlier):
                 break
-        return module, reached, sum(self._rungs[: rung + 1])
+        return module, reached, sum(rungs[: rung + 1])
 
-    def _train_to(self, rung: int, module: nn.Module, place: Path) -> None:
+    def _rungs_of(self, architecture: Architecture) -> list[int]:
+        return self._how.rungs(self._prepared.study.recipe_of(architecture).epochs)
+
+    def _train_to(self, rung: int, epochs: int, module: nn.Module, place: Path) -> None:
         """Train from the hurdle before to this one; the checkpoint's name begins with ``place``."""
         prepared = self._prepared
-        recipe = dataclasses.replace(prepared.study.recipe, epochs=self._rungs[rung])
+        recipe = dataclasses.replace(prepared.study.recipe, epochs=epochs)
         train(
             module,
             supervised_step(module, prepared.splits.task, recipe),
@@ -232,9 +236,10 @@ class ScratchWeights:
         trials = complete_trials(self._run.open_study(study.name, objectives, None))
         given = next(measurements_of(t) for t in trials if t.user_attrs[ARCHITECTURE] == architecture.id)
         module = fresh_module(study.network, self._prepared.network_of(architecture), study.seed)
-        for rung in range(len(self._rungs)):
-            if sum(self._rungs[:rung]) < given[EPOCHS].value:
-                self._train_to(rung, module, folder / architecture.id)
+        rungs = self._rungs_of(architecture)
+        for rung, epochs in enumerate(rungs):
+            if sum(rungs[:rung]) < given[EPOCHS].value:
+                self._train_to(rung, epochs, module, folder / architecture.id)
         self._keep(architecture, module, folder)
 
     def teacher(self) -> None:

@@ -35,16 +35,21 @@ def check_counted_objective(objective: CountedObjective) -> None:
     """
     macs = np.array([1, 10_000, 3_000_000_000, 10_000, 77], dtype=np.int64)
     num_params = np.array([1, 500, 70_000_000_000, 500, 77], dtype=np.int64)
-    values = objective.count(Counts(macs.copy(), num_params.copy()))
+    training = macs * 1e5
+    values = objective.count(Counts(macs.copy(), num_params.copy(), training_macs=training.copy()))
     assert isinstance(objective.objective, Objective), "objective.objective must be a nas.Objective"
     assert values.shape == (5,), f"count() gives shape {values.shape} for 5 architectures, expected (5,)"
     assert np.isfinite(values).all(), f"count() gives {values}: every value must be finite"
     assert values[1] == values[3], "equal counts must give equal values"
-    counts = Counts(macs.copy(), num_params.copy())
+    counts = Counts(macs.copy(), num_params.copy(), training_macs=training.copy())
     assert np.array_equal(objective.count(counts), values), "count() must be a pure function"
-    untouched = np.array_equal(counts.macs, macs) and np.array_equal(counts.num_params, num_params)
+    given = ((counts.macs, macs), (counts.num_params, num_params), (counts.training_macs, training))
+    untouched = all(np.array_equal(after, before) for after, before in given if after is not None)
     assert untouched, "count() changes the counts it is given"
-    alone = [objective.count(Counts(macs[[row]], num_params[[row]])) for row in range(5)]
+    alone = [
+        objective.count(Counts(macs[[row]], num_params[[row]], training_macs=training[[row]]))
+        for row in range(5)
+    ]
     shapes = {value.shape for value in alone}
     assert shapes == {(1,)}, f"count() gives shapes {shapes} for one architecture, expected (1,)"
     assert np.array_equal(np.concatenate(alone), values), "a value must not depend on the other architectures"
