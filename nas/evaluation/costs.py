@@ -15,7 +15,8 @@ from nas.space import FloatArray
 
 TRAINING_PASSES = 3
 """A training step costs as much as so many forward passes: gradients, of inputs and of weights, take two more."""
-_SOME = Counts(*(np.array([number], dtype=np.int64) for number in (1_000, 1_000, 4_000)), np.array([1e6]))
+_THOUSAND = np.array([1_000], dtype=np.int64)
+_SOME = Counts(_THOUSAND, _THOUSAND, stored_bytes=4 * _THOUSAND, training_macs=np.array([1e6]))
 """Of a network, to see what changes a quantity."""
 
 
@@ -42,14 +43,13 @@ def counted(quantity: CountedObjective, counts: Counts) -> FloatArray:
 
 def follows_file(quantity: CountedObjective) -> bool:
     """Whether a quantity of an exported file depends on what the file stores, and not on the network alone."""
-    packed = replace(_SOME, stored_bytes=np.array([1_000], dtype=np.int64))
+    packed = replace(_SOME, stored_bytes=_THOUSAND)
     return _differs(quantity, packed)
 
 
 def follows_passes(quantity: CountedObjective) -> bool:
     """Whether a quantity depends on what passes make of a network, and not on its training alone."""
-    fewer = np.array([500], dtype=np.int64)
-    smaller = (replace(_SOME, macs=fewer), replace(_SOME, num_params=fewer))
+    smaller = (replace(_SOME, macs=_THOUSAND // 2), replace(_SOME, num_params=_THOUSAND // 2))
     return follows_file(quantity) or any(_differs(quantity, counts) for counts in smaller)
 
 

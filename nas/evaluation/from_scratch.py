@@ -45,7 +45,8 @@ class FromScratch:
     def __post_init__(self) -> None:
         check_kind("FromScratch", "epochs", self.epochs, tuple, "a tuple such as (2, 4, 8)")
         numbers = [n for n in self.epochs if isinstance(n, int) and not isinstance(n, bool) and n >= 1]
-        if self.epochs and (numbers != sorted(set(self.epochs)) or len(numbers) == 1):
+        increase = numbers == sorted(set(numbers)) and len(numbers) == len(self.epochs) != 1
+        if not increase:
             raise StudyError(
                 f"FromScratch has epochs={self.epochs!r}: two numbers or more from 1 on are expected, from small to "
                 "large, such as (2, 4, 8)."

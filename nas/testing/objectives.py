@@ -35,7 +35,7 @@ def check_counted_objective(objective: CountedObjective) -> None:
     """
     macs = np.array([1, 10_000, 3_000_000_000, 10_000, 77], dtype=np.int64)
     num_params = np.array([1, 500, 70_000_000_000, 500, 77], dtype=np.int64)
-    training = macs * 1e5
+    training = macs.astype(np.float64) * 100_000
     values = objective.count(Counts(macs.copy(), num_params.copy(), training_macs=training.copy()))
     assert isinstance(objective.objective, Objective), "objective.objective must be a nas.Objective"
     assert values.shape == (5,), f"count() gives shape {values.shape} for 5 architectures, expected (5,)"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Callable
 
@@ -8,14 +9,16 @@ import pytest
 import torch
 
 from nas.errors import ObjectiveError
-from nas.evaluation import Flops, Macs, NumParams, WeightBytes
-from nas.evaluation.costs import counted
+from nas.evaluation import Flops, Macs, NumParams, TrainingMacs, WeightBytes
+from nas.evaluation.costs import counted, follows_file, follows_passes
 from nas.objective import Objective
 from nas.protocols import CountedObjective, Counts
 from nas.testing import check_counted_objective
 
 
-@pytest.mark.parametrize("objective", [Macs(), Flops(), NumParams(), WeightBytes(), WeightBytes(1)], ids=str)
+@pytest.mark.parametrize(
+    "objective", [Macs(), Flops(), NumParams(), WeightBytes(), WeightBytes(1), TrainingMacs()], ids=str
+)
 def test_the_contract_is_kept(objective: CountedObjective) -> None:
     check_counted_objective(objective)
 
@@ -27,6 +30,30 @@ def test_each_counts_what_it_says() -> None:
     assert NumParams().count(counts).tolist() == [3, 5]
     assert WeightBytes().count(counts).tolist() == [12, 20]
     assert WeightBytes(bytes_per_param=1).count(counts).tolist() == [3, 5]
+
+
+def test_a_training_is_counted_where_there_is_one() -> None:
+    counts = Counts(np.array([10]), np.array([3]))
+    with pytest.raises(ObjectiveError, match=r"use it with training=FromScratch\(\)"):
+        counted(TrainingMacs(), counts)
+    known = dataclasses.replace(counts, training_macs=np.array([7e20]))
+    assert counted(TrainingMacs(), known).tolist() == [7e20]
+
+
+@pytest.mark.parametrize(
+    ("quantity", "file", "passes"),
+    [
+        (Macs(), False, True),
+        (Flops(), False, True),
+        (NumParams(), False, True),
+        (WeightBytes(), True, True),
+        (TrainingMacs(), False, False),
+    ],
+    ids=str,
+)
+def test_what_a_quantity_depends_on(quantity: CountedObjective, file: bool, passes: bool) -> None:
+    assert follows_file(quantity) == file
+    assert follows_passes(quantity) == passes
 
 
 class Own:

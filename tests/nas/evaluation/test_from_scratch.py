@@ -1,8 +1,13 @@
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 import torch
 from fakes import tiny_network, trained_tiny_network
 
+from nas import FromScratch, Hurdles, choice
+from nas.errors import StudyError
 from nas.evaluation.from_scratch import fresh_network, train_from_scratch
 from nas.protocols import Split
 from nas.tasks import Classification
@@ -50,3 +55,34 @@ def test_an_architecture_is_trained_the_same_from_the_same_seed() -> None:
     assert not trained[0].training
     assert torch.equal(trained[0](images), trained[1](images))
     assert not torch.equal(trained[0](images), trained[2](images))
+
+
+def test_epochs_are_a_choice_where_there_are_several() -> None:
+    assert FromScratch().space.choices == ()
+    assert FromScratch(epochs=(2, 4, 8)).space.choices == (choice("training.epochs", 2, 4, 8),)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"epochs": (4, 2)}, "from small to large"),
+        ({"epochs": (2, 2)}, "from small to large"),
+        ({"epochs": (2,)}, "two numbers or more"),
+        ({"epochs": (0, 2)}, "from 1 on"),
+        ({"epochs": (1.0, 2.0)}, "from 1 on"),
+        ({"epochs": (True, 2)}, "from 1 on"),
+        ({"epochs": ("2", 4)}, "from 1 on"),
+        ({"epochs": 8}, r"a tuple such as \(2, 4, 8\)"),
+        ({"epochs": (2, 4), "hurdles": Hurdles(after=(1,))}, "hurdles and a choice of epochs"),
+    ],
+)
+def test_epochs_that_are_no_choice_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(StudyError, match=message) as caught:
+        FromScratch(**settings)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_run_from_before_knows_its_study() -> None:
+    assert repr(FromScratch()) == "FromScratch(hurdles=None)"
+    assert repr(FromScratch(Hurdles((1, 2)))) == "FromScratch(hurdles=Hurdles(after=(1, 2), every=16))"
+    assert repr(FromScratch(epochs=(1, 2))) == "FromScratch(hurdles=None, epochs=(1, 2))"

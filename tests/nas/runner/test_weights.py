@@ -14,19 +14,25 @@ import safetensors.torch
 import torch
 from fakes import Listener, digests, run_in, tiny_network, tiny_study, trained_tiny_network
 
+import nas
 from nas import (
     Accuracy,
     Constraint,
+    FineTune,
     FromScratch,
     Hurdles,
+    Int8,
     NoTraining,
     NumParams,
     OptunaSampler,
+    Pipeline,
     ProgressiveShrinking,
     ProxySubset,
+    Prune,
     Recipe,
     SinglePath,
     Study,
+    TrainingMacs,
     Winners,
 )
 from nas.errors import InfeasibleError, StudyChangedError, StudyError
@@ -215,6 +221,72 @@ def test_without_hurdles_all_train_to_the_end(tmp_path: Path) -> None:
     run_in(scratch_study(training=FromScratch(), evaluations=3), tmp_path / "run", baselines=True)
     assert [m["epochs"]["value"] for _, m in records(tmp_path / "run")] == [4, 4, 4]
     assert [m["epochs"]["value"] for _, m in records(tmp_path / "run", "tiny-random")] == [4, 4, 4]
+
+
+def big_study(quality: MeasuredObjective | None = None) -> Study:
+    rest = {
+        "width": 8,
+        "kernel": 3,
+        "depth": 0,
+        "0.kernel": 1,
+        "1.kernel": 1,
+        "prune.keep": 1.0,
+        "int8.bits": 32,
+    }
+    return scratch_study(
+        objectives=(quality or StopsAt(0), NumParams(), TrainingMacs()),
+        training=FromScratch(epochs=(1, 2, 4)),
+        pipeline=Pipeline(Prune(keep=(0.5, 1.0)), FineTune(), Int8(bits=(8, 32))),
+        warm_start=tuple({"training.epochs": epochs, **rest} for epochs in (1, 2, 4)),
+        evaluations=5,
+    )
+
+
+@pytest.fixture(scope="module")
+def big_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "big"
+    run_in(big_study(), out)
+    return out
+
+
+def test_candidates_are_trained_for_as_many_epochs_as_they_choose(big_run: Path) -> None:
+    measured = records(big_run)
+    assert {m["epochs"]["value"] for _, m in measured} == {1, 2, 4}
+    prepared = prepare(big_study(), torch.device("cpu"))
+    for params, m in measured:
+        assert m["epochs"]["value"] == params["training.epochs"]
+        architecture = prepared.problem.space.architecture(params)
+        counts = prepared.counts(prepared.problem.space.indices([architecture]))
+        assert m["training_macs"]["value"] == counts.macs[0] * 3 * 180 * params["training.epochs"]
+
+
+def test_the_training_of_winners_is_that_of_their_architecture(big_run: Path) -> None:
+    for winner in Results.read(big_run / "report.json").winners:
+        values = [variant.values["training_macs"].value for variant in winner.variants]
+        assert set(values) == {winner.searched["training_macs"].value}
+        nas.load(big_run / "winners" / winner.id, network=tiny_network)
+
+
+def test_a_killed_search_with_a_choice_of_epochs_goes_on_as_if_nothing_happened(
+    big_run: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    with pytest.raises(StopError):
+        run_in(big_study(StopsAt(4)), out)
+    run_in(big_study(), out)
+    assert records(out) == records(big_run)
+    weights = "winners/*/model.safetensors"
+    assert digests(out, weights) == digests(big_run, weights)
+
+
+def test_lost_weights_are_trained_again_for_as_many_epochs(big_run: Path, tmp_path: Path) -> None:
+    out = Path(shutil.copytree(big_run, tmp_path / "run"))
+    shutil.rmtree(out / "winners")
+    for weights in out.glob("candidates/tiny/*.safetensors"):
+        weights.unlink()
+    run_in(big_study(), out)
+    weights = "winners/*/model.safetensors"
+    assert digests(out, weights) == digests(big_run, weights)
 
 
 def test_weights_that_a_network_comes_with_do_not_help_its_candidates(tmp_path: Path) -> None:
