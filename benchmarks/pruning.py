@@ -171,7 +171,14 @@ def torch_prunings(whole: nn.Module, share: float) -> nn.Module:
 
 def at_half_the_macs(whole: nn.Module, make: Callable[[float], nn.Module]) -> tuple[nn.Module, float]:
     """Return the network nearest to half the MACs, of those that a share of channels gives, and seconds for one."""
-    low, high, best, target = 0.4, 0.95, whole, macs(whole) / 2
+    return nearest_to(macs(whole) / 2, whole, make)
+
+
+def nearest_to(
+    target: float, whole: nn.Module, make: Callable[[float], nn.Module]
+) -> tuple[nn.Module, float]:
+    """Return the network nearest to some MACs, of those that a share of channels gives, and seconds for one."""
+    low, high, best = 0.4, 0.95, whole
     begin = time.perf_counter()
     for _ in range(TRIES):
         middle = (low + high) / 2
