@@ -49,10 +49,10 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="Folder that holds cifar10_jpeg.")
     parser.add_argument("--out", type=Path, default=Path("runs/pruning"), help="Keeps the trained network.")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--images", type=int, default=4000, help="To train with.")
+    parser.add_argument("--images", type=int, default=2000, help="To train with.")
     parser.add_argument("--score-images", type=int, default=256, help="That FastNAS scores networks on.")
     parser.add_argument("--test-images", type=int, default=2000)
-    parser.add_argument("--epochs", type=int, default=10, help="Before pruning.")
+    parser.add_argument("--epochs", type=int, default=6, help="Before pruning.")
     parser.add_argument("--fine-tune", type=int, default=2, help="Epochs after pruning.")
     arguments = parser.parse_args()
     if importlib.util.find_spec("modelopt") is None:
