@@ -10,7 +10,8 @@ Model-Optimizer is no dependency of this project. Where it isn't installed, it m
 FastNAS prunes a trained network to at most half of its MACs, ours the same network to as many MACs as FastNAS left,
 and all are fine-tuned the same. FastNAS is called as its documentation does, with its own settings (widths are
 multiples of 32), and scores networks by the accuracy on images that nothing else is measured on. From them it learns
-each layer's sensitivity; ours looks at weights alone, or at a few batches. Less than eight minutes of one core.
+each layer's sensitivity; ours looks at weights alone, or at a few batches, and its seconds are of one of the shares
+that were tried. Less than eight minutes of one core.
 """
 
 from __future__ import annotations

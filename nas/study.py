@@ -270,6 +270,11 @@ class Study:
         return not searched or not follows_file(quantity)
 
     @property
+    def knows_training(self) -> bool:
+        """Whether it is known before how long each candidate is trained by itself."""
+        return isinstance(self.training, FromScratch) and self.training.hurdles is None
+
+    @property
     def added_space(self) -> SearchSpace:
         """The choices that join those of the network: of the training, then of the pipeline."""
         training = self.training.space.choices if isinstance(self.training, FromScratch) else ()
@@ -358,11 +363,6 @@ class Study:
             "trained by itself and to its end: give it training=FromScratch() without hurdles, or leave "
             "TrainingMacs() out."
         )
-
-    @property
-    def knows_training(self) -> bool:
-        """Whether it is known before how long each candidate is trained by itself."""
-        return isinstance(self.training, FromScratch) and self.training.hurdles is None
 
 
 def changed(
