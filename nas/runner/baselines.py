@@ -58,7 +58,7 @@ def run_baselines(
             prepared.network_of(architecture),
             prepared.splits.train,
             prepared.splits.task,
-            prepared.study.recipe,
+            prepared.study.recipe_of(architecture),
             seed=prepared.study.seed,
             device=prepared.device,
             checkpoint=run.baselines / f"{architecture.id}.pt",
