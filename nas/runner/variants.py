@@ -82,7 +82,10 @@ def make_variant(
         files.append(variant_weights(name))
     step = Step(folder / f"finished.{name}.json", inputs, tuple(files))
     stored, faults = step.result(_Outcome), step.faults()
-    if stored is not None and (stored.made is None or not faults):
+    if stored is not None and stored.made is None:
+        return None
+    if stored is not None and not faults:
+        step.complete_digests()
         return stored.made
     tell_remade(folder, faults)
     made = _make(prepared, name, pipeline, architecture, folder, module(), lab)

@@ -34,7 +34,7 @@ def test_baselines_have_the_same_budget_and_are_paid_for_once(tiny_copy: Path) -
     assert sizes[0::2] == sizes[1::2] == sorted(sizes[0::2], reverse=True), (
         "float32 and int8, from large to small"
     )
-    assert len(set(sizes)) > 2
+    assert len(set(sizes)) > 1
     before = [trials(tiny_copy, f"tiny-{name}") for name in ("random", "uniform")]
     again = run_in(tiny_study(evaluations=10), tiny_copy, baselines=True)
     assert again.baselines == results.baselines
