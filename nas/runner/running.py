@@ -100,14 +100,14 @@ def run(
         listener = StatusFile(directory.status, progress)
         prepared = prepare(study, device, ranks)
         checked(prepared.problem, study.warm_start)
+        if not directory.has_trials():
+            check_passes(prepared)
         directory.claim(prepared.description())
         directory.claim_storage()
         cardinality = prepared.problem.space.cardinality()
         listener.say(f"{study.name}: {cardinality:,} architectures; results go to {path}")
         try:
             with _suitable_threads(prepared):
-                if not directory.has_trials():
-                    check_passes(prepared)
                 return _stages(prepared, directory, listener, ranks, baselines, command)
         except DATABASE_ERRORS as error:
             raise storage_error(directory.location, error) from error

@@ -671,8 +671,7 @@ def test_a_pass_that_fails_is_one_sentence_and_can_be_mended(tiny_copy: Path) ->
 def test_a_pass_that_can_not_do_it_is_told_before_anything_is_trained(tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="no such operator"):
         run_in(with_passes(Copy(broken=True)), tmp_path / "run")
-    assert not (tmp_path / "run" / "supernet").exists()
-    assert len(run_in(with_passes(Copy()), tmp_path / "run").winners[0].variants) == 2
+    assert not (tmp_path / "run" / "run.json").exists()
 
 
 # The test split
