@@ -74,6 +74,7 @@ def _metadata(results: Results, winner: Winner) -> ModelCardData:
             metric_value=measurement.value,
         )
         for variant in winner.variants
+        if variant.shipped
         for name, measurement in variant.values.items()
     ]
     return ModelCardData(
@@ -84,7 +85,7 @@ def _metadata(results: Results, winner: Winner) -> ModelCardData:
         tags=[
             "neural-architecture-search",
             "onnx",
-            *(plain(v.name) for v in winner.variants if v.name != PLAIN),
+            *(plain(v.name) for v in winner.variants if v.shipped and v.name != PLAIN),
         ],
         datasets=[dataset] if dataset else None,
         metrics=[plain(results.quality.name)],
