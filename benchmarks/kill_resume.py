@@ -1,19 +1,21 @@
-"""Kill a short run with SIGKILL at a random moment, run the same command again, and look for losses.
+"""Kill a short run with SIGKILL, run the same command again, and look for losses.
 
     python -m benchmarks.kill_resume --times 20
-    python -m benchmarks.kill_resume --times 20 --study short_pipeline_study --earliest 0.7
+    python -m benchmarks.kill_resume --times 20 --study short_pipeline_study
 
-The second study's winners go through a pipeline of passes, in the last third of its time. After every resumed run: the
-command succeeded; the study holds each evaluation once; every trial that was finished when the process died is there
-unchanged; the winners' files are complete, and those that a step had finished are not made again.
+The first study is killed at random moments. The winners of the second go through a pipeline of passes, and it dies just
+before it puts one of their files in its place, evenly spread over all that it writes after the search. After every
+resumed run: the command succeeded; the study holds each evaluation once; every trial that was finished when the process
+died is there unchanged; the winners' files are complete, and those that a step had finished are not made again.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
 import random
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -22,6 +24,7 @@ from pathlib import Path
 import optuna
 
 import nas
+from benchmarks.short_pipeline_study import COUNT, KILL
 from nas import Study
 from nas.catalog import find_study
 from nas.report.results import Results
@@ -81,9 +84,6 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("runs/kill"))
     parser.add_argument("--device", default="cpu")
-    parser.add_argument(
-        "--earliest", type=float, default=0.05, help="share of a run before which none is killed"
-    )
     parser.add_argument("--study", choices=["short_study", "short_pipeline_study"], default="short_study")
     arguments = parser.parse_args()
     file = _HERE / f"{arguments.study}.py"
@@ -93,23 +93,27 @@ def main() -> None:
     run = [sys.executable, "-m", "nas", "run", str(file)]
     command = [*run, "--out", str(arguments.out), "--device", arguments.device]
 
-    def fresh() -> subprocess.Popen[bytes]:
+    def fresh(variables: dict[str, str]) -> subprocess.Popen[bytes]:
         shutil.rmtree(arguments.out, ignore_errors=True)
-        return subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        return subprocess.Popen(command, stdout=subprocess.DEVNULL, env=os.environ | variables)
 
     begin = time.perf_counter()
-    assert fresh().wait() == 0
+    assert fresh({COUNT: str(arguments.out.with_suffix(".count"))}).wait() == 0
     whole = time.perf_counter() - begin
     print(f"an uninterrupted run takes {whole:.0f} s")
     good = 0
     for turn in range(arguments.times):
-        process = fresh()
-        moment = rng.uniform(arguments.earliest, 0.95) * whole
-        try:
-            process.wait(timeout=moment)
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
+        if arguments.study == "short_study":
+            moment = rng.uniform(0.05, 0.95) * whole
+            when, process = f"after {moment:4.1f} s", fresh({})
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=moment)
+            process.kill()
+        else:
+            count = int(arguments.out.with_suffix(".count").read_text())
+            number = round(count * (0.6 + 0.4 * (turn + 1) / arguments.times))
+            when, process = f"before file {number} of {count}", fresh({KILL: str(number)})
+        process.wait()
         before, made = finished_trials(study, arguments.out / "study.db"), finished_files(arguments.out)
         status = arguments.out / "status.json"
         stage = status.read_text().split('"')[3] if status.exists() else "start"
@@ -117,7 +121,7 @@ def main() -> None:
         found = faults(study, arguments.out, before, made) if code == 0 else [f"exit code {code}"]
         good += not found
         print(
-            f"{turn + 1:>2}: killed after {moment:4.1f} s in '{stage}' with {len(before)} trials, "
+            f"{turn + 1:>2}: killed {when} in '{stage}' with {len(before)} trials, "
             f"{len(made)} files: "
             f"{'; '.join(found) or 'resumed, nothing lost'}",
             flush=True,
