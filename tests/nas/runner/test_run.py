@@ -139,7 +139,7 @@ def test_the_cards_numbers_are_those_of_the_exported_files(cli_run: Path, digits
             logits = OnnxCandidate(folder / variant.file).predict(digits.test.inputs)
             accuracy = (logits.argmax(1) == digits.test.targets).double().mean().item()
             assert variant.values["accuracy"].value == accuracy
-            assert by_name[f"accuracy ({variant.name})"] == accuracy
+            assert by_name.get(f"accuracy ({variant.name})") == (accuracy if variant.shipped else None)
             assert variant.values["file_bytes"].value == (folder / variant.file).stat().st_size
             assert variant.values["latency_ms"].value > 0
 
