@@ -8,28 +8,11 @@ four hours; estimated from two epochs on 320 sentences.
 
 from __future__ import annotations
 
-from functools import partial
+import dataclasses
 
-from nas import (
-    Accuracy,
-    FineTune,
-    FromScratch,
-    Pipeline,
-    Prune,
-    Recipe,
-    Study,
-    SurrogateSearch,
-    TrainingMacs,
-    WeightBytes,
-    Winners,
-)
+from nas import Accuracy, FineTune, FromScratch, Pipeline, Prune, Study, TrainingMacs, WeightBytes
 from nas.compression import Cluster
-from nas.data import TextTable
-from search_spaces.text_transformer import text_transformer
-from surrogates.mixture import Mixture
-
-_NUM_TOKENS = 8_000
-_LENGTH = 48
+from studies.sst2_text import study as sst2_text
 
 
 def study(
@@ -48,26 +31,12 @@ def study(
         winners: How many to finish.
         fine_tuning_epochs: Of each winner, after it was pruned.
     """
-    return Study(
+    plain = sst2_text(limit, epochs[-1], evaluations, winners, fine_tuning_epochs)
+    return dataclasses.replace(
+        plain,
         name="train_big_text",
-        network=partial(text_transformer, classes=2, num_tokens=_NUM_TOKENS, length=_LENGTH),
-        data=TextTable(
-            "text/sst2/train.tsv",
-            "text/sst2/test.tsv",
-            name="SST-2",
-            max_length=_LENGTH,
-            max_words=_NUM_TOKENS,
-            limit=limit,
-        ),
         objectives=(Accuracy(), WeightBytes(), TrainingMacs()),
-        recipe=Recipe(epochs=epochs[-1], batch_size=64, learning_rate=1e-3, weight_decay=0.1),
         training=FromScratch(epochs=epochs),
         pipeline=Pipeline(Prune(keep=(0.5, 0.75, 1.0)), FineTune(), Cluster(bits=(4, 8, 32))),
-        strategy=SurrogateSearch(Mixture),
-        evaluations=evaluations,
-        winners=Winners(
-            count=winners,
-            recipe=Recipe(epochs=fine_tuning_epochs, batch_size=64, learning_rate=2e-4, weight_decay=0.1),
-        ),
         intended_use="Telling positive from negative sentences of English film reviews; whether to train big first.",
     )

@@ -45,10 +45,6 @@ class Model:
     applied: tuple[str, ...] = ()
 
 
-def _nobody() -> Sequence[nn.Module]:
-    return ()
-
-
 @final
 @dataclass(frozen=True)
 class Lab:
@@ -72,7 +68,7 @@ class Lab:
     seed: int
     folder: Path
     teacher: nn.Module | None = None
-    assistants: Callable[[], Sequence[nn.Module]] = _nobody
+    assistants: Callable[[], Sequence[nn.Module]] = tuple
 
 
 @runtime_checkable

@@ -117,11 +117,6 @@ class NetworkCounter:
                 "MACs of this network can't be tabulated; each architecture is counted by torch, which is slow"
             )
 
-    @property
-    def num_choices(self) -> int:
-        """How many choices the supernet has."""
-        return len(self._twin.space.choices)
-
     def counts(self, indices: IntArray) -> Counts:
         """Return exact counts of ``(n, num_choices)`` option positions."""
         if self.tables is not None:

@@ -130,11 +130,11 @@ def lab_of(
     prepared: Prepared,
     folder: Path,
     teacher: nn.Module | None = None,
-    assistants: Callable[[], Sequence[nn.Module]] | None = None,
+    assistants: Callable[[], Sequence[nn.Module]] = tuple,
 ) -> Lab:
     """Return what passes may use in a study."""
     study, splits = prepared.study, prepared.splits
-    lab = Lab(
+    return Lab(
         train=splits.train,
         task=splits.task,
         recipe=study.winners.recipe,
@@ -142,5 +142,5 @@ def lab_of(
         seed=study.seed,
         folder=folder,
         teacher=teacher,
+        assistants=assistants,
     )
-    return lab if assistants is None else replace(lab, assistants=assistants)

@@ -35,7 +35,7 @@ from nas.runner.measuring import CALIBRATION, Known
 from nas.runner.original import finished_originals, is_converted, original_rows, originals_variants
 from nas.runner.preparation import Prepared
 from nas.runner.steps import Step, tell_remade
-from nas.runner.variants import Made, make_variant, variant_pipelines
+from nas.runner.variants import Made, make_variant, plain_variant, variant_pipelines
 from nas.runner.weights import Weights
 from nas.search.record import architecture_of, measurements_of, predictions_of
 from nas.space import Architecture
@@ -150,14 +150,8 @@ def _finish(
     ]
     for leftover in folder.glob("passes-*"):
         shutil.rmtree(leftover)
-    plain = outcome.made or _counted_made(prepared, architecture)
+    plain = outcome.made or plain_variant(prepared, architecture)
     return outcome, Finished(architecture, folder, (plain, *(one for one in made if one is not None)))
-
-
-def _counted_made(prepared: Prepared, architecture: Architecture) -> Made:
-    """Return the float32 variant of a network that no pass changed."""
-    counts = prepared.counts(prepared.problem.space.indices([architecture]))
-    return Made(PLAIN, int(counts.macs[0]), int(counts.num_params[0]))
 
 
 def _told(outcome: _Outcome) -> tuple[tuple[str, ...], Mapping[str, Any] | None]:

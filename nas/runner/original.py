@@ -8,7 +8,6 @@ from typing import Any
 
 from torch import nn
 
-from nas.compression.pipeline import PLAIN
 from nas.evaluation.from_scratch import FromScratch
 from nas.export.folder import load_weights
 from nas.export.names import WEIGHTS
@@ -19,7 +18,7 @@ from nas.runner.exporting import export, file_names, on_cpu
 from nas.runner.final_front import Finished
 from nas.runner.preparation import Prepared
 from nas.runner.steps import Step, tell_remade
-from nas.runner.variants import Made, make_variant, variant_pipelines
+from nas.runner.variants import make_variant, plain_variant, variant_pipelines
 from nas.space import Architecture
 from nas.study import network_reference
 
@@ -61,9 +60,9 @@ def originals_variants(prepared: Prepared, run: RunDirectory) -> Finished:
         for name, pipeline in variant_pipelines(prepared).items()
         if not any(one.trains for one in pipeline.passes)
     ]
-    counts = prepared.counts(prepared.problem.space.indices([whole]))
-    plain = Made(PLAIN, int(counts.macs[0]), int(counts.num_params[0]))
-    return Finished(whole, folder, (plain, *(one for one in made if one is not None)))
+    return Finished(
+        whole, folder, (plain_variant(prepared, whole), *(one for one in made if one is not None))
+    )
 
 
 def finished_originals(prepared: Prepared) -> list[Architecture]:

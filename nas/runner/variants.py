@@ -48,6 +48,12 @@ class _Outcome:
     made: Made | None
 
 
+def plain_variant(prepared: Prepared, architecture: Architecture) -> Made:
+    """Return the float32 variant of a network that no pass changed."""
+    counts = prepared.counts(prepared.problem.space.indices([architecture]))
+    return Made(PLAIN, int(counts.macs[0]), int(counts.num_params[0]))
+
+
 def variant_pipelines(prepared: Prepared) -> dict[str, Pipeline]:
     """Return what every finished network goes through, by the name of what comes out."""
     own = prepared.study.pipeline
