@@ -37,11 +37,11 @@ from nas.compression.reduced_range import needs_reduced_range
 from nas.compression.selective import SelectiveInt8
 from nas.compression.weight_only import WeightOnly
 from nas.data import Digits, TextTable
+from nas.devices.machine import processor_name
+from nas.devices.onnx_runtime import open_session
 from nas.errors import ExportError
 from nas.evaluation import LatencyMs
-from nas.evaluation.candidate import open_session
 from nas.evaluation.from_scratch import fresh_network
-from nas.evaluation.machine import processor_name
 from nas.evaluation.onnx_export import feed_of
 from nas.evaluation.stored import stored_bytes
 from nas.inputs import Inputs

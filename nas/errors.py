@@ -97,6 +97,10 @@ class EvaluationError(NasError, RuntimeError):
     """An objective raised, or its value is not a finite number."""
 
 
+class DeviceFaultError(NasError, RuntimeError):
+    """A device told times that can't be, or does what was not asked of it; another attempt may do better."""
+
+
 class ExportError(NasError, RuntimeError):
     """A network can't be exported or loaded."""
 

@@ -254,6 +254,10 @@ class Candidate(Protocol):
         """The form of what the network takes."""
 
 
+Calibration = Mapping[str, float | str]
+"""What a measured objective knows of its device: plain values by name."""
+
+
 @dataclass(frozen=True)
 class Bench:
     """The circumstances of a measurement.
@@ -266,7 +270,7 @@ class Bench:
 
     split: Split
     thorough: bool
-    calibration: Mapping[str, float]
+    calibration: Calibration
 
 
 @runtime_checkable
@@ -277,7 +281,7 @@ class MeasuredObjective(Protocol):
     def objective(self) -> Objective:
         """Name, unit, direction."""
 
-    def calibrate(self) -> dict[str, float]:
+    def calibrate(self) -> Mapping[str, float | str]:
         """Return what must be known of the device before the first measurement; {} if nothing.
 
         Called once per study and stored with it, so that every process uses the same.
@@ -287,6 +291,19 @@ class MeasuredObjective(Protocol):
         """Return one measurement per candidate, in order.
 
         Raising fails the candidate's trial; so does a value that is not finite.
+        """
+
+
+@runtime_checkable
+class OnDevice(Protocol):
+    """Of a measured objective that knows on which device it was calibrated, and may meet another one."""
+
+    def check_device(self, calibration: Calibration) -> None:
+        """Refuse a device that is not the calibrated one.
+
+        Raises:
+            StudyChangedError: it is another one.
+            DeviceUnavailableError: it can't be reached.
         """
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import final
@@ -13,19 +11,13 @@ import onnxruntime as ort
 import torch
 from torch import Tensor, nn
 
-from nas.errors import ExportError, one_line
+from nas.devices.onnx_runtime import memory_told, open_session
+from nas.errors import ExportError
 from nas.evaluation.onnx_export import export_onnx, feed_of
 from nas.inputs import Form, Inputs, InputSpec, as_spec, call_network, map_inputs, place_inputs, split_items
 from nas.training.memory import halved_to_fit
 
 _BATCH_SIZE = 256
-_OUT_OF_MEMORY = (
-    "Failed to allocate memory",
-    "smaller than requested bytes",
-    "bad_alloc",
-    "bad allocation",
-)
-"""What ONNX Runtime's allocators and the C++ library say."""
 
 
 @final
@@ -119,39 +111,3 @@ def _answers(session: ort.InferenceSession, inputs: Inputs) -> Tensor:
     with memory_told():
         outputs = [np.asarray(session.run(None, feed_of(names, batch))[0]) for batch in batches]
     return torch.from_numpy(np.concatenate(outputs))
-
-
-def open_session(model: bytes, *, threads: int = 1) -> ort.InferenceSession:
-    """Return an ONNX Runtime session on the CPU.
-
-    Args:
-        model: Serialised ONNX.
-        threads: Of one operator; operators run one after another.
-
-    Raises:
-        ExportError: ONNX Runtime refuses the model.
-        MemoryError: memory ran out.
-    """
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-    options.log_severity_level = 3
-    try:
-        with memory_told():
-            return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    except MemoryError:  # that isn't the model's fault
-        raise
-    except Exception as error:  # onnxruntime's exceptions share no public base
-        raise ExportError(f"ONNX Runtime can't run the exported model: {error}") from error
-
-
-@contextlib.contextmanager
-def memory_told() -> Iterator[None]:
-    """Turn what ONNX Runtime says where memory runs out, which has no type of its own, into a MemoryError."""
-    try:
-        yield
-    except Exception as error:  # onnxruntime's exceptions share no public base
-        if not any(text in str(error) for text in _OUT_OF_MEMORY):
-            raise
-        raise MemoryError(one_line(error)) from error

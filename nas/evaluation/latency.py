@@ -1,207 +1,164 @@
-"""Latency of the exported network on this machine's CPU."""
+"""Latency of exported networks on a device."""
 
 from __future__ import annotations
 
-import contextlib
-import gc
-import logging
 import math
-import os
 import statistics
-import sys
-import tempfile
-import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import final
 
 import numpy as np
-import onnxruntime as ort
 import torch
-from filelock import FileLock
 from torch import nn
 
-from nas.checks import check_integers, check_numbers
-from nas.errors import StudyError, one_line
-from nas.evaluation.candidate import memory_told, open_session
-from nas.evaluation.machine import processor_name
+from nas.checks import check_integers, check_kind, check_numbers
+from nas.devices.device import Device, Session, Timings
+from nas.devices.onnx_runtime import OnnxRuntime
+from nas.errors import StudyChangedError, StudyError
 from nas.evaluation.onnx_export import export_onnx
 from nas.objective import Measurement, Objective
 from nas.protocols import Bench, Candidate
+from nas.space import FloatArray
 
-logger = logging.getLogger(__name__)
-
-_WARM_UP_RUNS = 10
 _RUNS_PER_TURN = 4
 _BLOCKS = 5
+_TURNS_TO_BEGIN_WITH = 2
 _NOISY_CPU_SHARE = 0.9
 _MAX_ATTEMPTS = 3
+_REFERENCE, _DEVICE = "reference_ms", "device"
+"""What is known of a device: how long the reference network takes alone, and which device it is."""
 
 
 @final
 @dataclass(frozen=True)
 class LatencyMs:
-    """Milliseconds per forward pass in ONNX Runtime, CPU, float as exported.
+    """Milliseconds per forward pass of the exported network on a device.
 
-    The host's speed drifts, so a fixed reference network takes turns with the candidates: the value is
+    A device's speed drifts, so a fixed reference network takes turns with the candidates: the value is
     the ratio of the medians times the reference's nominal latency, which is measured once per study.
-    The spread is the standard deviation of that value over five blocks of turns. The first run of
-    every turn is thrown away: it pays for the caches that the other network filled. A measurement
-    during which the process did not have its core for itself is repeated, up to three times.
+    The spread is the standard deviation of that value over five blocks of turns. A block
+    during which the measuring process did not have its core for itself is repeated, up to three times.
+
+    A study may have several, each with a name of its own: ``LatencyMs(device=..., name="latency_ms_pi")``.
 
     Args:
-        threads: Of ONNX Runtime.
+        device: Where it is measured.
         batch_size: Items per forward pass.
         short_seconds: Time per candidate in the search.
         long_seconds: Time per candidate for winners, which all take turns with each other.
+        name: Of the objective.
 
     Raises:
         StudyError: a setting is out of range.
     """
 
-    threads: int = 1
+    device: Device = field(default_factory=OnnxRuntime)
     batch_size: int = 1
     short_seconds: float = 0.04
     long_seconds: float = 1.0
-    objective: Objective = Objective("latency_ms", "ms", "minimize")
+    name: str = "latency_ms"
 
     def __post_init__(self) -> None:
-        check_integers(self, "threads", "batch_size")
+        check_kind("LatencyMs", "device", self.device, Device, "an instance such as OnnxRuntime(threads=2)")
+        check_integers(self, "batch_size")
         check_numbers(self, "short_seconds", "long_seconds")
-        if self.threads < 1 or self.batch_size < 1:
-            raise StudyError(
-                f"LatencyMs has threads={self.threads} and batch_size={self.batch_size}: both must be 1 or more."
-            )
+        if self.batch_size < 1:
+            raise StudyError(f"LatencyMs has batch_size={self.batch_size}: it must be 1 or more.")
         if not (0 < self.short_seconds < math.inf and 0 < self.long_seconds < math.inf):
             raise StudyError(
                 f"LatencyMs has short_seconds={self.short_seconds} and long_seconds={self.long_seconds}: both must "
                 "be finite and more than 0."
             )
+        Objective(self.name, "ms", "minimize")  # to hear now what is wrong with the name
 
-    def calibrate(self) -> dict[str, float]:
-        """Measure the reference network alone: its nominal latency in ms."""
-        timings = _take_turns([self._reference], 1.0)
-        return {"reference_ms": float(np.median(timings[0])) * 1e3}
+    @property
+    def objective(self) -> Objective:
+        """Milliseconds, the fewer the better."""
+        return Objective(self.name, "ms", "minimize")
+
+    def identity(self) -> str:
+        """Return what the values depend on: the device, and the batch."""
+        return f"{self.device.identity()}, batch {self.batch_size}"
+
+    def calibrate(self) -> dict[str, float | str]:
+        """Measure the reference network alone: its nominal latency in ms, on this device."""
+        identity = self.identity()
+        timings = self._take_turns([], 1.0)
+        return {_REFERENCE: float(np.median(timings[0])) * 1e3, _DEVICE: identity}
+
+    def check_device(self, calibration: Mapping[str, float | str]) -> None:
+        """Refuse a device that is not the one of a calibration.
+
+        Raises:
+            StudyChangedError: it is another one.
+        """
+        identity = self.identity()
+        if identity != calibration[_DEVICE]:
+            raise StudyChangedError(
+                f"{self.name!r} was measured on {calibration[_DEVICE]}, and the device is now {identity}: "
+                "measurements of two devices can't share a column; bring the first one back, or run in a new directory."
+            )
 
     def measure(self, candidates: Sequence[Candidate], bench: Bench) -> list[Measurement]:
-        """Time the candidates in turns with the reference network."""
-        runners = [_Runner(c.onnx_model, self.batch_size, self.threads) for c in candidates]
+        """Time the candidates in turns with the reference network.
+
+        Raises:
+            StudyChangedError: the device is not the one that was calibrated.
+            DeviceUnavailableError: it can't be reached.
+        """
+        self.check_device(bench.calibration)
         seconds = self.long_seconds if bench.thorough else self.short_seconds
-        reference, *timed = _take_turns([self._reference, *runners], seconds * (len(runners) + 1))
-        nominal = bench.calibration["reference_ms"]
-        setting = f"{self.threads} thread(s), batch {self.batch_size}, ONNX Runtime {ort.__version__}"
+        models = [candidate.onnx_model for candidate in candidates]
+        reference, *timed = self._take_turns(models, seconds)
+        nominal = float(bench.calibration[_REFERENCE])
         return [
             Measurement(
                 nominal * float(np.median(times) / np.median(reference)),
                 nominal * _spread(times, reference),
                 self.objective.unit,
-                f"{processor_name()}, {setting}",
+                str(bench.calibration[_DEVICE]),
                 times.size,
             )
             for times in timed
         ]
 
+    def _take_turns(self, models: Sequence[bytes], seconds: float) -> list[FloatArray]:
+        """Return ``(turns, runs)`` seconds of the reference network and of each model, block after block."""
+        count = 1 + len(models)
+        with self.device.open([self._reference, *models], self.batch_size) as session:
+            begin = session.time(list(range(count)) * _TURNS_TO_BEGIN_WITH, _RUNS_PER_TURN)
+            round_seconds = float(begin.seconds.sum()) / _TURNS_TO_BEGIN_WITH
+            rounds = max(_TURNS_TO_BEGIN_WITH, round(seconds * count / _BLOCKS / round_seconds))
+            blocks = [
+                _undisturbed_block(session, list(range(count)) * rounds).seconds for _ in range(_BLOCKS)
+            ]
+        turns = np.concatenate(blocks)
+        return [turns[position::count] for position in range(count)]
+
     @cached_property
-    def _reference(self) -> _Runner:
-        module = _reference_network()
-        return _Runner(export_onnx(module, (3, 32, 32)), 1, self.threads)
+    def _reference(self) -> bytes:
+        return export_onnx(_reference_network(), (3, 32, 32))
 
 
-def _spread(times: np.ndarray, reference: np.ndarray) -> float:
-    """Standard deviation over blocks of the ratio of medians; ``times`` is ``(turns, runs)``."""
-    blocks = zip(np.array_split(times, _BLOCKS), np.array_split(reference, _BLOCKS), strict=True)
-    return statistics.stdev(float(np.median(a) / np.median(b)) for a, b in blocks)
-
-
-@final
-class _Runner:
-    """One network in a session of its own; token ids are 1, the time doesn't depend on them."""
-
-    def __init__(self, model: bytes, batch_size: int, threads: int) -> None:
-        self._session = open_session(model, threads=threads)
-        rng = np.random.default_rng(0)
-        self._feed = {}
-        for entry in self._session.get_inputs():
-            shape, is_ids = (batch_size, *entry.shape[1:]), entry.type == "tensor(int64)"
-            values = (
-                np.ones(shape, dtype=np.int64) if is_ids else rng.standard_normal(shape, dtype=np.float32)
-            )
-            self._feed[entry.name] = values
-        with memory_told():
-            for _ in range(_WARM_UP_RUNS):
-                self._session.run(None, self._feed)
-
-    def turn(self) -> list[float]:
-        """Return the seconds of a few runs in a row, without the first."""
-        self._session.run(None, self._feed)
-        seconds = []
-        for _ in range(_RUNS_PER_TURN):
-            begin = time.perf_counter()
-            self._session.run(None, self._feed)
-            seconds.append(time.perf_counter() - begin)
-        return seconds
-
-
-def _take_turns(runners: Sequence[_Runner], seconds: float) -> list[np.ndarray]:
-    """Return ``(turns, runs)`` seconds for each runner, from the attempt that was disturbed least."""
-    best_share, best = -1.0, [np.zeros((0, 0))]
+def _undisturbed_block(session: Session, order: Sequence[int]) -> Timings:
+    """Return the timings of the attempt that was disturbed least."""
+    best: Timings | None = None
     for _ in range(_MAX_ATTEMPTS):
-        with _undisturbed(), memory_told():
-            wall, cpu = time.perf_counter(), time.thread_time()
-            turns: list[list[list[float]]] = []
-            while len(turns) < 2 * _BLOCKS or time.perf_counter() - wall < seconds:
-                turns.append([runner.turn() for runner in runners])
-            share = (time.thread_time() - cpu) / (time.perf_counter() - wall)
-        if share > best_share:
-            best_share = share
-            best = [np.array([turn[position] for turn in turns]) for position in range(len(runners))]
-        if share >= _NOISY_CPU_SHARE:
+        found = session.time(order, _RUNS_PER_TURN)
+        if best is None or found.cpu_share > best.cpu_share:
+            best = found
+        if best.cpu_share >= _NOISY_CPU_SHARE:
             break
+    assert best is not None
     return best
 
 
-@contextlib.contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Keep this thread on one core, and the garbage collector quiet."""
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        with _core_to_itself() if sys.platform == "linux" else contextlib.nullcontext():
-            yield
-    finally:
-        if collecting:
-            gc.enable()
-
-
-@contextlib.contextmanager
-def _core_to_itself() -> Iterator[None]:
-    """Keep this thread on the last core, which no other measurement of this user's uses meanwhile.
-
-    Always the same core, because those of a machine may differ.
-    """
-    with _turn_of_this_process():
-        allowed = os.sched_getaffinity(0)
-        os.sched_setaffinity(0, {max(allowed)})
-        try:
-            yield
-        finally:
-            os.sched_setaffinity(0, allowed)
-
-
-@contextlib.contextmanager
-def _turn_of_this_process() -> Iterator[None]:
-    """Wait until no other process of this user's measures, as far as they share a folder for temporary files."""
-    lock = FileLock(Path(tempfile.gettempdir(), f"nas-latency-{os.getuid()}.lock"))
-    try:
-        lock.acquire()
-    except OSError as error:
-        logger.warning("other processes may measure at the same time, because %s", one_line(error))
-    try:
-        yield
-    finally:
-        lock.release()
+def _spread(times: FloatArray, reference: FloatArray) -> float:
+    """Standard deviation over blocks of the ratio of medians; ``times`` is ``(turns, runs)``."""
+    blocks = zip(np.array_split(times, _BLOCKS), np.array_split(reference, _BLOCKS), strict=True)
+    return statistics.stdev(float(np.median(a) / np.median(b)) for a, b in blocks)
 
 
 def _reference_network() -> nn.Module:

@@ -10,28 +10,28 @@ from functools import partial
 import optuna
 
 from nas.checks import failing_as, told
+from nas.devices.machine import processor_name
 from nas.errors import EvaluationError, ObjectiveError, StudyChangedError
 from nas.evaluation.costs import counted, follows_file
-from nas.evaluation.machine import processor_name
 from nas.objective import Measurement
-from nas.protocols import Bench, Candidate, Counts, MeasuredObjective
+from nas.protocols import Bench, Calibration, Candidate, Counts, MeasuredObjective, OnDevice
 from nas.runner.compressing import Compressed
 from nas.runner.preparation import Prepared
 from nas.search.patience import Sleep, checked, waited_for
 from nas.space import Architecture
 
 CALIBRATION, PROCESSOR = "calibration", "processor"
-Known = Mapping[str, Mapping[str, float]]
+Known = Mapping[str, Calibration]
 """By measured objective, what it knows of the device."""
 
 
 def calibration(prepared: Prepared, record: optuna.Study, sleep: Sleep = time.sleep) -> Known:
-    """Return what every measured objective knows of the device; measured once and stored.
+    """Return what every measured objective knows of its device; measured once and stored.
 
     A device that is away is waited for.
 
     Raises:
-        StudyChangedError: it was measured on another processor.
+        StudyChangedError: it was measured on another device.
     """
     stored: Known | None = record.user_attrs.get(CALIBRATION)
     if stored is None:
@@ -43,12 +43,24 @@ def calibration(prepared: Prepared, record: optuna.Study, sleep: Sleep = time.sl
         }
         record.set_user_attr(CALIBRATION, stored)
         record.set_user_attr(PROCESSOR, processor_name())
-    elif any(stored.values()) and record.user_attrs[PROCESSOR] != processor_name():
-        raise StudyChangedError(
-            f"the study was measured on {record.user_attrs[PROCESSOR]} and this machine has "
-            f"{processor_name()}: measurements of two devices can't share a front; run in a new directory."
-        )
+        return stored
+    for objective in prepared.measured:
+        known = stored[objective.objective.name]
+        if isinstance(objective, OnDevice):
+            waited_for(
+                partial(objective.check_device, known), f"the device of {objective.objective.name!r}", sleep
+            )
+        elif known:
+            _check_processor(record.user_attrs[PROCESSOR])
     return stored
+
+
+def _check_processor(measured_on: str) -> None:
+    if measured_on != processor_name():
+        raise StudyChangedError(
+            f"the study was measured on {measured_on} and this machine has {processor_name()}: measurements of two "
+            "devices can't share a front; run in a new directory."
+        )
 
 
 def measurements(
@@ -102,8 +114,8 @@ def judged(
     return [checked(name, measurement, of_device=of_device) for measurement in found]
 
 
-def calibrated(objective: MeasuredObjective) -> dict[str, float]:
-    """Return what an objective knows of the device, as plain numbers: the one place that calls ``calibrate``.
+def calibrated(objective: MeasuredObjective) -> dict[str, float | str]:
+    """Return what an objective knows of its device, as plain values: the one place that calls ``calibrate``.
 
     Raises:
         ObjectiveError: it raised, or what it returned can't be stored.
@@ -112,10 +124,12 @@ def calibrated(objective: MeasuredObjective) -> dict[str, float]:
     with failing_as(ObjectiveError, f"{what} failed", "mend it and run the same command again"):
         found = objective.calibrate()
     if not isinstance(found, Mapping):
-        raise ObjectiveError(f"{what} returned {told(found)}: a dict of numbers is expected, or {{}}.")
+        raise ObjectiveError(
+            f"{what} returned {told(found)}: a dict of numbers and texts is expected, or {{}}."
+        )
     advice = "return finite numbers by name, such as {'reference_ms': 1.5}"
     with failing_as(ObjectiveError, f"what {what} returned can't be stored", advice):
-        plain = {str(key): float(value) for key, value in found.items()}
+        plain = {str(key): value if isinstance(value, str) else float(value) for key, value in found.items()}
         json.dumps(plain, allow_nan=False, ensure_ascii=False).encode()
     return plain
 

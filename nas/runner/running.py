@@ -14,9 +14,9 @@ import optuna
 import torch
 from optuna.trial import FrozenTrial, TrialState
 
+from nas.devices.machine import machine_facts
 from nas.errors import EvaluationError, StudyError
 from nas.evaluation.from_scratch import FromScratch
-from nas.evaluation.machine import machine_facts
 from nas.export.model_card import set_card, write_card
 from nas.files import write_bytes, write_text
 from nas.protocols import DONE, Progress, Splits

@@ -15,7 +15,13 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from nas.checks import failing_as
-from nas.errors import DeviceUnavailableError, EvaluationError, OutOfMemoryError, StudyError
+from nas.errors import (
+    DeviceUnavailableError,
+    EvaluationError,
+    OutOfMemoryError,
+    StudyChangedError,
+    StudyError,
+)
 from nas.objective import Measurement
 from nas.protocols import Problem
 from nas.search.architecture_sampler import ArchitectureSampler
@@ -370,8 +376,8 @@ class _Loop:
             values = [found[o.name].value for o in self._problem.objectives]
             stored = {name: measurement.to_json() for name, measurement in found.items()}
             json.dumps(stored)  # what a storage can't hold is a failure too
-        except (OutOfMemoryError, KeyboardInterrupt):  # nor would any other architecture fit
-            raise
+        except (OutOfMemoryError, StudyChangedError, KeyboardInterrupt):
+            raise  # nor would any other architecture fit, or be measured on another device
         except DeviceUnavailableError as error:
             self._lose(trial, error)
             return

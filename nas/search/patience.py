@@ -8,7 +8,14 @@ import time
 from collections.abc import Callable
 from typing import TypeVar, final
 
-from nas.errors import DeviceUnavailableError, EvaluationError, NasError, ObjectiveError, one_line
+from nas.errors import (
+    DeviceFaultError,
+    DeviceUnavailableError,
+    EvaluationError,
+    NasError,
+    ObjectiveError,
+    one_line,
+)
 from nas.objective import Measurement
 
 logger = logging.getLogger(__name__)
@@ -51,9 +58,10 @@ def checked(name: str, measurement: Measurement, *, of_device: bool) -> Measurem
 def is_passing(error: Exception) -> bool:
     """Whether a failure says nothing of what was measured: the operating system's, a connection's, memory's.
 
-    Errors of ``nas`` are no accidents, but for a measurement that was lost, and a sentence about such a failure.
+    Errors of ``nas`` are no accidents, but for a measurement that was lost, a device that told nonsense, and a
+    sentence about such a failure.
     """
-    if isinstance(error, LostMeasurementError):
+    if isinstance(error, LostMeasurementError) or isinstance(_told_of(error), DeviceFaultError):
         return True
     return isinstance(_told_of(error), OSError | MemoryError) and not isinstance(_told_of(error), NasError)
 

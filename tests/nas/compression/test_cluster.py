@@ -14,8 +14,8 @@ from nas.choices import Choice
 from nas.compression.cluster import Cluster, codebook, nearest
 from nas.compression.onnx_int8 import quantize
 from nas.compression.pipeline import CompressionPass, Lab, Model
+from nas.devices.onnx_runtime import open_session
 from nas.errors import StudyError
-from nas.evaluation.candidate import open_session
 from nas.evaluation.onnx_export import export_onnx
 from nas.evaluation.stored import stored_bytes
 from nas.inputs import as_spec

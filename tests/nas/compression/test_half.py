@@ -12,8 +12,8 @@ from torch import nn
 from nas.choices import Choice
 from nas.compression.half import Half
 from nas.compression.pipeline import CompressionPass, Lab, Model
+from nas.devices.onnx_runtime import open_session
 from nas.errors import StudyError
-from nas.evaluation.candidate import open_session
 from nas.evaluation.onnx_export import export_onnx
 from nas.evaluation.stored import stored_bytes
 from nas.inputs import as_spec

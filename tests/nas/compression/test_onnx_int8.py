@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from nas.compression import onnx_int8
 from nas.compression.onnx_int8 import Quantizer, calibration_batches, quantize
 from nas.compression.reduced_range import largest_weight
+from nas.devices.onnx_runtime import open_session
 from nas.errors import ExportError
-from nas.evaluation.candidate import open_session
 from nas.evaluation.onnx_export import export_onnx
 from nas.evaluation.stored import stored_bytes
 from nas.inputs import count_items

@@ -14,8 +14,8 @@ from nas.compression.fake_quantization import simulate_int8, stop_simulation
 from nas.compression.onnx_int8 import quantize
 from nas.compression.pipeline import CompressionPass, Lab, Model
 from nas.compression.qat import Qat
+from nas.devices.onnx_runtime import open_session
 from nas.errors import ExportError, StudyError
-from nas.evaluation.candidate import open_session
 from nas.evaluation.onnx_export import export_onnx
 from nas.inputs import as_spec
 from nas.protocols import Split

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from nas.choices import Choice
 from nas.compression.pipeline import CompressionPass, Lab, Model
 from nas.compression.weight_only import WeightOnly
+from nas.devices.onnx_runtime import open_session
 from nas.errors import ExportError, StudyError
-from nas.evaluation.candidate import open_session
 from nas.evaluation.onnx_export import export_onnx
 from nas.evaluation.stored import stored_bytes
 from nas.inputs import InputSpec

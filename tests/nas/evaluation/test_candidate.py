@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from nas.devices.onnx_runtime import memory_told
 from nas.errors import ExportError, NasError, OutOfMemoryError
 from nas.evaluation import OnnxCandidate, SubnetCandidate
-from nas.evaluation.candidate import memory_told
 from nas.inputs import InputSpec
 
 

@@ -8,6 +8,7 @@ import os
 import sys
 import tempfile
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ import pytest
 import torch
 from torch import nn
 
-from nas.errors import StudyError
-from nas.evaluation import LatencyMs, SubnetCandidate, latency
+from nas.devices import OnnxRuntime, Timings
+from nas.devices.local import LocalSession
+from nas.errors import StudyChangedError, StudyError
+from nas.evaluation import LatencyMs, SubnetCandidate
 from nas.protocols import Bench, Split
 from nas.testing import check_measured_objective
 
@@ -43,9 +46,6 @@ def bench() -> Bench:
 @pytest.mark.parametrize(
     "settings",
     [
-        {"threads": 0},
-        {"threads": -2},
-        {"threads": 1.5},
         {"batch_size": 0},
         {"batch_size": -1},
         {"short_seconds": -1},
@@ -59,6 +59,25 @@ def test_settings_without_sense_are_refused(settings: dict[str, Any]) -> None:
         LatencyMs(**settings)
 
 
+@pytest.mark.parametrize("threads", [0, -2, 1.5])
+def test_threads_without_sense_are_refused(threads: Any) -> None:
+    with pytest.raises(StudyError, match=f"threads={threads}"):
+        OnnxRuntime(threads=threads)
+
+
+def test_a_device_is_expected() -> None:
+    with pytest.raises(StudyError, match="device='cpu': an instance such as OnnxRuntime"):
+        LatencyMs(device="cpu")  # type: ignore[arg-type]
+
+
+def test_another_device_is_refused(bench: Bench) -> None:
+    calibration = {**bench.calibration, "device": "a phone"}
+    with pytest.raises(
+        StudyChangedError, match="'latency_ms' was measured on a phone, and the device is now"
+    ):
+        BRIEF.measure([candidate(2)], Bench(bench.split, False, calibration))
+
+
 def test_the_contract_is_kept() -> None:
     check_measured_objective(BRIEF)
 
@@ -69,7 +88,8 @@ def test_latency_is_positive_with_a_spread_and_its_circumstances(bench: Bench) -
     assert measured.spread >= 0
     assert measured.unit == "ms"
     assert measured.repeats >= 40
-    assert "1 thread(s), batch 1, ONNX Runtime" in measured.device
+    assert "1 thread(s), ONNX Runtime" in measured.device
+    assert measured.device.endswith("batch 1")
 
 
 def test_a_network_of_more_than_50_times_the_work_is_slower(bench: Bench) -> None:
@@ -78,15 +98,19 @@ def test_a_network_of_more_than_50_times_the_work_is_slower(bench: Bench) -> Non
 
 
 def test_the_value_is_relative_to_the_stored_reference(bench: Bench) -> None:
-    slow_day = Bench(bench.split, thorough=False, calibration={"reference_ms": 1000.0})
-    fast_day = Bench(bench.split, thorough=False, calibration={"reference_ms": 0.001})
+    slow_day = Bench(bench.split, thorough=False, calibration={**bench.calibration, "reference_ms": 1000.0})
+    fast_day = Bench(bench.split, thorough=False, calibration={**bench.calibration, "reference_ms": 0.001})
     network = [candidate(8)]
     assert BRIEF.measure(network, slow_day)[0].value > 100 * BRIEF.measure(network, fast_day)[0].value
 
 
 def test_a_larger_batch_takes_longer(bench: Bench) -> None:
     batch = LatencyMs(batch_size=64, short_seconds=0.02)
-    assert batch.measure([candidate(8)], bench)[0].value > 2 * BRIEF.measure([candidate(8)], bench)[0].value
+    bench_of_batch = Bench(bench.split, False, batch.calibrate())
+    assert (
+        batch.measure([candidate(8)], bench_of_batch)[0].value
+        > 2 * BRIEF.measure([candidate(8)], bench)[0].value
+    )
 
 
 def test_the_process_is_left_as_it_was(bench: Bench) -> None:
@@ -97,24 +121,25 @@ def test_the_process_is_left_as_it_was(bench: Bench) -> None:
 
 
 def test_equal_settings_are_one_objective() -> None:
-    assert LatencyMs(threads=2) == LatencyMs(threads=2)
-    assert repr(LatencyMs(threads=2)) != repr(LatencyMs())
+    two = LatencyMs(OnnxRuntime(threads=2))
+    assert two == LatencyMs(OnnxRuntime(threads=2))
+    assert repr(two) != repr(LatencyMs())
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only there a thread can be kept on a core")
 def test_no_two_measurements_share_the_core(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     turns: list[int] = []
-    turn = latency._Runner.turn
+    time = LocalSession.time
 
-    def noted(runner: latency._Runner) -> list[float]:
+    def noted(session: LocalSession, order: Sequence[int], runs: int) -> Timings:
         turns.append(threading.get_ident())
-        return turn(runner)
+        return time(session, order, runs)
 
     def measure() -> None:
         together.wait()
         BRIEF.measure([candidate(2)], bench)
 
-    monkeypatch.setattr(latency._Runner, "turn", noted)
+    monkeypatch.setattr(LocalSession, "time", noted)
     together = threading.Barrier(2)
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         for measured in [pool.submit(measure) for _ in range(2)]:

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nas.devices.onnx_runtime import open_session
 from nas.errors import ExportError
 from nas.evaluation import onnx_export
-from nas.evaluation.candidate import open_session
 from nas.evaluation.onnx_export import export_onnx
 from nas.inputs import InputSpec
 from nas.supernet import Supernet, recalibrate, resized

@@ -1,0 +1,105 @@
+"""This machine's CPU, with ONNX Runtime."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import final
+
+import numpy as np
+import onnxruntime as ort
+
+from nas.checks import check_integers
+from nas.devices.device import Session
+from nas.devices.local import LocalSession, on_last_core, turn_of_this_process
+from nas.devices.machine import processor_name
+from nas.errors import ExportError, StudyError, one_line
+
+_OUT_OF_MEMORY = (
+    "Failed to allocate memory",
+    "smaller than requested bytes",
+    "bad_alloc",
+    "bad allocation",
+)
+"""What ONNX Runtime's allocators and the C++ library say."""
+
+
+@final
+@dataclass(frozen=True)
+class OnnxRuntime:
+    """ONNX Runtime on this machine's CPU, numbers as exported: float, or int8 where a pass made it so.
+
+    Args:
+        threads: Of one operator; operators run one after another.
+
+    Raises:
+        StudyError: a setting is out of range.
+    """
+
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        check_integers(self, "threads")
+        if self.threads < 1:
+            raise StudyError(f"OnnxRuntime has threads={self.threads}: it must be 1 or more.")
+
+    def identity(self) -> str:
+        """Return processor, threads and version."""
+        return f"{processor_name()}, {self.threads} thread(s), ONNX Runtime {ort.__version__}"
+
+    @contextlib.contextmanager
+    def open(self, models: Sequence[bytes], batch_size: int) -> Iterator[Session]:
+        """Load networks and warm them up."""
+        with turn_of_this_process():
+            sessions = [open_session(model, threads=self.threads) for model in models]
+            with on_last_core(), memory_told():
+                yield LocalSession([partial(s.run, None, _feed(s, batch_size)) for s in sessions])
+
+
+def _feed(session: ort.InferenceSession, batch_size: int) -> dict[str, np.ndarray]:
+    """Return inputs of a model: random floats; ids are 1, which every vocabulary has."""
+    rng, made = np.random.default_rng(0), {}
+    for entry in session.get_inputs():
+        shape, is_ids = (batch_size, *entry.shape[1:]), entry.type == "tensor(int64)"
+        made[entry.name] = (
+            np.ones(shape, dtype=np.int64) if is_ids else rng.standard_normal(shape, dtype=np.float32)
+        )
+    return made
+
+
+def open_session(model: bytes, *, threads: int = 1) -> ort.InferenceSession:
+    """Return an ONNX Runtime session on the CPU.
+
+    Args:
+        model: Serialised ONNX.
+        threads: Of one operator; operators run one after another.
+
+    Raises:
+        ExportError: ONNX Runtime refuses the model.
+        MemoryError: memory ran out.
+    """
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    options.log_severity_level = 3
+    try:
+        with memory_told():
+            return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except MemoryError:  # that isn't the model's fault
+        raise
+    except Exception as error:  # onnxruntime's exceptions share no public base
+        raise ExportError(f"ONNX Runtime can't run the exported model: {error}") from error
+
+
+@contextlib.contextmanager
+def memory_told() -> Iterator[None]:
+    """Turn what ONNX Runtime says where memory runs out, which has no type of its own, into a MemoryError."""
+    try:
+        yield
+    except Exception as error:  # onnxruntime's exceptions share no public base
+        if not any(text in str(error) for text in _OUT_OF_MEMORY):
+            raise
+        raise MemoryError(one_line(error)) from error
