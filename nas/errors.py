@@ -18,6 +18,7 @@
     ├── TrainingError (RuntimeError)     training can't go on (NaN loss)
     ├── OutOfMemoryError (MemoryError)   a single image doesn't fit into memory
     ├── DeviceUnavailableError (ConnectionError)   what a measurement needs is away for now
+    ├── DeviceFaultError (RuntimeError)  a device told times that can't be
     ├── EvaluationError (RuntimeError)   an objective raised or gave no finite number
     ├── ExportError (RuntimeError)       a network can't be exported or loaded
     ├── OutputError (OSError)            what a command prints can't be written, or its arguments can't be read

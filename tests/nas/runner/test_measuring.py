@@ -156,7 +156,7 @@ def test_a_tuple_of_measurements_will_do() -> None:
         lambda: None,
         lambda: [1],
         lambda: torch.tensor(1.0),
-        lambda: {"a": "b"},
+        lambda: {"a": b"b"},
         lambda: {"a": object()},
         lambda: {"a": np.ones(3)},
         lambda: {"a": math.nan},
