@@ -80,6 +80,7 @@ class Bars:
 
     def start(self, stage: str, total: int, done: int) -> None:
         """Show a new stage."""
+        _stop_if_told()
         self._stage, self._total, self._done, self._began_at = stage, total, done, done
         self._began = time.monotonic()
         if total == 0:
@@ -91,6 +92,7 @@ class Bars:
 
     def advance(self, note: str) -> None:
         """Move the stage's bar."""
+        _stop_if_told()
         self._done += 1
         if self._task is not None:
             self._bars.update(self._task, advance=1, note=note)
@@ -109,14 +111,25 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM came: stop as after Ctrl-C, so that whatever was finished is kept."""
 
 
+_told_to_stop = threading.Event()
+"""Set by SIGTERM: an exception that is raised while C code calls back is printed and forgotten, a flag isn't."""
+
+
+def _stop_if_told() -> None:
+    if _told_to_stop.is_set():
+        raise Terminated
+
+
 @contextlib.contextmanager
 def sigterm_interrupts() -> Iterator[None]:
-    """Within, SIGTERM raises :class:`Terminated` in the main thread."""
+    """Within, SIGTERM raises :class:`Terminated` in the main thread; at the next step if it was lost there."""
+    _told_to_stop.clear()
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may handle signals
         return
 
     def stop(_number: int, _frame: object) -> None:
+        _told_to_stop.set()
         raise Terminated
 
     before = signal.signal(signal.SIGTERM, stop)
@@ -124,6 +137,7 @@ def sigterm_interrupts() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+        _told_to_stop.clear()
 
 
 @contextlib.contextmanager

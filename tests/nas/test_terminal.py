@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import errno
 import io
+import os
+import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +16,7 @@ from nas import terminal
 from nas.errors import OutputError
 from nas.report.tables import Table
 from nas.runner.progress import Status
-from nas.terminal import Bars, described_status, output_told, print_table
+from nas.terminal import Bars, Terminated, described_status, output_told, print_table, sigterm_interrupts
 
 
 def test_where_nobody_watches_a_stage_is_about_ten_lines(capsys: pytest.CaptureFixture[str]) -> None:
@@ -157,3 +160,15 @@ def test_other_ends_are_left_alone(error: BaseException) -> None:
     with pytest.raises(type(error)) as caught, output_told():
         raise error
     assert caught.value is error
+
+
+def test_a_sigterm_that_was_swallowed_stops_the_run_at_the_next_step() -> None:
+    with sigterm_interrupts():
+        bars = Bars()
+        bars.start("search", 10, 0)
+        with contextlib.suppress(Terminated):  # as C code does that calls back
+            os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(Terminated):
+            bars.advance("")
+    with sigterm_interrupts():
+        Bars().start("search", 10, 0)
