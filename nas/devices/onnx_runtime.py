@@ -55,11 +55,11 @@ class OnnxRuntime:
         with turn_of_this_process():
             sessions = [open_session(model, threads=self.threads) for model in models]
             with on_last_core(), memory_told():
-                yield LocalSession([partial(s.run, None, _feed(s, batch_size)) for s in sessions])
+                yield LocalSession([partial(s.run, None, feed_for(s, batch_size)) for s in sessions])
 
 
-def _feed(session: ort.InferenceSession, batch_size: int) -> dict[str, np.ndarray]:
-    """Return inputs of a model: random floats; ids are 1, which every vocabulary has."""
+def feed_for(session: ort.InferenceSession, batch_size: int) -> dict[str, np.ndarray]:
+    """Return inputs of a model by name: random floats, the same every time; ids are 1, which all vocabularies have."""
     rng, made = np.random.default_rng(0), {}
     for entry in session.get_inputs():
         shape, is_ids = (batch_size, *entry.shape[1:]), entry.type == "tensor(int64)"

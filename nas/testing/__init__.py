@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from nas.testing.compression import check_compression_pass
 from nas.testing.data import check_data_source
+from nas.testing.devices import check_device
 from nas.testing.distillation import check_distillation
 from nas.testing.networks import check_network
 from nas.testing.objectives import check_counted_objective, check_measured_objective
@@ -28,6 +29,7 @@ __all__ = [
     "check_compression_pass",
     "check_counted_objective",
     "check_data_source",
+    "check_device",
     "check_distillation",
     "check_measured_objective",
     "check_network",

@@ -1,0 +1,192 @@
+"""What runtimes beside ONNX Runtime share: they answer what it answers, or the operator at fault is named."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+import onnx
+
+from nas.checks import check_integers
+from nas.devices.device import Device, Session
+from nas.devices.local import LocalSession, on_last_core, turn_of_this_process
+from nas.devices.onnx_runtime import feed_for, memory_told, open_session
+from nas.errors import ExportError, StudyError, one_line
+
+Feed = Mapping[str, np.ndarray]
+
+_TOLERANCE = 1e-3
+"""Of the largest answer. Sums in another order stay below 1e-6, approximations of exp and tanh below 2e-4."""
+_INT8_TOLERANCE = 0.05
+"""Where activations are rounded to int8: a value on the edge of two steps, of 1/127 each, may fall to either side."""
+
+
+class Loaded(Protocol):
+    """A network in a runtime, with its inputs set."""
+
+    def run(self) -> object:
+        """Make one forward pass and wait for its end."""
+
+    def answers(self) -> list[np.ndarray]:
+        """Return what the last pass made, in the order of the model's outputs."""
+
+
+Load = Callable[[bytes, Feed], Loaded]
+"""Load a model and set its inputs; whatever it raises says that the runtime can't run it."""
+
+
+def installed_version(package: str, extra: str) -> str:
+    """Return the version of a runtime's package.
+
+    Args:
+        package: Its name.
+        extra: Of ours that brings it.
+
+    Raises:
+        StudyError: it isn't installed.
+    """
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError as error:
+        raise StudyError(f"{package} isn't installed: pip install 'nas[{extra}]'.") from error
+
+
+def check_threads(device: Device, threads: int) -> None:
+    """Refuse a number of threads that is not a whole one from 1 on.
+
+    Raises:
+        StudyError: it is something else.
+    """
+    check_integers(device, "threads")
+    if threads < 1:
+        raise StudyError(f"{type(device).__name__} has threads={threads}: it must be 1 or more.")
+
+
+@contextlib.contextmanager
+def open_locally(runtime: str, load: Load, models: Sequence[bytes], batch_size: int) -> Iterator[Session]:
+    """Load networks, compare what they answer with ONNX Runtime, and warm them up.
+
+    Args:
+        runtime: Its name, for sentences.
+        load: Loads a model in it.
+        models: Serialised ONNX.
+        batch_size: Items per forward pass.
+
+    Raises:
+        ExportError: a network can't be run, or answers something else than in ONNX Runtime.
+        MemoryError: memory ran out.
+    """
+    with turn_of_this_process():
+        loaded = [_load_checked(runtime, load, model, batch_size) for model in models]
+        with on_last_core(), memory_told():
+            yield LocalSession([network.run for network in loaded])
+
+
+def _load_checked(runtime: str, load: Load, model: bytes, batch_size: int) -> Loaded:
+    network, fault = _try(load, model, batch_size)
+    if network is not None:
+        return network
+    assert fault is not None
+    parsed = onnx.load_model_from_string(model)
+    node = _first_at_fault(parsed, lambda part: _try(load, part, batch_size)[1] is not None)
+    name = node.name or node.output[0]
+    raise ExportError(
+        f"{runtime} can't run operator {node.op_type} of the layer that is called {name!r} in the exported network "
+        f"({fault}): leave out the choice or the pass that brings it in, or measure on another runtime."
+    )
+
+
+def _try(load: Load, model: bytes, batch_size: int) -> tuple[Loaded, None] | tuple[None, str]:
+    """Return a network that answers as in ONNX Runtime; where there is none, what is wrong instead.
+
+    Raises:
+        ExportError: ONNX Runtime refuses the model.
+        MemoryError: memory ran out.
+    """
+    session = open_session(model)
+    feed = feed_for(session, batch_size)
+    with memory_told():
+        expected = session.run(None, feed)
+    try:
+        with memory_told():
+            network = load(model, feed)
+            network.run()
+            found = network.answers()
+    except MemoryError:  # that isn't the network's fault
+        raise
+    except Exception as error:  # runtimes raise what they like
+        return None, one_line(error)
+    tolerance = _INT8_TOLERANCE if b"QuantizeLinear" in model else _TOLERANCE
+    fault = _difference(found, expected, tolerance)
+    return (network, None) if fault is None else (None, fault)
+
+
+def _difference(found: Sequence[np.ndarray], expected: Sequence[np.ndarray], tolerance: float) -> str | None:
+    """Return in words how answers differ; None where they don't."""
+    if len(found) != len(expected):
+        return f"it gives {len(found)} outputs, ONNX Runtime {len(expected)}"
+    for ours, theirs in zip(found, expected, strict=True):
+        if ours.shape != theirs.shape:
+            return f"its answer has shape {ours.shape}, ONNX Runtime's {theirs.shape}"
+        if not np.allclose(ours, theirs, rtol=0, atol=tolerance * _scale(theirs), equal_nan=True):
+            off = float(np.abs(ours.astype(np.float64) - theirs).max()) / _scale(theirs)
+            return (
+                f"its answers are {off:.2g} of the largest one off ONNX Runtime's, and {tolerance} is allowed"
+            )
+    return None
+
+
+def _scale(answers: np.ndarray) -> float:
+    """Return the largest answer, at least a small one."""
+    finite = np.abs(np.asarray(answers, dtype=np.float64))[np.isfinite(answers)]
+    return max(float(finite.max(initial=0)), 1e-6)
+
+
+def _first_at_fault(model: onnx.ModelProto, fails: Callable[[bytes], bool]) -> onnx.NodeProto:
+    """Return the operator up to which a network fails and before which it doesn't, by bisection."""
+    runs, stops = 0, len(model.graph.node)
+    while stops - runs > 1:
+        middle = (runs + stops) // 2
+        part = _beginning(model, middle)
+        if part is not None and fails(part):
+            stops = middle
+        else:
+            runs = middle
+    found: onnx.NodeProto = model.graph.node[stops - 1]
+    return found
+
+
+def _beginning(model: onnx.ModelProto, count: int) -> bytes | None:
+    """Return the network of the first operators alone.
+
+    It gives all floats that follow from its inputs and that none of these operators takes; None where there are none.
+    """
+    nodes = model.graph.node[:count]
+    taken = {name for node in nodes for name in node.input}
+    follows = {value.name for value in model.graph.input}
+    for node in nodes:
+        if follows.intersection(node.input):
+            follows.update(node.output)
+    ends = [name for node in nodes for name in node.output if name in follows - taken - {""}]
+    if not ends:
+        return None
+    kinds = {output.name: output.type for output in open_session(_cut(model, count, ends)).get_outputs()}
+    floats = [name for name in ends if kinds[name] == "tensor(float)"]
+    return _cut(model, count, floats) if floats else None
+
+
+def _cut(model: onnx.ModelProto, count: int, outputs: Sequence[str]) -> bytes:
+    """Return a model of the first operators with these outputs, and without inputs that nothing takes."""
+    part = onnx.ModelProto()
+    part.CopyFrom(model)
+    graph = part.graph
+    del graph.node[count:]
+    taken = {name for node in graph.node for name in node.input}
+    inputs = [value for value in graph.input if value.name in taken]
+    del graph.input[:], graph.output[:], graph.value_info[:]
+    graph.input.extend(inputs)
+    graph.output.extend([onnx.ValueInfoProto(name=name) for name in outputs])
+    return bytes(part.SerializeToString())

@@ -1,0 +1,128 @@
+"""The contract of devices."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from nas.devices import Device, Session, Timings
+from nas.errors import ExportError
+from nas.evaluation.onnx_export import export_onnx
+from nas.inputs import Form, InputSpec
+
+_IMAGES = (3, 16, 16)
+_BATCH = 32
+
+
+def check_device(device: Device) -> None:
+    """Check a device: a steady identity, times of what was asked for in the order asked for, and that it survives.
+
+    It must run convolutions, linear layers and a table of embeddings, with one input or several. The networks are
+    small, and one of them has eighty times the work of the other.
+
+    Args:
+        device: To check.
+
+    Raises:
+        AssertionError: a promise is broken.
+    """
+    _check_identity(device)
+    small, large = _exported(_convolutions(2), _IMAGES), _exported(_convolutions(32), _IMAGES)
+    with device.open([small, large], 1) as session:
+        times = _times(session, [0, 1, 1, 0], 3)
+        fastest = times.min(axis=1)
+        assert fastest[[1, 2]].min() > fastest[[0, 3]].max(), (
+            f"eighty times the work in turns 1 and 2 of 0 to 3, and the fastest runs take {fastest.tolist()} seconds: "
+            "the order isn't kept, or what is timed isn't the network"
+        )
+        _times(session, [1, 0, 1], 2)
+    _check_batches(device, large)
+    _check_inputs(device)
+    _check_malformed(device, small)
+
+
+def _check_identity(device: Device) -> None:
+    identity = device.identity()
+    assert isinstance(identity, str), f"identity() gives {identity!r}, expected a string"
+    is_line = identity.strip() == identity and len(identity.splitlines()) == 1
+    assert is_line, f"identity() gives {identity!r}, expected one line"
+    assert device.identity() == identity, "identity() gives another line the second time"
+    assert repr(device) == repr(copy.deepcopy(device)), (
+        f"{device!r} and a copy of it have different representations: a study's fingerprint needs a stable one, as "
+        "frozen dataclasses have it"
+    )
+
+
+def _times(session: Session, order: list[int], runs: int) -> np.ndarray:
+    """Return ``(turns, runs)`` seconds, checked."""
+    timings = session.time(order, runs)
+    assert isinstance(timings, Timings), f"time() gives {timings!r}, expected nas.devices.Timings"
+    seconds, wanted = timings.seconds, (len(order), runs)
+    assert seconds.shape == wanted, f"time() gives seconds of shape {seconds.shape}, expected {wanted}"
+    assert np.isfinite(seconds).all(), f"time() gives {seconds}, expected finite seconds"
+    assert (seconds > 0).all(), f"time() gives {seconds}, expected seconds above 0"
+    assert 0 <= timings.cpu_share <= 1, f"cpu_share is {timings.cpu_share}, expected a share of 1"
+    return seconds
+
+
+def _check_batches(device: Device, model: bytes) -> None:
+    found = []
+    for size in (1, _BATCH):
+        with device.open([model], size) as session:
+            found.append(float(_times(session, [0], 5).min()))
+    assert found[1] > 2 * found[0], (
+        f"{_BATCH} items take {found[1]} seconds and one takes {found[0]}: the batch size isn't kept"
+    )
+
+
+def _check_inputs(device: Device) -> None:
+    spec = InputSpec(("ids", "numbers"), ((5,), (6,)), (torch.int64, torch.float32))
+    models = [_exported(_IdsAndNumbers(), spec), _exported(_convolutions(2), _IMAGES)]
+    with device.open(models, 3) as session:
+        _times(session, [0, 1, 0], 2)
+
+
+def _check_malformed(device: Device, model: bytes) -> None:
+    for broken in (b"this is no network", model[: len(model) // 2]):
+        try:
+            with device.open([model, broken], 1):
+                raise AssertionError(f"open() takes {len(broken)} bytes that are no ONNX model")
+        except ExportError:
+            pass
+        with device.open([model], 1) as session:
+            _times(session, [0], 1)
+
+
+def _exported(module: nn.Module, form: Form) -> bytes:
+    return export_onnx(module.eval(), form)
+
+
+def _convolutions(width: int) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return nn.Sequential(
+            nn.Conv2d(3, width, 3, padding=1),
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+            nn.Conv2d(width, width, 3, padding=1),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(width, 10),
+        )
+
+
+class _IdsAndNumbers(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            self.table = nn.Embedding(11, 8)
+            self.head = nn.Linear(8 + 6, 4)
+
+    def forward(self, ids: Tensor, numbers: Tensor) -> Tensor:
+        output: Tensor = self.head(torch.cat([self.table(ids).mean(dim=1), numbers], dim=1))
+        return output

@@ -1,0 +1,115 @@
+"""All devices of this machine keep the contract, and it finds what it is there to find."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pytest
+
+from nas.devices import Device, Mnn, OnnxRuntime, OpenVino, Session, Timings
+from nas.testing import check_device
+
+
+def needs(package: str) -> pytest.MarkDecorator:
+    return pytest.mark.skipif(importlib.util.find_spec(package) is None, reason=f"{package} isn't installed")
+
+
+@pytest.mark.parametrize(
+    "device",
+    [
+        OnnxRuntime(),
+        pytest.param(OpenVino(), marks=needs("openvino")),
+        pytest.param(Mnn(), marks=needs("MNN")),
+    ],
+    ids=repr,
+)
+def test_devices_keep_the_contract(device: Device) -> None:
+    check_device(device)
+
+
+@dataclass(frozen=True)
+class Changed:
+    """A device with one fault."""
+
+    fault: Callable[[Timings], Timings]
+
+    def identity(self) -> str:
+        return "a device with a fault"
+
+    @contextlib.contextmanager
+    def open(self, models: Sequence[bytes], batch_size: int) -> Iterator[Session]:
+        with OnnxRuntime().open(models, batch_size) as session:
+            yield ChangedSession(session, self.fault)
+
+
+@dataclass(frozen=True)
+class ChangedSession:
+    session: Session
+    fault: Callable[[Timings], Timings]
+
+    def time(self, order: Sequence[int], runs: int) -> Timings:
+        return self.fault(self.session.time(order, runs))
+
+
+def longer_share(timings: Timings) -> Timings:
+    return replace(timings, cpu_share=1.5)
+
+
+def sorted_turns(timings: Timings) -> Timings:
+    return replace(timings, seconds=np.sort(timings.seconds, axis=0))
+
+
+def a_run_less(timings: Timings) -> Timings:
+    return replace(timings, seconds=timings.seconds[:, 1:])
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [(longer_share, "cpu_share"), (sorted_turns, "the order isn't kept"), (a_run_less, "of shape")],
+)
+def test_times_that_were_not_asked_for_are_found(fault: Callable[[Timings], Timings], says: str) -> None:
+    with pytest.raises(AssertionError, match=says):
+        check_device(Changed(fault))
+
+
+@dataclass(frozen=True)
+class OneItem:
+    """Runs one item, however many are asked for."""
+
+    def identity(self) -> str:
+        return "a device that ignores the batch"
+
+    def open(self, models: Sequence[bytes], batch_size: int) -> contextlib.AbstractContextManager[Session]:
+        return OnnxRuntime().open(models, 1)
+
+
+def test_a_batch_that_is_ignored_is_found() -> None:
+    with pytest.raises(AssertionError, match="the batch size isn't kept"):
+        check_device(OneItem())
+
+
+@dataclass(frozen=True)
+class Named:
+    """A device of another name every time."""
+
+    names: Iterator[str] = field(default_factory=lambda: map(str, itertools.count()))
+
+    def identity(self) -> str:
+        return next(self.names)
+
+    def open(self, models: Sequence[bytes], batch_size: int) -> contextlib.AbstractContextManager[Session]:
+        return OnnxRuntime().open(models, batch_size)
+
+
+@pytest.mark.parametrize(
+    ("device", "says"),
+    [(Named(), "another line"), (Named(itertools.repeat("two\nlines")), "expected one line")],
+)
+def test_an_identity_that_is_none_is_found(device: Device, says: str) -> None:
+    with pytest.raises(AssertionError, match=says):
+        check_device(device)
