@@ -6,6 +6,8 @@ from nas.lazy import imported_on_demand
 
 if TYPE_CHECKING:
     from nas.devices.device import Device, Session, Timings
+    from nas.devices.local import LocalSession, on_last_core, turn_of_this_process
+    from nas.devices.machine import processor_name
     from nas.devices.mnn import Mnn
     from nas.devices.onnx_runtime import OnnxRuntime
     from nas.devices.openvino import OpenVino
@@ -14,10 +16,23 @@ else:
         __name__,
         {
             "nas.devices.device": "Device Session Timings",
+            "nas.devices.local": "LocalSession on_last_core turn_of_this_process",
+            "nas.devices.machine": "processor_name",
             "nas.devices.mnn": "Mnn",
             "nas.devices.onnx_runtime": "OnnxRuntime",
             "nas.devices.openvino": "OpenVino",
         },
     )
 
-__all__ = ["Device", "Mnn", "OnnxRuntime", "OpenVino", "Session", "Timings"]
+__all__ = [
+    "Device",
+    "LocalSession",
+    "Mnn",
+    "OnnxRuntime",
+    "OpenVino",
+    "Session",
+    "Timings",
+    "on_last_core",
+    "processor_name",
+    "turn_of_this_process",
+]

@@ -14,7 +14,7 @@ from nas.evaluation.onnx_export import export_onnx
 from nas.inputs import Form, InputSpec
 
 _IMAGES = (3, 16, 16)
-_BATCH = 32
+_BATCH = 8
 
 
 def check_device(device: Device) -> None:
