@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal, final
@@ -139,3 +140,28 @@ class Measurement:
     def to_json(self) -> dict[str, float | str | int]:
         """Return plain values."""
         return asdict(self)
+
+
+def combined(measurements: Sequence[Measurement]) -> Measurement:
+    """Return what measurements of the same thing say together; one alone is returned as it is.
+
+    Their mean, each weighted by its repeats: spreads that were estimated from few blocks make poor weights. The spread
+    is that of the mean of independent measurements, but not below what the differences between them tell, which hold
+    what no single one sees (as by the scale factor of Birge 1932).
+
+    Args:
+        measurements: One at least, in one unit and of one device.
+    """
+    first = measurements[0]
+    if len(measurements) == 1:
+        return first
+    weights = np.array([max(1, m.repeats) for m in measurements]) / sum(
+        max(1, m.repeats) for m in measurements
+    )
+    values, spreads = np.array([[m.value, m.spread] for m in measurements]).T
+    value = float(weights @ values)
+    within = float(np.linalg.norm(weights * spreads))
+    between = math.sqrt(float(weights @ (values - value) ** 2) / (len(measurements) - 1))
+    return Measurement(
+        value, max(within, between), first.unit, first.device, sum(m.repeats for m in measurements)
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from statistics import NormalDist
 
 import moocore
 import numpy as np
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
 
+CONFIDENCE = 0.95
+"""Two measurements differ where their difference would be chance in one case of twenty."""
 _MAX_EXACT_OBJECTIVES = 5
 _MAX_EXACT_ROWS = 12
 _APPROXIMATION_DIRECTIONS = 4096
@@ -33,12 +36,103 @@ def non_dominated(costs: FloatArray) -> NDArray[np.bool_]:
     return np.asarray(moocore.is_nondominated(costs), dtype=np.bool_)
 
 
-def constrained_non_dominated(costs: FloatArray, excess: FloatArray) -> NDArray[np.bool_]:
+def non_dominated_beyond_noise(
+    costs: FloatArray, spreads: FloatArray, confidence: float = CONFIDENCE
+) -> NDArray[np.bool_]:
+    """Return which rows no other one dominates beyond the noise: within the noise neither of two dominates.
+
+    A row dominates another where it is as good in every exact column, and better by more than chance in every column in
+    which either has a spread: intervals of confidence (Teich 2001), of the difference as in Mlakar 2014. So a row that
+    is surely cheaper, but whose latency is lower by chance perhaps, leaves the other on the front.
+
+    The ordinary front is always part of this one, and equal to it where all spreads are 0. The relation is
+    transitive: two differences beyond hypot(a, b) and hypot(b, c) add up to more than hypot(a, c). Changing the
+    unit of a column changes nothing.
+
+    Args:
+        costs: ``(n, m)`` float64, minimised, finite; may be empty. Of equal rows without spread the first is kept.
+        spreads: ``(n, m)`` standard deviations of independent errors; 0 where a cost is exact.
+        confidence: Of a difference of two normal variables, both sides together; above 0, below 1.
+
+    Returns:
+        ``(n,)`` bool.
+
+    Raises:
+        ValueError: a cost or a spread is NaN.
+    """
+    _refuse_nan(costs)
+    _refuse_nan(spreads)
+    if not spreads.any():
+        return non_dominated(costs)
+    front = np.array([not dominators(costs, spreads, row, confidence).any() for row in range(len(costs))])
+    exact = np.flatnonzero(~spreads.any(axis=1))
+    _, first = np.unique(costs[exact], axis=0, return_index=True)
+    front[np.setdiff1d(exact, exact[first])] = False
+    return front
+
+
+def dominators(
+    costs: FloatArray, spreads: FloatArray, row: int, confidence: float = CONFIDENCE
+) -> NDArray[np.bool_]:
+    """Return which rows dominate one beyond the noise, ``(n,)``; see :func:`non_dominated_beyond_noise`."""
+    return np.asarray(noise_margins(costs, spreads, row) > _standard_deviations(confidence))
+
+
+def noise_margins(costs: FloatArray, spreads: FloatArray, row: int) -> FloatArray:
+    """Return how surely each row dominates one, ``(n,)``: its least margin, in standard deviations of the difference.
+
+    Infinite where it dominates and no column has noise, minus infinity where an exact column says that it doesn't.
+    A margin above 0 says that it dominates by the values, one below that it may by chance.
+
+    Args:
+        costs: As for :func:`non_dominated_beyond_noise`.
+        spreads: The same.
+        row: That may be dominated.
+    """
+    lead = costs[row] - costs
+    noise = np.hypot(spreads, spreads[row])
+    exact = np.where(lead < 0, -np.inf, np.inf)
+    margins: FloatArray = np.divide(lead, noise, out=exact, where=noise > 0).min(axis=1)
+    margins[(lead == 0).all(axis=1) & (noise == 0).all(axis=1)] = -np.inf
+    return margins
+
+
+def ties_within_noise(
+    costs: FloatArray, spreads: FloatArray, confidence: float = CONFIDENCE
+) -> NDArray[np.bool_]:
+    """Return by which columns two rows are tied: one would dominate the other if these differed the right way.
+
+    Args:
+        costs: As for :func:`non_dominated_beyond_noise`.
+        spreads: The same.
+        confidence: The same.
+
+    Returns:
+        ``(n, n, m)`` bool, symmetric in the rows: for two that are tied, the columns in which they differ by no more
+        than the noise.
+    """
+    bar, n = _standard_deviations(confidence), len(costs)
+    margins = np.array([noise_margins(costs, spreads, row) for row in range(n)]).reshape(n, n)
+    surely, perhaps = margins > bar, margins >= -bar
+    tied = (perhaps | perhaps.T) & ~(surely | surely.T) & ~np.eye(n, dtype=np.bool_)
+    noise = np.hypot(spreads[:, None], spreads[None])
+    hidden = (np.abs(costs[:, None] - costs[None]) <= bar * noise) & (noise > 0)
+    return np.asarray(tied[:, :, None] & hidden)
+
+
+def _standard_deviations(confidence: float) -> float:
+    return NormalDist().inv_cdf((1 + confidence) / 2)
+
+
+def constrained_non_dominated(
+    costs: FloatArray, excess: FloatArray, spreads: FloatArray | None = None
+) -> NDArray[np.bool_]:
     """Return which rows no other one dominates, of those that exceed the limits least (Deb 2002, section VI).
 
     Args:
         costs: ``(n, m)`` float64, minimised. Of equal rows the first alone is kept. May be empty.
         excess: ``(n,)`` by how much each row exceeds the limits; 0 where it meets them.
+        spreads: ``(n, m)`` standard deviations, to take the front by :func:`non_dominated_beyond_noise`.
 
     Returns:
         ``(n,)`` bool.
@@ -47,7 +141,8 @@ def constrained_non_dominated(costs: FloatArray, excess: FloatArray) -> NDArray[
         ValueError: a value is NaN.
     """
     least: NDArray[np.bool_] = excess == excess.min(initial=np.inf)
-    least[least] = non_dominated(costs[least])
+    noise = np.zeros_like(costs) if spreads is None else spreads
+    least[least] = non_dominated_beyond_noise(costs[least], noise[least])
     return least
 
 

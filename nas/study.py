@@ -56,18 +56,23 @@ class Winners:
             that is worse afterwards keeps its weights of the search.
         passes: Each makes one more variant of every winner: a pass, or several in a :class:`Pipeline`. Their settings
             are stated: choices are searched in ``Study.pipeline``.
+        tie_rounds: How many times, at most, files of the final front that tie within a device's noise are measured
+            again, taking turns; each time their spread shrinks.
     """
 
     count: int = 6
     recipe: Recipe = field(default_factory=lambda: Recipe(epochs=10, learning_rate=1e-3))
     passes: tuple[CompressionPass | Pipeline, ...] = ()
+    tie_rounds: int = 4
 
     def __post_init__(self) -> None:
-        check_integers(self, "count")
+        check_integers(self, "count", "tie_rounds")
         check_kind("Winners", "recipe", self.recipe, Recipe, "a Recipe")
         check_kind("Winners", "passes", self.passes, tuple, "a tuple such as (Int8(),)")
         if self.count < 1:
             raise StudyError(f"winners.count is {self.count}: at least one winner is needed.")
+        if self.tie_rounds < 0:
+            raise StudyError(f"winners.tie_rounds is {self.tie_rounds}: 0 or more are needed.")
         names = [PLAIN]
         for position, made in enumerate(self.passes):
             wanted = "an instance with name, works_on, trains, choices() and apply(), such as Int8(), or a Pipeline"

@@ -230,7 +230,8 @@ def set_card(results: Results) -> str:
         for v in o.variants
     ]
     return (
-        f"# {escaped(results.study)}: the Pareto set\n\nNo model here is worse than another in every column. Quality "
+        f"# {escaped(results.study)}: the Pareto set\n\nNo model here is worse than another in every column"
+        f"{_beyond_noise(results)}. Quality "
         f"is of the test split; what is measured was measured on the exported file. "
         f"{escaped(counted_sentence(results))}\n\n{Table(head, rows).markdown()}\n"
         + (
@@ -239,6 +240,12 @@ def set_card(results: Results) -> str:
             else ""
         )
     )
+
+
+def _beyond_noise(results: Results) -> str:
+    """Return what is said of the front where the noise hides which of two models is better; empty elsewhere."""
+    tied = any(variant.tied_with for winner in results.winners for variant in winner.variants)
+    return ", as far as the noise of measuring lets one tell" if tied else ""
 
 
 def _compression(winner: Winner) -> str:

@@ -27,10 +27,12 @@ class Variant:
         file: Name of the ONNX file in the winner's folder.
         values: Of the final front's objectives by name; quality on the test split.
         on_front: Whether it meets the soft limits and no other variant of any winner that does dominates it. Where
-            none meets them, those nearest to that count.
+            none meets them, those nearest to that count. Within the noise of a device neither of two dominates.
         exceeds: Objectives whose soft limits it doesn't meet.
         applied: What passes did to it, in order.
         shipped: False where it is worse than the float32 variant, of which it was made, in every column that differs.
+        tied_with: Of the front, which others it can't be told from by what a device measured of it, as ``id name``:
+            one of the two would dominate the other.
     """
 
     name: str
@@ -40,13 +42,16 @@ class Variant:
     exceeds: tuple[str, ...] = ()
     applied: tuple[str, ...] = ()
     shipped: bool = True
+    tied_with: tuple[str, ...] = ()
 
     @property
     def place(self) -> str:
         """Whether it is on the final front, for a cell of a table."""
+        others = self.tied_with[0] if len(self.tied_with) == 1 else f"{len(self.tied_with)} others"
+        tied = f"tied with {others}" if self.tied_with else ""
         limits = f"exceeds {' and '.join(self.exceeds)}" if self.exceeds else ""
         withheld = "" if self.shipped else f"not shipped, worse than {PLAIN} in every column"
-        return "; ".join(filter(None, ["yes" if self.on_front else "no", limits, withheld]))
+        return "; ".join(filter(None, ["yes" if self.on_front else "no", tied, limits, withheld]))
 
 
 @final

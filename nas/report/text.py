@@ -45,7 +45,7 @@ def report_markdown(results: Results) -> str:
         "## Winners",
         "Every row was measured on the exported file: quality on the test split, which nothing in this run has read "
         "before this table; latency with all rows taking turns; ± is one standard deviation. The final front is "
-        f"taken over all rows of winners{_within(facts)} and all columns.",
+        f"taken over all rows of winners{_within(facts)} and all columns.{_ties(results)}",
         *filter(None, [escaped(counted_sentence(results)), escaped(facts.get("outside_weights") or "")]),
         f"Chosen by {facts['winners_chosen_by']}.",
         winners_table(results).markdown(),
@@ -105,6 +105,15 @@ def _compression(results: Results) -> list[str]:
 
 def _within(facts: dict[str, Any]) -> str:
     return " that meet the limits, or come nearest to that," if facts.get("soft_limits") else ""
+
+
+def _ties(results: Results) -> str:
+    if not any(variant.tied_with for winner in results.winners for variant in winner.variants):
+        return ""
+    return (
+        " Of rows that are tied one would dominate the other, but measuring again didn't tell which: they differ by no "
+        "more than the noise."
+    )
 
 
 def _trust(results: Results) -> list[str]:

@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import final
 
 import numpy as np
 import optuna
-from numpy.typing import NDArray
 
-from nas import pareto
 from nas.evaluation import OnnxCandidate
 from nas.evaluation.stored import stored_bytes
 from nas.export.names import variant_file
 from nas.files import damaged, file_digest
-from nas.objective import Measurement, excess_over
-from nas.protocols import Bench, Candidate, MeasuredObjective
+from nas.objective import Measurement, Objective, excess_over
+from nas.protocols import Bench
 from nas.report.results import FILE_BYTES, Variant
 from nas.runner.compressing import BYTES_PER_PARAM
 from nas.runner.directory import RunDirectory
-from nas.runner.measuring import CALIBRATION, counted_measurements, judged
+from nas.runner.measuring import CALIBRATION, counted_measurements, measured_in_the_end, names_on_device
+from nas.runner.placing import Places, place_variants
 from nas.runner.preparation import Prepared
+from nas.runner.settling import Row, settle_ties
 from nas.runner.steps import Step
 from nas.runner.variants import Made
-from nas.search.patience import waited_for
-from nas.space import Architecture, FloatArray
+from nas.space import Architecture, IntArray
 
 
 @final
@@ -51,15 +49,6 @@ class Finished:
         return [self.folder / variant_file(made.name) for made in self.made]
 
 
-def measured_in_the_end(
-    prepared: Prepared, objective: MeasuredObjective, candidates: Sequence[Candidate], bench: Bench
-) -> list[Measurement]:
-    """Return what an objective measures of winners; a device that is away is waited for."""
-    of_device = objective is not prepared.measured[0]
-    work = partial(judged, objective, candidates, bench, of_device=of_device)
-    return waited_for(work, f"measuring {objective.objective.name!r} of the winners")
-
-
 def measure_variants(
     prepared: Prepared,
     run: RunDirectory,
@@ -70,60 +59,105 @@ def measure_variants(
     """Measure every variant of every network together, and mark the final front.
 
     It is the winners', which come first; others are marked where no variant of a winner dominates them. A variant
-    that is worse than the float32 one it was made from in every column that differs is not shipped, and no front has
-    it.
+    that the float32 one it was made from dominates is not shipped, and no front has it. Within the noise of a device
+    neither of two dominates, so those that tie are measured again first.
     """
-    measured = _measured(prepared, run, record, [path for network in networks for path in network.files()])
     made = [(network, one) for network in networks for one in network.made]
-    values = [
-        {**_counted(prepared, network, one), **found}
-        for (network, one), found in zip(made, measured, strict=True)
-    ]
-    objectives = [*prepared.problem.objectives, FILE_BYTES]
-    costs = np.array([[o.cost(row[o.name].value) for o in objectives] for row in values])
-    limits = prepared.problem.soft_limits
-    over = excess_over(limits, objectives, costs)
-    starts = np.cumsum([0, *(len(network.made) for network in networks)])
-    parents = np.repeat(starts[:-1], np.diff(starts))
-    shipped = ~_worse_throughout(costs, costs[parents])
-    on_front = _fronts(costs, over, np.flatnonzero(shipped[: starts[num_winners]]))
+    table = _Table(
+        objectives=(*prepared.problem.objectives, FILE_BYTES),
+        limits=prepared.problem.soft_limits,
+        counted=[_counted(prepared, network, one) for network, one in made],
+        on_device=names_on_device(prepared.measured, record.user_attrs[CALIBRATION]),
+        starts=np.cumsum([0, *(len(network.made) for network in networks)]),
+        num_winners=num_winners,
+    )
+    rows = table.whole(
+        _measured(prepared, run, record, table, [path for n in networks for path in n.files()])
+    )
+    places = table.places(rows)
+    labels = [f"{network.architecture.id} {one.name}" for network, one in made]
     variants = [
         Variant(
             name=one.name,
             file=variant_file(one.name),
-            values=row,
-            on_front=bool(front and ships),
-            exceeds=tuple(name for name, limit in limits.items() if row[name].value > limit),
+            values=rows[at],
+            on_front=bool(places.on_front[at]),
+            exceeds=tuple(n for n, limit in table.limits.items() if rows[at][n].value > limit),
             applied=one.applied,
-            shipped=bool(ships),
+            shipped=bool(places.shipped[at]),
+            tied_with=tuple(labels[other] for other in np.flatnonzero(places.tied[at].any(axis=1))),
         )
-        for (_, one), row, front, ships in zip(made, values, on_front, shipped, strict=True)
+        for at, (_, one) in enumerate(made)
     ]
-    return [variants[start:end] for start, end in pairwise(starts.tolist())]
+    return [variants[start:end] for start, end in pairwise(table.starts.tolist())]
+
+
+@final
+@dataclass(frozen=True)
+class _Table:
+    """Variants in rows, those of a network one after another; the final front's objectives in columns.
+
+    Args:
+        objectives: In the order of the columns.
+        limits: Soft ones, by objective.
+        counted: What is counted of each variant.
+        on_device: Objectives whose noise measuring again would show.
+        starts: ``(networks + 1,)`` row at which each network begins.
+        num_winners: How many networks, from the first on, are winners.
+    """
+
+    objectives: tuple[Objective, ...]
+    limits: Mapping[str, float]
+    counted: Sequence[Row]
+    on_device: Collection[str]
+    starts: IntArray
+    num_winners: int
+
+    def whole(self, measured: Sequence[Row]) -> list[Row]:
+        """Return everything that is known of each variant."""
+        return [{**known, **found} for known, found in zip(self.counted, measured, strict=True)]
+
+    def places(self, rows: Sequence[Row]) -> Places:
+        """Return where variants stand, of which everything is known."""
+        costs = np.array([[o.cost(row[o.name].value) for o in self.objectives] for row in rows])
+        spreads = np.array([[row[o.name].spread for o in self.objectives] for row in rows])
+        noisy = np.array([o.name in self.on_device for o in self.objectives])
+        over = excess_over(self.limits, self.objectives, costs)
+        parents = np.repeat(self.starts[:-1], np.diff(self.starts))
+        judges = int(self.starts[self.num_winners])
+        return place_variants(costs, np.where(noisy, spreads, 0.0), over, parents, judges)
+
+    def ties(self, measured: Sequence[Row]) -> dict[str, list[int]]:
+        """Return by objective the rows of the front that tie in it."""
+        tied = self.places(self.whole(measured)).tied.any(axis=1)
+        columns = [(o.name, np.flatnonzero(tied[:, at]).tolist()) for at, o in enumerate(self.objectives)]
+        return {name: rows for name, rows in columns if rows}
 
 
 def _measured(
-    prepared: Prepared, run: RunDirectory, record: optuna.Study, files: Sequence[Path]
-) -> list[dict[str, Measurement]]:
-    """Return what is measured of files on the test split, by name; done once."""
+    prepared: Prepared, run: RunDirectory, record: optuna.Study, table: _Table, files: Sequence[Path]
+) -> list[Row]:
+    """Return what is measured of files on the test split, by name; done once, and again where files tie."""
     inputs = [[path.name, file_digest(path)] for path in files]
+    objectives = {o.objective.name: o for o in prepared.measured}
+
+    def measure(name: str, rows: Sequence[int]) -> list[Measurement]:
+        candidates = [OnnxCandidate(files[row]) for row in rows]
+        bench = Bench(prepared.splits.test, thorough=True, calibration=record.user_attrs[CALIBRATION][name])
+        return measured_in_the_end(prepared, objectives[name], candidates, bench)
+
     step = Step(run.winners / "measurements.json", inputs)
     stored = step.result(list[dict[str, Measurement]])
     if stored is None:
-        candidates = [OnnxCandidate(path) for path in files]
         stored = [{} for _ in files]
-        for objective in prepared.measured:
-            name = objective.objective.name
-            known = record.user_attrs[CALIBRATION][name]
-            bench = Bench(prepared.splits.test, thorough=True, calibration=known)
-            found = measured_in_the_end(prepared, objective, candidates, bench)
-            for row, measurement in zip(stored, found, strict=True):
+        for name in objectives:
+            for row, measurement in zip(stored, measure(name, range(len(files))), strict=True):
                 row[name] = measurement
         step.store([{name: m.to_json() for name, m in row.items()} for row in stored])
-    names = {o.objective.name for o in prepared.measured}
-    if len(stored) != len(files) or any(row.keys() != names for row in stored):
-        raise damaged(step.path, f"the {sorted(names)} of {len(files)} files are expected")
-    return stored
+    if len(stored) != len(files) or any(row.keys() != objectives.keys() for row in stored):
+        raise damaged(step.path, f"the {sorted(objectives)} of {len(files)} files are expected")
+    again = Step(run.winners / "measured_again.json", inputs)
+    return settle_ties(stored, table.ties, measure, again, prepared.study.winners.tie_rounds)
 
 
 def _counted(prepared: Prepared, network: Finished, made: Made) -> dict[str, Measurement]:
@@ -142,21 +176,3 @@ def _counted(prepared: Prepared, network: Finished, made: Made) -> dict[str, Mea
     counts = replace(of_network, macs=macs, num_params=num_params, stored_bytes=bytes_)
     size = Measurement(float(path.stat().st_size), 0.0, FILE_BYTES.unit, "", 1)
     return {**counted_measurements(prepared, counts), FILE_BYTES.name: size}
-
-
-def _worse_throughout(costs: FloatArray, parents: FloatArray) -> NDArray[np.bool_]:
-    """Return which of ``(n, m)`` costs are higher than ``(n, m)`` others in every column that differs, and some do."""
-    differ = costs != parents
-    return np.asarray(((costs > parents) | ~differ).all(axis=1) & differ.any(axis=1))
-
-
-def _fronts(costs: FloatArray, over: FloatArray, judges: NDArray[np.int64]) -> list[bool]:
-    """Return which rows are on the front of some, or would be if they were added to these alone."""
-    front = dict(
-        zip(judges.tolist(), pareto.constrained_non_dominated(costs[judges], over[judges]), strict=True)
-    )
-    for row in range(len(costs)):
-        if row not in front:
-            rows = [*judges, row]
-            front[row] = pareto.constrained_non_dominated(costs[rows], over[rows])[-1]
-    return [bool(front[row]) for row in range(len(costs))]

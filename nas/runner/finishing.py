@@ -29,9 +29,9 @@ from nas.runner.choosing import choose_winners
 from nas.runner.compressing import Compressed, compress, compressed_in_search, lab_of
 from nas.runner.directory import RunDirectory
 from nas.runner.exporting import export, file_names, on_cpu
-from nas.runner.final_front import Finished, measure_variants, measured_in_the_end
+from nas.runner.final_front import Finished, measure_variants
 from nas.runner.illustrating import illustrate_winner
-from nas.runner.measuring import CALIBRATION, Known
+from nas.runner.measuring import CALIBRATION, Known, measured_in_the_end
 from nas.runner.original import finished_originals, is_converted, original_rows, originals_variants
 from nas.runner.preparation import Prepared
 from nas.runner.steps import Step, tell_remade

@@ -55,6 +55,19 @@ def calibration(prepared: Prepared, record: optuna.Study, sleep: Sleep = time.sl
     return stored
 
 
+def names_on_device(objectives: Sequence[MeasuredObjective], known: Known) -> frozenset[str]:
+    """Return the names of the objectives that are measured on a device: measuring again shows the noise in them.
+
+    The spread of a quality is another one: how far it would move with other items. All networks are judged on the same.
+
+    Args:
+        objectives: The quality first.
+        known: What each knows of its device.
+    """
+    names = [(o, o.objective.name) for o in objectives[1:]]
+    return frozenset(name for o, name in names if isinstance(o, OnDevice) or known[name])
+
+
 def _check_processor(measured_on: str) -> None:
     if measured_on != processor_name():
         raise StudyChangedError(
@@ -112,6 +125,15 @@ def judged(
             "expected, in order."
         )
     return [checked(name, measurement, of_device=of_device) for measurement in found]
+
+
+def measured_in_the_end(
+    prepared: Prepared, objective: MeasuredObjective, candidates: Sequence[Candidate], bench: Bench
+) -> list[Measurement]:
+    """Return what an objective measures of winners; a device that is away is waited for."""
+    of_device = objective is not prepared.measured[0]
+    work = partial(judged, objective, candidates, bench, of_device=of_device)
+    return waited_for(work, f"measuring {objective.objective.name!r} of the winners")
 
 
 def calibrated(objective: MeasuredObjective) -> dict[str, float | str]:

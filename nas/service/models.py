@@ -181,6 +181,9 @@ class VariantModel(_Given):
     shipped: bool = Field(
         description="False where it is worse than the float32 file in every column that differs."
     )
+    tied_with: list[str] = Field(
+        description="Others of the front, as 'id name', that it can't be told from within a device's noise."
+    )
 
 
 class WinnerModel(_Given):

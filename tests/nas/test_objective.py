@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from nas.errors import EvaluationError, ObjectiveError
-from nas.objective import Measurement, Objective
+from nas.objective import Measurement, Objective, combined
 
 
 def test_costs_are_minimised_whatever_the_direction() -> None:
@@ -65,3 +65,37 @@ def test_a_measurement_survives_json() -> None:
     measurement = Measurement(1.25, 0.5, "ms", "some CPU", 40)
     assert measurement.checked("latency_ms") is measurement
     assert Measurement(**json.loads(json.dumps(measurement.to_json()))) == measurement
+
+
+def in_ms(value: float, spread: float, repeats: int = 100) -> Measurement:
+    return Measurement(value, spread, "ms", "a device", repeats)
+
+
+@pytest.mark.parametrize(
+    ("measurements", "expected"),
+    [
+        ([in_ms(2.0, 0.1)], in_ms(2.0, 0.1)),
+        ([in_ms(2.0, 0.1)] * 4, in_ms(2.0, 0.05, 400)),
+        ([in_ms(2.0, 0.01), in_ms(4.0, 0.01)], in_ms(3.0, 1.0, 200)),  # they differ by more than each knows
+        ([in_ms(2.0, 0.3), in_ms(2.0, 0.4)], in_ms(2.0, 0.25, 200)),
+        ([in_ms(1.0, 0.0, 300), in_ms(2.0, 0.0, 100)], in_ms(1.25, math.sqrt(0.1875), 400)),
+    ],
+)
+def test_measurements_of_one_thing_are_combined(
+    measurements: list[Measurement], expected: Measurement
+) -> None:
+    found = combined(measurements)
+    assert (found.value, found.spread) == pytest.approx((expected.value, expected.spread))
+    assert (found.unit, found.device, found.repeats) == ("ms", "a device", expected.repeats)
+
+
+def test_the_spread_of_combined_measurements_is_how_far_they_are_off() -> None:
+    """Of 2,000 times five measurements with unseen differences between them: 95 % lie within two spreads or so."""
+    rng = np.random.default_rng(0)
+    off = []
+    for _ in range(2000):
+        found = combined([in_ms(value, 0.01) for value in rng.normal(1.0, 0.03, 5)])
+        off.append(abs(found.value - 1.0) / found.spread)
+    assert np.mean(np.array(off) < 2.78) == pytest.approx(
+        0.95, abs=0.02
+    )  # Student's t of four degrees of freedom

@@ -207,3 +207,121 @@ def test_adrs_needs_a_positive_reference_and_says_what_to_do(cost: float) -> Non
     with pytest.raises(ValueError, match="needs positive costs; compare 1 - rate"):
         pareto.adrs(REFERENCE, np.array([[1.0, cost]]))
     assert pareto.adrs(np.array([[1.0, cost]]), REFERENCE) == 0.0
+
+
+def noisy_rows(seed: int, *, exact: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Return costs in which equal ones are frequent, and spreads, of which some are 0."""
+    rng = np.random.default_rng(seed)
+    costs = rng.integers(0, 5, size=(40, 3)).astype(np.float64)
+    spreads = rng.choice([0.0, 0.1, 1.0], size=(40, 3)) * (rng.random(3) < 0.7)
+    return costs, np.zeros_like(costs) if exact else spreads
+
+
+SEEDS = pytest.mark.parametrize("seed", range(8))
+
+
+@pytest.mark.parametrize(
+    ("costs", "spreads", "expected"),
+    [
+        ([[1, 1.00], [1, 1.05]], 0.05, [True, True]),  # 0.05 of hypot(0.05, 0.05): within
+        ([[1, 1.00], [1, 1.20]], 0.05, [True, False]),
+        ([[1, 1.00], [2, 1.05]], 0.05, [True, True]),  # surely cheaper, faster by chance perhaps
+        ([[1, 1.05], [2, 1.00]], 0.05, [True, True]),
+        ([[1, 1.00], [1, 1.00]], 0.05, [True, True]),
+        ([[1, 1.00], [1, 1.00]], 0.00, [True, False]),
+        ([[1, 1.00], [1, 1.05], [1, 1.20]], 0.05, [True, True, False]),
+    ],
+)
+def test_within_the_noise_neither_dominates(
+    costs: list[list[float]], spreads: float, expected: list[bool]
+) -> None:
+    noise = np.array([[0.0, spreads]] * len(costs))
+    assert pareto.non_dominated_beyond_noise(np.array(costs, dtype=np.float64), noise).tolist() == expected
+
+
+@SEEDS
+def test_without_noise_it_is_the_ordinary_front(seed: int) -> None:
+    costs, none = noisy_rows(seed, exact=True)
+    assert np.array_equal(pareto.non_dominated_beyond_noise(costs, none), pareto.non_dominated(costs))
+    hardly = np.full_like(costs, 1e-9) * (np.arange(len(costs)) == 0)[:, None]  # the general way, too
+    first = pareto.non_dominated_beyond_noise(costs[1:], hardly[1:])
+    assert np.array_equal(first, pareto.non_dominated(costs[1:]))
+
+
+@SEEDS
+def test_the_ordinary_front_is_part_of_it(seed: int) -> None:
+    costs, spreads = noisy_rows(seed)
+    ordinary = pareto.non_dominated(costs)
+    assert pareto.non_dominated_beyond_noise(costs, spreads)[ordinary].all()
+
+
+@SEEDS
+def test_more_confidence_leaves_more_on_the_front(seed: int) -> None:
+    costs, spreads = noisy_rows(seed)
+    loose, strict = (pareto.non_dominated_beyond_noise(costs, spreads, c) for c in (0.5, 0.999))
+    assert (strict | ~loose).all()
+
+
+@SEEDS
+def test_dominance_beyond_noise_is_transitive_and_never_mutual(seed: int) -> None:
+    costs, spreads = noisy_rows(seed)
+    beats = np.array([pareto.dominators(costs, spreads, row) for row in range(len(costs))]).T
+    assert not (beats & beats.T).any()
+    assert not ((beats.astype(int) @ beats.astype(int) > 0) & ~beats).any()
+
+
+@SEEDS
+def test_units_and_order_change_no_front(seed: int) -> None:
+    costs, spreads = noisy_rows(seed)
+    spreads = np.maximum(
+        spreads, 0.01
+    )  # of equal exact rows the first alone stays, which depends on the order
+    front = pareto.non_dominated_beyond_noise(costs, spreads)
+    units = np.array([1024.0, 0.125, 2.0])
+    assert np.array_equal(pareto.non_dominated_beyond_noise(costs * units, spreads * units), front)
+    order = np.random.default_rng(seed).permutation(len(costs))
+    assert np.array_equal(pareto.non_dominated_beyond_noise(costs[order], spreads[order]), front[order])
+
+
+@SEEDS
+def test_of_two_that_are_tied_neither_dominates_and_noise_hides_which(seed: int) -> None:
+    costs, spreads = noisy_rows(seed)
+    ties = pareto.ties_within_noise(costs, spreads)
+    assert np.array_equal(ties, ties.transpose(1, 0, 2))
+    beats = np.array([pareto.dominators(costs, spreads, row) for row in range(len(costs))]).T
+    assert not (ties.any(axis=2) & (beats | beats.T)).any()
+    for one, other, column in np.argwhere(ties)[:200]:
+        assert spreads[[one, other], column].any()
+
+
+@pytest.mark.parametrize(
+    ("costs", "columns"),
+    [
+        ([[1, 1.00, 1], [2, 1.05, 2]], [1]),
+        ([[1, 1.05, 1], [2, 1.00, 2]], [1]),
+        ([[1, 1.00, 2], [2, 1.05, 1]], []),  # an exact column speaks for either
+        ([[1, 1.00, 1], [2, 1.50, 2]], []),
+        ([[1, 1.50, 1], [2, 1.00, 2]], []),
+    ],
+)
+def test_rows_are_tied_where_one_would_dominate_the_other(
+    costs: list[list[float]], columns: list[int]
+) -> None:
+    spreads = np.array([[0.0, 0.05, 0.0]] * 2)
+    ties = pareto.ties_within_noise(np.array(costs, dtype=np.float64), spreads)
+    assert np.flatnonzero(ties[0, 1]).tolist() == columns
+
+
+def test_noise_of_nothing_and_undefined_noise() -> None:
+    nothing = np.zeros((0, 2))
+    assert pareto.non_dominated_beyond_noise(nothing, nothing).shape == (0,)
+    assert pareto.ties_within_noise(nothing, nothing).shape == (0, 0, 2)
+    with pytest.raises(ValueError, match="NaN"):
+        pareto.non_dominated_beyond_noise(np.zeros((2, 2)), np.full((2, 2), np.nan))
+
+
+def test_limits_and_noise_go_together() -> None:
+    costs, spreads = np.array([[1, 1.0], [2, 1.05], [0, 0.0]]), np.array([[0.0, 0.05]] * 3)
+    excess = np.array([0.0, 0.0, 1.0])
+    assert pareto.constrained_non_dominated(costs, excess).tolist() == [True, False, False]
+    assert pareto.constrained_non_dominated(costs, excess, spreads).tolist() == [True, True, False]

@@ -112,10 +112,11 @@ def test_every_promised_file_is_there_and_no_leftover(cli_run: Path) -> None:
             *("model.safetensors", "model.onnx", "model.int8.onnx", "finished.json"),
         }
         assert not [name for name in files if "checkpoint" in name or name.endswith(".part")]
-    assert {p.name for p in (cli_run / "winners").iterdir() if p.is_file()} == {
+    beside = {p.name for p in (cli_run / "winners").iterdir() if p.is_file()}
+    assert beside - {"measured_again.json"} == {
         "README.md",
         "measurements.json",
-    }
+    }  # that one only where files tie
 
 
 def test_a_loaded_winner_equals_its_onnx_file(cli_run: Path) -> None:
