@@ -129,7 +129,7 @@ class _Table:
 
     def ties(self, measured: Sequence[Row]) -> dict[str, list[int]]:
         """Return by objective the rows of the front that tie in it."""
-        tied = self.places(self.whole(measured)).tied.any(axis=1)
+        tied = np.asarray(self.places(self.whole(measured)).tied.any(axis=1))
         columns = [(o.name, np.flatnonzero(tied[:, at]).tolist()) for at, o in enumerate(self.objectives)]
         return {name: rows for name, rows in columns if rows}
 
