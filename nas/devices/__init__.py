@@ -6,7 +6,7 @@ from nas.lazy import imported_on_demand
 
 if TYPE_CHECKING:
     from nas.devices.device import Device, Session, Timings
-    from nas.devices.local import LocalSession, on_last_core, turn_of_this_process
+    from nas.devices.local import LocalSession, turn_of_this_process
     from nas.devices.machine import processor_name
     from nas.devices.mnn import Mnn
     from nas.devices.onnx_runtime import OnnxRuntime
@@ -16,7 +16,7 @@ else:
         __name__,
         {
             "nas.devices.device": "Device Session Timings",
-            "nas.devices.local": "LocalSession on_last_core turn_of_this_process",
+            "nas.devices.local": "LocalSession turn_of_this_process",
             "nas.devices.machine": "processor_name",
             "nas.devices.mnn": "Mnn",
             "nas.devices.onnx_runtime": "OnnxRuntime",
@@ -32,7 +32,6 @@ __all__ = [
     "OpenVino",
     "Session",
     "Timings",
-    "on_last_core",
     "processor_name",
     "turn_of_this_process",
 ]

@@ -13,7 +13,7 @@ import onnxruntime as ort
 
 from nas.checks import check_integers
 from nas.devices.device import Session
-from nas.devices.local import LocalSession, on_last_core, turn_of_this_process
+from nas.devices.local import LocalSession, turn_of_this_process
 from nas.devices.machine import processor_name
 from nas.errors import ExportError, StudyError, one_line
 
@@ -54,8 +54,9 @@ class OnnxRuntime:
         """Load networks and warm them up."""
         with turn_of_this_process():
             sessions = [open_session(model, threads=self.threads) for model in models]
-            with on_last_core(), memory_told():
-                yield LocalSession([partial(s.run, None, feed_for(s, batch_size)) for s in sessions])
+            with memory_told():
+                runs = [partial(s.run, None, feed_for(s, batch_size)) for s in sessions]
+                yield LocalSession(runs, in_this_thread=self.threads == 1)
 
 
 def feed_for(session: ort.InferenceSession, batch_size: int) -> dict[str, np.ndarray]:

@@ -12,7 +12,7 @@ import onnx
 
 from nas.checks import check_integers
 from nas.devices.device import Device, Session
-from nas.devices.local import LocalSession, on_last_core, turn_of_this_process
+from nas.devices.local import LocalSession, turn_of_this_process
 from nas.devices.onnx_runtime import feed_for, memory_told, open_session
 from nas.errors import ExportError, StudyError, one_line
 
@@ -81,7 +81,7 @@ def open_locally(runtime: str, load: Load, models: Sequence[bytes], batch_size: 
     """
     with turn_of_this_process():
         loaded = [_load_checked(runtime, load, model, batch_size) for model in models]
-        with on_last_core(), memory_told():
+        with memory_told():
             yield LocalSession([network.run for network in loaded])
 
 

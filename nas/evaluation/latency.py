@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import final
 
-import numpy as np
 import torch
 from torch import nn
 
 from nas.checks import check_integers, check_kind, check_numbers
-from nas.devices.device import Device, Session, Timings
+from nas.devices.device import Device
 from nas.devices.onnx_runtime import OnnxRuntime
 from nas.errors import StudyChangedError, StudyError
 from nas.evaluation.onnx_export import export_onnx
+from nas.evaluation.turns import ratios, time_in_turns
 from nas.objective import Measurement, Objective
 from nas.protocols import Bench, Candidate
-from nas.space import FloatArray
 
-_RUNS_PER_TURN = 4
-_BLOCKS = 5
-_TURNS_TO_BEGIN_WITH = 2
-_NOISY_CPU_SHARE = 0.9
-_MAX_ATTEMPTS = 3
+_CALIBRATION_SECONDS = 3.0
+"""Once per study: long enough for a spell in which nothing else slows the device down."""
 _REFERENCE, _DEVICE = "reference_ms", "device"
 """What is known of a device: how long the reference network takes alone, and which device it is."""
 
@@ -36,10 +31,9 @@ _REFERENCE, _DEVICE = "reference_ms", "device"
 class LatencyMs:
     """Milliseconds per forward pass of the exported network on a device.
 
-    A device's speed drifts, so a fixed reference network takes turns with the candidates: the value is
-    the ratio of the medians times the reference's nominal latency, which is measured once per study.
-    The spread is the standard deviation of that value over five blocks of turns. A block
-    during which the measuring process did not have its core for itself is repeated, up to three times.
+    It is the latency on a device that does nothing else. A device's speed drifts, so a fixed reference network takes
+    turns with the candidates: the value is the ratio of their times times the reference's nominal latency, which is
+    measured once per study. The spread says how far another process would find it: see :mod:`nas.evaluation.turns`.
 
     A study may have several, each with a name of its own: ``LatencyMs(device=..., name="latency_ms_pi")``.
 
@@ -85,8 +79,10 @@ class LatencyMs:
     def calibrate(self) -> dict[str, float | str]:
         """Measure the reference network alone: its nominal latency in ms, on this device."""
         identity = self.identity()
-        timings = self._take_turns([], 1.0)
-        return {_REFERENCE: float(np.median(timings[0])) * 1e3, _DEVICE: identity}
+        blocks = time_in_turns(
+            self.device, [self._reference], self.batch_size, _CALIBRATION_SECONDS, math.inf
+        )
+        return {_REFERENCE: min(float(block.seconds[0]) for block in blocks) * 1e3, _DEVICE: identity}
 
     def check_device(self, calibration: Mapping[str, float | str]) -> None:
         """Refuse a device that is not the one of a calibration.
@@ -110,55 +106,19 @@ class LatencyMs:
         """
         self.check_device(bench.calibration)
         seconds = self.long_seconds if bench.thorough else self.short_seconds
-        models = [candidate.onnx_model for candidate in candidates]
-        reference, *timed = self._take_turns(models, seconds)
         nominal = float(bench.calibration[_REFERENCE])
+        models = [self._reference, *(candidate.onnx_model for candidate in candidates)]
+        blocks = time_in_turns(self.device, models, self.batch_size, seconds, nominal / 1e3)
+        repeats = sum(block.repeats for block in blocks)
+        device = str(bench.calibration[_DEVICE])
         return [
-            Measurement(
-                nominal * float(np.median(times) / np.median(reference)),
-                nominal * _spread(times, reference),
-                self.objective.unit,
-                str(bench.calibration[_DEVICE]),
-                times.size,
-            )
-            for times in timed
+            Measurement(nominal * ratio, nominal * spread, self.objective.unit, device, repeats)
+            for ratio, spread in zip(*ratios(blocks), strict=True)
         ]
-
-    def _take_turns(self, models: Sequence[bytes], seconds: float) -> list[FloatArray]:
-        """Return ``(turns, runs)`` seconds of the reference network and of each model, block after block."""
-        count = 1 + len(models)
-        with self.device.open([self._reference, *models], self.batch_size) as session:
-            begin = session.time(list(range(count)) * _TURNS_TO_BEGIN_WITH, _RUNS_PER_TURN)
-            round_seconds = float(begin.seconds.sum()) / _TURNS_TO_BEGIN_WITH
-            rounds = max(_TURNS_TO_BEGIN_WITH, round(seconds * count / _BLOCKS / round_seconds))
-            blocks = [
-                _undisturbed_block(session, list(range(count)) * rounds).seconds for _ in range(_BLOCKS)
-            ]
-        turns = np.concatenate(blocks)
-        return [turns[position::count] for position in range(count)]
 
     @cached_property
     def _reference(self) -> bytes:
         return export_onnx(_reference_network(), (3, 32, 32))
-
-
-def _undisturbed_block(session: Session, order: Sequence[int]) -> Timings:
-    """Return the timings of the attempt that was disturbed least."""
-    best: Timings | None = None
-    for _ in range(_MAX_ATTEMPTS):
-        found = session.time(order, _RUNS_PER_TURN)
-        if best is None or found.cpu_share > best.cpu_share:
-            best = found
-        if best.cpu_share >= _NOISY_CPU_SHARE:
-            break
-    assert best is not None
-    return best
-
-
-def _spread(times: FloatArray, reference: FloatArray) -> float:
-    """Standard deviation over blocks of the ratio of medians; ``times`` is ``(turns, runs)``."""
-    blocks = zip(np.array_split(times, _BLOCKS), np.array_split(reference, _BLOCKS), strict=True)
-    return statistics.stdev(float(np.median(a) / np.median(b)) for a, b in blocks)
 
 
 def _reference_network() -> nn.Module:
