@@ -25,7 +25,7 @@ class Timings:
     Args:
         seconds: ``(turns, runs)`` float64, of one forward pass each.
         cpu_share: Which share of the time the measuring thread had its core for itself, in [0, 1]; 1 where the
-            device doesn't know.
+            device doesn't know, and where its clock stands while others have the core.
 
     Raises:
         DeviceFaultError: a time is not finite, or not above 0.

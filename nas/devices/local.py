@@ -23,6 +23,7 @@ from nas.errors import one_line
 logger = logging.getLogger(__name__)
 
 _WARM_UP_RUNS = 3
+"""The first allocates memory; what the others don't warm, a low quantile of the times doesn't see."""
 
 
 @final
@@ -38,7 +39,7 @@ class LocalSession:
     def __init__(self, runs: Sequence[Callable[[], object]], *, in_this_thread: bool = False) -> None:
         self._runs = runs
         self._cores = _last_cores()
-        self._clock = time.thread_time if in_this_thread and _steps_finely() else time.perf_counter
+        self._stands = in_this_thread and _steps_finely()
         for run in runs:
             for _ in range(_WARM_UP_RUNS):
                 run()
@@ -46,9 +47,9 @@ class LocalSession:
     def time(self, order: Sequence[int], runs: int) -> Timings:
         """Run networks in turns, on another core than the last time where there are several."""
         seconds = np.empty((len(order), runs))
-        clock = self._clock
+        clock = time.thread_time if self._stands else time.perf_counter
         with _without_collector(), _on_core(next(self._cores)):
-            wall, cpu = clock(), time.thread_time()
+            wall, cpu = time.perf_counter(), time.thread_time()
             for turn, position in enumerate(order):
                 run = self._runs[position]
                 run()
@@ -56,8 +57,8 @@ class LocalSession:
                     begin = clock()
                     run()
                     seconds[turn, column] = clock() - begin
-            share = (time.thread_time() - cpu) / (clock() - wall)
-        return Timings(seconds, min(share, 1.0))
+            share = (time.thread_time() - cpu) / (time.perf_counter() - wall)
+        return Timings(seconds, 1.0 if self._stands else min(share, 1.0))
 
 
 def _steps_finely() -> bool:

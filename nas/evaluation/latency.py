@@ -20,7 +20,7 @@ from nas.evaluation.turns import ratios, time_in_turns
 from nas.objective import Measurement, Objective
 from nas.protocols import Bench, Candidate
 
-_CALIBRATION_SECONDS = 3.0
+_CALIBRATION_SECONDS = 2.0
 """Once per study: long enough for a spell in which nothing else slows the device down."""
 _REFERENCE, _DEVICE = "reference_ms", "device"
 """What is known of a device: how long the reference network takes alone, and which device it is."""

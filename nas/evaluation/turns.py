@@ -28,8 +28,9 @@ _DISTURBED = 1.1
 """Where others use the same hardware there are spells, of milliseconds to seconds, in which the reference takes 1.5 to
 1.9 times its nominal time, and networks slow down by different factors. Outside of them it stays within 3 %."""
 _MAX_ATTEMPTS = 3
-_LEAST_SPREAD = 0.008
-"""Relative. By as much do processes differ whose blocks agree (``benchmarks/latency_repeat.py``)."""
+_LEAST_SPREAD = 0.01
+"""Relative. Processes whose blocks agree vary by 0.7 % (``benchmarks/latency_repeat.py``), and an interval is to hold
+what another process finds, which varies as well."""
 _SLOWNESS_SPREAD = 0.25
 """Where the reference took 1.85 times its time, the smallest network of the digits study took another 1.24 times as
 much, its largest 1.05: 0.35 and 0.08 as a share of the logarithms."""

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import itertools
+import os
+import sys
+import time
+
+import pytest
+
+from nas.devices import local
+from nas.devices.local import LocalSession
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there a thread can be kept on a core")
+def test_calls_take_place_on_the_last_two_cores_in_turns() -> None:
+    seen: list[set[int]] = []
+    allowed = os.sched_getaffinity(0)
+    session = LocalSession([lambda: seen.append(os.sched_getaffinity(0))])
+    seen.clear()
+    for _ in range(3):
+        session.time([0], 1)
+    last = sorted(allowed)[-2:]
+    assert seen == [{last[-1]}] * 2 + [{last[0]}] * 2 + [{last[-1]}] * 2
+    assert os.sched_getaffinity(0) == allowed
+
+
+@pytest.mark.parametrize("in_this_thread", [True, False])
+def test_time_in_which_others_have_the_core_counts_for_a_network_of_several_threads_alone(
+    monkeypatch: pytest.MonkeyPatch, in_this_thread: bool
+) -> None:
+    wall, own = itertools.count(0, 2), itertools.count()
+    monkeypatch.setattr(time, "perf_counter", lambda: float(next(wall)))
+    monkeypatch.setattr(time, "thread_time", lambda: float(next(own)))
+    timings = LocalSession([lambda: None], in_this_thread=in_this_thread).time([0, 0], 3)
+    assert timings.seconds.tolist() == [[1.0 if in_this_thread else 2.0] * 3] * 2
+    assert (timings.cpu_share == 1) == in_this_thread
+
+
+def test_a_clock_that_moves_in_large_steps_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "thread_time", lambda: 0.01)
+    assert (LocalSession([lambda: None], in_this_thread=True).time([0], 2).seconds > 0).all()
+    assert not local._steps_finely()
