@@ -151,8 +151,9 @@ class _Judge:
         return first > second * (1 + _NOISE)
 
     def times(self, contents: Sequence[bytes], *, thorough: bool) -> list[float]:
-        """Return medians as multiples of the reference network's."""
-        bench = Bench(self._items, thorough, {"reference_ms": 1.0})
+        """Return multiples of the reference network's time."""
+        calibration = {"reference_ms": 1.0, "device": self._latency.identity()}
+        bench = Bench(self._items, thorough, calibration)
         return [found.value for found in self._latency.measure([OnnxCandidate(c) for c in contents], bench)]
 
     def loss(self, content: bytes) -> float:
