@@ -20,8 +20,9 @@ from nas.checks import is_utf8
 from nas.errors import NasError, OutputError, RunDirectoryError, ServiceError, StudyError
 from nas.export.names import variant_files
 from nas.protocols import DEFAULT_DEVICE
+from nas.report.device_set import choose_device_set
 from nas.report.results import Results, Winner
-from nas.report.tables import front_table
+from nas.report.tables import final_front_table, front_table
 from nas.report.trust import TrustResult
 from nas.service import commands, remote
 from nas.terminal import (
@@ -256,13 +257,30 @@ def status(
 def front_command(
     path: _RunPath,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    devices: Annotated[
+        bool, typer.Option("--devices", help="Name the fewest models that serve every device.")
+    ] = False,
+    limit: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="With --devices, NAME=VALUE: what a device bears of a column, such as latency_ms_pi=20; repeat for "
+            "more. Every latency, with its median, unless told otherwise."
+        ),
+    ] = None,
+    points: Annotated[
+        float,
+        typer.Option(help="With --devices: how much quality a device may lose against its own best model."),
+    ] = 1.0,
     storage: _Storage = None,
     server: _Server = None,
     verbose: _Verbose = False,
 ) -> None:
-    """Print the search's front so far."""
+    """Print the search's front so far, and the final front of a finished run."""
     log_to_terminal(verbose)
+    if limit and not devices:
+        raise StudyError("--limit is for --devices: add that, or leave it out.")
     if server is not None:
+        _refuse_local_only(devices=devices or None)
         with _client(server) as client:
             remote.print_front(client, str(path), as_json)
         return
@@ -270,6 +288,9 @@ def front_command(
     from nas.search.record import ARCHITECTURE, architecture_of, complete_trials, costs_of, doubts, front_of
 
     directory = RunDirectory(_existing(path), storage)
+    if devices:
+        _print_device_set(_finished(path, directory), _limits(limit or [], "--limit"), points, as_json)
+        return
     with reading(directory):
         study, objectives = open_record(directory)
         trials = complete_trials(study)
@@ -291,6 +312,10 @@ def front_command(
     print_table(f"front of {len(trials)} evaluations", front_table(objectives, shown))
     for sentence in doubts(objectives, trials):
         console.print(sentence, highlight=False, soft_wrap=True)
+    if directory.results.exists():
+        print_table(
+            "final front: exported files, on the test split", final_front_table(_finished(path, directory))
+        )
 
 
 @app.command()
@@ -314,11 +339,9 @@ def export(
     from nas.runner.directory import RunDirectory
 
     directory = RunDirectory(_existing(path))
-    if not directory.results.exists():
-        raise RunDirectoryError(f"{path} has no finished winners yet: run its study to the end first.")
+    results = _finished(path, directory)
     if to.exists():
         raise RunDirectoryError(f"{to} exists already: name a directory that doesn't.")
-    results = Results.read(directory.results)
     chosen = [w for w in results.winners if everything or any(v.on_front for v in w.variants)]
     ids = [winner.id for winner in chosen]
     if not check_delivery(directory, ids):
@@ -356,6 +379,24 @@ def studies(
         return
     for name in study_names():
         console.print(name)
+
+
+def _finished(path: Path, directory: RunDirectory) -> Results:
+    """Return what a finished run found."""
+    if not directory.results.exists():
+        raise RunDirectoryError(f"{path} has no finished winners yet: run its study to the end first.")
+    return Results.read(directory.results)
+
+
+def _print_device_set(results: Results, limits: dict[str, float], points: float, as_json: bool) -> None:
+    found = choose_device_set(results, limits, points)
+    if as_json:
+        print(json.dumps(found.to_json(), indent=2))
+        return
+    if len(found.sets) > 1:
+        print_table("the best sets by their size", found.sizes_table())
+    print_table("what each device gets", found.devices_table())
+    console.print(found.sentence(), highlight=False, soft_wrap=True)
 
 
 def _print_record(directory: RunDirectory) -> None:
@@ -441,7 +482,7 @@ def _refuse_local_only(**options: object) -> None:
             )
 
 
-def _limits(constraints: list[str]) -> dict[str, float]:
+def _limits(constraints: list[str], option: str = "--constraint") -> dict[str, float]:
     """Read ``NAME=VALUE`` of the command line."""
     limits = {}
     for text in constraints:
@@ -451,7 +492,7 @@ def _limits(constraints: list[str]) -> dict[str, float]:
         except ValueError:
             equals = ""
         if not equals:
-            raise StudyError(f"--constraint is {text!r}: write NAME=VALUE with a number, such as macs=2e6.")
+            raise StudyError(f"{option} is {text!r}: write NAME=VALUE with a number, such as macs=2e6.")
     return limits
 
 

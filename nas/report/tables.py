@@ -67,6 +67,23 @@ def winners_table(results: Results) -> Table:
     return Table(head, rows)
 
 
+def final_front_table(results: Results) -> Table:
+    """Return the variants on the final front, best quality first."""
+    measured = [*results.objectives, FILE_BYTES]
+    members = [(w.id, v) for w in results.winners for v in w.variants if v.on_front]
+    members.sort(key=lambda member: results.quality.cost(member[1].values[results.quality.name].value))
+    rows = [
+        [
+            id_,
+            variant.name,
+            *(with_spread(variant.values[o.name], o) for o in measured),
+            ", ".join(variant.tied_with),
+        ]
+        for id_, variant in members
+    ]
+    return Table(["model", "variant", *(label(o.name) for o in measured), "tied with"], rows)
+
+
 def compression_table(results: Results) -> Table | None:
     """Return what each compressed variant of a winner is beside its float32 one; None where there is none."""
     others = [o for o in [*results.objectives[1:], FILE_BYTES] if o.direction == "minimize"]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.service.explore import FloatArray
+from nas.front import FloatArray
 from nas.service.record import TrialRow
 from nas.service.runs import Snapshot
 from nas.service.words import described_objective

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from nas.front import compare_fronts, verdict
 from nas.objective import Measurement, Objective
 from nas.service.columns import bars_of
-from nas.service.explore import compare_fronts, verdict
 from nas.service.record import TrialRow
 from nas.service.runs import RunView, Snapshot
 from nas.service.store import Run

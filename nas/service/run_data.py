@@ -11,6 +11,7 @@ import numpy as np
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
+from nas.front import FloatArray, Step, best_within, knees, next_steps
 from nas.runner.directory import RunDirectory
 from nas.search.record import credible_front
 from nas.service import words
@@ -18,7 +19,6 @@ from nas.service.access import Reader
 from nas.service.api import Service, TheRun
 from nas.service.assets import packed
 from nas.service.columns import columns, costs_of_rows, volume_steps
-from nas.service.explore import FloatArray, Step, best_within, knees, next_steps
 from nas.service.numbers import Whole, number
 from nas.service.problems import Problem
 from nas.service.rendering import PageRoute

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
+from nas.front import Step, is_noise
 from nas.objective import Measurement, Objective
 from nas.protocols import CHECK_RANKING, CHOOSE_PROXY, DONE, FINISH_WINNERS, SEARCH, TRAIN_SUPERNET
 from nas.report import tables
 from nas.report.tables import shown, shown_unit, with_spread
-from nas.service.explore import Step, is_noise
 from nas.service.record import TrialRow
 from nas.service.runs import Snapshot
 

@@ -63,6 +63,7 @@ def no_run(tmp_path: Path) -> Path:
         (["work", SMALL_STUDY, "--storage", "mysql://x/y"], "the storage is mysql"),
         (["status", "nothing-here"], "no run directory"),
         (["front", "nothing-here"], "no run directory"),
+        (["front", "digits", "--server", "http://x", "--devices"], "--devices is for runs of this machine"),
         (["export", "nothing-here", "--to", "x"], "no run directory"),
     ],
 )
@@ -280,6 +281,24 @@ def test_the_front_is_a_table_of_its_members(
     text = capsys.readouterr().out
     assert "front of 12 evaluations" in text
     assert all(winner.id in text for winner in results.winners)
+    assert "final front" in text
+    assert "file bytes" in text
+
+
+def test_the_models_for_several_devices_are_named(
+    nas_command: Command, capsys: pytest.CaptureFixture[str], cli_run: Path
+) -> None:
+    capsys.readouterr()
+    assert nas_command("front", cli_run, "--devices", "--points", "100") == 0
+    assert "1 model keeps every device within 100 points of its own best: " in capsys.readouterr().out
+    limits = ("--limit", "latency_ms=1e9", "--limit", "macs=1e9")
+    assert nas_command("front", cli_run, "--devices", *limits, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [device["objective"] for device in found["devices"]] == ["latency_ms", "macs"]
+    assert nas_command("front", cli_run, "--devices", "--limit", "latency_ms=fast") == 2
+    assert "--limit is 'latency_ms=fast'" in one_sentence(capsys)
+    assert nas_command("front", cli_run, "--limit", "latency_ms=1") == 2
+    assert "--limit is for --devices" in one_sentence(capsys)
 
 
 def test_the_front_is_json_for_programs(

@@ -50,7 +50,11 @@ def modules_after(script: str, *arguments: object) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "words", [["--help"], ["run", "--help"], ["studies"], ["status", "RUN"], ["front", "RUN", "--json"]]
+    "words",
+    [
+        *(["--help"], ["run", "--help"], ["studies"], ["status", "RUN"], ["front", "RUN", "--json"]),
+        ["front", "RUN", "--devices", "--limit", "file_bytes=1e9"],
+    ],
 )
 def test_a_command_that_trains_nothing_imports_no_torch(words: list[str], tiny_run: Path) -> None:
     found = modules_after(COMMAND, *[tiny_run if word == "RUN" else word for word in words])

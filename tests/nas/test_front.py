@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
+from nas.front import best_within, compare_fronts, is_noise, knees, next_steps, sets_for_devices, verdict
 from nas.objective import Measurement, Objective
-from nas.service.explore import best_within, compare_fronts, is_noise, knees, next_steps, verdict
 
 ACCURACY = Objective("accuracy", "", "maximize")
 LATENCY = Objective("latency_ms", "ms", "minimize")
@@ -151,3 +153,60 @@ def test_a_verdict_knows_direction_and_noise(
 
 def test_counted_values_have_no_noise() -> None:
     assert not is_noise(1, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("allowed", "rows", "chosen", "lost"),
+    [
+        (5, (1,), (1, 1, 1), (5, 2, 0)),
+        (4, (0, 1), (0, 1, 1), (0, 2, 0)),
+        (1, (0, 1, 2), (0, 2, 1), (0, 0, 0)),
+    ],
+)
+def test_the_smallest_set_that_keeps_every_device_within_a_loss(
+    allowed: float, rows: tuple[int, ...], chosen: tuple[int, ...], lost: tuple[float, ...]
+) -> None:
+    """The first device can run all, the second all but the best, the third one alone."""
+    quality = np.array([1.0, 6.0, 4.0, 7.0])
+    fits = np.array([[True, False, False], [True, True, True], [True, True, False], [True, True, True]])
+    found = sets_for_devices(quality, fits, allowed)
+    assert [len(one.rows) for one in found] == list(range(1, len(rows) + 1))
+    assert (found[-1].rows, found[-1].chosen, found[-1].lost) == (rows, chosen, lost)
+
+
+def test_until_a_set_serves_every_device_it_serves_the_most() -> None:
+    fits = np.array([[True, True, False, False], [False, False, True, False], [False, False, False, True]])
+    found = sets_for_devices(np.array([3.0, 2.0, 1.0]), fits, 0.0)
+    assert [one.rows for one in found] == [(0,), (0, 1), (0, 1, 2)]
+    assert [sum(np.isinf(one.lost)) for one in found] == [2, 1, 0]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_no_smaller_set_does_and_none_of_its_size_is_better_on_average(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    quality = rng.integers(0, 30, 9).astype(np.float64)
+    fits = rng.random((9, 4)) < 0.5
+    fits[rng.integers(9), :] = True
+    allowed = float(rng.integers(0, 8))
+    own = np.where(fits, quality[:, None], np.inf)
+
+    def losses(rows: tuple[int, ...]) -> np.ndarray:
+        return np.asarray(own[list(rows)].min(axis=0) - own.min(axis=0))
+
+    found = sets_for_devices(quality, fits, allowed)[-1]
+    assert found.is_exact
+    assert losses(found.rows).tolist() == list(found.lost)
+    assert max(found.lost) <= allowed
+    for size in range(1, len(found.rows)):
+        assert all(losses(rows).max() > allowed for rows in itertools.combinations(range(9), size))
+    good = [losses(rows) for rows in itertools.combinations(range(9), len(found.rows))]
+    least = min(one.mean() for one in good if one.max() <= allowed)
+    assert np.mean(found.lost) == pytest.approx(least)
+
+
+def test_too_many_sets_are_built_up_model_by_model_and_said_so() -> None:
+    """Each of 40 devices can run a model of its own alone: 40 models, and most numbers of sets are beyond counting."""
+    found = sets_for_devices(np.arange(40.0), np.eye(40, dtype=np.bool_), 0.0)
+    assert found[-1].rows == tuple(range(40))
+    assert found[0].is_exact
+    assert not found[20].is_exact

@@ -1,10 +1,13 @@
-"""Reading a front: the best model within a budget, what the next step buys, knees, comparisons.
+"""Reading a front: the best model within a budget, what the next step buys, knees, comparisons, sets for many devices.
 
 Pure functions on arrays of costs (minimised); nothing here knows of requests, pages or files.
 """
 
 from __future__ import annotations
 
+import itertools
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, final
 
@@ -20,6 +23,8 @@ Verdict = Literal["better", "worse", "equal", "within noise"]
 _STANDARD_DEVIATIONS = 2.0
 _NUM_WEIGHTS = 401
 _BEYOND_WORST = 1.1
+_MAX_SETS = 100_000
+"""As many sets of models are compared within a second or two."""
 
 
 @final
@@ -54,6 +59,66 @@ class FrontComparison:
 
     hypervolumes: tuple[float, float]
     covered: tuple[float, float]
+
+
+@final
+@dataclass(frozen=True)
+class ModelSet:
+    """Models that serve several devices together.
+
+    Args:
+        rows: Of the models.
+        chosen: Row of the model for each device: the best of the set that it can run.
+        lost: By how much that is worse than the device's own best, for each device; inf where it can run none.
+        is_exact: Whether all sets of this size were compared; a large number of them is built up greedily.
+    """
+
+    rows: tuple[int, ...]
+    chosen: tuple[int, ...]
+    lost: tuple[float, ...]
+    is_exact: bool
+
+
+def sets_for_devices(quality: FloatArray, fits: NDArray[np.bool_], allowed: float) -> list[ModelSet]:
+    """Return the best set of one model, of two, and so on, up to the first that keeps every device within a loss.
+
+    Of several that do, the one is taken whose models are best on average over devices; of several that don't, one that
+    the most devices can run, whose largest loss is smallest, and then the best on average.
+
+    Args:
+        quality: ``(n,)`` float64 costs of the models, minimised.
+        fits: ``(n, d)`` which model a device can run, d >= 1; every device one at least.
+        allowed: By how much a device's model may be worse than the best that it can run.
+    """
+    lost = np.where(fits, quality[:, None], np.inf)
+    lost -= lost.min(axis=0)
+    useful = np.flatnonzero(
+        pareto.non_dominated(lost)
+    )  # one that is nowhere better than another is never needed
+    found: list[ModelSet] = []
+    while not found or max(found[-1].lost) > allowed:
+        found.append(_best_set(lost, useful, len(found) + 1, allowed, found))
+    return found
+
+
+def _best_set(
+    lost: FloatArray, useful: NDArray[np.int64], size: int, allowed: float, smaller: list[ModelSet]
+) -> ModelSet:
+    """Return the best set of some size, among all of them, or of those that add a model to the best smaller one."""
+    is_exact = math.comb(len(useful), size) <= _MAX_SETS
+    sets: Iterable[tuple[int, ...]] = itertools.combinations(useful.tolist(), size)
+    if not is_exact:
+        sets = ((*smaller[-1].rows, row) for row in useful.tolist() if row not in smaller[-1].rows)
+
+    def badness(rows: tuple[int, ...]) -> tuple[float, float, float]:
+        least = lost[list(rows)].min(axis=0)
+        served = least[np.isfinite(least)]
+        return len(least) - len(served), max(float(served.max(initial=0.0)), allowed), float(served.mean())
+
+    rows = min(sets, key=badness)
+    chosen = [rows[at] for at in lost[list(rows)].argmin(axis=0)]
+    losses = tuple(float(lost[row, device]) for device, row in enumerate(chosen))
+    return ModelSet(rows, tuple(chosen), losses, is_exact)
 
 
 def best_within(costs: FloatArray, limits: FloatArray, goal: int) -> int | None:
