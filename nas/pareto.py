@@ -82,7 +82,7 @@ def noise_margins(costs: FloatArray, spreads: FloatArray, row: int) -> FloatArra
     """Return how surely each row dominates one, ``(n,)``: its least margin, in standard deviations of the difference.
 
     Infinite where it dominates and no column has noise, minus infinity where an exact column says that it doesn't.
-    A margin above 0 says that it dominates by the values, one below that it may by chance.
+    Above 0 it dominates by the values; below, only if they are off by so much together.
 
     Args:
         costs: As for :func:`non_dominated_beyond_noise`.

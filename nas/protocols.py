@@ -385,13 +385,12 @@ class Problem:
         """Return how far ``(..., num_objectives)`` costs exceed the soft limits, relative; 0 is feasible."""
         return excess_over(self.soft_limits, self.objectives, costs)
 
-    def front(self, costs: FloatArray, spreads: FloatArray | None = None) -> NDArray[np.bool_]:
+    def front(self, costs: FloatArray) -> NDArray[np.bool_]:
         """Return which of ``(n, num_objectives)`` costs are on the front of those that meet the soft limits.
 
-        Where none does, on the front of those nearest to that. With ``spreads`` of the same shape, within the noise
-        neither of two dominates.
+        Where none does, on the front of those nearest to that.
         """
-        return constrained_non_dominated(costs, self.excess(costs), spreads)
+        return constrained_non_dominated(costs, self.excess(costs))
 
 
 @dataclass(frozen=True)
