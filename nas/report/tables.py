@@ -68,20 +68,21 @@ def winners_table(results: Results) -> Table:
 
 
 def final_front_table(results: Results) -> Table:
-    """Return the variants on the final front, best quality first."""
-    measured = [*results.objectives, FILE_BYTES]
+    """Return the variants on the final front, best quality first, and where some are tied, with which."""
+    measured, quality = [*results.objectives, FILE_BYTES], results.quality
     members = [(w.id, v) for w in results.winners for v in w.variants if v.on_front]
-    members.sort(key=lambda member: results.quality.cost(member[1].values[results.quality.name].value))
+    members.sort(key=lambda member: quality.cost(member[1].values[quality.name].value))
+    last = ["tied with"] if any(v.tied_with for _, v in members) else []
     rows = [
         [
             id_,
-            variant.name,
-            *(with_spread(variant.values[o.name], o) for o in measured),
-            ", ".join(variant.tied_with),
+            v.name,
+            *(with_spread(v.values[o.name], o) for o in measured),
+            *(", ".join(v.tied_with) for _ in last),
         ]
-        for id_, variant in members
+        for id_, v in members
     ]
-    return Table(["model", "variant", *(label(o.name) for o in measured), "tied with"], rows)
+    return Table(["model", "variant", *(label(o.name) for o in measured), *last], rows)
 
 
 def compression_table(results: Results) -> Table | None:

@@ -18,6 +18,7 @@ from nas.choices import Option
 from nas.compression import Lab, Model
 from nas.devices import Timings
 from nas.report.results import Results
+from nas.report.tables import final_front_table
 from nas.space import SearchSpace
 from nas.study import Study
 
@@ -90,6 +91,10 @@ def test_what_can_not_be_told_apart_is_tied_on_the_front_and_said(noisy_run: Pat
     assert [v.tied_with for v in winner.variants] == [(f"{winner.id} copied",), (f"{winner.id} fp32",)]
     for text in (noisy_run / "report.md", noisy_run / "winners" / winner.id / "README.md"):
         assert f"yes; tied with {winner.id} copied" in text.read_text()
+    assert [row[-1] for row in final_front_table(results).rows] == [
+        f"{winner.id} copied",
+        f"{winner.id} fp32",
+    ]
     assert "as far as the noise" in (noisy_run / "winners" / "README.md").read_text()
 
 
