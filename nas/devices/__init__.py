@@ -6,6 +6,7 @@ from nas.lazy import imported_on_demand
 
 if TYPE_CHECKING:
     from nas.devices.device import Device, Session, Timings
+    from nas.devices.latency_model import LatencyModel, LatencyPrediction
     from nas.devices.local import LocalSession, turn_of_this_process
     from nas.devices.machine import processor_name
     from nas.devices.mnn import Mnn
@@ -16,6 +17,7 @@ else:
         __name__,
         {
             "nas.devices.device": "Device Session Timings",
+            "nas.devices.latency_model": "LatencyModel LatencyPrediction",
             "nas.devices.local": "LocalSession turn_of_this_process",
             "nas.devices.machine": "processor_name",
             "nas.devices.mnn": "Mnn",
@@ -26,6 +28,8 @@ else:
 
 __all__ = [
     "Device",
+    "LatencyModel",
+    "LatencyPrediction",
     "LocalSession",
     "Mnn",
     "OnnxRuntime",
