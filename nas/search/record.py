@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ LOST, RETRIES, WORKER = "lost", "retries", "worker"
 REFUSED = "refused"
 REFERENCE, LIMITS, SOFT_LIMITS, ENDED = "reference_box", "limits", "soft_limits", "ended"
 FORGIVEN = "forgiven"
+_MEASURED_LATER = "measured_later:"  # and the trial's number, and the column of its values
 _NUM_FOR_REFERENCE = 10
 _FAR_OUT = 1000.0
 _UNHEARD_OF = 1e6
@@ -107,8 +109,47 @@ def front_of(study: Study, objectives: Sequence[Objective], costs: FloatArray) -
 
 
 def complete_trials(study: Study) -> list[FrozenTrial]:
-    """Return the evaluated trials that have values, without repeats, oldest first."""
-    return [trial for trial in paid_trials(study) if has_values(trial)]
+    """Return the evaluated trials that have values, without repeats, oldest first.
+
+    What was measured of one after it was finished is in place of what was predicted.
+    """
+    return with_later(study, [trial for trial in paid_trials(study) if has_values(trial)])
+
+
+def measure_later(study: Study, number: int, column: int, name: str, measurement: Measurement) -> None:
+    """Store what was measured of a finished trial, whose value of that objective was only predicted.
+
+    Args:
+        study: The record.
+        number: Of the trial.
+        column: Of the objective among the trial's values.
+        name: Of the objective.
+        measurement: To store.
+    """
+    key = f"{_MEASURED_LATER}{number}:{column}"
+    study.set_user_attr(key, {"objective": name, "measurement": measurement.to_json()})
+
+
+def with_later(study: Study, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Return trials with what was measured of them later in place of what was predicted.
+
+    Optuna keeps finished trials as they are, so these are copies.
+    """
+    later: dict[int, dict[int, Mapping[str, Any]]] = {}
+    for key, found in study.user_attrs.items():
+        if key.startswith(_MEASURED_LATER):
+            number, column = map(int, key.removeprefix(_MEASURED_LATER).split(":"))
+            later.setdefault(number, {})[column] = found
+    return [_replaced(t, later[t.number]) if t.number in later else t for t in trials]
+
+
+def _replaced(trial: FrozenTrial, later: Mapping[int, Mapping[str, Any]]) -> FrozenTrial:
+    made, values, stored = copy.copy(trial), list(trial.values), dict(trial.user_attrs[MEASUREMENTS])
+    for column, found in later.items():
+        values[column] = found["measurement"]["value"]
+        stored[found["objective"]] = found["measurement"]
+    made.values, made.user_attrs = values, {**trial.user_attrs, MEASUREMENTS: stored}
+    return made
 
 
 def costs_of(objectives: Sequence[Objective], trials: Sequence[FrozenTrial]) -> FloatArray:
