@@ -152,7 +152,7 @@ class _Judge:
 
     def times(self, contents: Sequence[bytes], *, thorough: bool) -> list[float]:
         """Return multiples of the reference network's time."""
-        calibration = {"reference_ms": 1.0, "device": self._latency.identity()}
+        calibration: dict[str, float | str] = {"reference_ms": 1.0, "device": self._latency.identity()}
         bench = Bench(self._items, thorough, calibration)
         return [found.value for found in self._latency.measure([OnnxCandidate(c) for c in contents], bench)]
 
