@@ -1,4 +1,4 @@
-"""The command line: ``nas run | work | profile | status | front | export | studies | serve | token``."""
+"""The command line: ``nas run | work | profile | status | front | export | studies | serve | token | agent | ...``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from nas.export.names import variant_files
 from nas.protocols import DEFAULT_DEVICE
 from nas.report.device_set import choose_device_set
 from nas.report.results import Results, Winner
-from nas.report.tables import final_front_table, front_table
+from nas.report.tables import Table, final_front_table, front_table
 from nas.report.trust import TrustResult
 from nas.service import commands, remote
 from nas.terminal import (
@@ -379,6 +379,50 @@ def studies(
         return
     for name in study_names():
         console.print(name)
+
+
+@app.command(
+    add_help_option=False, context_settings={"allow_extra_args": True, "ignore_unknown_options": True}
+)
+def agent(context: typer.Context) -> None:
+    """Time networks on this device for runs elsewhere; --bundle FILE writes the agent as one file for a board."""
+    from nas.devices.agent.program import make_parser, run_agent
+    from nas.devices.bundle import write_bundle
+
+    parser = make_parser("nas agent")
+    parser.add_argument("--bundle", type=Path, help="write the agent as one file, and do nothing else")
+    options = parser.parse_args(context.args)
+    if options.bundle is None:
+        raise typer.Exit(run_agent(options))
+    write_bundle(options.bundle)
+    console.print(
+        f"{options.bundle}: copy it to the device, and start it there with 'python3 {options.bundle.name}'",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+@app.command()
+def devices(
+    urls: Annotated[list[str], typer.Argument(help="Addresses of agents, such as http://10.0.0.7:8710.")],
+    token_file: Annotated[
+        Path | None,
+        typer.Option(help="Holds their token; the environment variable NAS_AGENT_TOKEN does otherwise."),
+    ] = None,
+    verbose: _Verbose = False,
+) -> None:
+    """Show how devices are at the moment; exits with 1 where one is away or refuses."""
+    log_to_terminal(verbose)
+    from nas.devices.remote import Remote
+    from nas.devices.states import COLUMNS, states_of
+
+    found = states_of([Remote(url, token_file=token_file) for url in urls])
+    print_table("devices", Table(COLUMNS, [state.cells for state in found]))
+    for state in found:
+        if state.sentence:
+            console.print(f"{state.url}: {state.sentence}", highlight=False, soft_wrap=True, markup=False)
+    if any(state.facts is None for state in found):
+        raise typer.Exit(1)
 
 
 def _finished(path: Path, directory: RunDirectory) -> Results:

@@ -19,6 +19,7 @@
     ├── OutOfMemoryError (MemoryError)   a single image doesn't fit into memory
     ├── DeviceUnavailableError (ConnectionError)   what a measurement needs is away for now
     ├── DeviceFaultError (RuntimeError)  a device told times that can't be
+    ├── DeviceRefusedError (PermissionError)   a device turns the run down: its token, its version
     ├── EvaluationError (RuntimeError)   an objective raised or gave no finite number
     ├── ExportError (RuntimeError)       a network can't be exported or loaded
     ├── OutputError (OSError)            what a command prints can't be written, or its arguments can't be read
@@ -92,6 +93,10 @@ class OutOfMemoryError(NasError, MemoryError):
 
 class DeviceUnavailableError(NasError, ConnectionError):
     """A device that measures is away for now: raised by objectives, waited for by runs."""
+
+
+class DeviceRefusedError(NasError, PermissionError):
+    """A device turns every measurement down: the token is wrong, or its agent too old. The run ends."""
 
 
 class EvaluationError(NasError, RuntimeError):

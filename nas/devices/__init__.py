@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from nas.devices.mnn import Mnn
     from nas.devices.onnx_runtime import OnnxRuntime
     from nas.devices.openvino import OpenVino
+    from nas.devices.pool import Pool
+    from nas.devices.remote import Remote
 else:
     __getattr__ = imported_on_demand(
         __name__,
@@ -23,6 +25,8 @@ else:
             "nas.devices.mnn": "Mnn",
             "nas.devices.onnx_runtime": "OnnxRuntime",
             "nas.devices.openvino": "OpenVino",
+            "nas.devices.pool": "Pool",
+            "nas.devices.remote": "Remote",
         },
     )
 
@@ -34,6 +38,8 @@ __all__ = [
     "Mnn",
     "OnnxRuntime",
     "OpenVino",
+    "Pool",
+    "Remote",
     "Session",
     "Timings",
     "processor_name",

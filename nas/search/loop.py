@@ -16,6 +16,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from nas.checks import failing_as
 from nas.errors import (
+    DeviceRefusedError,
     DeviceUnavailableError,
     EvaluationError,
     OutOfMemoryError,
@@ -376,8 +377,8 @@ class _Loop:
             values = [found[o.name].value for o in self._problem.objectives]
             stored = {name: measurement.to_json() for name, measurement in found.items()}
             json.dumps(stored)  # what a storage can't hold is a failure too
-        except (OutOfMemoryError, StudyChangedError, KeyboardInterrupt):
-            raise  # nor would any other architecture fit, or be measured on another device
+        except (OutOfMemoryError, StudyChangedError, DeviceRefusedError, KeyboardInterrupt):
+            raise  # nor would any other architecture fit, or be measured on another device, or on this one
         except DeviceUnavailableError as error:
             self._lose(trial, error)
             return

@@ -12,7 +12,7 @@ from fakes import NearestSurrogate, exact, grid_evaluate, grid_problem, with_obj
 from optuna.samplers import RandomSampler
 from optuna.trial import TrialState
 
-from nas.errors import DamagedFileError, DeviceUnavailableError, EvaluationError
+from nas.errors import DamagedFileError, DeviceRefusedError, DeviceUnavailableError, EvaluationError
 from nas.objective import Measurement, Objective
 from nas.protocols import Problem, Strategy
 from nas.search import LocalSearch, OptunaSampler, Smithson, SurrogateSearch
@@ -95,6 +95,24 @@ def test_pauses_begin_anew_once_the_device_has_answered() -> None:
         return timed(architecture)
 
     assert searched(evaluate)[1] == [1, 2, 1]
+
+
+def test_a_device_that_refuses_ends_the_search_and_fails_no_trial() -> None:
+    calls = 0
+
+    def evaluate(architecture: Architecture) -> Mapping[str, Measurement]:
+        nonlocal calls
+        calls += 1
+        if calls > 3:
+            raise DeviceRefusedError("the agent doesn't take the token")
+        return timed(architecture)
+
+    study = optuna.create_study(directions=["maximize", "minimize"], sampler=RandomSampler(seed=0))
+    with pytest.raises(DeviceRefusedError, match="doesn't take the token"):
+        search(study, TIMED, evaluate, evaluations=8, on_trial=lambda _: None)
+    assert calls == 4
+    assert len(complete_trials(study)) == 3
+    assert not any(ERROR in t.user_attrs for t in study.trials)
 
 
 @pytest.mark.parametrize(
