@@ -176,6 +176,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _send(self, status: int, content: dict[str, Any]) -> None:
         body = json.dumps(content).encode()
+        if self.request_version == "HTTP/0.9":  # or what is no version: answers have a head all the same
+            self.request_version = "HTTP/1.0"
         if self._unread:
             self.close_connection = True
         self.send_response(status)
