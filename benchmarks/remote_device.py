@@ -71,12 +71,14 @@ class LocalAgent:
             [sys.executable, str(self.bundle), *words], stderr=subprocess.PIPE, text=True, cwd=self.folder
         )
         assert self.process.stderr is not None
+        said = []
         for line in self.process.stderr:
+            said.append(line)
             if "listening" in line:
                 self.port = int(line.rpartition(":")[2])
                 threading.Thread(target=self.process.stderr.read, daemon=True).start()
                 return
-        raise RuntimeError("the agent doesn't start")
+        raise RuntimeError(f"the agent doesn't start: {''.join(said)}")
 
     def kill(self) -> None:
         """End it as a cut power supply does."""
