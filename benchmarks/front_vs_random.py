@@ -23,6 +23,7 @@ from nas.runner.progress import Silent
 from nas.runner.searching import search_architectures, spend
 from nas.runner.supernet_training import train_supernet
 from nas.runner.weights import SupernetWeights
+from nas.runner.workplace import judging, this_process
 from nas.search.record import complete_trials, costs_of, reference_box
 from nas.search.storage import open_study
 from studies.digits import study
@@ -48,8 +49,9 @@ def main() -> None:
         ours = search_architectures(prepared, run, weights, chosen.evaluations, Silent())
         objectives = prepared.problem.objectives
         random = open_study(run.database, "random", objectives, RandomSampler(seed=seed))
-        judge = weights.judge(prepared, random, calibration(prepared, ours))
-        spend(prepared, random, judge, chosen.evaluations, "random", Silent())
+        judge = judging(weights, random, calibration(prepared, ours))
+        workers = this_process(prepared, run, weights)
+        spend(workers, prepared, random, judge, chosen.evaluations, "random", Silent())
         box = reference_box(ours, objectives)
         assert box is not None
         volumes = [

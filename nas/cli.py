@@ -9,6 +9,7 @@ import os
 import shlex
 import shutil
 import sys
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -133,6 +134,10 @@ def run_command(
     objective: _Objective = None,
     constraint: _Constraint = None,
     baselines: Annotated[bool, typer.Option("--baselines", help="Also run the baselines.")] = False,
+    jobs: Annotated[
+        int,
+        typer.Option(min=1, help="Evaluate, train and finish so many architectures at a time, in processes."),
+    ] = 1,
     server: _Server = None,
     verbose: _Verbose = False,
 ) -> None:
@@ -148,17 +153,20 @@ def run_command(
             warm_start=warm_start,
             storage=None if storage == os.environ.get("NAS_STORAGE") else storage,
             baselines=baselines or None,
+            jobs=None if jobs == 1 else jobs,
         )
         changes = {"evaluations": evaluations, "seed": seed, "device": device}
         with _client(server) as client:
             remote.start_run(client, study, {**changes, "objectives": objective, "constraints": limits})
         return
+    from nas.executors import Processes
     from nas.runner import assist, run
     from nas.runner.preparation import choose_device
     from nas.search.warm_start import read_architectures
     from nas.training import joined_ranks
 
-    chosen = _chosen(study, device, sampler, evaluations, seed, objective, limits)
+    make_study = partial(_chosen, study, device, sampler, evaluations, seed, objective, limits)
+    chosen = make_study()
     stopping = dataclasses.replace(
         chosen.stopping,
         minutes=chosen.stopping.minutes if minutes is None else minutes,
@@ -183,6 +191,8 @@ def run_command(
                     baselines=baselines,
                     command=_command(storage),
                     storage=storage,
+                    executor=None if jobs == 1 else partial(Processes, jobs=jobs),
+                    make_study=make_study,
                 )
     except KeyboardInterrupt as stop:
         print("\nnas: stopped; the same command goes on from here.", file=sys.stderr)

@@ -21,6 +21,7 @@
     ├── DeviceFaultError (RuntimeError)  a device told times that can't be
     ├── DeviceRefusedError (PermissionError)   a device turns the run down: its token, its version
     ├── EvaluationError (RuntimeError)   an objective raised or gave no finite number
+    ├── WorkerError (RuntimeError)       a worker can't begin, can't be given its work, or dies at it
     ├── ExportError (RuntimeError)       a network can't be exported or loaded
     ├── OutputError (OSError)            what a command prints can't be written, or its arguments can't be read
     └── ServiceError (RuntimeError)      the service can't start, or a server turned a request down
@@ -105,6 +106,10 @@ class EvaluationError(NasError, RuntimeError):
 
 class DeviceFaultError(NasError, RuntimeError):
     """A device told times that can't be, or does what was not asked of it; another attempt may do better."""
+
+
+class WorkerError(NasError, RuntimeError):
+    """Workers can't begin, can't be given their work, or die at it again and again."""
 
 
 class ExportError(NasError, RuntimeError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 import optuna
@@ -15,11 +16,11 @@ from nas.report.results import Baseline
 from nas.runner.by_hand import prune_by_hand
 from nas.runner.compressing import compressed_in_search
 from nas.runner.directory import RunDirectory
-from nas.runner.measuring import calibration, measurements
+from nas.runner.measuring import Known, calibration, measurements
 from nas.runner.preparation import Prepared
-from nas.runner.proxy import on_proxy
 from nas.runner.searching import spend
 from nas.runner.weights import Weights
+from nas.runner.workplace import Workers, Workplace, judging, this_process
 from nas.search.record import ReferenceBox, complete_trials, costs_of
 from nas.space import Architecture
 
@@ -34,6 +35,7 @@ def run_baselines(
     box: ReferenceBox | None,
     evaluations: int,
     progress: Progress,
+    workers: Workers | None = None,
 ) -> tuple[Baseline, ...]:
     """Run the baselines, or read them back; trials are in studies beside the main one.
 
@@ -45,28 +47,22 @@ def run_baselines(
     objectives = prepared.problem.objectives
     name, seed = prepared.study.name, prepared.study.seed
     random = run.open_study(f"{name}-random", objectives, RandomSampler(seed=seed))
-    judge_alike = weights.judge(on_proxy(prepared, run), random, known)
-    spend(prepared, random, judge_alike, evaluations, RANDOM_SEARCH, progress)
+    workers = workers or this_process(prepared, run, weights)
+    spend(workers, prepared, random, judging(weights, random, known), evaluations, RANDOM_SEARCH, progress)
     family = uniform_family(prepared.problem)[:evaluations]
     uniform = run.open_study(f"{name}-uniform", objectives, RandomSampler(seed=seed))
     for architecture in family:  # also after a kill half-way through this loop: nothing else may be sampled
         uniform.enqueue_trial(dict(architecture), skip_if_exists=True)
 
-    def judge(architecture: Architecture) -> Mapping[str, Measurement]:
-        module = train_from_scratch(
-            prepared.study.network,
-            prepared.network_of(architecture),
-            prepared.splits.train,
-            prepared.splits.task,
-            prepared.study.recipe_of(architecture),
-            seed=prepared.study.seed,
-            device=prepared.device,
-            checkpoint=run.baselines / f"{architecture.id}.pt",
-        )
-        made = compressed_in_search(prepared, architecture, module)
-        return measurements(prepared, architecture, made, known)
-
-    spend(prepared, uniform, judge, len(family), UNIFORM_SCALING, progress)
+    spend(
+        workers,
+        prepared,
+        uniform,
+        lambda architecture: partial(_judge_alone, architecture, known),
+        len(family),
+        UNIFORM_SCALING,
+        progress,
+    )
     notes = {
         "random search": "with weights from the same source",
         "uniform scaling": f"all {len(family)} members of the family, each trained from scratch",
@@ -75,7 +71,24 @@ def run_baselines(
         _baseline(prepared, study, name, notes[name], box)
         for name, study in (("random search", random), ("uniform scaling", uniform))
     )
-    return (*found, prune_by_hand(prepared, run, weights, known, box, progress))
+    return (*found, prune_by_hand(prepared, workers, known, box, progress))
+
+
+def _judge_alone(architecture: Architecture, known: Known, here: Workplace) -> Mapping[str, Measurement]:
+    """Train a member of the family from scratch and measure it."""
+    prepared = here.prepared
+    module = train_from_scratch(
+        prepared.study.network,
+        prepared.network_of(architecture),
+        prepared.splits.train,
+        prepared.splits.task,
+        prepared.study.recipe_of(architecture),
+        seed=prepared.study.seed,
+        device=prepared.device,
+        checkpoint=here.run.baselines / f"{architecture.id}.pt",
+    )
+    made = compressed_in_search(prepared, architecture, module)
+    return measurements(prepared, architecture, made, known)
 
 
 def uniform_family(problem: Problem) -> list[Architecture]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,15 +15,16 @@ from nas.compression.int8 import Int8
 from nas.compression.prune import Prune
 from nas.errors import ExportError
 from nas.evaluation.from_scratch import train_from_scratch
+from nas.executors import all_done
 from nas.objective import Measurement
 from nas.protocols import PRUNED_BY_HAND, Progress
 from nas.report.results import Baseline
 from nas.runner.compressing import compress, lab_of
-from nas.runner.directory import RunDirectory
 from nas.runner.measuring import Known, measure_result
 from nas.runner.preparation import Prepared
 from nas.runner.steps import Step
 from nas.runner.weights import Weights
+from nas.runner.workplace import Workers, Workplace
 from nas.search.record import ReferenceBox
 from nas.space import Architecture
 
@@ -32,8 +34,7 @@ SHARES = (1.0, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125)
 
 def prune_by_hand(
     prepared: Prepared,
-    run: RunDirectory,
-    weights: Weights,
+    workers: Workers,
     known: Known,
     box: ReferenceBox | None,
     progress: Progress,
@@ -44,13 +45,14 @@ def prune_by_hand(
     network itself teaches. A share at which it can't be done is left out, and it is said.
     """
     progress.start(PRUNED_BY_HAND, len(SHARES), 0)
-    rows: list[dict[str, Measurement]] = []
-    for share in SHARES:
-        try:
-            rows += _at(share, prepared, run, weights, known)
-        except ExportError as error:
-            progress.say(f"{PRUNED_BY_HAND}: {error}")
-        progress.advance(f"{share:.0%} of the channels")
+
+    def tell(position: int, made: list[dict[str, Measurement]] | str) -> None:
+        if isinstance(made, str):
+            progress.say(f"{PRUNED_BY_HAND}: {made}")
+        progress.advance(f"{SHARES[position]:.0%} of the channels")
+
+    found = all_done(workers, [partial(_at, share, known) for share in SHARES], tell)
+    rows = [row for made in found if not isinstance(made, str) for row in made]
     objectives = prepared.problem.objectives
     values = [[row[o.name].value for o in objectives] for row in rows]
     costs = np.array([[o.cost(row[o.name].value) for o in objectives] for row in rows])
@@ -58,10 +60,17 @@ def prune_by_hand(
     return Baseline("pruned and quantized", note, values, box.history(costs) if box and rows else [])
 
 
-def _at(
-    share: float, prepared: Prepared, run: RunDirectory, weights: Weights, known: Known
-) -> list[dict[str, Measurement]]:
+def _at(share: float, known: Known, here: Workplace) -> list[dict[str, Measurement]] | str:
+    """Return what :func:`_pruned` does, or why it can't be done."""
+    try:
+        return _pruned(share, known, here)
+    except ExportError as error:
+        return str(error)
+
+
+def _pruned(share: float, known: Known, here: Workplace) -> list[dict[str, Measurement]]:
     """Return all objectives of the float32 and of the int8 network with a share of the channels; done once."""
+    prepared, run, weights = here.prepared, here.run, here.weights
     study, largest = prepared.study, prepared.problem.space.largest()
     inputs = [weights.digest, share, study.winners.recipe.fingerprint, study.seed]
     step = Step(run.baselines / f"pruned-{share:g}.json", inputs)

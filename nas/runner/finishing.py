@@ -18,6 +18,7 @@ from torch import nn
 from nas.compression.fine_tune import FineTune
 from nas.compression.pipeline import PLAIN, CompressionPass, Lab
 from nas.compression.structure import changes_between, with_changes
+from nas.executors import all_done
 from nas.export.folder import load_weights
 from nas.export.names import WEIGHTS
 from nas.files import digest
@@ -37,6 +38,7 @@ from nas.runner.preparation import Prepared
 from nas.runner.steps import Step, tell_remade
 from nas.runner.variants import Made, make_variant, plain_variant, variant_pipelines
 from nas.runner.weights import Weights
+from nas.runner.workplace import Workers, Workplace, this_process
 from nas.search.record import architecture_of, measurements_of, predictions_of
 from nas.space import Architecture
 from nas.study import stable_repr
@@ -70,7 +72,12 @@ class _Outcome:
 
 
 def finish_winners(
-    prepared: Prepared, run: RunDirectory, record: optuna.Study, weights: Weights, progress: Progress
+    prepared: Prepared,
+    run: RunDirectory,
+    record: optuna.Study,
+    weights: Weights,
+    progress: Progress,
+    workers: Workers | None = None,
 ) -> tuple[tuple[Winner, ...], tuple[Original, ...]]:
     """Fine-tune, compress, export and measure the winners, and the original network beside them.
 
@@ -82,14 +89,19 @@ def finish_winners(
     architectures = [architecture_of(prepared.problem.space, trial) for trial in chosen]
     extra = [a for a in finished_originals(prepared) if a not in architectures]
     progress.start(FINISH_WINNERS, len(chosen) + len(extra) + 1, 0)
-    outcomes: list[_Outcome] = []
-    networks: list[Finished] = []
-    for architecture in [*architectures, *extra]:
-        outcome, network = _finish(prepared, run, architecture, weights, record.user_attrs[CALIBRATION])
-        outcomes.append(outcome)
-        networks.append(network)
-        progress.advance(architecture.id)
-        _warn_of_kept(prepared, architecture, outcome)
+    wanted = [*architectures, *extra]
+
+    def tell(position: int, made: tuple[_Outcome, Finished]) -> None:
+        progress.advance(wanted[position].id)
+        _warn_of_kept(prepared, wanted[position], made[0])
+
+    known = record.user_attrs[CALIBRATION]
+    finished = all_done(
+        workers or this_process(prepared, run, weights),
+        [partial(_finish, architecture, known) for architecture in wanted],
+        tell,
+    )
+    outcomes, networks = [outcome for outcome, _ in finished], [network for _, network in finished]
     if is_converted(prepared):
         networks.append(originals_variants(prepared, run))
     variants = measure_variants(prepared, run, record, networks, len(chosen))
@@ -111,11 +123,10 @@ def _warn_of_kept(prepared: Prepared, architecture: Architecture, outcome: _Outc
         )
 
 
-def _finish(
-    prepared: Prepared, run: RunDirectory, architecture: Architecture, weights: Weights, known: Known
-) -> tuple[_Outcome, Finished]:
+def _finish(architecture: Architecture, known: Known, here: Workplace) -> tuple[_Outcome, Finished]:
     """Make the files of one winner, as far as they aren't made."""
-    study, folder = prepared.study, run.winners / architecture.id
+    prepared, weights = here.prepared, here.weights
+    study, folder = prepared.study, here.run.winners / architecture.id
     inputs = [weights.digest, architecture.id, study.winners.recipe.fingerprint, study.seed]
     if study.pipeline.passes:
         inputs.append(stable_repr(study.pipeline))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 from nas.devices.machine import machine_facts
 from nas.errors import EvaluationError, StudyError
 from nas.evaluation.from_scratch import FromScratch
+from nas.executors import MakeExecutor, Persistent
 from nas.export.model_card import set_card, write_card
 from nas.files import write_bytes, write_text
 from nas.protocols import DONE, Progress, Splits
@@ -38,8 +41,10 @@ from nas.runner.proxy import stored_choice
 from nas.runner.searching import expected_gain, search_architectures
 from nas.runner.steps import tell_remade
 from nas.runner.supernet_training import train_supernet
+from nas.runner.threads import suitable_threads
 from nas.runner.trust import measure_trust
 from nas.runner.weights import EPOCHS, Weights, weights_of
+from nas.runner.workplace import Workers, Workplace, open_workplace, this_process
 from nas.search.quality import quality_sentences
 from nas.search.record import (
     ARCHITECTURE,
@@ -63,8 +68,6 @@ from nas.study import Study, network_reference, stable_repr
 from nas.task import Illustrated
 from nas.training import ALONE, Ranks
 
-_MACS_FOR_THREADS = 10_000_000
-
 
 def run(
     study: Study,
@@ -76,6 +79,8 @@ def run(
     baselines: bool = False,
     command: str = "",
     storage: str | None = None,
+    executor: MakeExecutor[Workplace] | None = None,
+    make_study: Callable[[], Study] | None = None,
 ) -> Results:
     """Run a study in a directory, or go on with it there, and return what it found.
 
@@ -91,6 +96,9 @@ def run(
         command: What the user typed, for the cards.
         storage: URL of a PostgreSQL database that the trials go to, so that other processes may work on them
             too; None for the one the directory remembers, at first an SQLite file in it.
+        executor: Makes who evaluates, trains and finishes architectures, such as
+            ``partial(nas.executors.Processes, jobs=4)``; None for this process alone. The supernet is trained here.
+        make_study: Returns the study in a worker's process, where it can't be pickled; pickled itself.
 
     Raises:
         NasError: something is wrong with the study, its data, or the directory; says what to do.
@@ -108,7 +116,8 @@ def run(
         listener.say(f"{study.name}: {cardinality:,} architectures; results go to {path}")
         try:
             with _suitable_threads(prepared):
-                return _stages(prepared, directory, listener, ranks, baselines, command)
+                hire = partial(_workers, prepared, directory, executor, make_study)
+                return _stages(prepared, directory, listener, ranks, hire, baselines, command)
         except DATABASE_ERRORS as error:
             raise storage_error(directory.location, error) from error
 
@@ -136,21 +145,35 @@ def assist(study: Study, path: Path, *, device: torch.device, ranks: Ranks) -> N
 
 @contextlib.contextmanager
 def _suitable_threads(prepared: Prepared) -> Iterator[None]:
-    """Use one thread for a small network: waking a second one costs more than it does.
-
-    On two cores a training step of the digits study takes 44 ms with one thread and 40 ms with two; but
-    when anything else runs, two threads wait for each other and it takes five times as long. The choice
-    depends on the network alone, because the number of threads changes the last bits of sums.
-    """
-    space = prepared.problem.space
-    largest = prepared.counts(space.indices([space.largest()]))
+    """Within, torch computes with as many threads as suit the network."""
     threads = torch.get_num_threads()
-    if largest.macs[0] < _MACS_FOR_THREADS:
-        torch.set_num_threads(1)
+    torch.set_num_threads(suitable_threads(prepared))
     try:
         yield
     finally:
         torch.set_num_threads(threads)
+
+
+@contextlib.contextmanager
+def _workers(
+    prepared: Prepared,
+    directory: RunDirectory,
+    executor: MakeExecutor[Workplace] | None,
+    make_study: Callable[[], Study] | None,
+    weights: Weights,
+) -> Iterator[Workers]:
+    """Within, there is who does the jobs: others, where an executor is given."""
+    if executor is None:
+        yield this_process(prepared, directory, weights)
+        return
+    make_study = make_study or partial(_given, prepared.study)
+    make_workplace = partial(open_workplace, make_study, directory.path.resolve(), prepared.device)
+    with contextlib.closing(executor(make_workplace)) as found:
+        yield Persistent(found)
+
+
+def _given(study: Study) -> Study:
+    return study
 
 
 def _stages(
@@ -158,13 +181,30 @@ def _stages(
     directory: RunDirectory,
     progress: Progress,
     ranks: Ranks,
+    hire: Callable[[Weights], AbstractContextManager[Workers]],
     baselines: bool,
     command: str,
 ) -> Results:
     seconds: dict[str, float] = {}
     export_original(prepared, directory)
     weights = _weights(prepared, directory, progress, ranks, seconds)
-    record = search_architectures(prepared, directory, weights, prepared.study.evaluations, progress)
+    with hire(weights) as workers:
+        return _with_weights(prepared, directory, weights, workers, progress, baselines, command, seconds)
+
+
+def _with_weights(
+    prepared: Prepared,
+    directory: RunDirectory,
+    weights: Weights,
+    workers: Workers,
+    progress: Progress,
+    baselines: bool,
+    command: str,
+    seconds: dict[str, float],
+) -> Results:
+    """Return the results of all stages but the supernet's training."""
+    evaluations = prepared.study.evaluations
+    record = search_architectures(prepared, directory, weights, evaluations, progress, workers)
     seconds["search"] = _spent(record)
     gain = expected_gain(prepared, record)
     if gain is not None:
@@ -173,14 +213,14 @@ def _stages(
         raise EvaluationError(
             "every evaluation failed, so there is no front: see 'nas status' for what they said."
         )
-    winners, original = finish_winners(prepared, directory, record, weights, progress)
+    winners, original = finish_winners(prepared, directory, record, weights, progress, workers)
     outdated = outdated_report(directory)
-    trust = measure_trust(prepared, directory, record, weights, winners, progress)
+    trust = measure_trust(prepared, directory, record, weights, winners, progress, workers)
     compared: tuple[Baseline, ...] = ()
     if baselines:
         box = reference_box(record, prepared.problem.objectives)
         compared = run_baselines(
-            prepared, directory, record, weights, box, len(paid_trials(record)), progress
+            prepared, directory, record, weights, box, len(paid_trials(record)), progress, workers
         )
     proxy = asdict(stored_choice(directory)) if prepared.study.proxy is not None else None
     results = _results(prepared, record, winners, compared, trust, proxy, seconds, command)

@@ -8,16 +8,17 @@ import numpy as np
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from nas.errors import StudyChangedError
+from nas.errors import StudyChangedError, StudyError
 from nas.protocols import SEARCH, Problem, Progress
 from nas.report.trust import TrustResult
 from nas.runner.directory import RunDirectory
 from nas.runner.measuring import calibration
 from nas.runner.preparation import Prepared, made_sampler
-from nas.runner.proxy import choose_proxy, on_proxy
-from nas.runner.weights import Judge, Weights
+from nas.runner.proxy import choose_proxy
+from nas.runner.weights import Weights
+from nas.runner.workplace import Workers, Workplace, judging, this_process
 from nas.search.forecast import Forecast
-from nas.search.loop import search
+from nas.search.loop import WorkOf, search_with
 from nas.search.record import (
     ARCHITECTURE,
     ENDED,
@@ -33,15 +34,28 @@ from nas.search.record import (
 from nas.search.stand_alone import keep_stand_alone, stand_alone_values
 from nas.search.stopping import NEVER, Limits, Stopping, forecast_of
 from nas.search.warm_start import queue
-from nas.search.workers import worker_for
+from nas.search.workers import TeamWorker, worker_for
 
 SUPERNET_DIGEST = "supernet"
 
 
 def search_architectures(
-    prepared: Prepared, run: RunDirectory, weights: Weights, evaluations: int, progress: Progress
+    prepared: Prepared,
+    run: RunDirectory,
+    weights: Weights,
+    evaluations: int,
+    progress: Progress,
+    workers: Workers | None = None,
 ) -> optuna.Study:
     """Search until ``evaluations`` are spent and return the Optuna study.
+
+    Args:
+        prepared: What is searched.
+        run: Its directory.
+        weights: Gives candidates theirs.
+        evaluations: How many.
+        progress: Is told how it goes.
+        workers: Evaluate; this process alone, unless told otherwise.
 
     Raises:
         StudyChangedError: the supernet is not the one that earlier trials were judged with.
@@ -55,12 +69,13 @@ def search_architectures(
     queue(record, prepared.problem, study.warm_start, progress.say)
     known = calibration(prepared, record)
     choose_proxy(prepared, run, weights, progress)
-    judge = weights.judge(on_proxy(prepared, run), record, known)
+    workers = workers or this_process(prepared, run, weights)
     before = record.user_attrs.get(LIMITS)
     goes_on = len(paid_trials(record)) < evaluations
     if goes_on and before is not None and Limits.from_json(before) != Limits(evaluations, study.stopping):
         learn_from_trust(run, record, progress)
-    spend(prepared, record, judge, evaluations, SEARCH, progress, study.stopping)
+    judge = judging(weights, record, known)
+    spend(workers, prepared, record, judge, evaluations, SEARCH, progress, study.stopping)
     return record
 
 
@@ -97,9 +112,10 @@ def check_weights(run: RunDirectory, record: optuna.Study, weights: Weights) -> 
 
 
 def spend(
+    workers: Workers,
     prepared: Prepared,
     record: optuna.Study,
-    judge: Judge,
+    work_of: WorkOf[Workplace],
     evaluations: int,
     stage: str,
     progress: Progress,
@@ -109,15 +125,22 @@ def spend(
     done = len(paid_trials(record))
     if done >= evaluations:
         return
+    worker = worker_for(record, coordinator=True)
+    if isinstance(worker, TeamWorker) and workers.capacity > 1:
+        raise StudyError(
+            f"{workers.capacity} evaluations at a time can't be had in one process on a database that 'nas work' may "
+            "join: leave --jobs out and begin 'nas work' so often, or leave --storage out."
+        )
     progress.start(stage, evaluations, done)
-    search(
+    search_with(
+        workers,
         record,
         prepared.problem,
-        judge,
+        work_of,
         evaluations=evaluations,
         on_trial=Reporter(record, prepared.problem, progress),
         stopping=stopping,
-        worker=worker_for(record, coordinator=True),
+        worker=worker,
     )
     if len(paid_trials(record)) < evaluations:
         progress.say(f"{stage}: {record.user_attrs[ENDED]}")

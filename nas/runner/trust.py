@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from nas.evaluation.from_scratch import FromScratch, train_from_scratch
+from nas.executors import all_done
 from nas.files import digest
 from nas.objective import Measurement
 from nas.protocols import CHECK_RANKING, Progress
@@ -23,6 +25,7 @@ from nas.runner.measuring import CALIBRATION, Known
 from nas.runner.preparation import Prepared
 from nas.runner.steps import Step
 from nas.runner.weights import Weights
+from nas.runner.workplace import Workers, Workplace, this_process
 from nas.search.record import architecture_of, complete_trials, indices_of, measurements_of
 from nas.space import Architecture
 from nas.study import stable_repr
@@ -35,10 +38,12 @@ def measure_trust(
     weights: Weights,
     winners: Sequence[Winner],
     progress: Progress,
+    workers: Workers | None = None,
 ) -> TrustResult | None:
     """Train the winners and some others on their own, and compare with the search's numbers.
 
-    What the winners reached when they were finished is used where it serves.
+    What the winners reached when they were finished is used where it serves. The workers train the others; this process
+    alone does, unless told otherwise.
 
     Returns:
         None in a study without a supernet: its candidates were trained on their own in the first place.
@@ -50,18 +55,35 @@ def measure_trust(
     others = spread_trials(prepared, record, {w.trial for w in winners}, study.trust.count)
     trials = [by_number[w.trial] for w in winners] + others
     progress.start(CHECK_RANKING, len(trials), 0)
-    finished_already = {w.trial: w.fine_tuned for w in winners} if study.trust.recipe is None else {}
-    rows = []
-    for trial in trials:
-        alone = finished_already.get(trial.number) or _alone(prepared, run, record, weights, trial)
-        quality = measurements_of(trial)[prepared.problem.objectives[0].name]
-        id_ = architecture_of(prepared.problem.space, trial).id
-        rows.append(
-            Alone(
-                id_, trial.number, trial.number not in {t.number for t in others}, quality.value, alone.value
-            )
+    space, quality = prepared.problem.space, prepared.problem.objectives[0].name
+    searched = {trial.number: measurements_of(trial)[quality].value for trial in trials}
+    alone: dict[int, float] = {}
+
+    def note(trial: int, reached: Measurement) -> None:
+        alone[trial] = reached.value
+        progress.advance(f"{searched[trial]:.4f} in the search, {reached.value:.4f} alone")
+
+    if study.trust.recipe is None:
+        for winner in winners:
+            note(winner.trial, winner.fine_tuned)
+    missing = [trial for trial in trials if trial.number not in alone]
+    known = record.user_attrs[CALIBRATION]
+    all_done(
+        workers or this_process(prepared, run, weights),
+        [partial(_alone, architecture_of(space, trial), known) for trial in missing],
+        lambda position, reached: note(missing[position].number, reached),
+    )
+    chosen = {winner.trial for winner in winners}
+    rows = [
+        Alone(
+            architecture_of(space, trial).id,
+            trial.number,
+            trial.number in chosen,
+            searched[trial.number],
+            alone[trial.number],
         )
-        progress.advance(f"{quality.value:.4f} in the search, {alone.value:.4f} alone")
+        for trial in trials
+    ]
     result = TrustResult(how=_how(prepared), recipe=_settings(prepared), rows=tuple(rows))
     result.save(run.trust_result)
     return result
@@ -83,12 +105,10 @@ def spread_trials(prepared: Prepared, record: optuna.Study, taken: set[int], cou
     return [trials[row] for row in chosen]
 
 
-def _alone(
-    prepared: Prepared, run: RunDirectory, record: optuna.Study, weights: Weights, trial: FrozenTrial
-) -> Measurement:
-    """Return the quality of a trial's architecture after a training of its own; done once."""
+def _alone(architecture: Architecture, known: Known, here: Workplace) -> Measurement:
+    """Return the quality of an architecture after a training of its own; done once."""
+    prepared, run, weights = here.prepared, here.run, here.weights
     study = prepared.study
-    architecture = architecture_of(prepared.problem.space, trial)
     inputs = [weights.digest, architecture.id, _settings(prepared), study.seed]
     if study.pipeline.passes:
         inputs.append(stable_repr(study.pipeline))
@@ -96,7 +116,6 @@ def _alone(
     alone = step.result(Measurement)
     if alone is None:
         folder = run.trust / f"{architecture.id}-{digest(inputs)}"
-        known = record.user_attrs[CALIBRATION]
         made = _trained(prepared, weights, architecture, known, folder)
         alone = final_quality(prepared, made.candidate(prepared), known)
         step.store(alone.to_json())

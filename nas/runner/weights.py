@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, final
 
@@ -35,9 +36,22 @@ from nas.study import stable_repr
 from nas.supernet.recalibrate import extract_recalibrated
 from nas.training import supervised_step, train
 
-Judge = Callable[[Architecture], Mapping[str, Measurement]]
 EPOCHS = "epochs"
 """Name under which a trial's measurements tell how long its candidate was trained."""
+
+
+@final
+@dataclass(frozen=True)
+class Standing:
+    """What judging a candidate rests on besides its architecture, as the record is when it begins.
+
+    Args:
+        record: Name of the record.
+        earlier: By finished trial, in the order of their ends: the costs at every hurdle that it reached.
+    """
+
+    record: str
+    earlier: tuple[tuple[FloatArray, ...], ...] = ()
 
 
 class Weights(Protocol):
@@ -47,8 +61,13 @@ class Weights(Protocol):
     def digest(self) -> str:
         """Tells whether two runs gave their candidates the same weights."""
 
-    def judge(self, prepared: Prepared, record: optuna.Study, known: Known) -> Judge:
-        """Return what evaluates an architecture for a record, on the search split of ``prepared``."""
+    def standing(self, record: optuna.Study) -> Standing:
+        """Return what judging one more candidate for a record rests on; where the record is written."""
+
+    def judge(
+        self, prepared: Prepared, architecture: Architecture, known: Known, standing: Standing
+    ) -> Mapping[str, Measurement]:
+        """Evaluate an architecture, on the search split of ``prepared``."""
 
     def module(self, architecture: Architecture) -> nn.Module:
         """Return an evaluated architecture with the weights that it was judged with."""
@@ -77,14 +96,16 @@ class SupernetWeights:
         self._prepared = prepared
         self.digest = file_digest(run.supernet / "weights.safetensors")
 
-    def judge(self, prepared: Prepared, record: optuna.Study, known: Known) -> Judge:
-        """Return what cuts a subnet, recalibrates and measures it."""
+    def standing(self, record: optuna.Study) -> Standing:
+        """Return nothing but the record's name: the supernet is all there is."""
+        return Standing(record.study_name)
 
-        def judge(architecture: Architecture) -> dict[str, Measurement]:
-            model = compressed_in_search(prepared, architecture, self.module(architecture))
-            return measurements(prepared, architecture, model, known)
-
-        return judge
+    def judge(
+        self, prepared: Prepared, architecture: Architecture, known: Known, standing: Standing
+    ) -> Mapping[str, Measurement]:
+        """Cut a subnet, recalibrate and measure it."""
+        model = compressed_in_search(prepared, architecture, self.module(architecture))
+        return measurements(prepared, architecture, model, known)
 
     def module(self, architecture: Architecture) -> nn.Module:
         """Return a recalibrated subnet."""
@@ -123,39 +144,42 @@ class ScratchWeights:
         ]
         self.digest = digest(inputs)
 
-    def judge(self, prepared: Prepared, record: optuna.Study, known: Known) -> Judge:
-        """Return what trains a candidate, as far as it clears the hurdles, and measures it."""
+    def standing(self, record: optuna.Study) -> Standing:
+        """Return the costs at the hurdles so far, and forget the weights of candidates that can't win any more."""
+        self._tidy(record)
+        # By the time of their end: a trial that ends late must not change a height.
+        finished = by_completion(complete_trials(record)) if self._how.hurdles is not None else []
+        earlier = tuple(tuple(self._costs_at_hurdles(measurements_of(trial))) for trial in finished)
+        return Standing(record.study_name, earlier)
 
-        def judge(architecture: Architecture) -> dict[str, Measurement]:
-            module, reached, epochs = self._trained(architecture, record, known)
-            model = compressed_in_search(prepared, architecture, module)
-            results = measurements(prepared, architecture, model, known)
-            self._tidy(architecture, module, record)
-            return {**results, **reached, EPOCHS: Measurement(float(epochs), 0.0, "epochs", "", 1)}
-
-        return judge
+    def judge(
+        self, prepared: Prepared, architecture: Architecture, known: Known, standing: Standing
+    ) -> Mapping[str, Measurement]:
+        """Train a candidate, as far as it clears the hurdles, measure it, and keep its weights."""
+        module, reached, epochs = self._trained(architecture, known, standing)
+        model = compressed_in_search(prepared, architecture, module)
+        results = measurements(prepared, architecture, model, known)
+        self._keep(architecture, module, self._candidates / standing.record)
+        return {**results, **reached, EPOCHS: Measurement(float(epochs), 0.0, "epochs", "", 1)}
 
     def _trained(
-        self, architecture: Architecture, record: optuna.Study, known: Known
+        self, architecture: Architecture, known: Known, standing: Standing
     ) -> tuple[nn.Module, dict[str, Measurement], int]:
         """Train from hurdle to hurdle; return the network, its quality at each, and the epochs given."""
         prepared = self._prepared
         network = prepared.network_of(architecture)
         module = fresh_module(prepared.study.network, network, prepared.study.seed)
-        # By the time of their end: a trial of another worker's that ends late must not change a height.
-        finished = by_completion(complete_trials(record))
-        earlier = [self._costs_at_hurdles(measurements_of(t)) for t in finished]
         counted = counted_ahead(prepared, architecture)
         reached: dict[str, Measurement] = {}
         rungs = self._rungs_of(architecture)
         for rung, epochs in enumerate(rungs):
-            self._train_to(rung, epochs, module, self._candidates / record.study_name / architecture.id)
+            self._train_to(rung, epochs, module, self._candidates / standing.record / architecture.id)
             if self._how.hurdles is None:
                 break
             reached[self._name(rung)] = self._quality(module, known)
             costs = self._costs_at_hurdles({**counted, **reached})
             last = rung + 1 == len(rungs)
-            if last or not self._how.hurdles.cleared(rung, costs[rung], earlier):
+            if last or not self._how.hurdles.cleared(rung, costs[rung], standing.earlier):
                 break
         return module, reached, sum(rungs[: rung + 1])
 
@@ -192,10 +216,9 @@ class ScratchWeights:
         names = [self._name(rung) for rung in range(len(self._rungs)) if self._name(rung) in known]
         return [np.array([quality.cost(known[name].value), *counted]) for name in names]
 
-    def _tidy(self, architecture: Architecture, module: nn.Module, record: optuna.Study) -> None:
-        """Keep the weights, and forget those of trials that others dominate: they can't win any more."""
+    def _tidy(self, record: optuna.Study) -> None:
+        """Forget the weights of trials that others dominate: they can't win any more."""
         folder = self._candidates / record.study_name
-        self._keep(architecture, module, folder)
         trials = complete_trials(record)
         costs = costs_of(self._prepared.problem.objectives, trials)
         can_win = pareto.non_dominated(costs) | credible_front(costs, np.zeros(len(costs)))

@@ -16,10 +16,10 @@ from nas.protocols import SEARCH, Progress
 from nas.runner.directory import RunDirectory
 from nas.runner.measuring import CALIBRATION, calibration
 from nas.runner.preparation import Prepared, made_sampler, prepare
-from nas.runner.proxy import on_proxy
 from nas.runner.searching import Reporter, check_weights
 from nas.runner.supernet_training import trained_supernet
 from nas.runner.weights import Weights, weights_of
+from nas.runner.workplace import Workplace, judging
 from nas.search.loop import join
 from nas.search.record import LIMITS, paid_trials
 from nas.search.stopping import Limits
@@ -66,12 +66,15 @@ def _search(prepared: Prepared, directory: RunDirectory, progress: Progress) -> 
     record = directory.open_study(study.name, prepared.problem.objectives, sampler)
     _wait_until(lambda: {CALIBRATION, LIMITS} <= record.user_attrs.keys(), "the search to begin", progress)
     check_weights(directory, record, weights)
-    judge = weights.judge(on_proxy(prepared, directory), record, calibration(prepared, record))
+    work_of, here = (
+        judging(weights, record, calibration(prepared, record)),
+        Workplace(prepared, directory, weights),
+    )
     progress.start(f"{SEARCH}, as a worker", _evaluations(record), len(paid_trials(record)))
     return join(
         record,
         prepared.problem,
-        judge,
+        lambda architecture: work_of(architecture)(here),  # type: ignore[arg-type, return-value]
         on_trial=Reporter(record, prepared.problem, progress),
         worker=TeamWorker(record, coordinator=False),
     )

@@ -7,8 +7,9 @@ import json
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from typing import final
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Generic, TypeVar, final
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
@@ -23,6 +24,9 @@ from nas.errors import (
     StudyChangedError,
     StudyError,
 )
+from nas.executors.executor import Done, Failed, Job, Work
+from nas.executors.persistent import Persistent
+from nas.executors.serial import Serial
 from nas.objective import Measurement
 from nas.protocols import Problem
 from nas.search.architecture_sampler import ArchitectureSampler
@@ -55,7 +59,10 @@ from nas.space import Architecture
 
 logger = logging.getLogger(__name__)
 
+W = TypeVar("W")
 Evaluate = Callable[[Architecture], Mapping[str, Measurement]]
+WorkOf = Callable[[Architecture], Work[W]]
+"""Returns what a worker does to evaluate an architecture: to return its measurements by objective name."""
 
 _MAX_FAILURES_AT_START = 10
 
@@ -71,7 +78,48 @@ def search(
     worker: LoneWorker | TeamWorker | None = None,
     sleep: Sleep = time.sleep,
 ) -> str:
-    """Evaluate architectures that the study's sampler proposes, until ``evaluations`` are paid for.
+    """Evaluate architectures in this process, as :func:`search_with` does by others.
+
+    Args:
+        study: Holds the sampler.
+        problem: Space, objectives and constraints.
+        evaluate: Returns a measurement by objective name.
+        evaluations: Finished and failed ones, those of earlier calls included.
+        on_trial: Called after every trial.
+        stopping: What may end the search earlier.
+        worker: This process among others; alone, unless told otherwise.
+        sleep: Waits, for a device that is away.
+    """
+    executor = Persistent(Serial(evaluate))
+    return search_with(
+        executor,
+        study,
+        problem,
+        _called_with,
+        evaluations=evaluations,
+        on_trial=on_trial,
+        stopping=stopping,
+        worker=worker,
+        sleep=sleep,
+    )
+
+
+def search_with(
+    executor: Persistent[W],
+    study: optuna.Study,
+    problem: Problem,
+    work_of: WorkOf[W],
+    *,
+    evaluations: int,
+    on_trial: Callable[[FrozenTrial], None],
+    stopping: Stopping = NEVER,
+    worker: LoneWorker | TeamWorker | None = None,
+    sleep: Sleep = time.sleep,
+) -> str:
+    """Let an executor evaluate architectures that the study's sampler proposes, until so many are paid for.
+
+    As many as the executor has capacity for are evaluated at the same time, and told in the order in which they end;
+    with a capacity of one, each before the next is proposed. No more are paid for than was asked for.
 
     A trial that an earlier, killed process left running is evaluated again under its own number, so
     the sequence of architectures is the one of an uninterrupted run. Call it from one process at a
@@ -87,10 +135,13 @@ def search(
       proposed again, as often as it takes.
     - When nothing but failures came, they are forgiven: not paid, and evaluated again by the next call.
 
+    - An evaluation whose worker died is done again, up to three times (:class:`nas.executors.Persistent`).
+
     Args:
+        executor: Has nothing else to do.
         study: Holds the sampler.
         problem: Space, objectives and constraints.
-        evaluate: Returns a measurement by objective name.
+        work_of: Returns what a worker does to evaluate an architecture.
         evaluations: Finished and failed ones, those of earlier calls and other workers included.
         on_trial: Called after every trial, also another worker's.
         stopping: What may end the search earlier.
@@ -107,7 +158,7 @@ def search(
     study.set_user_attr(LIMITS, limits.to_json())
     study.set_user_attr(SOFT_LIMITS, dict(problem.soft_limits))
     study.set_user_attr(ENDED, None)
-    return _Loop(study, problem, evaluate, on_trial, worker or LoneWorker(), limits, sleep).run()
+    return _Loop(executor, study, problem, work_of, on_trial, worker or LoneWorker(), limits, sleep).run()
 
 
 def join(
@@ -124,11 +175,42 @@ def join(
     Raises:
         EvaluationError: the first ten evaluations all failed.
     """
-    return _Loop(study, problem, evaluate, on_trial, worker, None, sleep).run()
+    return _Loop(
+        Persistent(Serial(evaluate)), study, problem, _called_with, on_trial, worker, None, sleep
+    ).run()
+
+
+def _called_with(architecture: Architecture) -> Work[Evaluate]:
+    return partial(_call, architecture)
+
+
+def _call(architecture: Architecture, evaluate: Evaluate) -> Mapping[str, Measurement]:
+    return evaluate(architecture)
+
+
+def _attempt(
+    work: Work[W], of_device: frozenset[str], what: str, sleep: Sleep, workplace: W
+) -> dict[str, Measurement]:
+    """Evaluate at a worker's place; what may pass is tried again, also a value of a device that is not finite."""
+
+    def measured() -> dict[str, Measurement]:
+        found: Mapping[str, Measurement] = work(workplace)  # type: ignore[assignment]
+        return {name: checked(name, one, of_device=name in of_device) for name, one in found.items()}
+
+    return retried(measured, what, sleep)
 
 
 @final
-class _Loop:
+@dataclass(frozen=True)
+class _Evaluation:
+    """A trial that is being evaluated, and when its proposal began."""
+
+    trial: Trial
+    begin: float
+
+
+@final
+class _Loop(Generic[W]):
     """One process's part of a search.
 
     Args:
@@ -138,16 +220,19 @@ class _Loop:
 
     def __init__(
         self,
+        executor: Persistent[W],
         study: optuna.Study,
         problem: Problem,
-        evaluate: Evaluate,
+        work_of: WorkOf[W],
         on_trial: Callable[[FrozenTrial], None],
         worker: LoneWorker | TeamWorker,
         limits: Limits | None,
         sleep: Sleep,
     ) -> None:
         self._study, self._problem = study, problem
-        self._evaluate, self._on_trial = evaluate, on_trial
+        self._executor, self._work_of, self._on_trial = executor, work_of, on_trial
+        self._under_way: dict[int, _Evaluation] = {}
+        self._ended = ""
         self._worker, self._limits = worker, limits
         self._team = worker if isinstance(worker, TeamWorker) else None
         self._ledger = Ledger(study, problem.space)
@@ -172,6 +257,10 @@ class _Loop:
             if trial is not None:
                 with self._worker.beating(trial._trial_id):
                     self._process(trial, begin)
+                    self._settle_finished(0.0)
+                self._read_on()
+            elif self._under_way:
+                self._settle_finished(None)
                 self._read_on()
             self._report()
             self._check_start(ended)
@@ -226,6 +315,8 @@ class _Loop:
         A taken trial counts as paid for as long as it runs, so that the workers together never pay for
         more than was asked for.
         """
+        if len(self._under_way) >= self._executor.capacity:
+            return None, ""
         sampler = self._study.sampler
         if self._team is not None and isinstance(sampler, ArchitectureSampler):
             sampler.prepare(self._study)  # before the lock, which keeps the others waiting
@@ -237,12 +328,12 @@ class _Loop:
             self._retry_lost()
             if limits is None:
                 return None, ""
-            ended = ended or self._ending.reason(self._ledger, limits, self._unpaid_in_a_row)
+            ended = ended or self._ended or self._ending.reason(self._ledger, limits, self._unpaid_in_a_row)
             if ended:
                 return None, self._end(ended)
             if self._left:
                 return Trial(self._study, self._left.pop(0)._trial_id), ""
-            if self._team is not None and self._is_spoken_for(limits.evaluations):
+            if self._is_spoken_for(limits.evaluations):
                 return None, ""
             with _of_sampler():
                 trial = self._study.ask()
@@ -271,7 +362,10 @@ class _Loop:
 
     def _is_spoken_for(self, evaluations: int) -> bool:
         """Whether running trials, if none of them is lost, leave nothing to do."""
-        if self._ledger.paid + len(self._ledger.running) >= evaluations:
+        running = len(self._under_way if self._team is None else self._ledger.running)
+        if running == 0:
+            return False
+        if self._ledger.paid + running >= evaluations:
             return True
         coming = len(self._ledger.claimed())
         return coming > 0 and self._ending.is_exhausted(
@@ -279,12 +373,13 @@ class _Loop:
         )
 
     def _end(self, reason: str) -> str:
-        """Tell everybody; the coordinator waits for running trials, so that the record is at rest afterwards."""
+        """Tell everybody, and wait for running trials, so that the record is at rest afterwards."""
+        self._ended = reason
         if self._study.user_attrs.get(ENDED) != reason:
             logger.log(logging.WARNING if "nothing new" in reason else logging.INFO, "search: %s", reason)
             self._study.set_user_attr(ENDED, reason)
-        waits = self._team is not None and self._team.is_coordinator and self._ledger.running
-        return "" if waits else reason
+        of_others = self._team is not None and self._team.is_coordinator and self._ledger.running
+        return "" if self._under_way or of_others else reason
 
     def _process(self, trial: Trial, begin: float) -> None:
         try:
@@ -293,7 +388,7 @@ class _Loop:
                 return
             architecture = self._problem.space.architecture(trial.params)
             if self._claim(trial, architecture):
-                self._pay(trial, architecture, begin)
+                self._submit(trial, architecture, begin)
             else:
                 self._unpaid_in_a_row += 1
         except KeyboardInterrupt:
@@ -305,10 +400,7 @@ class _Loop:
                 )
             raise
         except UpdateFinishedTrialError:
-            logger.warning(
-                "trial %d was given up by another worker while this one was silent: what it found is dropped",
-                trial.number,
-            )
+            _drop(trial)
 
     def _suggest(self, trial: Trial) -> bool:
         """Ask for what the trial lacks; options that it has are kept. Return whether these are of this space."""
@@ -371,9 +463,25 @@ class _Loop:
             if objective.name in self._problem.soft_limits:
                 trial.set_constraint(objective.name, value - self._problem.soft_limits[objective.name])
 
-    def _pay(self, trial: Trial, architecture: Architecture, begin: float) -> None:
+    def _submit(self, trial: Trial, architecture: Architecture, begin: float) -> None:
+        self._under_way[trial.number] = _Evaluation(trial, begin)
+        work = partial(
+            _attempt, self._work_of(architecture), self._of_device, f"trial {trial.number}", self._sleep
+        )
+        self._executor.submit(Job(trial.number, work))
+
+    def _settle_finished(self, timeout_s: float | None) -> None:
+        for outcome in self._executor.finished(timeout_s):
+            evaluation = self._under_way.pop(outcome.key)
+            try:
+                self._settle(evaluation, outcome)
+            except UpdateFinishedTrialError:
+                _drop(evaluation.trial)
+
+    def _settle(self, evaluation: _Evaluation, outcome: Done | Failed) -> None:
+        trial, begin = evaluation.trial, evaluation.begin
         try:
-            found = retried(partial(self._measured, architecture), f"trial {trial.number}", self._sleep)
+            found = _measurements(outcome)
             values = [found[o.name].value for o in self._problem.objectives]
             stored = {name: measurement.to_json() for name, measurement in found.items()}
             json.dumps(stored)  # what a storage can't hold is a failure too
@@ -397,24 +505,31 @@ class _Loop:
         trial.set_user_attr(MEASUREMENTS, stored)
         self._tell(trial, values, skip_if_finished=True)
 
-    def _measured(self, architecture: Architecture) -> dict[str, Measurement]:
-        measurements = self._evaluate(architecture)
-        return {
-            name: checked(name, measurement, of_device=self._is_of_device(name))
-            for name, measurement in measurements.items()
-        }
-
-    def _is_of_device(self, name: str) -> bool:
-        """Whether a measurement tells of the device too: it is neither the quality nor counted."""
+    @cached_property
+    def _of_device(self) -> frozenset[str]:
+        """Names of the objectives that tell of the device too: not the quality, and not counted."""
         space = self._problem.space
-        others = {objective.name for objective in self._problem.objectives[1:]}
-        return name in others and name not in self._problem.count(space.indices([space.smallest()]))
+        counted = self._problem.count(space.indices([space.smallest()]))
+        return frozenset(o.name for o in self._problem.objectives[1:] if o.name not in counted)
 
     def _lose(self, trial: Trial, error: DeviceUnavailableError) -> None:
         logger.warning("trial %d is lost: its architecture is proposed again", trial.number)
         trial.set_user_attr(LOST, losses_before(self._study, trial.user_attrs))
         self._tell(trial, state=TrialState.FAIL, skip_if_finished=True)
         self._away = error
+
+
+def _measurements(outcome: Done | Failed) -> Mapping[str, Measurement]:
+    if isinstance(outcome, Failed):
+        raise outcome.error
+    return outcome.value  # type: ignore[return-value]
+
+
+def _drop(trial: Trial) -> None:
+    logger.warning(
+        "trial %d was given up by another worker while this one was silent: what it found is dropped",
+        trial.number,
+    )
 
 
 def _of_sampler() -> contextlib.AbstractContextManager[None]:

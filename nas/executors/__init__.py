@@ -1,0 +1,32 @@
+"""Where work is done: in this process, or in several."""
+
+from nas.executors.executor import (
+    Done,
+    Executor,
+    Failed,
+    Job,
+    Lost,
+    MakeExecutor,
+    MakeWorkplace,
+    Outcome,
+    Work,
+)
+from nas.executors.persistent import Persistent, all_done
+from nas.executors.processes import Processes
+from nas.executors.serial import Serial
+
+__all__ = [
+    "Done",
+    "Executor",
+    "Failed",
+    "Job",
+    "Lost",
+    "MakeExecutor",
+    "MakeWorkplace",
+    "Outcome",
+    "Persistent",
+    "Processes",
+    "Serial",
+    "Work",
+    "all_done",
+]

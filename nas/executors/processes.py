@@ -1,0 +1,166 @@
+"""Several processes of this machine, each with one job at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import multiprocessing
+import os
+import pickle
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from typing import Generic, TypeVar, final
+
+from nas.executors.executor import Done, Failed, Job, Lost, MakeWorkplace, Outcome
+from nas.executors.messages import Fault, Message, Said, Telling, Value, answer, packed
+
+W = TypeVar("W")
+
+_THREADS = "OMP_NUM_THREADS"
+
+
+@dataclass
+class _Worker:
+    process: SpawnProcess
+    connection: Connection
+    key: int
+
+
+@final
+class Processes(Generic[W]):
+    """Worker processes, begun when they are first needed; one that dies is replaced.
+
+    Each makes a workplace for itself. They die with this process, whatever ends it.
+
+    Args:
+        make_workplace: What every worker has at its place; pickled.
+        jobs: How many processes.
+    """
+
+    def __init__(self, make_workplace: MakeWorkplace[W], jobs: int) -> None:
+        self.capacity = jobs
+        self._make = packed(make_workplace, "what workers begin with")
+        self._context = multiprocessing.get_context("spawn")
+        self._idle: list[_Worker] = []
+        self._busy: list[_Worker] = []
+
+    def submit(self, job: Job[W]) -> None:
+        """Give a job to a worker."""
+        message = packed(job.work, "what a worker is to do")
+        while True:
+            worker = self._idle.pop() if self._idle else self._begun()
+            worker.key = job.key
+            with contextlib.suppress(OSError):  # it died while it had nothing to do
+                worker.connection.send_bytes(message)
+                self._busy.append(worker)
+                return
+            _bury(worker)
+
+    def finished(self, timeout_s: float | None) -> Sequence[Outcome]:
+        """Return what became of jobs, and pass on what workers said meanwhile."""
+        outcomes: list[Outcome] = []
+        while self._busy and not outcomes:
+            by_connection = {worker.connection: worker for worker in self._busy}
+            ready = wait(list(by_connection), timeout_s)
+            if not ready:
+                break
+            for connection in ready:
+                assert isinstance(connection, Connection)
+                outcomes += self._heard(by_connection[connection])
+        return outcomes
+
+    def close(self) -> None:
+        """Kill the workers. What they write is whole or absent."""
+        workers, self._idle, self._busy = [*self._idle, *self._busy], [], []
+        for worker in workers:
+            worker.process.kill()
+        for worker in workers:
+            _bury(worker)
+
+    def _begun(self) -> _Worker:
+        ours, theirs = self._context.Pipe()
+        level = logging.getLogger("nas").getEffectiveLevel()
+        process = self._context.Process(target=_serve, args=(theirs, self._make, level))
+        with _threads_of_a_worker(self.capacity):
+            process.start()
+        theirs.close()  # so that its end is noticed
+        return _Worker(process, ours, -1)
+
+    def _heard(self, worker: _Worker) -> list[Outcome]:
+        """Return what a message means for the worker's job: nothing yet, where it only says something."""
+        try:
+            message: Message = pickle.loads(worker.connection.recv_bytes())
+        except (EOFError, OSError):
+            self._busy.remove(worker)
+            return [Lost(worker.key, _bury(worker))]
+        if isinstance(message, Said):
+            message.pass_on()
+            return []
+        if isinstance(message, Fault) and message.at_begin:
+            raise message.as_error()
+        self._busy.remove(worker)
+        self._idle.append(worker)
+        if isinstance(message, Value):
+            return [Done(worker.key, message.value)]
+        return [Failed(worker.key, message.as_error())]
+
+
+def _bury(worker: _Worker) -> str:
+    """Return how a worker ended that is dead or about to be."""
+    worker.connection.close()
+    worker.process.join()
+    code = worker.process.exitcode or 0
+    worker.process.close()
+    return f"by signal {-code}" if code < 0 else f"with exit code {code}"
+
+
+@contextlib.contextmanager
+def _threads_of_a_worker(workers: int) -> Iterator[None]:
+    """Let a process that is begun compute on its share of the cores, unless told otherwise.
+
+    By the environment, because libraries read it when they are imported.
+    """
+    if _THREADS in os.environ:
+        yield
+        return
+    os.environ[_THREADS] = str(max(1, (os.cpu_count() or 1) // workers))
+    try:
+        yield
+    finally:
+        del os.environ[_THREADS]
+
+
+def _serve(connection: Connection, make_workplace: bytes, level: int) -> None:
+    """Do jobs until the process that gives them is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that gives the jobs
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    lock = threading.Lock()
+
+    def send(message: bytes) -> None:
+        with lock:
+            connection.send_bytes(message)
+
+    logging.basicConfig(level=level, handlers=[Telling(send)], format="%(message)s")
+    try:
+        workplace = pickle.loads(make_workplace)()
+    except BaseException as error:  # of a user's code too
+        send(pickle.dumps(Fault.of(error, at_begin=True)))
+        return
+    while True:
+        try:
+            work = connection.recv_bytes()
+        except EOFError:
+            return
+        send(answer(work, workplace))
+
+
+def _die_with_parent() -> None:
+    """End this process with the one that began it, so that two never work on the same files."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)

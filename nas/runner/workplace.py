@@ -1,0 +1,95 @@
+"""What jobs of a run find where they are done: here, or in a process that knows the study by a reference."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import final
+
+import optuna
+import torch
+
+from nas.errors import WorkerError
+from nas.executors import Persistent, Serial, Work
+from nas.export.folder import load_weights
+from nas.objective import Measurement
+from nas.runner.directory import RunDirectory
+from nas.runner.measuring import Known
+from nas.runner.preparation import Prepared, prepare
+from nas.runner.proxy import on_proxy
+from nas.runner.supernet_training import trained_supernet
+from nas.runner.threads import suitable_threads
+from nas.runner.weights import Standing, Weights, weights_of
+from nas.space import Architecture
+from nas.study import Study
+
+
+@final
+@dataclass(frozen=True)
+class Workplace:
+    """A run as jobs see it. They read and write its directory, never its record.
+
+    Args:
+        prepared: The study; its supernet, where it has one, is trained.
+        run: The directory.
+        weights: Gives candidates theirs.
+    """
+
+    prepared: Prepared
+    run: RunDirectory
+    weights: Weights
+
+    @cached_property
+    def judging(self) -> Prepared:
+        """The study with the part of the search split that candidates are judged on."""
+        return on_proxy(self.prepared, self.run)
+
+
+Workers = Persistent[Workplace]
+"""Who does a run's jobs."""
+
+
+def this_process(prepared: Prepared, run: RunDirectory, weights: Weights) -> Workers:
+    """Return the only worker of a run that has no others."""
+    return Persistent(Serial(Workplace(prepared, run, weights)))
+
+
+def open_workplace(make_study: Callable[[], Study], path: Path, device: torch.device) -> Workplace:
+    """Make the workplace of another process than the one that runs a study.
+
+    Args:
+        make_study: Returns the study.
+        path: The run directory, on a disk that both processes see.
+        device: Where to train and to judge.
+
+    Raises:
+        WorkerError: the directory can't be seen.
+        StudyChangedError: the study is another one here.
+    """
+    run = RunDirectory(path)
+    if not run.manifest.exists():
+        raise WorkerError(
+            f"a worker doesn't see the run directory {path}: put it on a disk that all workers see under this path."
+        )
+    prepared = prepare(make_study(), device)
+    torch.set_num_threads(suitable_threads(prepared))
+    run.claim(prepared.description())
+    if trained_supernet(prepared, run) is not None:
+        load_weights(run.supernet / "weights.safetensors", prepared.supernet)
+        prepared.supernet.to(device).eval()
+    return Workplace(prepared, run, weights_of(prepared, run))
+
+
+def judging(
+    weights: Weights, record: optuna.Study, known: Known
+) -> Callable[[Architecture], Work[Workplace]]:
+    """Return what makes the job of judging an architecture for a record."""
+    return lambda architecture: partial(_judge, architecture, known, weights.standing(record))
+
+
+def _judge(
+    architecture: Architecture, known: Known, standing: Standing, here: Workplace
+) -> Mapping[str, Measurement]:
+    return here.weights.judge(here.judging, architecture, known, standing)

@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+
+import jobs
+import psutil
+import pytest
+
+from nas.errors import WorkerError
+from nas.executors import Done, Failed, Job, Lost, Persistent, Processes, all_done
+
+
+def test_several_work_at_the_same_time_and_the_first_that_ends_is_told_first(tmp_path: Path) -> None:
+    with closing(Processes(jobs.make_ten, 2)) as executor:
+        for key in range(2):
+            executor.submit(Job(key, partial(jobs.wait_for, tmp_path / str(key), key)))
+        assert executor.finished(0.0) == []
+        (tmp_path / "1").touch()
+        assert executor.finished(None) == [Done(1, 1)]
+        (tmp_path / "0").touch()
+        assert executor.finished(None) == [Done(0, 0)]
+
+
+def test_a_worker_that_dies_loses_its_job_alone_and_is_replaced(tmp_path: Path) -> None:
+    with closing(Processes(jobs.make_ten, 2)) as executor:
+        executor.submit(Job(0, partial(jobs.wait_for, tmp_path / "go", 0)))
+        executor.submit(Job(1, jobs.die))
+        assert executor.finished(None) == [Lost(1, "by signal 9")]
+        executor.submit(Job(2, partial(jobs.add, 1)))
+        assert executor.finished(None) == [Done(2, 11)]
+        (tmp_path / "go").touch()
+        assert executor.finished(None) == [Done(0, 0)]
+
+
+def test_a_worker_that_dies_idle_loses_nothing() -> None:
+    with closing(Processes(jobs.make_ten, 1)) as executor:
+        executor.submit(Job(0, jobs.process_id))
+        (outcome,) = executor.finished(None)
+        assert isinstance(outcome, Done)
+        worker = psutil.Process(int(str(outcome.value)))
+        worker.kill()
+        while worker.status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.01)
+        assert all_done(Persistent(executor), [partial(jobs.add, 1)]) == [11]
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_what_was_lost_is_done_again(tmp_path: Path, times: int) -> None:
+    with closing(Processes(jobs.make_ten, 1)) as executor:
+        assert all_done(Persistent(executor), [partial(jobs.die_at_first, tmp_path, times)]) == [10]
+
+
+def test_what_kills_every_worker_is_a_failure_of_its_own() -> None:
+    with closing(Processes(jobs.make_ten, 1)) as executor:
+        persistent = Persistent(executor)
+        persistent.submit(Job(0, jobs.die))
+        told = [outcome for _ in range(4) for outcome in persistent.finished(None)]
+        assert isinstance(told[0], Failed)
+        assert str(told[0].error) == "4 workers died at it, the last one with: by signal 9."
+
+
+def test_more_things_than_workers_are_done_in_their_order() -> None:
+    told: list[tuple[int, int]] = []
+    with closing(Processes(jobs.make_ten, 2)) as executor:
+        works = [partial(jobs.add, number) for number in range(5)]
+        found = all_done(Persistent(executor), works, lambda *done: told.append(done))
+    assert found == [10, 11, 12, 13, 14]
+    assert sorted(told) == list(enumerate(found))
+
+
+def test_the_first_failure_of_several_things_is_raised() -> None:
+    with closing(Processes(jobs.make_ten, 2)) as executor, pytest.raises(ZeroDivisionError):
+        all_done(Persistent(executor), [jobs.divide, partial(jobs.add, 1)])
+
+
+def test_a_worker_that_can_not_begin_is_told_in_a_sentence() -> None:
+    with closing(Processes(jobs.make_nothing, 1)) as executor:
+        executor.submit(Job(0, partial(jobs.add, 1)))
+        with pytest.raises(
+            WorkerError, match=r"a worker can't begin .ModuleNotFoundError: No module named 'away'"
+        ):
+            executor.finished(None)
+
+
+def test_what_can_not_be_sent_back_is_a_failure() -> None:
+    with closing(Processes(jobs.make_ten, 1)) as executor:
+        executor.submit(Job(0, jobs.not_sent_back))
+        (outcome,) = executor.finished(None)
+        assert isinstance(outcome, Failed)
+        assert "what came out of a job can't be sent" in str(outcome.error)
+
+
+def test_workers_share_the_cores_unless_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    with closing(Processes(jobs.make_ten, 4)) as executor:
+        assert all_done(Persistent(executor), [jobs.threads]) == ["2"]
+    assert "OMP_NUM_THREADS" not in os.environ
+
+
+def test_workers_die_with_the_process_that_gives_the_work(tmp_path: Path) -> None:
+    begun, late = tmp_path / "begun", tmp_path / "late"
+    code = f"""
+import sys; sys.path.insert(0, {str(Path(jobs.__file__).parent)!r})
+import os, signal, time, jobs
+from functools import partial
+from pathlib import Path
+from nas.executors import Processes, Job
+executor = Processes(jobs.make_ten, 1)
+executor.submit(Job(0, partial(jobs.touch_at_the_end, Path({str(begun)!r}), Path({str(late)!r}))))
+while not Path({str(begun)!r}).exists():
+    time.sleep(0.01)
+print(multiprocessing.active_children()[0].pid, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+""".replace("import os, signal", "import multiprocessing, os, signal")
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert told.returncode == -signal.SIGKILL, told.stderr
+    process = psutil.Process(int(told.stdout)) if psutil.pid_exists(int(told.stdout)) else None
+    if process is not None:
+        process.wait(timeout=30)
+    assert not late.exists()
+
+
+def test_nothing_is_left_behind_after_it_is_closed(tmp_path: Path) -> None:
+    executor = Processes(jobs.make_ten, 2)
+    executor.submit(Job(0, partial(jobs.wait_for, tmp_path / "never", 0)))
+    executor.close()
+    assert not multiprocessing.active_children()

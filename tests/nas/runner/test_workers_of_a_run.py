@@ -1,0 +1,72 @@
+"""A run whose architectures are evaluated, trained and finished by several processes."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import partial
+from pathlib import Path
+
+import optuna
+import pytest
+import torch
+from fakes import Listener, digests, run_in, tiny_study
+
+from nas import FromScratch, Recipe, Study, Trust
+from nas.errors import StudyChangedError, WorkerError
+from nas.executors import Processes
+from nas.runner import run
+from nas.runner.directory import RunDirectory, open_record
+from nas.runner.workplace import open_workplace
+from nas.search import OptunaSampler
+from nas.search.record import paid_trials
+
+TWO = partial(Processes, jobs=2)
+CPU = torch.device("cpu")
+
+
+def uninformed(**changes: object) -> Study:
+    """A study whose proposals don't depend on what came out before."""
+    return tiny_study(strategy=OptunaSampler("RandomSampler"), **changes)
+
+
+def record_of(out: Path) -> optuna.Study:
+    return open_record(RunDirectory(out))[0]
+
+
+def found(out: Path) -> dict[object, object]:
+    return {tuple(t.params.items()): t.values for t in record_of(out).trials if t.values}
+
+
+@pytest.mark.parametrize(
+    "study",
+    [
+        uninformed(trust=Trust(count=1, recipe=Recipe(epochs=1, batch_size=64))),
+        uninformed(training=FromScratch()),
+    ],
+    ids=["supernet", "from scratch"],
+)
+def test_two_processes_find_what_one_finds(study: Study, tmp_path: Path) -> None:
+    alone, together = tmp_path / "alone", tmp_path / "together"
+    run_in(study, alone)
+    run(study, together, device=CPU, progress=Listener(), executor=TWO)
+    assert found(together) == found(alone)
+    assert len(paid_trials(record_of(together))) == study.evaluations
+    models = ("model.safetensors", "trust/*.json")
+    assert digests(together, *models) == digests(alone, *models)
+
+
+def test_a_worker_refuses_another_study_than_the_run_s(tiny_copy: Path) -> None:
+    with pytest.raises(StudyChangedError, match="seed was 0 and is now 1"):
+        open_workplace(partial(tiny_study, seed=1), tiny_copy, CPU)
+
+
+def test_a_worker_that_does_not_see_the_directory_says_so(tmp_path: Path) -> None:
+    with pytest.raises(WorkerError, match="doesn't see the run directory"):
+        open_workplace(tiny_study, tmp_path / "elsewhere", CPU)
+
+
+def test_a_study_that_can_not_be_sent_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    network = tiny_study().network
+    study = dataclasses.replace(tiny_study(), network=lambda: network())
+    with pytest.raises(WorkerError, match="what workers begin with can't be sent to another process"):
+        run(study, tmp_path / "run", device=CPU, progress=Listener(), executor=TWO)

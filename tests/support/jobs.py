@@ -1,0 +1,81 @@
+"""Work for executors, which other processes can import."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import time
+from pathlib import Path
+
+
+class StubbornError(Exception):
+    """Can't be made from what it says."""
+
+    def __init__(self, number: int, text: str) -> None:
+        super().__init__(f"{number} {text}")
+
+
+def make_ten() -> int:
+    return 10
+
+
+def make_nothing() -> int:
+    raise ModuleNotFoundError("No module named 'away'")
+
+
+def add(number: int, workplace: int) -> int:
+    return workplace + number
+
+
+def process_id(workplace: int) -> int:
+    return os.getpid()
+
+
+def threads(workplace: int) -> str | None:
+    return os.environ.get("OMP_NUM_THREADS")
+
+
+def divide(workplace: int) -> float:
+    return workplace / 0
+
+
+def stub(workplace: int) -> None:
+    raise StubbornError(7, "was an accident")
+
+
+def leave(workplace: int) -> None:
+    raise SystemExit(3)
+
+
+def warn(workplace: int) -> None:
+    logging.getLogger("nas.far_away").warning("it is %d", workplace)
+
+
+def not_sent_back(workplace: int) -> object:
+    return lambda: workplace
+
+
+def die(workplace: int) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die_at_first(marks: Path, times: int, workplace: int) -> int:
+    """Die so many times, as files tell."""
+    if len(list(marks.iterdir())) < times:
+        (marks / str(os.getpid())).touch()
+        die(workplace)
+    return workplace
+
+
+def wait_for(path: Path, number: int, workplace: int) -> int:
+    """Go on when there is a file."""
+    while not path.exists():
+        time.sleep(0.01)
+    return number
+
+
+def touch_at_the_end(begun: Path, late: Path, workplace: int) -> None:
+    begun.touch()
+    time.sleep(1)
+    late.touch()
