@@ -64,7 +64,7 @@ class Mnn:
             ExportError: it can't run a network, or answers something else than ONNX Runtime.
         """
         installed_version("mnn", "mnn")
-        return open_locally("MNN", self._load, models, batch_size)
+        return open_locally("MNN", self._load, models, batch_size, self.threads)
 
     def _load(self, model: bytes, feed: Feed) -> Loaded:
         names = [output.name for output in onnx.load_model_from_string(model).graph.output]

@@ -49,7 +49,7 @@ class OpenVino:
             ExportError: it can't run a network, or answers something else than ONNX Runtime.
         """
         installed_version("openvino", "openvino")
-        return open_locally("OpenVINO", self._load, models, batch_size)
+        return open_locally("OpenVINO", self._load, models, batch_size, self.threads)
 
     def _load(self, model: bytes, feed: Feed) -> Loaded:
         import openvino  # an extra

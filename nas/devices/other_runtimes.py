@@ -66,7 +66,9 @@ def check_threads(device: Device, threads: int) -> None:
 
 
 @contextlib.contextmanager
-def open_locally(runtime: str, load: Load, models: Sequence[bytes], batch_size: int) -> Iterator[Session]:
+def open_locally(
+    runtime: str, load: Load, models: Sequence[bytes], batch_size: int, threads: int
+) -> Iterator[Session]:
     """Load networks, compare what they answer with ONNX Runtime, and warm them up.
 
     Args:
@@ -74,6 +76,7 @@ def open_locally(runtime: str, load: Load, models: Sequence[bytes], batch_size: 
         load: Loads a model in it.
         models: Serialised ONNX.
         batch_size: Items per forward pass.
+        threads: With one alone, a pass is the calling thread's work.
 
     Raises:
         ExportError: a network can't be run, or answers something else than in ONNX Runtime.
@@ -82,7 +85,7 @@ def open_locally(runtime: str, load: Load, models: Sequence[bytes], batch_size: 
     with turn_of_this_process():
         loaded = [_load_checked(runtime, load, model, batch_size) for model in models]
         with memory_told():
-            yield LocalSession([network.run for network in loaded])
+            yield LocalSession([network.run for network in loaded], in_this_thread=threads == 1)
 
 
 def _load_checked(runtime: str, load: Load, model: bytes, batch_size: int) -> Loaded:

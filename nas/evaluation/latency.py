@@ -113,7 +113,7 @@ class LatencyMs:
         device = str(bench.calibration[_DEVICE])
         return [
             Measurement(nominal * ratio, nominal * spread, self.objective.unit, device, repeats)
-            for ratio, spread in zip(*ratios(blocks), strict=True)
+            for ratio, spread in zip(*ratios(blocks, nominal / 1e3), strict=True)
         ]
 
     @cached_property

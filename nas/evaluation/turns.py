@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import final
 
 import numpy as np
@@ -44,12 +45,10 @@ class Block:
     Args:
         seconds: ``(networks,)``, a low quantile of each network's times.
         repeats: How many times of each network there were.
-        slowness: How many times its nominal time the reference took, more where the device's core was shared.
     """
 
     seconds: FloatArray
     repeats: int
-    slowness: float
 
 
 def time_in_turns(
@@ -80,7 +79,7 @@ def time_in_turns(
     return blocks
 
 
-def ratios(blocks: Sequence[Block]) -> tuple[FloatArray, FloatArray]:
+def ratios(blocks: Sequence[Block], nominal_seconds: float) -> tuple[FloatArray, FloatArray]:
     """Return the networks' times as multiples of the reference's, and the standard deviations of these.
 
     A block's deviation counts in full, though the mean of several varies less: they lie within a second, and what
@@ -91,7 +90,7 @@ def ratios(blocks: Sequence[Block]) -> tuple[FloatArray, FloatArray]:
     """
     logarithms = np.log([block.seconds for block in blocks])
     found = logarithms[:, 1:] - logarithms[:, :1]
-    slowness = np.log([max(block.slowness, 1.0) for block in blocks]).mean()
+    slowness = np.maximum(logarithms[:, 0] - np.log(nominal_seconds), 0).mean()
     deviations = np.sqrt(_LEAST_SPREAD**2 + found.var(axis=0, ddof=1) + (_SLOWNESS_SPREAD * slowness) ** 2)
     values = np.exp(found.mean(axis=0))
     return values, values * deviations
@@ -106,15 +105,15 @@ def _rounds(session: Session, count: int, seconds: float) -> int:
 
 def _undisturbed(session: Session, count: int, rounds: int, nominal_seconds: float) -> Block:
     """Return the block of the first attempt that wasn't disturbed, or of that which was disturbed least."""
-    attempts = []
+    attempts: list[tuple[float, Block]] = []
     for _ in range(_MAX_ATTEMPTS):
         times, cpu_share = _times(session, count, rounds)
         seconds = np.quantile(times, _QUANTILE, axis=1)
-        slowness = float(seconds[0]) / nominal_seconds / max(cpu_share, 1e-3)
-        attempts.append(Block(seconds, times.shape[1], slowness))
-        if slowness <= _DISTURBED:
+        disturbance = float(seconds[0]) / nominal_seconds / max(cpu_share, 1e-3)
+        attempts.append((disturbance, Block(seconds, times.shape[1])))
+        if disturbance <= _DISTURBED:
             break
-    return min(attempts, key=lambda block: block.slowness)
+    return min(attempts, key=itemgetter(0))[1]
 
 
 def _times(session: Session, count: int, rounds: int) -> tuple[FloatArray, float]:

@@ -48,7 +48,8 @@ class Scripted:
 
 def measured(device: Scripted, seconds: float = 0.04) -> tuple[float, float]:
     """Return ratio and spread of a candidate."""
-    values, spreads = ratios(time_in_turns(device, [b"reference", b"candidate"], 1, seconds, NOMINAL))
+    blocks = time_in_turns(device, [b"reference", b"candidate"], 1, seconds, NOMINAL)
+    values, spreads = ratios(blocks, NOMINAL)
     return float(values[0]), float(spreads[0])
 
 
@@ -127,7 +128,7 @@ def test_the_attempt_that_was_disturbed_least_is_kept() -> None:
         return TIMES[[position]] * ((1.5, 1.2, 1.4)[call % 3] if call else 1)
 
     blocks = time_in_turns(Scripted(slow), [b"reference", b"candidate"], 1, 0.04, NOMINAL)
-    assert [block.slowness for block in blocks] == pytest.approx([1.2] * 4)
+    assert [block.seconds[0] for block in blocks] == pytest.approx([1.2 * NOMINAL] * 4)
 
 
 def test_intervals_hold_what_another_process_finds() -> None:
