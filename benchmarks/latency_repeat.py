@@ -156,12 +156,13 @@ def main() -> None:
         (folder / "calibration.json").write_text(json.dumps(calibration))
         command = [sys.executable, "-m", "benchmarks.latency_repeat", "--measure-in", name]
         for is_busy in (False, True) if arguments.busy else (False,):
+            host, found = "busy host" if is_busy else "host as it is", []
             with busy_cores(is_busy):
-                found = [
-                    json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
-                    for _ in range(arguments.processes)
-                ]
-            report("busy host" if is_busy else "host as it is", found)
+                for number in range(arguments.processes):
+                    done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
+                    found.append(json.loads(done.stdout))
+                    print(f"{host}: {number + 1} of {arguments.processes}", file=sys.stderr, flush=True)
+            report(host, found)
 
 
 if __name__ == "__main__":
