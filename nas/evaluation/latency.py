@@ -20,8 +20,8 @@ from nas.evaluation.turns import ratios, time_in_turns
 from nas.objective import Measurement, Objective
 from nas.protocols import Bench, Candidate
 
-_CALIBRATION_SECONDS = 2.0
-"""Once per study: long enough for a spell in which nothing else slows the device down."""
+_CALIBRATION_SHARE = 2.0
+"""Of the time that a winner gets: long enough for a spell in which nothing else slows the device down."""
 _REFERENCE, _DEVICE = "reference_ms", "device"
 """What is known of a device: how long the reference network takes alone, and which device it is."""
 
@@ -80,7 +80,7 @@ class LatencyMs:
         """Measure the reference network alone: its nominal latency in ms, on this device."""
         identity = self.identity()
         blocks = time_in_turns(
-            self.device, [self._reference], self.batch_size, _CALIBRATION_SECONDS, math.inf
+            self.device, [self._reference], self.batch_size, _CALIBRATION_SHARE * self.long_seconds, math.inf
         )
         return {_REFERENCE: min(float(block.seconds[0]) for block in blocks) * 1e3, _DEVICE: identity}
 
