@@ -7,7 +7,7 @@ import logging
 import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 from nas.errors import NasError, WorkerError, kind_and_line
 from nas.executors.executor import Work
@@ -94,24 +94,38 @@ def packed(thing: object, what: str) -> bytes:
         ) from error
 
 
+def unpacked(thing: bytes) -> Any:
+    """Undo :func:`packed`. The bytes are of a process of the same run, never of a file or a stranger."""
+    return pickle.loads(thing)
+
+
 def answer(work: bytes, workplace: object) -> bytes:
     """Do a job that was sent, and return its :class:`Value` or :class:`Fault`, to be sent back."""
     try:
-        job: Work[object] = pickle.loads(work)
+        job: Work[object] = unpacked(work)
         return packed(Value(job(workplace)), "what came out of a job")
     except BaseException as error:  # SystemExit of a user's code too
         logger.debug("a job failed", exc_info=True)
         return pickle.dumps(Fault.of(error))
 
 
-@final
-class Telling(logging.Handler):
-    """Sends what is logged.
+def at_begin(error: BaseException) -> bytes:
+    """Return the message that a worker can't begin."""
+    return pickle.dumps(Fault.of(error, at_begin=True))
+
+
+def tell_of_logs(send: Callable[[bytes], None], level: int) -> None:
+    """Let a worker's process, which has no terminal of its own, send what is logged.
 
     Args:
         send: Takes the bytes of a :class:`Said`.
+        level: Of what is sent.
     """
+    logging.root.setLevel(level)
+    logging.root.addHandler(_Telling(send))
 
+
+class _Telling(logging.Handler):
     def __init__(self, send: Callable[[bytes], None]) -> None:
         super().__init__()
         self._send = send

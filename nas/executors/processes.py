@@ -6,7 +6,6 @@ import contextlib
 import logging
 import multiprocessing
 import os
-import pickle
 import signal
 import threading
 from collections.abc import Iterator, Sequence
@@ -16,7 +15,17 @@ from multiprocessing.context import SpawnProcess
 from typing import Generic, TypeVar, final
 
 from nas.executors.executor import Done, Failed, Job, Lost, MakeWorkplace, Outcome
-from nas.executors.messages import Fault, Message, Said, Telling, Value, answer, packed
+from nas.executors.messages import (
+    Fault,
+    Message,
+    Said,
+    Value,
+    answer,
+    at_begin,
+    packed,
+    tell_of_logs,
+    unpacked,
+)
 
 W = TypeVar("W")
 
@@ -93,7 +102,7 @@ class Processes(Generic[W]):
     def _heard(self, worker: _Worker) -> list[Outcome]:
         """Return what a message means for the worker's job: nothing yet, where it only says something."""
         try:
-            message: Message = pickle.loads(worker.connection.recv_bytes())
+            message: Message = unpacked(worker.connection.recv_bytes())
         except (EOFError, OSError):
             self._busy.remove(worker)
             return [Lost(worker.key, _bury(worker))]
@@ -144,11 +153,11 @@ def _serve(connection: Connection, make_workplace: bytes, level: int) -> None:
         with lock:
             connection.send_bytes(message)
 
-    logging.basicConfig(level=level, handlers=[Telling(send)], format="%(message)s")
+    tell_of_logs(send, level)
     try:
-        workplace = pickle.loads(make_workplace)()
+        workplace = unpacked(make_workplace)()
     except BaseException as error:  # of a user's code too
-        send(pickle.dumps(Fault.of(error, at_begin=True)))
+        send(at_begin(error))
         return
     while True:
         try:

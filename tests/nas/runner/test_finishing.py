@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import optuna
@@ -17,13 +18,14 @@ from nas import Accuracy, Recipe, Trust, Winners
 from nas.evaluation.from_scratch import fresh_network
 from nas.evaluation.quality.measuring import MeasuredQuality
 from nas.export.folder import load_weights
+from nas.objective import Measurement
 from nas.report.results import Results
 from nas.runner.directory import RunDirectory
 from nas.runner.exporting import on_cpu
 from nas.runner.finishing import finished_network
 from nas.runner.measuring import Known
 from nas.runner.preparation import Prepared, prepare
-from nas.runner.weights import Judge, SupernetWeights
+from nas.runner.weights import Standing, SupernetWeights
 from nas.space import Architecture
 from nas.tasks import Classification
 from nas.training import supervised_step, train
@@ -39,7 +41,12 @@ class Given:
     def __init__(self, student: nn.Module, teacher: nn.Module | None) -> None:
         self._student, self._teacher = student, teacher
 
-    def judge(self, prepared: Prepared, record: optuna.Study, known: Known) -> Judge:
+    def standing(self, record: optuna.Study) -> Standing:
+        raise NotImplementedError
+
+    def judge(
+        self, prepared: Prepared, architecture: Architecture, known: Known, standing: Standing
+    ) -> Mapping[str, Measurement]:
         raise NotImplementedError
 
     def module(self, architecture: Architecture) -> nn.Module:

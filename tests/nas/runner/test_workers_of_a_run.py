@@ -20,7 +20,6 @@ from nas.runner.workplace import open_workplace
 from nas.search import OptunaSampler
 from nas.search.record import paid_trials
 
-TWO = partial(Processes, jobs=2)
 CPU = torch.device("cpu")
 
 
@@ -38,17 +37,17 @@ def found(out: Path) -> dict[object, object]:
 
 
 @pytest.mark.parametrize(
-    "study",
+    ("study", "jobs"),
     [
-        uninformed(trust=Trust(count=1, recipe=Recipe(epochs=1, batch_size=64))),
-        uninformed(training=FromScratch()),
+        (uninformed(trust=Trust(count=1, recipe=Recipe(epochs=1, batch_size=64))), 1),
+        (uninformed(training=FromScratch()), 2),
     ],
     ids=["supernet", "from scratch"],
 )
-def test_two_processes_find_what_one_finds(study: Study, tmp_path: Path) -> None:
+def test_other_processes_find_what_this_one_finds(study: Study, jobs: int, tmp_path: Path) -> None:
     alone, together = tmp_path / "alone", tmp_path / "together"
     run_in(study, alone)
-    run(study, together, device=CPU, progress=Listener(), executor=TWO)
+    run(study, together, device=CPU, progress=Listener(), executor=partial(Processes, jobs=jobs))
     assert found(together) == found(alone)
     assert len(paid_trials(record_of(together))) == study.evaluations
     models = ("model.safetensors", "trust/*.json")
@@ -69,4 +68,4 @@ def test_a_study_that_can_not_be_sent_is_refused_in_a_sentence(tmp_path: Path) -
     network = tiny_study().network
     study = dataclasses.replace(tiny_study(), network=lambda: network())
     with pytest.raises(WorkerError, match="what workers begin with can't be sent to another process"):
-        run(study, tmp_path / "run", device=CPU, progress=Listener(), executor=TWO)
+        run(study, tmp_path / "run", device=CPU, progress=Listener(), executor=partial(Processes, jobs=2))
