@@ -47,8 +47,8 @@ _PARTS = ("overhead", "kill", "wire", "hostile")
 _HERE = Path(__file__).parent
 _STUDY = _HERE / "two_devices_study.py"
 _KILLS_PER_STUDY = 10
-_LEAST_REPEATS = 40
-"""Five blocks of two rounds of four runs: no measurement has fewer."""
+_LEAST_REPEATS = 32
+"""Two sessions of two blocks of two rounds of four runs: no measurement has fewer."""
 
 
 class LocalAgent:

@@ -134,6 +134,9 @@ class AgentLink:
         self._url, self._token, self._token_file = url.rstrip("/"), token, token_file
         self._client: httpx2.Client | None = None
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return AgentLink, (self._url, self._token, self._token_file)  # a copy opens a connection of its own
+
     def facts(self) -> AgentFacts:
         """Return what the agent tells of itself.
 
@@ -157,7 +160,7 @@ class AgentLink:
 
         Args:
             work: The networks.
-            order: Positions there, one per turn; none to have them loaded and warmed up.
+            order: Positions there, one per turn; none to have them loaded anew and warmed up.
             runs: Timed runs of a turn.
 
         Raises:

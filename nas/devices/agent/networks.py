@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
-_WARM_UP_RUNS = 10
+_WARM_UP_RUNS = 3
+"""The first allocates memory; what the others don't warm, a low quantile of the times doesn't see."""
 _NUMPY = {
     "tensor(float)": np.float32,
     "tensor(double)": np.float64,
@@ -104,6 +105,10 @@ class Networks:
         self._loaded[digest, threads] = network
         self._loaded.move_to_end((digest, threads))
         return network
+
+    def forget(self, digest: str, threads: int) -> None:
+        """Let go of a network, which is loaded anew when it is wanted, and lies elsewhere in memory then."""
+        self._loaded.pop((digest, threads), None)
 
     def make_room(self) -> None:
         """Let go of the networks that were used least recently, until the others keep to the limit."""

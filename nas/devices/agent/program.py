@@ -12,6 +12,7 @@ import secrets
 import shutil
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
@@ -46,7 +47,11 @@ def make_parser(program: str = "agent.pyz") -> argparse.ArgumentParser:
     add("--folder", type=Path, default=Path("~/.nas-agent"), help="holds everything that the agent keeps")
     add("--token-file", type=Path, help="holds the token; one is made in the folder otherwise")
     add("--name", default=platform.node() or "device", help="shown beside the device")
-    add("--core", type=int, help="core to time on; the last one otherwise")
+    add(
+        "--core",
+        type=int,
+        help="core to time on; otherwise the last two in turns, where they are of one kind",
+    )
     add("--max-model-mb", type=int, default=256, help="largest model that is taken")
     add("--max-cache-mb", type=int, default=1024, help="models that are kept, the least used go first")
     add(
@@ -84,18 +89,18 @@ def run_agent(options: argparse.Namespace) -> int:
 
 def _serve(options: argparse.Namespace, folder: Path) -> int:
     token = _token(options.token_file, folder)
-    core = _core(options.core)
+    cores = _cores(options.core)
     models = ModelFolder(folder / "models", options.max_cache_mb * _MIB)
-    work = Timer(core, _memory_bytes(options.max_memory_mb), options.max_cache_mb * _MIB, _empty(folder))
+    work = Timer(cores, _memory_bytes(options.max_memory_mb), options.max_cache_mb * _MIB, _empty(folder))
     nursery = Nursery(work)  # before there are threads
-    _leave_core(core)
-    sensors = Sensors(core)
+    _leave(cores)
+    sensors = Sensors(cores)
     bench = Bench(nursery, models, sensors, options.max_seconds, _say)
     bench.begin()
     describe = functools.partial(_described, options, bench, sensors)
     desk = Desk(token, bench, models, options.max_model_mb * _MIB, os.cpu_count() or 1, describe)
     with AgentServer((options.host, options.port), desk, _say) as server:
-        _announce(options, server, sensors, bench, core)
+        _announce(options, server, sensors, bench, cores)
         server.serve_forever()
     return 1  # it was shut down because its nurse is gone
 
@@ -147,18 +152,27 @@ def _token(file: Path | None, folder: Path) -> str:
     return token
 
 
-def _core(wanted: int | None) -> int:
-    """Return the core to time on. Always the same one, because those of a device may differ."""
+def _cores(wanted: int | None) -> list[int]:
+    """Return the cores to time on. Always the same ones, because those of a device may differ."""
     allowed = os.sched_getaffinity(0) if sys.platform == "linux" else set(range(os.cpu_count() or 1))
     if wanted is not None and wanted not in allowed:
         raise UsageError(f"--core is {wanted}: it must be one of {sorted(allowed)}.")
-    return max(allowed) if wanted is None else wanted
+    if wanted is not None:
+        return [wanted]
+    last, *others = sorted(allowed)[:-3:-1]
+    return [last, *(core for core in others if _kind(core) == _kind(last))]
 
 
-def _leave_core(core: int) -> None:
-    """Keep the agent's own work away from the core that is timed on, where there is another."""
+def _kind(core: int) -> tuple[object, ...]:
+    sensors = Sensors([core])
+    return sensors.processor(), sensors.max_clock_mhz()
+
+
+def _leave(cores: Sequence[int]) -> None:
+    """Keep the agent's own work away from the cores that are timed on, where there are others."""
     if sys.platform == "linux":
-        os.sched_setaffinity(0, os.sched_getaffinity(0) - {core} or {core})
+        allowed = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, allowed - set(cores) or allowed)
 
 
 def _memory_bytes(megabytes: int | None) -> int:
@@ -192,10 +206,10 @@ def _take(lock: IO[str], folder: Path) -> None:
 
 
 def _announce(
-    options: argparse.Namespace, server: AgentServer, sensors: Sensors, bench: Bench, core: int
+    options: argparse.Namespace, server: AgentServer, sensors: Sensors, bench: Bench, cores: Sequence[int]
 ) -> None:
     runtime = f"ONNX Runtime {bench.runtime['onnxruntime']}"
-    _say(f"{sensors.processor()} ({platform.machine()}), core {core}, {runtime}")
+    _say(f"{sensors.processor()} ({platform.machine()}), core {' and '.join(map(str, cores))}, {runtime}")
     if options.host not in _LOOPBACK:
         _say(
             "what is sent here isn't encrypted, nor is the token: use networks that you trust, or an SSH tunnel"

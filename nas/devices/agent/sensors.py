@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,12 +43,12 @@ class Sensors:
     """The device as its operating system shows it; None or 0 stands for what it doesn't.
 
     Args:
-        core: That networks run on.
+        cores: That networks run on, all of one kind.
         root: Where ``sys`` and ``proc`` are.
     """
 
-    def __init__(self, core: int, root: Path = Path("/")) -> None:
-        self._core = core
+    def __init__(self, cores: Sequence[int], root: Path = Path("/")) -> None:
+        self._cores, self._core = cores, cores[0]
         self._sys, self._proc = root / "sys", root / "proc"
 
     def processor(self) -> str:
@@ -72,17 +73,17 @@ class Sensors:
         }
 
     def throttle_count(self) -> int:
-        """Return how often the core was slowed down since the system began."""
-        folder = self._cpu / "thermal_throttle"
-        return int(sum(_number(path) or 0 for path in folder.glob("*_throttle_count")))
+        """Return how often the cores were slowed down since the system began."""
+        folders = [self._cpu(core) / "thermal_throttle" for core in self._cores]
+        files = [path for folder in folders for path in folder.glob("*_throttle_count")]
+        return int(sum(_number(path) or 0 for path in files))
 
-    @property
-    def _cpu(self) -> Path:
-        return self._sys / "devices" / "system" / "cpu" / f"cpu{self._core}"
+    def _cpu(self, core: int) -> Path:
+        return self._sys / "devices" / "system" / "cpu" / f"cpu{core}"
 
     @property
     def _cpufreq(self) -> Path:
-        return self._cpu / "cpufreq"
+        return self._cpu(self._core) / "cpufreq"
 
     def _cpuinfo(self) -> dict[str, str]:
         """Return what ``/proc/cpuinfo`` says of the core; of the first one where it has no paragraph."""

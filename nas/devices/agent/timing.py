@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
+import itertools
 import json
 import os
 import platform
@@ -28,14 +29,14 @@ class Timer:
     """What a child does: answers requests of the agent, a line of JSON each.
 
     Args:
-        core: That it times on.
+        cores: That it times on, in turns.
         memory_bytes: That it may have.
         model_bytes: Of the models that stay in memory.
         folder: To work in, which is empty.
     """
 
-    def __init__(self, core: int, memory_bytes: int, model_bytes: int, folder: Path) -> None:
-        self._core, self._memory_bytes = core, memory_bytes
+    def __init__(self, cores: Sequence[int], memory_bytes: int, model_bytes: int, folder: Path) -> None:
+        self._cores, self._memory_bytes = itertools.cycle(cores), memory_bytes
         self._model_bytes, self._folder = model_bytes, folder
 
     def __call__(self, line: socket.socket) -> None:
@@ -59,9 +60,12 @@ class Timer:
 
         try:
             threads, batch = request["threads"], request["batch"]
+            if not request["order"]:  # a session begins: its networks are loaded anew
+                for digest, _path in request["models"]:
+                    networks.forget(digest, threads)
             loaded = [networks.warm(digest, path, threads, batch) for digest, path in request["models"]]
-            with _on_core(self._core), _without_collector():
-                answer = take_times(loaded, request["order"], request["runs"])
+            with _on_core(next(self._cores)), _without_collector():
+                answer = take_times(loaded, request["order"], request["runs"], in_this_thread=threads == 1)
             networks.make_room()
         except ModelError as fault:
             return fault.answer
@@ -70,20 +74,32 @@ class Timer:
         return answer
 
 
-def take_times(networks: Sequence[Network], order: Sequence[int], runs: int) -> dict[str, Any]:
-    """Run networks in turns, and once unnoticed in each, which pays for the caches that the others filled."""
+def take_times(
+    networks: Sequence[Network], order: Sequence[int], runs: int, *, in_this_thread: bool
+) -> dict[str, Any]:
+    """Run networks in turns, and once unnoticed in each, which pays for the caches that the others filled.
+
+    Where a run is the work of this thread alone, its own clock is read, which stands while others have the core.
+    """
+    stands = in_this_thread and _steps_finely()
+    clock = time.thread_time if stands else time.perf_counter
     seconds = [[0.0] * runs for _ in order]
     wall, cpu = time.perf_counter(), time.thread_time()
     for turn, position in enumerate(order):
         run, times = networks[position].run, seconds[turn]
         run()
         for column in range(runs):
-            begin = time.perf_counter()
+            begin = clock()
             run()
-            times[column] = time.perf_counter() - begin
+            times[column] = clock() - begin
     passed = time.perf_counter() - wall
-    share = (time.thread_time() - cpu) / passed if order and passed > 0 else 1.0
+    share = 1.0 if stands or not order else (time.thread_time() - cpu) / passed
     return {"seconds": seconds, "cpu_share": min(share, 1.0)}
+
+
+def _steps_finely() -> bool:
+    """Return whether a thread's own clock can be used: that of some systems moves every 10 ms."""
+    return len({time.thread_time() for _ in range(100)}) > 50
 
 
 def _say(stream: Any, answer: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import http.client
+import itertools
 import json
 import os
 import socket
@@ -10,7 +11,9 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,6 +24,7 @@ import nas.devices.agent
 from nas.devices.agent.models import ModelFolder
 from nas.devices.agent.refusal import Refusal
 from nas.devices.agent.sensors import Sensors
+from nas.devices.agent.timing import take_times
 from nas.devices.bundle import write_bundle
 from nas.errors import DeviceUnavailableError, OutputError
 
@@ -224,6 +228,19 @@ def test_fuzzed_requests_end_no_agent_and_write_nothing(agent: RunningAgent) -> 
     assert contents(agent.folder.parent) <= before | {"kept/models/" + DIGEST + ".onnx"}
 
 
+@pytest.mark.parametrize("in_this_thread", [True, False])
+def test_time_in_which_others_have_the_core_counts_for_a_network_of_several_threads_alone(
+    monkeypatch: pytest.MonkeyPatch, in_this_thread: bool
+) -> None:
+    wall, own = itertools.count(0, 2), itertools.count()
+    monkeypatch.setattr(time, "perf_counter", lambda: float(next(wall)))
+    monkeypatch.setattr(time, "thread_time", lambda: float(next(own)))
+    runs: Any = [SimpleNamespace(run=lambda: None)]
+    found = take_times(runs, [0, 0], 3, in_this_thread=in_this_thread)
+    assert found["seconds"] == [[1.0 if in_this_thread else 2.0] * 3] * 2
+    assert (found["cpu_share"] == 1) == in_this_thread
+
+
 def test_one_measurement_at_a_time_and_the_others_are_told(agent: RunningAgent) -> None:
     long = ONES | {"order": [0] * 2, "runs": 100_000, "seconds": 2}
     with agent.remote().open([MODEL], 1):
@@ -289,11 +306,11 @@ PI = {
 
 
 def test_it_tells_processor_warmth_and_clock_of_the_core_it_times_on(tmp_path: Path) -> None:
-    sensors = Sensors(3, written(tmp_path, PI))
+    sensors = Sensors([3], written(tmp_path, PI))
     assert sensors.processor() == "Raspberry Pi 4 Model B Rev 1.4, Cortex-A72"
     assert sensors.max_clock_mhz() == 1500
     assert sensors.state() == {"temperature_c": 51.2, "clock_mhz": 600, "throttled": False}
-    assert Sensors(0, tmp_path).processor() == "Raspberry Pi 4 Model B Rev 1.4, Cortex-A55"
+    assert Sensors([0], tmp_path).processor() == "Raspberry Pi 4 Model B Rev 1.4, Cortex-A55"
 
 
 @pytest.mark.parametrize(
@@ -308,11 +325,11 @@ def test_it_tells_processor_warmth_and_clock_of_the_core_it_times_on(tmp_path: P
 def test_it_tells_whether_it_is_slowed_down(
     tmp_path: Path, files: dict[str, str], throttled: bool | None
 ) -> None:
-    assert Sensors(3, written(tmp_path, PI | files)).state()["throttled"] is throttled
+    assert Sensors([3], written(tmp_path, PI | files)).state()["throttled"] is throttled
 
 
 def test_what_the_system_does_not_tell_is_none(tmp_path: Path) -> None:
-    sensors = Sensors(0, tmp_path)
+    sensors = Sensors([0], tmp_path)
     assert sensors.processor()
     assert sensors.state() == {"temperature_c": None, "clock_mhz": None, "throttled": None}
     assert (sensors.max_clock_mhz(), sensors.throttle_count()) == (None, 0)

@@ -21,6 +21,7 @@ from nas.errors import (
     ExportError,
     StudyError,
 )
+from nas.testing import check_device
 
 FACTS: dict[str, Any] = {
     "agent": "1.0",
@@ -77,6 +78,10 @@ def test_it_is_a_device_whose_repr_has_neither_token_nor_address() -> None:
     assert repr(device) == "Remote(threads=1)"
     assert "secret" not in repr(LatencyMs(device=device, name="latency_ms_pi"))
     assert device == Remote("http://10.0.0.7:8710", "a secret token")
+
+
+def test_it_keeps_the_contract_of_devices(agent: RunningAgent) -> None:
+    check_device(agent.remote())
 
 
 @pytest.mark.parametrize(
