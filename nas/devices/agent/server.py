@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 import http.server
 import json
@@ -20,6 +21,7 @@ from nas.devices.agent.refusal import Refusal
 from nas.devices.agent.requests import MAX_JSON_BYTES, read_request
 
 _MAX_CONNECTIONS = 32
+_MAKE_ROOM_S = 1.0
 _IDLE_S = 60
 """A client that sends nothing for so long is gone."""
 _LINGER_S, _LINGER_BYTES = 1.0, 16 << 20
@@ -62,6 +64,7 @@ class AgentServer(http.server.ThreadingHTTPServer):
     def __init__(self, address: tuple[str, int], desk: Desk, say: Callable[[str], None]) -> None:
         self.desk, self.say = desk, say
         self._places = threading.Semaphore(_MAX_CONNECTIONS)
+        self._strangers: dict[socket.socket, None] = {}
         if ":" in address[0]:
             self.address_family = socket.AF_INET6
         super().__init__(address, _Handler)
@@ -72,18 +75,31 @@ class AgentServer(http.server.ThreadingHTTPServer):
         self.server_name, self.server_port = self.server_address[:2]  # type: ignore[assignment]
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Begin a thread, or hang up where there are too many."""
-        if self._places.acquire(blocking=False):
-            super().process_request(request, client_address)
-        else:
-            self.shutdown_request(request)
+        """Begin a thread. Where there are too many, whoever has shown no token for longest makes room."""
+        if not self._places.acquire(blocking=False):
+            self._send_a_stranger_away()
+            if not self._places.acquire(timeout=_MAKE_ROOM_S):
+                self.shutdown_request(request)
+                return
+        self._strangers[request] = None
+        super().process_request(request, client_address)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """Answer a connection's requests."""
         try:
             super().process_request_thread(request, client_address)
         finally:
+            self.trust(request)
             self._places.release()
+
+    def trust(self, request: Any) -> None:
+        """Remember that a connection has shown the token, or is gone."""
+        self._strangers.pop(request, None)
+
+    def _send_a_stranger_away(self) -> None:
+        for stranger in list(self._strangers)[:1]:
+            with contextlib.suppress(OSError):  # it went by itself
+                stranger.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing: the client went away in the middle of something."""
@@ -173,6 +189,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if not hmac.compare_digest(told, f"Bearer {self.server.desk.token}".encode()):
             self._unread = -1
             raise Refusal(401, "token", "the token is missing or another one.")
+        self.server.trust(self.connection)
 
     def _send(self, status: int, content: dict[str, Any]) -> None:
         body = json.dumps(content).encode()

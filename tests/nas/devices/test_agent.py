@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import hashlib
 import http.client
 import itertools
@@ -152,6 +153,14 @@ def test_a_hostile_request_is_refused_and_writes_nothing(
     assert found == status
     assert content["message"]
     assert contents(agent.folder.parent) == before
+
+
+def test_strangers_that_say_nothing_keep_nobody_out(agent: RunningAgent) -> None:
+    with contextlib.ExitStack() as stack:
+        for _ in range(40):
+            wire = stack.enter_context(socket.create_connection(("127.0.0.1", agent.port), timeout=10))
+            wire.sendall(b"GET /v1/device HTTP/1.1\r\n")
+        assert agent.remote().facts().cores > 0
 
 
 def test_a_model_of_another_digest_is_refused(agent: RunningAgent) -> None:
