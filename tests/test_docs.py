@@ -12,12 +12,14 @@ import pytest
 import nas.errors
 from nas import Accuracy, Flops, LatencyMs, Macs, NumParams, WeightBytes
 from nas.errors import NasError
+from nas.evaluation import EnergyMj, ModelledGap8Ms, PeakMemory
 from nas.report.results import FILE_BYTES
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("nas", "search_spaces", "surrogates", "studies")
 PAGES = sorted(path for path in [*ROOT.glob("*.md"), *ROOT.glob("*/*.md")] if "runs" not in path.parts)
-OBJECTIVES = [o.objective for o in (Accuracy(), Macs(), Flops(), NumParams(), WeightBytes(), LatencyMs())]
+COSTS = (Macs(), Flops(), NumParams(), WeightBytes(), LatencyMs(), PeakMemory(), EnergyMj(), ModelledGap8Ms())
+OBJECTIVES = [o.objective for o in (Accuracy(), *COSTS)]
 
 
 def docstrings(path: Path) -> list[str]:

@@ -6,6 +6,7 @@ from nas.lazy import imported_on_demand
 
 if TYPE_CHECKING:
     from nas.devices.device import Device, Session, Timings
+    from nas.devices.energy import EnergyCounter, Rapl
     from nas.devices.latency_model import LatencyModel, LatencyPrediction
     from nas.devices.local import LocalSession, turn_of_this_process
     from nas.devices.machine import processor_name
@@ -19,6 +20,7 @@ else:
         __name__,
         {
             "nas.devices.device": "Device Session Timings",
+            "nas.devices.energy": "EnergyCounter Rapl",
             "nas.devices.latency_model": "LatencyModel LatencyPrediction",
             "nas.devices.local": "LocalSession turn_of_this_process",
             "nas.devices.machine": "processor_name",
@@ -32,6 +34,7 @@ else:
 
 __all__ = [
     "Device",
+    "EnergyCounter",
     "LatencyModel",
     "LatencyPrediction",
     "LocalSession",
@@ -39,6 +42,7 @@ __all__ = [
     "OnnxRuntime",
     "OpenVino",
     "Pool",
+    "Rapl",
     "Remote",
     "Session",
     "Timings",

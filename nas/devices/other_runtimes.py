@@ -20,8 +20,10 @@ Feed = Mapping[str, np.ndarray]
 
 _TOLERANCE = 1e-3
 """Of the largest answer. Sums in another order stay below 1e-6, approximations of exp and tanh below 2e-4."""
-_INT8_TOLERANCE = 0.05
-"""Where activations are rounded to int8: a value on the edge of two steps, of 1/127 each, may fall to either side."""
+_INT8_TOLERANCE = 0.6
+"""Where activations are rounded to int8: values on the edge of two steps fall to either side, layer after layer. Two
+networks of twenty layers came out up to 0.4 apart in OpenVINO; other functions would be 1 apart. Whether the operators
+are the same shows in the float32 file, which is held to the other tolerance."""
 
 
 class Loaded(Protocol):

@@ -3,7 +3,10 @@
 from nas.evaluation.candidate import OnnxCandidate, SubnetCandidate
 from nas.evaluation.costs import Flops, Macs, NumParams, TrainingMacs, WeightBytes
 from nas.evaluation.counts import NetworkCounter
+from nas.evaluation.energy import EnergyMj
 from nas.evaluation.latency import LatencyMs
+from nas.evaluation.modelled_gap8 import ModelledGap8Ms
+from nas.evaluation.peak_memory import PeakMemory
 from nas.evaluation.quality import (
     F1,
     Accuracy,
@@ -22,14 +25,17 @@ __all__ = [
     "BalancedAccuracy",
     "CalibrationError",
     "ClassIoU",
+    "EnergyMj",
     "Flops",
     "LatencyMs",
     "Macs",
     "MeanAbsoluteError",
     "MeanIoU",
+    "ModelledGap8Ms",
     "NetworkCounter",
     "NumParams",
     "OnnxCandidate",
+    "PeakMemory",
     "RootMeanSquaredError",
     "SubnetCandidate",
     "TopK",

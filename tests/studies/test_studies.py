@@ -9,9 +9,14 @@ import torch
 from fake_data import write_camvid, write_cifar10, write_fashion_mnist, write_lidar, write_texts
 
 from nas.catalog import describe_study, find_study, study_names
+from nas.evaluation.modelled_gap8 import modelled_cycles
+from nas.evaluation.onnx_export import export_onnx
+from nas.evaluation.onnx_static import static_graph
 from nas.runner.preparation import Prepared, prepare
 from nas.runner.profile import profile
 from nas.study import network_reference
+from nas.supernet import Supernet
+from studies import fmas_camvid
 
 
 @pytest.fixture(scope="module")
@@ -71,3 +76,14 @@ def test_a_winner_of_every_study_can_be_loaded_by_itself(name: str) -> None:
 def test_a_study_is_the_same_each_time_it_is_made(name: str) -> None:
     again = prepare(find_study(name), torch.device("cpu"))
     assert again.description() == prepared_once(name).description()
+
+
+def test_fmas_has_a_second_front_over_a_modelled_device() -> None:
+    second = fmas_camvid.study(gap8=True)
+    assert [objective.objective.name for objective in second.objectives] == ["mean_iou", "modelled_gap8_ms"]
+    supernet = Supernet(second.network())
+    latency = [
+        modelled_cycles(static_graph(export_onnx(supernet.extract(architecture).eval(), (3, 120, 160))))
+        for architecture in (supernet.space.smallest(), supernet.space.largest())
+    ]
+    assert 0 < 2 * latency[0] < latency[1]
