@@ -64,7 +64,8 @@ class Mnn:
             ExportError: it can't run a network, or answers something else than ONNX Runtime.
         """
         installed_version("mnn", "mnn")
-        return open_locally("MNN", self._load, models, batch_size, self.threads)
+        alone = self.threads == 1  # then MNN computes in the thread that asks
+        return open_locally("MNN", self._load, models, batch_size, in_this_thread=alone)
 
     def _load(self, model: bytes, feed: Feed) -> Loaded:
         names = [output.name for output in onnx.load_model_from_string(model).graph.output]

@@ -49,7 +49,8 @@ class OpenVino:
             ExportError: it can't run a network, or answers something else than ONNX Runtime.
         """
         installed_version("openvino", "openvino")
-        return open_locally("OpenVINO", self._load, models, batch_size, self.threads)
+        alone = self.threads == 1  # then OpenVINO computes in the thread that asks
+        return open_locally("OpenVINO", self._load, models, batch_size, in_this_thread=alone)
 
     def _load(self, model: bytes, feed: Feed) -> Loaded:
         import openvino  # an extra

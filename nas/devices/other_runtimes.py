@@ -69,7 +69,7 @@ def check_threads(device: Device, threads: int) -> None:
 
 @contextlib.contextmanager
 def open_locally(
-    runtime: str, load: Load, models: Sequence[bytes], batch_size: int, threads: int
+    runtime: str, load: Load, models: Sequence[bytes], batch_size: int, *, in_this_thread: bool
 ) -> Iterator[Session]:
     """Load networks, compare what they answer with ONNX Runtime, and warm them up.
 
@@ -78,7 +78,7 @@ def open_locally(
         load: Loads a model in it.
         models: Serialised ONNX.
         batch_size: Items per forward pass.
-        threads: With one alone, a pass is the calling thread's work.
+        in_this_thread: Whether a pass is the work of the calling thread alone.
 
     Raises:
         ExportError: a network can't be run, or answers something else than in ONNX Runtime.
@@ -87,7 +87,7 @@ def open_locally(
     with turn_of_this_process():
         loaded = [_load_checked(runtime, load, model, batch_size) for model in models]
         with memory_told():
-            yield LocalSession([network.run for network in loaded], in_this_thread=threads == 1)
+            yield LocalSession([network.run for network in loaded], in_this_thread=in_this_thread)
 
 
 def _load_checked(runtime: str, load: Load, model: bytes, batch_size: int) -> Loaded:
