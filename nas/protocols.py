@@ -296,13 +296,21 @@ class MeasuredObjective(Protocol):
 
 @runtime_checkable
 class OnDevice(Protocol):
-    """Of a measured objective that knows on which device it was calibrated, and may meet another one."""
+    """Of a measured objective that runs networks on a device."""
 
     def check_device(self, calibration: Calibration) -> None:
         """Refuse a device that is not the calibrated one.
 
         Raises:
             StudyChangedError: it is another one.
+            DeviceUnavailableError: it can't be reached.
+        """
+
+    def check_models(self, models: Sequence[bytes]) -> None:
+        """Load exported networks on the device and time none, to hear early what it can't run.
+
+        Raises:
+            ExportError: it can't run one.
             DeviceUnavailableError: it can't be reached.
         """
 

@@ -85,6 +85,11 @@ class EnergyMj:
                 "bring the first one back, or run in a new directory."
             )
 
+    def check_models(self, models: Sequence[bytes]) -> None:
+        """Load exported networks on the device, and measure nothing."""
+        with self.device.open(models, self.batch_size):
+            pass
+
     def measure(self, candidates: Sequence[Candidate], bench: Bench) -> list[Measurement]:
         """Count the energy of each candidate, one after another.
 

@@ -97,6 +97,11 @@ class LatencyMs:
                 "measurements of two devices can't share a column; bring the first one back, or run in a new directory."
             )
 
+    def check_models(self, models: Sequence[bytes]) -> None:
+        """Load exported networks on the device, and measure nothing."""
+        with self.device.open(models, self.batch_size):
+            pass
+
     def measure(self, candidates: Sequence[Candidate], bench: Bench) -> list[Measurement]:
         """Time the candidates in turns with the reference network.
 

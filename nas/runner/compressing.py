@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -13,12 +14,15 @@ from torch import nn
 
 from nas.compression.applying import apply_passes
 from nas.compression.pipeline import CompressionPass, Lab, Model, as_pipeline
+from nas.errors import DeviceUnavailableError, one_line
 from nas.evaluation.candidate import OnnxCandidate
 from nas.evaluation.counts import count_macs, count_params
 from nas.evaluation.stored import stored_bytes
-from nas.protocols import Candidate, Counts
+from nas.protocols import Candidate, Counts, OnDevice
 from nas.runner.preparation import Prepared
 from nas.space import Architecture
+
+logger = logging.getLogger(__name__)
 
 BYTES_PER_PARAM = 4
 """Of float32, as every network is exported."""
@@ -109,21 +113,29 @@ def _counts_after(plain: Model, before: Counts) -> Counts:
 
 
 def check_passes(prepared: Prepared) -> None:
-    """Let every pass that doesn't train work on the largest network, to hear now, not after the training, if it can't.
+    """Let every pass that doesn't train work on the largest network, and every device load what comes out.
+
+    So what they can't do is heard now, and not after the training. A device that is away is heard of when it is needed.
 
     Raises:
-        ExportError: a pass can't do it.
+        ExportError: a pass or a device can't do it.
     """
     study, space = prepared.study, prepared.problem.space
-    rows = [study.pipeline, *map(as_pipeline, study.winners.passes)]
-    if not any(row.passes for row in rows):
-        return
     hardest = space.architecture({**space.largest(), **study.pipeline.space.smallest()})
     module = prepared.supernet.extract(prepared.network_of(hardest), config=False).eval()
-    for row in rows:
-        passes = [made for made in row.passes if not made.trains]
-        with tempfile.TemporaryDirectory() as folder:
-            compress(prepared, passes, hardest, module, lab_of(prepared, Path(folder)))
+    made: list[Candidate] = [prepared.candidate(module)]
+    for row in (study.pipeline, *map(as_pipeline, study.winners.passes)):
+        passes = [one for one in row.passes if not one.trains]
+        if passes:
+            with tempfile.TemporaryDirectory() as folder:
+                lab = lab_of(prepared, Path(folder))
+                made.append(compress(prepared, passes, hardest, module, lab).candidate(prepared))
+    for objective in prepared.measured:
+        if isinstance(objective, OnDevice):
+            try:
+                objective.check_models([candidate.onnx_model for candidate in made])
+            except DeviceUnavailableError as error:
+                logger.warning("whether a device runs these networks is seen later: %s", one_line(error))
 
 
 def lab_of(

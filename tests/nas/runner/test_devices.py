@@ -16,7 +16,7 @@ from optuna.trial import TrialState
 
 from nas import Accuracy, LatencyMs
 from nas.devices import Session, Timings
-from nas.errors import DeviceUnavailableError, StudyChangedError
+from nas.errors import DeviceUnavailableError, ExportError, StudyChangedError
 from nas.search.patience import Pauses
 from nas.search.record import LOST
 from nas.study import Study
@@ -105,12 +105,24 @@ def test_a_device_that_is_away_costs_time_and_no_trial(tmp_path: Path, pauses: l
     assert found.trials["complete"] == expected.trials["complete"]
 
 
+def test_what_a_device_can_not_run_is_heard_before_the_training(tmp_path: Path) -> None:
+    def refuse(number: int) -> None:
+        if number == 1:
+            raise ExportError("the board's runtime can't run operator Resize")
+
+    now = Circumstances(before=refuse)
+    with pytest.raises(ExportError, match="operator Resize"):
+        run_in(study_on(Board("pi", now=now)), tmp_path / "run")
+    assert now.opened == 1
+    assert not (tmp_path / "run" / "run.json").exists()
+
+
 def test_another_device_ends_the_search_and_nothing_of_it_is_recorded(tmp_path: Path) -> None:
     now = Circumstances()
     study = study_on(Board("pi", now=now))
 
     def swap(number: int) -> None:
-        if number == 4:
+        if number == 6:
             now.processor = "Cortex-Y"
 
     now.before = swap
