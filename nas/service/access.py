@@ -56,6 +56,7 @@ class Access:
 
     def __init__(self, tokens: Tokens, sessions: Sessions, attempts: Attempts, *, https: bool) -> None:
         self._tokens, self._sessions, self._attempts, self._https = tokens, sessions, attempts, https
+        self._known: set[str] = set()  # ids of tokens that were shown to this process
 
     def principal(self, request: Request) -> Principal | None:
         """Return who sends ``request``, or None if it bears neither token nor cookie.
@@ -160,13 +161,16 @@ class Access:
         return self._checked(request, text.strip())
 
     def _checked(self, request: Request, text: str) -> Token:
-        known = self._tokens.recall(text)
-        if known is not None:  # whoever is in stays in, whatever others behind the same address try
-            return known
+        token = self._tokens.verify(text)
+        if token is not None and token.id in self._known:
+            return token  # whoever is in stays in, whatever others behind the same address try
         address = request.client.host if request.client else ""
-        token = self._attempts.tried(address, lambda: self._tokens.verify(text))
+        self._attempts.check(address, is_right=token is not None)
         if token is None:
-            raise _unauthorised("The token is wrong, revoked or expired: make one with 'nas token create'.")
+            raise _unauthorised(
+                "The token is wrong, revoked, expired or of an older version: make one with 'nas token create'."
+            )
+        self._known.add(token.id)
         return token
 
 

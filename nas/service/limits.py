@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from nas.service.problems import Problem
 from nas.service.settings import Settings
-from nas.service.store import UNFINISHED, Store, Token
+from nas.service.store import UNFINISHED, Store
 
 _MAX_ADDRESSES = 10_000
 
@@ -34,38 +34,21 @@ class Attempts:
         self._failures: dict[str, deque[float]] = {}
         self._lock = threading.Lock()
 
-    def tried(self, address: str, verify: Callable[[], Token | None]) -> Token | None:
-        """Let an address try a token, and note if it is wrong.
+    def check(self, address: str, *, is_right: bool) -> None:
+        """Look at an attempt, unless its address must wait, and count it if the token is wrong.
 
-        One attempt at a time is looked at and counted, so that none of many at once slips through before the others
-        are counted.
-
-        Args:
-            address: Who tries.
-            verify: Returns the token; None if it is wrong.
+        Attempts of many threads come one after another, so that none slips through before the others are counted.
 
         Raises:
-            Problem: the address must wait (429).
+            Problem: the address must wait (429), whether the token is right or not.
         """
         source = source_of(address)
         with self._lock:
-            self._check(source)
-            token = verify()
-            if token is None:
+            failures = self._recent(source)
+            if len(failures) >= self._limit:
+                raise _must_wait(failures[0] + self._window_s - self._now())
+            if not is_right:
                 self._note(source)
-            return token
-
-    def _check(self, source: str) -> None:
-        failures = self._recent(source)
-        if len(failures) < self._limit:
-            return
-        wait = max(1, math.ceil(failures[0] + self._window_s - self._now()))
-        raise Problem(
-            429,
-            "too-many-attempts",
-            f"Too many wrong tokens came from this address: try again in {wait} s.",
-            headers={"Retry-After": str(wait)},
-        )
 
     def _note(self, source: str) -> None:
         if len(self._failures) >= _MAX_ADDRESSES:
@@ -77,6 +60,16 @@ class Attempts:
         while failures and failures[0] <= self._now() - self._window_s:
             failures.popleft()
         return failures
+
+
+def _must_wait(seconds: float) -> Problem:
+    wait = max(1, math.ceil(seconds))
+    return Problem(
+        429,
+        "too-many-attempts",
+        f"Too many wrong tokens came from this address: try again in {wait} s.",
+        headers={"Retry-After": str(wait)},
+    )
 
 
 def source_of(address: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, final
@@ -73,8 +74,9 @@ class Token:
     revoked: float | None = None
 
     def is_valid(self, now: float) -> bool:
-        """Whether it is neither revoked nor expired."""
-        return self.revoked is None and (self.expires is None or now < self.expires)
+        """Whether it is neither revoked nor expired, nor made by a version that stored another hash than SHA-256."""
+        is_known = re.fullmatch(r"[0-9a-f]{64}", self.secret_hash) is not None
+        return is_known and self.revoked is None and (self.expires is None or now < self.expires)
 
 
 @final

@@ -1,4 +1,4 @@
-"""Bearer tokens: made, verified, revoked. The secret is shown once and stored as an argon2 hash."""
+"""Bearer tokens: made, verified, revoked. The secret is shown once; what is stored is its SHA-256."""
 
 from __future__ import annotations
 
@@ -6,18 +6,14 @@ import hashlib
 import hmac
 import re
 import secrets
-import threading
 import time
 from collections.abc import Callable
 from typing import final
-
-import argon2
 
 from nas.errors import ServiceError
 from nas.service.store import Role, Store, Token
 
 _FORM = re.compile(r"nas_([0-9a-f]{12})_([A-Za-z0-9_-]{43})", re.ASCII)
-_MAX_REMEMBERED = 1024
 _DAY_S = 86_400.0
 
 
@@ -25,10 +21,8 @@ _DAY_S = 86_400.0
 class Tokens:
     """The tokens of a store.
 
-    A token reads ``nas_<id>_<secret>``. The id is public and finds the row; the secret has 256 random bits and
-    is compared by argon2. That takes tens of milliseconds by design, so a secret that was right is
-    remembered, by a hash under a key of this process, for as long as its row stays as it is: a token that is
-    revoked or expires is turned down at once.
+    A token reads ``nas_<id>_<secret>``. The id is public and finds the row. The secret has 256 random bits: nobody can
+    guess it from its SHA-256, so the slow hashes that passwords need would protect nothing more.
 
     Args:
         store: Where they are.
@@ -38,10 +32,6 @@ class Tokens:
     def __init__(self, store: Store, now: Callable[[], float] = time.time) -> None:
         self._store = store
         self._now = now
-        self._hasher = argon2.PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
-        self._key = secrets.token_bytes(32)
-        self._remembered: dict[bytes, str] = {}
-        self._one_at_a_time = threading.Lock()  # argon2 takes 19 MiB and a core
 
     def create(self, name: str, role: Role, days: float | None = None) -> tuple[Token, str]:
         """Make a token and return it with its text, which can't be had again.
@@ -62,30 +52,17 @@ class Tokens:
         id_, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
         now = self._now()
         expires = None if days is None else now + days * _DAY_S
-        token = Token(id_, name, role, self._hasher.hash(secret), now, expires)
+        token = Token(id_, name, role, digest_of(secret), now, expires)
         self._store.add_token(token)
         return token, f"nas_{id_}_{secret}"
 
     def verify(self, text: str) -> Token | None:
         """Return the token that ``text`` is, or None if it is none that is valid now."""
-        found = self._find(text)
-        if found is None:
-            return None
-        token, secret = found
-        return token if self._is_secret(token, secret) else None
-
-    def recall(self, text: str) -> Token | None:
-        """Return the token that ``text`` is, if it is valid and was verified not long ago; cheap."""
-        found = self._find(text)
-        return found[0] if found is not None and self._is_remembered(self._mark(*found), found[0]) else None
-
-    def _find(self, text: str) -> tuple[Token, str] | None:
-        """Return the valid token whose id is in ``text``, and the secret that is yet to be verified."""
         parts = _FORM.fullmatch(text)
-        token = None if parts is None else self._store.token(parts[1])
-        if parts is None or token is None or not token.is_valid(self._now()):
+        token = None if parts is None else self.usable(parts[1])
+        if parts is None or token is None or not hmac.compare_digest(digest_of(parts[2]), token.secret_hash):
             return None
-        return token, parts[2]
+        return token
 
     def usable(self, id_: str) -> Token | None:
         """Return the token of that id, if it is valid now."""
@@ -111,28 +88,6 @@ class Tokens:
             raise ServiceError(f"there is no token {id_!r}: 'nas token list' shows the ids.")
         self._store.revoke_token(id_, self._now())
         return token
-
-    def _is_secret(self, token: Token, secret: str) -> bool:
-        mark = self._mark(token, secret)
-        if self._is_remembered(mark, token):
-            return True
-        with self._one_at_a_time:
-            if self._is_remembered(mark, token):
-                return True
-            try:
-                self._hasher.verify(token.secret_hash, secret)
-            except (argon2.exceptions.VerificationError, argon2.exceptions.InvalidHashError):
-                return False
-            if len(self._remembered) >= _MAX_REMEMBERED:
-                self._remembered.clear()
-            self._remembered[mark] = token.secret_hash
-            return True
-
-    def _mark(self, token: Token, secret: str) -> bytes:
-        return hmac.digest(self._key, f"{token.id} {secret}".encode(), "sha256")
-
-    def _is_remembered(self, mark: bytes, token: Token) -> bool:
-        return hmac.compare_digest(self._remembered.get(mark, ""), token.secret_hash)
 
 
 def digest_of(secret: str) -> str:
