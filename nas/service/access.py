@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import re
-import secrets
-from dataclasses import dataclass
 from typing import Annotated, final
-from urllib.parse import urlsplit
 
 from fastapi import Depends, Request, Response
 from fastapi.security import APIKeyCookie, HTTPBearer
@@ -14,33 +10,13 @@ from fastapi.security import APIKeyCookie, HTTPBearer
 from nas.service.limits import Attempts
 from nas.service.prefix import root_of
 from nas.service.problems import Problem
-from nas.service.sessions import COOKIE, CSRF_HEADER, FORM_COOKIE, Sessions, csrf_token, is_csrf_token
-from nas.service.store import Role, Token
+from nas.service.sessions import COOKIE, Sessions
+from nas.service.store import Token
 from nas.service.tokens import Tokens
 
-_FORM_S = 86_400  # who leaves the form to sign in open for longer loads it again
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 _bearer = HTTPBearer(auto_error=False, description="A token of 'nas token create'.")
 _cookie = APIKeyCookie(name=COOKIE, auto_error=False, description="The page's sign-in.")
-
-
-@final
-@dataclass(frozen=True)
-class Principal:
-    """Who is asking.
-
-    Args:
-        token: Theirs.
-        csrf: What their page must send to change something; None with a bearer token.
-    """
-
-    token: Token
-    csrf: str | None
-
-    @property
-    def may_run(self) -> bool:
-        """Whether they may start, stop and change runs."""
-        return self.token.role == "run"
 
 
 @final
@@ -58,42 +34,47 @@ class Access:
         self._tokens, self._sessions, self._attempts, self._https = tokens, sessions, attempts, https
         self._known: set[str] = set()  # ids of tokens that were shown to this process
 
-    def principal(self, request: Request) -> Principal | None:
-        """Return who sends ``request``, or None if it bears neither token nor cookie.
+    def token_of(self, request: Request) -> Token | None:
+        """Return the token that sends ``request``, or None if it bears neither token nor cookie.
 
         Raises:
             Problem: token or cookie is not valid (401), or its address must wait (429).
         """
         header = request.headers.get("authorization")
         if header is not None:
-            return Principal(self._verified(request, header), None)
+            return self._verified(request, header)
         cookie = request.cookies.get(COOKIE)
         if cookie is None:
             return None
         token = self._sessions.token_of(cookie)
         if token is None:
             raise _unauthorised("This sign-in is over: sign in again.")
-        return Principal(token, csrf_token(cookie))
+        return token
 
-    def visitor(self, request: Request) -> Principal | None:
+    def visitor(self, request: Request) -> Token | None:
         """Return who sends ``request``, or None if nobody is signed in; for pages, which then ask to."""
         try:
-            return self.principal(request)
+            return self.token_of(request)
         except Problem:
             return None
 
-    def sign_in(self, request: Request, response: Response, text: str) -> Principal:
+    def sign_in(self, request: Request, response: Response, text: str) -> Token:
         """Exchange a token for a cookie, set on ``response``.
 
         Raises:
-            Problem: another site sent the request (403), the token is not valid (401), or the address must wait (429).
+            Problem: the token is not valid (401), or the address must wait (429).
         """
-        if is_foreign(request):  # it would sign somebody in as whoever made that site
-            raise _foreign("The request signs in and comes from another site")
         token = self._checked(request, text.strip())
-        cookie = self._sessions.open(token)
-        self._set_cookie(request, response, COOKIE, cookie, int(self._sessions.seconds))
-        return Principal(token, csrf_token(cookie))
+        response.set_cookie(
+            COOKIE,
+            self._sessions.open(token),
+            max_age=int(self._sessions.seconds),
+            httponly=True,
+            samesite="strict",
+            secure=self._https or request.url.scheme == "https",
+            path=root_of(request) or "/",
+        )
+        return token
 
     def sign_out(self, request: Request, response: Response) -> None:
         """End the sign-in of a request's cookie."""
@@ -102,57 +83,9 @@ class Access:
             self._sessions.close(cookie)
         response.delete_cookie(COOKIE, path=root_of(request) or "/", httponly=True, samesite="strict")
 
-    def form_mark(self, request: Request) -> str:
-        """Return what marks a browser that is shown the form to sign in: the cookie that it has, or a new one.
-
-        Nobody is signed in yet, so the proof that the form is ours rests on a cookie of its own.
-        """
-        mark = request.cookies.get(FORM_COOKIE, "")
-        return mark if re.fullmatch(r"[\w-]{43}", mark, re.ASCII) else secrets.token_urlsafe(32)
-
-    def mark_browser(self, request: Request, response: Response, mark: str) -> None:
-        """Let a browser keep its mark."""
-        self._set_cookie(request, response, FORM_COOKIE, mark, _FORM_S)
-
-    def check_form(self, request: Request, sent: str) -> None:
-        """Refuse a form to sign in that isn't ours.
-
-        Raises:
-            Problem: it bears no proof, or another browser's (403).
-        """
-        mark = request.cookies.get(FORM_COOKIE)
-        if mark is None or not is_csrf_token(mark, sent):
-            raise _foreign("The form to sign in is old, or of another site")
-
-    def _set_cookie(self, request: Request, response: Response, name: str, value: str, seconds: int) -> None:
-        response.set_cookie(
-            name,
-            value,
-            max_age=seconds,
-            httponly=True,
-            samesite="strict",
-            secure=self._https or request.url.scheme == "https",
-            path=root_of(request) or "/",
-        )
-
-    def check_csrf(self, request: Request, sent: str) -> None:
-        """Refuse a change that our own page didn't send; a bearer token needs no such proof.
-
-        Raises:
-            Problem: the request bears a cookie without its proof, or comes from another site (403).
-        """
-        cookie = request.cookies.get(COOKIE)
-        if cookie is None or "authorization" in request.headers:
-            return
-        if is_foreign(request) or not is_csrf_token(cookie, sent):
-            raise _foreign(
-                "The request changes something and doesn't come from this page",
-                f"send the header {CSRF_HEADER}, or use a bearer token",
-            )
-
-    def is_still(self, principal: Principal) -> bool:
+    def is_still(self, token: Token) -> bool:
         """Whether the token is still valid; for what lasts longer than a request."""
-        return self._tokens.usable(principal.token.id) is not None
+        return self._tokens.usable(token.id) is not None
 
     def _verified(self, request: Request, header: str) -> Token:
         scheme, _, text = header.partition(" ")
@@ -174,21 +107,29 @@ class Access:
         return token
 
 
-def is_foreign(request: Request) -> bool:
-    """Whether a browser says that another site makes it send the request; programs say nothing.
+def refuse_other_sites(request: Request) -> None:
+    """Refuse a change that another site makes a browser send; a dependency of every route.
 
     Browsers send ``Sec-Fetch-Site`` where a page came over HTTPS or from this machine, and ``Origin`` with what changes
-    something. Neither can be set by a page.
+    something; no page can set either. Programs send neither, and what bears its token itself was not sent by a
+    browser on its own. So do Go's http.CrossOriginProtection and Datasette, after https://words.filippo.io/csrf/.
+
+    Raises:
+        Problem: it comes from another site (403).
     """
-    site = request.headers.get("sec-fetch-site")
+    if request.method in _SAFE_METHODS or "authorization" in request.headers:
+        return
+    site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
     if site is not None:
-        return site not in ("same-origin", "none")
-    origin = request.headers.get("origin")
-    return origin is not None and urlsplit(origin).netloc != request.headers.get("host")
-
-
-def _foreign(what: str, to_do: str = "load the page again and send its own form") -> Problem:
-    return Problem(403, "foreign-request", f"{what}: {to_do}.")
+        is_ours = site in ("same-origin", "none")
+    else:
+        is_ours = origin is None or origin.partition("://")[2] == request.headers.get("host")
+    if not is_ours:
+        raise Problem(
+            403,
+            "foreign-request",
+            "The request changes something and comes from another site: load our page again and send its own form.",
+        )
 
 
 def _unauthorised(detail: str) -> Problem:
@@ -201,34 +142,28 @@ def access_of(request: Request) -> Access:
     return access
 
 
-def _require(request: Request, role: Role) -> Principal:
-    access = access_of(request)
-    principal = access.principal(request)
-    if principal is None:
+def _reader(request: Request, _b: object = Depends(_bearer), _c: object = Depends(_cookie)) -> Token:
+    token = access_of(request).token_of(request)
+    if token is None:
         raise _unauthorised(
             "Nobody is signed in: send 'Authorization: Bearer nas_...', or sign in on the page."
         )
-    if request.method not in _SAFE_METHODS:
-        access.check_csrf(request, request.headers.get(CSRF_HEADER, ""))
-    if role == "run" and not principal.may_run:
+    return token
+
+
+Reader = Annotated[Token, Depends(_reader)]
+"""A route's parameter of this type lets in whoever may read."""
+
+
+def _runner(token: Reader) -> Token:
+    if not token.may_run:
         raise Problem(
             403,
             "not-allowed",
-            f"The token {principal.token.name!r} has the role read: starting and stopping needs the role run.",
+            f"The token {token.name!r} has the role read: starting and stopping needs the role run.",
         )
-    return principal
+    return token
 
 
-def _reader(request: Request, _b: object = Depends(_bearer), _c: object = Depends(_cookie)) -> Principal:
-    return _require(request, "read")
-
-
-def _runner(request: Request, _b: object = Depends(_bearer), _c: object = Depends(_cookie)) -> Principal:
-    return _require(request, "run")
-
-
-Reader = Annotated[Principal, Depends(_reader)]
-"""A route's parameter of this type lets in whoever may read."""
-
-Runner = Annotated[Principal, Depends(_runner)]
+Runner = Annotated[Token, Depends(_runner)]
 """A route's parameter of this type lets in whoever may run studies."""

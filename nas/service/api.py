@@ -44,49 +44,45 @@ TheRun = Annotated[Run, Depends(_run_of)]
 _Cursor = Annotated[Whole | None, Query(ge=0, le=2**31 - 1, description="What the page before gave as next.")]
 
 
-@router.post("/session", responses=documented(400, 413), tags=["session"])
+@router.post("/session", responses=documented(400, 403, 413), tags=["session"])
 def sign_in(asked: models.SignIn, request: Request, response: Response) -> models.SessionModel:
     """Exchange a token for a cookie, as the page does."""
-    principal = access_of(request).sign_in(request, response, asked.token)
-    return models.SessionModel(
-        name=principal.token.name, role=principal.token.role, csrf_token=principal.csrf
-    )
+    token = access_of(request).sign_in(request, response, asked.token)
+    return models.SessionModel(name=token.name, role=token.role)
 
 
 @router.get("/session", tags=["session"])
-def session(principal: Reader) -> models.SessionModel:
+def session(token: Reader) -> models.SessionModel:
     """Tell who is signed in."""
-    return models.SessionModel(
-        name=principal.token.name, role=principal.token.role, csrf_token=principal.csrf
-    )
+    return models.SessionModel(name=token.name, role=token.role)
 
 
 @router.delete("/session", status_code=204, responses=documented(403), tags=["session"])
-def sign_out(_principal: Reader, request: Request, response: Response) -> None:
+def sign_out(_token: Reader, request: Request, response: Response) -> None:
     """Sign out: the cookie is worth nothing from now on."""
     access_of(request).sign_out(request, response)
 
 
 @router.get("/studies", responses=documented(409), tags=["studies"])
-def studies(_principal: Reader, service: Service) -> list[models.StudyModel]:
+def studies(_token: Reader, service: Service) -> list[models.StudyModel]:
     """List the operator's studies, what each needs and what may be changed in it."""
     return [models.StudyModel(**study) for study in service.catalogue()]
 
 
 @router.post("/runs", status_code=201, responses=documented(400, 403, 404, 409, 413), tags=["runs"])
-def start(principal: Runner, asked: models.NewRun, service: Service) -> models.RunModel:
+def start(token: Runner, asked: models.NewRun, service: Service) -> models.RunModel:
     """Put a study in the queue."""
     study = next((s for s in service.catalogue() if s["name"] == asked.study), None)
     if study is None:
         raise Problem(404, "unknown-study", f"There is no study {asked.study!r}: /api/v1/studies lists them.")
     changes = checked_changes(study, asked, service.settings.devices)
-    run = service.submit(study, changes, principal.token.id)
+    run = service.submit(study, changes, token.id)
     return _described(service, run)
 
 
 @router.get("/runs", tags=["runs"])
 def runs(
-    _principal: Reader,
+    _token: Reader,
     service: Service,
     cursor: _Cursor = None,
     limit: Annotated[Whole, Query(ge=1, le=100)] = 20,
@@ -99,25 +95,25 @@ def runs(
 
 
 @router.get("/runs/{run}", responses=documented(404), tags=["runs"])
-def run(_principal: Reader, run: TheRun, service: Service) -> models.RunModel:
+def run(_token: Reader, run: TheRun, service: Service) -> models.RunModel:
     """Tell how a run stands."""
     return _described(service, run)
 
 
 @router.post("/runs/{run}/pause", responses=documented(403, 404, 409), tags=["runs"])
-def pause(_principal: Runner, run: TheRun, service: Service) -> models.RunModel:
+def pause(_token: Runner, run: TheRun, service: Service) -> models.RunModel:
     """Stop a run and keep it, to go on later."""
     return _described(service, service.supervisor.pause(run))
 
 
 @router.post("/runs/{run}/resume", responses=documented(403, 404, 409), tags=["runs"])
-def resume(_principal: Runner, run: TheRun, service: Service) -> models.RunModel:
+def resume(_token: Runner, run: TheRun, service: Service) -> models.RunModel:
     """Let a paused or failed run go on from where it was."""
     return _described(service, service.resume(run))
 
 
 @router.post("/runs/{run}/cancel", responses=documented(403, 404, 409), tags=["runs"])
-def cancel(_principal: Runner, run: TheRun, service: Service) -> models.RunModel:
+def cancel(_token: Runner, run: TheRun, service: Service) -> models.RunModel:
     """Stop a run for good; what it found stays."""
     return _described(service, service.supervisor.cancel(run))
 
@@ -126,7 +122,7 @@ def cancel(_principal: Runner, run: TheRun, service: Service) -> models.RunModel
     "/runs/{run}/trials", response_model=models.TrialsPage, responses=documented(404), tags=["results"]
 )
 def trials(
-    _principal: Reader,
+    _token: Reader,
     run: TheRun,
     service: Service,
     cursor: _Cursor = None,
@@ -148,7 +144,7 @@ def trials(
 @router.get(
     "/runs/{run}/front", response_model=models.FrontModel, responses=documented(404), tags=["results"]
 )
-def front(_principal: Reader, run: TheRun, service: Service) -> Response:
+def front(_token: Reader, run: TheRun, service: Service) -> Response:
     """Return the front so far."""
 
     def make(snapshot: Snapshot) -> bytes:
@@ -163,14 +159,14 @@ def front(_principal: Reader, run: TheRun, service: Service) -> Response:
     responses=documented(404),
     tags=["results"],
 )
-def hypervolume(_principal: Reader, run: TheRun, service: Service) -> Response:
+def hypervolume(_token: Reader, run: TheRun, service: Service) -> Response:
     """Return the hypervolume after each evaluated architecture; empty before the tenth."""
     return _json(service.runs.view(run).text("hypervolume", lambda s: {"hypervolume": list(s.hypervolume)}))
 
 
 @router.get("/runs/{run}/log", responses=documented(404), tags=["runs"])
 def log(
-    _principal: Reader, run: TheRun, service: Service, lines: Annotated[Whole, Query(ge=1, le=1000)] = 100
+    _token: Reader, run: TheRun, service: Service, lines: Annotated[Whole, Query(ge=1, le=1000)] = 100
 ) -> models.LogModel:
     """Return the end of the log."""
     return models.LogModel(lines=log_tail(service.supervisor.directory(run.id), lines).splitlines())
@@ -186,7 +182,7 @@ def log(
     tags=["runs"],
 )
 async def events(
-    principal: Reader,
+    token: Reader,
     run: TheRun,
     service: Service,
     request: Request,
@@ -199,19 +195,19 @@ async def events(
     sends the last one as ``Last-Event-ID`` goes on from there.
     """
     watches, access = service.watches, access_of(request)
-    if watches.num_streams[principal.token.id] >= watches.max_streams:
+    if watches.num_streams[token.id] >= watches.max_streams:
         raise Problem(
             429,
             "limit-reached",
             f"This token watches {watches.max_streams} runs already, which is the most it may: close a page.",
             more={"limit": watches.max_streams, "used": watches.max_streams, "what": "event streams"},
         )
-    stream = watches.stream(run, after, last_event_id, principal.token.id, lambda: access.is_still(principal))
+    stream = watches.stream(run, after, last_event_id, token.id, lambda: access.is_still(token))
     return StreamingResponse(stream, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
 
 
 @router.get("/runs/{run}/winners", responses=documented(404), tags=["results"])
-def winners(_principal: Reader, run: TheRun, service: Service) -> models.WinnersModel:
+def winners(_token: Reader, run: TheRun, service: Service) -> models.WinnersModel:
     """List the winners; none before the run is finished."""
     view = service.runs.view(run)
     snapshot = view.snapshot()
@@ -234,7 +230,7 @@ TheWinner = Annotated[Winner, Depends(_winner_of)]
 
 
 @router.get("/runs/{run}/winners/{winner}", responses=documented(404), tags=["results"])
-def winner(_principal: Reader, run: TheRun, winner: TheWinner, service: Service) -> models.WinnerCard:
+def winner(_token: Reader, run: TheRun, winner: TheWinner, service: Service) -> models.WinnerCard:
     """Return a winner with its model card."""
     view = service.runs.view(run)
     card = next(
@@ -251,7 +247,7 @@ def winner(_principal: Reader, run: TheRun, winner: TheWinner, service: Service)
     tags=["results"],
 )
 def winner_file(
-    _principal: Reader,
+    _token: Reader,
     run: TheRun,
     winner: TheWinner,
     service: Service,
@@ -277,7 +273,7 @@ _ZIP: dict[int | str, dict[str, Any]] = {
 @router.get(
     "/runs/{run}/winners/{winner}/zip", response_class=StreamingResponse, responses=_ZIP, tags=["results"]
 )
-def winner_zip(_principal: Reader, run: TheRun, winner: TheWinner, service: Service) -> StreamingResponse:
+def winner_zip(_token: Reader, run: TheRun, winner: TheWinner, service: Service) -> StreamingResponse:
     """Download a winner's folder."""
     directory = service.runs.view(run).directory
     check_delivery(directory, [winner.id])
@@ -287,7 +283,7 @@ def winner_zip(_principal: Reader, run: TheRun, winner: TheWinner, service: Serv
 
 
 @router.get("/runs/{run}/pareto.zip", response_class=StreamingResponse, responses=_ZIP, tags=["results"])
-def pareto_zip(_principal: Reader, run: TheRun, service: Service) -> StreamingResponse:
+def pareto_zip(_token: Reader, run: TheRun, service: Service) -> StreamingResponse:
     """Download every winner on the final front, and the card of the set."""
     view = service.runs.view(run)
     members = [w for w in view.snapshot().winners if any(v.on_front for v in w.variants)]

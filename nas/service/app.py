@@ -7,11 +7,12 @@ import contextlib
 from collections.abc import AsyncIterator
 from importlib.metadata import version
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from starlette.middleware import Middleware
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from nas.service import api, pages, problems, reference
+from nas.service.access import refuse_other_sites
 from nas.service.headers import SecurityHeaders
 from nas.service.limits import QueryLimit
 from nas.service.prefix import Prefix
@@ -47,6 +48,7 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
         lifespan=lifespan,
         redirect_slashes=False,  # a redirect would repeat whatever host the client claims
+        dependencies=[Depends(refuse_other_sites)],
         max_body_size=settings.max_body_bytes,
         middleware=[
             Middleware(SecurityHeaders),

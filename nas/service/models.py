@@ -238,4 +238,3 @@ class SessionModel(_Given):
 
     name: str
     role: Role
-    csrf_token: str | None = Field(description="To be sent as X-CSRF-Token with whatever changes something.")

@@ -11,17 +11,17 @@ from pydantic import ValidationError
 
 from nas.objective import Objective
 from nas.service import assets, run_data, run_pages
-from nas.service.access import Principal, Reader, access_of
+from nas.service.access import Reader, Runner, access_of
 from nas.service.api import Service, TheRun
 from nas.service.changes import checked_changes
 from nas.service.models import NewRun
 from nas.service.numbers import Whole, number, whole_number
 from nas.service.prefix import redirect
 from nas.service.problems import Problem
-from nas.service.rendering import Form, FormRunner, PageRoute, Posted, field, page
+from nas.service.rendering import Form, PageRoute, Posted, field, page
 from nas.service.runs import described
-from nas.service.sessions import CSRF_FIELD, csrf_token
 from nas.service.state import State
+from nas.service.store import Token
 from nas.service.words import described_objective, label, now_line
 
 _RUNS_PER_PAGE = 20
@@ -31,7 +31,7 @@ router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 
 @router.get("/")
-def root(request: Request, _principal: Reader, service: Service) -> Response:
+def root(request: Request, _token: Reader, service: Service) -> Response:
     """Lead to the runs; to the studies while there are none."""
     there = "/runs" if service.store.runs(before=None, limit=1) else "/studies"
     return redirect(request, there, 307)
@@ -57,57 +57,55 @@ def login(request: Request, next: Annotated[str, Query(max_length=300)] = "/") -
 @router.post("/login")
 def sign_in(request: Request, form: Posted) -> Response:
     """Exchange the token for a cookie."""
-    there, access = _inside(field(form, "next")), access_of(request)
+    there = _inside(field(form, "next"))
     answer = redirect(request, there)
     try:
-        access.check_form(request, field(form, CSRF_FIELD))
-        access.sign_in(request, answer, field(form, "token"))
+        access_of(request).sign_in(request, answer, field(form, "token"))
     except Problem as problem:
         return _form_to_sign_in(request, there, problem)
     return answer
 
 
 @router.post("/logout")
-def sign_out(request: Request, form: Posted) -> Response:
+def sign_out(request: Request) -> Response:
     """End the sign-in."""
-    access_of(request).check_csrf(request, field(form, CSRF_FIELD))
     answer = redirect(request, "/login")
     access_of(request).sign_out(request, answer)
     return answer
 
 
 @router.get("/studies")
-def studies(request: Request, principal: Reader, service: Service) -> Response:
+def studies(request: Request, token: Reader, service: Service) -> Response:
     """Show the catalogue."""
     shown = [_shown_study(study) for study in service.catalogue()]
-    return page(request, "studies.html", principal, here="Studies", studies=shown)
+    return page(request, "studies.html", token, here="Studies", studies=shown)
 
 
 @router.get("/studies/{study}")
-def start_form(request: Request, principal: Reader, study: str, service: Service) -> Response:
+def start_form(request: Request, token: Reader, study: str, service: Service) -> Response:
     """Show what may be changed in a study, and the button that starts it."""
-    return _start_page(request, principal, _study(service, study))
+    return _start_page(request, token, _study(service, study))
 
 
 @router.post("/studies/{study}/runs")
-def start(request: Request, principal: FormRunner, form: Posted, study: str, service: Service) -> Response:
+def start(request: Request, token: Runner, form: Posted, study: str, service: Service) -> Response:
     """Start a study and lead to its run."""
     chosen = _study(service, study)
     try:
         asked = NewRun(study=chosen["name"], **_asked(chosen, form))
         changes = checked_changes(chosen, asked, service.settings.devices)
-        run = service.submit(chosen, changes, principal.token.id)
+        run = service.submit(chosen, changes, token.id)
     except (Problem, ValidationError, ValueError) as error:
         said = error.detail if isinstance(error, Problem) else _sentence(error)
         status = error.status if isinstance(error, Problem) else 422
-        return _start_page(request, principal, chosen, status, problem=said, form=form)
+        return _start_page(request, token, chosen, status, problem=said, form=form)
     return redirect(request, f"/runs/{run.id}")
 
 
 @router.get("/runs")
 def runs(
     request: Request,
-    principal: Reader,
+    token: Reader,
     service: Service,
     cursor: Annotated[Whole | None, Query(ge=0, le=2**31 - 1)] = None,
 ) -> Response:
@@ -121,35 +119,32 @@ def runs(
         evaluated = f"{told['evaluations']['complete']:,} of {told['evaluations']['asked']:,}"
         rows.append({**told, "progress": now["what"].rstrip("."), "evaluated": evaluated})
     older = shown[-1].position if len(found) > _RUNS_PER_PAGE else None
-    return page(request, "runs.html", principal, here="Runs", runs=rows, next=older, newer=cursor is not None)
+    return page(request, "runs.html", token, here="Runs", runs=rows, next=older, newer=cursor is not None)
 
 
 @router.post("/runs/{run}/pause")
-def pause(request: Request, _principal: FormRunner, run: TheRun, service: Service) -> Response:
+def pause(request: Request, _token: Runner, run: TheRun, service: Service) -> Response:
     """Stop a run and keep it."""
     return redirect(request, f"/runs/{service.supervisor.pause(run).id}")
 
 
 @router.post("/runs/{run}/resume")
-def resume(request: Request, _principal: FormRunner, run: TheRun, service: Service) -> Response:
+def resume(request: Request, _token: Runner, run: TheRun, service: Service) -> Response:
     """Let a run go on."""
     return redirect(request, f"/runs/{service.resume(run).id}")
 
 
 @router.post("/runs/{run}/cancel")
-def cancel(request: Request, _principal: FormRunner, run: TheRun, service: Service) -> Response:
+def cancel(request: Request, _token: Runner, run: TheRun, service: Service) -> Response:
     """Stop a run for good."""
     return redirect(request, f"/runs/{service.supervisor.cancel(run).id}")
 
 
 def _form_to_sign_in(request: Request, there: str, problem: Problem | None = None) -> Response:
     """Return the form, with what was wrong with the last one; ``there`` is where it leads."""
-    access = access_of(request)
-    mark = access.form_mark(request)
-    more = {"next": there, "proof": csrf_token(mark), "problem": problem.detail if problem else None}
+    more = {"next": there, "problem": problem.detail if problem else None}
     shown = page(request, "login.html", None, problem.status if problem else 200, **more)
     shown.headers.update(problem.headers if problem else {})
-    access.mark_browser(request, shown, mark)
     return shown
 
 
@@ -175,7 +170,7 @@ def _shown_study(study: dict[str, Any]) -> dict[str, Any]:
 
 def _start_page(
     request: Request,
-    principal: Principal,
+    token: Token,
     study: dict[str, Any],
     status: int = 200,
     problem: str | None = None,
@@ -197,7 +192,7 @@ def _start_page(
         "sent": sent,
         "problem": problem or study["error"],
     }
-    return page(request, "start.html", principal, status, here="Studies", **more)
+    return page(request, "start.html", token, status, here="Studies", **more)
 
 
 def _asked(study: dict[str, Any], form: Form) -> dict[str, Any]:

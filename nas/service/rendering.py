@@ -14,11 +14,10 @@ from fastapi.responses import HTMLResponse, Response
 from fastapi.routing import APIRoute
 
 from nas.errors import NasError
-from nas.service.access import Principal, access_of
 from nas.service.assets import PLOTLY, address, plotly_styles
 from nas.service.prefix import redirect, root_of
 from nas.service.problems import Problem
-from nas.service.sessions import CSRF_FIELD
+from nas.service.store import Token
 from nas.service.words import ago, label
 
 _MAX_FIELDS = 100
@@ -49,17 +48,17 @@ class PageRoute(APIRoute):
 
 
 def page(
-    request: Request, template: str, principal: Principal | None, status: int = 200, **more: Any
+    request: Request, template: str, token: Token | None, status: int = 200, **more: Any
 ) -> HTMLResponse:
     """Return a rendered template in the page's frame."""
-    return HTMLResponse(rendered(request, template, principal, **more), status)
+    return HTMLResponse(rendered(request, template, token, **more), status)
 
 
-def rendered(request: Request, template: str, principal: Principal | None, **more: Any) -> str:
+def rendered(request: Request, template: str, token: Token | None, **more: Any) -> str:
     """Return a rendered template."""
     theme = request.cookies.get("theme")
     frame = {
-        "principal": principal,
+        "token": token,
         "theme": theme if theme in ("light", "dark") else None,
         "here": "",
         "root": root_of(request),
@@ -84,30 +83,6 @@ async def _posted(request: Request) -> Form:
 
 Posted = Annotated[Form, Depends(_posted)]
 """A route's parameter of this type is the form that was sent."""
-
-
-def _form_runner(request: Request, form: Posted) -> Principal:
-    """Return who sent a form, if the form is ours and they may change things.
-
-    Raises:
-        Problem: nobody is signed in (401); the form is not of our page or they may only read (403).
-    """
-    access = access_of(request)
-    principal = access.principal(request)
-    if principal is None:
-        raise Problem(401, "not-signed-in", "Nobody is signed in: sign in first.")
-    access.check_csrf(request, field(form, CSRF_FIELD))
-    if not principal.may_run:
-        raise Problem(
-            403,
-            "not-allowed",
-            f"The token {principal.token.name!r} has the role read: starting and stopping needs the role run.",
-        )
-    return principal
-
-
-FormRunner = Annotated[Principal, Depends(_form_runner)]
-"""A route's parameter of this type lets in a form of ours, sent by whoever may run studies."""
 
 
 def field(form: Form, name: str) -> str:

@@ -35,7 +35,7 @@ Name = Annotated[str, Query(max_length=100)]
 @router.get("/runs/{run}/points")
 def points(
     request: Request,
-    _principal: Reader,
+    _token: Reader,
     run: TheRun,
     service: Service,
     after: Annotated[Whole, Query(ge=0, le=2**31 - 1)] = 0,
@@ -47,7 +47,7 @@ def points(
 
 
 @router.get("/runs/{run}/volumes")
-def volumes(request: Request, _principal: Reader, run: TheRun, service: Service) -> Response:
+def volumes(request: Request, _token: Reader, run: TheRun, service: Service) -> Response:
     """Send the hypervolume over evaluations: each value that it had, and after how many it came."""
     text = service.runs.view(run).text("volumes", lambda snapshot: volume_steps(snapshot.hypervolume))
     return packed(request, text, "application/json")
@@ -56,7 +56,7 @@ def volumes(request: Request, _principal: Reader, run: TheRun, service: Service)
 @router.get("/runs/{run}/explore")
 def explore(
     request: Request,
-    _principal: Reader,
+    _token: Reader,
     run: TheRun,
     service: Service,
     goal: Name,

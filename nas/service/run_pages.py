@@ -45,21 +45,21 @@ def num_waiting(service: State, run: Run) -> int:
 
 
 @router.get("/runs/{run}")
-def run_page(request: Request, principal: Reader, run: TheRun, service: Service) -> Response:
+def run_page(request: Request, token: Reader, run: TheRun, service: Service) -> Response:
     """Show a run."""
-    return page(request, "run.html", principal, here="Runs", **_context(service, run))
+    return page(request, "run.html", token, here="Runs", **_context(service, run))
 
 
 @router.get("/runs/{run}/parts")
-def parts(request: Request, principal: Reader, run: TheRun, service: Service) -> Response:
+def parts(request: Request, token: Reader, run: TheRun, service: Service) -> Response:
     """Send the parts of a run's page that change while it runs, for its script to put in their places."""
-    return HTMLResponse(rendered(request, "run_parts.html", principal, **_context(service, run)))
+    return HTMLResponse(rendered(request, "run_parts.html", token, **_context(service, run)))
 
 
 @router.get("/runs/{run}/compare")
 def compare(
     request: Request,
-    principal: Reader,
+    token: Reader,
     run: TheRun,
     service: Service,
     a: Annotated[Whole | None, Query(ge=0, le=2**31 - 1)] = None,
@@ -79,14 +79,12 @@ def compare(
     if chosen[0] is not None and chosen[1] is not None and space is not None:
         more = compared_architectures(snapshot, space, chosen[0], chosen[1])
     rows = [words.table_row(snapshot, row) for row in offered.values()]
-    return page(
-        request, "versus.html", principal, here="Runs", run=described(run, snapshot), rows=rows, **more
-    )
+    return page(request, "versus.html", token, here="Runs", run=described(run, snapshot), rows=rows, **more)
 
 
 @router.get("/compare")
 def compare_fronts(
-    request: Request, principal: Reader, service: Service, a: Name | None = None, b: Name | None = None
+    request: Request, token: Reader, service: Service, a: Name | None = None, b: Name | None = None
 ) -> Response:
     """Show the fronts of two runs in one picture."""
     offered = [
@@ -101,12 +99,12 @@ def compare_fronts(
         more |= compared_runs(
             chosen[0], service.runs.view(chosen[0]), chosen[1], service.runs.view(chosen[1])
         )
-    return page(request, "fronts.html", principal, here="Compare", runs=offered, **more)
+    return page(request, "fronts.html", token, here="Compare", runs=offered, **more)
 
 
 @router.get("/runs/{run}/winners/{winner}")
 def winner_page(
-    request: Request, principal: Reader, run: TheRun, winner: TheWinner, service: Service
+    request: Request, token: Reader, run: TheRun, winner: TheWinner, service: Service
 ) -> Response:
     """Show a winner's model card."""
     view = service.runs.view(run)
@@ -117,7 +115,7 @@ def winner_page(
     return page(
         request,
         "winner.html",
-        principal,
+        token,
         here="Runs",
         run=described(run, snapshot),
         winner=_winner(snapshot, winner),
@@ -128,13 +126,13 @@ def winner_page(
 
 
 @router.get(f"/runs/{{run}}/winners/{{winner}}/{PICTURE}")
-def front_picture(_principal: Reader, run: TheRun, winner: TheWinner, service: Service) -> Response:
+def front_picture(_token: Reader, run: TheRun, winner: TheWinner, service: Service) -> Response:
     """Send the front in a winner's model card."""
     return FileResponse(_file(service.runs.view(run), winner, PICTURE), media_type="image/png")
 
 
 @router.get(f"/runs/{{run}}/winners/{{winner}}/{EXAMPLES}")
-def examples_picture(_principal: Reader, run: TheRun, winner: TheWinner, service: Service) -> Response:
+def examples_picture(_token: Reader, run: TheRun, winner: TheWinner, service: Service) -> Response:
     """Send what a winner makes of some test items, where its task can be seen."""
     return FileResponse(_file(service.runs.view(run), winner, EXAMPLES), media_type="image/png")
 

@@ -1,8 +1,7 @@
-"""Sign-ins of browsers: a cookie instead of the token, and what proves that our own page sent a request."""
+"""Sign-ins of browsers: a cookie instead of the token."""
 
 from __future__ import annotations
 
-import hmac
 import secrets
 import time
 from collections.abc import Callable
@@ -12,10 +11,6 @@ from nas.service.store import Session, Store, Token
 from nas.service.tokens import Tokens, digest_of
 
 COOKIE = "nas_session"
-FORM_COOKIE = "nas_form"
-"""Marks the browser that was shown the form to sign in."""
-CSRF_HEADER = "X-CSRF-Token"
-CSRF_FIELD = "csrf_token"
 
 
 @final
@@ -54,16 +49,3 @@ class Sessions:
     def close(self, cookie: str) -> None:
         """End a sign-in."""
         self._store.drop_session(digest_of(cookie))
-
-
-def csrf_token(cookie: str) -> str:
-    """Return what a request that changes something must carry besides the cookie.
-
-    Another site can make a browser send the cookie, but can't read it, and so can't know this.
-    """
-    return hmac.digest(cookie.encode(), b"csrf", "sha256").hex()
-
-
-def is_csrf_token(cookie: str, sent: str) -> bool:
-    """Compare in constant time."""
-    return hmac.compare_digest(csrf_token(cookie).encode(), sent.encode())

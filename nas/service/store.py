@@ -73,6 +73,11 @@ class Token:
     expires: float | None = None
     revoked: float | None = None
 
+    @property
+    def may_run(self) -> bool:
+        """Whether it may start, stop and change runs."""
+        return self.role == "run"
+
     def is_valid(self, now: float) -> bool:
         """Whether it is neither revoked nor expired, nor made by a version that stored another hash than SHA-256."""
         is_known = re.fullmatch(r"[0-9a-f]{64}", self.secret_hash) is not None
