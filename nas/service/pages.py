@@ -10,7 +10,7 @@ from fastapi.responses import Response
 from pydantic import ValidationError
 
 from nas.objective import Objective
-from nas.service import assets, run_data, run_pages
+from nas.service import run_data, run_pages
 from nas.service.access import Reader, Runner, access_of
 from nas.service.api import Service, TheRun
 from nas.service.changes import checked_changes
@@ -35,15 +35,6 @@ def root(request: Request, _token: Reader, service: Service) -> Response:
     """Lead to the runs; to the studies while there are none."""
     there = "/runs" if service.store.runs(before=None, limit=1) else "/studies"
     return redirect(request, there, 307)
-
-
-@router.get("/static/{name}")
-def static(request: Request, name: str) -> Response:
-    """Send a static file."""
-    found = assets.answer(request, name)
-    if found is None:
-        raise Problem(404, "not-found", "There is no such file.")
-    return found
 
 
 @router.get("/login")

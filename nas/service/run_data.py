@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
 from nas.front import FloatArray, Step, best_within, knees, next_steps
@@ -17,7 +17,6 @@ from nas.search.record import credible_front
 from nas.service import words
 from nas.service.access import Reader
 from nas.service.api import Service, TheRun
-from nas.service.assets import packed
 from nas.service.columns import columns, costs_of_rows, volume_steps
 from nas.service.numbers import Whole, number
 from nas.service.problems import Problem
@@ -34,7 +33,6 @@ Name = Annotated[str, Query(max_length=100)]
 
 @router.get("/runs/{run}/points")
 def points(
-    request: Request,
     _token: Reader,
     run: TheRun,
     service: Service,
@@ -43,19 +41,18 @@ def points(
     """Send evaluated architectures in columns, for the plot."""
     view = service.runs.view(run)
     text = view.text(("points", after), lambda snapshot: columns(snapshot, space_of(view), after))
-    return packed(request, text, "application/json")
+    return Response(text, media_type="application/json")
 
 
 @router.get("/runs/{run}/volumes")
-def volumes(request: Request, _token: Reader, run: TheRun, service: Service) -> Response:
+def volumes(_token: Reader, run: TheRun, service: Service) -> Response:
     """Send the hypervolume over evaluations: each value that it had, and after how many it came."""
     text = service.runs.view(run).text("volumes", lambda snapshot: volume_steps(snapshot.hypervolume))
-    return packed(request, text, "application/json")
+    return Response(text, media_type="application/json")
 
 
 @router.get("/runs/{run}/explore")
 def explore(
-    request: Request,
     _token: Reader,
     run: TheRun,
     service: Service,
@@ -71,7 +68,7 @@ def explore(
     snapshot = service.runs.view(run).snapshot()
     goal_column, *axes = (_column(snapshot, name) for name in (goal, x, y))
     found = _explored(snapshot, _limits(snapshot, limit or []), goal_column, *axes)
-    return packed(request, json.dumps(found).encode(), "application/json")
+    return Response(json.dumps(found).encode(), media_type="application/json")
 
 
 def space_of(view: RunView) -> SearchSpace | None:

@@ -149,7 +149,7 @@ def test_any_two_objectives_are_the_axes(run_page: Page) -> None:
 
 def test_the_front_is_there_before_plotly_is(site: Site) -> None:
     page = site.context.new_page()
-    page.route("**/static/plotly-*", lambda route: None)  # it never arrives
+    page.route("**/static/plotly.min.js*", lambda route: None)  # it never arrives
     page.goto(site.run, wait_until="commit")
     points = page.locator("#sketch .c-front")
     expect(points).to_have_attribute("d", re.compile("M"))
