@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import final
 
-from nas.service.store import Session, Store, Token
+from nas.service.store import SignIn, Store, Token
 from nas.service.tokens import Tokens, digest_of
 
 COOKIE = "nas_session"
@@ -36,16 +36,16 @@ class Sessions:
         """Begin a sign-in and return the cookie's value."""
         cookie = secrets.token_urlsafe(32)
         now = self._now()
-        self._store.add_session(Session(digest_of(cookie), token.id, now + self.seconds), now)
+        self._store.add_sign_in(SignIn(digest_of(cookie), token.id, now + self.seconds), now)
         return cookie
 
     def token_of(self, cookie: str) -> Token | None:
         """Return whose sign-in a cookie is, or None if it is over or never was."""
-        session = self._store.session(digest_of(cookie))
-        if session is None or session.expires <= self._now():
+        found = self._store.sign_in(digest_of(cookie))
+        if found is None or found.expires <= self._now():
             return None
-        return self._tokens.usable(session.token_id)
+        return self._tokens.usable(found.token_id)
 
     def close(self, cookie: str) -> None:
         """End a sign-in."""
-        self._store.drop_session(digest_of(cookie))
+        self._store.drop_sign_in(digest_of(cookie))

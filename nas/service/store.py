@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
 from typing import Any, Literal, final
 
 import sqlalchemy
-from sqlalchemy import JSON, Column, Float, Integer, String, Table, Text
+from sqlalchemy import JSON, String, Text, delete, select, update
+from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, mapped_column, sessionmaker
 
 from nas.errors import ServiceError
 from nas.search.storage import without_password, write_ahead
@@ -17,61 +17,27 @@ Role = Literal["read", "run"]
 State = Literal["queued", "running", "paused", "cancelled", "failed", "finished"]
 UNFINISHED: tuple[State, ...] = ("queued", "running", "paused")
 
-_metadata = sqlalchemy.MetaData()
-_tokens = Table(
-    "service_tokens",
-    _metadata,
-    Column("id", String(16), primary_key=True),
-    Column("name", String(80), nullable=False),
-    Column("role", String(8), nullable=False),
-    Column("secret_hash", String(200), nullable=False),
-    Column("created", Float, nullable=False),
-    Column("expires", Float),
-    Column("revoked", Float),
-)
-_sessions = Table(
-    "service_sessions",
-    _metadata,
-    Column("digest", String(64), primary_key=True),
-    Column("token_id", String(16), nullable=False),
-    Column("expires", Float, nullable=False),
-)
-_runs = Table(
-    "service_runs",
-    _metadata,
-    Column("position", Integer, primary_key=True, autoincrement=True),
-    Column("id", String(120), unique=True, nullable=False),
-    Column("study", String(100), nullable=False),
-    Column("changes", JSON, nullable=False),
-    Column("evaluations", Integer, nullable=False),
-    Column("device", String(40), nullable=False),
-    Column("token_id", String(16), nullable=False),
-    Column("state", String(12), nullable=False, index=True),
-    Column("intent", String(12)),
-    Column("restarts", Integer, nullable=False),
-    Column("not_before", Float, nullable=False),
-    Column("last_words", Text),
-    Column("created", Float, nullable=False),
-    Column("started", Float),
-    Column("finished", Float),
-)
+
+class _Row(MappedAsDataclass, DeclarativeBase):
+    """A row of a table; what a query returns is a copy, and changing it changes nothing stored."""
 
 
 @final
-@dataclass(frozen=True)
-class Token:
+class Token(_Row):
     """A bearer token as it is stored: who may do what, never the secret itself.
 
     Times are seconds since 1970; ``expires`` and ``revoked`` may be None.
     """
 
-    id: str
-    name: str
-    role: Role
-    secret_hash: str = field(repr=False)
-    created: float
-    expires: float | None = None
-    revoked: float | None = None
+    __tablename__ = "service_tokens"
+
+    id: Mapped[str] = mapped_column(String(16), primary_key=True)
+    name: Mapped[str] = mapped_column(String(80))
+    role: Mapped[Role] = mapped_column(String(8))
+    secret_hash: Mapped[str] = mapped_column(String(200), repr=False)
+    created: Mapped[float]
+    expires: Mapped[float | None] = mapped_column(default=None)
+    revoked: Mapped[float | None] = mapped_column(default=None)
 
     @property
     def may_run(self) -> bool:
@@ -85,21 +51,22 @@ class Token:
 
 
 @final
-@dataclass(frozen=True)
-class Session:
+class SignIn(_Row):
     """A sign-in of a browser; ``digest`` is of the cookie's value."""
 
-    digest: str
-    token_id: str
-    expires: float
+    __tablename__ = "service_sessions"
+
+    digest: Mapped[str] = mapped_column(String(64), primary_key=True)
+    token_id: Mapped[str] = mapped_column(String(16))
+    expires: Mapped[float]
 
 
 @final
-@dataclass(frozen=True)
-class Run:
+class Run(_Row):
     """A study in the queue, running, or at rest.
 
     Args:
+        position: Order of arrival.
         id: Of the run; the name of its directory.
         study: Name in the catalogue.
         changes: What the user changed, as sent.
@@ -107,31 +74,32 @@ class Run:
         device: Where it trains.
         token_id: Who started it.
         state: As users see it.
+        created: When it was asked for.
         intent: What it shall become once its process has stopped: paused or cancelled.
         restarts: After crashes, since it was last started by hand.
         not_before: No restart before this time.
         last_words: The end of the log of a process that failed.
-        created: When it was asked for.
         started: When its first process began.
         finished: When it came to rest for good.
-        position: Order of arrival; 0 before it is stored.
     """
 
-    id: str
-    study: str
-    changes: Mapping[str, Any]
-    evaluations: int
-    device: str
-    token_id: str
-    state: State
-    created: float
-    intent: State | None = None
-    restarts: int = 0
-    not_before: float = 0.0
-    last_words: str | None = None
-    started: float | None = None
-    finished: float | None = None
-    position: int = 0
+    __tablename__ = "service_runs"
+
+    position: Mapped[int] = mapped_column(primary_key=True, autoincrement=True, init=False)
+    id: Mapped[str] = mapped_column(String(120), unique=True)
+    study: Mapped[str] = mapped_column(String(100))
+    changes: Mapped[dict[str, Any]] = mapped_column(JSON)
+    evaluations: Mapped[int]
+    device: Mapped[str] = mapped_column(String(40))
+    token_id: Mapped[str] = mapped_column(String(16))
+    state: Mapped[State] = mapped_column(String(12), index=True)
+    created: Mapped[float]
+    intent: Mapped[State | None] = mapped_column(String(12), default=None)
+    restarts: Mapped[int] = mapped_column(default=0)
+    not_before: Mapped[float] = mapped_column(default=0.0)
+    last_words: Mapped[str | None] = mapped_column(Text, default=None)
+    started: Mapped[float | None] = mapped_column(default=None)
+    finished: Mapped[float | None] = mapped_column(default=None)
 
 
 @final
@@ -157,13 +125,14 @@ class Store:
             )
             if is_sqlite:
                 sqlalchemy.event.listen(self.engine, "connect", write_ahead)
-            _metadata.create_all(self.engine)
+            _Row.metadata.create_all(self.engine)
         except (sqlalchemy.exc.SQLAlchemyError, ImportError, OSError) as error:
             reason = str(getattr(error, "orig", None) or error).splitlines()[0]
             raise ServiceError(
                 f"the service's database{_shown(url)} can't be opened ({reason}): check the address given with "
                 "--storage, that the database runs, and for PostgreSQL that nas[postgres] is installed."
             ) from None
+        self._sessions = sessionmaker(self.engine, expire_on_commit=False)
 
     def close(self) -> None:
         """Let go of all connections."""
@@ -171,84 +140,74 @@ class Store:
 
     def add_token(self, token: Token) -> None:
         """Store a new token."""
-        with self.engine.begin() as connection:
-            connection.execute(_tokens.insert(), asdict(token))
+        with self._sessions.begin() as session:
+            session.add(token)
 
     def token(self, id_: str) -> Token | None:
         """Return the token of that id."""
-        with self.engine.connect() as connection:
-            row = connection.execute(_tokens.select().where(_tokens.c.id == id_)).mappings().first()
-        return None if row is None else Token(**row)
+        with self._sessions() as session:
+            return session.get(Token, id_)
 
     def tokens(self) -> list[Token]:
         """Return all tokens, oldest first."""
-        with self.engine.connect() as connection:
-            rows = connection.execute(_tokens.select().order_by(_tokens.c.created)).mappings()
-            return [Token(**row) for row in rows]
+        with self._sessions() as session:
+            return list(session.scalars(select(Token).order_by(Token.created)))
 
     def revoke_token(self, id_: str, now: float) -> None:
         """Make a token worthless, with all sign-ins made by it."""
-        with self.engine.begin() as connection:
-            connection.execute(_tokens.update().where(_tokens.c.id == id_).values(revoked=now))
-            connection.execute(_sessions.delete().where(_sessions.c.token_id == id_))
+        with self._sessions.begin() as session:
+            session.execute(update(Token).where(Token.id == id_).values(revoked=now))
+            session.execute(delete(SignIn).where(SignIn.token_id == id_))
 
-    def add_session(self, session: Session, now: float) -> None:
+    def add_sign_in(self, sign_in: SignIn, now: float) -> None:
         """Store a new sign-in, and forget those that are over."""
-        with self.engine.begin() as connection:
-            connection.execute(_sessions.delete().where(_sessions.c.expires <= now))
-            connection.execute(_sessions.insert(), asdict(session))
+        with self._sessions.begin() as session:
+            session.execute(delete(SignIn).where(SignIn.expires <= now))
+            session.add(sign_in)
 
-    def session(self, digest: str) -> Session | None:
+    def sign_in(self, digest: str) -> SignIn | None:
         """Return the sign-in of that cookie."""
-        with self.engine.connect() as connection:
-            row = (
-                connection.execute(_sessions.select().where(_sessions.c.digest == digest)).mappings().first()
-            )
-        return None if row is None else Session(**row)
+        with self._sessions() as session:
+            return session.get(SignIn, digest)
 
-    def drop_session(self, digest: str) -> None:
+    def drop_sign_in(self, digest: str) -> None:
         """End a sign-in."""
-        with self.engine.begin() as connection:
-            connection.execute(_sessions.delete().where(_sessions.c.digest == digest))
+        with self._sessions.begin() as session:
+            session.execute(delete(SignIn).where(SignIn.digest == digest))
 
     def add_run(self, run: Run) -> Run:
         """Put a run at the end of the queue and return it as stored."""
-        values = asdict(run)
-        del values["position"]
-        with self.engine.begin() as connection:
-            connection.execute(_runs.insert(), values)
-        stored = self.run(run.id)
-        assert stored is not None
-        return stored
+        with self._sessions.begin() as session:
+            session.add(run)
+        return run
 
     def run(self, id_: str) -> Run | None:
         """Return the run of that id."""
-        with self.engine.connect() as connection:
-            row = connection.execute(_runs.select().where(_runs.c.id == id_)).mappings().first()
-        return None if row is None else Run(**row)
+        with self._sessions() as session:
+            return session.scalar(select(Run).where(Run.id == id_))
 
     def runs(self, *, before: int | None, limit: int) -> list[Run]:
         """Return runs, newest first, from those that arrived before a position."""
-        wanted = _runs.select().order_by(_runs.c.position.desc()).limit(limit)
+        wanted = select(Run).order_by(Run.position.desc()).limit(limit)
         if before is not None:
-            wanted = wanted.where(_runs.c.position < before)
+            wanted = wanted.where(Run.position < before)
         return self._runs(wanted)
 
     def runs_in(self, states: Sequence[State], token_id: str | None = None) -> list[Run]:
         """Return the runs in these states, oldest first."""
-        wanted = _runs.select().where(_runs.c.state.in_(states)).order_by(_runs.c.position)
+        wanted = select(Run).where(Run.state.in_(states)).order_by(Run.position)
         if token_id is not None:
-            wanted = wanted.where(_runs.c.token_id == token_id)
+            wanted = wanted.where(Run.token_id == token_id)
         return self._runs(wanted)
 
     def change_run(self, id_: str, **values: Any) -> None:
         """Set columns of a run."""
-        with self.engine.begin() as connection:
-            connection.execute(_runs.update().where(_runs.c.id == id_).values(**values))
+        with self._sessions.begin() as session:
+            session.execute(update(Run).where(Run.id == id_).values(**values))
 
-    def _runs(self, wanted: sqlalchemy.Select[Any]) -> list[Run]:
-        with self.engine.connect() as connection:
-            return [Run(**row) for row in connection.execute(wanted).mappings()]
+    def _runs(self, wanted: sqlalchemy.Select[tuple[Run]]) -> list[Run]:
+        with self._sessions() as session:
+            return list(session.scalars(wanted))
 
 
 def _shown(url: str) -> str:
