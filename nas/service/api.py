@@ -20,7 +20,7 @@ from nas.service.downloads import files_of, zipped
 from nas.service.events import front_text
 from nas.service.numbers import Whole
 from nas.service.problems import Problem, documented
-from nas.service.runs import RunView, Snapshot, described, trial_json
+from nas.service.runs import RunView, Snapshot, describe_run, trial_json
 from nas.service.state import State, state_of
 from nas.service.store import Run
 from nas.service.supervisor import log_tail
@@ -66,15 +66,13 @@ def sign_out(_token: Reader, request: Request, response: Response) -> None:
 @router.get("/studies", responses=documented(409), tags=["studies"])
 def studies(_token: Reader, service: Service) -> list[models.StudyModel]:
     """List the operator's studies, what each needs and what may be changed in it."""
-    return [models.StudyModel(**study) for study in service.catalogue()]
+    return service.catalogue()
 
 
 @router.post("/runs", status_code=201, responses=documented(400, 403, 404, 409, 413), tags=["runs"])
 def start(token: Runner, asked: models.NewRun, service: Service) -> models.RunModel:
     """Put a study in the queue."""
-    study = next((s for s in service.catalogue() if s["name"] == asked.study), None)
-    if study is None:
-        raise Problem(404, "unknown-study", f"There is no study {asked.study!r}: /api/v1/studies lists them.")
+    study = service.study(asked.study)
     changes = checked_changes(study, asked, service.settings.devices)
     run = service.submit(study, changes, token.id)
     return _described(service, run)
@@ -213,7 +211,7 @@ def winners(_token: Reader, run: TheRun, service: Service) -> models.WinnersMode
     snapshot = view.snapshot()
     return models.WinnersModel(
         winners=[_winner(view, winner) for winner in snapshot.winners],
-        original=[models.OriginalModel.model_validate(asdict(original)) for original in snapshot.original],
+        original=list(snapshot.original),
     )
 
 
@@ -299,7 +297,7 @@ def pareto_zip(_token: Reader, run: TheRun, service: Service) -> StreamingRespon
 
 
 def _described(service: State, run: Run) -> models.RunModel:
-    return models.RunModel(**described(run, service.runs.view(run).snapshot()))
+    return describe_run(run, service.runs.view(run).snapshot())
 
 
 def _winner(view: RunView, winner: Winner) -> models.WinnerModel:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import final
 
 from nas.service.processes import LOG
-from nas.service.runs import Runs, RunView, Snapshot, described, trial_json
+from nas.service.runs import Runs, RunView, Snapshot, describe_run, trial_json
 from nas.service.store import Run, Store
 
 logger = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ class Watch:
     def __init__(self, run: Run, view: RunView, store: Store) -> None:
         self.run, self._view, self._store = run, view, store
         self.snapshot = view.snapshot()
-        self.status = _text(described(run, self.snapshot))
+        self.status = describe_run(run, self.snapshot).model_dump_json()
         self.front = front_text(self.snapshot)
         self.log_bytes = 0
         self.num_watching = 0
@@ -54,7 +54,7 @@ class Watch:
         if snapshot.front != self.snapshot.front:
             self.front = front_text(snapshot)
         self.run, self.snapshot, self.log_bytes = run, snapshot, log_bytes
-        self.status = _text(described(run, snapshot))
+        self.status = describe_run(run, snapshot).model_dump_json()
         return True
 
     def ring(self) -> None:
@@ -136,7 +136,7 @@ class Watches:
             if watch.log_bytes > log:
                 lines, log = await asyncio.to_thread(_lines, watch.log, log)
                 if lines:
-                    pieces.append(_event("log", _text({"lines": lines}), f"{trials}-{log}"))
+                    pieces.append(_event("log", json.dumps({"lines": lines}), f"{trials}-{log}"))
             if watch.status != status:
                 status = watch.status
                 pieces.append(_event("status", status, f"{trials}-{log}"))
@@ -230,10 +230,6 @@ def _size(path: Path) -> int:
         return os.stat(path).st_size
     except OSError:
         return 0
-
-
-def _text(content: object) -> str:
-    return json.dumps(content)
 
 
 def _event(kind: str, data: str, id_: str) -> bytes:

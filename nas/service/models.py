@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from nas.objective import Direction, Measurement, Objective
 from nas.protocols import MAX_SEED
+from nas.report.results import Original, Variant
 from nas.service.store import Role, State
 
 Name = Annotated[str, Field(max_length=100)]
@@ -18,17 +20,12 @@ class _Given(BaseModel):
     model_config = ConfigDict(extra="allow")
 
 
-class ObjectiveModel(_Given):
-    """A quantity to trade off."""
+class StudyObjective(_Given):
+    """An objective of a study in the catalogue."""
 
     name: str
     unit: str
-    direction: Literal["minimize", "maximize"]
-
-
-class StudyObjective(ObjectiveModel):
-    """An objective of a study in the catalogue."""
-
+    direction: Direction
     counted: bool = Field(description="Exact and free, so that it can also be limited.")
 
 
@@ -40,6 +37,21 @@ class QuantityModel(_Given):
     at_most: float | None = Field(description="The study's own limit.")
 
 
+class Defaults(_Given):
+    """What a study is started with unless told otherwise; null in one that can't be used."""
+
+    evaluations: int | None = None
+    seed: int | None = None
+    device: str | None = None
+
+
+class Needs(_Given):
+    """What a study is about; empty in one that can't be used."""
+
+    data: str = ""
+    intended_use: str = ""
+
+
 class StudyModel(_Given):
     """A study of the operator's."""
 
@@ -47,10 +59,10 @@ class StudyModel(_Given):
     title: str
     objectives: list[StudyObjective]
     constraints: list[QuantityModel]
-    defaults: dict[str, Any] = Field(description="evaluations, seed and device.")
+    defaults: Defaults
     changeable: list[str]
-    devices: list[str] = Field(description="Where it may train.")
-    needs: dict[str, Any]
+    devices: list[str] = Field([], description="Where it may train.")
+    needs: Needs
     error: str | None = Field(description="Why it can't be used; null if it can.")
 
 
@@ -80,6 +92,34 @@ class Evaluations(_Given):
     asked: int
 
 
+class Predictions(_Given):
+    """How good the surrogate's predictions of an objective were, each made before its trial was evaluated."""
+
+    objective: str
+    num_trials: int
+    kendall_tau: float | None = Field(description="Null where predictions or values are all equal.")
+    rmse: float = Field(description="In the objective's unit.")
+
+
+class Refit(_Given):
+    """The same since one of the surrogate's latest refits."""
+
+    name: str
+    predictions: list[Predictions]
+
+
+class Trust(_Given):
+    """How far the search's numbers can be trusted."""
+
+    predictions: list[Predictions] = Field(description="By measured objective.")
+    refits: list[Refit] = Field(description="Oldest first.")
+    rank_agreement: float | None = Field(
+        description="Kendall's tau of the search's order with that after a training of their own; null before the end, "
+        "and without a supernet."
+    )
+    num_compared: int | None = Field(description="Of how many architectures.")
+
+
 class RunModel(_Given):
     """A run and how it stands."""
 
@@ -99,10 +139,10 @@ class RunModel(_Given):
     last_words: str | None = Field(description="The end of the log of a process that failed.")
     changes: dict[str, Any]
     device: str
-    objectives: list[ObjectiveModel]
+    objectives: list[Objective]
     evaluations: Evaluations
     hypervolume: float | None
-    surrogate: dict[str, Any] | None
+    surrogate: Trust | None = Field(description="Null while nothing is known.")
     has_winners: bool
 
 
@@ -134,7 +174,7 @@ class TrialModel(_Given):
 class TrialsPage(_Given):
     """Some evaluated architectures, in the order in which they were finished."""
 
-    objectives: list[ObjectiveModel]
+    objectives: list[Objective]
     trials: list[TrialModel]
     position: int = Field(description="Trials up to here: what events want as after.")
     next: int | None = Field(description="The cursor of the next page; null when there is no more for now.")
@@ -145,7 +185,7 @@ class FrontModel(_Given):
 
     evaluations: int
     hypervolume: float | None
-    objectives: list[ObjectiveModel]
+    objectives: list[Objective]
     numbers: list[int]
     trials: list[TrialModel]
 
@@ -169,23 +209,6 @@ class FileModel(_Given):
     bytes: int
 
 
-class VariantModel(_Given):
-    """A winner in one form, as measured on its exported file."""
-
-    name: str
-    file: str
-    values: dict[str, ValueModel]
-    on_front: bool
-    exceeds: list[str] = Field(description="Objectives whose soft limits it doesn't meet.")
-    applied: list[str] = Field(description="What compression passes did to it, in order.")
-    shipped: bool = Field(
-        description="False where it is worse than the float32 file in every column that differs."
-    )
-    tied_with: list[str] = Field(
-        description="Others of the front, as 'id name', that it can't be told from within a device's noise."
-    )
-
-
 class WinnerModel(_Given):
     """A finished winner."""
 
@@ -195,12 +218,12 @@ class WinnerModel(_Given):
     macs: int
     num_params: int
     predicted: float | None
-    searched: dict[str, ValueModel]
-    fine_tuned: ValueModel
-    kept: ValueModel | None = Field(
+    searched: dict[str, Measurement]
+    fine_tuned: Measurement
+    kept: Measurement | None = Field(
         description="Where fine-tuning made it worse: quality with its weights of the search, which were kept."
     )
-    variants: list[VariantModel]
+    variants: list[Variant]
     files: list[FileModel]
 
 
@@ -210,20 +233,11 @@ class WinnerCard(WinnerModel):
     card: str = Field(description="The model card, in markdown.")
 
 
-class OriginalModel(_Given):
-    """The network that was converted, whole, measured like the winners."""
-
-    state: str = Field(description="as given, or finished like the winners.")
-    macs: int
-    num_params: int
-    variants: list[VariantModel] = Field(description="on_front: no variant of a winner dominates it.")
-
-
 class WinnersModel(_Given):
     """All winners of a run."""
 
     winners: list[WinnerModel]
-    original: list[OriginalModel] = Field(description="Empty where the study's network was not converted.")
+    original: list[Original] = Field(description="Empty where the study's network was not converted.")
 
 
 class SignIn(BaseModel):

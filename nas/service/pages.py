@@ -9,20 +9,18 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 from pydantic import ValidationError
 
-from nas.objective import Objective
 from nas.service import run_data, run_pages
 from nas.service.access import Reader, Runner, access_of
 from nas.service.api import Service, TheRun
 from nas.service.changes import checked_changes
-from nas.service.models import NewRun
+from nas.service.models import NewRun, StudyModel
 from nas.service.numbers import Whole, number, whole_number
 from nas.service.prefix import redirect
 from nas.service.problems import Problem
 from nas.service.rendering import Form, PageRoute, Posted, field, page
-from nas.service.runs import described
-from nas.service.state import State
+from nas.service.runs import describe_run
 from nas.service.store import Token
-from nas.service.words import described_objective, label, now_line
+from nas.service.words import label, now_line
 
 _RUNS_PER_PAGE = 20
 _LIMIT = "limit."
@@ -68,22 +66,21 @@ def sign_out(request: Request) -> Response:
 @router.get("/studies")
 def studies(request: Request, token: Reader, service: Service) -> Response:
     """Show the catalogue."""
-    shown = [_shown_study(study) for study in service.catalogue()]
-    return page(request, "studies.html", token, here="Studies", studies=shown)
+    return page(request, "studies.html", token, here="Studies", studies=service.catalogue())
 
 
 @router.get("/studies/{study}")
 def start_form(request: Request, token: Reader, study: str, service: Service) -> Response:
     """Show what may be changed in a study, and the button that starts it."""
-    return _start_page(request, token, _study(service, study))
+    return _start_page(request, token, service.study(study))
 
 
 @router.post("/studies/{study}/runs")
 def start(request: Request, token: Runner, form: Posted, study: str, service: Service) -> Response:
     """Start a study and lead to its run."""
-    chosen = _study(service, study)
+    chosen = service.study(study)
     try:
-        asked = NewRun(study=chosen["name"], **_asked(chosen, form))
+        asked = NewRun(study=chosen.name, **_asked(chosen, form))
         changes = checked_changes(chosen, asked, service.settings.devices)
         run = service.submit(chosen, changes, token.id)
     except (Problem, ValidationError, ValueError) as error:
@@ -105,10 +102,9 @@ def runs(
     shown = found[:_RUNS_PER_PAGE]
     rows = []
     for run in shown:
-        told = described(run, service.runs.view(run).snapshot())
-        now = now_line(told, run_pages.num_waiting(service, run))
-        evaluated = f"{told['evaluations']['complete']:,} of {told['evaluations']['asked']:,}"
-        rows.append({**told, "progress": now["what"].rstrip("."), "evaluated": evaluated})
+        described = describe_run(run, service.runs.view(run).snapshot())
+        now = now_line(described, run_pages.num_waiting(service, run))
+        rows.append((described, now["what"].rstrip(".")))
     older = shown[-1].position if len(found) > _RUNS_PER_PAGE else None
     return page(request, "runs.html", token, here="Runs", runs=rows, next=older, newer=cursor is not None)
 
@@ -145,65 +141,47 @@ def _inside(there: str) -> str:
     return there if is_path and not there.startswith("/login") else "/"
 
 
-def _study(service: State, name: str) -> dict[str, Any]:
-    found = next((study for study in service.catalogue() if study["name"] == name), None)
-    if found is None:
-        raise Problem(404, "unknown-study", f"There is no study {name!r}: the catalogue lists them.")
-    return found
-
-
-def _shown_study(study: dict[str, Any]) -> dict[str, Any]:
-    objectives = [
-        described_objective(Objective(o["name"], o["unit"], o["direction"])) for o in study["objectives"]
-    ]
-    return {**study, "objectives": objectives}
-
-
 def _start_page(
     request: Request,
     token: Token,
-    study: dict[str, Any],
+    study: StudyModel,
     status: int = 200,
     problem: str | None = None,
     form: Form | None = None,
 ) -> Response:
-    limits = [
-        {**quantity, "label": label(quantity["name"]), "value": quantity["at_most"]}
-        for quantity in study["constraints"]
-    ]
-    for limit in limits if form is not None else []:
-        limit["value"] = field(form or {}, f"{_LIMIT}{limit['name']}")
-    sent = {**study["defaults"], "objectives": [o["name"] for o in study["objectives"]]}
+    sent = study.defaults.model_dump() | {"objectives": [o.name for o in study.objectives]}
+    limits = {quantity.name: quantity.at_most for quantity in study.constraints}
     if form is not None:
         sent |= {name: field(form, name) for name in ("evaluations", "seed", "device") if name in form}
-        sent["objectives"] = [study["objectives"][0]["name"], *form.get("objectives", [])]
+        sent["objectives"] = form.get("objectives", [])
+        limits = {name: field(form, f"{_LIMIT}{name}") for name in limits}
     more = {
-        "study": _shown_study(study),
+        "study": study,
         "limits": limits,
         "sent": sent,
-        "problem": problem or study["error"],
+        "problem": problem or study.error,
     }
     return page(request, "start.html", token, status, here="Studies", **more)
 
 
-def _asked(study: dict[str, Any], form: Form) -> dict[str, Any]:
+def _asked(study: StudyModel, form: Form) -> dict[str, Any]:
     """Return what a form changes in a study: what it leaves as it is isn't a change."""
     asked: dict[str, Any] = {}
     for name in ("evaluations", "seed"):
         text = field(form, name)
-        if text and text != str(study["defaults"].get(name)):
+        if text and text != str(getattr(study.defaults, name)):
             asked[name] = _read(text, name, whole_number)
-    if field(form, "device") not in ("", study["defaults"].get("device")):
+    if field(form, "device") not in ("", study.defaults.device):
         asked["device"] = field(form, "device")
-    names = [o["name"] for o in study["objectives"]]
-    if "objectives" in study["changeable"]:
+    names = [o.name for o in study.objectives]
+    if "objectives" in study.changeable:
         kept = [names[0], *form.get("objectives", [])]
         asked |= {"objectives": kept} if set(kept) != set(names) else {}
     limits = {}
-    for quantity in study["constraints"]:
-        text = field(form, f"{_LIMIT}{quantity['name']}")
-        if text and (limit := _read(text, quantity["name"], number)) != quantity["at_most"]:
-            limits[quantity["name"]] = limit
+    for quantity in study.constraints:
+        text = field(form, f"{_LIMIT}{quantity.name}")
+        if text and (limit := _read(text, quantity.name, number)) != quantity.at_most:
+            limits[quantity.name] = limit
     return asked | ({"constraints": limits} if limits else {})
 
 

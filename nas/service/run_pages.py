@@ -24,9 +24,9 @@ from nas.service.prefix import root_of
 from nas.service.problems import Problem
 from nas.service.rendering import PageRoute, page, rendered
 from nas.service.run_data import Name, space_of
-from nas.service.runs import RunView, Snapshot, described
+from nas.service.runs import RunView, Snapshot, describe_run
 from nas.service.state import State
-from nas.service.store import Run
+from nas.service.store import UNFINISHED, Run
 from nas.service.supervisor import log_tail
 
 _LOG_LINES = 200
@@ -79,7 +79,9 @@ def compare(
     if chosen[0] is not None and chosen[1] is not None and space is not None:
         more = compared_architectures(snapshot, space, chosen[0], chosen[1])
     rows = [words.table_row(snapshot, row) for row in offered.values()]
-    return page(request, "versus.html", token, here="Runs", run=described(run, snapshot), rows=rows, **more)
+    return page(
+        request, "versus.html", token, here="Runs", run=describe_run(run, snapshot), rows=rows, **more
+    )
 
 
 @router.get("/compare")
@@ -117,7 +119,7 @@ def winner_page(
         "winner.html",
         token,
         here="Runs",
-        run=described(run, snapshot),
+        run=describe_run(run, snapshot),
         winner=_winner(snapshot, winner),
         card=rendered_card(card, {name: f"{folder}/{name}" for name in (PICTURE, EXAMPLES)}),
         tags=tags_of(card),
@@ -140,8 +142,7 @@ def examples_picture(_token: Reader, run: TheRun, winner: TheWinner, service: Se
 def _context(service: State, run: Run) -> dict[str, Any]:
     view = service.runs.view(run)
     snapshot = view.snapshot()
-    told = described(run, snapshot)
-    told["live"] = run.state in ("queued", "running", "paused")
+    described = describe_run(run, snapshot)
     values = values_of(snapshot, snapshot.rows)
     objectives = [words.described_objective(o, values[:, at]) for at, o in enumerate(snapshot.objectives)]
     if not objectives:
@@ -149,14 +150,15 @@ def _context(service: State, run: Run) -> dict[str, Any]:
     winners = [_winner(snapshot, winner) for winner in _winners_best_first(snapshot)]
     quality = snapshot.objectives[0] if snapshot.objectives else None
     return {
-        "run": told,
+        "run": described,
+        "live": run.state in UNFINISHED,
         "objectives": objectives,
         "default_x": len(objectives) - 1,
-        "stages": words.stages(told),
-        "now": words.now_line(told, num_waiting(service, run)),
-        "waiting": words.waiting_words(told),
-        "changes": words.changes(told),
-        "surrogate": words.surrogate_figures(told["surrogate"], quality),
+        "stages": words.stages(described),
+        "now": words.now_line(described, num_waiting(service, run)),
+        "waiting": words.waiting_words(described),
+        "changes": words.changes(described),
+        "surrogate": words.surrogate_figures(described.surrogate, quality),
         "num_front": len(snapshot.front),
         "rows": [words.table_row(snapshot, row) for row in _best_first(snapshot)],
         "winners": winners,
@@ -167,10 +169,9 @@ def _context(service: State, run: Run) -> dict[str, Any]:
 
 def _planned_objectives(service: State, run: Run) -> list[Objective]:
     """Return the objectives that a run will have, as the catalogue knows them, until the run itself says so."""
-    known: list[dict[str, Any]] = [s for s in service.catalogue() if s["name"] == run.study]
-    study = known[0] if known else {"objectives": []}
-    kept = run.changes.get("objectives") or [o["name"] for o in study["objectives"]]
-    return [Objective(o["name"], o["unit"], o["direction"]) for o in study["objectives"] if o["name"] in kept]
+    planned = [o for study in service.catalogue() if study.name == run.study for o in study.objectives]
+    kept = run.changes.get("objectives") or [o.name for o in planned]
+    return [Objective(o.name, o.unit, o.direction) for o in planned if o.name in kept]
 
 
 def _best_first(snapshot: Snapshot) -> list[Any]:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, final
+from typing import final
 
 from nas.agreement import Agreement
 from nas.errors import NasError
@@ -23,6 +23,7 @@ from nas.report.trust import TrustResult
 from nas.runner.directory import RunDirectory
 from nas.runner.progress import Status
 from nas.search.quality import SurrogateQuality
+from nas.service.models import Evaluations, Predictions, Refit, RunModel, Trust
 from nas.service.record import Record, TrialRow
 from nas.service.store import Run
 
@@ -224,63 +225,54 @@ class Runs:
             view.close()
 
 
-def described(run: Run, snapshot: Snapshot) -> dict[str, Any]:
+def describe_run(run: Run, snapshot: Snapshot) -> RunModel:
     """Return a run as the API shows it."""
     status = snapshot.status or Status("")
-    return {
-        "id": run.id,
-        "study": run.study,
-        "state": run.state,
-        "stopping": run.intent is not None,
-        "stage": status.stage,
-        "done": status.done,
-        "total": status.total,
-        "seconds_left": status.seconds_left if run.state == "running" else None,
-        "note": status.note,
-        "created": _time(run.created),
-        "started": _time(run.started),
-        "finished": _time(run.finished),
-        "restarts": run.restarts,
-        "last_words": run.last_words,
-        "changes": dict(run.changes),
-        "device": run.device,
-        "objectives": [asdict(objective) for objective in snapshot.objectives],
-        "evaluations": {"complete": len(snapshot.rows), "failed": snapshot.failed, "asked": run.evaluations},
-        "hypervolume": snapshot.hypervolume[-1] if snapshot.hypervolume else None,
-        "surrogate": trust_in(snapshot),
-        "has_winners": bool(snapshot.winners),
-    }
+    return RunModel(
+        id=run.id,
+        study=run.study,
+        state=run.state,
+        stopping=run.intent is not None,
+        stage=status.stage,
+        done=status.done,
+        total=status.total,
+        seconds_left=status.seconds_left if run.state == "running" else None,
+        note=status.note,
+        created=_time(run.created),
+        started=None if run.started is None else _time(run.started),
+        finished=None if run.finished is None else _time(run.finished),
+        restarts=run.restarts,
+        last_words=run.last_words,
+        changes=run.changes,
+        device=run.device,
+        objectives=list(snapshot.objectives),
+        evaluations=Evaluations(complete=len(snapshot.rows), failed=snapshot.failed, asked=run.evaluations),
+        hypervolume=snapshot.hypervolume[-1] if snapshot.hypervolume else None,
+        surrogate=describe_trust(snapshot),
+        has_winners=bool(snapshot.winners),
+    )
 
 
-def trust_in(snapshot: Snapshot) -> dict[str, Any] | None:
-    """Return how far the search's numbers can be trusted; None while nothing is known.
-
-    ``predictions`` holds, by measured objective, how good the surrogate's predictions were, each made before
-    its trial was evaluated; rank correlations that are not defined are None. ``refits`` holds the same of its
-    latest refits, each with a ``name``, oldest first. ``rank_agreement`` is Kendall's tau of the search's order
-    with that after a training of their own, over ``num_compared`` architectures; None before the end, and without
-    a supernet.
-    """
+def describe_trust(snapshot: Snapshot) -> Trust | None:
+    """Return how far the search's numbers can be trusted; None while nothing is known."""
     results = snapshot.results
     compared = (
         None if results is None or results.trust is None else _agreement(results.trust, results.quality)
     )
     if not snapshot.quality and compared is None:
         return None
-    return {
-        "predictions": [_plain(found) for found in snapshot.quality],
-        "refits": [
-            {"name": name, "predictions": [_plain(found) for found in by_objective]}
-            for name, by_objective in snapshot.refits
-        ],
-        "rank_agreement": None if compared is None else compared.tau.value,
-        "num_compared": None if compared is None else compared.count,
-    }
+    return Trust(
+        predictions=_predictions(snapshot.quality),
+        refits=[Refit(name=name, predictions=_predictions(found)) for name, found in snapshot.refits],
+        rank_agreement=None if compared is None else compared.tau.value,
+        num_compared=None if compared is None else compared.count,
+    )
 
 
-def _plain(quality: SurrogateQuality) -> dict[str, Any]:
-    """Return it as JSON has it, which knows no NaN."""
-    return {key: None if value != value else value for key, value in asdict(quality).items()}
+def _predictions(found: Sequence[SurrogateQuality]) -> list[Predictions]:
+    """Return them as JSON has them, which knows no NaN."""
+    plain = [{k: None if v != v else v for k, v in asdict(quality).items()} for quality in found]
+    return [Predictions.model_validate(quality) for quality in plain]
 
 
 @functools.lru_cache(maxsize=64)
@@ -312,6 +304,6 @@ def _signature(path: Path) -> object:
     return status.st_size, status.st_mtime_ns, status.st_ino
 
 
-def _time(seconds: float | None) -> str | None:
+def _time(seconds: float) -> str:
     """Return a time as ISO 8601 in UTC."""
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")

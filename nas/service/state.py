@@ -13,6 +13,8 @@ from nas.protocols import DEFAULT_DEVICE
 from nas.service.access import Access
 from nas.service.events import Watches
 from nas.service.limits import Attempts, check_quota
+from nas.service.models import StudyModel
+from nas.service.problems import Problem
 from nas.service.runs import Runs
 from nas.service.sessions import Sessions
 from nas.service.settings import Settings
@@ -83,34 +85,45 @@ class State:
             ),
         )
 
-    def catalogue(self) -> list[dict[str, Any]]:
+    def catalogue(self) -> list[StudyModel]:
         """Return the studies with those devices of this service that they may train on."""
         return [self._placed(study) for study in self.studies.all()]
 
-    def _placed(self, study: Mapping[str, Any]) -> dict[str, Any]:
-        devices, error = list(self.settings.devices), study["error"]
-        if error is None and "device" not in study["changeable"]:
+    def study(self, name: str) -> StudyModel:
+        """Return the study of that name in the catalogue.
+
+        Raises:
+            Problem: there is none (404).
+        """
+        found = next((study for study in self.catalogue() if study.name == name), None)
+        if found is None:
+            raise Problem(404, "unknown-study", f"There is no study {name!r}: the catalogue lists them.")
+        return found
+
+    def _placed(self, study: StudyModel) -> StudyModel:
+        devices, error = list(self.settings.devices), study.error
+        if error is None and "device" not in study.changeable:
             if DEFAULT_DEVICE not in devices:
                 error = (
                     f"it trains on {DEFAULT_DEVICE} alone, which this service doesn't have: name device in the "
                     f"study's changeable, or serve with --device {DEFAULT_DEVICE} too."
                 )
             devices = [DEFAULT_DEVICE]
-        defaults = {**study["defaults"], "device": devices[0]}
-        return {**study, "devices": devices, "defaults": defaults, "error": error}
+        defaults = study.defaults.model_copy(update={"device": devices[0]})
+        return study.model_copy(update={"devices": devices, "defaults": defaults, "error": error})
 
-    def submit(self, study: Mapping[str, Any], changes: Mapping[str, Any], token_id: str) -> Run:
+    def submit(self, study: StudyModel, changes: Mapping[str, Any], token_id: str) -> Run:
         """Queue a study of :meth:`catalogue` whose changes are checked.
 
         Raises:
             Problem: a limit of the token is hit (429).
         """
-        evaluations = int(changes.get("evaluations", study["defaults"]["evaluations"]))
-        device = str(changes.get("device", study["defaults"]["device"]))
+        evaluations = int(changes.get("evaluations", study.defaults.evaluations))
+        device = str(changes.get("device", study.defaults.device))
         with self._quota:  # two requests at once can't both take the last place
             check_quota(self.store, self.settings, token_id, evaluations)
             return self.supervisor.submit(
-                study["name"], changes, evaluations=evaluations, device=device, token_id=token_id
+                study.name, changes, evaluations=evaluations, device=device, token_id=token_id
             )
 
     def resume(self, run: Run) -> Run:

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import json
 import logging
 import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import Any, final
+from typing import final
+
+from pydantic import TypeAdapter
 
 from nas.catalog import study_packages
 from nas.errors import CatalogError
 from nas.service.environment import child_environment
+from nas.service.models import StudyModel
 
 logger = logging.getLogger(__name__)
 
 _PATIENCE_S = 120
+_CATALOGUE = TypeAdapter(list[StudyModel])
 
 
 @final
@@ -28,9 +31,9 @@ class Studies:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._seen: object = None
-        self._described: list[dict[str, Any]] = []
+        self._described: list[StudyModel] = []
 
-    def all(self) -> list[dict[str, Any]]:
+    def all(self) -> list[StudyModel]:
         """Return what :func:`nas.catalog.describe_study` says of each study, by name.
 
         Raises:
@@ -54,7 +57,7 @@ class Studies:
             logger.warning("%s", error)
 
 
-def _describe() -> list[dict[str, Any]]:
+def _describe() -> list[StudyModel]:
     command = [sys.executable, "-m", "nas", "studies", "--json"]
     try:
         done = subprocess.run(
@@ -66,11 +69,10 @@ def _describe() -> list[dict[str, Any]]:
             env=child_environment(),
             stdin=subprocess.DEVNULL,
         )
-        described: list[dict[str, Any]] = json.loads(done.stdout)
+        return _CATALOGUE.validate_json(done.stdout)
     except (subprocess.SubprocessError, ValueError, OSError) as error:
         words = (getattr(error, "stderr", None) or str(error)).strip().splitlines() or [""]
         raise CatalogError(f"the studies can't be listed ({words[-1]}): try 'nas studies --json'.") from error
-    return described
 
 
 def _files() -> dict[str, float]:

@@ -130,7 +130,9 @@ class Supervisor:
         """Put a study at the end of the queue. Everything must have been checked."""
         run_id = f"{study}-{secrets.token_hex(4)}"
         now = self._now()
-        run = self._store.add_run(Run(run_id, study, dict(changes), evaluations, device, token_id, "queued", now))
+        run = self._store.add_run(
+            Run(run_id, study, dict(changes), evaluations, device, token_id, "queued", now)
+        )
         self._wake.set()
         return run
 

@@ -11,6 +11,7 @@ from nas.objective import Measurement, Objective
 from nas.protocols import CHECK_RANKING, CHOOSE_PROXY, DONE, FINISH_WINNERS, SEARCH, TRAIN_SUPERNET
 from nas.report import tables
 from nas.report.tables import shown, shown_unit, with_spread
+from nas.service.models import Refit, RunModel, Trust
 from nas.service.record import TrialRow
 from nas.service.runs import Snapshot
 
@@ -102,106 +103,104 @@ def table_row(snapshot: Snapshot, row: TrialRow) -> dict[str, Any]:
     return {"number": row.number, "architecture": row.architecture, "measured": values}
 
 
-def stages(run: Mapping[str, Any]) -> list[dict[str, Any]]:
+def stages(run: RunModel) -> list[dict[str, Any]]:
     """Return the stages of a run, each with whether it ``is`` done, current or to come, and its ``percent``."""
     names = list(STAGES)
-    if run["stage"] == CHOOSE_PROXY:
-        names.insert(1, run["stage"])
-    elif run["stage"] not in (*STAGES, "", DONE):
-        names.append(run["stage"])
-    is_over = run["state"] == "finished" or run["stage"] == DONE
-    at = len(names) if is_over else names.index(run["stage"]) if run["stage"] else -1
+    if run.stage == CHOOSE_PROXY:
+        names.insert(1, run.stage)
+    elif run.stage not in (*STAGES, "", DONE):
+        names.append(run.stage)
+    is_over = run.state == "finished" or run.stage == DONE
+    at = len(names) if is_over else names.index(run.stage) if run.stage else -1
     found = []
     for place, name in enumerate(names):
         percent = 100 if place < at else 0
         if place == at:
-            percent = round(100 * run["done"] / run["total"]) if run["total"] else 0
+            percent = round(100 * run.done / run.total) if run.total else 0
         where = "done" if place < at else "current" if place == at else "to come"
         found.append({"name": name, "is": where, "percent": percent})
     return found
 
 
-def now_line(run: Mapping[str, Any], waiting: int) -> dict[str, str]:
+def now_line(run: RunModel, waiting: int) -> dict[str, str]:
     """Return what a run does now: ``what``, how much is ``left``, and the stage's ``note``.
 
     Args:
         run: As the API shows it.
         waiting: How many go before it, where it is queued.
     """
-    where = f"{run['stage']}, {run['done']:,} of {run['total']:,}" if run["stage"] not in ("", DONE) else ""
-    left = "" if run["seconds_left"] is None else f"about {duration(run['seconds_left'])} left in this stage"
-    if run["state"] == "running":
-        what = "Stopping, and putting things down." if run["stopping"] else where or "Getting ready."
-        return {"what": what.capitalize() if what == where else what, "left": left, "note": run["note"]}
+    where = f"{run.stage}, {run.done:,} of {run.total:,}" if run.stage not in ("", DONE) else ""
+    left = "" if run.seconds_left is None else f"about {duration(run.seconds_left)} left in this stage"
+    if run.state == "running":
+        what = "Stopping, and putting things down." if run.stopping else where or "Getting ready."
+        return {"what": what.capitalize() if what == where else what, "left": left, "note": run.note}
     ahead = "next in line" if waiting == 0 else f"{waiting} before it"
     said = {
-        "queued": f"Waiting for {run['device']}: {ahead}.",
+        "queued": f"Waiting for {run.device}: {ahead}.",
         "paused": "Paused. It goes on from where it was.",
         "cancelled": "Cancelled. What was found is kept.",
         "failed": "Failed.",
-        "finished": f"Finished in {duration(_seconds(run['started'], run['finished']))}.",
+        "finished": f"Finished in {duration(_seconds(run.started, run.finished))}.",
     }
-    return {"what": said[run["state"]], "left": where if run["state"] != "finished" else "", "note": ""}
+    return {"what": said[run.state], "left": where if run.state != "finished" else "", "note": ""}
 
 
-def waiting_words(run: Mapping[str, Any]) -> dict[str, str]:
+def waiting_words(run: RunModel) -> dict[str, str]:
     """Return what stands in the place of a front that has no members yet."""
     title = "No front yet"
-    if run["state"] == "queued":
+    if run.state == "queued":
         return {
             "title": title,
             "detail": "The run waits for its turn; the front grows here once it has begun.",
         }
-    if run["state"] == "running":
+    if run.state == "running":
         detail = (
             "The supernet is trained first. Then every architecture appears here as soon as it is measured."
         )
         return {"title": title, "detail": detail}
-    return {"title": title, "detail": f"The run is {run['state']} and has evaluated nothing."}
+    return {"title": title, "detail": f"The run is {run.state} and has evaluated nothing."}
 
 
-def surrogate_figures(quality: Mapping[str, Any] | None, objective: Objective | None) -> list[dict[str, str]]:
+def surrogate_figures(trust: Trust | None, objective: Objective | None) -> list[dict[str, str]]:
     """Return how well predictions agree with what was measured; empty where nothing is known."""
-    if quality is None or objective is None:
+    if trust is None or objective is None:
         return []
     figures = []
-    for found in quality["predictions"]:
-        if found["objective"] != objective.name:
+    for found in trust.predictions:
+        if found.objective != objective.name:
             continue
-        detail = f"of {label(objective.name)}, predicted before {found['num_trials']} evaluations"
+        detail = f"of {label(objective.name)}, predicted before {found.num_trials} evaluations"
         figures.append(
-            {"name": "error", "value": change(objective, found["rmse"]).lstrip("+±−"), "detail": detail}
+            {"name": "error", "value": change(objective, found.rmse).lstrip("+±−"), "detail": detail}
         )
-        if found["kendall_tau"] is not None:
+        if found.kendall_tau is not None:
             detail = "order of the same predictions and what was measured; 1 is the same"
-            figures.append({"name": "Kendall's τ", "value": f"{found['kendall_tau']:.2f}", "detail": detail})
-    figures += _latest_figure(objective, quality["refits"])
-    if quality.get("rank_agreement") is not None:
+            figures.append({"name": "Kendall's τ", "value": f"{found.kendall_tau:.2f}", "detail": detail})
+    figures += _latest_figure(objective, trust.refits)
+    if trust.rank_agreement is not None:
         detail = (
-            f"order of {quality['num_compared']} architectures in the supernet and after training on their own; "
+            f"order of {trust.num_compared} architectures in the supernet and after training on their own; "
             "1 is the same"
         )
-        figures.append(
-            {"name": "supernet's τ", "value": f"{quality['rank_agreement']:.2f}", "detail": detail}
-        )
+        figures.append({"name": "supernet's τ", "value": f"{trust.rank_agreement:.2f}", "detail": detail})
     return figures
 
 
-def _latest_figure(objective: Objective, refits: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
+def _latest_figure(objective: Objective, refits: Iterable[Refit]) -> list[dict[str, str]]:
     """Return the error since the surrogate's latest refit, beside those of the refits before it; none without."""
     known = [
-        (refit["name"], found)
+        (refit.name, found)
         for refit in refits
-        for found in refit["predictions"]
-        if found["objective"] == objective.name
+        for found in refit.predictions
+        if found.objective == objective.name
     ]
     if not known:
         return []
     *before, (name, latest) = known
-    errors = [change(objective, found["rmse"]).lstrip("+±−") for _, found in before]
+    errors = [change(objective, found.rmse).lstrip("+±−") for _, found in before]
     earlier = f"; {' and '.join(errors)} since the refits before it" if errors else ""
-    detail = f"the same for the {latest['num_trials']} evaluations since the {name}{earlier}"
-    value = change(objective, latest["rmse"]).lstrip("+±−")
+    detail = f"the same for the {latest.num_trials} evaluations since the {name}{earlier}"
+    value = change(objective, latest.rmse).lstrip("+±−")
     return [{"name": "error, of late", "value": value, "detail": detail}]
 
 
@@ -235,10 +234,10 @@ def _seconds(first: str | None, last: str | None) -> float:
     return (datetime.fromisoformat(last) - datetime.fromisoformat(first)).total_seconds()
 
 
-def changes(run: Mapping[str, Any]) -> list[tuple[str, str]]:
+def changes(run: RunModel) -> list[tuple[str, str]]:
     """Return what was changed in a run's study, and what it runs on, by name."""
-    told = [("on", str(run["device"]))]
-    for name, value in run["changes"].items():
+    told = [("on", str(run.device))]
+    for name, value in run.changes.items():
         if name == "constraints":
             told += [(f"{label(quantity)} ≤", f"{limit:,g}") for quantity, limit in value.items()]
         elif name == "objectives":

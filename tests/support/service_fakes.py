@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import httpx2
 from fastapi.testclient import TestClient
 
 from nas.catalog import describe_study, study_names
+from nas.service.models import StudyModel
 
 FINISHED = "tiny-00000001"
 """The name of the finished run."""
@@ -18,8 +18,8 @@ FINISHED = "tiny-00000001"
 class KnownStudies:
     """The catalogue without a process of its own."""
 
-    def all(self) -> list[dict[str, Any]]:
-        return [describe_study(name) for name in study_names()]
+    def all(self) -> list[StudyModel]:
+        return [StudyModel.model_validate(describe_study(name)) for name in study_names()]
 
     def warm(self) -> None:
         pass

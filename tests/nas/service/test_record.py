@@ -28,8 +28,9 @@ from nas.search.record import (
     reference_box,
 )
 from nas.search.storage import open_study
+from nas.service.models import Refit
 from nas.service.record import Record
-from nas.service.runs import Runs, RunView, trust_in
+from nas.service.runs import Runs, RunView, describe_trust
 from nas.service.store import Run
 
 
@@ -145,10 +146,10 @@ def test_the_quality_of_the_latest_refits_is_told(tmp_path: Path) -> None:
     problem = grid_problem()
     grow(problem, tmp_path, 16, Guessing(seed=0))._storage.remove_session()
     view = RunView(tmp_path)
-    told = trust_in(view.snapshot())
+    told = describe_trust(view.snapshot())
     assert told is not None
-    assert told["refits"] == [{"name": "refit on 10 trials", "predictions": told["predictions"]}]
-    assert told["predictions"][0]["num_trials"] > 10
+    assert told.refits == [Refit(name="refit on 10 trials", predictions=told.predictions)]
+    assert told.predictions[0].num_trials > 10
     view.close()
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from nas.objective import Objective
+from nas.service.models import RunModel, Trust
 from nas.service.words import (
     ago,
     change,
@@ -23,9 +24,16 @@ MACS = Objective("macs", "", "minimize")
 BYTES = Objective("weight_bytes", "B", "minimize")
 
 
-def told(**more: Any) -> dict[str, Any]:
+def told(**more: Any) -> RunModel:
     run = {"state": "running", "stage": "search", "done": 5, "total": 20, "seconds_left": None, "note": ""}
-    return {**run, "stopping": False, "device": "cpu", "started": None, "finished": None, **more}
+    rest = {"stopping": False, "device": "cpu", "started": None, "finished": None}
+    return RunModel.model_construct(**(run | rest | more))
+
+
+def trust(predictions: list[dict[str, Any]], refits: list[dict[str, Any]]) -> Trust:
+    return Trust.model_validate(
+        {"predictions": predictions, "refits": refits, "rank_agreement": None, "num_compared": None}
+    )
 
 
 @pytest.mark.parametrize(
@@ -113,9 +121,8 @@ def test_how_long_ago(time: str | None, text: str) -> None:
 def test_surrogate_figures_are_of_the_quality_and_of_predictions_made_beforehand() -> None:
     found = {"objective": "accuracy", "num_trials": 12, "kendall_tau": None, "spearman": None, "rmse": 0.02}
     other = {**found, "objective": "latency_ms", "kendall_tau": 0.9}
-    known = {"predictions": [other, found], "refits": [], "rank_agreement": None, "num_compared": None}
-    assert [f["value"] for f in surrogate_figures(known, ACCURACY)] == ["2.00 points"]
-    ranked = {**known, "predictions": [{**found, "kendall_tau": 0.5}]}
+    assert [f["value"] for f in surrogate_figures(trust([other, found], []), ACCURACY)] == ["2.00 points"]
+    ranked = trust([{**found, "kendall_tau": 0.5}], [])
     assert [f["value"] for f in surrogate_figures(ranked, ACCURACY)] == ["2.00 points", "0.50"]
     assert surrogate_figures(None, ACCURACY) == []
 
@@ -126,8 +133,7 @@ def test_the_surrogates_latest_refits_are_shown_after_all_its_predictions() -> N
         "name": "refit on 30 trials",
         "predictions": [{**found, "rmse": 0.01}, {**found, "objective": "x"}],
     }
-    told = {"predictions": [found], "refits": [late], "rank_agreement": None}
-    *_, figure = surrogate_figures(told, ACCURACY)
+    *_, figure = surrogate_figures(trust([found], [late]), ACCURACY)
     assert (figure["name"], figure["value"]) == ("error, of late", "1.00 points")
     assert figure["detail"] == "the same for the 12 evaluations since the refit on 30 trials"
 
@@ -138,7 +144,7 @@ def test_earlier_refits_stand_beside_the_latest_one_and_not_as_figures_of_the_sa
         {"name": f"refit on {number} trials", "predictions": [{**found, "rmse": error}]}
         for number, error in ((30, 0.04), (40, 0.03), (50, 0.01))
     ]
-    figures = surrogate_figures({"predictions": [found], "refits": refits, "rank_agreement": None}, ACCURACY)
+    figures = surrogate_figures(trust([found], refits), ACCURACY)
     names = [figure["name"] for figure in figures]
     assert len(set(names)) == len(names)
     assert figures[-1]["value"] == "1.00 points"
