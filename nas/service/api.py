@@ -15,13 +15,12 @@ from nas.report.results import Winner
 from nas.runner.delivery import check_delivery
 from nas.service import models
 from nas.service.access import Reader, Runner, access_of
-from nas.service.changes import checked_changes
 from nas.service.downloads import files_of, zipped
 from nas.service.events import front_text
 from nas.service.numbers import Whole
 from nas.service.problems import Problem, documented
 from nas.service.runs import RunView, Snapshot, describe_run, trial_json
-from nas.service.state import State, state_of
+from nas.service.state import Action, State, state_of
 from nas.service.store import Run
 from nas.service.supervisor import log_tail
 
@@ -41,6 +40,7 @@ def _run_of(service: Service, run: Annotated[str, Path(description="Of a run: se
 
 
 TheRun = Annotated[Run, Depends(_run_of)]
+TheAction = Annotated[Action, Path(description="pause, resume or cancel.")]
 _Cursor = Annotated[Whole | None, Query(ge=0, le=2**31 - 1, description="What the page before gave as next.")]
 
 
@@ -72,10 +72,7 @@ def studies(_token: Reader, service: Service) -> list[models.StudyModel]:
 @router.post("/runs", status_code=201, responses=documented(400, 403, 404, 409, 413), tags=["runs"])
 def start(token: Runner, asked: models.NewRun, service: Service) -> models.RunModel:
     """Put a study in the queue."""
-    study = service.study(asked.study)
-    changes = checked_changes(study, asked, service.settings.devices)
-    run = service.submit(study, changes, token.id)
-    return _described(service, run)
+    return _describe(service, service.start(asked, token.id))
 
 
 @router.get("/runs", tags=["runs"])
@@ -89,31 +86,19 @@ def runs(
     found = service.store.runs(before=cursor, limit=limit + 1)
     shown = found[:limit]
     more = shown[-1].position if len(found) > limit else None
-    return models.RunsPage(runs=[_described(service, run) for run in shown], next=more)
+    return models.RunsPage(runs=[_describe(service, run) for run in shown], next=more)
 
 
 @router.get("/runs/{run}", responses=documented(404), tags=["runs"])
 def run(_token: Reader, run: TheRun, service: Service) -> models.RunModel:
     """Tell how a run stands."""
-    return _described(service, run)
+    return _describe(service, run)
 
 
-@router.post("/runs/{run}/pause", responses=documented(403, 404, 409), tags=["runs"])
-def pause(_token: Runner, run: TheRun, service: Service) -> models.RunModel:
-    """Stop a run and keep it, to go on later."""
-    return _described(service, service.supervisor.pause(run))
-
-
-@router.post("/runs/{run}/resume", responses=documented(403, 404, 409), tags=["runs"])
-def resume(_token: Runner, run: TheRun, service: Service) -> models.RunModel:
-    """Let a paused or failed run go on from where it was."""
-    return _described(service, service.resume(run))
-
-
-@router.post("/runs/{run}/cancel", responses=documented(403, 404, 409), tags=["runs"])
-def cancel(_token: Runner, run: TheRun, service: Service) -> models.RunModel:
-    """Stop a run for good; what it found stays."""
-    return _described(service, service.supervisor.cancel(run))
+@router.post("/runs/{run}/{action}", responses=documented(403, 404, 409), tags=["runs"])
+def act(_token: Runner, run: TheRun, action: TheAction, service: Service) -> models.RunModel:
+    """Pause a run and keep it, resume a paused or failed one from where it was, or cancel it for good."""
+    return _describe(service, service.act(run, action))
 
 
 @router.get(
@@ -296,7 +281,7 @@ def pareto_zip(_token: Reader, run: TheRun, service: Service) -> StreamingRespon
     return _zip(zipped(files), f"{run.id}-pareto.zip")
 
 
-def _described(service: State, run: Run) -> models.RunModel:
+def _describe(service: State, run: Run) -> models.RunModel:
     return describe_run(run, service.runs.view(run).snapshot())
 
 

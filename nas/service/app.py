@@ -18,6 +18,7 @@ from nas.service.assets import ASSETS
 from nas.service.headers import SecurityHeaders
 from nas.service.limits import QueryLimit
 from nas.service.prefix import Prefix
+from nas.service.rendering import answer_problem
 from nas.service.settings import Settings
 from nas.service.state import State
 
@@ -65,7 +66,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.service = service
     app.state.access = service.access
-    problems.install(app)
+    problems.install(app, answer_problem)
     problems.describe(app)
     app.include_router(api.router)
     app.include_router(reference.router)

@@ -31,7 +31,7 @@ class Assets(StaticFiles):
     ) -> Response:
         """Return the answer for a file that is there."""
         response = super().file_response(full_path, stat_result, scope, status_code)
-        is_current = scope["query_string"].decode("latin-1") == f"v={_version_of(full_path)}"
+        is_current = scope["query_string"].decode("latin-1") == f"v={_version_of(str(full_path))}"
         response.headers["Cache-Control"] = _FOR_EVER if is_current else "no-cache"
         return response
 
@@ -55,5 +55,5 @@ def plotly_styles() -> list[str]:
 
 
 @functools.cache
-def _version_of(path: PathLike) -> str:
+def _version_of(path: str) -> str:
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:12]

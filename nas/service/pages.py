@@ -11,13 +11,12 @@ from pydantic import ValidationError
 
 from nas.service import run_data, run_pages
 from nas.service.access import Reader, Runner, access_of
-from nas.service.api import Service, TheRun
-from nas.service.changes import checked_changes
+from nas.service.api import Service, TheAction, TheRun
 from nas.service.models import NewRun, StudyModel
 from nas.service.numbers import Whole, number, whole_number
 from nas.service.prefix import redirect
 from nas.service.problems import Problem
-from nas.service.rendering import Form, PageRoute, Posted, field, page
+from nas.service.rendering import Form, Posted, field, page
 from nas.service.runs import describe_run
 from nas.service.store import Token
 from nas.service.words import label, now_line
@@ -25,7 +24,7 @@ from nas.service.words import label, now_line
 _RUNS_PER_PAGE = 20
 _LIMIT = "limit."
 
-router = APIRouter(route_class=PageRoute, include_in_schema=False)
+router = APIRouter(include_in_schema=False)
 
 
 @router.get("/")
@@ -80,9 +79,7 @@ def start(request: Request, token: Runner, form: Posted, study: str, service: Se
     """Start a study and lead to its run."""
     chosen = service.study(study)
     try:
-        asked = NewRun(study=chosen.name, **_asked(chosen, form))
-        changes = checked_changes(chosen, asked, service.settings.devices)
-        run = service.submit(chosen, changes, token.id)
+        run = service.start(NewRun(study=chosen.name, **_asked(chosen, form)), token.id)
     except (Problem, ValidationError, ValueError) as error:
         said = error.detail if isinstance(error, Problem) else _sentence(error)
         status = error.status if isinstance(error, Problem) else 422
@@ -109,22 +106,10 @@ def runs(
     return page(request, "runs.html", token, here="Runs", runs=rows, next=older, newer=cursor is not None)
 
 
-@router.post("/runs/{run}/pause")
-def pause(request: Request, _token: Runner, run: TheRun, service: Service) -> Response:
-    """Stop a run and keep it."""
-    return redirect(request, f"/runs/{service.supervisor.pause(run).id}")
-
-
-@router.post("/runs/{run}/resume")
-def resume(request: Request, _token: Runner, run: TheRun, service: Service) -> Response:
-    """Let a run go on."""
-    return redirect(request, f"/runs/{service.resume(run).id}")
-
-
-@router.post("/runs/{run}/cancel")
-def cancel(request: Request, _token: Runner, run: TheRun, service: Service) -> Response:
-    """Stop a run for good."""
-    return redirect(request, f"/runs/{service.supervisor.cancel(run).id}")
+@router.post("/runs/{run}/{action}")
+def act(request: Request, _token: Runner, run: TheRun, action: TheAction, service: Service) -> Response:
+    """Pause, resume or cancel a run."""
+    return redirect(request, f"/runs/{service.act(run, action).id}")
 
 
 def _form_to_sign_in(request: Request, there: str, problem: Problem | None = None) -> Response:

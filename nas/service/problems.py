@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any, final
 
@@ -84,34 +84,29 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
-def install(app: FastAPI) -> None:
-    """Make every error of ``app`` a problem."""
+def install(app: FastAPI, answer: Callable[[Request, Problem], Response]) -> None:
+    """Make every error of ``app`` a problem, answered by ``answer``."""
 
-    async def on_problem(_request: Request, error: Exception) -> Response:
-        assert isinstance(error, Problem)
-        return error.response()
+    @app.exception_handler(Problem)
+    async def on_problem(request: Request, problem: Problem) -> Response:
+        return answer(request, problem)
 
-    async def on_http(_request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)
-        return _of_http(error).response()
+    @app.exception_handler(HTTPException)
+    async def on_http(request: Request, error: HTTPException) -> Response:
+        return answer(request, _of_http(error))
 
-    async def on_invalid(_request: Request, error: Exception) -> Response:
-        assert isinstance(error, RequestValidationError)
-        return _of_validation(error).response()
+    @app.exception_handler(RequestValidationError)
+    async def on_invalid(request: Request, error: RequestValidationError) -> Response:
+        return answer(request, _of_validation(error))
 
-    async def on_nas_error(_request: Request, error: Exception) -> Response:
-        return Problem(409, "not-possible", str(error)).response()
+    @app.exception_handler(NasError)
+    async def on_nas_error(request: Request, error: NasError) -> Response:
+        return answer(request, Problem(409, "not-possible", str(error)))
 
+    @app.exception_handler(Exception)
     async def on_bug(_request: Request, _error: Exception) -> Response:  # the server logs the traceback
-        return Problem(
-            500, "defect", "The service failed to answer: this is a defect; its log says more."
-        ).response()
-
-    app.add_exception_handler(Problem, on_problem)
-    app.add_exception_handler(HTTPException, on_http)
-    app.add_exception_handler(RequestValidationError, on_invalid)
-    app.add_exception_handler(NasError, on_nas_error)
-    app.add_exception_handler(Exception, on_bug)
+        said = "The service failed to answer: this is a defect; its log says more."
+        return Problem(500, "defect", said).response()
 
 
 def describe(app: FastAPI) -> None:

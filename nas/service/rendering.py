@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any
 from urllib.parse import parse_qs, quote
@@ -11,9 +11,7 @@ from urllib.parse import parse_qs, quote
 import jinja2
 from fastapi import Depends, Request
 from fastapi.responses import HTMLResponse, Response
-from fastapi.routing import APIRoute
 
-from nas.errors import NasError
 from nas.service.assets import PLOTLY, address, plotly_styles
 from nas.service.prefix import redirect, root_of
 from nas.service.problems import Problem
@@ -22,29 +20,6 @@ from nas.service.words import ago, label
 
 _MAX_FIELDS = 100
 Form = Mapping[str, list[str]]
-
-
-class PageRoute(APIRoute):
-    """A route for people: whoever isn't signed in is sent to the form, and an error is a page that says so.
-
-    Scripts of the page, which don't ask for HTML, get problem details as everybody else.
-    """
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return what FastAPI calls with a request."""
-        handle = super().get_route_handler()
-
-        async def handle_for_people(request: Request) -> Response:
-            try:
-                return await handle(request)
-            except Problem as problem:
-                if "text/html" not in request.headers.get("accept", ""):
-                    raise
-                return _page_of(request, problem)
-            except NasError as error:
-                return _page_of(request, Problem(409, "not-possible", str(error)))
-
-        return handle_for_people
 
 
 def page(
@@ -90,7 +65,13 @@ def field(form: Form, name: str) -> str:
     return form.get(name, [""])[0]
 
 
-def _page_of(request: Request, problem: Problem) -> Response:
+def answer_problem(request: Request, problem: Problem) -> Response:
+    """Return a problem as a page to who asks for one, and as problem details to programs and scripts of the page.
+
+    Whoever isn't signed in is sent to the form.
+    """
+    if "text/html" not in request.headers.get("accept", ""):
+        return problem.response()
     if problem.status == 401:
         path = request.scope["path"].removeprefix(root_of(request))
         there = quote(path) if request.method == "GET" else "/"

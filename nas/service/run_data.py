@@ -20,14 +20,13 @@ from nas.service.api import Service, TheRun
 from nas.service.columns import columns, costs_of_rows, volume_steps
 from nas.service.numbers import Whole, number
 from nas.service.problems import Problem
-from nas.service.rendering import PageRoute
 from nas.service.runs import RunView, Snapshot
 from nas.space import SearchSpace
 
 _NO_STEP = "No larger budget buys anything better."
 _NO_BUDGET = "Without a budget, this is the best of all."
 
-router = APIRouter(route_class=PageRoute, include_in_schema=False)
+router = APIRouter(include_in_schema=False)
 Name = Annotated[str, Query(max_length=100)]
 
 

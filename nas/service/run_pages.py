@@ -22,7 +22,7 @@ from nas.service.downloads import files_of
 from nas.service.numbers import Whole
 from nas.service.prefix import root_of
 from nas.service.problems import Problem
-from nas.service.rendering import PageRoute, page, rendered
+from nas.service.rendering import page, rendered
 from nas.service.run_data import Name, space_of
 from nas.service.runs import RunView, Snapshot, describe_run
 from nas.service.state import State
@@ -33,7 +33,7 @@ _LOG_LINES = 200
 _MAX_ROWS = 300
 _MAX_RUNS = 100
 
-router = APIRouter(route_class=PageRoute, include_in_schema=False)
+router = APIRouter(include_in_schema=False)
 
 
 def num_waiting(service: State, run: Run) -> int:

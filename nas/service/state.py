@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, final
+from typing import Literal, final
 
 from fastapi import Request
 
 from nas.protocols import DEFAULT_DEVICE
 from nas.service.access import Access
+from nas.service.changes import checked_changes
 from nas.service.events import Watches
 from nas.service.limits import Attempts, check_quota
-from nas.service.models import StudyModel
+from nas.service.models import NewRun, StudyModel
 from nas.service.problems import Problem
 from nas.service.runs import Runs
 from nas.service.sessions import Sessions
@@ -22,6 +22,9 @@ from nas.service.store import UNFINISHED, Run, Store
 from nas.service.studies import Studies
 from nas.service.supervisor import Supervisor
 from nas.service.tokens import Tokens
+
+Action = Literal["pause", "resume", "cancel"]
+"""What may be done with a run that was started."""
 
 _NUM_WARMED = 10
 
@@ -112,12 +115,15 @@ class State:
         defaults = study.defaults.model_copy(update={"device": devices[0]})
         return study.model_copy(update={"devices": devices, "defaults": defaults, "error": error})
 
-    def submit(self, study: StudyModel, changes: Mapping[str, Any], token_id: str) -> Run:
-        """Queue a study of :meth:`catalogue` whose changes are checked.
+    def start(self, asked: NewRun, token_id: str) -> Run:
+        """Queue a study with what shall be changed in it.
 
         Raises:
-            Problem: a limit of the token is hit (429).
+            Problem: there is no such study (404), it can't be used (409), it doesn't have or allow what is asked (422),
+                or a limit of the token is hit (429).
         """
+        study = self.study(asked.study)
+        changes = checked_changes(study, asked, self.settings.devices)
         evaluations = int(changes.get("evaluations", study.defaults.evaluations))
         device = str(changes.get("device", study.defaults.device))
         with self._quota:  # two requests at once can't both take the last place
@@ -126,12 +132,16 @@ class State:
                 study.name, changes, evaluations=evaluations, device=device, token_id=token_id
             )
 
-    def resume(self, run: Run) -> Run:
-        """Let a run go on.
+    def act(self, run: Run, action: Action) -> Run:
+        """Pause, resume or cancel a run.
 
         Raises:
-            Problem: it can't (409), or it was over and is one too many for its token now (429).
+            Problem: its state doesn't allow that (409), or it was over and is one too many for its token now (429).
         """
+        if action == "pause":
+            return self.supervisor.pause(run)
+        if action == "cancel":
+            return self.supervisor.cancel(run)
         with self._quota:
             if run.state not in UNFINISHED:
                 check_quota(self.store, self.settings, run.token_id, run.evaluations)
