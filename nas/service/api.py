@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
-from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
@@ -16,10 +14,9 @@ from nas.runner.delivery import check_delivery
 from nas.service import models
 from nas.service.access import Reader, Runner, access_of
 from nas.service.downloads import files_of, zipped
-from nas.service.events import front_text
 from nas.service.numbers import Whole
 from nas.service.problems import Problem, documented
-from nas.service.runs import RunView, Snapshot, describe_run, trial_json
+from nas.service.runs import RunView, Snapshot, describe_front, describe_run, describe_trial
 from nas.service.state import Action, State, state_of
 from nas.service.store import Run
 from nas.service.supervisor import log_tail
@@ -114,12 +111,14 @@ def trials(
     """List the evaluated architectures, in the order in which they were finished."""
     begin = cursor or 0
 
-    def make(snapshot: Snapshot) -> bytes:
+    def make(snapshot: Snapshot) -> models.TrialsPage:
         end = min(begin + limit, len(snapshot.rows))
-        more = end if end < len(snapshot.rows) else None
-        shown = trial_json(snapshot, range(begin, end))
-        head = f'{{"objectives": {_objectives(snapshot)}, "position": {max(begin, end)}, "next": {json.dumps(more)}'
-        return f'{head}, "trials": [{shown}]}}'.encode()
+        return models.TrialsPage(
+            objectives=snapshot.objectives,
+            trials=[describe_trial(snapshot, position) for position in range(begin, end)],
+            position=max(begin, end),
+            next=end if end < len(snapshot.rows) else None,
+        )
 
     return _json(service.runs.view(run).text(("trials", begin, limit), make))
 
@@ -129,11 +128,7 @@ def trials(
 )
 def front(_token: Reader, run: TheRun, service: Service) -> Response:
     """Return the front so far."""
-
-    def make(snapshot: Snapshot) -> bytes:
-        return f'{{"objectives": {_objectives(snapshot)}, {front_text(snapshot)[1:]}'.encode()
-
-    return _json(service.runs.view(run).text("front", make))
+    return _json(service.runs.view(run).text("front", describe_front))
 
 
 @router.get(
@@ -196,7 +191,7 @@ def winners(_token: Reader, run: TheRun, service: Service) -> models.WinnersMode
     snapshot = view.snapshot()
     return models.WinnersModel(
         winners=[_winner(view, winner) for winner in snapshot.winners],
-        original=list(snapshot.original),
+        original=snapshot.original,
     )
 
 
@@ -288,11 +283,7 @@ def _describe(service: State, run: Run) -> models.RunModel:
 def _winner(view: RunView, winner: Winner) -> models.WinnerModel:
     files = files_of(view.directory.winners / winner.id, winner)
     sizes = [{"name": path.name, "bytes": path.stat().st_size} for path in files]
-    return models.WinnerModel.model_validate({**asdict(winner), "files": sizes})
-
-
-def _objectives(snapshot: Snapshot) -> str:
-    return json.dumps([asdict(objective) for objective in snapshot.objectives])
+    return models.WinnerModel.model_validate({**vars(winner), "files": sizes})
 
 
 def _json(text: bytes) -> Response:

@@ -30,7 +30,9 @@ def costs_of_rows(snapshot: Snapshot) -> FloatArray:
 
 def values_of(snapshot: Snapshot, rows: Sequence[TrialRow], which: str = "value") -> FloatArray:
     """Return the rows' values, or spreads, ``(n, num_objectives)``."""
-    table = [[row.values[objective.name][which] for objective in snapshot.objectives] for row in rows]
+    table = [
+        [getattr(row.values[objective.name], which) for objective in snapshot.objectives] for row in rows
+    ]
     return np.array(table, dtype=np.float64).reshape(len(rows), len(snapshot.objectives))
 
 

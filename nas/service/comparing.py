@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from nas.front import compare_fronts, verdict
-from nas.objective import Measurement, Objective
+from nas.objective import Objective
 from nas.service.columns import bars_of
 from nas.service.record import TrialRow
 from nas.service.runs import RunView, Snapshot
@@ -93,8 +93,7 @@ def _side(snapshot: Snapshot, space: SearchSpace, row: TrialRow) -> dict[str, An
 
 
 def _measured_line(objective: Objective, a: TrialRow, b: TrialRow) -> dict[str, Any]:
-    pair = [row.values[objective.name] for row in (a, b)]
-    first, second = (Measurement(v["value"], v["spread"], objective.unit, "", 1) for v in pair)
+    first, second = (row.values[objective.name] for row in (a, b))
     return {
         **measured(objective, first),
         "a": measured(objective, first),
@@ -112,7 +111,7 @@ def _options(space: SearchSpace, row: TrialRow) -> list[str]:
 
 
 def _costs(snapshot: Snapshot, objectives: list[Objective]) -> np.ndarray[Any, np.dtype[np.float64]]:
-    rows = [[o.cost(row.values[o.name]["value"]) for o in objectives] for row in snapshot.rows]
+    rows = [[o.cost(row.values[o.name].value) for o in objectives] for row in snapshot.rows]
     return np.array(rows, dtype=np.float64)
 
 

@@ -13,8 +13,9 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import final
 
+from nas.service.models import NewTrial
 from nas.service.processes import LOG
-from nas.service.runs import Runs, RunView, Snapshot, describe_run, trial_json
+from nas.service.runs import Runs, RunView, Snapshot, describe_front, describe_run, describe_trial
 from nas.service.store import Run, Store
 
 logger = logging.getLogger(__name__)
@@ -39,7 +40,7 @@ class Watch:
         self.run, self._view, self._store = run, view, store
         self.snapshot = view.snapshot()
         self.status = describe_run(run, self.snapshot).model_dump_json()
-        self.front = front_text(self.snapshot)
+        self.front = describe_front(self.snapshot).model_dump_json()
         self.log_bytes = 0
         self.num_watching = 0
         self.changed = asyncio.Event()
@@ -52,7 +53,7 @@ class Watch:
         if (run, snapshot.version, log_bytes) == (self.run, self.snapshot.version, self.log_bytes):
             return False
         if snapshot.front != self.snapshot.front:
-            self.front = front_text(snapshot)
+            self.front = describe_front(snapshot).model_dump_json()
         self.run, self.snapshot, self.log_bytes = run, snapshot, log_bytes
         self.status = describe_run(run, snapshot).model_dump_json()
         return True
@@ -185,24 +186,10 @@ class Watches:
         self._watches.pop(watch.run.id, None)
 
 
-def front_text(snapshot: Snapshot) -> str:
-    """Return the front as JSON: ``numbers`` of the trials, and the ``trials``."""
-    numbers = json.dumps([row.number for row in snapshot.front_rows])
-    volume = json.dumps(snapshot.hypervolume[-1] if snapshot.hypervolume else None)
-    return (
-        f'{{"evaluations": {len(snapshot.rows)}, "hypervolume": {volume}, "numbers": {numbers}, '
-        f'"trials": [{trial_json(snapshot, snapshot.front)}]}}'
-    )
-
-
 def _trial_text(snapshot: Snapshot, position: int) -> str:
-    """Return a trial with its position and the hypervolume after it."""
+    trial = describe_trial(snapshot, position)
     volume = snapshot.hypervolume[position] if position < len(snapshot.hypervolume) else None
-    on_front = "true" if position in snapshot.front else "false"
-    return (
-        f'{snapshot.rows[position].text}, "on_front": {on_front}, "position": {position}, '
-        f'"hypervolume": {json.dumps(volume)}}}'
-    )
+    return NewTrial(**vars(trial), position=position, hypervolume=volume).model_dump_json()
 
 
 def _position(last_id: str | None, after: int, watch: Watch) -> tuple[int, int]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from nas.choices import Option
 from nas.objective import Direction, Measurement, Objective
 from nas.protocols import MAX_SEED
 from nas.report.results import Original, Variant
@@ -139,7 +141,7 @@ class RunModel(_Given):
     last_words: str | None = Field(description="The end of the log of a process that failed.")
     changes: dict[str, Any]
     device: str
-    objectives: list[Objective]
+    objectives: Sequence[Objective]
     evaluations: Evaluations
     hypervolume: float | None
     surrogate: Trust | None = Field(description="Null while nothing is known.")
@@ -167,17 +169,24 @@ class TrialModel(_Given):
     number: int
     architecture: str
     values: dict[str, ValueModel]
-    choices: dict[str, Any]
+    choices: Mapping[str, Option]
     on_front: bool
 
 
 class TrialsPage(_Given):
     """Some evaluated architectures, in the order in which they were finished."""
 
-    objectives: list[Objective]
+    objectives: Sequence[Objective]
     trials: list[TrialModel]
     position: int = Field(description="Trials up to here: what events want as after.")
     next: int | None = Field(description="The cursor of the next page; null when there is no more for now.")
+
+
+class NewTrial(TrialModel):
+    """An evaluated architecture, as its event tells it."""
+
+    position: int = Field(description="Among the run's trials, from 0.")
+    hypervolume: float | None = Field(description="After it.")
 
 
 class FrontModel(_Given):
@@ -185,7 +194,7 @@ class FrontModel(_Given):
 
     evaluations: int
     hypervolume: float | None
-    objectives: list[Objective]
+    objectives: Sequence[Objective]
     numbers: list[int]
     trials: list[TrialModel]
 
@@ -214,16 +223,16 @@ class WinnerModel(_Given):
 
     id: str
     trial: int
-    choices: dict[str, Any]
+    choices: Mapping[str, Option]
     macs: int
     num_params: int
     predicted: float | None
-    searched: dict[str, Measurement]
+    searched: Mapping[str, Measurement]
     fine_tuned: Measurement
     kept: Measurement | None = Field(
         description="Where fine-tuning made it worse: quality with its weights of the search, which were kept."
     )
-    variants: list[Variant]
+    variants: Sequence[Variant]
     files: list[FileModel]
 
 
@@ -237,7 +246,7 @@ class WinnersModel(_Given):
     """All winners of a run."""
 
     winners: list[WinnerModel]
-    original: list[Original] = Field(description="Empty where the study's network was not converted.")
+    original: Sequence[Original] = Field(description="Empty where the study's network was not converted.")
 
 
 class SignIn(BaseModel):

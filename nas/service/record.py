@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +16,12 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from nas import pareto
-from nas.objective import Objective, excess_over
+from nas.choices import Option
+from nas.objective import Measurement, Objective, excess_over
 from nas.runner.directory import RunDirectory
 from nas.search.quality import SurrogateQuality, refit_quality, surrogate_quality
 from nas.search.record import (
     ARCHITECTURE,
-    MEASUREMENTS,
     GrowingFront,
     ReferenceBox,
     are_credible,
@@ -31,6 +30,7 @@ from nas.search.record import (
     forgiven,
     has_values,
     is_paid,
+    measurements_of,
     predictions_of,
     soft_limits,
     stored_box,
@@ -46,16 +46,14 @@ class TrialRow:
     Args:
         number: Of the trial.
         architecture: Its id.
-        values: By objective: value, spread and unit.
+        values: By objective, in the study's order.
         choices: By name.
-        text: All of this as the beginning of a JSON object, without the closing brace.
     """
 
     number: int
     architecture: str
-    values: Mapping[str, Mapping[str, Any]]
-    choices: Mapping[str, Any]
-    text: str
+    values: Mapping[str, Measurement]
+    choices: Mapping[str, Option]
 
 
 @final
@@ -206,11 +204,6 @@ def _rows(space: SearchSpace, objectives: tuple[Objective, ...], trials: list[Fr
 
 
 def _row(objectives: tuple[Objective, ...], trial: FrozenTrial, architecture: Architecture) -> TrialRow:
-    measured = {o.name: trial.user_attrs[MEASUREMENTS][o.name] for o in objectives}
-    values = {
-        name: {"value": m["value"], "spread": m["spread"], "unit": m["unit"]} for name, m in measured.items()
-    }
-    choices = dict(architecture)
-    id_ = str(trial.user_attrs[ARCHITECTURE])
-    shown = {"number": trial.number, "architecture": id_, "values": values, "choices": choices}
-    return TrialRow(trial.number, id_, values, choices, json.dumps(shown)[:-1])
+    measured = measurements_of(trial)
+    values = {objective.name: measured[objective.name] for objective in objectives}
+    return TrialRow(trial.number, str(trial.user_attrs[ARCHITECTURE]), values, dict(architecture))

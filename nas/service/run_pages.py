@@ -179,7 +179,7 @@ def _best_first(snapshot: Snapshot) -> list[Any]:
     quality = snapshot.objectives[0] if snapshot.objectives else None
     if quality is None:
         return []
-    return sorted(snapshot.front_rows, key=lambda row: quality.cost(row.values[quality.name]["value"]))[
+    return sorted(snapshot.front_rows, key=lambda row: quality.cost(row.values[quality.name].value))[
         :_MAX_ROWS
     ]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import logging
 import os
 import threading
@@ -15,6 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import final
 
+from pydantic_core import to_json
+
 from nas.agreement import Agreement
 from nas.errors import NasError
 from nas.objective import Objective
@@ -23,7 +24,16 @@ from nas.report.trust import TrustResult
 from nas.runner.directory import RunDirectory
 from nas.runner.progress import Status
 from nas.search.quality import SurrogateQuality
-from nas.service.models import Evaluations, Predictions, Refit, RunModel, Trust
+from nas.service.models import (
+    Evaluations,
+    FrontModel,
+    Predictions,
+    Refit,
+    RunModel,
+    TrialModel,
+    Trust,
+    ValueModel,
+)
 from nas.service.record import Record, TrialRow
 from nas.service.store import Run
 
@@ -135,9 +145,7 @@ class RunView:
             self._texts = (snapshot.version, texts)
         found = texts.get(key)
         if found is None:
-            made = make(snapshot)
-            found = made if isinstance(made, bytes) else json.dumps(made).encode()
-            texts[key] = found
+            found = texts[key] = to_json(make(snapshot), inf_nan_mode="null")
         return found
 
     def close(self) -> None:
@@ -245,7 +253,7 @@ def describe_run(run: Run, snapshot: Snapshot) -> RunModel:
         last_words=run.last_words,
         changes=run.changes,
         device=run.device,
-        objectives=list(snapshot.objectives),
+        objectives=snapshot.objectives,
         evaluations=Evaluations(complete=len(snapshot.rows), failed=snapshot.failed, asked=run.evaluations),
         hypervolume=snapshot.hypervolume[-1] if snapshot.hypervolume else None,
         surrogate=describe_trust(snapshot),
@@ -281,11 +289,26 @@ def _agreement(trust: TrustResult, quality: Objective) -> Agreement | None:
     return trust.agreement(quality)
 
 
-def trial_json(snapshot: Snapshot, positions: range | tuple[int, ...]) -> str:
-    """Return trials as the inside of a JSON list, without the brackets."""
-    front = set(snapshot.front)
-    return ", ".join(
-        f'{snapshot.rows[p].text}, "on_front": {"true" if p in front else "false"}}}' for p in positions
+def describe_trial(snapshot: Snapshot, position: int) -> TrialModel:
+    """Return the trial at a position of the snapshot's rows as the API shows it."""
+    row = snapshot.rows[position]
+    return TrialModel(
+        number=row.number,
+        architecture=row.architecture,
+        values={n: ValueModel(value=m.value, spread=m.spread, unit=m.unit) for n, m in row.values.items()},
+        choices=row.choices,
+        on_front=position in snapshot.front,
+    )
+
+
+def describe_front(snapshot: Snapshot) -> FrontModel:
+    """Return the front so far as the API shows it."""
+    return FrontModel(
+        evaluations=len(snapshot.rows),
+        hypervolume=snapshot.hypervolume[-1] if snapshot.hypervolume else None,
+        objectives=snapshot.objectives,
+        numbers=[row.number for row in snapshot.front_rows],
+        trials=[describe_trial(snapshot, position) for position in snapshot.front],
     )
 
 

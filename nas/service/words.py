@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -51,10 +51,8 @@ def described_objective(objective: Objective, values: Iterable[float] = ()) -> d
     }
 
 
-def measured(objective: Objective, value: Mapping[str, Any] | Measurement) -> dict[str, str]:
+def measured(objective: Objective, value: Measurement) -> dict[str, str]:
     """Return a measurement as ``label`` and ``text``, with spread and unit."""
-    if not isinstance(value, Measurement):
-        value = Measurement(value["value"], value["spread"], objective.unit, "", 1)
     return {"label": label(objective.name), "text": with_spread(value, objective)}
 
 
@@ -85,13 +83,15 @@ def described_step(snapshot: Snapshot, step: Step, goal: int) -> dict[str, Any]:
         text = f"{cost} lets one in"
     else:
         text = f"{cost} buys {change(bought, -bought.value(step.gain))} {label(bought.name)}"
-    detail = f"{shown(reached['value'], bought)} at {shown(row.values[spent.name]['value'], spent)}, {row.architecture}"
-    if step.gain is not None and is_noise(step.gain, reached["spread"], reached["spread"]):
+    detail = (
+        f"{shown(reached.value, bought)} at {shown(row.values[spent.name].value, spent)}, {row.architecture}"
+    )
+    if step.gain is not None and is_noise(step.gain, reached.spread, reached.spread):
         detail += "; the gain is within the noise of measuring"
     return {
         "number": row.number,
         "column": step.column,
-        "limit": row.values[spent.name]["value"],
+        "limit": row.values[spent.name].value,
         "text": text,
         "detail": detail,
     }

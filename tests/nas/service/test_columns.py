@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from nas.choices import Choice
-from nas.objective import Objective
+from nas.objective import Measurement, Objective
 from nas.report.results import Results
 from nas.service.columns import MAX_DOMINATED, bars_of, columns, finished, genes_of, thinned, volume_steps
 from nas.service.record import TrialRow
@@ -22,13 +22,8 @@ SPACE = SearchSpace(
 
 
 def row(number: int, accuracy: float, macs: float, **choices: int) -> TrialRow:
-    values = {
-        "accuracy": {"value": accuracy, "spread": 0.01, "unit": ""},
-        "macs": {"value": macs, "spread": 0.0, "unit": ""},
-    }
-    return TrialRow(
-        number, f"id{number}", values, choices or {"depth": 1, "width": 4, "second.kernel": 3}, "{"
-    )
+    values = {"accuracy": Measurement(accuracy, 0.01, "", "", 1), "macs": Measurement(macs, 0.0, "", "", 1)}
+    return TrialRow(number, f"id{number}", values, choices or {"depth": 1, "width": 4, "second.kernel": 3})
 
 
 def snapshot(rows: list[TrialRow], front: tuple[int, ...]) -> Snapshot:

@@ -241,7 +241,7 @@ def test_the_scripts_of_a_run_get_columns_and_answers(
     )
     asked = {"goal": "accuracy", "x": "num_params", "y": "accuracy"}
     free = person.get(f"/runs/{FINISHED}/explore", params=asked).json()
-    best = max(snapshot.rows, key=lambda row: row.values["accuracy"]["value"])
+    best = max(snapshot.rows, key=lambda row: row.values["accuracy"].value)
     assert free["within"] == free["of"] == len(snapshot.rows)
     found = next(row for row in snapshot.rows if row.number == free["best"])
     assert found.values["accuracy"] == best.values["accuracy"]
