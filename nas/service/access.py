@@ -142,17 +142,23 @@ def access_of(request: Request) -> Access:
     return access
 
 
-def _reader(request: Request, _b: object = Depends(_bearer), _c: object = Depends(_cookie)) -> Token:
+def reader(request: Request, _b: object = Depends(_bearer), _c: object = Depends(_cookie)) -> Token:
+    """Return who asks, and keep it for the page's frame; a dependency of all that isn't for everybody.
+
+    Raises:
+        Problem: nobody is signed in, or with what isn't valid (401).
+    """
     token = access_of(request).token_of(request)
     if token is None:
         raise _unauthorised(
             "Nobody is signed in: send 'Authorization: Bearer nas_...', or sign in on the page."
         )
+    request.state.token = token
     return token
 
 
-Reader = Annotated[Token, Depends(_reader)]
-"""A route's parameter of this type lets in whoever may read."""
+Reader = Annotated[Token, Depends(reader)]
+"""A route's parameter of this type is the token of whoever asks."""
 
 
 def _runner(token: Reader) -> Token:

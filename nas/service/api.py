@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Sequence
+from pathlib import Path as FilePath
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
 
+from nas.export.names import CARD, PICTURE
 from nas.report.results import Winner
 from nas.runner.delivery import check_delivery
 from nas.service import models
-from nas.service.access import Reader, Runner, access_of
-from nas.service.downloads import files_of, zipped
+from nas.service.access import Reader, Runner, access_of, reader
+from nas.service.downloads import file_of, files_of, zipped
 from nas.service.numbers import Whole
 from nas.service.problems import Problem, documented
 from nas.service.runs import RunView, Snapshot, describe_front, describe_run, describe_trial
@@ -22,9 +24,12 @@ from nas.service.store import Run
 from nas.service.supervisor import log_tail
 
 _RUN_ID = re.compile(r"[A-Za-z0-9_]{1,100}-[0-9a-f]{8}", re.ASCII)
-_PNG = "front.png"
 
-router = APIRouter(prefix="/api/v1", responses=documented(401, 414, 422, 429))
+_ANSWERS = documented(401, 414, 422, 429)
+router = APIRouter(prefix="/api/v1", dependencies=[Depends(reader)], responses=_ANSWERS)
+open_router = APIRouter(prefix="/api/v1", responses=_ANSWERS)
+"""What may be asked by whoever isn't signed in."""
+
 Service = Annotated[State, Depends(state_of)]
 
 
@@ -37,11 +42,18 @@ def _run_of(service: Service, run: Annotated[str, Path(description="Of a run: se
 
 
 TheRun = Annotated[Run, Depends(_run_of)]
+
+
+def _view_of(service: Service, run: TheRun) -> RunView:
+    return service.runs.view(run)
+
+
+TheView = Annotated[RunView, Depends(_view_of)]
 TheAction = Annotated[Action, Path(description="pause, resume or cancel.")]
 _Cursor = Annotated[Whole | None, Query(ge=0, le=2**31 - 1, description="What the page before gave as next.")]
 
 
-@router.post("/session", responses=documented(400, 403, 413), tags=["session"])
+@open_router.post("/session", responses=documented(400, 403, 413), tags=["session"])
 def sign_in(asked: models.SignIn, request: Request, response: Response) -> models.SessionModel:
     """Exchange a token for a cookie, as the page does."""
     token = access_of(request).sign_in(request, response, asked.token)
@@ -55,13 +67,13 @@ def session(token: Reader) -> models.SessionModel:
 
 
 @router.delete("/session", status_code=204, responses=documented(403), tags=["session"])
-def sign_out(_token: Reader, request: Request, response: Response) -> None:
+def sign_out(request: Request, response: Response) -> None:
     """Sign out: the cookie is worth nothing from now on."""
     access_of(request).sign_out(request, response)
 
 
 @router.get("/studies", responses=documented(409), tags=["studies"])
-def studies(_token: Reader, service: Service) -> list[models.StudyModel]:
+def studies(service: Service) -> list[models.StudyModel]:
     """List the operator's studies, what each needs and what may be changed in it."""
     return service.catalogue()
 
@@ -74,7 +86,6 @@ def start(token: Runner, asked: models.NewRun, service: Service) -> models.RunMo
 
 @router.get("/runs", tags=["runs"])
 def runs(
-    _token: Reader,
     service: Service,
     cursor: _Cursor = None,
     limit: Annotated[Whole, Query(ge=1, le=100)] = 20,
@@ -87,7 +98,7 @@ def runs(
 
 
 @router.get("/runs/{run}", responses=documented(404), tags=["runs"])
-def run(_token: Reader, run: TheRun, service: Service) -> models.RunModel:
+def run(run: TheRun, service: Service) -> models.RunModel:
     """Tell how a run stands."""
     return _describe(service, run)
 
@@ -102,9 +113,7 @@ def act(_token: Runner, run: TheRun, action: TheAction, service: Service) -> mod
     "/runs/{run}/trials", response_model=models.TrialsPage, responses=documented(404), tags=["results"]
 )
 def trials(
-    _token: Reader,
-    run: TheRun,
-    service: Service,
+    view: TheView,
     cursor: _Cursor = None,
     limit: Annotated[Whole, Query(ge=1, le=5000)] = 500,
 ) -> Response:
@@ -120,15 +129,15 @@ def trials(
             next=end if end < len(snapshot.rows) else None,
         )
 
-    return _json(service.runs.view(run).text(("trials", begin, limit), make))
+    return _json(view.text(("trials", begin, limit), make))
 
 
 @router.get(
     "/runs/{run}/front", response_model=models.FrontModel, responses=documented(404), tags=["results"]
 )
-def front(_token: Reader, run: TheRun, service: Service) -> Response:
+def front(view: TheView) -> Response:
     """Return the front so far."""
-    return _json(service.runs.view(run).text("front", describe_front))
+    return _json(view.text("front", describe_front))
 
 
 @router.get(
@@ -137,17 +146,15 @@ def front(_token: Reader, run: TheRun, service: Service) -> Response:
     responses=documented(404),
     tags=["results"],
 )
-def hypervolume(_token: Reader, run: TheRun, service: Service) -> Response:
+def hypervolume(view: TheView) -> Response:
     """Return the hypervolume after each evaluated architecture; empty before the tenth."""
-    return _json(service.runs.view(run).text("hypervolume", lambda s: {"hypervolume": list(s.hypervolume)}))
+    return _json(view.text("hypervolume", lambda s: {"hypervolume": list(s.hypervolume)}))
 
 
 @router.get("/runs/{run}/log", responses=documented(404), tags=["runs"])
-def log(
-    _token: Reader, run: TheRun, service: Service, lines: Annotated[Whole, Query(ge=1, le=1000)] = 100
-) -> models.LogModel:
+def log(view: TheView, lines: Annotated[Whole, Query(ge=1, le=1000)] = 100) -> models.LogModel:
     """Return the end of the log."""
-    return models.LogModel(lines=log_tail(service.supervisor.directory(run.id), lines).splitlines())
+    return models.LogModel(lines=log_tail(view.directory.path, lines).splitlines())
 
 
 @router.get(
@@ -185,20 +192,15 @@ async def events(
 
 
 @router.get("/runs/{run}/winners", responses=documented(404), tags=["results"])
-def winners(_token: Reader, run: TheRun, service: Service) -> models.WinnersModel:
+def winners(view: TheView) -> models.WinnersModel:
     """List the winners; none before the run is finished."""
-    view = service.runs.view(run)
     snapshot = view.snapshot()
-    return models.WinnersModel(
-        winners=[_winner(view, winner) for winner in snapshot.winners],
-        original=snapshot.original,
-    )
+    found = [_describe_winner(view, winner) for winner in snapshot.winners]
+    return models.WinnersModel(winners=found, original=snapshot.original)
 
 
-def _winner_of(
-    run: TheRun, service: Service, winner: Annotated[str, Path(description="Of a winner.")]
-) -> Winner:
-    found = service.runs.view(run).snapshot().winner(winner)
+def _winner_of(view: TheView, winner: Annotated[str, Path(description="Of a winner.")]) -> Winner:
+    found = view.snapshot().winner(winner)
     if found is None:
         raise Problem(404, "unknown-winner", "There is no winner of that name: see the run's winners.")
     return found
@@ -208,14 +210,11 @@ TheWinner = Annotated[Winner, Depends(_winner_of)]
 
 
 @router.get("/runs/{run}/winners/{winner}", responses=documented(404), tags=["results"])
-def winner(_token: Reader, run: TheRun, winner: TheWinner, service: Service) -> models.WinnerCard:
+def winner(view: TheView, winner: TheWinner) -> models.WinnerCard:
     """Return a winner with its model card."""
-    view = service.runs.view(run)
-    card = next(
-        (p for p in files_of(view.directory.winners / winner.id, winner) if p.name == "README.md"), None
-    )
+    card = next((path for path in files_of(view.directory, winner) if path.name == CARD), None)
     text = card.read_text() if card is not None else ""
-    return models.WinnerCard(**_winner(view, winner).model_dump(), card=text)
+    return models.WinnerCard(**vars(_describe_winner(view, winner)), card=text)
 
 
 @router.get(
@@ -225,19 +224,12 @@ def winner(_token: Reader, run: TheRun, winner: TheWinner, service: Service) -> 
     tags=["results"],
 )
 def winner_file(
-    _token: Reader,
-    run: TheRun,
-    winner: TheWinner,
-    service: Service,
-    name: Annotated[str, Path(description="One of the winner's files.")],
+    view: TheView, winner: TheWinner, name: Annotated[str, Path(description="One of the winner's files.")]
 ) -> FileResponse:
     """Download one file of a winner."""
-    files = files_of(service.runs.view(run).directory.winners / winner.id, winner)
-    path = next((path for path in files if path.name == name), None)
-    if path is None:
-        raise Problem(404, "unknown-file", "The winner has no file of that name: see its files.")
-    check_delivery(service.runs.view(run).directory, [winner.id], [name])
-    if name == _PNG:
+    path = file_of(view.directory, winner, name)
+    check_delivery(view.directory, [winner.id], [name])
+    if name == PICTURE:
         return FileResponse(path, media_type="image/png")
     return FileResponse(path, media_type="application/octet-stream", filename=path.name)
 
@@ -251,37 +243,28 @@ _ZIP: dict[int | str, dict[str, Any]] = {
 @router.get(
     "/runs/{run}/winners/{winner}/zip", response_class=StreamingResponse, responses=_ZIP, tags=["results"]
 )
-def winner_zip(_token: Reader, run: TheRun, winner: TheWinner, service: Service) -> StreamingResponse:
+def winner_zip(run: TheRun, view: TheView, winner: TheWinner) -> StreamingResponse:
     """Download a winner's folder."""
-    directory = service.runs.view(run).directory
-    check_delivery(directory, [winner.id])
-    folder = directory.winners / winner.id
-    files = [(f"{winner.id}/{path.name}", path) for path in files_of(folder, winner)]
-    return _zip(zipped(files), f"{run.id}-{winner.id}.zip")
+    return _zip(view, [winner], [], f"{run.id}-{winner.id}.zip")
 
 
 @router.get("/runs/{run}/pareto.zip", response_class=StreamingResponse, responses=_ZIP, tags=["results"])
-def pareto_zip(_token: Reader, run: TheRun, service: Service) -> StreamingResponse:
+def pareto_zip(run: TheRun, view: TheView) -> StreamingResponse:
     """Download every winner on the final front, and the card of the set."""
-    view = service.runs.view(run)
     members = [w for w in view.snapshot().winners if any(v.on_front for v in w.variants)]
     if not members:
         raise Problem(404, "no-winners", "The run has no winners yet: they come at its end.")
-    check_delivery(view.directory, [member.id for member in members])
-    card = view.directory.winners / "README.md"
-    files = [("README.md", card)] if card.is_file() and not card.is_symlink() else []
-    for member in members:
-        folder = view.directory.winners / member.id
-        files += [(f"{member.id}/{path.name}", path) for path in files_of(folder, member)]
-    return _zip(zipped(files), f"{run.id}-pareto.zip")
+    card = view.directory.winners / CARD
+    more = [(CARD, card)] if card.is_file() and not card.is_symlink() else []
+    return _zip(view, members, more, f"{run.id}-pareto.zip")
 
 
 def _describe(service: State, run: Run) -> models.RunModel:
     return describe_run(run, service.runs.view(run).snapshot())
 
 
-def _winner(view: RunView, winner: Winner) -> models.WinnerModel:
-    files = files_of(view.directory.winners / winner.id, winner)
+def _describe_winner(view: RunView, winner: Winner) -> models.WinnerModel:
+    files = files_of(view.directory, winner)
     sizes = [{"name": path.name, "bytes": path.stat().st_size} for path in files]
     return models.WinnerModel.model_validate({**vars(winner), "files": sizes})
 
@@ -290,6 +273,13 @@ def _json(text: bytes) -> Response:
     return Response(text, media_type="application/json")
 
 
-def _zip(pieces: Iterator[bytes], name: str) -> StreamingResponse:
+def _zip(
+    view: RunView, winners: Sequence[Winner], more: Sequence[tuple[str, FilePath]], name: str
+) -> StreamingResponse:
+    """Send winners' folders as one zip, with more files by name; nothing that was changed since it was made."""
+    check_delivery(view.directory, [winner.id for winner in winners])
+    files = [
+        (f"{winner.id}/{path.name}", path) for winner in winners for path in files_of(view.directory, winner)
+    ]
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
-    return StreamingResponse(pieces, media_type="application/zip", headers=headers)
+    return StreamingResponse(zipped([*more, *files]), media_type="application/zip", headers=headers)

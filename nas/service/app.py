@@ -68,8 +68,10 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.access = service.access
     problems.install(app, answer_problem)
     problems.describe(app)
+    app.include_router(api.open_router)
     app.include_router(api.router)
     app.include_router(reference.router)
+    app.include_router(pages.open_router)
     app.include_router(pages.router)
     app.mount("/static", ASSETS)
     return app

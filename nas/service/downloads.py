@@ -17,24 +17,34 @@ from nas.export.names import (
     variant_files,
 )
 from nas.report.results import Winner
+from nas.runner.directory import RunDirectory
+from nas.service.problems import Problem
 
+_ALWAYS = (CARD, PICTURE, EXAMPLES, ARCHITECTURE, VOCABULARY, WEIGHTS)
 _CHUNK_BYTES = 256 * 1024
 
 
-def files_of(folder: Path, winner: Winner) -> list[Path]:
+def files_of(directory: RunDirectory, winner: Winner) -> list[Path]:
     """Return the files of a winner that are there: those a winner has, and no others.
 
     Names come from our own list and from the run's report, never from a request. A link is left out, and
     so is whatever lies outside the folder.
     """
+    folder = directory.winners / winner.id
     files = [name for v in winner.variants if v.shipped for name in variant_files(v.name)]
-    names = [CARD, PICTURE, EXAMPLES, ARCHITECTURE, VOCABULARY, WEIGHTS, *files]
-    root = folder.resolve()
-    found = []
-    for name in dict.fromkeys(names):
-        path = folder / name
-        if not path.is_symlink() and path.is_file() and path.resolve().parent == root:
-            found.append(path)
+    paths = [folder / name for name in dict.fromkeys([*_ALWAYS, *files])]
+    return [p for p in paths if not p.is_symlink() and p.is_file() and p.resolve().parent == folder.resolve()]
+
+
+def file_of(directory: RunDirectory, winner: Winner, name: str) -> Path:
+    """Return one of a winner's files.
+
+    Raises:
+        Problem: it has none of that name (404).
+    """
+    found = next((path for path in files_of(directory, winner) if path.name == name), None)
+    if found is None:
+        raise Problem(404, "unknown-file", "The winner has no file of that name: see its files.")
     return found
 
 

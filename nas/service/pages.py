@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
 from pydantic import ValidationError
 
 from nas.service import run_data, run_pages
-from nas.service.access import Reader, Runner, access_of
+from nas.service.access import Runner, access_of, reader
 from nas.service.api import Service, TheAction, TheRun
 from nas.service.models import NewRun, StudyModel
 from nas.service.numbers import Whole, number, whole_number
@@ -18,23 +18,24 @@ from nas.service.prefix import redirect
 from nas.service.problems import Problem
 from nas.service.rendering import Form, Posted, field, page
 from nas.service.runs import describe_run
-from nas.service.store import Token
 from nas.service.words import label, now_line
 
 _RUNS_PER_PAGE = 20
 _LIMIT = "limit."
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(include_in_schema=False, dependencies=[Depends(reader)])
+open_router = APIRouter(include_in_schema=False)
+"""What may be seen by whoever isn't signed in."""
 
 
 @router.get("/")
-def root(request: Request, _token: Reader, service: Service) -> Response:
+def root(request: Request, service: Service) -> Response:
     """Lead to the runs; to the studies while there are none."""
     there = "/runs" if service.store.runs(before=None, limit=1) else "/studies"
     return redirect(request, there, 307)
 
 
-@router.get("/login")
+@open_router.get("/login")
 def login(request: Request, next: Annotated[str, Query(max_length=300)] = "/") -> Response:
     """Show the form to sign in, or go on where somebody is signed in."""
     if access_of(request).visitor(request) is not None:
@@ -42,7 +43,7 @@ def login(request: Request, next: Annotated[str, Query(max_length=300)] = "/") -
     return _form_to_sign_in(request, _inside(next))
 
 
-@router.post("/login")
+@open_router.post("/login")
 def sign_in(request: Request, form: Posted) -> Response:
     """Exchange the token for a cookie."""
     there = _inside(field(form, "next"))
@@ -54,7 +55,7 @@ def sign_in(request: Request, form: Posted) -> Response:
     return answer
 
 
-@router.post("/logout")
+@open_router.post("/logout")
 def sign_out(request: Request) -> Response:
     """End the sign-in."""
     answer = redirect(request, "/login")
@@ -63,15 +64,15 @@ def sign_out(request: Request) -> Response:
 
 
 @router.get("/studies")
-def studies(request: Request, token: Reader, service: Service) -> Response:
+def studies(request: Request, service: Service) -> Response:
     """Show the catalogue."""
-    return page(request, "studies.html", token, here="Studies", studies=service.catalogue())
+    return page(request, "studies.html", here="Studies", studies=service.catalogue())
 
 
 @router.get("/studies/{study}")
-def start_form(request: Request, token: Reader, study: str, service: Service) -> Response:
+def start_form(request: Request, study: str, service: Service) -> Response:
     """Show what may be changed in a study, and the button that starts it."""
-    return _start_page(request, token, service.study(study))
+    return _start_page(request, service.study(study))
 
 
 @router.post("/studies/{study}/runs")
@@ -83,14 +84,13 @@ def start(request: Request, token: Runner, form: Posted, study: str, service: Se
     except (Problem, ValidationError, ValueError) as error:
         said = error.detail if isinstance(error, Problem) else _sentence(error)
         status = error.status if isinstance(error, Problem) else 422
-        return _start_page(request, token, chosen, status, problem=said, form=form)
+        return _start_page(request, chosen, status, problem=said, form=form)
     return redirect(request, f"/runs/{run.id}")
 
 
 @router.get("/runs")
 def runs(
     request: Request,
-    token: Reader,
     service: Service,
     cursor: Annotated[Whole | None, Query(ge=0, le=2**31 - 1)] = None,
 ) -> Response:
@@ -103,7 +103,7 @@ def runs(
         now = now_line(described, run_pages.num_waiting(service, run))
         rows.append((described, now["what"].rstrip(".")))
     older = shown[-1].position if len(found) > _RUNS_PER_PAGE else None
-    return page(request, "runs.html", token, here="Runs", runs=rows, next=older, newer=cursor is not None)
+    return page(request, "runs.html", here="Runs", runs=rows, next=older, newer=cursor is not None)
 
 
 @router.post("/runs/{run}/{action}")
@@ -115,7 +115,7 @@ def act(request: Request, _token: Runner, run: TheRun, action: TheAction, servic
 def _form_to_sign_in(request: Request, there: str, problem: Problem | None = None) -> Response:
     """Return the form, with what was wrong with the last one; ``there`` is where it leads."""
     more = {"next": there, "problem": problem.detail if problem else None}
-    shown = page(request, "login.html", None, problem.status if problem else 200, **more)
+    shown = page(request, "login.html", problem.status if problem else 200, **more)
     shown.headers.update(problem.headers if problem else {})
     return shown
 
@@ -128,14 +128,13 @@ def _inside(there: str) -> str:
 
 def _start_page(
     request: Request,
-    token: Token,
     study: StudyModel,
     status: int = 200,
     problem: str | None = None,
     form: Form | None = None,
 ) -> Response:
     sent = study.defaults.model_dump() | {"objectives": [o.name for o in study.objectives]}
-    limits = {quantity.name: quantity.at_most for quantity in study.constraints}
+    limits: dict[str, object] = {quantity.name: quantity.at_most for quantity in study.constraints}
     if form is not None:
         sent |= {name: field(form, name) for name in ("evaluations", "seed", "device") if name in form}
         sent["objectives"] = form.get("objectives", [])
@@ -146,7 +145,7 @@ def _start_page(
         "sent": sent,
         "problem": problem or study.error,
     }
-    return page(request, "start.html", token, status, here="Studies", **more)
+    return page(request, "start.html", status, here="Studies", **more)
 
 
 def _asked(study: StudyModel, form: Form) -> dict[str, Any]:

@@ -23,9 +23,9 @@ def reference(request: Request) -> Response:
         for path, methods in described["paths"].items()
         for method, operation in methods.items()
     ]
-    token = access_of(request).visitor(request)
+    request.state.token = access_of(request).visitor(request)
     summary, address = described["info"]["description"], root_of(request) + request.app.openapi_url
-    return page(request, "reference.html", token, summary=summary, openapi=address, operations=operations)
+    return page(request, "reference.html", summary=summary, openapi=address, operations=operations)
 
 
 def _operation(path: str, method: str, operation: dict[str, Any]) -> dict[str, Any]:

@@ -15,30 +15,22 @@ from fastapi.responses import HTMLResponse, Response
 from nas.service.assets import PLOTLY, address, plotly_styles
 from nas.service.prefix import redirect, root_of
 from nas.service.problems import Problem
-from nas.service.store import Token
 from nas.service.words import ago, label
 
 _MAX_FIELDS = 100
 Form = Mapping[str, list[str]]
 
 
-def page(
-    request: Request, template: str, token: Token | None, status: int = 200, **more: Any
-) -> HTMLResponse:
+def page(request: Request, template: str, status: int = 200, **more: Any) -> HTMLResponse:
     """Return a rendered template in the page's frame."""
-    return HTMLResponse(rendered(request, template, token, **more), status)
-
-
-def rendered(request: Request, template: str, token: Token | None, **more: Any) -> str:
-    """Return a rendered template."""
     theme = request.cookies.get("theme")
     frame = {
-        "token": token,
+        "token": getattr(request.state, "token", None),
         "theme": theme if theme in ("light", "dark") else None,
         "here": "",
         "root": root_of(request),
     }
-    return _templates().get_template(template).render({**frame, **more})
+    return HTMLResponse(_templates().get_template(template).render({**frame, **more}), status)
 
 
 async def _posted(request: Request) -> Form:
@@ -76,8 +68,9 @@ def answer_problem(request: Request, problem: Problem) -> Response:
         path = request.scope["path"].removeprefix(root_of(request))
         there = quote(path) if request.method == "GET" else "/"
         return redirect(request, f"/login?next={there}")
-    content = rendered(request, "error.html", None, title=problem.title, detail=problem.detail, back=None)
-    return HTMLResponse(content, problem.status, problem.headers)
+    shown = page(request, "error.html", problem.status, title=problem.title, detail=problem.detail)
+    shown.headers.update(problem.headers)
+    return shown
 
 
 @functools.cache

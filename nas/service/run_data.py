@@ -15,8 +15,7 @@ from nas.front import FloatArray, Step, best_within, knees, next_steps
 from nas.runner.directory import RunDirectory
 from nas.search.record import credible_front
 from nas.service import words
-from nas.service.access import Reader
-from nas.service.api import Service, TheRun
+from nas.service.api import TheView
 from nas.service.columns import columns, costs_of_rows, volume_steps
 from nas.service.numbers import Whole, number
 from nas.service.problems import Problem
@@ -32,29 +31,24 @@ Name = Annotated[str, Query(max_length=100)]
 
 @router.get("/runs/{run}/points")
 def points(
-    _token: Reader,
-    run: TheRun,
-    service: Service,
+    view: TheView,
     after: Annotated[Whole, Query(ge=0, le=2**31 - 1)] = 0,
 ) -> Response:
     """Send evaluated architectures in columns, for the plot."""
-    view = service.runs.view(run)
     text = view.text(("points", after), lambda snapshot: columns(snapshot, space_of(view), after))
     return Response(text, media_type="application/json")
 
 
 @router.get("/runs/{run}/volumes")
-def volumes(_token: Reader, run: TheRun, service: Service) -> Response:
+def volumes(view: TheView) -> Response:
     """Send the hypervolume over evaluations: each value that it had, and after how many it came."""
-    text = service.runs.view(run).text("volumes", lambda snapshot: volume_steps(snapshot.hypervolume))
+    text = view.text("volumes", lambda snapshot: volume_steps(snapshot.hypervolume))
     return Response(text, media_type="application/json")
 
 
 @router.get("/runs/{run}/explore")
 def explore(
-    _token: Reader,
-    run: TheRun,
-    service: Service,
+    view: TheView,
     goal: Name,
     x: Name,
     y: Name,
@@ -64,7 +58,7 @@ def explore(
 
     A limit is ``name:value``; ``goal``, ``x`` and ``y`` are names of objectives.
     """
-    snapshot = service.runs.view(run).snapshot()
+    snapshot = view.snapshot()
     goal_column, *axes = (_column(snapshot, name) for name in (goal, x, y))
     found = _explored(snapshot, _limits(snapshot, limit or []), goal_column, *axes)
     return Response(json.dumps(found).encode(), media_type="application/json")

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import FileResponse, HTMLResponse, Response
+from fastapi.responses import FileResponse, Response
 
 from nas.export.names import CARD, EXAMPLES, PICTURE
 from nas.objective import Objective
-from nas.report.results import FILE_BYTES, Original, Variant, Winner
+from nas.report.results import FILE_BYTES, Variant, Winner
 from nas.service import words
-from nas.service.access import Reader
-from nas.service.api import Service, TheRun, TheWinner
+from nas.service.api import Service, TheRun, TheView, TheWinner
 from nas.service.cards import rendered as rendered_card
 from nas.service.cards import tags_of
 from nas.service.columns import bars_of, values_of
 from nas.service.comparing import compared_architectures, compared_runs
-from nas.service.downloads import files_of
+from nas.service.downloads import file_of
 from nas.service.numbers import Whole
 from nas.service.prefix import root_of
 from nas.service.problems import Problem
-from nas.service.rendering import page, rendered
+from nas.service.rendering import page
 from nas.service.run_data import Name, space_of
-from nas.service.runs import RunView, Snapshot, describe_run
+from nas.service.runs import Snapshot, describe_run
 from nas.service.state import State
 from nas.service.store import UNFINISHED, Run
 from nas.service.supervisor import log_tail
@@ -45,28 +44,26 @@ def num_waiting(service: State, run: Run) -> int:
 
 
 @router.get("/runs/{run}")
-def run_page(request: Request, token: Reader, run: TheRun, service: Service) -> Response:
+def run_page(request: Request, run: TheRun, service: Service) -> Response:
     """Show a run."""
-    return page(request, "run.html", token, here="Runs", **_context(service, run))
+    return page(request, "run.html", here="Runs", **_context(service, run))
 
 
 @router.get("/runs/{run}/parts")
-def parts(request: Request, token: Reader, run: TheRun, service: Service) -> Response:
+def parts(request: Request, run: TheRun, service: Service) -> Response:
     """Send the parts of a run's page that change while it runs, for its script to put in their places."""
-    return HTMLResponse(rendered(request, "run_parts.html", token, **_context(service, run)))
+    return page(request, "run_parts.html", **_context(service, run))
 
 
 @router.get("/runs/{run}/compare")
 def compare(
     request: Request,
-    token: Reader,
     run: TheRun,
-    service: Service,
+    view: TheView,
     a: Annotated[Whole | None, Query(ge=0, le=2**31 - 1)] = None,
     b: Annotated[Whole | None, Query(ge=0, le=2**31 - 1)] = None,
 ) -> Response:
     """Show two architectures of a run side by side."""
-    view = service.runs.view(run)
     snapshot, space = view.snapshot(), space_of(view)
     by_number = {row.number: row for row in snapshot.rows}
     chosen = [None if number is None else by_number.get(number) for number in (a, b)]
@@ -79,14 +76,12 @@ def compare(
     if chosen[0] is not None and chosen[1] is not None and space is not None:
         more = compared_architectures(snapshot, space, chosen[0], chosen[1])
     rows = [words.table_row(snapshot, row) for row in offered.values()]
-    return page(
-        request, "versus.html", token, here="Runs", run=describe_run(run, snapshot), rows=rows, **more
-    )
+    return page(request, "versus.html", here="Runs", run=describe_run(run, snapshot), rows=rows, **more)
 
 
 @router.get("/compare")
 def compare_fronts(
-    request: Request, token: Reader, service: Service, a: Name | None = None, b: Name | None = None
+    request: Request, service: Service, a: Name | None = None, b: Name | None = None
 ) -> Response:
     """Show the fronts of two runs in one picture."""
     offered = [
@@ -101,26 +96,22 @@ def compare_fronts(
         more |= compared_runs(
             chosen[0], service.runs.view(chosen[0]), chosen[1], service.runs.view(chosen[1])
         )
-    return page(request, "fronts.html", token, here="Compare", runs=offered, **more)
+    return page(request, "fronts.html", here="Compare", runs=offered, **more)
 
 
 @router.get("/runs/{run}/winners/{winner}")
-def winner_page(
-    request: Request, token: Reader, run: TheRun, winner: TheWinner, service: Service
-) -> Response:
+def winner_page(request: Request, run: TheRun, view: TheView, winner: TheWinner) -> Response:
     """Show a winner's model card."""
-    view = service.runs.view(run)
-    card = _file(view, winner, CARD).read_text()
+    card = file_of(view.directory, winner, CARD).read_text()
     snapshot, space = view.snapshot(), space_of(view)
     row = next((row for row in snapshot.rows if row.number == winner.trial), None)
     folder = f"{root_of(request)}/runs/{run.id}/winners/{winner.id}"
     return page(
         request,
         "winner.html",
-        token,
         here="Runs",
         run=describe_run(run, snapshot),
-        winner=_winner(snapshot, winner),
+        winner=_card(snapshot, winner.id, winner.variants),
         card=rendered_card(card, {name: f"{folder}/{name}" for name in (PICTURE, EXAMPLES)}),
         tags=tags_of(card),
         bars=bars_of(space, row) if space is not None and row is not None else [],
@@ -128,15 +119,15 @@ def winner_page(
 
 
 @router.get(f"/runs/{{run}}/winners/{{winner}}/{PICTURE}")
-def front_picture(_token: Reader, run: TheRun, winner: TheWinner, service: Service) -> Response:
+def front_picture(view: TheView, winner: TheWinner) -> Response:
     """Send the front in a winner's model card."""
-    return FileResponse(_file(service.runs.view(run), winner, PICTURE), media_type="image/png")
+    return FileResponse(file_of(view.directory, winner, PICTURE), media_type="image/png")
 
 
 @router.get(f"/runs/{{run}}/winners/{{winner}}/{EXAMPLES}")
-def examples_picture(_token: Reader, run: TheRun, winner: TheWinner, service: Service) -> Response:
+def examples_picture(view: TheView, winner: TheWinner) -> Response:
     """Send what a winner makes of some test items, where its task can be seen."""
-    return FileResponse(_file(service.runs.view(run), winner, EXAMPLES), media_type="image/png")
+    return FileResponse(file_of(view.directory, winner, EXAMPLES), media_type="image/png")
 
 
 def _context(service: State, run: Run) -> dict[str, Any]:
@@ -147,7 +138,6 @@ def _context(service: State, run: Run) -> dict[str, Any]:
     objectives = [words.described_objective(o, values[:, at]) for at, o in enumerate(snapshot.objectives)]
     if not objectives:
         objectives = [words.described_objective(o) for o in _planned_objectives(service, run)]
-    winners = [_winner(snapshot, winner) for winner in _winners_best_first(snapshot)]
     quality = snapshot.objectives[0] if snapshot.objectives else None
     return {
         "run": described,
@@ -161,9 +151,9 @@ def _context(service: State, run: Run) -> dict[str, Any]:
         "surrogate": words.surrogate_figures(described.surrogate, quality),
         "num_front": len(snapshot.front),
         "rows": [words.table_row(snapshot, row) for row in _best_first(snapshot)],
-        "winners": winners,
-        "original": [_original(snapshot, original) for original in snapshot.original],
-        "log": log_tail(service.supervisor.directory(run.id), _LOG_LINES),
+        "winners": [_card(snapshot, winner.id, winner.variants) for winner in _winners_best_first(snapshot)],
+        "original": [_card(snapshot, network.name, network.variants) for network in snapshot.original],
+        "log": log_tail(view.directory.path, _LOG_LINES),
     }
 
 
@@ -195,32 +185,16 @@ def _winners_best_first(snapshot: Snapshot) -> list[Winner]:
     return sorted(snapshot.winners, key=rank)
 
 
-def _winner(snapshot: Snapshot, winner: Winner) -> dict[str, Any]:
+def _card(snapshot: Snapshot, name: str, variants: Sequence[Variant]) -> dict[str, Any]:
+    """Return what the page shows of a network that was finished."""
     return {
-        "id": winner.id,
-        "facts": _measured(snapshot, winner.variants[0]),
-        "variants": [variant.name for variant in winner.variants[1:]],
-        "on_front": any(variant.on_front for variant in winner.variants),
-    }
-
-
-def _original(snapshot: Snapshot, original: Original) -> dict[str, Any]:
-    return {
-        "name": original.name,
-        "facts": _measured(snapshot, original.variants[0]),
-        "variants": [variant.name for variant in original.variants[1:]],
-        "is_dominated": not any(variant.on_front for variant in original.variants),
+        "name": name,
+        "facts": _measured(snapshot, variants[0]),
+        "variants": [variant.name for variant in variants[1:]],
+        "on_front": any(variant.on_front for variant in variants),
     }
 
 
 def _measured(snapshot: Snapshot, variant: Variant) -> list[dict[str, str]]:
     objectives = [o for o in (*snapshot.objectives, FILE_BYTES) if o.name in variant.values]
     return [words.measured(objective, variant.values[objective.name]) for objective in objectives]
-
-
-def _file(view: RunView, winner: Winner, name: str) -> Path:
-    files = files_of(view.directory.winners / winner.id, winner)
-    found = next((path for path in files if path.name == name), None)
-    if found is None:
-        raise Problem(404, "unknown-file", f"The winner has no {name}: run the study again to make it anew.")
-    return found

@@ -124,8 +124,8 @@ class State:
         """
         study = self.study(asked.study)
         changes = checked_changes(study, asked, self.settings.devices)
-        evaluations = int(changes.get("evaluations", study.defaults.evaluations))
-        device = str(changes.get("device", study.defaults.device))
+        wanted = study.defaults.model_dump() | changes
+        evaluations, device = int(wanted["evaluations"]), str(wanted["device"])
         with self._quota:  # two requests at once can't both take the last place
             check_quota(self.store, self.settings, token_id, evaluations)
             return self.supervisor.submit(

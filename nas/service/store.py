@@ -205,7 +205,7 @@ class Store:
         with self._sessions.begin() as session:
             session.execute(update(Run).where(Run.id == id_).values(**values))
 
-    def _runs(self, wanted: sqlalchemy.Select[tuple[Run]]) -> list[Run]:
+    def _runs(self, wanted: sqlalchemy.Select[Run]) -> list[Run]:
         with self._sessions() as session:
             return list(session.scalars(wanted))
 
