@@ -34,7 +34,7 @@ Service = Annotated[State, Depends(state_of)]
 
 
 def _run_of(service: Service, run: Annotated[str, Path(description="Of a run: see /runs.")]) -> Run:
-    """Return the run that the address names; a route that needs one names who may ask before it."""
+    """Return the run that the address names; the routers ask first who sends the request."""
     found = service.store.run(run) if _RUN_ID.fullmatch(run) else None
     if found is None:
         raise Problem(404, "unknown-run", "There is no run of that name: /api/v1/runs lists them.")

@@ -44,16 +44,13 @@ class Process:
     """The process of a run: a child of ours, or one that an earlier service left behind.
 
     Args:
-        process: To watch.
+        process: To watch; the exit code of one that was left behind is unknown.
         log: Where it writes.
         log_begin: Bytes that the log held before it began.
-        child: The same as a child of ours; None for one that was left behind, whose exit code is unknown.
     """
 
-    def __init__(
-        self, process: psutil.Process, log: Path, log_begin: int, child: subprocess.Popen[bytes] | None
-    ) -> None:
-        self._process, self._log, self._log_begin, self._child = process, log, log_begin, child
+    def __init__(self, process: psutil.Process | psutil.Popen, log: Path, log_begin: int) -> None:
+        self._process, self._log, self._log_begin = process, log, log_begin
 
     @classmethod
     def start(cls, command: list[str], directory: Path, storage: str | None) -> Process:
@@ -71,7 +68,7 @@ class Process:
         log = directory / LOG
         with log.open("ab") as stream:
             begin = stream.tell()
-            child = subprocess.Popen(
+            child = psutil.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
@@ -79,7 +76,7 @@ class Process:
                 start_new_session=True,
                 env=child_environment(storage),
             )
-        return cls(psutil.Process(child.pid), log, begin, child)
+        return cls(child, log, begin)
 
     @classmethod
     def find(cls, directory: Path) -> Process | None:
@@ -88,7 +85,7 @@ class Process:
             with contextlib.suppress(psutil.Error):
                 words = process.cmdline()
                 if _is_run_in(words, directory) and process.status() != psutil.STATUS_ZOMBIE:
-                    return cls(process, directory / LOG, 0, None)
+                    return cls(process, directory / LOG, 0)
         return None
 
     @property
@@ -98,13 +95,13 @@ class Process:
 
     def is_alive(self) -> bool:
         """Whether it still runs."""
-        if self._child is not None:
-            return self._child.poll() is None
+        if isinstance(self._process, psutil.Popen):
+            return self._process.poll() is None
         return self._process.is_running() and self._process.status() != psutil.STATUS_ZOMBIE
 
     def exit_code(self) -> int | None:
         """Return the exit code of a process that ended; None for one that was left behind."""
-        return None if self._child is None else self._child.returncode
+        return self._process.returncode if isinstance(self._process, psutil.Popen) else None
 
     def stop(self) -> None:
         """Ask it to put things down and end."""

@@ -1,5 +1,5 @@
 // Budgets: one slider per objective, the best model within all of them, and what the next step buys.
-// The server decides (nas/service/explore.py); this shows.
+// The server decides (nas/front.py); this shows.
 
 import { byId, element, getJson, latest, root } from "./dom.js";
 import { general, shown, withSpread } from "./format.js";

@@ -289,8 +289,7 @@ def test_a_process_writes_its_last_words(tmp_path: Path, monkeypatch: pytest.Mon
     (directory / "log.txt").write_text("earlier words\n")
     show = "import os; print({k: v for k, v in os.environ.items() if 'NAS' in k}); 1 / 0"
     process = Process.start([sys.executable, "-c", show], directory, None)
-    assert process._child is not None
-    process._child.wait(timeout=60)
+    process._process.wait(timeout=60)
     assert not process.is_alive()
     assert process.exit_code() == 1
     words = process.last_words()
