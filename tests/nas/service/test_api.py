@@ -148,6 +148,7 @@ def test_pause_resume_cancel(runner: TestClient) -> None:
     assert runner.post(f"{address}/resume").json()["state"] == "queued"
     assert runner.post(f"{address}/cancel").json()["state"] == "cancelled"
     assert "is cancelled" in problem(runner.post(f"{address}/resume"), 409, "wrong-state")
+    problem(runner.post(f"{address}/explode"), 422, "not-valid")
 
 
 def test_a_finished_run(reader: TestClient, finished_run: Run, service: State) -> None:
@@ -194,6 +195,7 @@ def test_winners_and_their_files(reader: TestClient, finished_run: Run, service:
     for name in names:
         answer = reader.get(f"{address}/files/{name}")
         assert answer.content == (folder / name).read_bytes()
+        assert "content-encoding" not in answer.headers  # weights don't shrink
     problem(reader.get(f"{address}/files/finished.json"), 404, "unknown-file")
 
 

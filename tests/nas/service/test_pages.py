@@ -50,6 +50,22 @@ def test_a_script_that_is_not_signed_in_gets_a_problem(anyone: TestClient) -> No
     assert answer.headers["content-type"] == "application/problem+json"
 
 
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/runs/none-00000000", 404),
+        ("/api/v1/runs/none-00000000", 404),
+        ("/nothing", 404),
+        ("/runs?cursor=x", 422),
+    ],
+)
+def test_an_error_is_a_page_for_who_asks_for_one(person: TestClient, path: str, status: int) -> None:
+    shown, told = person.get(path), person.get(path, headers={"accept": "application/json"})
+    assert shown.status_code == told.status_code == status
+    assert "<h1>" in shown.text
+    assert told.headers["content-type"] == "application/problem+json"
+
+
 def test_signing_in_gives_a_cookie_that_scripts_and_other_sites_can_not_use(
     anyone: TestClient, run_token: str
 ) -> None:
