@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path as FilePath
-from typing import Annotated, Any
+from typing import Annotated, Any, final, get_args
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
+from starlette.convertors import StringConvertor, register_url_convertor
 
 from nas.export.names import CARD, PICTURE
 from nas.report.results import Winner
@@ -49,6 +50,16 @@ def _view_of(service: Service, run: TheRun) -> RunView:
 
 
 TheView = Annotated[RunView, Depends(_view_of)]
+
+
+@final
+class _ActionConvertor(StringConvertor):
+    """Lets an address end in an action, and in nothing else: ``{action:action}``."""
+
+    regex = "|".join(get_args(Action))
+
+
+register_url_convertor("action", _ActionConvertor())
 TheAction = Annotated[Action, Path(description="pause, resume or cancel.")]
 _Cursor = Annotated[Whole | None, Query(ge=0, le=2**31 - 1, description="What the page before gave as next.")]
 
@@ -103,7 +114,7 @@ def run(run: TheRun, service: Service) -> models.RunModel:
     return _describe(service, run)
 
 
-@router.post("/runs/{run}/{action}", responses=documented(403, 404, 409), tags=["runs"])
+@router.post("/runs/{run}/{action:action}", responses=documented(403, 404, 409), tags=["runs"])
 def act(_token: Runner, run: TheRun, action: TheAction, service: Service) -> models.RunModel:
     """Pause a run and keep it, resume a paused or failed one from where it was, or cancel it for good."""
     return _describe(service, service.act(run, action))

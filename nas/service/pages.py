@@ -106,7 +106,7 @@ def runs(
     return page(request, "runs.html", here="Runs", runs=rows, next=older, newer=cursor is not None)
 
 
-@router.post("/runs/{run}/{action}")
+@router.post("/runs/{run}/{action:action}")
 def act(request: Request, _token: Runner, run: TheRun, action: TheAction, service: Service) -> Response:
     """Pause, resume or cancel a run."""
     return redirect(request, f"/runs/{service.act(run, action).id}")

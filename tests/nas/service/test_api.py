@@ -148,7 +148,7 @@ def test_pause_resume_cancel(runner: TestClient) -> None:
     assert runner.post(f"{address}/resume").json()["state"] == "queued"
     assert runner.post(f"{address}/cancel").json()["state"] == "cancelled"
     assert "is cancelled" in problem(runner.post(f"{address}/resume"), 409, "wrong-state")
-    problem(runner.post(f"{address}/explode"), 422, "not-valid")
+    problem(runner.post(f"{address}/explode"), 404, "not-found")
 
 
 def test_a_finished_run(reader: TestClient, finished_run: Run, service: State) -> None:

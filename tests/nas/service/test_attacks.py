@@ -171,7 +171,7 @@ def test_a_wrong_token_is_refused(anyone: TestClient, header: str) -> None:
 
 def test_no_token_is_refused_everywhere(anyone: TestClient, app: FastAPI) -> None:
     for path, methods in app.openapi()["paths"].items():
-        address = path.replace("{run}", FINISHED).replace("{winner}", "w").replace("{name}", "n")
+        address = path.format(run=FINISHED, winner="w", name="n", action="pause")
         for method in methods:
             if (method, path) == ("post", "/api/v1/session"):
                 continue
