@@ -5,15 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, final
+from typing import Any, TypeVar, final
 from urllib.parse import quote
 
 import httpx2
+from pydantic import TypeAdapter, ValidationError
 
 from nas.errors import ServiceError
 from nas.service.environment import TOKEN
+from nas.service.models import CATALOGUE, FrontModel, RunModel, StudyModel
 
+T = TypeVar("T")
 _TIMEOUT_S = 60.0
+_RUN, _FRONT = TypeAdapter(RunModel), TypeAdapter(FrontModel)
 
 
 @final
@@ -49,22 +53,21 @@ class Client:
             headers={"Authorization": f"Bearer {token}"}, timeout=_TIMEOUT_S, transport=transport
         )
 
-    def studies(self) -> list[dict[str, Any]]:
+    def studies(self) -> list[StudyModel]:
         """Return the catalogue."""
-        found: list[dict[str, Any]] = self._ask("GET", "/studies").json()
-        return found
+        return self._ask(CATALOGUE, "GET", "/studies")
 
-    def start(self, study: str, changes: Mapping[str, Any]) -> dict[str, Any]:
+    def start(self, study: str, changes: Mapping[str, Any]) -> RunModel:
         """Queue a study and return its run."""
-        return self._object("POST", "/runs", {"study": study, **changes})
+        return self._ask(_RUN, "POST", "/runs", {"study": study, **changes})
 
-    def run(self, run: str) -> dict[str, Any]:
+    def run(self, run: str) -> RunModel:
         """Return how a run stands."""
-        return self._object("GET", f"/runs/{quote(run, safe='')}")
+        return self._ask(_RUN, "GET", f"/runs/{quote(run, safe='')}")
 
-    def front(self, run: str) -> dict[str, Any]:
+    def front(self, run: str) -> FrontModel:
         """Return the front so far."""
-        return self._object("GET", f"/runs/{quote(run, safe='')}/front")
+        return self._ask(_FRONT, "GET", f"/runs/{quote(run, safe='')}/front")
 
     def download(self, run: str, to: Path) -> None:
         """Write the zip of the whole Pareto set to a file."""
@@ -84,17 +87,16 @@ class Client:
         """Let go of the connection."""
         self._http.close()
 
-    def _object(self, method: str, path: str, content: object = None) -> dict[str, Any]:
-        found: dict[str, Any] = self._ask(method, path, content).json()
-        return found
-
-    def _ask(self, method: str, path: str, content: object = None) -> httpx2.Response:
+    def _ask(self, answer: TypeAdapter[T], method: str, path: str, content: object = None) -> T:
         try:
             response = self._http.request(method, f"{self._url}/api/v1{path}", json=content)
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             raise self._unreachable(error) from error
         _check(response, self._url)
-        return response
+        try:
+            return answer.validate_json(response.content)
+        except ValidationError as error:
+            raise _stranger(self._url, f"{response.status_code} with what can't be read") from error
 
     def _unreachable(self, error: Exception) -> ServiceError:
         return ServiceError(
@@ -112,7 +114,11 @@ def _check(response: httpx2.Response, url: str) -> None:
     if response.is_error and kind == "application/problem+json":
         raise ServiceError(f"the server {url} says: {response.json().get('detail', response.status_code)}")
     if response.is_error or kind not in ("application/json", "application/zip"):
-        raise ServiceError(
-            f"the server {url} answered {response.status_code} ({kind or 'nothing'}), which is not how a nas service "
-            "answers: check the address."
-        )
+        raise _stranger(url, f"{response.status_code} ({kind or 'nothing'})")
+
+
+def _stranger(url: str, answered: str) -> ServiceError:
+    return ServiceError(
+        f"the server {url} answered {answered}, which is not how a nas service of this version answers: check the "
+        "address."
+    )

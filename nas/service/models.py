@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from nas.choices import Option
 from nas.objective import Direction, Measurement, Objective
@@ -66,6 +66,9 @@ class StudyModel(_Given):
     devices: list[str] = Field([], description="Where it may train.")
     needs: Needs
     error: str | None = Field(description="Why it can't be used; null if it can.")
+
+
+CATALOGUE = TypeAdapter(list[StudyModel])
 
 
 class NewRun(BaseModel):

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.errors import ServiceError
-from nas.objective import Objective
 from nas.report.tables import front_table
 from nas.terminal import console, print_table
 
@@ -21,44 +20,41 @@ if TYPE_CHECKING:
 def start_run(client: Client, study: str, changes: Mapping[str, Any]) -> None:
     """Queue a study and say how to watch it."""
     run = client.start(study, {k: v for k, v in changes.items() if v not in (None, [], {})})
-    console.print(f"{run['id']} is {run['state']}; 'nas status {run['id']} --server ...' shows how it goes.")
+    console.print(f"{run.id} is {run.state}; 'nas status {run.id} --server ...' shows how it goes.")
 
 
 def print_status(client: Client, run_id: str) -> None:
     """Print how a run stands."""
     run = client.run(run_id)
-    note = f", {run['note']}" if run["note"] else ""
-    stage = f", {run['stage']}: {run['done']} of {run['total']}{note}" if run["total"] else ""
-    left = f", about {run['seconds_left']:.0f} s left in this stage" if run["seconds_left"] else ""
-    console.print(f"{run['state']}{stage}{left}", highlight=False, markup=False)
-    evaluations = run["evaluations"]
-    console.print(f"{evaluations['complete']} evaluated, {evaluations['failed']} failed")
-    if run["hypervolume"] is not None:
-        console.print(f"hypervolume {run['hypervolume']:.4f}")
-    if run["last_words"]:
-        console.print(run["last_words"], highlight=False, markup=False)
+    note = f", {run.note}" if run.note else ""
+    stage = f", {run.stage}: {run.done} of {run.total}{note}" if run.total else ""
+    left = f", about {run.seconds_left:.0f} s left in this stage" if run.seconds_left else ""
+    console.print(f"{run.state}{stage}{left}", highlight=False, markup=False)
+    console.print(f"{run.evaluations.complete} evaluated, {run.evaluations.failed} failed")
+    if run.hypervolume is not None:
+        console.print(f"hypervolume {run.hypervolume:.4f}")
+    if run.last_words:
+        console.print(run.last_words, highlight=False, markup=False)
 
 
 def print_front(client: Client, run_id: str, as_json: bool) -> None:
     """Print the front so far, in the form of ``nas front``."""
     front = client.front(run_id)
-    objectives = tuple(Objective(o["name"], o["unit"], o["direction"]) for o in front["objectives"])
-    members = [
-        (t["number"], t["architecture"], [t["values"][o.name]["value"] for o in objectives])
-        for t in front["trials"]
-    ]
+    names = [objective.name for objective in front.objectives]
+    members = [(t.number, t.architecture, [t.values[name].value for name in names]) for t in front.trials]
     if not as_json:
-        print_table(f"front of {front['evaluations']} evaluations", front_table(objectives, members))
+        print_table(
+            f"front of {front.evaluations} evaluations", front_table(tuple(front.objectives), members)
+        )
         return
-    names = [o.name for o in objectives]
     plain = [
         {
             "trial": number,
             "architecture": architecture,
-            "choices": trial["choices"],
+            "choices": trial.choices,
             "values": dict(zip(names, values, strict=True)),
         }
-        for (number, architecture, values), trial in zip(members, front["trials"], strict=True)
+        for (number, architecture, values), trial in zip(members, front.trials, strict=True)
     ]
     console.print(json.dumps(plain, indent=2), highlight=False, soft_wrap=True, markup=False)
 
@@ -67,10 +63,11 @@ def print_studies(client: Client, as_json: bool) -> None:
     """Print the server's catalogue."""
     studies = client.studies()
     if as_json:
-        console.print(json.dumps(studies, indent=2), highlight=False, soft_wrap=True, markup=False)
+        plain = [study.model_dump() for study in studies]
+        console.print(json.dumps(plain, indent=2), highlight=False, soft_wrap=True, markup=False)
         return
     for study in studies:
-        console.print(study["name"])
+        console.print(study.name)
 
 
 def export(client: Client, run_id: str, to: Path) -> None:

@@ -11,17 +11,14 @@ import threading
 from pathlib import Path
 from typing import final
 
-from pydantic import TypeAdapter
-
 from nas.catalog import study_packages
 from nas.errors import CatalogError
 from nas.service.environment import child_environment
-from nas.service.models import StudyModel
+from nas.service.models import CATALOGUE, StudyModel
 
 logger = logging.getLogger(__name__)
 
 _PATIENCE_S = 120
-_CATALOGUE = TypeAdapter(list[StudyModel])
 
 
 @final
@@ -69,7 +66,7 @@ def _describe() -> list[StudyModel]:
             env=child_environment(),
             stdin=subprocess.DEVNULL,
         )
-        return _CATALOGUE.validate_json(done.stdout)
+        return CATALOGUE.validate_json(done.stdout)
     except (subprocess.SubprocessError, ValueError, OSError) as error:
         words = (getattr(error, "stderr", None) or str(error)).strip().splitlines() or [""]
         raise CatalogError(f"the studies can't be listed ({words[-1]}): try 'nas studies --json'.") from error

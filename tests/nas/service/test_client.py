@@ -39,7 +39,7 @@ def test_a_study_is_started_and_looked_at(client: Client, capsys: Printed) -> No
     changes = {"evaluations": 4, "seed": None, "objectives": None, "constraints": {}}
     remote.start_run(client, "tiny", changes)
     run = capsys.readouterr().out.split()[0]
-    assert client.run(run)["changes"] == {"evaluations": 4}
+    assert client.run(run).changes == {"evaluations": 4}
     remote.print_status(client, run)
     assert capsys.readouterr().out.startswith("queued\n0 evaluated, 0 failed")
 
@@ -96,6 +96,12 @@ def test_what_a_server_says_is_one_sentence(client: Client, message: str, tmp_pa
         client.run("x")
     with pytest.raises(ServiceError, match=message):
         client.download("x", tmp_path / "zip")
+
+
+@pytest.mark.parametrize("content", [b"[]", b"{}", b"no JSON", b'{"id": 1}'])
+def test_an_answer_that_is_none_of_a_run_is_told(content: bytes) -> None:
+    with pytest.raises(ServiceError, match="not how a nas service"):
+        answering(200, content, "application/json").run("x")
 
 
 def test_half_a_zip(tmp_path: Path) -> None:
