@@ -89,6 +89,12 @@ def studies(service: Service) -> list[models.StudyModel]:
     return service.catalogue()
 
 
+@router.get("/devices", tags=["devices"])
+def devices(service: Service) -> list[models.DeviceModel]:
+    """List the devices that the operator named, and how each is at the moment."""
+    return [models.DeviceModel.of(found) for found in service.boards.states()]
+
+
 @router.post("/runs", status_code=201, responses=documented(400, 403, 404, 409, 413), tags=["runs"])
 def start(token: Runner, asked: models.NewRun, service: Service) -> models.RunModel:
     """Put a study in the queue."""

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from nas.choices import Option
+from nas.devices.states import DeviceState
 from nas.objective import Direction, Measurement, Objective
 from nas.protocols import MAX_SEED
 from nas.report.results import Original, Variant
@@ -66,6 +67,42 @@ class StudyModel(_Given):
     devices: list[str] = Field([], description="Where it may train.")
     needs: Needs
     error: str | None = Field(description="Why it can't be used; null if it can.")
+
+
+class DeviceModel(_Given):
+    """A device that the operator named, and how it is at the moment; null or empty is what isn't told."""
+
+    url: str
+    state: str = Field(description="ready, busy, too warm, away or refused.")
+    sentence: str = Field(description="Why it is away or refuses.")
+    name: str = ""
+    processor: str = ""
+    machine: str = ""
+    cores: int | None = None
+    onnxruntime: str = ""
+    agent: str = ""
+    temperature_c: float | None = None
+    clock_mhz: int | None = None
+
+    @classmethod
+    def of(cls, found: DeviceState) -> DeviceModel:
+        """Describe a device."""
+        told = found.facts
+        if told is None:
+            return cls(url=found.url, state=found.word, sentence=found.sentence)
+        return cls(
+            url=found.url,
+            state=found.word,
+            sentence=found.sentence,
+            name=told.name,
+            processor=told.processor,
+            machine=told.machine,
+            cores=told.cores,
+            onnxruntime=told.onnxruntime,
+            agent=told.agent,
+            temperature_c=told.state.temperature_c,
+            clock_mhz=told.state.clock_mhz,
+        )
 
 
 CATALOGUE = TypeAdapter(list[StudyModel])

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from nas.service import run_data, run_pages
 from nas.service.access import Runner, access_of, reader
 from nas.service.api import Service, TheAction, TheRun
-from nas.service.models import NewRun, StudyModel
+from nas.service.models import DeviceModel, NewRun, StudyModel
 from nas.service.numbers import Whole, number, whole_number
 from nas.service.prefix import redirect
 from nas.service.problems import Problem
@@ -67,6 +67,13 @@ def sign_out(request: Request) -> Response:
 def studies(request: Request, service: Service) -> Response:
     """Show the catalogue."""
     return page(request, "studies.html", here="Studies", studies=service.catalogue())
+
+
+@router.get("/devices")
+def devices(request: Request, service: Service) -> Response:
+    """Show how the devices are."""
+    found = [DeviceModel.of(device) for device in service.boards.states()]
+    return page(request, "devices.html", here="Devices", devices=found)
 
 
 @router.get("/studies/{study}")

@@ -8,7 +8,7 @@ from fastapi import Request
 from fastapi.responses import RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-OWN_PATHS = ("api", "compare", "docs", "login", "logout", "runs", "static", "studies")
+OWN_PATHS = ("api", "compare", "devices", "docs", "login", "logout", "runs", "static", "studies")
 """How paths of ours begin. A prefix that begins so couldn't be told from them."""
 
 

@@ -38,6 +38,9 @@ class Settings(BaseSettings):
     devices: Annotated[tuple[str, ...], NoDecode] = Field(
         ("cpu",), min_length=1, description="Where studies may train, by comma; one runs on each."
     )
+    agents: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Addresses of agents on devices, by comma; the page shows how these are."
+    )
     restarts: int = Field(3, ge=0, description="How often a crashed run is restarted from its checkpoint.")
     restart_after_s: float = Field(2.0, ge=0, description="Pause before the first restart; doubles.")
     grace_s: float = Field(6.0, gt=0, description="What a stopped run gets to put things down.")
@@ -52,7 +55,7 @@ class Settings(BaseSettings):
     refresh_s: float = Field(1.0, gt=0, description="How often a watched run is looked at.")
     keep_alive_s: float = Field(15.0, gt=0, description="How often a silent event stream says so.")
 
-    @field_validator("devices", "proxies", mode="before")
+    @field_validator("devices", "agents", "proxies", mode="before")
     @classmethod
     def _by_comma(cls, value: object) -> object:
         return tuple(d.strip() for d in value.split(",") if d.strip()) if isinstance(value, str) else value

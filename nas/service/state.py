@@ -10,6 +10,7 @@ from fastapi import Request
 
 from nas.protocols import DEFAULT_DEVICE
 from nas.service.access import Access
+from nas.service.boards import Boards
 from nas.service.changes import checked_changes
 from nas.service.events import Watches
 from nas.service.limits import Attempts, check_quota
@@ -44,6 +45,7 @@ class State:
         supervisor: Of the runs' processes.
         runs: What is known of each run.
         watches: Event streams.
+        boards: On which studies measure.
     """
 
     settings: Settings
@@ -55,6 +57,7 @@ class State:
     supervisor: Supervisor
     runs: Runs
     watches: Watches
+    boards: Boards
     _quota: threading.Lock = field(default_factory=threading.Lock)
 
     @classmethod
@@ -86,6 +89,7 @@ class State:
                 keep_alive_s=settings.keep_alive_s,
                 max_streams=settings.max_streams,
             ),
+            boards=Boards(settings.agents),
         )
 
     def catalogue(self) -> list[StudyModel]:
