@@ -143,13 +143,17 @@ def overhead(device: Remote, count: int) -> None:
             begin = time.perf_counter()
             objective.measure([candidate], benches[name])
             rows[name].append(time.perf_counter() - begin)
+    measuring = sum(watched["here"].seconds) / count
     for name, place in watched.items():
-        passed, measuring = statistics.median(rows[name]), sum(place.seconds) / count
         print(
-            f"{name:5}  {passed * 1e3:7.1f} ms per candidate (median); measuring {measuring * 1e3:7.1f} ms (mean), the "
-            f"rest is {sum(rows[name]) / sum(place.seconds) - 1:.2f} times that"
+            f"{name:5}  {statistics.median(rows[name]) * 1e3:7.1f} ms per candidate (median), "
+            f"{min(rows[name]) * 1e3:7.1f} (fastest); measuring {sum(place.seconds) / count * 1e3:7.1f} ms (mean)"
         )
-    print(f"there / here: {statistics.median(rows['there']) / statistics.median(rows['here']):.2f} (medians)")
+    for name, of in (("medians", statistics.median), ("fastest", min)):
+        there, here = of(rows["there"]), of(rows["here"])
+        print(
+            f"{name}: {there / here:.2f} times as long there, {(there - here) / measuring:+.2f} of the measuring"
+        )
 
 
 def _network(width: int) -> nn.Module:
