@@ -41,7 +41,11 @@ from nas.terminal import (
 )
 
 if TYPE_CHECKING:
+    import torch
+
+    from nas.executors import MakeExecutor
     from nas.runner.directory import RunDirectory
+    from nas.runner.workplace import Workplace
     from nas.service.client import Client
     from nas.study import Study
 
@@ -135,9 +139,16 @@ def run_command(
     constraint: _Constraint = None,
     baselines: Annotated[bool, typer.Option("--baselines", help="Also run the baselines.")] = False,
     jobs: Annotated[
-        int,
+        int | None,
         typer.Option(min=1, help="Evaluate, train and finish so many architectures at a time, in processes."),
-    ] = 1,
+    ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            help="Do that on a Ray cluster instead: host:port of its head, auto for the one that runs here, local for "
+            "one that is begun here. As many at a time as it has room for, --jobs at most."
+        ),
+    ] = None,
     server: _Server = None,
     verbose: _Verbose = False,
 ) -> None:
@@ -153,13 +164,13 @@ def run_command(
             warm_start=warm_start,
             storage=None if storage == os.environ.get("NAS_STORAGE") else storage,
             baselines=baselines or None,
-            jobs=None if jobs == 1 else jobs,
+            jobs=jobs,
+            ray=ray,
         )
         changes = {"evaluations": evaluations, "seed": seed, "device": device}
         with _client(server) as client:
             remote.start_run(client, study, {**changes, "objectives": objective, "constraints": limits})
         return
-    from nas.executors import Processes
     from nas.runner import assist, run
     from nas.runner.preparation import choose_device
     from nas.search.warm_start import read_architectures
@@ -191,7 +202,7 @@ def run_command(
                     baselines=baselines,
                     command=_command(storage),
                     storage=storage,
-                    executor=None if jobs == 1 else partial(Processes, jobs=jobs),
+                    executor=_executor(jobs, ray, place),
                     make_study=make_study,
                 )
     except KeyboardInterrupt as stop:
@@ -520,6 +531,17 @@ def _chosen(
         chosen, evaluations=evaluations, seed=seed, objectives=objectives or (), constraints=limits
     )
     return chosen if sampler is None else dataclasses.replace(chosen, strategy=OptunaSampler(sampler))
+
+
+def _executor(jobs: int | None, ray: str | None, device: torch.device) -> MakeExecutor[Workplace] | None:
+    """Return what makes the workers of a run; None where it does everything by itself."""
+    if ray is not None:
+        from nas.executors.ray import RayCluster
+
+        return partial(RayCluster, address=ray, num_gpus=float(device.type == "cuda"), jobs=jobs)
+    from nas.executors import Processes
+
+    return None if jobs in (None, 1) else partial(Processes, jobs=jobs)
 
 
 def _client(server: str) -> contextlib.closing[Client]:

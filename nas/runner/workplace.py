@@ -68,6 +68,7 @@ def open_workplace(make_study: Callable[[], Study], path: Path, device: torch.de
         WorkerError: the directory can't be seen.
         StudyChangedError: the study is another one here.
     """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # the record is another process's
     run = RunDirectory(path)
     if not run.manifest.exists():
         raise WorkerError(

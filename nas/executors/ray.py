@@ -1,0 +1,209 @@
+"""A Ray cluster: the extra ``nas[ray]``."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import logging
+import os
+import socket
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar, final
+
+from nas.errors import WorkerError, kind_and_line
+from nas.executors.executor import Done, Failed, Job, Lost, MakeWorkplace, Outcome
+from nas.executors.messages import (
+    Fault,
+    Message,
+    Said,
+    Value,
+    answer,
+    at_begin,
+    packed,
+    tell_of_logs,
+    unpacked,
+)
+
+W = TypeVar("W")
+
+_CONNECT_S = 5.0
+"""Ray itself tries for minutes where nothing listens."""
+
+
+@dataclass
+class _Worker:
+    actor: Any
+    key: int = -1
+
+
+@final
+class RayCluster(Generic[W]):
+    """Actors on a Ray cluster, as many as there is room for; one that dies is replaced.
+
+    The nodes have the versions of Python, Ray and ``nas`` that are here, and see the run directory and the study's
+    files under the paths that these have here.
+
+    Args:
+        make_workplace: What every worker has at its place; pickled.
+        address: Of the cluster's head, ``host:port``; ``auto`` for one that runs on this machine; ``local`` for one
+            that is begun here and ends with this process.
+        num_cpus: Of a worker, which computes with so many threads.
+        num_gpus: Of a worker; a part of one lets several share it.
+        jobs: How many workers at most; None for as many as there is room for.
+
+    Raises:
+        WorkerError: Ray isn't installed, the cluster can't be reached or is of another version, or has no room.
+    """
+
+    def __init__(
+        self,
+        make_workplace: MakeWorkplace[W],
+        address: str = "auto",
+        num_cpus: float = 1.0,
+        num_gpus: float = 0.0,
+        jobs: int | None = None,
+    ) -> None:
+        level = logging.getLogger("nas").getEffectiveLevel()
+        self._begin = packed(make_workplace, "what workers begin with"), os.getcwd(), sys.path, level
+        self._needs = {"CPU": num_cpus, "GPU": num_gpus}
+        self._jobs = jobs
+        self._ray = _imported()
+        self._is_entered = not self._ray.is_initialized()
+        if self._is_entered:
+            _enter(self._ray, address)
+        self._idle: list[_Worker] = []
+        self._busy: dict[Any, _Worker] = {}
+        if self.capacity == 0:
+            self.close()
+            raise WorkerError(
+                f"the Ray cluster at {address} has no room for a worker of {num_cpus:g} CPUs and {num_gpus:g} GPUs: "
+                "add a node, or ask for less."
+            )
+
+    @property
+    def capacity(self) -> int:
+        """How many workers the nodes that are there now have room for."""
+        nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+        room = sum(
+            min(int(node.get(name, 0.0) / needed) for name, needed in self._needs.items() if needed)
+            for node in nodes
+        )
+        return room if self._jobs is None else min(room, self._jobs)
+
+    def submit(self, job: Job[W]) -> None:
+        """Give a job to a worker."""
+        work = packed(job.work, "what a worker is to do")
+        worker = self._idle.pop() if self._idle else _Worker(self._begun())
+        worker.key = job.key
+        self._busy[worker.actor.do.remote(work)] = worker
+
+    def finished(self, timeout_s: float | None) -> Sequence[Outcome]:
+        """Return what became of jobs, and pass on what their workers said."""
+        if not self._busy:
+            return []
+        ready, _ = self._ray.wait(list(self._busy), timeout=timeout_s)
+        return [self._heard(answered) for answered in ready]
+
+    def close(self) -> None:
+        """Kill the workers, and leave a cluster that was entered here."""
+        for worker in [*self._idle, *self._busy.values()]:
+            with contextlib.suppress(self._ray.exceptions.RayError):  # it is gone already
+                self._ray.kill(worker.actor)
+        self._idle, self._busy = [], {}
+        if self._is_entered:
+            self._ray.shutdown()
+            self._is_entered = False
+
+    def _begun(self) -> Any:
+        cpus, gpus = self._needs.values()
+        return self._ray.remote(_Actor).options(num_cpus=cpus, num_gpus=gpus).remote(*self._begin)
+
+    def _heard(self, answered: Any) -> Outcome:
+        worker = self._busy.pop(answered)
+        try:
+            messages: list[Message] = [unpacked(message) for message in self._ray.get(answered)]
+        except self._ray.exceptions.RayError as error:  # of the worker, its node, or the way to it
+            return self._lost(worker, error)
+        *said, last = messages
+        for message in said:
+            assert isinstance(message, Said)
+            message.pass_on()
+        if isinstance(last, Fault) and last.at_begin:
+            raise last.as_error()
+        self._idle.append(worker)
+        if isinstance(last, Value):
+            return Done(worker.key, last.value)
+        assert isinstance(last, Fault)
+        return Failed(worker.key, last.as_error())
+
+    def _lost(self, worker: _Worker, error: Exception) -> Lost:
+        if getattr(error, "_actor_init_failed", False):
+            raise WorkerError(
+                f"a worker can't begin on the Ray cluster ({kind_and_line(error)}): install on its nodes what is "
+                "installed here."
+            )
+        self._ray.kill(worker.actor)
+        return Lost(worker.key, type(error).__name__)
+
+
+class _Actor:
+    """A worker on a node.
+
+    Args:
+        make_workplace: Pickled.
+        folder: That the run was begun in.
+        paths: Folders that its code is imported from.
+        level: Of the log.
+    """
+
+    def __init__(self, make_workplace: bytes, folder: str, paths: Sequence[str], level: int) -> None:
+        self._make, self._workplace = make_workplace, None
+        self._said: list[bytes] = []
+        with contextlib.suppress(OSError):  # where it isn't there, whatever needs it says so
+            os.chdir(folder)
+        sys.path += [path for path in paths if path not in sys.path]
+        tell_of_logs(self._said.append, level)
+
+    def do(self, work: bytes) -> list[bytes]:
+        """Return what was said meanwhile, and what came out."""
+        if self._workplace is None:
+            try:
+                self._workplace = unpacked(self._make)()
+            except BaseException as error:  # of a user's code too
+                return [at_begin(error)]
+        answered = answer(work, self._workplace)
+        said, self._said[:] = list(self._said), []
+        return [*said, answered]
+
+
+def _imported() -> Any:
+    try:
+        return importlib.import_module("ray")
+    except ImportError as error:
+        raise WorkerError("Ray isn't installed here: pip install 'nas[ray]'.") from error
+
+
+def _enter(ray: Any, address: str) -> None:
+    if ":" in address:
+        _check_listening(address)
+    own: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
+    try:
+        ray.init(address=address, logging_level=logging.WARNING, **own)
+    except Exception as error:  # Ray raises many kinds
+        raise WorkerError(
+            f"the Ray cluster at {address} can't be used ({kind_and_line(error)}): begin one with 'ray start --head', "
+            "of the versions of Ray and Python that are here."
+        ) from error
+
+
+def _check_listening(address: str) -> None:
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), _CONNECT_S).close()
+    except (OSError, ValueError) as error:
+        raise WorkerError(
+            f"no Ray cluster listens at {address} ({kind_and_line(error)}): give the host and the port of its head, "
+            "such as 10.0.0.1:6379, or auto on a machine of the cluster."
+        ) from error
