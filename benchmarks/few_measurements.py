@@ -59,17 +59,20 @@ def run_search(table: Table, known: Known, seed: int, evaluations: int, measurem
     sampler = default_strategy().sampler(problem, seed)
     study = optuna.create_study(directions=[o.direction for o in table.objectives], sampler=sampler)
     latency = table.objectives[-1].name
-    spared = SparedLatency(study, problem, Spare(latency, measurements or evaluations, known))
+    spared = SparedLatency(problem, Spare(latency, measurements or evaluations, known))
 
     def evaluate(architecture: Architecture) -> Mapping[str, Measurement]:
         found = table.evaluate(architecture)
         if measurements is None:
             return found
         others = {name: value for name, value in found.items() if name != latency}
-        return {**others, latency: spared.predicted(architecture, others) or found[latency]}
+        return {
+            **others,
+            latency: spared.predicted(spared.standing(study), architecture, others) or found[latency],
+        }
 
     search(study, problem, evaluate, evaluations=evaluations, on_trial=lambda trial: None)
-    while unsettled := spared.unsettled():
+    while unsettled := spared.unsettled(study):
         for trial in unsettled:
             value = table.evaluate(table.space.architecture(trial.params))[latency]
             measure_later(study, trial.number, len(table.objectives) - 1, latency, value)

@@ -254,6 +254,39 @@ def profile_command(
     print_profile(profile(find_study(study), samples))
 
 
+@app.command("profile-device")
+def profile_device_command(
+    study: _StudyName,
+    out: Annotated[Path, typer.Option(help="JSON file to write.")],
+    measurements: Annotated[int, typer.Option(help="How many networks to measure.")] = 50,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            help="MODULE:EXPRESSION of a device, such as 'nas.devices:OpenVino(threads=2)'; the study's own "
+            "unless told otherwise."
+        ),
+    ] = None,
+    objective: Annotated[str | None, typer.Option(help="Which latency, where the study has several.")] = None,
+    verbose: _Verbose = False,
+) -> None:
+    """Measure a few of a study's networks, untrained, chosen so that the latency of all others follows."""
+    log_to_terminal(verbose)
+    from nas.runner.device_profile import latency_to_profile, profile_device
+
+    if not out.parent.is_dir():
+        raise OutputError(f"there is no folder {out.parent}: make it first.")
+    if device is not None:
+        _import_from_here()
+    found = find_study(study)
+    profile = profile_device(found, latency_to_profile(found, device, objective), measurements, _say)
+    profile.write(out)
+    _say(f"{profile.device}: written to {out}")
+
+
+def _say(sentence: str) -> None:
+    console.print(sentence, highlight=False, soft_wrap=True)
+
+
 @app.command()
 def status(
     path: _RunPath, storage: _Storage = None, server: _Server = None, verbose: _Verbose = False

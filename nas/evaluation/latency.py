@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import final
 
 import torch
@@ -13,6 +14,7 @@ from torch import nn
 
 from nas.checks import check_integers, check_kind, check_numbers
 from nas.devices.device import Device
+from nas.devices.latency_profile import check_spare
 from nas.devices.onnx_runtime import OnnxRuntime
 from nas.errors import StudyChangedError, StudyError
 from nas.evaluation.onnx_export import export_onnx
@@ -43,6 +45,10 @@ class LatencyMs:
         short_seconds: Time per candidate in the search.
         long_seconds: Time per candidate for winners, which all take turns with each other.
         name: Of the objective.
+        measurements: How many a search may make, those at its end included; the other candidates' latencies are
+            predicted, see :class:`nas.search.spared.SparedLatency`. None to measure every candidate. Winners are
+            measured in any case, and don't count.
+        profile: A file of ``nas profile-device`` for the same network, on any device: what such predictions begin with.
 
     Raises:
         StudyError: a setting is out of range.
@@ -53,6 +59,9 @@ class LatencyMs:
     short_seconds: float = 0.04
     long_seconds: float = 1.0
     name: str = "latency_ms"
+    # Not part of the repr: a study goes on when they change.
+    measurements: int | None = field(default=None, repr=False)
+    profile: Path | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         check_kind("LatencyMs", "device", self.device, Device, "an instance such as OnnxRuntime(threads=2)")
@@ -65,6 +74,7 @@ class LatencyMs:
                 f"LatencyMs has short_seconds={self.short_seconds} and long_seconds={self.long_seconds}: both must "
                 "be finite and more than 0."
             )
+        check_spare(self.measurements, self.profile)
         Objective(self.name, "ms", "minimize")  # to hear now what is wrong with the name
 
     @property

@@ -13,6 +13,7 @@ from nas import pareto
 from nas.errors import EvaluationError
 from nas.protocols import Problem
 from nas.runner.preparation import Prepared
+from nas.runner.sparing import all_measured
 from nas.search.record import (
     ReferenceBox,
     are_credible,
@@ -33,12 +34,14 @@ def choose_winners(prepared: Prepared, record: optuna.Study) -> list[FrozenTrial
 
     Those that meet the soft limits, or the one nearest to that. The one of best quality first, then those that
     keep most of the front's hypervolume. Where the search knew what architectures reach on their own, the front
-    is that of what all are expected to reach so. Those with values too good to be true are left out.
+    is that of what all are expected to reach so. Those with values too good to be true, and
+    those whose latency was only predicted, are left out.
 
     Raises:
         EvaluationError: all have such values.
     """
-    problem, trials = prepared.problem, _credible_trials(prepared.problem, complete_trials(record))
+    problem, trials = prepared.problem, all_measured(prepared, complete_trials(record))
+    trials = _credible_trials(problem, trials)
     searched = costs_of(problem.objectives, trials)
     numbers, indices = np.array([t.number for t in trials]), indices_of(problem.space, trials)
     costs = expected_alone(problem, stand_alone_values(record), numbers, indices, searched)

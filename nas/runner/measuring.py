@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 
 import optuna
 
@@ -21,6 +22,9 @@ from nas.search.patience import Sleep, checked, waited_for
 from nas.space import Architecture
 
 CALIBRATION, PROCESSOR = "calibration", "processor"
+Predict = Callable[[Mapping[str, Measurement]], Measurement | None]
+"""Returns what an objective is predicted to be, given the others; None where it is to be measured."""
+NOTHING_PREDICTED: Mapping[str, Predict] = MappingProxyType({})
 Known = Mapping[str, Calibration]
 """By measured objective, what it knows of the device."""
 
@@ -81,17 +85,34 @@ def measurements(
     architecture: Architecture,
     made: Compressed,
     known: Known,
+    predict: Mapping[str, Predict] = NOTHING_PREDICTED,
 ) -> dict[str, Measurement]:
-    """Return all objectives of a candidate; counted ones as they were known ahead, where they were."""
-    return {**measure_result(prepared, made, known), **counted_ahead(prepared, architecture)}
+    """Return all objectives of a candidate; counted ones as they were known ahead, where they were.
+
+    Args:
+        prepared: The study.
+        architecture: The candidate's.
+        made: The candidate.
+        known: What every measured objective knows of its device.
+        predict: By objective that may be predicted.
+    """
+    return {**measure_result(prepared, made, known, predict), **counted_ahead(prepared, architecture)}
 
 
-def measure_result(prepared: Prepared, made: Compressed, known: Known) -> dict[str, Measurement]:
-    """Return all objectives of a network on the search split, measured briefly; counted ones are of what was made."""
+def measure_result(
+    prepared: Prepared, made: Compressed, known: Known, predict: Mapping[str, Predict] = NOTHING_PREDICTED
+) -> dict[str, Measurement]:
+    """Return all objectives of a network on the search split, measured briefly; counted ones are of what was made.
+
+    Those that may be predicted come last, when the others are known.
+    """
     results = counted_measurements(prepared, made.counts())
     candidate = made.candidate(prepared)
-    for objective in prepared.measured:
+    for objective in sorted(prepared.measured, key=lambda o: o.objective.name in predict):
         name = objective.objective.name
+        if name in predict and (told := predict[name](results)) is not None:
+            results[name] = told
+            continue
         bench = Bench(prepared.splits.search, thorough=False, calibration=known[name])
         of_device = objective is not prepared.measured[0]
         results[name] = judged(objective, [candidate], bench, of_device=of_device)[0]

@@ -15,6 +15,7 @@ from nas.runner.directory import RunDirectory
 from nas.runner.measuring import calibration
 from nas.runner.preparation import Prepared, made_sampler
 from nas.runner.proxy import choose_proxy
+from nas.runner.sparing import measure_spared
 from nas.runner.weights import Weights
 from nas.runner.workplace import Workers, Workplace, judging, this_process
 from nas.search.forecast import Forecast
@@ -76,6 +77,7 @@ def search_architectures(
         learn_from_trust(run, record, progress)
     judge = judging(weights, record, known)
     spend(workers, prepared, record, judge, evaluations, SEARCH, progress, study.stopping)
+    measure_spared(prepared, record, known, progress)
     return record
 
 

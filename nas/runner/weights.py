@@ -22,6 +22,7 @@ from nas.runner.compressing import compressed_in_search
 from nas.runner.directory import RunDirectory
 from nas.runner.measuring import Known, counted_ahead, measurements
 from nas.runner.preparation import Prepared
+from nas.runner.sparing import Sparing
 from nas.runner.steps import Step, tell_remade
 from nas.search.record import (
     ARCHITECTURE,
@@ -31,6 +32,7 @@ from nas.search.record import (
     credible_front,
     measurements_of,
 )
+from nas.search.spared import SparedStanding
 from nas.space import Architecture, FloatArray
 from nas.study import stable_repr
 from nas.supernet.recalibrate import extract_recalibrated
@@ -48,10 +50,12 @@ class Standing:
     Args:
         record: Name of the record.
         earlier: By finished trial, in the order of their ends: the costs at every hurdle that it reached.
+        spared: Of every latency that is measured of few candidates alone.
     """
 
     record: str
     earlier: tuple[tuple[FloatArray, ...], ...] = ()
+    spared: tuple[SparedStanding, ...] = ()
 
 
 class Weights(Protocol):
@@ -93,19 +97,20 @@ class SupernetWeights:
     """
 
     def __init__(self, prepared: Prepared, run: RunDirectory) -> None:
-        self._prepared = prepared
+        self._prepared, self._sparing = prepared, Sparing(prepared)
         self.digest = file_digest(run.supernet / "weights.safetensors")
 
     def standing(self, record: optuna.Study) -> Standing:
-        """Return nothing but the record's name: the supernet is all there is."""
-        return Standing(record.study_name)
+        """Return the record's name, and which latencies it holds: the supernet is all else there is."""
+        return Standing(record.study_name, spared=self._sparing.standing(record))
 
     def judge(
         self, prepared: Prepared, architecture: Architecture, known: Known, standing: Standing
     ) -> Mapping[str, Measurement]:
         """Cut a subnet, recalibrate and measure it."""
+        predict = self._sparing.predict(architecture, standing.spared)
         model = compressed_in_search(prepared, architecture, self.module(architecture))
-        return measurements(prepared, architecture, model, known)
+        return measurements(prepared, architecture, model, known, predict)
 
     def module(self, architecture: Architecture) -> nn.Module:
         """Return a recalibrated subnet."""
@@ -133,6 +138,7 @@ class ScratchWeights:
     def __init__(self, prepared: Prepared, run: RunDirectory) -> None:
         study = prepared.study
         assert isinstance(study.training, FromScratch)
+        self._sparing = Sparing(prepared)
         self._prepared, self._candidates, self._how = prepared, run.candidates, study.training
         self._run, self._record_name = run, run.record_name(study.name)
         self._rungs = study.training.rungs(study.recipe.epochs)
@@ -150,15 +156,16 @@ class ScratchWeights:
         # By the time of their end: a trial that ends late must not change a height.
         finished = by_completion(complete_trials(record)) if self._how.hurdles is not None else []
         earlier = tuple(tuple(self._costs_at_hurdles(measurements_of(trial))) for trial in finished)
-        return Standing(record.study_name, earlier)
+        return Standing(record.study_name, earlier, self._sparing.standing(record))
 
     def judge(
         self, prepared: Prepared, architecture: Architecture, known: Known, standing: Standing
     ) -> Mapping[str, Measurement]:
         """Train a candidate, as far as it clears the hurdles, measure it, and keep its weights."""
+        predict = self._sparing.predict(architecture, standing.spared)
         module, reached, epochs = self._trained(architecture, known, standing)
         model = compressed_in_search(prepared, architecture, module)
-        results = measurements(prepared, architecture, model, known)
+        results = measurements(prepared, architecture, model, known, predict)
         self._keep(architecture, module, self._candidates / standing.record)
         return {**results, **reached, EPOCHS: Measurement(float(epochs), 0.0, "epochs", "", 1)}
 

@@ -12,7 +12,7 @@ from typing import final
 
 import numpy as np
 import optuna
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from nas.devices.latency_features import Known, nothing_known
 from nas.devices.latency_model import HeldOut, LatencyModel, LatencyPrediction
@@ -32,6 +32,7 @@ from nas.space import Architecture, FloatArray, IntArray
 _SHARE_AT_START = 1 / 4
 _LEAST_AT_START = 8
 _SHARE_FOR_THE_END = 3 / 5
+_NUM_REFERENCE = 256
 
 
 @final
@@ -51,6 +52,26 @@ class Spare:
 
 
 @final
+@dataclass(frozen=True)
+class SparedStanding:
+    """What deciding on a candidate rests on, as the record is when its evaluation begins.
+
+    Args:
+        positions: ``(n, num_choices)`` of the architectures whose latency was measured.
+        measured: Their latencies.
+        costs: ``(t, m)`` of all finished trials.
+        must_measure: Too little is known to predict from.
+        may_measure: Measurements are left for now.
+    """
+
+    positions: IntArray
+    measured: tuple[Measurement, ...]
+    costs: FloatArray
+    must_measure: bool
+    may_measure: bool
+
+
+@final
 class SparedLatency:
     """Says which latencies of a search are worth measuring, and predicts the others.
 
@@ -59,98 +80,115 @@ class SparedLatency:
     surely, and as far as measurements are left for the evaluations to come. Three fifths are kept for the end: winners
     are chosen from what was measured, so members of the front whose latency was only predicted are measured then.
 
+    Several candidates at once are decided on alike; as long as too little is known to predict from, all are measured.
+
     Args:
-        record: The search's study.
         problem: What is searched.
         spare: How few measurements there are.
     """
 
-    def __init__(self, record: optuna.Study, problem: Problem, spare: Spare) -> None:
-        self._record, self._problem, self._spare = record, problem, spare
+    def __init__(self, problem: Problem, spare: Spare) -> None:
+        self._problem, self._spare = problem, spare
         self._column = [o.name for o in problem.objectives].index(spare.name)
-        reference = problem.space.sample_indices(512, np.random.default_rng(0))
+        reference = problem.space.sample_indices(_NUM_REFERENCE, np.random.default_rng(0))
         self._model = LatencyModel(problem.space, spare.known, reference)
-        self._learned: frozenset[int] = frozenset()
+        self._learned = b""
         self.held_out: HeldOut | None = None
 
-    def predicted(self, architecture: Architecture, others: Mapping[str, Measurement]) -> Measurement | None:
+    @property
+    def name(self) -> str:
+        """Of the objective."""
+        return self._spare.name
+
+    def standing(self, record: optuna.Study) -> SparedStanding:
+        """Return what deciding on one more candidate rests on, whose trial runs already."""
+        trials = complete_trials(record)
+        measured = self.measured(trials)
+        others = len(record.get_trials(deepcopy=False, states=(TrialState.RUNNING,))) - 1
+        taken = len(measured) + max(others, 0)
+        return SparedStanding(
+            positions=indices_of(self._problem.space, measured),
+            measured=tuple(measurements_of(trial)[self.name] for trial in measured),
+            costs=costs_of(self._problem.objectives, trials),
+            must_measure=len(measured) < _LEAST_AT_START or taken < self._num_at_start,
+            may_measure=taken < self._allowed(record, len(trials) + max(others, 0)),
+        )
+
+    def predicted(
+        self, standing: SparedStanding, architecture: Architecture, others: Mapping[str, Measurement]
+    ) -> Measurement | None:
         """Return the latency of a candidate; None where it is to be measured.
 
         Args:
+            standing: How the search stands.
             architecture: The candidate.
             others: What is known of its other objectives.
         """
-        trials = complete_trials(self._record)
-        measured = self.measured(trials)
-        if len(measured) < self._num_at_start:
+        if standing.must_measure:
             return None
-        indices = self._problem.space.indices([architecture])
-        found = self._predict(measured, indices)
-        if len(measured) < self._allowed(len(trials)) and self._decides(trials, others, found):
+        found = self._predict(standing, self._problem.space.indices([architecture]))
+        if standing.may_measure and self._decides(standing.costs, others, float(found.low[0])):
             return None
-        return self._told(found, 0, measured)
+        text = f"predicted from {len(standing.measured)} measured on {standing.measured[0].device}"
+        unit = self._problem.objectives[self._column].unit
+        return Measurement(float(found.ms[0]), float(found.std[0]), unit, text, 0)
 
     def measured(self, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
         """Return the trials whose latency was measured."""
-        return [t for t in trials if measurements_of(t)[self._spare.name].repeats > 0]
+        return [t for t in trials if measurements_of(t)[self.name].repeats > 0]
 
     @property
     def _num_at_start(self) -> int:
         budget = self._spare.measurements
         return min(budget, max(_LEAST_AT_START, round(_SHARE_AT_START * budget)))
 
-    def _allowed(self, num_trials: int) -> float:
+    def _allowed(self, record: optuna.Study, num_trials: int) -> float:
         """Return how many measurements may have been made when so many evaluations are."""
-        evaluations = int(self._record.user_attrs[LIMITS]["evaluations"])
+        evaluations = int(record.user_attrs[LIMITS]["evaluations"])
         begun = self._num_at_start
         middle = (1 - _SHARE_FOR_THE_END) * self._spare.measurements - begun
         share = (num_trials - begun + 1) / max(evaluations - begun, 1)
         return begun + max(middle, 0.0) * min(share, 1.0)
 
-    def _decides(
-        self, trials: Sequence[FrozenTrial], others: Mapping[str, Measurement], found: LatencyPrediction
-    ) -> bool:
-        """Whether a candidate may be on the front, as far as its interval allows."""
-        costs = costs_of(self._problem.objectives, trials)
+    def _decides(self, costs: FloatArray, others: Mapping[str, Measurement], least: float) -> bool:
+        """Whether a candidate may be on the front, if its latency is the least of its interval."""
         best = np.array(
             [
-                found.low[0] if o.name == self._spare.name else o.cost(others[o.name].value)
-                for o in self._problem.objectives
+                o.cost(others[o.name].value) if o.name in others else costs[:, column].min()
+                for column, o in enumerate(self._problem.objectives)
             ]
         )
+        best[self._column] = least
         return not bool(((costs <= best).all(axis=1) & (costs < best).any(axis=1)).any())
 
-    def _predict(self, measured: Sequence[FrozenTrial], indices: IntArray) -> LatencyPrediction:
-        """Return what the measured trials say of others."""
-        numbers = frozenset(t.number for t in measured)
-        if numbers != self._learned:
-            ms = np.array([measurements_of(t)[self._spare.name].value for t in measured])
-            self.held_out = self._model.fit(indices_of(self._problem.space, measured), ms)
-            self._learned = numbers
+    def _predict(self, standing: SparedStanding, indices: IntArray) -> LatencyPrediction:
+        """Return what the measured latencies say of others."""
+        ms = np.array([measurement.value for measurement in standing.measured])
+        content = standing.positions.tobytes() + ms.tobytes()
+        if content != self._learned:
+            self.held_out = self._model.fit(standing.positions, ms)
+            self._learned = content
         return self._model.predict(indices)
 
-    def _told(self, found: LatencyPrediction, row: int, measured: Sequence[FrozenTrial]) -> Measurement:
-        device = measurements_of(measured[0])[self._spare.name].device
-        text = f"predicted from {len(measured)} measured on {device}"
-        unit = self._problem.objectives[self._column].unit
-        return Measurement(float(found.ms[row]), float(found.std[row]), unit, text, 0)
-
-    def unsettled(self) -> list[FrozenTrial]:
+    def unsettled(self, record: optuna.Study) -> list[FrozenTrial]:
         """Return the trials to measure next before winners are chosen; none when all is settled.
 
-        Those that would be on the front by what the model says now, and are not measured yet: as many as measurements
-        are left, of most hypervolume, a third of these at a time, because each tells more of the others.
+        Those that are on the front by what they were predicted, or would be by what the model says now: as many as
+        measurements are left, of most hypervolume, a third of these at a time, because each tells more of the others.
         """
-        trials = complete_trials(self._record)
+        trials = complete_trials(record)
         measured = self.measured(trials)
         left = self._spare.measurements - len(measured)
         numbers = {t.number for t in measured}
         rows = np.array([row for row, t in enumerate(trials) if t.number not in numbers], dtype=np.int64)
         if left <= 0 or not len(rows) or len(measured) < 2:
-            return trials[: max(left, 0)]
+            return []
         costs = costs_of(self._problem.objectives, trials)
-        costs[rows, self._column] = self._predict(measured, indices_of(self._problem.space, trials)[rows]).ms
-        front = credible_front(costs, self._problem.excess(costs))
+        told_as_front = credible_front(costs, self._problem.excess(costs))
+        costs[rows, self._column] = self._predict(
+            self.standing(record), indices_of(self._problem.space, trials)[rows]
+        ).ms
+        front = credible_front(costs, self._problem.excess(costs)) | told_as_front
         box = ReferenceBox.around(costs[front])
         known = np.flatnonzero([t.number in numbers for t in trials])
         chosen = _most_hypervolume(box, costs[known], costs[rows[front[rows]]], math.ceil(left / 3))

@@ -1,0 +1,119 @@
+"""Latencies that a search predicts, in a run: which, from what, and what is measured once the search has ended."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import final
+
+import numpy as np
+import optuna
+from optuna.trial import FrozenTrial
+
+from nas.devices.latency_features import Known as KnownNumbers
+from nas.devices.latency_profile import LatencyProfile
+from nas.evaluation import LatencyMs
+from nas.objective import Measurement
+from nas.protocols import Bench, Calibration, Candidate, Progress
+from nas.runner.compressing import compressed_in_search
+from nas.runner.measuring import Known, Predict, judged
+from nas.runner.preparation import Prepared
+from nas.search.patience import waited_for
+from nas.search.record import architecture_of, complete_trials, measure_later, measurements_of
+from nas.search.spared import Spare, SparedLatency, SparedStanding
+from nas.space import Architecture, FloatArray, IntArray
+
+
+def counted_numbers(prepared: Prepared) -> KnownNumbers:
+    """Return what counts MACs and parameters of architectures, for a latency model."""
+
+    def known(indices: IntArray) -> FloatArray:
+        counts = prepared.counts(indices)
+        return np.maximum(np.stack([counts.macs, counts.num_params], axis=1), 1).astype(np.float64)
+
+    return known
+
+
+def _known_numbers(prepared: Prepared, profile: Path | None) -> KnownNumbers:
+    """Return MACs, parameters, and what a profile says."""
+    counted = counted_numbers(prepared)
+    if profile is None:
+        return counted
+    model = LatencyProfile.load(profile).model(prepared.problem.space, counted)
+    return lambda indices: np.column_stack([counted(indices), model.predict(indices).ms])
+
+
+def _sparing(prepared: Prepared) -> list[LatencyMs]:
+    return [o for o in prepared.measured if isinstance(o, LatencyMs) and o.measurements is not None]
+
+
+@final
+class Sparing:
+    """The latencies of a study that are measured of few candidates alone.
+
+    Args:
+        prepared: The study.
+
+    Raises:
+        StudyError: a profile is not there, or of another space.
+    """
+
+    def __init__(self, prepared: Prepared) -> None:
+        self.objectives = _sparing(prepared)
+        self.latencies = [
+            SparedLatency(
+                prepared.problem, Spare(o.name, o.measurements, _known_numbers(prepared, o.profile))
+            )
+            for o in self.objectives
+            if o.measurements is not None
+        ]
+
+    def standing(self, record: optuna.Study) -> tuple[SparedStanding, ...]:
+        """Return what deciding on one more candidate rests on, by latency."""
+        return tuple(latency.standing(record) for latency in self.latencies)
+
+    def predict(self, architecture: Architecture, standings: Sequence[SparedStanding]) -> dict[str, Predict]:
+        """Return what predicts a candidate's latencies, or says that they are to be measured, by objective."""
+        pairs = zip(self.latencies, standings, strict=True)
+        return {
+            latency.name: partial(latency.predicted, standing, architecture) for latency, standing in pairs
+        }
+
+
+def measure_spared(prepared: Prepared, record: optuna.Study, known: Known, progress: Progress) -> None:
+    """Measure members of the front whose latency was only predicted, as far as measurements are left."""
+    sparing = Sparing(prepared)
+    for objective, spared in zip(sparing.objectives, sparing.latencies, strict=True):
+        column = [o.name for o in prepared.problem.objectives].index(spared.name)
+        while trials := spared.unsettled(record):
+            architectures = [architecture_of(prepared.problem.space, trial) for trial in trials]
+            found = measure_untrained(prepared, objective, architectures, known[spared.name])
+            for trial, measurement in zip(trials, found, strict=True):
+                measure_later(record, trial.number, column, spared.name, measurement)
+        trials = complete_trials(record)
+        progress.say(
+            f"{len(spared.measured(trials))} of {len(trials)} {spared.name} were measured, the others predicted"
+        )
+
+
+def all_measured(prepared: Prepared, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Return the trials of which no latency was only predicted."""
+    names = [objective.name for objective in _sparing(prepared)]
+    return [t for t in trials if all(measurements_of(t)[name].repeats > 0 for name in names)]
+
+
+def measure_untrained(
+    prepared: Prepared, objective: LatencyMs, architectures: Sequence[Architecture], known: Calibration
+) -> list[Measurement]:
+    """Return latencies of architectures, which take turns; whatever their weights are, they take the same time.
+
+    A device that is away is waited for.
+    """
+    candidates: list[Candidate] = []
+    for architecture in architectures:
+        module = prepared.supernet.extract(prepared.network_of(architecture)).eval()
+        candidates.append(compressed_in_search(prepared, architecture, module).candidate(prepared))
+    bench = Bench(prepared.splits.search, thorough=False, calibration=known)
+    work = partial(judged, objective, candidates, bench, of_device=True)
+    return waited_for(work, f"measuring {objective.name!r} of {len(candidates)} architectures")
