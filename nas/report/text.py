@@ -38,6 +38,7 @@ def report_markdown(results: Results) -> str:
         f"{results.trials['turned_down']} turned down unpaid, "
         f"{results.trials['repeated']} proposed again and answered from the record.",
         *map(escaped, facts.get("soft_limits", [])),
+        *map(escaped, facts.get("predicted", [])),
         *[escaped(f"{sentence[0].upper()}{sentence[1:]}") for sentence in facts.get("doubts", [])],
         _durations(facts["seconds"]),
         *_ending(facts),

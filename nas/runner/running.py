@@ -322,6 +322,7 @@ def _facts(prepared: Prepared, record: optuna.Study, trials: list[FrozenTrial]) 
             f"most {limit:g}, which was asked for."
             for name, limit in prepared.problem.soft_limits.items()
         ],
+        "predicted": _predicted(prepared, trials),
         "doubts": doubts(prepared.problem.objectives, trials),
         "seed": study.seed,
         "ended": record.user_attrs.get(ENDED),
@@ -336,6 +337,18 @@ def _facts(prepared: Prepared, record: optuna.Study, trials: list[FrozenTrial]) 
         "machine": machine_facts(),
         "epochs": _epochs_given(trials),
     }
+
+
+def _predicted(prepared: Prepared, trials: list[FrozenTrial]) -> list[str]:
+    """Return a sentence for each objective that was only predicted of some candidates."""
+    names = [objective.name for objective in prepared.problem.objectives]
+    repeats = {name: [measurements_of(trial)[name].repeats for trial in trials] for name in names}
+    return [
+        f"{name} was measured of {sum(map(bool, found))} of {len(found)} candidates, and predicted of the others; "
+        "winners were chosen among those measured."
+        for name, found in repeats.items()
+        if not all(found)
+    ]
 
 
 def _pixel_range(splits: Splits) -> list[float] | None:

@@ -78,6 +78,8 @@ def test_a_search_measures_as_few_latencies_as_it_may_and_says_so(tmp_path: Path
     measured = [latency for latency in latencies if latency.repeats > 0]
     predicted = [latency for latency in latencies if latency.repeats == 0]
     assert len(latencies) == 16
+    told = f"was measured of {len(measured)} of 16 candidates"
+    assert told in (tmp_path / "run" / "report.md").read_text()
     assert len(measured) <= 12
     assert predicted
     assert all(p.device.startswith("predicted from ") and p.device.endswith("pi, batch 1") for p in predicted)
