@@ -219,7 +219,7 @@ def front_table(objectives: tuple[Objective, ...], trials: list[tuple[int, str, 
 
 def label(name: str) -> str:
     """Return an objective's name in words, without the unit."""
-    return name.removesuffix("_ms").replace("_", " ")
+    return " ".join(part for part in name.split("_") if part != "ms")
 
 
 def counted_sentence(results: Results) -> str:

@@ -58,8 +58,9 @@ def test_rates_are_typed_in_percent_and_other_qualities_are_not() -> None:
 
 
 def test_labels_are_words() -> None:
-    assert [label(name) for name in ("latency_ms", "macs", "num_params", "my_score")] == [
+    assert [label(name) for name in ("latency_ms", "latency_ms_pi", "macs", "num_params", "my_score")] == [
         "latency",
+        "latency pi",
         "MACs",
         "parameters",
         "my score",
