@@ -50,7 +50,7 @@ def test_one_model_may_do_for_all(results: Results) -> None:
     head, *rows = [found.devices_table().head, *found.devices_table().rows]
     assert head == ["device", "limit", "its own best", "of the set", "measured", "lost"]
     assert rows[0] == [
-        "latency ms pi",
+        "latency pi",
         "30 ms",
         "middle fp32, 94.00 %",
         "middle fp32, 94.00 %",
