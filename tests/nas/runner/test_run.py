@@ -55,6 +55,7 @@ from nas.evaluation import OnnxCandidate
 from nas.objective import Measurement, Objective
 from nas.protocols import Bench, Candidate, Splits
 from nas.report.results import Results
+from nas.runner.directory import RunDirectory
 from nas.search.record import predictions_of
 from nas.service.downloads import files_of
 from nas.space import SearchSpace
@@ -651,7 +652,7 @@ def test_a_variant_that_is_worse_in_every_column_is_told_and_not_shipped(tiny_co
     for winner in results.winners:
         assert [variant.shipped for variant in winner.variants] == [True, False, True]
         folder = tiny_copy / "winners" / winner.id
-        files = {path.name for path in files_of(folder, winner)}
+        files = {path.name for path in files_of(RunDirectory(tiny_copy), winner)}
         assert "model.copy.onnx" in files
         assert not {"model.padded.onnx", "model.padded.json"} & files
         card = (folder / "README.md").read_text()
