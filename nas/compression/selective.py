@@ -30,7 +30,7 @@ _MOST_UNITS = 16
 _CUTS = (1, 2, 3, 4, 6, 8, 10, 12, 13, 14, 15)
 """How many of the units that gain most stay float, together: finer where few do, and where few don't."""
 _NOISE = 0.02
-"""Of a ratio of two times: its coefficient of variation is 1.4 % (Repeatability, ``benchmarks/latency_repeat.py``)."""
+"""Of a ratio of two times, which vary by up to 0.9 % each between processes (``benchmarks/latency_repeat.py``)."""
 
 
 @final
