@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -60,7 +61,11 @@ def running_agent(folder: Path, *options: object, port: int = 0) -> Iterator[Run
     write_bundle(bundle)
     words = ["--folder", folder / "kept", "--port", port, *options]
     process = subprocess.Popen(
-        [sys.executable, "-I", str(bundle), *map(str, words)], stderr=subprocess.PIPE, text=True, cwd=folder
+        [sys.executable, "-I", str(bundle), *map(str, words)],
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=folder,
+        preexec_fn=_listen_to_ctrl_c,
     )
     try:
         yield RunningAgent(process, folder / "kept", _address(process))
@@ -69,6 +74,11 @@ def running_agent(folder: Path, *options: object, port: int = 0) -> Iterator[Run
         process.wait(timeout=30)
         assert process.stderr is not None
         process.stderr.close()
+
+
+def _listen_to_ctrl_c() -> None:
+    """Undo what a shell does to programs in the background, as the tests may be."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _address(process: subprocess.Popen[str]) -> str:
