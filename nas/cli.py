@@ -569,8 +569,9 @@ def _chosen(
 def _executor(jobs: int | None, ray: str | None, device: torch.device) -> MakeExecutor[Workplace] | None:
     """Return what makes the workers of a run; None where it does everything by itself."""
     if ray is not None:
-        from nas.executors.ray import RayCluster
+        from nas.executors.ray import RayCluster, check_cluster
 
+        check_cluster(ray)
         return partial(RayCluster, address=ray, num_gpus=float(device.type == "cuda"), jobs=jobs)
     from nas.executors import Processes
 

@@ -178,6 +178,18 @@ class _Actor:
         return [*said, answered]
 
 
+def check_cluster(address: str) -> None:
+    """Enter a cluster and leave it, to hear before a training, and not after it, that it can't be used.
+
+    Raises:
+        WorkerError: Ray isn't installed, or the cluster can't be reached or is of another version.
+    """
+    ray = _imported()
+    if address != "local" and not ray.is_initialized():
+        _enter(ray, address)
+        ray.shutdown()
+
+
 def _imported() -> Any:
     try:
         return importlib.import_module("ray")

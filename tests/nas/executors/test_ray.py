@@ -13,7 +13,7 @@ import pytest
 
 from nas.errors import WorkerError
 from nas.executors import Failed, Job, Lost, Persistent, all_done
-from nas.executors.ray import RayCluster
+from nas.executors.ray import RayCluster, check_cluster
 
 ray: Any = pytest.importorskip("ray")
 
@@ -84,3 +84,9 @@ def test_where_nothing_listens_is_told_at_once(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     with pytest.raises(WorkerError, match=f"no Ray cluster listens at {address}"):
         RayCluster(jobs.make_ten, address)
+
+
+def test_an_address_is_tried_before_anything_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    with pytest.raises(WorkerError, match=r"no Ray cluster listens at 127\.0\.0\.1:9"):
+        check_cluster("127.0.0.1:9")
