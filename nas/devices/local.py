@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import itertools
 import logging
 import os
@@ -17,6 +16,7 @@ from typing import final
 import numpy as np
 from filelock import FileLock
 
+from nas.devices.agent.undisturbed import on_core, steps_finely, without_collector
 from nas.devices.device import Timings
 from nas.errors import one_line
 
@@ -39,7 +39,7 @@ class LocalSession:
     def __init__(self, runs: Sequence[Callable[[], object]], *, in_this_thread: bool = False) -> None:
         self._runs = runs
         self._cores = _last_cores()
-        self._stands = in_this_thread and _steps_finely()
+        self._stands = in_this_thread and steps_finely()
         for run in runs:
             for _ in range(_WARM_UP_RUNS):
                 run()
@@ -48,7 +48,7 @@ class LocalSession:
         """Run networks in turns, on another core than the last time where there are several."""
         seconds = np.empty((len(order), runs))
         clock = time.thread_time if self._stands else time.perf_counter
-        with _without_collector(), _on_core(next(self._cores)):
+        with without_collector(), on_core(next(self._cores)):
             wall, cpu = time.perf_counter(), time.thread_time()
             for turn, position in enumerate(order):
                 run = self._runs[position]
@@ -61,42 +61,9 @@ class LocalSession:
         return Timings(seconds, 1.0 if self._stands else min(share, 1.0))
 
 
-def _steps_finely() -> bool:
-    """Return whether a thread's own clock can be used: that of some sandboxes moves every 10 ms."""
-    return len({time.thread_time() for _ in range(100)}) > 50
-
-
 def _last_cores() -> Iterator[int]:
     """Return the last two cores in turns, endlessly."""
     return itertools.cycle(sorted(os.sched_getaffinity(0))[:-3:-1] if sys.platform == "linux" else [0])
-
-
-@contextlib.contextmanager
-def _without_collector() -> Iterator[None]:
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collecting:
-            gc.enable()
-
-
-@contextlib.contextmanager
-def _on_core(core: int) -> Iterator[None]:
-    """Keep this thread on a core until the end of the block, where the system can.
-
-    Threads that were made before stay where they are.
-    """
-    if sys.platform != "linux":
-        yield
-        return
-    allowed = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {core})
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, allowed)
 
 
 @contextlib.contextmanager

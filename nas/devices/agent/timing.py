@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import gc
 import itertools
 import json
 import os
@@ -14,9 +13,11 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from nas.devices.agent.undisturbed import on_core, steps_finely, without_collector
 
 if TYPE_CHECKING:
     from nas.devices.agent.networks import Network, Networks
@@ -64,7 +65,7 @@ class Timer:
                 for digest, _path in request["models"]:
                     networks.forget(digest, threads)
             loaded = [networks.warm(digest, path, threads, batch) for digest, path in request["models"]]
-            with _on_core(next(self._cores)), _without_collector():
+            with on_core(next(self._cores)), without_collector():
                 answer = take_times(loaded, request["order"], request["runs"], in_this_thread=threads == 1)
             networks.make_room()
         except ModelError as fault:
@@ -81,7 +82,7 @@ def take_times(
 
     Where a run is the work of this thread alone, its own clock is read, which stands while others have the core.
     """
-    stands = in_this_thread and _steps_finely()
+    stands = in_this_thread and steps_finely()
     clock = time.thread_time if stands else time.perf_counter
     seconds = [[0.0] * runs for _ in order]
     wall, cpu = time.perf_counter(), time.thread_time()
@@ -95,11 +96,6 @@ def take_times(
     passed = time.perf_counter() - wall
     share = 1.0 if stands or not order else (time.thread_time() - cpu) / passed
     return {"seconds": seconds, "cpu_share": min(share, 1.0)}
-
-
-def _steps_finely() -> bool:
-    """Return whether a thread's own clock can be used: that of some systems moves every 10 ms."""
-    return len({time.thread_time() for _ in range(100)}) > 50
 
 
 def _say(stream: Any, answer: dict[str, Any]) -> None:
@@ -121,26 +117,3 @@ def _limit_this_process(memory_bytes: int, folder: Path) -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
-
-
-@contextlib.contextmanager
-def _on_core(core: int) -> Iterator[None]:
-    """Keep this thread on a core, where the system can; threads of sessions, made before, stay where they are."""
-    if sys.platform != "linux":
-        yield
-        return
-    allowed = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {core})
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, allowed)
-
-
-@contextlib.contextmanager
-def _without_collector() -> Iterator[None]:
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()

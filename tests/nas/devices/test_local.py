@@ -39,4 +39,4 @@ def test_time_in_which_others_have_the_core_counts_for_a_network_of_several_thre
 def test_a_clock_that_moves_in_large_steps_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "thread_time", lambda: 0.01)
     assert (LocalSession([lambda: None], in_this_thread=True).time([0], 2).seconds > 0).all()
-    assert not local._steps_finely()
+    assert not local.steps_finely()
