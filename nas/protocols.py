@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from nas.checks import told
 from nas.errors import ObjectiveError
 from nas.inputs import Inputs, InputSpec, map_inputs, take_items
+from nas.knowledge import Knowledge
 from nas.objective import Measurement, Objective, excess_over
 from nas.pareto import constrained_non_dominated
 from nas.space import FloatArray, IntArray, SearchSpace
@@ -373,6 +374,7 @@ class Problem:
         count: Exact values of the counted objectives by name, of ``(n, num_choices)`` positions.
         violation: ``(n,)`` how far the hard constraints are exceeded, relative; 0 is feasible.
         soft_limits: Largest feasible cost by name of an objective that is measured.
+        knowledge: What is known of architectures from elsewhere, for strategies that can use it.
     """
 
     space: SearchSpace
@@ -380,6 +382,7 @@ class Problem:
     count: Callable[[IntArray], Mapping[str, FloatArray]]
     violation: Callable[[IntArray], FloatArray]
     soft_limits: Mapping[str, float] = field(default_factory=dict)
+    knowledge: tuple[Knowledge, ...] = ()
 
     def infeasibility(self, indices: IntArray) -> FloatArray:
         """Return the violation of ``(n, num_choices)`` positions; infinite where a count isn't finite."""
