@@ -1,6 +1,6 @@
 """Print a digest of the digits demo without latency: its trials and its winners' weights.
 
-    python -m benchmarks.same_results --out runs/same
+    python -m benchmarks.same_results --out runs/same      # a folder that isn't there yet
 
 Two versions of the project that should propose and train the same print the same. On one core, with one version of
 torch; three minutes.
@@ -29,6 +29,10 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, default=Path("runs/same"))
     out: Path = parser.parse_args().out
+    if out.exists():
+        parser.error(
+            f"{out} is there already, so its results may be an older version's: remove it, or name another"
+        )
     torch.set_num_threads(1)
     counted = dataclasses.replace(study(), objectives=(Accuracy(), Macs()))
     run(counted, out, device=torch.device("cpu"), progress=Silent())

@@ -1,4 +1,4 @@
-"""The command line: ``nas run | work | profile | status | front | export | studies | serve | token | agent | ...``."""
+"""The command line: ``nas run | profile | status | front | export | studies | serve | token | agent | ...``."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ _Storage = Annotated[
     typer.Option(
         envvar="NAS_STORAGE",
         show_envvar=True,
-        help="PostgreSQL for the trials, so that 'nas work' can join: postgresql+psycopg://user@host/database. "
+        help="A PostgreSQL database for the trials: postgresql+psycopg://user@host/database. "
         "An SQLite file in the run directory unless told otherwise.",
     ),
 ]
@@ -209,36 +209,6 @@ def run_command(
         print("\nnas: stopped; the same command goes on from here.", file=sys.stderr)
         raise typer.Exit(143 if isinstance(stop, Terminated) else 130) from None
     print_results(results, path)
-
-
-@app.command("work")
-def work_command(
-    study: _StudyName,
-    out: Annotated[Path | None, typer.Option(help="Run directory of the run to help with.")] = None,
-    seed: Annotated[int | None, typer.Option(help="As given to 'nas run'.")] = None,
-    sampler: Annotated[str | None, typer.Option(help="As given to 'nas run'.")] = None,
-    storage: _Storage = None,
-    device: _Device = None,
-    objective: _Objective = None,
-    constraint: _Constraint = None,
-    verbose: _Verbose = False,
-) -> None:
-    """Help with the search of a run that 'nas run --storage' coordinates; may be started first."""
-    log_to_terminal(verbose)
-    from nas.runner import work
-    from nas.runner.preparation import choose_device
-
-    chosen = _chosen(study, device, sampler, None, seed, objective, _limits(constraint or []))
-    path = out or Path("runs") / chosen.name
-    try:
-        with sigterm_interrupts(), Bars() as bars:
-            ended = work(
-                chosen, path, device=choose_device(device or DEFAULT_DEVICE), progress=bars, storage=storage
-            )
-    except KeyboardInterrupt as stop:
-        print("\nnas: stopped; others evaluate what was left.", file=sys.stderr)
-        raise typer.Exit(143 if isinstance(stop, Terminated) else 130) from None
-    console.print(f"the search has ended: {ended}", soft_wrap=True)
 
 
 @app.command("profile")

@@ -6,10 +6,7 @@ from nas.lazy import imported_on_demand
 
 if TYPE_CHECKING:
     from nas.runner.running import assist, run
-    from nas.runner.working import work
 else:
-    __getattr__ = imported_on_demand(
-        __name__, {"nas.runner.running": "assist run", "nas.runner.working": "work"}
-    )
+    __getattr__ = imported_on_demand(__name__, {"nas.runner.running": "assist run"})
 
-__all__ = ["assist", "run", "work"]
+__all__ = ["assist", "run"]

@@ -8,7 +8,7 @@ import numpy as np
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from nas.errors import StudyChangedError, StudyError
+from nas.errors import StudyChangedError
 from nas.protocols import SEARCH, Problem, Progress
 from nas.report.trust import TrustResult
 from nas.runner.directory import RunDirectory
@@ -35,7 +35,6 @@ from nas.search.record import (
 from nas.search.stand_alone import keep_stand_alone, stand_alone_values
 from nas.search.stopping import NEVER, Limits, Stopping, forecast_of
 from nas.search.warm_start import queue
-from nas.search.workers import TeamWorker, worker_for
 
 SUPERNET_DIGEST = "supernet"
 
@@ -127,12 +126,6 @@ def spend(
     done = len(paid_trials(record))
     if done >= evaluations:
         return
-    worker = worker_for(record, coordinator=True)
-    if isinstance(worker, TeamWorker) and workers.capacity > 1:
-        raise StudyError(
-            f"{workers.capacity} evaluations at a time can't be had in one process on a database that 'nas work' may "
-            "join: leave --jobs out and begin 'nas work' so often, or leave --storage out."
-        )
     progress.start(stage, evaluations, done)
     search_with(
         workers,
@@ -142,7 +135,6 @@ def spend(
         evaluations=evaluations,
         on_trial=Reporter(record, prepared.problem, progress),
         stopping=stopping,
-        worker=worker,
     )
     if len(paid_trials(record)) < evaluations:
         progress.say(f"{stage}: {record.user_attrs[ENDED]}")

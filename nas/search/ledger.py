@@ -26,8 +26,7 @@ class Ledger:
         failed: Architectures whose evaluation failed.
         running: Trials that somebody works on, by number.
         forgiven: Numbers of trials whose failure counts for nothing, because the objective was broken.
-        lost: These, and trials whose worker died or whose device was away, by number, unless a later trial took
-            their place.
+        lost: These, and trials whose device was away, by number, unless a later trial took their place.
         paid: How many evaluations were spent.
     """
 

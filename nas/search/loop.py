@@ -12,7 +12,6 @@ from functools import cached_property, partial
 from typing import Generic, TypeVar, final
 
 import optuna
-from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from nas.checks import failing_as
@@ -29,7 +28,6 @@ from nas.executors.persistent import Persistent
 from nas.executors.serial import Serial
 from nas.objective import Measurement
 from nas.protocols import Problem
-from nas.search.architecture_sampler import ArchitectureSampler
 from nas.search.ledger import Ledger
 from nas.search.patience import Pauses, Sleep, checked, retried
 from nas.search.record import (
@@ -45,16 +43,13 @@ from nas.search.record import (
     RETRIES,
     SECONDS,
     SOFT_LIMITS,
-    WORKER,
     by_completion,
     forgiven,
-    losses_before,
     options_of,
     paid_trials,
 )
 from nas.search.stopping import NEVER, Ending, Limits, Stopping
 from nas.search.storage import DATABASE_ERRORS
-from nas.search.workers import LoneWorker, TeamWorker
 from nas.space import Architecture
 
 logger = logging.getLogger(__name__)
@@ -75,7 +70,6 @@ def search(
     evaluations: int,
     on_trial: Callable[[FrozenTrial], None],
     stopping: Stopping = NEVER,
-    worker: LoneWorker | TeamWorker | None = None,
     sleep: Sleep = time.sleep,
 ) -> str:
     """Evaluate architectures in this process, as :func:`search_with` does by others.
@@ -87,7 +81,6 @@ def search(
         evaluations: Finished and failed ones, those of earlier calls included.
         on_trial: Called after every trial.
         stopping: What may end the search earlier.
-        worker: This process among others; alone, unless told otherwise.
         sleep: Waits, for a device that is away.
     """
     executor = Persistent(Serial(evaluate))
@@ -99,7 +92,6 @@ def search(
         evaluations=evaluations,
         on_trial=on_trial,
         stopping=stopping,
-        worker=worker,
         sleep=sleep,
     )
 
@@ -113,7 +105,6 @@ def search_with(
     evaluations: int,
     on_trial: Callable[[FrozenTrial], None],
     stopping: Stopping = NEVER,
-    worker: LoneWorker | TeamWorker | None = None,
     sleep: Sleep = time.sleep,
 ) -> str:
     """Let an executor evaluate architectures that the study's sampler proposes, until so many are paid for.
@@ -122,19 +113,17 @@ def search_with(
     with a capacity of one, each before the next is proposed. No more are paid for than was asked for.
 
     A trial that an earlier, killed process left running is evaluated again under its own number, so
-    the sequence of architectures is the one of an uninterrupted run. Call it from one process at a
-    time; others may :func:`join`.
+    the sequence of architectures is the one of an uninterrupted run. Call it from one process at a time.
 
     - A proposal that exceeds a hard constraint, or of which a count is not finite, is told as PRUNED, unpaid.
     - A proposal that repeats a finished architecture gets the earlier values, unpaid.
     - A trial that another program queued with an unknown option is told as FAIL, unpaid.
-    - A proposal that somebody else evaluates just now is told as PRUNED, unpaid.
+    - A proposal that is evaluated just now is told as PRUNED, unpaid.
     - An evaluation that raises, or gives a value that is not finite, is told as FAIL. Where the reason may pass
       (:func:`retried`), it is tried up to three times more before that.
     - An evaluation whose device is away is told as FAIL, unpaid and lost: after a pause, its architecture is
       proposed again, as often as it takes.
     - When nothing but failures came, they are forgiven: not paid, and evaluated again by the next call.
-
     - An evaluation whose worker died is done again, up to three times (:class:`nas.executors.Persistent`).
 
     Args:
@@ -142,10 +131,9 @@ def search_with(
         study: Holds the sampler.
         problem: Space, objectives and constraints.
         work_of: Returns what a worker does to evaluate an architecture.
-        evaluations: Finished and failed ones, those of earlier calls and other workers included.
-        on_trial: Called after every trial, also another worker's.
+        evaluations: Finished and failed ones, those of earlier calls included.
+        on_trial: Called after every trial.
         stopping: What may end the search earlier.
-        worker: This process among others; alone, unless told otherwise.
         sleep: Waits, for a device that is away.
 
     Returns:
@@ -158,26 +146,7 @@ def search_with(
     study.set_user_attr(LIMITS, limits.to_json())
     study.set_user_attr(SOFT_LIMITS, dict(problem.soft_limits))
     study.set_user_attr(ENDED, None)
-    return _Loop(executor, study, problem, work_of, on_trial, worker or LoneWorker(), limits, sleep).run()
-
-
-def join(
-    study: optuna.Study,
-    problem: Problem,
-    evaluate: Evaluate,
-    *,
-    on_trial: Callable[[FrozenTrial], None],
-    worker: TeamWorker,
-    sleep: Sleep = time.sleep,
-) -> str:
-    """Help another process's :func:`search` until it ends; its limits are read from the study.
-
-    Raises:
-        EvaluationError: the first ten evaluations all failed.
-    """
-    return _Loop(
-        Persistent(Serial(evaluate)), study, problem, _called_with, on_trial, worker, None, sleep
-    ).run()
+    return _Loop(executor, study, problem, work_of, on_trial, limits, sleep).run()
 
 
 def _called_with(architecture: Architecture) -> Work[Evaluate]:
@@ -211,12 +180,7 @@ class _Evaluation:
 
 @final
 class _Loop(Generic[W]):
-    """One process's part of a search.
-
-    Args:
-        limits: None to read them from the study, where the coordinator writes them.
-        sleep: Waits.
-    """
+    """A search under way."""
 
     def __init__(
         self,
@@ -225,16 +189,14 @@ class _Loop(Generic[W]):
         problem: Problem,
         work_of: WorkOf[W],
         on_trial: Callable[[FrozenTrial], None],
-        worker: LoneWorker | TeamWorker,
-        limits: Limits | None,
+        limits: Limits,
         sleep: Sleep,
     ) -> None:
         self._study, self._problem = study, problem
         self._executor, self._work_of, self._on_trial = executor, work_of, on_trial
         self._under_way: dict[int, _Evaluation] = {}
         self._ended = ""
-        self._worker, self._limits = worker, limits
-        self._team = worker if isinstance(worker, TeamWorker) else None
+        self._limits = limits
         self._ledger = Ledger(study, problem.space)
         self._ending = Ending(study, problem)
         self._news: list[FrozenTrial] = []
@@ -242,12 +204,9 @@ class _Loop(Generic[W]):
         self._unpaid_in_a_row = 0
         self._sleep, self._pauses = sleep, Pauses(sleep)
         self._away: DeviceUnavailableError | None = None
-        with worker.lock():
-            self._ending.note(self._ledger.read_on())
-            self._forgiven_before = len(self._ledger.forgiven)
-            self._left = [t for t in self._ledger.running.values() if worker.is_dead(t)]
-            for trial in self._left:
-                worker.beat(trial._trial_id)
+        self._ending.note(self._ledger.read_on())
+        self._forgiven_before = len(self._ledger.forgiven)
+        self._left = list(self._ledger.running.values())
 
     def run(self) -> str:
         """Work until the search ends, and return why."""
@@ -255,9 +214,8 @@ class _Loop(Generic[W]):
             begin = time.perf_counter()
             trial, ended = self._next()
             if trial is not None:
-                with self._worker.beating(trial._trial_id):
-                    self._process(trial, begin)
-                    self._settle_finished(0.0)
+                self._process(trial, begin)
+                self._settle_finished(0.0)
                 self._read_on()
             elif self._under_way:
                 self._settle_finished(None)
@@ -266,8 +224,6 @@ class _Loop(Generic[W]):
             self._check_start(ended)
             if ended:
                 return ended
-            if trial is None and self._team is not None:
-                self._team.wait()
             self._wait_for_device()
 
     def _read_on(self) -> None:
@@ -290,19 +246,18 @@ class _Loop(Generic[W]):
             self._pauses.wait(away)
 
     def _check_start(self, ended: str) -> None:
-        """Give up when nothing but failures came: here, or before another worker gave up."""
-        ledger, limits = self._ledger, self._limits
+        """Give up when nothing but failures came."""
+        ledger = self._ledger
         has_failed, self._has_failed = self._has_failed, False
         many = len(ledger.failed) >= _MAX_FAILURES_AT_START or len(ledger.forgiven) > self._forgiven_before
-        early = bool(ended and ledger.failed and limits is not None and ledger.paid < limits.evaluations)
+        early = bool(ended and ledger.failed and ledger.paid < self._limits.evaluations)
         if not ledger.known and ((has_failed and many) or early):
             self._give_up()
 
     def _give_up(self) -> None:
-        with self._worker.lock():
-            failed = {t.number for t in paid_trials(self._study) if t.state == TrialState.FAIL}
-            failed |= forgiven(self._study)
-            self._study.set_user_attr(FORGIVEN, sorted(failed))
+        failed = {t.number for t in paid_trials(self._study) if t.state == TrialState.FAIL}
+        failed |= forgiven(self._study)
+        self._study.set_user_attr(FORGIVEN, sorted(failed))
         last = by_completion([t for t in self._study.get_trials(deepcopy=False) if t.number in failed])[-1]
         raise EvaluationError(
             f"the first {len(failed)} evaluations all failed, the last one with "
@@ -310,48 +265,19 @@ class _Loop(Generic[W]):
         )
 
     def _next(self) -> tuple[Trial | None, str]:
-        """Take a trial; or tell why the search ended; or neither, when others are to be waited for.
-
-        A taken trial counts as paid for as long as it runs, so that the workers together never pay for
-        more than was asked for.
-        """
+        """Take a trial; or tell why the search ended; or neither, when what is under way is to be waited for."""
         if len(self._under_way) >= self._executor.capacity:
             return None, ""
-        sampler = self._study.sampler
-        if self._team is not None and isinstance(sampler, ArchitectureSampler):
-            sampler.prepare(self._study)  # before the lock, which keeps the others waiting
-        with self._worker.lock():
-            limits, ended = self._limits, ""
-            if self._team is not None:
-                self._mend(self._team)
-                limits, ended = self._shared_limits()
-            self._retry_lost()
-            if limits is None:
-                return None, ""
-            ended = ended or self._ended or self._ending.reason(self._ledger, limits, self._unpaid_in_a_row)
-            if ended:
-                return None, self._end(ended)
-            if self._left:
-                return Trial(self._study, self._left.pop(0)._trial_id), ""
-            if self._is_spoken_for(limits.evaluations):
-                return None, ""
-            with _of_sampler():
-                trial = self._study.ask()
-            if self._team is not None:
-                trial.set_user_attr(WORKER, self._team.name)
-                self._suggest(trial)  # under the lock, so that whoever asks next sees what this trial holds
-            return trial, ""
-
-    def _shared_limits(self) -> tuple[Limits | None, str]:
-        attributes = self._study.user_attrs
-        stored = attributes.get(LIMITS)
-        return self._limits or (stored and Limits.from_json(stored)), attributes.get(ENDED) or ""
-
-    def _mend(self, team: TeamWorker) -> None:
-        """Read on, and fail the trials of dead workers."""
-        self._read_on()
-        if team.fail_stale(self._ledger.running):
-            self._read_on()
+        self._retry_lost()
+        ended = self._ended or self._ending.reason(self._ledger, self._limits, self._unpaid_in_a_row)
+        if ended:
+            return None, self._end(ended)
+        if self._left:
+            return Trial(self._study, self._left.pop(0)._trial_id), ""
+        if self._is_spoken_for():
+            return None, ""
+        with _of_sampler():
+            return self._study.ask(), ""
 
     def _retry_lost(self) -> None:
         """Queue once more what was lost."""
@@ -360,47 +286,32 @@ class _Loop(Generic[W]):
             self._study.enqueue_trial(options, user_attrs={RETRIES: number})
             del self._ledger.lost[number]
 
-    def _is_spoken_for(self, evaluations: int) -> bool:
-        """Whether running trials, if none of them is lost, leave nothing to do."""
-        running = len(self._under_way if self._team is None else self._ledger.running)
+    def _is_spoken_for(self) -> bool:
+        """Whether what is under way, if none of it is lost, leaves nothing to do."""
+        running = len(self._under_way)
         if running == 0:
             return False
-        if self._ledger.paid + running >= evaluations:
-            return True
-        coming = len(self._ledger.claimed())
-        return coming > 0 and self._ending.is_exhausted(
-            self._ledger.num_tried + coming, self._unpaid_in_a_row
+        return self._ledger.paid + running >= self._limits.evaluations or self._ending.is_exhausted(
+            self._ledger.num_tried + running, self._unpaid_in_a_row
         )
 
     def _end(self, reason: str) -> str:
-        """Tell everybody, and wait for running trials, so that the record is at rest afterwards."""
+        """Tell the study, and wait for what is under way, so that the record is at rest afterwards."""
         self._ended = reason
         if self._study.user_attrs.get(ENDED) != reason:
             logger.log(logging.WARNING if "nothing new" in reason else logging.INFO, "search: %s", reason)
             self._study.set_user_attr(ENDED, reason)
-        of_others = self._team is not None and self._team.is_coordinator and self._ledger.running
-        return "" if self._under_way or of_others else reason
+        return "" if self._under_way else reason
 
     def _process(self, trial: Trial, begin: float) -> None:
-        try:
-            if not self._suggest(trial):
-                self._refuse(trial)
-                return
-            architecture = self._problem.space.architecture(trial.params)
-            if self._claim(trial, architecture):
-                self._submit(trial, architecture, begin)
-            else:
-                self._unpaid_in_a_row += 1
-        except KeyboardInterrupt:
-            if (
-                self._team is not None and not self._team.is_coordinator
-            ):  # the coordinator will come back to it
-                self._team.give_up(
-                    self._study.get_trials(deepcopy=False)[trial.number], "its worker was stopped"
-                )
-            raise
-        except UpdateFinishedTrialError:
-            _drop(trial)
+        if not self._suggest(trial):
+            self._refuse(trial)
+            return
+        architecture = self._problem.space.architecture(trial.params)
+        if self._claim(trial, architecture):
+            self._submit(trial, architecture, begin)
+        else:
+            self._unpaid_in_a_row += 1
 
     def _suggest(self, trial: Trial) -> bool:
         """Ask for what the trial lacks; options that it has are kept. Return whether these are of this space."""
@@ -430,32 +341,24 @@ class _Loop(Generic[W]):
     def _claim(self, trial: Trial, architecture: Architecture) -> bool:
         """Whether the trial may be evaluated; if not, tell it without paying."""
         violation = self._problem.infeasibility(self._problem.space.indices([architecture]))[0]
-        with self._worker.lock():
-            if self._team is not None:
-                self._read_on()
-            taken = self._ledger.failed | self._ledger.claimed(besides=trial.number)
-            if violation > 0 or architecture.id in taken:
-                self._tell(trial, state=TrialState.PRUNED)
-            elif architecture.id in self._ledger.known:
-                earlier = self._ledger.known[architecture.id]
-                trial.set_user_attr(REPEATS, earlier.number)
-                self._set_constraints(trial, earlier.values)
-                self._tell(trial, earlier.values)
-            else:
-                trial.set_user_attr(ARCHITECTURE, architecture.id)
-                return True
+        ledger = self._ledger
+        if violation > 0 or architecture.id in ledger.failed | ledger.claimed(besides=trial.number):
+            self._tell(trial, state=TrialState.PRUNED)
+        elif architecture.id in ledger.known:
+            earlier = ledger.known[architecture.id]
+            trial.set_user_attr(REPEATS, earlier.number)
+            self._set_constraints(trial, earlier.values)
+            self._tell(trial, earlier.values)
+        else:
+            trial.set_user_attr(ARCHITECTURE, architecture.id)
+            return True
         return False
 
     def _tell(
-        self,
-        trial: Trial,
-        values: Sequence[float] | None = None,
-        *,
-        state: TrialState | None = None,
-        skip_if_finished: bool = False,
+        self, trial: Trial, values: Sequence[float] | None = None, *, state: TrialState | None = None
     ) -> None:
         with _of_sampler():  # which is told too
-            self._study.tell(trial, values, state=state, skip_if_finished=skip_if_finished)
+            self._study.tell(trial, values, state=state)
 
     def _set_constraints(self, trial: Trial, values: Sequence[float]) -> None:
         """Tell samplers of Optuna's how far the values exceed the soft limits."""
@@ -472,11 +375,7 @@ class _Loop(Generic[W]):
 
     def _settle_finished(self, timeout_s: float | None) -> None:
         for outcome in self._executor.finished(timeout_s):
-            evaluation = self._under_way.pop(outcome.key)
-            try:
-                self._settle(evaluation, outcome)
-            except UpdateFinishedTrialError:
-                _drop(evaluation.trial)
+            self._settle(self._under_way.pop(outcome.key), outcome)
 
     def _settle(self, evaluation: _Evaluation, outcome: Done | Failed) -> None:
         trial, begin = evaluation.trial, evaluation.begin
@@ -497,13 +396,13 @@ class _Loop(Generic[W]):
             logger.warning("trial %d failed: %s", trial.number, failure)
             logger.debug("trial %d failed", trial.number, exc_info=True)
             trial.set_user_attr(ERROR, failure)
-            self._tell(trial, state=TrialState.FAIL, skip_if_finished=True)
+            self._tell(trial, state=TrialState.FAIL)
             return
         self._pauses.end()
         trial.set_user_attr(SECONDS, time.perf_counter() - begin)
         self._set_constraints(trial, values)
         trial.set_user_attr(MEASUREMENTS, stored)
-        self._tell(trial, values, skip_if_finished=True)
+        self._tell(trial, values)
 
     @cached_property
     def _of_device(self) -> frozenset[str]:
@@ -514,8 +413,8 @@ class _Loop(Generic[W]):
 
     def _lose(self, trial: Trial, error: DeviceUnavailableError) -> None:
         logger.warning("trial %d is lost: its architecture is proposed again", trial.number)
-        trial.set_user_attr(LOST, losses_before(self._study, trial.user_attrs))
-        self._tell(trial, state=TrialState.FAIL, skip_if_finished=True)
+        trial.set_user_attr(LOST, True)
+        self._tell(trial, state=TrialState.FAIL)
         self._away = error
 
 
@@ -525,18 +424,11 @@ def _measurements(outcome: Done | Failed) -> Mapping[str, Measurement]:
     return outcome.value  # type: ignore[return-value]
 
 
-def _drop(trial: Trial) -> None:
-    logger.warning(
-        "trial %d was given up by another worker while this one was silent: what it found is dropped",
-        trial.number,
-    )
-
-
 def _of_sampler() -> contextlib.AbstractContextManager[None]:
     """Tell in a sentence what the sampler or its surrogate raises; the record's own errors pass."""
     return failing_as(
         StudyError,
         "the study's strategy failed",
         "mend it, or its surrogate, and run the same command again",
-        besides=lambda error: isinstance(error, (UpdateFinishedTrialError, *DATABASE_ERRORS)),
+        besides=lambda error: isinstance(error, DATABASE_ERRORS),
     )

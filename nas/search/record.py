@@ -25,7 +25,7 @@ from nas.typed import MismatchError, typed
 PREDICTED, PREDICTED_FROM, NOTHING_LEFT = "predicted", "predicted_from", "nothing_left"
 ARCHITECTURE, MEASUREMENTS, SECONDS = "architecture", "measurements", "seconds"
 REPEATS, ERROR = "repeats", "error"
-LOST, RETRIES, WORKER = "lost", "retries", "worker"
+LOST, RETRIES = "lost", "retries"
 REFUSED = "refused"
 REFERENCE, LIMITS, SOFT_LIMITS, ENDED = "reference_box", "limits", "soft_limits", "ended"
 FORGIVEN = "forgiven"
@@ -61,7 +61,7 @@ def indices_of(space: SearchSpace, trials: Sequence[FrozenTrial]) -> IntArray:
 def is_paid(trial: FrozenTrial) -> bool:
     """Whether an evaluation was spent: finished or failed, and no repeat.
 
-    A trial whose worker died, or whose device was away, is failed too, but says nothing of its architecture and
+    A trial whose device was away is failed too, but says nothing of its architecture and
     counts for nothing. Nor does one that another program queued with an option that is not of the space, nor one that
     is :func:`forgiven`, which a trial alone doesn't tell.
     """
@@ -84,14 +84,6 @@ def paid_trials(study: Study) -> list[FrozenTrial]:
     """Return the trials that an evaluation was spent on, oldest first."""
     unpaid = forgiven(study)
     return [t for t in study.get_trials(deepcopy=False) if is_paid(t) and t.number not in unpaid]
-
-
-def losses_before(study: Study, attributes: Mapping[str, Any]) -> int:
-    """Return how many workers have died on an architecture before a trial with such attributes took it up again."""
-    if RETRIES not in attributes:
-        return 0
-    earlier = study.get_trials(deepcopy=False)[attributes[RETRIES]]
-    return int(earlier.user_attrs.get(LOST, 0))
 
 
 def soft_limits(study: Study) -> Mapping[str, float]:

@@ -1,6 +1,6 @@
 """A search with few latency measurements: the rest are predicted, and said to be.
 
-Which latencies were measured is read from the record alone, so a resumed search and other workers decide alike.
+Which latencies were measured is read from the record alone, so a resumed search decides alike.
 """
 
 from __future__ import annotations

@@ -60,7 +60,6 @@ def no_run(tmp_path: Path) -> Path:
         (["run", SMALL_STUDY, "--plateau", "2"], "between 0 and 1"),
         (["run", SMALL_STUDY, "--warm-start", "nothing.json"], "can't be read from nothing.json"),
         (["run", SMALL_STUDY, "--storage", "nonsense"], "is expected"),
-        (["work", SMALL_STUDY, "--storage", "mysql://x/y"], "the storage is mysql"),
         (["status", "nothing-here"], "no run directory"),
         (["front", "nothing-here"], "no run directory"),
         (["front", "digits", "--server", "http://x", "--devices"], "--devices is for runs of this machine"),
@@ -187,7 +186,7 @@ def test_wrong_usage_is_no_traceback(
 def test_help_names_the_commands(nas_command: Command, capsys: pytest.CaptureFixture[str]) -> None:
     assert nas_command("--help") == 0
     text = capsys.readouterr().out
-    assert all(name in text for name in ("run", "work", "status", "front", "export", "studies"))
+    assert all(name in text for name in ("run", "status", "front", "export", "studies"))
 
 
 def test_the_version_is_shown(nas_command: Command, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""Runs whose trials are on a server, and processes that help with them."""
+"""Runs whose trials are on a server."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ import torch
 from fakes import Listener, tiny_study
 from optuna.trial import FrozenTrial
 
-from nas.errors import NasError, RunDirectoryError, StorageError, StudyChangedError
+from nas.errors import NasError, StorageError, StudyChangedError
 from nas.report.results import Results
-from nas.runner import run, work
+from nas.runner import run
 from nas.runner.directory import RunDirectory, open_record
-from nas.search.record import WORKER
 from nas.search.stopping import Stopping
 from nas.study import Study
 
@@ -50,7 +49,6 @@ def test_a_run_on_a_server_is_a_run(
     assert len(results.values) == 6
     assert not (path / "study.db").exists()
     recorded = [(t.number, t.params, t.values) for t in trials(path)]
-    assert {t.user_attrs[WORKER] for t in trials(path)} == {"coordinator"}
 
     for file in path.rglob("*"):
         assert file.is_dir() or SECRET.encode() not in file.read_bytes(), file
@@ -63,11 +61,6 @@ def test_a_run_on_a_server_is_a_run(
     assert "6 evaluated, 0 failed" in capsys.readouterr().out
     assert nas_command("front", path, "--json", "--storage", secret_url) == 0
     assert len(json.loads(capsys.readouterr().out)) == len(results.front)
-
-    assert work(tiny_study(), path, device=CPU, progress=Listener()) == "6 evaluations are spent"
-    assert [(t.number, t.params, t.values) for t in trials(path)] == recorded
-    with pytest.raises(StudyChangedError, match="seed was 0 and is now 1"):
-        work(tiny_study(seed=1), path, device=CPU, progress=Listener())
 
     elsewhere = secret_url.replace("/test_", "/other_")
     with pytest.raises(StudyChangedError, match="--storage names") as caught:
@@ -105,12 +98,6 @@ def test_a_run_in_a_file_can_not_move_to_a_server(tiny_copy: Path) -> None:
     with pytest.raises(StudyChangedError, match=r"study\.db"):
         run_on(tiny_study(), tiny_copy, "postgresql+psycopg://me@127.0.0.1:9/nas")
     assert [(t.number, t.params) for t in trials(tiny_copy)] == before
-
-
-def test_nobody_helps_with_a_run_in_a_file(tiny_run: Path) -> None:
-    with pytest.raises(RunDirectoryError, match="begin the run with --storage") as caught:
-        work(tiny_study(), tiny_run, device=CPU, progress=Listener())
-    assert "\n" not in str(caught.value)
 
 
 # What else the study says about its search
