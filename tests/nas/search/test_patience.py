@@ -76,7 +76,7 @@ def test_an_evaluation_whose_device_is_away_is_lost_and_proposed_again(
     assert pauses == [1, 2, 4, 8, 16, 32, 60, 60]
     assert set(asked[4:13]) == {asked[4]}
     lost = [t for t in study.trials if t.state == TrialState.FAIL]
-    assert [t.user_attrs[LOST] for t in lost] == [0] * 8
+    assert [t.user_attrs[LOST] for t in lost] == [True] * 8
     assert [t.user_attrs[RETRIES] for t in study.trials if RETRIES in t.user_attrs] == [
         t.number for t in lost
     ]
