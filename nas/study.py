@@ -275,14 +275,19 @@ class Study:
         return not searched or not follows_file(quantity)
 
     @property
+    def own_training(self) -> FromScratch | None:
+        """How every candidate is trained by itself; None where all share the weights of a supernet."""
+        return self.training if isinstance(self.training, FromScratch) else None
+
+    @property
     def knows_training(self) -> bool:
         """Whether it is known before how long each candidate is trained by itself."""
-        return isinstance(self.training, FromScratch) and self.training.hurdles is None
+        return self.own_training is not None and self.own_training.hurdles is None
 
     @property
     def added_space(self) -> SearchSpace:
         """The choices that join those of the network: of the training, then of the pipeline."""
-        training = self.training.space.choices if isinstance(self.training, FromScratch) else ()
+        training = () if self.own_training is None else self.own_training.space.choices
         passes = self.pipeline.space
         return SearchSpace((*training, *passes.choices), passes.conditions)
 
@@ -346,8 +351,8 @@ class Study:
 
     def _check_training(self) -> None:
         self._check_training_macs()
-        if isinstance(self.training, FromScratch):
-            self.training.check_recipe(self.recipe.epochs)
+        if self.own_training is not None:
+            self.own_training.check_recipe(self.recipe.epochs)
             if self.proxy is not None or self.weights is not None:
                 raise StudyError(
                     f"study {self.name!r} trains its candidates from scratch: proxy and weights are for studies "

@@ -87,7 +87,7 @@ def finish_winners(
     """
     chosen = choose_winners(prepared, record)
     architectures = [architecture_of(prepared.problem.space, trial) for trial in chosen]
-    extra = [a for a in finished_originals(prepared) if a not in architectures]
+    extra = [a for a in finished_originals(prepared, weights) if a not in architectures]
     progress.start(FINISH_WINNERS, len(chosen) + len(extra) + 1, 0)
     wanted = [*architectures, *extra]
 

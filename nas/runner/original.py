@@ -8,7 +8,6 @@ from typing import Any
 
 from torch import nn
 
-from nas.evaluation.from_scratch import FromScratch
 from nas.export.folder import load_weights
 from nas.export.names import WEIGHTS
 from nas.report.results import AS_GIVEN, FINISHED, Original, Variant
@@ -19,6 +18,7 @@ from nas.runner.final_front import Finished
 from nas.runner.preparation import Prepared
 from nas.runner.steps import Step, tell_remade
 from nas.runner.variants import make_variant, plain_variant, variant_pipelines
+from nas.runner.weights import Weights
 from nas.space import Architecture
 from nas.study import network_reference
 
@@ -65,10 +65,9 @@ def originals_variants(prepared: Prepared, run: RunDirectory) -> Finished:
     )
 
 
-def finished_originals(prepared: Prepared) -> list[Architecture]:
+def finished_originals(prepared: Prepared, weights: Weights) -> list[Architecture]:
     """Return the whole network where it can be finished as winners are: out of a trained supernet."""
-    from_scratch = isinstance(prepared.study.training, FromScratch)
-    return [prepared.problem.space.largest()] if is_converted(prepared) and not from_scratch else []
+    return [prepared.problem.space.largest()] if is_converted(prepared) and weights.are_shared else []
 
 
 def original_rows(

@@ -17,8 +17,7 @@ import torch
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.devices.machine import machine_facts
-from nas.errors import EvaluationError, StudyError
-from nas.evaluation.from_scratch import FromScratch
+from nas.errors import EvaluationError
 from nas.executors import MakeExecutor, Persistent
 from nas.export.model_card import set_card, write_card
 from nas.files import write_bytes, write_text
@@ -40,7 +39,6 @@ from nas.runner.progress import Silent, StatusFile
 from nas.runner.proxy import stored_choice
 from nas.runner.searching import expected_gain, search_architectures
 from nas.runner.steps import tell_remade
-from nas.runner.supernet_training import train_supernet
 from nas.runner.threads import suitable_threads
 from nas.runner.trust import measure_trust
 from nas.runner.weights import EPOCHS, Weights, weights_of
@@ -134,13 +132,9 @@ def assist(study: Study, path: Path, *, device: torch.device, ranks: Ranks) -> N
     Raises:
         StudyError: the study has no supernet.
     """
-    if isinstance(study.training, FromScratch):
-        raise StudyError(
-            f"study {study.name!r} has no supernet that several processes could train: run it in one."
-        )
     prepared = prepare(study, device, ranks)
     with _suitable_threads(prepared):
-        train_supernet(prepared, RunDirectory(path), Silent(), ranks)
+        weights_of(prepared, RunDirectory(path)).train(Silent(), ranks)
 
 
 @contextlib.contextmanager
@@ -185,9 +179,10 @@ def _stages(
     baselines: bool,
     command: str,
 ) -> Results:
-    seconds: dict[str, float] = {}
     export_original(prepared, directory)
-    weights = _weights(prepared, directory, progress, ranks, seconds)
+    weights = weights_of(prepared, directory)
+    trained = weights.train(progress, ranks)
+    seconds = {} if trained is None else {"supernet": trained}
     with hire(weights) as workers:
         return _with_weights(prepared, directory, weights, workers, progress, baselines, command, seconds)
 
@@ -223,24 +218,11 @@ def _with_weights(
             prepared, directory, record, weights, box, len(paid_trials(record)), progress, workers
         )
     proxy = asdict(stored_choice(directory)) if prepared.study.proxy is not None else None
-    results = _results(prepared, record, winners, compared, trust, proxy, seconds, command)
+    results = _results(prepared, record, weights, winners, compared, trust, proxy, seconds, command)
     results = replace(results, original=original)
     _write(directory, results, outdated)
     progress.start(DONE, 0, 0)
     return results
-
-
-def _weights(
-    prepared: Prepared,
-    directory: RunDirectory,
-    progress: Progress,
-    ranks: Ranks,
-    seconds: dict[str, float],
-) -> Weights:
-    """Return where candidates get their weights; trains the supernet, where there is one."""
-    if not isinstance(prepared.study.training, FromScratch):
-        seconds["supernet"] = train_supernet(prepared, directory, progress, ranks)
-    return weights_of(prepared, directory)
 
 
 def _spent(record: optuna.Study) -> float:
@@ -251,6 +233,7 @@ def _spent(record: optuna.Study) -> float:
 def _results(
     prepared: Prepared,
     record: optuna.Study,
+    weights: Weights,
     winners: tuple[Winner, ...],
     baselines: tuple[Baseline, ...],
     trust: TrustResult | None,
@@ -267,7 +250,7 @@ def _results(
     return Results(
         study=prepared.study.name,
         objectives=prepared.problem.objectives,
-        facts={**_facts(prepared, record, trials), "command": command, "seconds": seconds},
+        facts={**_facts(prepared, record, weights, trials), "command": command, "seconds": seconds},
         trials={
             "complete": len(trials),
             "failed": len(failed),
@@ -288,7 +271,9 @@ def _results(
     )
 
 
-def _facts(prepared: Prepared, record: optuna.Study, trials: list[FrozenTrial]) -> dict[str, Any]:
+def _facts(
+    prepared: Prepared, record: optuna.Study, weights: Weights, trials: list[FrozenTrial]
+) -> dict[str, Any]:
     """Return what the report and the cards tell besides numbers."""
     study, splits = prepared.study, prepared.splits
     gain = expected_gain(prepared, record)
@@ -332,7 +317,7 @@ def _facts(prepared: Prepared, record: optuna.Study, trials: list[FrozenTrial]) 
         "intended_use": study.intended_use,
         "hub_dataset": study.hub_dataset,
         "counted": counted_on(prepared),
-        "outside_weights": outside_weights(prepared),
+        "outside_weights": outside_weights(prepared, weights),
         "engine": "ONNX Runtime" if prepared.runs_exported else f"PyTorch on {prepared.device.type}",
         "machine": machine_facts(),
         "epochs": _epochs_given(trials),

@@ -10,10 +10,9 @@ from typing import final
 
 from nas.checks import check_kind, check_maker, failing_as
 from nas.errors import DamagedFileError, StudyError
-from nas.evaluation.from_scratch import FromScratch
 from nas.export.folder import load_weights, save_weights
 from nas.files import write_json
-from nas.protocols import TRAIN_SUPERNET, Phase, Progress
+from nas.protocols import TRAIN_SUPERNET, Phase, Progress, SupernetTraining
 from nas.runner.directory import RunDirectory
 from nas.runner.preparation import Prepared
 from nas.runner.steps import Step
@@ -46,13 +45,10 @@ def train_supernet(prepared: Prepared, run: RunDirectory, progress: Progress, ra
         TrainingError: the loss is not finite, or memory ran out.
         DamagedFileError: a checkpoint or the weights are damaged.
     """
-    study, supernet = prepared.study, prepared.supernet
-    assert not isinstance(study.training, FromScratch)
-    weights = run.supernet / WEIGHTS
+    supernet = prepared.supernet
     seconds = trained_supernet(prepared, run)
     if ranks.agree(seconds is not None) and seconds is not None:
-        load_weights(weights, supernet)
-        supernet.to(prepared.device).eval()
+        load_supernet(prepared, run)
         return seconds
     if ranks.first:
         _step(prepared, run).path.unlink(missing_ok=True)  # it is of other weights than those to come
@@ -65,7 +61,7 @@ def train_supernet(prepared: Prepared, run: RunDirectory, progress: Progress, ra
     )
     losses = _through(phases, prepared, run, progress, clock, ranks)
     if ranks.first:
-        save_weights(weights, supernet)
+        save_weights(run.supernet / WEIGHTS, supernet)
         _step(prepared, run).store({"losses": losses, "seconds": sum(clock.seconds)})
         for leftover in (*run.supernet.glob("checkpoint*"), *run.supernet.glob("seconds.json")):
             leftover.unlink()
@@ -73,10 +69,10 @@ def train_supernet(prepared: Prepared, run: RunDirectory, progress: Progress, ra
 
 
 def _phases(prepared: Prepared) -> list[Phase]:
-    study = prepared.study
-    assert not isinstance(study.training, FromScratch)
+    study, training = prepared.study, prepared.study.training
+    assert isinstance(training, SupernetTraining)
     with failing_as(StudyError, "phases() of the study's training failed", "mend it"):
-        phases = list(study.training.phases(prepared.supernet, study.recipe, prepared.splits.task))
+        phases = list(training.phases(prepared.supernet, study.recipe, prepared.splits.task))
     for position, phase in enumerate(phases):
         check_kind(
             "phases() of the study's training", f"result[{position}]", phase, Phase, "a nas.protocols.Phase"
@@ -109,6 +105,16 @@ def trained_supernet(prepared: Prepared, run: RunDirectory) -> float | None:
             "same command again to train the supernet anew."
         )
     return stored.seconds
+
+
+def load_supernet(prepared: Prepared, run: RunDirectory) -> None:
+    """Give the supernet of ``prepared`` the weights that it was trained to.
+
+    Raises:
+        DamagedFileError: they can't be read.
+    """
+    load_weights(run.supernet / WEIGHTS, prepared.supernet)
+    prepared.supernet.to(prepared.device).eval()
 
 
 def _step(prepared: Prepared, run: RunDirectory) -> Step:

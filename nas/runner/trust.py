@@ -11,7 +11,7 @@ import numpy as np
 import optuna
 from optuna.trial import FrozenTrial
 
-from nas.evaluation.from_scratch import FromScratch, train_from_scratch
+from nas.evaluation.from_scratch import train_from_scratch
 from nas.executors import all_done
 from nas.files import digest
 from nas.objective import Measurement
@@ -46,11 +46,11 @@ def measure_trust(
     alone does, unless told otherwise.
 
     Returns:
-        None in a study without a supernet: its candidates were trained on their own in the first place.
+        None where candidates don't share weights: they were trained on their own in the first place.
     """
-    study = prepared.study
-    if isinstance(study.training, FromScratch):
+    if not weights.are_shared:
         return None
+    study = prepared.study
     by_number = {trial.number: trial for trial in complete_trials(record)}
     others = spread_trials(prepared, record, {w.trial for w in winners}, study.trust.count)
     trials = [by_number[w.trial] for w in winners] + others

@@ -13,13 +13,11 @@ import torch
 
 from nas.errors import WorkerError
 from nas.executors import Persistent, Serial, Work
-from nas.export.folder import load_weights
 from nas.objective import Measurement
 from nas.runner.directory import RunDirectory
 from nas.runner.measuring import Known
 from nas.runner.preparation import Prepared, prepare
 from nas.runner.proxy import on_proxy
-from nas.runner.supernet_training import trained_supernet
 from nas.runner.threads import suitable_threads
 from nas.runner.weights import Standing, Weights, weights_of
 from nas.space import Architecture
@@ -77,10 +75,9 @@ def open_workplace(make_study: Callable[[], Study], path: Path, device: torch.de
     prepared = prepare(make_study(), device)
     torch.set_num_threads(suitable_threads(prepared))
     run.claim(prepared.description())
-    if trained_supernet(prepared, run) is not None:
-        load_weights(run.supernet / "weights.safetensors", prepared.supernet)
-        prepared.supernet.to(device).eval()
-    return Workplace(prepared, run, weights_of(prepared, run))
+    weights = weights_of(prepared, run)
+    weights.load()
+    return Workplace(prepared, run, weights)
 
 
 def judging(

@@ -24,8 +24,10 @@ from nas.protocols import Counts
 from nas.report.results import AS_GIVEN, FINISHED, Results
 from nas.report.tables import winners_table
 from nas.report.text import report_markdown
+from nas.runner.directory import RunDirectory
 from nas.runner.origin import outside_weights
 from nas.runner.preparation import prepare
+from nas.runner.weights import weights_of
 from nas.space import FloatArray
 from nas.supernet import elastic_module
 
@@ -212,7 +214,8 @@ def test_weights_from_outside_are_told(finished: Path, results: Results) -> None
 
 def test_where_weights_come_from(tmp_path: Path, tiny_run: Path) -> None:
     def told(**changes: object) -> str | None:
-        return outside_weights(prepare(tiny_study(**changes), CPU))
+        prepared = prepare(tiny_study(**changes), CPU)
+        return outside_weights(prepared, weights_of(prepared, RunDirectory(tmp_path)))
 
     save_weights(tmp_path / "own.safetensors", tiny_study().network())
     assert told() is None

@@ -41,7 +41,9 @@ from nas.files import read_json
 from nas.objective import Measurement
 from nas.protocols import Bench, Candidate, MeasuredObjective
 from nas.report.results import Results
+from nas.runner import assist
 from nas.runner.preparation import prepare
+from nas.training import Ranks
 
 
 class StopError(KeyboardInterrupt):
@@ -421,3 +423,8 @@ def test_a_proxy_is_chosen_stored_used_and_shown(tmp_path: Path) -> None:
     shutil.copytree(tmp_path / "run", tmp_path / "again")
     run_in(dataclasses.replace(study, evaluations=7), tmp_path / "again")
     assert (tmp_path / "again" / "proxy.json").read_bytes() == before
+
+
+def test_several_processes_have_nothing_to_train_without_a_supernet(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match="no supernet that several processes could train"):
+        assist(scratch_study(), tmp_path, device=torch.device("cpu"), ranks=Ranks(rank=1, size=2))

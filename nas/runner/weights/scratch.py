@@ -1,29 +1,31 @@
-"""Where a candidate's weights come from: the supernet, or a training of its own."""
+"""Weights of its own for every candidate."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Protocol, final
+from typing import final
 
 import numpy as np
 import optuna
 from torch import nn
 
 from nas import pareto
+from nas.errors import StudyError
 from nas.evaluation.from_scratch import FromScratch, fresh_module, fresh_network
 from nas.export.folder import load_weights, save_weights
-from nas.files import digest, file_digest
+from nas.files import digest
 from nas.objective import Measurement
-from nas.protocols import Bench
+from nas.protocols import Bench, Progress
 from nas.runner.compressing import compressed_in_search
 from nas.runner.directory import RunDirectory
 from nas.runner.measuring import Known, counted_ahead, measurements
 from nas.runner.preparation import Prepared
 from nas.runner.sparing import Sparing
 from nas.runner.steps import Step, tell_remade
+from nas.runner.weights.protocol import Standing
 from nas.search.record import (
     ARCHITECTURE,
     by_completion,
@@ -32,95 +34,12 @@ from nas.search.record import (
     credible_front,
     measurements_of,
 )
-from nas.search.spared import SparedStanding
 from nas.space import Architecture, FloatArray
 from nas.study import stable_repr
-from nas.supernet.recalibrate import extract_recalibrated
-from nas.training import supervised_step, train
+from nas.training import ALONE, Ranks, supervised_step, train
 
 EPOCHS = "epochs"
 """Name under which a trial's measurements tell how long its candidate was trained."""
-
-
-@final
-@dataclass(frozen=True)
-class Standing:
-    """What judging a candidate rests on besides its architecture, as the record is when it begins.
-
-    Args:
-        record: Name of the record.
-        earlier: By finished trial, in the order of their ends: the costs at every hurdle that it reached.
-        spared: Of every latency that is measured of few candidates alone.
-    """
-
-    record: str
-    earlier: tuple[tuple[FloatArray, ...], ...] = ()
-    spared: tuple[SparedStanding, ...] = ()
-
-
-class Weights(Protocol):
-    """Gives candidates their weights."""
-
-    @property
-    def digest(self) -> str:
-        """Tells whether two runs gave their candidates the same weights."""
-
-    def standing(self, record: optuna.Study) -> Standing:
-        """Return what judging one more candidate for a record rests on; where the record is written."""
-
-    def judge(
-        self, prepared: Prepared, architecture: Architecture, known: Known, standing: Standing
-    ) -> Mapping[str, Measurement]:
-        """Evaluate an architecture, on the search split of ``prepared``."""
-
-    def module(self, architecture: Architecture) -> nn.Module:
-        """Return an evaluated architecture with the weights that it was judged with."""
-
-    def teacher(self) -> nn.Module | None:
-        """Return what a winner learns from besides the targets."""
-
-
-def weights_of(prepared: Prepared, run: RunDirectory) -> Weights:
-    """Return where a study's candidates get their weights; its supernet, where it has one, is trained."""
-    if isinstance(prepared.study.training, FromScratch):
-        return ScratchWeights(prepared, run)
-    return SupernetWeights(prepared, run)
-
-
-@final
-class SupernetWeights:
-    """Every candidate is cut from the trained supernet.
-
-    Args:
-        prepared: Holds the supernet, trained.
-        run: Holds its file.
-    """
-
-    def __init__(self, prepared: Prepared, run: RunDirectory) -> None:
-        self._prepared, self._sparing = prepared, Sparing(prepared)
-        self.digest = file_digest(run.supernet / "weights.safetensors")
-
-    def standing(self, record: optuna.Study) -> Standing:
-        """Return the record's name, and which latencies it holds: the supernet is all else there is."""
-        return Standing(record.study_name, spared=self._sparing.standing(record))
-
-    def judge(
-        self, prepared: Prepared, architecture: Architecture, known: Known, standing: Standing
-    ) -> Mapping[str, Measurement]:
-        """Cut a subnet, recalibrate and measure it."""
-        predict = self._sparing.predict(architecture, standing.spared)
-        model = compressed_in_search(prepared, architecture, self.module(architecture))
-        return measurements(prepared, architecture, model, known, predict)
-
-    def module(self, architecture: Architecture) -> nn.Module:
-        """Return a recalibrated subnet."""
-        prepared = self._prepared
-        items, network = prepared.study.recalibration, prepared.network_of(architecture)
-        return extract_recalibrated(prepared.supernet, network, prepared.splits.train, items)
-
-    def teacher(self) -> nn.Module:
-        """Return the largest subnet."""
-        return self.module(self._prepared.problem.space.largest())
 
 
 @final
@@ -131,24 +50,39 @@ class ScratchWeights:
     hurdles are a function of the record, and a resumed search meets the same ones.
 
     Args:
-        prepared: The study's ``training`` is ``FromScratch``.
+        prepared: The study.
         run: Keeps candidates' weights, and checkpoints of the one in training.
+        how: The study's training.
     """
 
-    def __init__(self, prepared: Prepared, run: RunDirectory) -> None:
-        study = prepared.study
-        assert isinstance(study.training, FromScratch)
-        self._sparing = Sparing(prepared)
-        self._prepared, self._candidates, self._how = prepared, run.candidates, study.training
-        self._run, self._record_name = run, run.record_name(study.name)
-        self._rungs = study.training.rungs(study.recipe.epochs)
-        inputs = [
-            study.recipe.fingerprint,
-            stable_repr(study.training),
-            study.seed,
-            prepared.splits.fingerprint,
-        ]
-        self.digest = digest(inputs)
+    are_shared = False
+
+    def __init__(self, prepared: Prepared, run: RunDirectory, how: FromScratch) -> None:
+        self._prepared, self._run, self._how = prepared, run, how
+        self._candidates, self._sparing = run.candidates, Sparing(prepared)
+        self._rungs = how.rungs(prepared.study.recipe.epochs)
+
+    @property
+    def come_with_network(self) -> bool:
+        """Whether some are frozen: all others are drawn anew."""
+        return any(not parameter.requires_grad for parameter in self._prepared.supernet.parameters())
+
+    @cached_property
+    def digest(self) -> str:
+        """Of everything that a candidate's training depends on."""
+        study, data = self._prepared.study, self._prepared.splits.fingerprint
+        return digest([study.recipe.fingerprint, stable_repr(self._how), study.seed, data])
+
+    def train(self, progress: Progress, ranks: Ranks = ALONE) -> None:
+        """Train nothing: candidates share nothing."""
+        if ranks.size > 1:
+            raise StudyError(
+                f"study {self._prepared.study.name!r} has no supernet that several processes could train: run it in "
+                "one."
+            )
+
+    def load(self) -> None:
+        """Load nothing."""
 
     def standing(self, record: optuna.Study) -> Standing:
         """Return the costs at the hurdles so far, and forget the weights of candidates that can't win any more."""
@@ -247,7 +181,7 @@ class ScratchWeights:
 
     def module(self, architecture: Architecture) -> nn.Module:
         """Return a member of the front as it was trained; it is trained again where its file is damaged or gone."""
-        folder = self._candidates / self._record_name
+        folder = self._candidates / self._run.record_name(self._prepared.study.name)
         weights = folder / f"{architecture.id}.safetensors"
         faults = self._step(architecture, folder).faults()
         if not weights.exists():  # older runs kept no digest

@@ -1,0 +1,77 @@
+"""What every kind of training answers about the weights that it gives candidates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol, final
+
+import optuna
+from torch import nn
+
+from nas.objective import Measurement
+from nas.protocols import Progress
+from nas.runner.measuring import Known
+from nas.runner.preparation import Prepared
+from nas.search.spared import SparedStanding
+from nas.space import Architecture, FloatArray
+from nas.training import ALONE, Ranks
+
+
+@final
+@dataclass(frozen=True)
+class Standing:
+    """What judging a candidate rests on besides its architecture, as the record is when it begins.
+
+    Args:
+        record: Name of the record.
+        earlier: By finished trial, in the order of their ends: the costs at every hurdle that it reached.
+        spared: Of every latency that is measured of few candidates alone.
+    """
+
+    record: str
+    earlier: tuple[tuple[FloatArray, ...], ...] = ()
+    spared: tuple[SparedStanding, ...] = ()
+
+
+class Weights(Protocol):
+    """Gives candidates their weights."""
+
+    @property
+    def are_shared(self) -> bool:
+        """Whether candidates share theirs, so that networks that are trained on their own may rank otherwise."""
+
+    @property
+    def come_with_network(self) -> bool:
+        """Whether winners may keep weights that the study's network is made with."""
+
+    @property
+    def digest(self) -> str:
+        """Tells whether two runs gave their candidates the same weights."""
+
+    def train(self, progress: Progress, ranks: Ranks = ALONE) -> float | None:
+        """Train what candidates share, or load it if it is trained.
+
+        Returns:
+            The seconds that its training took, over all attempts; None where they share nothing.
+
+        Raises:
+            StudyError: several processes are to train together, and they share nothing.
+        """
+
+    def load(self) -> None:
+        """Load what candidates share, which another process has trained."""
+
+    def standing(self, record: optuna.Study) -> Standing:
+        """Return what judging one more candidate for a record rests on; where the record is written."""
+
+    def judge(
+        self, prepared: Prepared, architecture: Architecture, known: Known, standing: Standing
+    ) -> Mapping[str, Measurement]:
+        """Evaluate an architecture, on the search split of ``prepared``."""
+
+    def module(self, architecture: Architecture) -> nn.Module:
+        """Return an evaluated architecture with the weights that it was judged with."""
+
+    def teacher(self) -> nn.Module | None:
+        """Return what a winner learns from besides the targets."""
