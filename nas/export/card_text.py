@@ -1,0 +1,245 @@
+"""What a winner's model card says, section by section."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from nas.compression.pipeline import PLAIN
+from nas.evaluation.onnx_export import OUTPUT
+from nas.export.folder import DEFAULT_SPACES
+from nas.export.names import ARCHITECTURE, EXAMPLES, PICTURE, VOCABULARY, WEIGHTS
+from nas.objective import Objective
+from nas.report.markdown import code, escaped, plain
+from nas.report.results import FILE_BYTES, Results, Winner
+from nas.report.tables import Table, counted_sentence, details_table, kept_sentence, shown, with_spread
+
+_NO_MODULE = re.compile("__main__|study_[0-9a-f]{16}")
+"""Names of what a script, or a file that is named like another module, is imported as."""
+_NAMED_CLASSES = 20
+
+
+def card_text(results: Results, winner: Winner) -> str:
+    """Return the card without its metadata."""
+    sections = (_head, _results, _intended_use, _data, _measuring, _limits, _making)
+    return "\n".join(section(results, winner) for section in sections)
+
+
+def _head(results: Results, winner: Winner) -> str:
+    one = escaped(results.facts["task"]["item"])
+    return f"""# {escaped(f"{results.study}-{winner.id}")}
+
+A network of {winner.num_params:,} parameters and {winner.macs:,} multiply-accumulates per {one}, found by
+multi-objective architecture search over {escaped(", ".join(o.name for o in results.objectives))} among
+{results.facts["space"]["cardinality"]} architectures{_fine_tuning(results, winner)}.
+
+![The front, with this model marked]({PICTURE})
+"""
+
+
+def _results(results: Results, winner: Winner) -> str:
+    objectives = [*results.objectives, FILE_BYTES]
+    numbers = Table(
+        ["variant", "file", *(o.name for o in objectives), "on the final front"],
+        [
+            [v.name, v.file, *(with_spread(v.values[o.name], o) for o in objectives), v.place]
+            for v in winner.variants
+        ],
+    )
+    return f"""## Results
+
+{numbers.markdown()}
+{_compression(winner)}{_by_class(results, winner)}{_beside_original(results, winner)}"""
+
+
+def _intended_use(results: Results, winner: Winner) -> str:
+    facts, task = results.facts, results.facts["task"]
+    return f"""## Intended use
+
+{escaped(facts["intended_use"])}
+
+```python
+{_loading(facts["network"])}
+```
+
+or any ONNX runtime with {code(winner.variants[0].file)}.
+{_inputs(facts["data"])}{_prepared(facts["data"])}.
+Output `{OUTPUT}`: float32 {_shape(task["outputs"])}, {escaped(task["reading"])}{_classes(task)}.
+"""
+
+
+def _data(results: Results, _winner: Winner) -> str:
+    facts, data, one = results.facts, results.facts["data"], escaped(results.facts["task"]["item"])
+    return f"""## Data
+
+{escaped(data["name"])}: {data["train"]} {one}s to train on, {data["search"]} that judged the search, and
+{data["test"]} for the numbers above. The three parts are disjoint and seeded; fingerprint
+`{data["fingerprint"]}`.{_outside_weights(facts)}
+"""
+
+
+def _measuring(results: Results, winner: Winner) -> str:
+    quality, machine = results.quality, results.facts["machine"]
+    name = escaped(quality.name)
+    measured = winner.variants[0].values
+    devices = [m.device for known, m in measured.items() if m.device and known != quality.name]
+    tuned = shown(winner.fine_tuned.value, quality) + (", not kept" if winner.kept else "")
+    stages = Table(
+        ["", quality.name],
+        [
+            ["in the search, search split", shown(winner.searched[quality.name].value, quality)],
+            ["fine-tuned, search split", tuned],
+            ["exported, test split", shown(measured[quality.name].value, quality)],
+        ],
+    )
+    return f"""## How it was measured
+
+Every measured number is of the exported file. {name}: on the test split, which was not read before the winners
+were chosen and fine-tuned; ± is one standard deviation.{_engine(results)}{_latency(devices)}
+{escaped(counted_sentence(results))} MACs: torch's counter, FLOPs / 2.
+
+{stages.markdown()}
+
+Machine and versions: {"; ".join(escaped(f"{part} {value}") for part, value in machine.items())}.
+"""
+
+
+def _limits(results: Results, winner: Winner) -> str:
+    one = escaped(results.facts["task"]["item"])
+    return f"""## Limits
+
+Measured on one data set and one machine; latency on another processor can rank models differently. The test
+split holds {results.facts["data"]["test"]} {one}s{_noise(winner, results.quality)}.
+"""
+
+
+def _making(results: Results, winner: Winner) -> str:
+    facts = results.facts
+    choices = Table(["choice", "option"], [[name, str(option)] for name, option in winner.choices.items()])
+    return f"""## How it was made
+
+Study {code(results.study)}, seed {facts["seed"]}, trial {winner.trial}. Command: {code(facts["command"])}.
+
+{choices.markdown()}
+
+`{ARCHITECTURE}` holds the same for programs; `{WEIGHTS}` the weights.
+"""
+
+
+def _loading(network: str) -> str:
+    """Return the lines of Python that load the module, given ``package.module:function``."""
+    package, _, name = network.partition(":")
+    module, comment = (
+        'module = nas.load("path/to/this/folder"',
+        "# a plain torch.nn.Module, in evaluation mode",
+    )
+    importable = name.isidentifier() and all(part.isidentifier() for part in package.split("."))
+    if importable and package.partition(".")[0] == DEFAULT_SPACES:
+        return f"import nas\n{module})   {comment}"
+    if importable and not _NO_MODULE.fullmatch(package):
+        return f"import nas\nfrom {package} import {name}\n{module}, network={name})   {comment}"
+    whose = f"network: the function that the study calls {plain(network)}, with its arguments"
+    return f"import nas\n# {whose}\n{module}, network=network)   {comment}"
+
+
+def _fine_tuning(results: Results, winner: Winner) -> str:
+    if winner.kept is None:
+        return ", then fine-tuned"
+    return f". Its\n{escaped(kept_sentence(winner.fine_tuned, winner.kept, results.quality))}"
+
+
+def _compression(winner: Winner) -> str:
+    """Return what passes did to each variant; empty where none did anything."""
+    lines = [
+        f"- {code(variant.name)}: {escaped('; '.join(variant.applied))}"
+        + ("" if variant.name == PLAIN else f" ({code(f'nas.load(folder, variant={variant.name!r})')})")
+        for variant in winner.variants
+        if variant.applied
+    ]
+    return "\nWhat was done to them:\n\n" + "\n".join(lines) + "\n" if lines else ""
+
+
+def _by_class(results: Results, winner: Winner) -> str:
+    """Return a table of the quality's parts, and a picture of some items, where there are such."""
+    alone = details_table(replace(results, winners=(winner,)))
+    table = "" if alone is None else f"\n{alone.markdown()}\n"
+    picture = (
+        f"\n![Items of the test split, with what is true and what this model makes of them]({EXAMPLES})\n"
+    )
+    return table + (picture if results.facts["task"].get("examples") else "")
+
+
+def _beside_original(results: Results, winner: Winner) -> str:
+    """Return a table of this model and the network that was converted; empty where none was."""
+    if not results.original:
+        return ""
+    objectives = [*results.objectives, FILE_BYTES]
+    named = [("this model", winner.variants), *((o.name, o.variants) for o in results.original)]
+    rows = [
+        [name, variant.name, *(with_spread(variant.values[o.name], o) for o in objectives)]
+        for name, variants in named
+        for variant in variants
+    ]
+    table = Table(["network", "variant", *(o.name for o in objectives)], rows)
+    return f"\n## Beside the original network\n\n{table.markdown()}\n"
+
+
+def _outside_weights(facts: dict[str, Any]) -> str:
+    sentence = facts.get("outside_weights")  # older runs lack it
+    return f"\n\n{escaped(sentence)}" if sentence else ""
+
+
+def _engine(results: Results) -> str:
+    """Return who answered for the quality: of the files, and in the search."""
+    engine = results.facts.get("engine")  # older runs lack it
+    return f" ONNX Runtime answered for the files, {engine} in the search." if engine else ""
+
+
+def _latency(devices: list[str]) -> str:
+    if not devices:
+        return ""
+    return (
+        f" Latency: on {escaped('; '.join(dict.fromkeys(devices)))},\nall variants of all winners taking turns with a "
+        "fixed reference network, first runs thrown away."
+    )
+
+
+def _inputs(data: dict[str, Any]) -> str:
+    """Return name, type and shape of each input."""
+    return "; ".join(
+        f"Input {code(one['name'])}: {one['dtype']} {_shape(one['shape'])}" for one in data["inputs"]
+    )
+
+
+def _shape(sizes: Sequence[int | str]) -> str:
+    return code(f"(batch, {', '.join(map(str, sizes))})")
+
+
+def _noise(winner: Winner, quality: Objective) -> str:
+    spread = winner.variants[0].values[quality.name].spread
+    return f", so differences of about {escaped(shown(2 * spread, quality))} are noise" if spread > 0 else ""
+
+
+def _classes(task: dict[str, Any]) -> str:
+    names = task["names"]
+    if not names:
+        return ""
+    if len(names) > _NAMED_CLASSES:
+        return f"; for the classes see `task.names` in `{ARCHITECTURE}`"
+    return ", of the classes\n" + ", ".join(f"{number} {code(name)}" for number, name in enumerate(names))
+
+
+def _prepared(data: dict[str, Any]) -> str:
+    if data.get("num_words"):
+        return f", token ids below {data['num_words']}; `{VOCABULARY}` holds the word of each"
+    if not data["mean"]:
+        return ""
+    ends = data.get("pixel_range")
+    between = "" if ends is None else f" from {ends[0]:.4g} to {ends[1]:.4g}"
+    return f", raw pixels{between} minus\n{_numbers(data['mean'])}, divided by {_numbers(data['std'])} (per channel)"
+
+
+def _numbers(values: list[float]) -> str:
+    return ", ".join(f"{value:.4f}" for value in values)
