@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.front import FloatArray
+from nas.front import FloatArray, scaled
 from nas.service.record import TrialRow
 from nas.service.runs import Snapshot
 from nas.service.words import described_objective
@@ -107,10 +107,9 @@ def thinned(values: FloatArray, front: Sequence[int], most: int) -> NDArray[np.i
     """
     dominated = np.setdiff1d(np.arange(len(values)), np.array(front, dtype=np.int64))
     kept, grid = dominated, _FINEST_GRID
-    extent = np.ptp(values, axis=0) if len(values) else np.ones(values.shape[1])
+    places = scaled(values)[dominated] if len(values) else values
     while len(kept) > most and grid > 1:
-        scaled = (values[dominated] - values.min(axis=0)) / np.where(extent > 0, extent, 1.0)
-        _, first = np.unique((scaled * grid).astype(np.int64), axis=0, return_index=True)
+        _, first = np.unique((places * grid).astype(np.int64), axis=0, return_index=True)
         kept, grid = dominated[np.sort(first)], round(grid * 0.8)
     return np.union1d(kept[:most], np.array(front, dtype=np.int64)).astype(np.int64)
 
