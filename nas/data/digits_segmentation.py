@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
 from torch import Tensor
 from torch.nn import functional as F
 
 from nas.checks import check_integers
 from nas.data.selection import assemble_splits, check_seed
+from nas.data.stratify import three_shares
 from nas.errors import DataError
 from nas.protocols import Splits
 from nas.space import IntArray
@@ -68,7 +68,7 @@ class DigitsSegmentation:
     def load(self) -> Splits:
         """Return the splits: inputs ``(n, 1, side, side)`` uint8, targets ``(n, side, side)`` uint8."""
         data = load_digits(n_class=self.digits)
-        sources = _disjoint(data.target, self.seed)
+        sources = three_shares(data.target, 0.2, 0.2, self.seed)
         counts = [self.count - 2 * (self.count // 5), self.count // 5, self.count // 5]
         rng = np.random.default_rng(self.seed)
         canvases = [
@@ -80,13 +80,6 @@ class DigitsSegmentation:
         masks = torch.from_numpy(np.stack([mask for _, mask in canvases]))
         task = SemanticSegmentation(self.digits + 1, ("background", *map(str, range(self.digits))))
         return assemble_splits("digits on a canvas", images, masks.split(counts), task)
-
-
-def _disjoint(labels: IntArray, seed: int) -> list[IntArray]:
-    """Return the digits of train, search and test, 60 / 20 / 20, as positions."""
-    rest, test = train_test_split(np.arange(len(labels)), test_size=0.2, random_state=seed, stratify=labels)
-    train, search = train_test_split(rest, test_size=0.25, random_state=seed, stratify=labels[rest])
-    return [train, search, test]
 
 
 def _canvas(

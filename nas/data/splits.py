@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 
-import numpy as np
 import torch
-from sklearn.model_selection import train_test_split
 from torch import Tensor
 
 from nas.checks import check_kind
 from nas.data.classes import check_every_class, count_classes
 from nas.data.selection import check_seed, check_shares
+from nas.data.stratify import three_shares
 from nas.errors import DataError
 from nas.inputs import as_tuple
 from nas.protocols import Split, Splits
@@ -55,26 +54,22 @@ def split_images(
     images, classes = images.detach(), labels.to(torch.int64).numpy()
     num_classes = count_classes(name, classes, _NEEDED)
     _check_parts(len(labels), num_classes, search_share, test_share)
-    everything = np.arange(len(labels))
     try:
-        rest, test = train_test_split(everything, test_size=test_share, random_state=seed, stratify=classes)
-        train, search = train_test_split(
-            rest, test_size=search_share / (1 - test_share), random_state=seed, stratify=classes[rest]
-        )
+        rows = three_shares(classes, search_share, test_share, seed)
     except ValueError as error:
         raise DataError(
             f"{name} can't be split so that every class is in every split ({str(error).rstrip('.')}): change "
             "search_share and test_share, or give the rare classes more images."
         ) from error
-    check_every_class([classes[rows] for rows in (train, search, test)], num_classes, ())
+    check_every_class([classes[part] for part in rows], num_classes, ())
     pixels = images.to(torch.float32)
     axes = (0, 2, 3)
-    mean = pixels[train].mean(axes, keepdim=True)
-    std = pixels[train].std(axes, keepdim=True)
+    mean = pixels[rows[0]].mean(axes, keepdim=True)
+    std = pixels[rows[0]].std(axes, keepdim=True)
     # A constant channel, but for rounding, becomes 0 and not noise.
     std = torch.where(std <= 1e-6 * mean.abs(), torch.ones_like(std), std)
     normalised = (pixels - mean) / std
-    parts = [Split(normalised[rows], labels[rows].to(torch.int64)) for rows in (train, search, test)]
+    parts = [Split(normalised[part], labels[part].to(torch.int64)) for part in rows]
     return Splits(
         name,
         train=parts[0],

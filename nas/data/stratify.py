@@ -1,12 +1,28 @@
-"""Dividing items that hold several classes each."""
+"""Dividing items so that every part has its share of every class."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
+from sklearn.model_selection import train_test_split
 
 from nas.space import IntArray
+
+
+def three_shares(labels: IntArray, search_share: float, test_share: float, seed: int) -> list[IntArray]:
+    """Return the rows of train, search and test, each class in proportion in each of them.
+
+    Raises:
+        ValueError: a class is too rare to be in all three.
+    """
+    rest, test = train_test_split(
+        np.arange(len(labels)), test_size=test_share, random_state=seed, stratify=labels
+    )
+    train, search = train_test_split(
+        rest, test_size=search_share / (1 - test_share), random_state=seed, stratify=labels[rest]
+    )
+    return [train, search, test]
 
 
 def share_out(holds: IntArray, counts: Sequence[int], seed: int) -> IntArray:
