@@ -16,14 +16,32 @@ from typing import final
 import numpy as np
 from filelock import FileLock
 
+from nas.checks import check_integers
 from nas.devices.agent.undisturbed import on_core, steps_finely, without_collector
-from nas.devices.device import Timings
-from nas.errors import one_line
+from nas.devices.device import Device, Timings
+from nas.devices.machine import processor_name
+from nas.errors import StudyError, one_line
 
 logger = logging.getLogger(__name__)
 
 _WARM_UP_RUNS = 3
 """The first allocates memory; what the others don't warm, a low quantile of the times doesn't see."""
+
+
+def check_threads(device: Device, threads: int) -> None:
+    """Refuse a number of threads that is not a whole one from 1 on.
+
+    Raises:
+        StudyError: it is something else.
+    """
+    check_integers(device, "threads")
+    if threads < 1:
+        raise StudyError(f"{type(device).__name__} has threads={threads}: it must be 1 or more.")
+
+
+def local_identity(threads: int, runtime: str) -> str:
+    """Return what times on this machine depend on: the processor, the threads, and a runtime with its version."""
+    return f"{processor_name()}, {threads} thread(s), {runtime}"
 
 
 @final

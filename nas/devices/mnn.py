@@ -17,8 +17,8 @@ import numpy as np
 import onnx
 
 from nas.devices.device import Session
-from nas.devices.machine import processor_name
-from nas.devices.other_runtimes import Feed, Loaded, check_threads, installed_version, open_locally
+from nas.devices.local import check_threads, local_identity
+from nas.devices.other_runtimes import Feed, Loaded, installed_version, open_locally
 
 _CONVERT = "import sys, _tools; sys.exit(not _tools.mnnconvert(sys.argv))"
 """Not ``mnnconvert`` of the command line, which installs packages with pip and reports what it converts to a server."""
@@ -54,7 +54,7 @@ class Mnn:
         Raises:
             StudyError: MNN isn't installed.
         """
-        return f"{processor_name()}, {self.threads} thread(s), MNN {installed_version('mnn', 'mnn')}"
+        return local_identity(self.threads, f"MNN {installed_version('mnn')}")
 
     def open(self, models: Sequence[bytes], batch_size: int) -> AbstractContextManager[Session]:
         """Load networks and warm them up.
@@ -63,9 +63,7 @@ class Mnn:
             StudyError: MNN isn't installed.
             ExportError: it can't run a network, or answers something else than ONNX Runtime.
         """
-        installed_version("mnn", "mnn")
-        alone = self.threads == 1  # then MNN computes in the thread that asks
-        return open_locally("MNN", self._load, models, batch_size, in_this_thread=alone)
+        return open_locally("MNN", "mnn", self._load, models, batch_size, self.threads)
 
     def _load(self, model: bytes, feed: Feed) -> Loaded:
         names = [output.name for output in onnx.load_model_from_string(model).graph.output]

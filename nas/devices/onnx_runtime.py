@@ -11,11 +11,9 @@ from typing import final
 import numpy as np
 import onnxruntime as ort
 
-from nas.checks import check_integers
 from nas.devices.device import Session
-from nas.devices.local import LocalSession, turn_of_this_process
-from nas.devices.machine import processor_name
-from nas.errors import ExportError, StudyError, one_line
+from nas.devices.local import LocalSession, check_threads, local_identity, turn_of_this_process
+from nas.errors import ExportError, one_line
 
 _OUT_OF_MEMORY = (
     "Failed to allocate memory",
@@ -41,13 +39,11 @@ class OnnxRuntime:
     threads: int = 1
 
     def __post_init__(self) -> None:
-        check_integers(self, "threads")
-        if self.threads < 1:
-            raise StudyError(f"OnnxRuntime has threads={self.threads}: it must be 1 or more.")
+        check_threads(self, self.threads)
 
     def identity(self) -> str:
         """Return processor, threads and version."""
-        return f"{processor_name()}, {self.threads} thread(s), ONNX Runtime {ort.__version__}"
+        return local_identity(self.threads, f"ONNX Runtime {ort.__version__}")
 
     @contextlib.contextmanager
     def open(self, models: Sequence[bytes], batch_size: int) -> Iterator[Session]:

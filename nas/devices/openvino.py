@@ -11,8 +11,8 @@ from typing import Any, final
 import numpy as np
 
 from nas.devices.device import Session
-from nas.devices.machine import processor_name
-from nas.devices.other_runtimes import Feed, Loaded, check_threads, installed_version, open_locally
+from nas.devices.local import check_threads, local_identity
+from nas.devices.other_runtimes import Feed, Loaded, installed_version, open_locally
 
 
 @final
@@ -38,8 +38,7 @@ class OpenVino:
         Raises:
             StudyError: OpenVINO isn't installed.
         """
-        version = installed_version("openvino", "openvino")
-        return f"{processor_name()}, {self.threads} thread(s), OpenVINO {version}"
+        return local_identity(self.threads, f"OpenVINO {installed_version('openvino')}")
 
     def open(self, models: Sequence[bytes], batch_size: int) -> AbstractContextManager[Session]:
         """Load networks and warm them up.
@@ -48,9 +47,7 @@ class OpenVino:
             StudyError: OpenVINO isn't installed.
             ExportError: it can't run a network, or answers something else than ONNX Runtime.
         """
-        installed_version("openvino", "openvino")
-        alone = self.threads == 1  # then OpenVINO computes in the thread that asks
-        return open_locally("OpenVINO", self._load, models, batch_size, in_this_thread=alone)
+        return open_locally("OpenVINO", "openvino", self._load, models, batch_size, self.threads)
 
     def _load(self, model: bytes, feed: Feed) -> Loaded:
         import openvino  # an extra

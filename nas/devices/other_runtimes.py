@@ -10,8 +10,7 @@ from typing import Protocol
 import numpy as np
 import onnx
 
-from nas.checks import check_integers
-from nas.devices.device import Device, Session
+from nas.devices.device import Session
 from nas.devices.local import LocalSession, turn_of_this_process
 from nas.devices.onnx_runtime import feed_for, memory_told, open_session
 from nas.errors import ExportError, StudyError, one_line
@@ -40,12 +39,8 @@ Load = Callable[[bytes, Feed], Loaded]
 """Load a model and set its inputs; whatever it raises says that the runtime can't run it."""
 
 
-def installed_version(package: str, extra: str) -> str:
-    """Return the version of a runtime's package.
-
-    Args:
-        package: Its name.
-        extra: Of ours that brings it.
+def installed_version(package: str) -> str:
+    """Return the version of a runtime's package, which is named as the extra of ours that brings it.
 
     Raises:
         StudyError: it isn't installed.
@@ -53,41 +48,33 @@ def installed_version(package: str, extra: str) -> str:
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError as error:
-        raise StudyError(f"{package} isn't installed: pip install 'nas[{extra}]'.") from error
-
-
-def check_threads(device: Device, threads: int) -> None:
-    """Refuse a number of threads that is not a whole one from 1 on.
-
-    Raises:
-        StudyError: it is something else.
-    """
-    check_integers(device, "threads")
-    if threads < 1:
-        raise StudyError(f"{type(device).__name__} has threads={threads}: it must be 1 or more.")
+        raise StudyError(f"{package} isn't installed: pip install 'nas[{package}]'.") from error
 
 
 @contextlib.contextmanager
 def open_locally(
-    runtime: str, load: Load, models: Sequence[bytes], batch_size: int, *, in_this_thread: bool
+    runtime: str, package: str, load: Load, models: Sequence[bytes], batch_size: int, threads: int
 ) -> Iterator[Session]:
     """Load networks, compare what they answer with ONNX Runtime, and warm them up.
 
     Args:
         runtime: Its name, for sentences.
+        package: That brings it.
         load: Loads a model in it.
         models: Serialised ONNX.
         batch_size: Items per forward pass.
-        in_this_thread: Whether a pass is the work of the calling thread alone.
+        threads: Of one operator; a single one is the calling thread.
 
     Raises:
+        StudyError: the runtime isn't installed.
         ExportError: a network can't be run, or answers something else than in ONNX Runtime.
         MemoryError: memory ran out.
     """
+    installed_version(package)
     with turn_of_this_process():
         loaded = [_load_checked(runtime, load, model, batch_size) for model in models]
         with memory_told():
-            yield LocalSession([network.run for network in loaded], in_this_thread=in_this_thread)
+            yield LocalSession([network.run for network in loaded], in_this_thread=threads == 1)
 
 
 def _load_checked(runtime: str, load: Load, model: bytes, batch_size: int) -> Loaded:

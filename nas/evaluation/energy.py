@@ -11,13 +11,13 @@ from nas.checks import check_integers, check_kind, check_numbers
 from nas.devices.device import Device, Session
 from nas.devices.energy import EnergyCounter, Rapl
 from nas.devices.onnx_runtime import OnnxRuntime
-from nas.errors import DeviceFaultError, StudyChangedError, StudyError
+from nas.errors import DeviceFaultError, StudyError
+from nas.evaluation.on_device import DEVICE, check_same_device, device_identity, load_once
 from nas.objective import Measurement, Objective
 from nas.protocols import Bench, Calibration, Candidate
 
 _BLOCKS = 5
 _RUNS_PER_TURN = 4
-_DEVICE = "device"
 
 
 @final
@@ -71,7 +71,7 @@ class EnergyMj:
             StudyError: there is no counter, or it can't be read.
         """
         self.counter.joules()
-        return {_DEVICE: self._identity()}
+        return {DEVICE: self._identity()}
 
     def check_device(self, calibration: Calibration) -> None:
         """Refuse a device that is not the one of a calibration.
@@ -79,16 +79,11 @@ class EnergyMj:
         Raises:
             StudyChangedError: it is another one.
         """
-        if self._identity() != calibration[_DEVICE]:
-            raise StudyChangedError(
-                f"{self.name!r} was measured on {calibration[_DEVICE]}, and the device is now {self._identity()}: "
-                "bring the first one back, or run in a new directory."
-            )
+        check_same_device(self.name, self._identity(), calibration)
 
     def check_models(self, models: Sequence[bytes]) -> None:
         """Load exported networks on the device, and measure nothing."""
-        with self.device.open(models, self.batch_size):
-            pass
+        load_once(self.device, models, self.batch_size)
 
     def measure(self, candidates: Sequence[Candidate], bench: Bench) -> list[Measurement]:
         """Count the energy of each candidate, one after another.
@@ -125,4 +120,4 @@ class EnergyMj:
         return 1e3 * used / (turns * (_RUNS_PER_TURN + 1))
 
     def _identity(self) -> str:
-        return f"{self.device.identity()}, batch {self.batch_size}, {self.counter!r}"
+        return f"{device_identity(self.device, self.batch_size)}, {self.counter!r}"

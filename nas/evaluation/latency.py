@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -16,16 +16,17 @@ from nas.checks import check_integers, check_kind, check_numbers
 from nas.devices.device import Device
 from nas.devices.latency_profile import check_spare
 from nas.devices.onnx_runtime import OnnxRuntime
-from nas.errors import StudyChangedError, StudyError
+from nas.errors import StudyError
+from nas.evaluation.on_device import DEVICE, check_same_device, device_identity, load_once
 from nas.evaluation.onnx_export import export_onnx
 from nas.evaluation.turns import ratios, time_in_turns
 from nas.objective import Measurement, Objective
-from nas.protocols import Bench, Candidate
+from nas.protocols import Bench, Calibration, Candidate
 
 _CALIBRATION_SHARE = 2.0
 """Of the time that a winner gets: long enough for a spell in which nothing else slows the device down."""
-_REFERENCE, _DEVICE = "reference_ms", "device"
-"""What is known of a device: how long the reference network takes alone, and which device it is."""
+_REFERENCE = "reference_ms"
+"""Name under which a calibration tells how long the reference network takes alone."""
 
 
 @final
@@ -84,7 +85,7 @@ class LatencyMs:
 
     def identity(self) -> str:
         """Return what the values depend on: the device, and the batch."""
-        return f"{self.device.identity()}, batch {self.batch_size}"
+        return device_identity(self.device, self.batch_size)
 
     def calibrate(self) -> dict[str, float | str]:
         """Measure the reference network alone: its nominal latency in ms, on this device."""
@@ -92,25 +93,19 @@ class LatencyMs:
         blocks = time_in_turns(
             self.device, [self._reference], self.batch_size, _CALIBRATION_SHARE * self.long_seconds, math.inf
         )
-        return {_REFERENCE: min(float(block.seconds[0]) for block in blocks) * 1e3, _DEVICE: identity}
+        return {_REFERENCE: min(float(block.seconds[0]) for block in blocks) * 1e3, DEVICE: identity}
 
-    def check_device(self, calibration: Mapping[str, float | str]) -> None:
+    def check_device(self, calibration: Calibration) -> None:
         """Refuse a device that is not the one of a calibration.
 
         Raises:
             StudyChangedError: it is another one.
         """
-        identity = self.identity()
-        if identity != calibration[_DEVICE]:
-            raise StudyChangedError(
-                f"{self.name!r} was measured on {calibration[_DEVICE]}, and the device is now {identity}: "
-                "measurements of two devices can't share a column; bring the first one back, or run in a new directory."
-            )
+        check_same_device(self.name, self.identity(), calibration)
 
     def check_models(self, models: Sequence[bytes]) -> None:
         """Load exported networks on the device, and measure nothing."""
-        with self.device.open(models, self.batch_size):
-            pass
+        load_once(self.device, models, self.batch_size)
 
     def measure(self, candidates: Sequence[Candidate], bench: Bench) -> list[Measurement]:
         """Time the candidates in turns with the reference network.
@@ -125,7 +120,7 @@ class LatencyMs:
         models = [self._reference, *(candidate.onnx_model for candidate in candidates)]
         blocks = time_in_turns(self.device, models, self.batch_size, seconds, nominal / 1e3)
         repeats = sum(block.repeats for block in blocks)
-        device = str(bench.calibration[_DEVICE])
+        device = str(bench.calibration[DEVICE])
         return [
             Measurement(nominal * ratio, nominal * spread, self.objective.unit, device, repeats)
             for ratio, spread in zip(*ratios(blocks, nominal / 1e3), strict=True)
