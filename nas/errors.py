@@ -29,6 +29,7 @@
 A message is one sentence that says what, what was found, what was expected, and what to do.
 """
 
+import re
 import textwrap
 
 
@@ -124,9 +125,18 @@ class ServiceError(NasError, RuntimeError):
     """The service can't start, or a server turned a request down."""
 
 
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+
+
 def one_line(error: BaseException) -> str:
     """Return what somebody else's error says in one line, for a sentence of ours; its kind where it says nothing."""
     return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of what somebody else's error says, without colours, where the others are details."""
+    lines = _COLOURS.sub("", str(error)).strip().splitlines()
+    return (lines or [type(error).__name__])[0].rstrip(".")
 
 
 def kind_and_line(error: BaseException) -> str:

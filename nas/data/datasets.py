@@ -26,7 +26,7 @@ from nas.data.masks import Masks
 from nas.data.raw import RawData
 from nas.data.selection import Parts
 from nas.data.torchvision_masks import MaskedData, masked_data
-from nas.errors import DataError, one_line
+from nas.errors import DataError, first_line, one_line
 
 _TRANSFORMS = ("transform", "target_transform", "transforms")
 """Options with which an item is not what lies in the files."""
@@ -177,7 +177,7 @@ class TorchvisionData(RawData):
         except (RuntimeError, OSError) as error:
             raise DataError(self._missing(root, error, "download" in accepted)) from error
         except Exception as error:  # torchvision checks little of its options and files
-            why = one_line(error).rstrip(".").replace(". ", "; ")
+            why = one_line(error).replace(". ", "; ")
             raise DataError(
                 f"torchvision can't open {self.name} with {arguments} ({why}): change them "
                 f"with options=, or replace the files in {root} if they are damaged."
@@ -185,7 +185,7 @@ class TorchvisionData(RawData):
         return opened
 
     def _missing(self, root: Path, error: Exception, downloadable: bool) -> str:
-        why = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+        why = first_line(error)
         if self.download and downloadable:
             return f"{self.name} can't be read from or downloaded to {root} ({why}): check the connection."
         remedy = (

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import io
 import logging
-import re
 import traceback
 import warnings
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from nas.errors import ExportError
+from nas.errors import ExportError, first_line
 from nas.evaluation.onnx_rewrites import exportable
 from nas.inputs import Form, Inputs, InputSpec, as_spec, as_tuple, call_network, map_inputs
 
@@ -27,7 +26,6 @@ OUTPUT = "outputs"
 _OPSET = 18  # the lowest that both exporters write, so that it never depends on which one did
 _CHECKED_BATCHES = (1, 3)
 _TOLERANCE = 1e-4  # of the largest output: what the order of sums in single precision can explain
-_ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def export_onnx(module: nn.Module, form: Form) -> bytes:
@@ -50,7 +48,7 @@ def export_onnx(module: nn.Module, form: Form) -> bytes:
     try:
         return _torchscript(plain, spec)
     except Exception as error:  # the exporters raise what they like
-        cause = _first_line(error)
+        cause = _first_cause(error)
         logger.warning(
             "the fast ONNX exporter can't take this network (%s); the slow one takes seconds", cause
         )
@@ -58,7 +56,7 @@ def export_onnx(module: nn.Module, form: Form) -> bytes:
         return _dynamo(plain, spec)
     except Exception as error:
         raise ExportError(
-            f"the network can't be exported to ONNX: {cause}; the other exporter says {_first_line(error)!r}. Write "
+            f"the network can't be exported to ONNX: {cause}; the other exporter says {_first_cause(error)!r}. Write "
             "that operation in its forward with standard torch functions."
         ) from error
 
@@ -160,8 +158,8 @@ def _dynamo(module: nn.Module, spec: InputSpec) -> bytes:
     return content
 
 
-def _first_line(error: Exception) -> str:
-    """Return the first line of what went wrong at the bottom, without a terminal's colours."""
+def _first_cause(error: Exception) -> str:
+    """Return what went wrong at the bottom, in a line, without a terminal's colours."""
     while isinstance(error.__cause__, Exception) and not isinstance(error, ExportError):
         error = error.__cause__
-    return (_ESCAPES.sub("", str(error)).strip().splitlines() or [type(error).__name__])[0]
+    return first_line(error)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from nas.choices import Option
 from nas.compression.pipeline import PLAIN
 from nas.compression.structure import with_changes
-from nas.errors import DamagedFileError, ExportError
+from nas.errors import DamagedFileError, ExportError, first_line
 from nas.evaluation.candidate import OnnxCandidate
 from nas.evaluation.onnx_export import export_onnx
 from nas.export.names import ARCHITECTURE, ONNX, WEIGHTS, variant_file, variant_note, variant_weights
@@ -72,9 +72,8 @@ def load_weights(path: Path, module: nn.Module) -> None:
         state = safetensors.torch.load(path.read_bytes())
         module.load_state_dict(state)
     except Exception as error:  # safetensors, torch and the file system each have their own
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise DamagedFileError(
-            f"the weights in {path} can't be read ({reason}): restore the file, or delete it and run the "
+            f"the weights in {path} can't be read ({first_line(error)}): restore the file, or delete it and run the "
             "study again to make it anew."
         ) from error
 

@@ -18,7 +18,7 @@ import sqlalchemy
 from optuna.samplers import BaseSampler
 from optuna.storages import RDBStorage
 
-from nas.errors import DamagedFileError, RunDirectoryError, StorageError, one_line
+from nas.errors import DamagedFileError, RunDirectoryError, StorageError, first_line, one_line
 from nas.objective import Objective
 
 DATABASE_ERRORS = (
@@ -212,7 +212,7 @@ def storage_error(
 ) -> RunDirectoryError | StorageError:
     """Return what to tell a user when the database can't be written, or with ``reading`` can't be read."""
     cause = _cause(error)
-    reason = " ".join(str(cause).split()) if isinstance(location, str) else str(cause).splitlines()[0]
+    reason = one_line(cause) if isinstance(location, str) else first_line(cause)
     if isinstance(location, Path):
         return RunDirectoryError(f"the study's database {location} {_advice(reason, reading)}")
     return StorageError(

@@ -10,7 +10,7 @@ import sqlalchemy
 from sqlalchemy import JSON, String, Text, delete, select, update
 from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, mapped_column, sessionmaker
 
-from nas.errors import ServiceError
+from nas.errors import ServiceError, first_line
 from nas.search.storage import without_password, write_ahead
 
 Role = Literal["read", "run"]
@@ -127,7 +127,7 @@ class Store:
                 sqlalchemy.event.listen(self.engine, "connect", write_ahead)
             _Row.metadata.create_all(self.engine)
         except (sqlalchemy.exc.SQLAlchemyError, ImportError, OSError) as error:
-            reason = str(getattr(error, "orig", None) or error).splitlines()[0]
+            reason = first_line(getattr(error, "orig", None) or error)
             raise ServiceError(
                 f"the service's database{_shown(url)} can't be opened ({reason}): check the address given with "
                 "--storage, that the database runs, and for PostgreSQL that nas[postgres] is installed."

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import torch
 
-from nas.errors import DamagedFileError
+from nas.errors import DamagedFileError, first_line
 from nas.files import replacing
 from nas.training.ranks import Ranks
 
@@ -52,7 +52,6 @@ def load_checkpoint(path: Path, parts: Mapping[str, Stateful], ranks: Ranks) -> 
             part.load_state_dict(state[name])
         return state
     except Exception as error:  # a damaged pickle raises almost anything
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
         previous = _previous(path)
         remedy = (
             f"replace it by {previous.name}, the state one epoch earlier"
@@ -60,7 +59,7 @@ def load_checkpoint(path: Path, parts: Mapping[str, Stateful], ranks: Ranks) -> 
             else "delete it to train from the start"
         )
         raise DamagedFileError(
-            f"the checkpoint {path} can't be read ({reason}): {remedy}, and run the same command again."
+            f"the checkpoint {path} can't be read ({first_line(error)}): {remedy}, and run the same command again."
         ) from error
 
 
