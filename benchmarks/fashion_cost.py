@@ -27,12 +27,12 @@ from benchmarks.fashion_front import kept_seconds
 from nas import SandwichRule, SinglePath, Study
 from nas.evaluation.from_scratch import train_from_scratch
 from nas.protocols import SupernetTraining
+from nas.runner.context import RunContext
 from nas.runner.directory import RunDirectory
 from nas.runner.preparation import Prepared, prepare
 from nas.runner.progress import Silent
 from nas.runner.searching import search_architectures
 from nas.runner.supernet_training import train_supernet
-from nas.runner.weights import weights_of
 from nas.search.record import SECONDS, architecture_of, complete_trials, indices_of, paid_trials
 from nas.space import Architecture, FloatArray
 from studies.fashion_mnist import study
@@ -58,9 +58,8 @@ def main() -> None:
     with directory.locked():
         directory.claim(prepared.description())
         train_supernet(prepared, directory, Silent())
-        record = search_architectures(
-            prepared, directory, weights_of(prepared, directory), arguments.evaluations, Silent()
-        )
+        context = RunContext.alone(prepared, directory, Silent())
+        record = search_architectures(context, arguments.evaluations)
     print(f"{len(prepared.splits.train):,} images to train, {len(prepared.splits.search):,} to search")
     alone = np.array(
         [epoch_alone(prepared, a, arguments.out) for a in middles(prepared, record, arguments.alone)]

@@ -39,6 +39,7 @@ from nas.files import write_bytes
 from nas.objective import Measurement
 from nas.protocols import Bench, Candidate
 from nas.runner.compressing import compressed_in_search
+from nas.runner.context import RunContext
 from nas.runner.directory import RunDirectory, open_record
 from nas.runner.finishing import finished_network
 from nas.runner.measuring import Known, calibration, measurements
@@ -48,7 +49,7 @@ from nas.runner.proxy import on_proxy, stored_choice
 from nas.runner.running import run
 from nas.runner.searching import search_architectures
 from nas.runner.supernet_training import train_supernet
-from nas.runner.weights import SupernetWeights, weights_of
+from nas.runner.weights import SupernetWeights
 from nas.search.record import complete_trials, costs_of, indices_of, reference_box
 from nas.space import Architecture
 from nas.supernet.recalibrate import extract_recalibrated
@@ -93,9 +94,7 @@ def searched(chosen: Study, folder: Path) -> tuple[Prepared, RunDirectory, optun
         directory.claim_storage()
         train_supernet(prepared, directory, Silent())
         begin = time.process_time()
-        record = search_architectures(
-            prepared, directory, weights_of(prepared, directory), chosen.evaluations, Silent()
-        )
+        record = search_architectures(RunContext.alone(prepared, directory, Silent()), chosen.evaluations)
         kept_seconds(folder / f"search-{chosen.evaluations}.json", time.process_time() - begin)
     # A search that went on to more evaluations has a note for each of its parts.
     notes = [folder / f"search-{count}.json" for count in range(1, chosen.evaluations + 1)]

@@ -16,14 +16,14 @@ import optuna
 import torch
 from optuna.samplers import RandomSampler
 
+from nas.runner.context import RunContext
 from nas.runner.directory import RunDirectory
 from nas.runner.measuring import calibration
 from nas.runner.preparation import prepare
 from nas.runner.progress import Silent
 from nas.runner.searching import search_architectures, spend
 from nas.runner.supernet_training import train_supernet
-from nas.runner.weights import SupernetWeights
-from nas.runner.workplace import judging, this_process
+from nas.runner.workplace import judging
 from nas.search.record import complete_trials, costs_of, reference_box
 from nas.search.storage import open_study
 from studies.digits import study
@@ -45,13 +45,12 @@ def main() -> None:
         prepared = prepare(chosen, torch.device("cpu"))
         run = RunDirectory(arguments.out / f"digits-{seed}")
         train_supernet(prepared, run, Silent())
-        weights = SupernetWeights(prepared, run)
-        ours = search_architectures(prepared, run, weights, chosen.evaluations, Silent())
+        context = RunContext.alone(prepared, run, Silent())
+        ours = search_architectures(context, chosen.evaluations)
         objectives = prepared.problem.objectives
         random = open_study(run.database, "random", objectives, RandomSampler(seed=seed))
-        judge = judging(weights, random, calibration(prepared, ours))
-        workers = this_process(prepared, run, weights)
-        spend(workers, prepared, random, judge, chosen.evaluations, "random", Silent())
+        judge = judging(context.weights, random, calibration(prepared, ours))
+        spend(context, random, judge, chosen.evaluations, "random")
         box = reference_box(ours, objectives)
         assert box is not None
         volumes = [

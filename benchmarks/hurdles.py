@@ -20,11 +20,12 @@ import optuna
 import torch
 
 from nas import Accuracy, FromScratch, Hurdles, Macs, Study
+from nas.runner.context import RunContext
 from nas.runner.directory import RunDirectory
 from nas.runner.preparation import prepare
 from nas.runner.progress import Silent
 from nas.runner.searching import search_architectures
-from nas.runner.weights import EPOCHS, weights_of
+from nas.runner.weights import EPOCHS
 from nas.search.record import ReferenceBox, complete_trials, costs_of, measurements_of
 from nas.space import FloatArray
 from studies.digits import study
@@ -76,13 +77,13 @@ def spent(variant: Study, budget: int, folder: Path) -> tuple[FloatArray, int]:
     """
     prepared = prepare(variant, torch.device("cpu"))
     directory = RunDirectory(folder)
-    weights = weights_of(prepared, directory)
+    context = RunContext.alone(prepared, directory, Silent())
     evaluations, given = 0, np.zeros(0)
     with directory.locked():
         directory.claim(prepared.description())
         while given.sum() < budget:
             evaluations += _STEP
-            record = search_architectures(prepared, directory, weights, evaluations, Silent())
+            record = search_architectures(context, evaluations)
             trials = complete_trials(record)
             given = np.array([measurements_of(trial)[EPOCHS].value for trial in trials])
     kept = np.cumsum(given) <= budget

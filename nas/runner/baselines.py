@@ -9,60 +9,44 @@ import numpy as np
 import optuna
 from optuna.samplers import RandomSampler
 
-from nas.evaluation.from_scratch import train_from_scratch
 from nas.objective import Measurement
-from nas.protocols import RANDOM_SEARCH, UNIFORM_SCALING, Problem, Progress
+from nas.protocols import RANDOM_SEARCH, UNIFORM_SCALING, Problem
 from nas.report.results import Baseline
 from nas.runner.by_hand import prune_by_hand
 from nas.runner.compressing import compressed_in_search
-from nas.runner.directory import RunDirectory
+from nas.runner.context import RunContext
 from nas.runner.measuring import Known, calibration, measurements
 from nas.runner.preparation import Prepared
 from nas.runner.searching import spend
-from nas.runner.weights import Weights
-from nas.runner.workplace import Workers, Workplace, judging, this_process
-from nas.search.record import ReferenceBox, complete_trials, costs_of
+from nas.runner.weights import train_alone
+from nas.runner.workplace import Workplace, judging
+from nas.search.record import ReferenceBox, complete_trials, costs_of, paid_trials, reference_box
 from nas.space import Architecture
 
 _LEVELS = 9
 
 
-def run_baselines(
-    prepared: Prepared,
-    run: RunDirectory,
-    record: optuna.Study,
-    weights: Weights,
-    box: ReferenceBox | None,
-    evaluations: int,
-    progress: Progress,
-    workers: Workers | None = None,
-) -> tuple[Baseline, ...]:
-    """Run the baselines, or read them back; trials are in studies beside the main one.
+def run_baselines(context: RunContext, record: optuna.Study) -> tuple[Baseline, ...]:
+    """Run the baselines with as many evaluations as a search had, or read them back.
+
+    Their trials are in studies beside the main one.
 
     Random search judges architectures exactly as the search did. Uniform scaling trains every member of
     the uniformly scaled family from scratch, with the supernet's recipe; a family has few members, so it
     spends fewer evaluations, each of them far dearer, and judges them on the whole search split.
     """
-    known = calibration(prepared, record)
-    objectives = prepared.problem.objectives
+    prepared, run = context.prepared, context.run
+    known, objectives = calibration(prepared, record), prepared.problem.objectives
+    box, evaluations = reference_box(record, objectives), len(paid_trials(record))
     name, seed = prepared.study.name, prepared.study.seed
     random = run.open_study(f"{name}-random", objectives, RandomSampler(seed=seed))
-    workers = workers or this_process(prepared, run, weights)
-    spend(workers, prepared, random, judging(weights, random, known), evaluations, RANDOM_SEARCH, progress)
+    spend(context, random, judging(context.weights, random, known), evaluations, RANDOM_SEARCH)
     family = uniform_family(prepared.problem)[:evaluations]
     uniform = run.open_study(f"{name}-uniform", objectives, RandomSampler(seed=seed))
     for architecture in family:  # also after a kill half-way through this loop: nothing else may be sampled
         uniform.enqueue_trial(dict(architecture), skip_if_exists=True)
 
-    spend(
-        workers,
-        prepared,
-        uniform,
-        lambda architecture: partial(_judge_alone, architecture, known),
-        len(family),
-        UNIFORM_SCALING,
-        progress,
-    )
+    spend(context, uniform, lambda member: partial(_judge_alone, member, known), len(family), UNIFORM_SCALING)
     notes = {
         "random search": "with weights from the same source",
         "uniform scaling": f"all {len(family)} members of the family, each trained from scratch",
@@ -71,22 +55,14 @@ def run_baselines(
         _baseline(prepared, study, name, notes[name], box)
         for name, study in (("random search", random), ("uniform scaling", uniform))
     )
-    return (*found, prune_by_hand(prepared, workers, known, box, progress))
+    return (*found, prune_by_hand(context, known, box))
 
 
 def _judge_alone(architecture: Architecture, known: Known, here: Workplace) -> Mapping[str, Measurement]:
     """Train a member of the family from scratch and measure it."""
     prepared = here.prepared
-    module = train_from_scratch(
-        prepared.study.network,
-        prepared.network_of(architecture),
-        prepared.splits.train,
-        prepared.splits.task,
-        prepared.study.recipe_of(architecture),
-        seed=prepared.study.seed,
-        device=prepared.device,
-        checkpoint=here.run.baselines / f"{architecture.id}.pt",
-    )
+    recipe, checkpoint = prepared.study.recipe_of(architecture), here.run.baselines / f"{architecture.id}.pt"
+    module = train_alone(prepared, architecture, recipe, checkpoint)
     made = compressed_in_search(prepared, architecture, module)
     return measurements(prepared, architecture, made, known)
 

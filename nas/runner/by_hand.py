@@ -14,17 +14,17 @@ from nas.compression.fine_tune import FineTune
 from nas.compression.int8 import Int8
 from nas.compression.prune import Prune
 from nas.errors import ExportError
-from nas.evaluation.from_scratch import train_from_scratch
 from nas.executors import all_done
 from nas.objective import Measurement
-from nas.protocols import PRUNED_BY_HAND, Progress
+from nas.protocols import PRUNED_BY_HAND
 from nas.report.results import Baseline
 from nas.runner.compressing import compress, lab_of
+from nas.runner.context import RunContext
 from nas.runner.measuring import Known, measure_result
 from nas.runner.preparation import Prepared
 from nas.runner.steps import Step
-from nas.runner.weights import Weights
-from nas.runner.workplace import Workers, Workplace
+from nas.runner.weights import Weights, train_alone
+from nas.runner.workplace import Workplace
 from nas.search.record import ReferenceBox
 from nas.space import Architecture
 
@@ -32,18 +32,13 @@ SHARES = (1.0, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125)
 """Of the channels that stay."""
 
 
-def prune_by_hand(
-    prepared: Prepared,
-    workers: Workers,
-    known: Known,
-    box: ReferenceBox | None,
-    progress: Progress,
-) -> Baseline:
+def prune_by_hand(context: RunContext, known: Known, box: ReferenceBox | None) -> Baseline:
     """Return the largest network with so many of its channels, fine-tuned, in float32 and in int8, on the search split.
 
     Each share of the channels is pruned by the magnitude of the weights and fine-tuned like a winner; the largest
     network itself teaches. A share at which it can't be done is left out, and it is said.
     """
+    progress = context.progress
     progress.start(PRUNED_BY_HAND, len(SHARES), 0)
 
     def tell(position: int, made: list[dict[str, Measurement]] | str) -> None:
@@ -51,9 +46,9 @@ def prune_by_hand(
             progress.say(f"{PRUNED_BY_HAND}: {made}")
         progress.advance(f"{SHARES[position]:.0%} of the channels")
 
-    found = all_done(workers, [partial(_at, share, known) for share in SHARES], tell)
+    found = all_done(context.workers, [partial(_at, share, known) for share in SHARES], tell)
     rows = [row for made in found if not isinstance(made, str) for row in made]
-    objectives = prepared.problem.objectives
+    objectives = context.prepared.problem.objectives
     values = [[row[o.name].value for o in objectives] for row in rows]
     costs = np.array([[o.cost(row[o.name].value) for o in objectives] for row in rows])
     note = f"{len(SHARES)} shares of its channels, each fine-tuned like a winner, in float32 and in int8"
@@ -94,13 +89,4 @@ def _largest(prepared: Prepared, weights: Weights, largest: Architecture, folder
     teacher = weights.teacher()
     if teacher is not None:
         return teacher
-    return train_from_scratch(
-        prepared.study.network,
-        prepared.network_of(largest),
-        prepared.splits.train,
-        prepared.splits.task,
-        prepared.study.recipe,
-        seed=prepared.study.seed,
-        device=prepared.device,
-        checkpoint=folder / "checkpoint.pt",
-    )
+    return train_alone(prepared, largest, prepared.study.recipe, folder / "checkpoint.pt")

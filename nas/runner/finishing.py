@@ -10,43 +10,39 @@ from functools import partial
 from pathlib import Path
 from typing import Any, final
 
-import numpy as np
 import optuna
 from optuna.trial import FrozenTrial
 from torch import nn
 
-from nas.compression.fine_tune import FineTune
-from nas.compression.pipeline import PLAIN, CompressionPass, Lab
+from nas.compression.pipeline import PLAIN, Lab
 from nas.compression.structure import changes_between, with_changes
 from nas.executors import all_done
 from nas.export.folder import load_weights
 from nas.export.names import WEIGHTS
 from nas.files import digest
 from nas.objective import Measurement
-from nas.protocols import FINISH_WINNERS, Bench, Candidate, Progress
+from nas.protocols import FINISH_WINNERS
 from nas.report.results import Original, Variant, Winner
 from nas.report.tables import kept_sentence
 from nas.runner.choosing import choose_winners
-from nas.runner.compressing import Compressed, compress, compressed_in_search, lab_of
-from nas.runner.directory import RunDirectory
+from nas.runner.compressing import compressed_in_search, lab_of
+from nas.runner.context import RunContext
 from nas.runner.exporting import export, file_names, on_cpu
 from nas.runner.final_front import Finished, measure_variants
+from nas.runner.fine_tuning import better_teacher, final_quality, finished_network, is_better
 from nas.runner.illustrating import illustrate_winner
-from nas.runner.measuring import CALIBRATION, Known, measured_in_the_end
+from nas.runner.measuring import CALIBRATION, Known
 from nas.runner.original import finished_originals, is_converted, original_rows, originals_variants
 from nas.runner.preparation import Prepared
 from nas.runner.steps import Step, tell_remade
 from nas.runner.variants import Made, make_variant, plain_variant, variant_pipelines
 from nas.runner.weights import Weights
-from nas.runner.workplace import Workers, Workplace, this_process
+from nas.runner.workplace import Workplace
 from nas.search.record import architecture_of, measurements_of, predictions_of
 from nas.space import Architecture
 from nas.study import stable_repr
 
 logger = logging.getLogger(__name__)
-
-_ASSISTANTS = (1 / 3, 2 / 3)
-"""Where between the smallest and the largest subnet further teachers lie, choice by choice."""
 
 
 @final
@@ -72,12 +68,7 @@ class _Outcome:
 
 
 def finish_winners(
-    prepared: Prepared,
-    run: RunDirectory,
-    record: optuna.Study,
-    weights: Weights,
-    progress: Progress,
-    workers: Workers | None = None,
+    context: RunContext, record: optuna.Study
 ) -> tuple[tuple[Winner, ...], tuple[Original, ...]]:
     """Fine-tune, compress, export and measure the winners, and the original network beside them.
 
@@ -85,9 +76,10 @@ def finish_winners(
 
     A winner that this makes worse on the search split, beyond the noise, keeps its weights of the search.
     """
+    prepared, run, progress = context.prepared, context.run, context.progress
     chosen = choose_winners(prepared, record)
     architectures = [architecture_of(prepared.problem.space, trial) for trial in chosen]
-    extra = [a for a in finished_originals(prepared, weights) if a not in architectures]
+    extra = [a for a in finished_originals(prepared, context.weights) if a not in architectures]
     progress.start(FINISH_WINNERS, len(chosen) + len(extra) + 1, 0)
     wanted = [*architectures, *extra]
 
@@ -97,7 +89,7 @@ def finish_winners(
 
     known = record.user_attrs[CALIBRATION]
     finished = all_done(
-        workers or this_process(prepared, run, weights),
+        context.workers,
         [partial(_finish, architecture, known) for architecture in wanted],
         tell,
     )
@@ -185,7 +177,7 @@ def _lab_of_variants(
 
     def lab(folder: Path) -> Lab:
         parent = module().to(prepared.device)
-        better = _better_teacher(prepared, weights, parent, known)
+        better = better_teacher(prepared, weights, parent, known)
         return lab_of(prepared, folder, parent if better is None else better)
 
     return lab
@@ -200,7 +192,7 @@ def _train_and_export(
     before, after = (
         final_quality(prepared, made.candidate(prepared), known) for made in (searched, finished)
     )
-    is_worse = _is_better(prepared, before, after)
+    is_worse = is_better(prepared, before, after)
     shipped = searched if is_worse else finished
     outcome = _Outcome(
         after.value, after.spread, after.unit, after.device, after.repeats, before if is_worse else None
@@ -212,60 +204,6 @@ def _train_and_export(
         outcome = replace(outcome, made=made, changes=changes_between(cut, module))
     export(prepared, architecture, module, folder, *_told(outcome))
     return outcome
-
-
-def finished_network(
-    prepared: Prepared, architecture: Architecture, weights: Weights, known: Known, folder: Path
-) -> Compressed:
-    """Return an evaluated architecture after all that winners go through, of which a killed call goes on.
-
-    Without a pass that trains the module, it is fine-tuned behind the last one on it.
-
-    The largest subnet teaches it, where that is the better of the two beyond their noise. Where it was hardly
-    trained it would hold its student back.
-    """
-    module, pipeline = weights.module(architecture), prepared.study.pipeline
-    teacher = _better_teacher(prepared, weights, module, known)
-    lab = lab_of(prepared, folder, teacher, partial(_assistants, prepared, weights))
-    trains = any(made.trains for made in pipeline.on_module)
-    training: tuple[CompressionPass, ...] = () if trains else (FineTune(),)
-    passes = (*pipeline.on_module, *training, *pipeline.on_file)
-    return compress(prepared, passes, architecture, module, lab)
-
-
-def _assistants(prepared: Prepared, weights: Weights) -> list[nn.Module]:
-    """Return subnets between the smallest and the largest, as teachers."""
-    own = prepared.supernet.space
-    rows = np.rint(np.outer(_ASSISTANTS, own.num_options - 1)).astype(np.int64)
-    added = prepared.study.added_space.largest()
-    return [
-        weights.module(prepared.problem.space.architecture({**network, **added}))
-        for network in own.from_indices(rows)
-    ]
-
-
-def _better_teacher(
-    prepared: Prepared, weights: Weights, student: nn.Module, known: Known
-) -> nn.Module | None:
-    """Return the largest subnet, where it is better than a student; None otherwise."""
-    teacher = weights.teacher()
-    if teacher is None:
-        return None
-    by, of = (final_quality(prepared, prepared.candidate(module), known) for module in (teacher, student))
-    return teacher if _is_better(prepared, by, of) else None
-
-
-def _is_better(prepared: Prepared, by: Measurement, of: Measurement) -> bool:
-    """Whether ``by`` is better than ``of`` beyond their noise."""
-    cost = prepared.measured[0].objective.cost
-    return cost(of.value) - cost(by.value) > by.spread + of.spread
-
-
-def final_quality(prepared: Prepared, candidate: Candidate, known: Known) -> Measurement:
-    """Return the quality of a network on the whole search split, measured at length."""
-    quality = prepared.measured[0]
-    bench = Bench(prepared.splits.search, thorough=True, calibration=known[quality.objective.name])
-    return measured_in_the_end(prepared, quality, [candidate], bench)[0]
 
 
 def _winner(

@@ -11,13 +11,13 @@ from optuna.trial import FrozenTrial, TrialState
 from nas.errors import StudyChangedError
 from nas.protocols import SEARCH, Problem, Progress
 from nas.report.trust import TrustResult
+from nas.runner.context import RunContext
 from nas.runner.directory import RunDirectory
 from nas.runner.measuring import calibration
 from nas.runner.preparation import Prepared, made_sampler
 from nas.runner.proxy import choose_proxy
 from nas.runner.sparing import measure_spared
-from nas.runner.weights import Weights
-from nas.runner.workplace import Workers, Workplace, judging, this_process
+from nas.runner.workplace import Workplace, judging
 from nas.search.forecast import Forecast
 from nas.search.loop import WorkOf, search_with
 from nas.search.record import (
@@ -39,43 +39,28 @@ from nas.search.warm_start import queue
 SUPERNET_DIGEST = "supernet"
 
 
-def search_architectures(
-    prepared: Prepared,
-    run: RunDirectory,
-    weights: Weights,
-    evaluations: int,
-    progress: Progress,
-    workers: Workers | None = None,
-) -> optuna.Study:
+def search_architectures(context: RunContext, evaluations: int) -> optuna.Study:
     """Search until ``evaluations`` are spent and return the Optuna study.
-
-    Args:
-        prepared: What is searched.
-        run: Its directory.
-        weights: Gives candidates theirs.
-        evaluations: How many.
-        progress: Is told how it goes.
-        workers: Evaluate; this process alone, unless told otherwise.
 
     Raises:
         StudyChangedError: the supernet is not the one that earlier trials were judged with.
         DamagedFileError: the database or another file is damaged.
     """
+    prepared, run, progress = context.prepared, context.run, context.progress
     study = prepared.study
     sampler = made_sampler(study, prepared.problem)
     record = run.open_study(study.name, prepared.problem.objectives, sampler)
     run.check_trials(record, prepared.problem.space, prepared.problem.objectives)
-    check_weights(run, record, weights)
+    _check_weights(context, record)
     queue(record, prepared.problem, study.warm_start, progress.say)
     known = calibration(prepared, record)
-    choose_proxy(prepared, run, weights, progress)
-    workers = workers or this_process(prepared, run, weights)
+    choose_proxy(prepared, run, context.weights, progress)
     before = record.user_attrs.get(LIMITS)
     goes_on = len(paid_trials(record)) < evaluations
     if goes_on and before is not None and Limits.from_json(before) != Limits(evaluations, study.stopping):
         learn_from_trust(run, record, progress)
-    judge = judging(weights, record, known)
-    spend(workers, prepared, record, judge, evaluations, SEARCH, progress, study.stopping)
+    judge = judging(context.weights, record, known)
+    spend(context, record, judge, evaluations, SEARCH, study.stopping)
     measure_spared(prepared, record, known, progress)
     return record
 
@@ -96,16 +81,16 @@ def learn_from_trust(run: RunDirectory, record: optuna.Study, progress: Progress
         progress.say(f"{count} architectures that were {result.how} tell what others would reach so")
 
 
-def check_weights(run: RunDirectory, record: optuna.Study, weights: Weights) -> None:
+def _check_weights(context: RunContext, record: optuna.Study) -> None:
     """Store which weights the trials are judged with, or compare.
 
     Raises:
         StudyChangedError: earlier trials were judged with another one.
     """
-    used = record.user_attrs.get(SUPERNET_DIGEST)
+    used, digest, run = record.user_attrs.get(SUPERNET_DIGEST), context.weights.digest, context.run
     if used is None:
-        record.set_user_attr(SUPERNET_DIGEST, weights.digest)
-    elif used != weights.digest:
+        record.set_user_attr(SUPERNET_DIGEST, digest)
+    elif used != digest:
         raise StudyChangedError(
             f"the trials of {run.path} were judged with another supernet than the one in {run.supernet}: restore "
             "the old one, or move study.db (or storage.json) away to search again with this one."
@@ -113,27 +98,26 @@ def check_weights(run: RunDirectory, record: optuna.Study, weights: Weights) -> 
 
 
 def spend(
-    workers: Workers,
-    prepared: Prepared,
+    context: RunContext,
     record: optuna.Study,
     work_of: WorkOf[Workplace],
     evaluations: int,
     stage: str,
-    progress: Progress,
     stopping: Stopping = NEVER,
 ) -> None:
     """Run the search loop on ``record`` until it ends, and tell how it stands."""
+    problem, progress = context.prepared.problem, context.progress
     done = len(paid_trials(record))
     if done >= evaluations:
         return
     progress.start(stage, evaluations, done)
     search_with(
-        workers,
+        context.workers,
         record,
-        prepared.problem,
+        problem,
         work_of,
         evaluations=evaluations,
-        on_trial=Reporter(record, prepared.problem, progress),
+        on_trial=Reporter(record, problem, progress),
         stopping=stopping,
     )
     if len(paid_trials(record)) < evaluations:

@@ -11,45 +11,36 @@ import numpy as np
 import optuna
 from optuna.trial import FrozenTrial
 
-from nas.evaluation.from_scratch import train_from_scratch
 from nas.executors import all_done
 from nas.files import digest
 from nas.objective import Measurement
-from nas.protocols import CHECK_RANKING, Progress
+from nas.protocols import CHECK_RANKING
 from nas.report.results import Winner
 from nas.report.trust import Alone, TrustResult
 from nas.runner.compressing import Compressed, compressed_in_search
-from nas.runner.directory import RunDirectory
-from nas.runner.finishing import final_quality, finished_network
+from nas.runner.context import RunContext
+from nas.runner.fine_tuning import final_quality, finished_network
 from nas.runner.measuring import CALIBRATION, Known
 from nas.runner.preparation import Prepared
 from nas.runner.steps import Step
-from nas.runner.weights import Weights
-from nas.runner.workplace import Workers, Workplace, this_process
+from nas.runner.weights import Weights, train_alone
+from nas.runner.workplace import Workplace
 from nas.search.record import architecture_of, complete_trials, indices_of, measurements_of
 from nas.space import Architecture
 from nas.study import stable_repr
 
 
-def measure_trust(
-    prepared: Prepared,
-    run: RunDirectory,
-    record: optuna.Study,
-    weights: Weights,
-    winners: Sequence[Winner],
-    progress: Progress,
-    workers: Workers | None = None,
-) -> TrustResult | None:
+def measure_trust(context: RunContext, record: optuna.Study, winners: Sequence[Winner]) -> TrustResult | None:
     """Train the winners and some others on their own, and compare with the search's numbers.
 
-    What the winners reached when they were finished is used where it serves. The workers train the others; this process
-    alone does, unless told otherwise.
+    What the winners reached when they were finished is used where it serves.
 
     Returns:
         None where candidates don't share weights: they were trained on their own in the first place.
     """
-    if not weights.are_shared:
+    if not context.weights.are_shared:
         return None
+    prepared, progress = context.prepared, context.progress
     study = prepared.study
     by_number = {trial.number: trial for trial in complete_trials(record)}
     others = spread_trials(prepared, record, {w.trial for w in winners}, study.trust.count)
@@ -69,7 +60,7 @@ def measure_trust(
     missing = [trial for trial in trials if trial.number not in alone]
     known = record.user_attrs[CALIBRATION]
     all_done(
-        workers or this_process(prepared, run, weights),
+        context.workers,
         [partial(_alone, architecture_of(space, trial), known) for trial in missing],
         lambda position, reached: note(missing[position].number, reached),
     )
@@ -85,7 +76,7 @@ def measure_trust(
         for trial in trials
     ]
     result = TrustResult(how=_how(prepared), recipe=_settings(prepared), rows=tuple(rows))
-    result.save(run.trust_result)
+    result.save(context.run.trust_result)
     return result
 
 
@@ -130,16 +121,7 @@ def _trained(
     study = prepared.study
     if study.trust.recipe is None:
         return finished_network(prepared, architecture, weights, known, folder)
-    module = train_from_scratch(
-        study.network,
-        prepared.network_of(architecture),
-        prepared.splits.train,
-        prepared.splits.task,
-        study.trust.recipe,
-        seed=study.seed,
-        device=prepared.device,
-        checkpoint=folder / "checkpoint.pt",
-    )
+    module = train_alone(prepared, architecture, study.trust.recipe, folder / "checkpoint.pt")
     return compressed_in_search(prepared, architecture, module)
 
 

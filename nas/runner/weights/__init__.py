@@ -3,10 +3,10 @@
 from nas.runner.directory import RunDirectory
 from nas.runner.preparation import Prepared
 from nas.runner.weights.protocol import Standing, Weights
-from nas.runner.weights.scratch import EPOCHS, ScratchWeights
+from nas.runner.weights.scratch import EPOCHS, ScratchWeights, train_alone
 from nas.runner.weights.supernet import SupernetWeights
 
-__all__ = ["EPOCHS", "ScratchWeights", "Standing", "SupernetWeights", "Weights", "weights_of"]
+__all__ = ["EPOCHS", "ScratchWeights", "Standing", "SupernetWeights", "Weights", "train_alone", "weights_of"]
 
 
 def weights_of(prepared: Prepared, run: RunDirectory) -> Weights:

@@ -14,7 +14,7 @@ from torch import nn
 
 from nas import pareto
 from nas.errors import StudyError
-from nas.evaluation.from_scratch import FromScratch, fresh_module, fresh_network
+from nas.evaluation.from_scratch import FromScratch, fresh_module, fresh_network, train_from_scratch
 from nas.export.folder import load_weights, save_weights
 from nas.files import digest
 from nas.objective import Measurement
@@ -36,10 +36,26 @@ from nas.search.record import (
 )
 from nas.space import Architecture, FloatArray
 from nas.study import stable_repr
-from nas.training import ALONE, Ranks, supervised_step, train
+from nas.training import ALONE, Ranks, Recipe, supervised_step, train
 
 EPOCHS = "epochs"
 """Name under which a trial's measurements tell how long its candidate was trained."""
+
+
+def train_alone(
+    prepared: Prepared, architecture: Architecture, recipe: Recipe, checkpoint: Path
+) -> nn.Module:
+    """Return an architecture as a plain module, trained with ``recipe`` from weights that are drawn anew."""
+    return train_from_scratch(
+        prepared.study.network,
+        prepared.network_of(architecture),
+        prepared.splits.train,
+        prepared.splits.task,
+        recipe,
+        seed=prepared.study.seed,
+        device=prepared.device,
+        checkpoint=checkpoint,
+    )
 
 
 @final

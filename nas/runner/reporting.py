@@ -1,0 +1,223 @@
+"""What a run found, as values and as the files that tell of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import optuna
+import torch
+from optuna.trial import FrozenTrial, TrialState
+
+from nas.devices.machine import machine_facts
+from nas.export.model_card import set_card, write_card
+from nas.files import write_bytes, write_text
+from nas.protocols import Splits
+from nas.report.figures import front_png, hypervolume_png
+from nas.report.results import Results, Winner
+from nas.report.text import report_markdown
+from nas.runner.context import RunContext
+from nas.runner.delivery import report_step
+from nas.runner.directory import RunDirectory
+from nas.runner.measuring import counted_on
+from nas.runner.origin import outside_weights
+from nas.runner.preparation import Prepared
+from nas.runner.proxy import stored_choice
+from nas.runner.searching import expected_gain
+from nas.runner.steps import tell_remade
+from nas.runner.weights import EPOCHS
+from nas.search.quality import quality_sentences
+from nas.search.record import (
+    ARCHITECTURE,
+    ENDED,
+    ERROR,
+    REPEATS,
+    SECONDS,
+    complete_trials,
+    costs_of,
+    credible_front,
+    doubts,
+    measurements_of,
+    paid_trials,
+    reference_box,
+)
+from nas.search.stand_alone import stand_alone_values
+from nas.space import FloatArray
+from nas.study import network_reference, stable_repr
+from nas.task import Illustrated
+
+
+def _spent(record: optuna.Study) -> float:
+    """Return the seconds that proposing and evaluating took; those of killed attempts don't count."""
+    return float(sum(trial.user_attrs.get(SECONDS, 0.0) for trial in paid_trials(record)))
+
+
+def results_of(
+    context: RunContext,
+    record: optuna.Study,
+    winners: tuple[Winner, ...],
+    command: str,
+    trained_seconds: float | None,
+) -> Results:
+    """Return what a run found, without what is compared with it.
+
+    Args:
+        context: The run.
+        record: Its search's trials.
+        winners: Finished.
+        command: What the user typed.
+        trained_seconds: How long the supernet was trained; None where there is none.
+    """
+    prepared = context.prepared
+    trained = {} if trained_seconds is None else {"supernet": trained_seconds}
+    seconds = {**trained, "search": _spent(record)}
+    proxy = asdict(stored_choice(context.run)) if prepared.study.proxy is not None else None
+    trials = complete_trials(record)
+    costs = costs_of(prepared.problem.objectives, trials)
+    box = reference_box(record, prepared.problem.objectives)
+    everything = record.get_trials(deepcopy=False)
+    failed = [t for t in paid_trials(record) if t.state == TrialState.FAIL]
+    errors = [t.user_attrs[ERROR] for t in failed if ERROR in t.user_attrs]
+    return Results(
+        study=prepared.study.name,
+        objectives=prepared.problem.objectives,
+        facts={**_facts(context, record, trials), "command": command, "seconds": seconds},
+        trials={
+            "complete": len(trials),
+            "failed": len(failed),
+            "turned_down": sum(t.state == TrialState.PRUNED for t in everything),
+            "repeated": sum(REPEATS in t.user_attrs for t in everything),
+        },
+        failures=list(dict.fromkeys(errors)),
+        trial_numbers=[t.number for t in trials],
+        ids=[t.user_attrs[ARCHITECTURE] for t in trials],
+        values=[list(t.values) for t in trials],
+        front=np.flatnonzero(credible_front(costs, prepared.problem.excess(costs))).tolist(),
+        hypervolume=box.history(costs) if box else [],
+        finished_hypervolume=box.hypervolume(_finished_costs(prepared, winners)) if box else None,
+        winners=winners,
+        baselines=(),
+        trust=None,
+        proxy=proxy,
+    )
+
+
+def _facts(context: RunContext, record: optuna.Study, trials: list[FrozenTrial]) -> dict[str, Any]:
+    """Return what the report and the cards tell besides numbers."""
+    prepared = context.prepared
+    study, splits = prepared.study, prepared.splits
+    gain = expected_gain(prepared, record)
+    return {
+        "data": {
+            "name": splits.name,
+            "train": len(splits.train),
+            "search": len(splits.search),
+            "test": len(splits.test),
+            "inputs": splits.inputs.describe(),
+            "num_words": len(splits.vocabulary),
+            "pixel_range": _pixel_range(splits),
+            "mean": list(splits.mean),
+            "std": list(splits.std),
+            "fingerprint": splits.fingerprint,
+            **({"shares": "; ".join(splits.notes)} if splits.notes else {}),
+        },
+        "task": {**splits.facts.describe(), "examples": isinstance(splits.task, Illustrated)},
+        "space": {
+            "cardinality": f"{prepared.problem.space.cardinality():,}",
+            "num_choices": len(prepared.problem.space.choices),
+        },
+        "network": f"{network_reference(study.network)['factory']}",
+        "strategy": stable_repr(study.strategy),
+        "recipe": stable_repr(study.recipe),
+        "training": stable_repr(study.training),
+        "winners": stable_repr(study.winners),
+        "pipeline": stable_repr(study.pipeline) if study.pipeline.passes else None,
+        "soft_limits": [
+            f"{sum(measurements_of(t)[name].value <= limit for t in trials)} of {len(trials)} have {name} of at "
+            f"most {limit:g}, which was asked for."
+            for name, limit in prepared.problem.soft_limits.items()
+        ],
+        "predicted": _predicted(prepared, trials),
+        "doubts": doubts(prepared.problem.objectives, trials),
+        "seed": study.seed,
+        "ended": record.user_attrs.get(ENDED),
+        "forecast": None if gain is None else str(gain),
+        "winners_chosen_by": _chosen_by(record),
+        "surrogate": quality_sentences(prepared.problem.objectives, trials),
+        "intended_use": study.intended_use,
+        "hub_dataset": study.hub_dataset,
+        "counted": counted_on(prepared),
+        "outside_weights": outside_weights(prepared, context.weights),
+        "engine": "ONNX Runtime" if prepared.runs_exported else f"PyTorch on {prepared.device.type}",
+        "machine": machine_facts(),
+        "epochs": _epochs_given(trials),
+    }
+
+
+def _predicted(prepared: Prepared, trials: list[FrozenTrial]) -> list[str]:
+    """Return a sentence for each objective that was only predicted of some candidates."""
+    names = [objective.name for objective in prepared.problem.objectives]
+    repeats = {name: [measurements_of(trial)[name].repeats for trial in trials] for name in names}
+    return [
+        f"{name} was measured of {sum(map(bool, found))} of {len(found)} candidates, and predicted of the others; "
+        "winners were chosen among those measured."
+        for name, found in repeats.items()
+        if not all(found)
+    ]
+
+
+def _pixel_range(splits: Splits) -> list[float] | None:
+    """Return the ends of raw pixels: of their type, or those in train; None where it takes reading a large file."""
+    train, images = splits.train, splits.train.inputs
+    if not splits.mean or isinstance(images, tuple):  # not of images
+        return None
+    if images.dtype == torch.uint8:
+        return [0.0, 255.0]
+    if train.mapped:
+        return None
+    ends = torch.stack([images.amin((0, 2, 3)), images.amax((0, 2, 3))]).double()
+    if not train.mean:  # normalised already
+        ends = ends * ends.new_tensor(splits.std) + ends.new_tensor(splits.mean)
+        rounding = 1e-5 * ends.abs().max()
+        ends = (ends / rounding).round() * rounding + 0.0  # and not -0
+    return [float(ends.min()), float(ends.max())]
+
+
+def _chosen_by(record: optuna.Study) -> str:
+    known = stand_alone_values(record)
+    if not known:
+        return "their places on the search's front"
+    return f"what they were expected to reach on their own, given {len(known)} architectures that had been trained so"
+
+
+def _epochs_given(trials: list[FrozenTrial]) -> dict[str, int]:
+    """Return how many candidates that were trained from scratch got how many epochs; {} in a supernet."""
+    given = [measurements_of(trial).get(EPOCHS) for trial in trials]
+    counts = Counter(int(epochs.value) for epochs in given if epochs is not None)
+    return {str(epochs): counts[epochs] for epochs in sorted(counts)}
+
+
+def _finished_costs(prepared: Prepared, winners: tuple[Winner, ...]) -> FloatArray:
+    """Return the winners' costs on the search split, with the weights exported, ``(n, num_objectives)``."""
+    quality, *others = prepared.problem.objectives
+    rows = [
+        [quality.cost(w.exported.value), *(o.cost(w.searched[o.name].value) for o in others)] for w in winners
+    ]
+    return np.array(rows)
+
+
+def write_report(directory: RunDirectory, results: Results, outdated: Mapping[str, str]) -> None:
+    """Write the report, cards and pictures, and say which of those of before were not what they had been."""
+    results.save(directory.results)
+    for winner in results.winners:
+        write_card(directory.winners / winner.id, results, winner)
+    write_text(directory.winners / "README.md", set_card(results))
+    write_bytes(directory.front, front_png(results))
+    write_bytes(directory.hypervolume, hypervolume_png(results))
+    write_text(directory.report, report_markdown(results))
+    step = report_step(directory, results)
+    step.store(None)
+    tell_remade(directory.path, {name: outdated[name] for name in step.files if name in outdated})
