@@ -525,13 +525,15 @@ def _chosen(
 ) -> Study:
     """Return a study with what was changed on the command line."""
     from nas.search import OptunaSampler
-    from nas.study import changed, check_changeable
+    from nas.study import changed
 
-    chosen = find_study(study)
-    if device is not None:
-        check_changeable(chosen, "device")
     chosen = changed(
-        chosen, evaluations=evaluations, seed=seed, objectives=objectives or (), constraints=limits
+        find_study(study),
+        evaluations=evaluations,
+        seed=seed,
+        device=device,
+        objectives=objectives or (),
+        constraints=limits,
     )
     return chosen if sampler is None else dataclasses.replace(chosen, strategy=OptunaSampler(sampler))
 

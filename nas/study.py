@@ -13,6 +13,7 @@ from typing import Any, final
 import torch
 from torch import nn
 
+from nas.changes import change_fault
 from nas.checks import check_file_name, check_integers, check_kind, failing_as, is_hub_id, is_utf8, told
 from nas.choices import Option
 from nas.compression.pipeline import PLAIN, CompressionPass, Pipeline, as_pipeline
@@ -380,6 +381,7 @@ def changed(
     *,
     evaluations: int | None = None,
     seed: int | None = None,
+    device: str | None = None,
     objectives: Sequence[str] = (),
     constraints: Mapping[str, float] | None = None,
 ) -> Study:
@@ -389,6 +391,7 @@ def changed(
         study: As its file describes it.
         evaluations: Instead of the study's own; None leaves them.
         seed: Instead of the study's own; None leaves it.
+        device: Where to train, which no study states: it is checked whether it may be chosen.
         objectives: Names of those to keep, the quality among them; none leaves all.
         constraints: Largest value by name of a quantity, instead of the study's own limit on it
             or as one more.
@@ -397,34 +400,30 @@ def changed(
         StudyError: the study doesn't declare an aspect changeable, or a name is unknown.
     """
     asked = {
-        "evaluations": evaluations is not None,
-        "seed": seed is not None,
-        "objectives": bool(objectives),
-        "constraints": bool(constraints),
+        "evaluations": evaluations,
+        "seed": seed,
+        "device": device,
+        "objectives": objectives or None,
+        "constraints": constraints or None,
     }
-    for aspect in (name for name, is_asked in asked.items() if is_asked):
-        check_changeable(study, aspect)
+    changes = {aspect: value for aspect, value in asked.items() if value is not None}
+    quantities, limits = limitable(study), constraints or {}
+    names = [objective.objective.name for objective in study.objectives]
+    fault = change_fault(
+        study.name, changes, changeable=study.changeable, objectives=names, limitable=quantities
+    )
+    if fault is not None:
+        raise StudyError(fault)
     return dataclasses.replace(
         study,
-        evaluations=study.evaluations if evaluations is None else evaluations,
-        seed=study.seed if seed is None else seed,
-        objectives=_kept_objectives(study, objectives) if objectives else study.objectives,
-        constraints=_with_limits(study, constraints or {}),
+        evaluations=changes.get("evaluations", study.evaluations),
+        seed=changes.get("seed", study.seed),
+        objectives=tuple(o for o in study.objectives if not objectives or o.objective.name in objectives),
+        constraints=(
+            *(c for c in study.constraints if c.quantity.objective.name not in limits),
+            *(Constraint(quantities[name], limit) for name, limit in limits.items()),
+        ),
     )
-
-
-def check_changeable(study: Study, aspect: str) -> None:
-    """Refuse a change that the study doesn't allow.
-
-    Raises:
-        StudyError: ``aspect`` is not among ``study.changeable``.
-    """
-    if aspect not in study.changeable:
-        allowed = ", ".join(study.changeable) or "nothing"
-        raise StudyError(
-            f"study {study.name!r} doesn't let its {aspect} be changed (what may be: {allowed}): leave it as it "
-            "is, or name it in the study's changeable."
-        )
 
 
 def limitable(study: Study) -> dict[str, AnyObjective]:
@@ -432,31 +431,6 @@ def limitable(study: Study) -> dict[str, AnyObjective]:
     own = [*(c.quantity for c in study.constraints), *study.objectives]
     training = [TrainingMacs()] if study.knows_training else []
     return {o.objective.name: o for o in [*_COUNTED, *training, *own] if o.objective.direction == "minimize"}
-
-
-def _kept_objectives(study: Study, names: Sequence[str]) -> tuple[AnyObjective, ...]:
-    known = [o.objective.name for o in study.objectives]
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        raise StudyError(f"study {study.name!r} has no objective {unknown[0]!r}: choose among {known}.")
-    if known[0] not in names:
-        raise StudyError(
-            f"the objectives of study {study.name!r} are to be {list(names)}: {known[0]!r} must stay, because it "
-            "is the quality that is searched for."
-        )
-    return tuple(o for o in study.objectives if o.objective.name in names)
-
-
-def _with_limits(study: Study, limits: Mapping[str, float]) -> tuple[Constraint, ...]:
-    quantities = limitable(study)
-    for name in limits:
-        if name not in quantities:
-            raise StudyError(
-                f"study {study.name!r} has no quantity {name!r} to put a constraint on: choose among "
-                f"{sorted(quantities)}."
-            )
-    kept = tuple(c for c in study.constraints if c.quantity.objective.name not in limits)
-    return (*kept, *(Constraint(quantities[name], limit) for name, limit in limits.items()))
 
 
 def stable_repr(value: object) -> str:

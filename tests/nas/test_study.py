@@ -207,6 +207,7 @@ def test_what_a_user_changes() -> None:
     [
         ({"objectives": ["num_params"]}, "'accuracy' must stay"),
         ({"objectives": ["accuracy", "nosuch"]}, "no objective 'nosuch'"),
+        ({"objectives": ["accuracy", "accuracy"]}, "name each once"),
         ({"constraints": {"accuracy": 1.0}}, "no quantity 'accuracy'"),
         ({"evaluations": 0}, "at least 1"),
     ],
@@ -217,7 +218,8 @@ def test_a_change_that_makes_no_sense(changes: dict[str, Any], message: str) -> 
 
 
 @pytest.mark.parametrize(
-    "changes", [{"evaluations": 3}, {"objectives": ["accuracy"]}, {"constraints": {"macs": 1.0}}]
+    "changes",
+    [{"evaluations": 3}, {"device": "cuda"}, {"objectives": ["accuracy"]}, {"constraints": {"macs": 1.0}}],
 )
 def test_what_a_study_doesnt_let_be_changed(changes: dict[str, Any]) -> None:
     study = tiny_study(changeable=("seed",))
