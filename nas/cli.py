@@ -368,12 +368,7 @@ def export(
         raise RunDirectoryError(f"{to} exists already: name a directory that doesn't.")
     chosen = [w for w in results.winners if everything or any(v.on_front for v in w.variants)]
     ids = [winner.id for winner in chosen]
-    if not check_delivery(directory, ids):
-        console.print(
-            f"{path} is of a version that kept no digests, so its files were not checked; the same 'nas run' again "
-            "takes them.",
-            soft_wrap=True,
-        )
+    check_delivery(directory, ids)
     try:
         _copy_winners(directory.winners, chosen, to)
     except OSError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar, final
 
@@ -78,13 +78,12 @@ class StoredStep:
     Args:
         inputs: Digest of what it was made from.
         result: Plain values.
-        files: Digests of the files that the step made, by their path from the folder of its own; {} in runs from before
-            digests were kept.
+        files: Digests of the files that the step made, by their path from the folder of its own.
     """
 
     inputs: str
     result: Any
-    files: Mapping[str, FileDigest] = field(default_factory=dict)
+    files: Mapping[str, FileDigest]
 
     @classmethod
     def read(cls, path: Path) -> StoredStep:

@@ -35,16 +35,13 @@ def report_step(directory: RunDirectory, results: Results) -> Step:
     return Step(directory.reported, [], names)
 
 
-def check_delivery(directory: RunDirectory, ids: Sequence[str], names: Collection[str] | None = None) -> bool:
+def check_delivery(directory: RunDirectory, ids: Sequence[str], names: Collection[str] | None = None) -> None:
     """Compare winners' files with the digests that were taken when they were made.
 
     Args:
         directory: Of the run.
         ids: Of the winners.
         names: Of the files to look at; None for all of them, and the card of the set.
-
-    Returns:
-        Whether there were digests: runs from before they were kept have none.
 
     Raises:
         DamagedFileError: a file is missing or not the one that was made; says what to do.
@@ -67,4 +64,9 @@ def check_delivery(directory: RunDirectory, ids: Sequence[str], names: Collectio
                 f"{path.relative_to(directory.path)} {fault}: run the study of {directory.path} again, which makes it "
                 "anew."
             )
-    return all(folder / WEIGHTS in known for folder in folders)
+    for folder in folders:
+        if folder / WEIGHTS not in known:
+            raise DamagedFileError(
+                f"the record of what was made in {folder} is missing: run the study of {directory.path} again, which "
+                "makes it anew."
+            )

@@ -137,7 +137,6 @@ def _finish(architecture: Architecture, known: Known, here: Workplace) -> tuple[
             *_told(outcome),
         )
         step.store(asdict(outcome))
-    step.complete_digests()
     module = partial(_exported, prepared, architecture, folder, outcome)
     made = [
         make_variant(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar, final
 
@@ -48,15 +47,6 @@ class Step:
     def store(self, result: object) -> None:
         """Store a result, what it was made from, and the digests of the files."""
         StoredStep(self._inputs, result, self._digests()).write(self.path)
-
-    def complete_digests(self) -> None:
-        """Take the digests of files that have none, because they were made before digests were kept, and say so."""
-        stored = self._stored()
-        if stored is not None and not set(self.files) <= stored.files.keys():
-            replace(stored, files=self._digests()).write(self.path)
-            logger.warning(
-                "%s is of a run from before digests were kept: its files are taken as they are now", self.path
-            )
 
     def _digests(self) -> dict[str, FileDigest]:
         return {name: FileDigest.of(self.path.parent / name) for name in self.files}

@@ -91,7 +91,6 @@ def make_variant(
     if stored is not None and stored.made is None:
         return None
     if stored is not None and not faults:
-        step.complete_digests()
         return stored.made
     tell_remade(folder, faults)
     made = _make(prepared, name, pipeline, architecture, folder, module(), lab)

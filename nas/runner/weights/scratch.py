@@ -200,7 +200,7 @@ class ScratchWeights:
         folder = self._candidates / self._run.record_name(self._prepared.study.name)
         weights = folder / f"{architecture.id}.safetensors"
         faults = self._step(architecture, folder).faults()
-        if not weights.exists():  # older runs kept no digest
+        if not weights.exists():  # nor does its record
             faults = {weights.name: "is missing"}
         if faults:
             tell_remade(folder, faults)

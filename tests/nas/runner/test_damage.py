@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import pytest
 import torch
-from fakes import digests, edit_json, run_in, tiny_study
+from fakes import digests, run_in, tiny_study
 
 from nas import Recipe, Trust, Winners
 from nas.choices import Option
@@ -217,36 +217,13 @@ def test_other_records_are_read_with_the_same_care(tmp_path: Path, how: Callable
             read()  # type: ignore[no-untyped-call]
 
 
-def test_a_run_from_before_digests_goes_on_and_takes_them(
-    whole: Path, run: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    def older(content: dict[str, Any]) -> None:
-        content.pop("files", None)
-
-    for path in run.rglob("*.json"):
-        if path.name not in ("architecture.json", "files.json"):
-            edit_json(path, older)
-    (run / "files.json").unlink()
-    folders = [path.name for path in (run / "winners").iterdir() if path.is_dir()]
-    assert not check_delivery(RunDirectory(run), folders)
-    run_in(STUDY, run)
-    assert caplog.text.count("before digests were kept") == 4
-    assert check_delivery(RunDirectory(run), folders)
-    caplog.clear()
-    model = winner_files(run, "model.onnx")[0]
-    damage(model, flipped)
-    run_in(STUDY, run)
-    assert f"{model} doesn't match its digest and is made again" in caplog.text
-    assert digests(run, "*.onnx", "*.safetensors") == digests(whole, "*.onnx", "*.safetensors")
-
-
 def test_only_whole_files_are_delivered(run: Path) -> None:
     directory = RunDirectory(run)
     ids = sorted(path.name for path in (run / "winners").iterdir() if path.is_dir())
-    assert check_delivery(directory, ids)
+    check_delivery(directory, ids)
     damage(run / "winners" / ids[1] / "model.copied.onnx", flipped)
-    assert check_delivery(directory, ids[:1])
-    assert check_delivery(directory, ids, ["model.onnx"])
+    check_delivery(directory, ids[:1])
+    check_delivery(directory, ids, ["model.onnx"])
     with pytest.raises(
         DamagedFileError, match=r"model\.copied\.onnx doesn't match its digest: run the study"
     ):
@@ -254,6 +231,15 @@ def test_only_whole_files_are_delivered(run: Path) -> None:
     damage(run / "winners" / "README.md", half)
     with pytest.raises(DamagedFileError, match=r"winners/README\.md doesn't match"):
         check_delivery(directory, ids[:1])
+
+
+def test_a_winner_without_its_record_is_not_delivered(run: Path) -> None:
+    folder = next(path for path in (run / "winners").iterdir() if path.is_dir())
+    (folder / "finished.json").unlink()
+    with pytest.raises(
+        DamagedFileError, match=r"the record of what was made in .* is missing: run the study"
+    ):
+        check_delivery(RunDirectory(run), [folder.name])
 
 
 STATEMENTS = {

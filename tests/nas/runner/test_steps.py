@@ -1,12 +1,10 @@
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 
 import pytest
 
 from nas.errors import DamagedFileError
-from nas.files import read_json, write_json
 from nas.runner.steps import Step, result_in
 
 
@@ -41,22 +39,3 @@ def test_a_step_knows_its_files(tmp_path: Path) -> None:
     assert step.faults() == {"model": "is missing"}
     model.mkdir()
     assert step.faults() == {"model": "is no file"}
-
-
-def test_digests_that_older_runs_lack_are_taken_once_and_said(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    model = tmp_path / "model"
-    model.write_bytes(b"model")
-    step = Step(tmp_path / "step.json", [], ("model",))
-    step.store({"loss": 1.5})
-    older = read_json(step.path)
-    del older["files"], older["digest"]
-    write_json(step.path, older)
-    with caplog.at_level(logging.WARNING):
-        step.complete_digests()
-        step.complete_digests()
-    assert caplog.text.count("before digests were kept") == 1
-    assert step.result(dict[str, float]) == {"loss": 1.5}
-    model.write_bytes(b"nodel")
-    assert step.faults() == {"model": "doesn't match its digest"}
