@@ -128,7 +128,11 @@ BETWEEN_PROCESSES = ROOT / "nas" / "executors" / "messages.py"
 
 def test_the_library_never_prints_and_adds_no_handlers() -> None:
     for path in (ROOT / "nas").rglob("*.py"):
-        if path.name in ("cli.py", "terminal.py") or path == BETWEEN_PROCESSES:
+        if (
+            path.name in ("cli.py", "terminal.py")
+            or path.parent.name == "commands"
+            or path == BETWEEN_PROCESSES
+        ):
             continue
         calls = [
             ast.unparse(n.func) for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Call)

@@ -1,0 +1,189 @@
+"""``nas run``."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shlex
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from nas.catalog import find_study
+from nas.commands.options import (
+    Constraint,
+    Device,
+    Objective,
+    Server,
+    Storage,
+    StudyName,
+    Verbose,
+    client_of,
+    read_limits,
+    refuse_local_only,
+)
+from nas.protocols import DEFAULT_DEVICE
+from nas.service import remote
+from nas.terminal import Bars, Terminated, log_to_terminal, print_results, sigterm_interrupts
+
+if TYPE_CHECKING:
+    import torch
+
+    from nas.executors import MakeExecutor
+    from nas.runner.workplace import Workplace
+    from nas.study import Study
+
+
+def run_command(
+    study: StudyName,
+    out: Annotated[
+        Path | None, typer.Option(help="Run directory; runs/<study> unless told otherwise.")
+    ] = None,
+    evaluations: Annotated[
+        int | None, typer.Option(help="Instead of the study's own; may grow later.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Instead of the study's own.")] = None,
+    sampler: Annotated[
+        str | None, typer.Option(help="One of Optuna's instead of the study's own: NSGAIISampler, ...")
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="End the search after so many, over all attempts.")
+    ] = None,
+    plateau: Annotated[
+        float | None,
+        typer.Option(help="End the search when more is not expected to raise the hypervolume by this share."),
+    ] = None,
+    warm_start: Annotated[
+        Path | None, typer.Option(help="Evaluate these first: a JSON file from 'nas front --json'.")
+    ] = None,
+    storage: Storage = None,
+    device: Device = None,
+    objective: Objective = None,
+    constraint: Constraint = None,
+    baselines: Annotated[bool, typer.Option("--baselines", help="Also run the baselines.")] = False,
+    jobs: Annotated[
+        int | None,
+        typer.Option(min=1, help="Evaluate, train and finish so many architectures at a time, in processes."),
+    ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            help="Do that on a Ray cluster instead: host:port of its head, auto for the one that runs here, local for "
+            "one that is begun here. As many at a time as it has room for, --jobs at most."
+        ),
+    ] = None,
+    server: Server = None,
+    verbose: Verbose = False,
+) -> None:
+    """Run a study, or go on with it where it was left. Stopped by Ctrl-C or SIGTERM, it can go on."""
+    log_to_terminal(verbose)
+    limits = read_limits(constraint or [])
+    if server is not None:
+        refuse_local_only(
+            out=out,
+            sampler=sampler,
+            minutes=minutes,
+            plateau=plateau,
+            warm_start=warm_start,
+            storage=None if storage == os.environ.get("NAS_STORAGE") else storage,
+            baselines=baselines or None,
+            jobs=jobs,
+            ray=ray,
+        )
+        changes = {"evaluations": evaluations, "seed": seed, "device": device}
+        with client_of(server) as client:
+            remote.start_run(client, study, {**changes, "objectives": objective, "constraints": limits})
+        return
+    from nas.runner import assist, run
+    from nas.runner.preparation import choose_device
+    from nas.search.warm_start import read_architectures
+    from nas.training import joined_ranks
+
+    make_study = partial(_chosen, study, device, sampler, evaluations, seed, objective, limits)
+    chosen = make_study()
+    stopping = dataclasses.replace(
+        chosen.stopping,
+        minutes=chosen.stopping.minutes if minutes is None else minutes,
+        plateau=chosen.stopping.plateau if plateau is None else plateau,
+    )
+    first = chosen.warm_start if warm_start is None else read_architectures(warm_start)
+    chosen = dataclasses.replace(chosen, stopping=stopping, warm_start=first)
+    path = out or Path("runs") / chosen.name
+    place = choose_device(device or DEFAULT_DEVICE)
+    try:
+        with sigterm_interrupts(), joined_ranks(place) as ranks:
+            if not ranks.first:
+                assist(chosen, path, device=place, ranks=ranks)
+                return
+            with Bars() as bars:
+                results = run(
+                    chosen,
+                    path,
+                    device=place,
+                    progress=bars,
+                    ranks=ranks,
+                    baselines=baselines,
+                    command=_command(storage),
+                    storage=storage,
+                    executor=_executor(jobs, ray, place),
+                    make_study=make_study,
+                )
+    except KeyboardInterrupt as stop:
+        print("\nnas: stopped; the same command goes on from here.", file=sys.stderr)
+        raise typer.Exit(143 if isinstance(stop, Terminated) else 130) from None
+    print_results(results, path)
+
+
+def _command(storage: str | None) -> str:
+    """Return what was typed, without a password and, of a run directory's absolute path, without the folders."""
+    from nas.search.storage import check_url, without_password
+
+    typed = ["nas"]
+    for word in sys.argv[1:]:
+        out = word.removeprefix("--out=")
+        if (out != word or typed[-1] == "--out") and Path(out).is_absolute():
+            word = word.replace(out, Path(out).name)
+        typed.append(word)
+    if storage is not None:
+        check_url(storage)
+        typed = [word.replace(storage, without_password(storage)) for word in typed]
+    return shlex.join(typed)
+
+
+def _chosen(
+    study: str,
+    device: str | None,
+    sampler: str | None,
+    evaluations: int | None,
+    seed: int | None,
+    objectives: list[str] | None,
+    limits: dict[str, float],
+) -> Study:
+    """Return a study with what was changed on the command line."""
+    from nas.search import OptunaSampler
+    from nas.study import changed
+
+    chosen = changed(
+        find_study(study),
+        evaluations=evaluations,
+        seed=seed,
+        device=device,
+        objectives=objectives or (),
+        constraints=limits,
+    )
+    return chosen if sampler is None else dataclasses.replace(chosen, strategy=OptunaSampler(sampler))
+
+
+def _executor(jobs: int | None, ray: str | None, device: torch.device) -> MakeExecutor[Workplace] | None:
+    """Return what makes the workers of a run; None where it does everything by itself."""
+    if ray is not None:
+        from nas.executors.ray import RayCluster, check_cluster
+
+        check_cluster(ray)
+        return partial(RayCluster, address=ray, num_gpus=float(device.type == "cuda"), jobs=jobs)
+    from nas.executors import Processes
+
+    return None if jobs in (None, 1) else partial(Processes, jobs=jobs)

@@ -1,0 +1,157 @@
+"""``nas status`` and ``nas front``."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from nas.commands.options import (
+    RunPath,
+    Server,
+    Storage,
+    Verbose,
+    client_of,
+    existing_run,
+    read_finished,
+    read_limits,
+    refuse_local_only,
+    say,
+)
+from nas.errors import StudyError
+from nas.report.device_set import choose_device_set
+from nas.report.results import Results
+from nas.report.tables import final_front_table, front_table
+from nas.report.trust import TrustResult
+from nas.service import remote
+from nas.terminal import console, described_status, log_to_terminal, print_table
+
+if TYPE_CHECKING:
+    from nas.runner.directory import RunDirectory
+
+
+def status(path: RunPath, storage: Storage = None, server: Server = None, verbose: Verbose = False) -> None:
+    """Show how far a run is, from any process."""
+    log_to_terminal(verbose)
+    if server is not None:
+        with client_of(server) as client:
+            remote.print_status(client, str(path))
+        return
+    from nas.runner.directory import RunDirectory, reading
+
+    directory = RunDirectory(existing_run(path), storage)
+    if directory.status.exists():
+        console.print(described_status(directory.read_status(), directory.is_running()), soft_wrap=True)
+    if directory.has_trials():
+        with reading(directory):
+            _print_record(directory)
+
+
+def front_command(
+    path: RunPath,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    devices: Annotated[
+        bool, typer.Option("--devices", help="Name the fewest models that serve every device.")
+    ] = False,
+    limit: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="With --devices, NAME=VALUE: what a device bears of a column, such as latency_ms_pi=20; repeat for "
+            "more. Every latency, with its median, unless told otherwise."
+        ),
+    ] = None,
+    points: Annotated[
+        float,
+        typer.Option(help="With --devices: how much quality a device may lose against its own best model."),
+    ] = 1.0,
+    storage: Storage = None,
+    server: Server = None,
+    verbose: Verbose = False,
+) -> None:
+    """Print the search's front so far, and the final front of a finished run."""
+    log_to_terminal(verbose)
+    if limit and not devices:
+        raise StudyError("--limit is for --devices: add that, or leave it out.")
+    if server is not None:
+        refuse_local_only(devices=devices or None)
+        with client_of(server) as client:
+            remote.print_front(client, str(path), as_json)
+        return
+    from nas.runner.directory import RunDirectory, open_record, reading
+    from nas.search.record import ARCHITECTURE, architecture_of, complete_trials, costs_of, doubts, front_of
+
+    directory = RunDirectory(existing_run(path), storage)
+    if devices:
+        _print_device_set(
+            read_finished(path, directory), read_limits(limit or [], "--limit"), points, as_json
+        )
+        return
+    with reading(directory):
+        study, objectives = open_record(directory)
+        trials = complete_trials(study)
+        members = [trials[row] for row in front_of(study, objectives, costs_of(objectives, trials))]
+    if as_json:
+        space = directory.search_space()
+        plain = [
+            {
+                "trial": trial.number,
+                "architecture": trial.user_attrs[ARCHITECTURE],
+                "choices": dict(architecture_of(space, trial)),
+                "values": dict(zip([o.name for o in objectives], trial.values, strict=True)),
+            }
+            for trial in members
+        ]
+        print(json.dumps(plain, indent=2))
+        return
+    shown = [(t.number, str(t.user_attrs[ARCHITECTURE]), list(t.values)) for t in members]
+    print_table(f"front of {len(trials)} evaluations", front_table(objectives, shown))
+    for sentence in doubts(objectives, trials):
+        say(sentence)
+    if directory.results.exists():
+        print_table(
+            "final front: exported files, on the test split",
+            final_front_table(read_finished(path, directory)),
+        )
+
+
+def _print_device_set(results: Results, limits: dict[str, float], points: float, as_json: bool) -> None:
+    found = choose_device_set(results, limits, points)
+    if as_json:
+        print(json.dumps(found.to_json(), indent=2))
+        return
+    if len(found.sets) > 1:
+        print_table("the best sets by their size", found.sizes_table())
+    print_table("what each device gets", found.devices_table())
+    say(found.sentence())
+
+
+def _print_record(directory: RunDirectory) -> None:
+    """Print what the trials of a run say so far."""
+    from nas.runner.directory import open_record
+    from nas.search.quality import quality_sentences
+    from nas.search.record import ENDED, ERROR, complete_trials, costs_of, doubts, paid_trials, stored_box
+    from nas.search.stopping import NEVER, forecast_of
+
+    study, objectives = open_record(directory)
+    trials = complete_trials(study)
+    failed = [t for t in paid_trials(study) if ERROR in t.user_attrs]
+    console.print(f"{len(trials)} evaluated, {len(failed)} failed")
+    for error in dict.fromkeys(t.user_attrs[ERROR] for t in failed):
+        console.print(f"  {error}", soft_wrap=True)
+    box = stored_box(study)
+    if box is not None:
+        console.print(f"hypervolume {box.history(costs_of(objectives, trials))[-1]:.4f}")
+    for sentence in doubts(objectives, trials):
+        say(sentence)
+    for sentence in quality_sentences(objectives, trials):
+        say(sentence)
+    if study.user_attrs.get(ENDED):
+        console.print(f"the search has ended: {study.user_attrs[ENDED]}", soft_wrap=True)
+    gain = forecast_of(study, objectives, NEVER.horizon)
+    if gain is not None:
+        say(str(gain))
+    if directory.trust_result.exists():
+        trust = TrustResult.read(directory.trust_result)
+        for sentence in trust.sentences(objectives[0]):
+            say(sentence)
