@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
@@ -13,12 +11,11 @@ from typing import Any, final
 import torch
 from torch import nn
 
-from nas.changes import change_fault
-from nas.checks import check_file_name, check_integers, check_kind, failing_as, is_hub_id, is_utf8, told
+from nas.checks import check_file_name, check_kind, failing_as, is_hub_id, is_utf8, told
 from nas.choices import Option
-from nas.compression.pipeline import PLAIN, CompressionPass, Pipeline, as_pipeline
+from nas.compression.pipeline import PLAIN, Pipeline
 from nas.errors import StudyError
-from nas.evaluation import Flops, Macs, NumParams, TrainingMacs, WeightBytes
+from nas.evaluation import TrainingMacs
 from nas.evaluation.costs import follows_file, follows_passes
 from nas.evaluation.from_scratch import EPOCHS_CHOICE, FromScratch
 from nas.evaluation.proxy import ProxySubset
@@ -35,6 +32,7 @@ from nas.protocols import (
 )
 from nas.search.stopping import NEVER, Stopping
 from nas.space import SearchSpace
+from nas.study.parts import Trust, Winners
 from nas.supernet import SandwichRule
 from nas.supernet.recalibrate import ITEMS
 from nas.task import Quality
@@ -42,73 +40,6 @@ from nas.training import Recipe
 
 CHANGEABLE = ("evaluations", "seed", "device", "objectives", "constraints")
 """What a study may let a user change without editing its file."""
-
-_COUNTED: tuple[CountedObjective, ...] = (Macs(), Flops(), NumParams(), WeightBytes())
-
-
-@final
-@dataclass(frozen=True)
-class Winners:
-    """How the search's winners are finished.
-
-    Args:
-        count: Front members to finish, at most.
-        recipe: Of the fine-tuning; the largest subnet teaches, where it is better than the winner itself. A winner
-            that is worse afterwards keeps its weights of the search.
-        passes: Each makes one more variant of every winner: a pass, or several in a :class:`Pipeline`. Their settings
-            are stated: choices are searched in ``Study.pipeline``.
-        tie_rounds: How many times, at most, files of the final front that tie within a device's noise are measured
-            again, taking turns; each time their spread shrinks.
-    """
-
-    count: int = 6
-    recipe: Recipe = field(default_factory=lambda: Recipe(epochs=10, learning_rate=1e-3))
-    passes: tuple[CompressionPass | Pipeline, ...] = ()
-    tie_rounds: int = 4
-
-    def __post_init__(self) -> None:
-        check_integers(self, "count", "tie_rounds")
-        check_kind("Winners", "recipe", self.recipe, Recipe, "a Recipe")
-        check_kind("Winners", "passes", self.passes, tuple, "a tuple such as (Int8(),)")
-        if self.count < 1:
-            raise StudyError(f"winners.count is {self.count}: at least one winner is needed.")
-        if self.tie_rounds < 0:
-            raise StudyError(f"winners.tie_rounds is {self.tie_rounds}: 0 or more are needed.")
-        names = [PLAIN]
-        for position, made in enumerate(self.passes):
-            wanted = "an instance with name, works_on, trains, choices() and apply(), such as Int8(), or a Pipeline"
-            check_kind("Winners", f"passes[{position}]", made, CompressionPass | Pipeline, wanted)
-            searched = [choice.name for choice in as_pipeline(made).space.choices]
-            if searched:
-                raise StudyError(
-                    f"the pass {made.name!r} in winners.passes leaves {searched[0]!r} to be chosen, which only a "
-                    "study's pipeline does: state a single value, or put the pass there."
-                )
-            names.append(made.name)
-        if len(set(names)) < len(names):
-            raise StudyError(f"two variants of a winner have the same name in {names}: rename a pass.")
-
-
-@final
-@dataclass(frozen=True)
-class Trust:
-    """How the supernet's ranking is checked: against architectures that are trained on their own.
-
-    Args:
-        count: Architectures besides the winners, spread over the sizes of those that were evaluated.
-        recipe: All of them, the winners too, are trained from scratch with it; None to fine-tune them
-            as the winners are, which costs little and says less.
-    """
-
-    count: int = 4
-    recipe: Recipe | None = None
-
-    def __post_init__(self) -> None:
-        check_integers(self, "count")
-        check_kind("Trust", "recipe", self.recipe, Recipe | None, "a Recipe or None")
-        if self.count < 0:
-            raise StudyError(f"trust.count is {self.count}: 0 or more architectures are needed.")
-
 
 _KINDS: dict[str, tuple[Any, str]] = {
     "name": (str, "a string"),
@@ -136,6 +67,7 @@ _KINDS: dict[str, tuple[Any, str]] = {
     "hub_dataset": (str | None, "a string such as 'ylecun/mnist', or None,"),
     "changeable": (tuple, "a tuple such as ('evaluations', 'seed')"),
 }
+
 _ITEM_KINDS: dict[str, tuple[Any, str]] = {
     "objectives": (
         AnyObjective,
@@ -374,83 +306,3 @@ class Study:
             "trained by itself and to its end: give it training=FromScratch() without hurdles, or leave "
             "TrainingMacs() out."
         )
-
-
-def changed(
-    study: Study,
-    *,
-    evaluations: int | None = None,
-    seed: int | None = None,
-    device: str | None = None,
-    objectives: Sequence[str] = (),
-    constraints: Mapping[str, float] | None = None,
-) -> Study:
-    """Return the study with what a user changed.
-
-    Args:
-        study: As its file describes it.
-        evaluations: Instead of the study's own; None leaves them.
-        seed: Instead of the study's own; None leaves it.
-        device: Where to train, which no study states: it is checked whether it may be chosen.
-        objectives: Names of those to keep, the quality among them; none leaves all.
-        constraints: Largest value by name of a quantity, instead of the study's own limit on it
-            or as one more.
-
-    Raises:
-        StudyError: the study doesn't declare an aspect changeable, or a name is unknown.
-    """
-    asked = {
-        "evaluations": evaluations,
-        "seed": seed,
-        "device": device,
-        "objectives": objectives or None,
-        "constraints": constraints or None,
-    }
-    changes = {aspect: value for aspect, value in asked.items() if value is not None}
-    quantities, limits = limitable(study), constraints or {}
-    names = [objective.objective.name for objective in study.objectives]
-    fault = change_fault(
-        study.name, changes, changeable=study.changeable, objectives=names, limitable=quantities
-    )
-    if fault is not None:
-        raise StudyError(fault)
-    return dataclasses.replace(
-        study,
-        evaluations=changes.get("evaluations", study.evaluations),
-        seed=changes.get("seed", study.seed),
-        objectives=tuple(o for o in study.objectives if not objectives or o.objective.name in objectives),
-        constraints=(
-            *(c for c in study.constraints if c.quantity.objective.name not in limits),
-            *(Constraint(quantities[name], limit) for name, limit in limits.items()),
-        ),
-    )
-
-
-def limitable(study: Study) -> dict[str, AnyObjective]:
-    """Return the quantities that a constraint may be put on, by name: ``nas``'s counted ones and the study's own."""
-    own = [*(c.quantity for c in study.constraints), *study.objectives]
-    training = [TrainingMacs()] if study.knows_training else []
-    return {o.objective.name: o for o in [*_COUNTED, *training, *own] if o.objective.direction == "minimize"}
-
-
-def stable_repr(value: object) -> str:
-    """Return ``repr(value)`` without memory addresses, to compare between processes."""
-    return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
-
-
-def network_reference(network: Callable[[], nn.Module]) -> dict[str, object]:
-    """Return where a network comes from, as plain values: ``factory`` and ``arguments``.
-
-    ``arguments`` are those of a ``functools.partial``. What can't be told in plain values, such as a
-    closure or an argument that is an object, has a ``factory`` that is no name: ``module:<lambda>``.
-    """
-    arguments: dict[str, object] = {}
-    factory: object = network
-    if isinstance(network, functools.partial):
-        if network.args:
-            raise StudyError("name the arguments of the network's partial: partial(convnet, classes=10).")
-        arguments, factory = dict(network.keywords), network.func
-    name = getattr(factory, "__qualname__", f"<{type(factory).__qualname__}>")
-    if not all(isinstance(value, int | float | str | bool | None) for value in arguments.values()):
-        name, arguments = f"<{name}>", {key: stable_repr(value) for key, value in arguments.items()}
-    return {"factory": f"{getattr(factory, '__module__', '?')}:{name}", "arguments": arguments}

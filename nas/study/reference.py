@@ -1,0 +1,34 @@
+"""What a study is known by in files: representations that are the same in every process."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable
+
+from torch import nn
+
+from nas.errors import StudyError
+
+
+def stable_repr(value: object) -> str:
+    """Return ``repr(value)`` without memory addresses, to compare between processes."""
+    return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
+
+
+def network_reference(network: Callable[[], nn.Module]) -> dict[str, object]:
+    """Return where a network comes from, as plain values: ``factory`` and ``arguments``.
+
+    ``arguments`` are those of a ``functools.partial``. What can't be told in plain values, such as a
+    closure or an argument that is an object, has a ``factory`` that is no name: ``module:<lambda>``.
+    """
+    arguments: dict[str, object] = {}
+    factory: object = network
+    if isinstance(network, functools.partial):
+        if network.args:
+            raise StudyError("name the arguments of the network's partial: partial(convnet, classes=10).")
+        arguments, factory = dict(network.keywords), network.func
+    name = getattr(factory, "__qualname__", f"<{type(factory).__qualname__}>")
+    if not all(isinstance(value, int | float | str | bool | None) for value in arguments.values()):
+        name, arguments = f"<{name}>", {key: stable_repr(value) for key, value in arguments.items()}
+    return {"factory": f"{getattr(factory, '__module__', '?')}:{name}", "arguments": arguments}
