@@ -63,7 +63,8 @@ class Mnn:
             StudyError: MNN isn't installed.
             ExportError: it can't run a network, or answers something else than ONNX Runtime.
         """
-        return open_locally("MNN", "mnn", self._load, models, batch_size, self.threads)
+        installed_version("mnn")
+        return open_locally("MNN", self._load, models, batch_size, self.threads)
 
     def _load(self, model: bytes, feed: Feed) -> Loaded:
         names = [output.name for output in onnx.load_model_from_string(model).graph.output]

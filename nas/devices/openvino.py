@@ -47,7 +47,8 @@ class OpenVino:
             StudyError: OpenVINO isn't installed.
             ExportError: it can't run a network, or answers something else than ONNX Runtime.
         """
-        return open_locally("OpenVINO", "openvino", self._load, models, batch_size, self.threads)
+        installed_version("openvino")
+        return open_locally("OpenVINO", self._load, models, batch_size, self.threads)
 
     def _load(self, model: bytes, feed: Feed) -> Loaded:
         import openvino  # an extra

@@ -53,24 +53,21 @@ def installed_version(package: str) -> str:
 
 @contextlib.contextmanager
 def open_locally(
-    runtime: str, package: str, load: Load, models: Sequence[bytes], batch_size: int, threads: int
+    runtime: str, load: Load, models: Sequence[bytes], batch_size: int, threads: int
 ) -> Iterator[Session]:
     """Load networks, compare what they answer with ONNX Runtime, and warm them up.
 
     Args:
         runtime: Its name, for sentences.
-        package: That brings it.
         load: Loads a model in it.
         models: Serialised ONNX.
         batch_size: Items per forward pass.
         threads: Of one operator; a single one is the calling thread.
 
     Raises:
-        StudyError: the runtime isn't installed.
         ExportError: a network can't be run, or answers something else than in ONNX Runtime.
         MemoryError: memory ran out.
     """
-    installed_version(package)
     with turn_of_this_process():
         loaded = [_load_checked(runtime, load, model, batch_size) for model in models]
         with memory_told():
