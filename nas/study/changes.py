@@ -54,8 +54,8 @@ def changed(
         raise StudyError(fault)
     return dataclasses.replace(
         study,
-        evaluations=changes.get("evaluations", study.evaluations),
-        seed=changes.get("seed", study.seed),
+        evaluations=study.evaluations if evaluations is None else evaluations,
+        seed=study.seed if seed is None else seed,
         objectives=tuple(o for o in study.objectives if not objectives or o.objective.name in objectives),
         constraints=(
             *(c for c in study.constraints if c.quantity.objective.name not in limits),
