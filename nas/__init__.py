@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from nas.space import Architecture, SearchSpace
     from nas.study import Study, Trust, Winners
     from nas.supernet import NoTraining, ProgressiveShrinking, SandwichRule, SinglePath, Supernet
+    from nas.supernet.scaling import Scaling
     from nas.training import Recipe
 else:
     __getattr__ = imported_on_demand(
@@ -38,6 +39,7 @@ else:
             "nas.space": "Architecture SearchSpace",
             "nas.study": "Study Trust Winners",
             "nas.supernet": "NoTraining ProgressiveShrinking SandwichRule SinglePath Supernet",
+            "nas.supernet.scaling": "Scaling",
             "nas.training": "Recipe",
         },
     )
@@ -67,6 +69,7 @@ __all__ = [
     "Prune",
     "Recipe",
     "SandwichRule",
+    "Scaling",
     "SearchSpace",
     "SinglePath",
     "Smithson",

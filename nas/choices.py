@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import abc
+import contextlib
 import enum
 import itertools
 import math
 import operator
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NoReturn, final
@@ -209,9 +211,25 @@ def _plain(option: Option) -> Option:
     return float.__float__(option) if isinstance(option, float) else option
 
 
+Replace = Callable[[str, tuple[Option, ...]], tuple[Option, ...]]
+"""Returns other options for a choice, given its name and its own options."""
+_replace: ContextVar[Replace | None] = ContextVar("replace", default=None)
+
+
 def choice(name: str, *options: Option) -> Choice:
     """Return a :class:`Choice`; reads well where a number would stand: ``choice("width", 16, 32)``."""
-    return Choice(name, options)
+    replace = _replace.get()
+    return Choice(name, options if replace is None else replace(name, options))
+
+
+@contextlib.contextmanager
+def replace_options(replace: Replace) -> Iterator[None]:
+    """Within, :func:`choice` gives every choice the options that ``replace`` returns, in this thread."""
+    token = _replace.set(replace)
+    try:
+        yield
+    finally:
+        _replace.reset(token)
 
 
 @final

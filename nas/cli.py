@@ -14,6 +14,7 @@ from nas.commands.lists import agent, devices, studies
 from nas.commands.options import import_from_here
 from nas.commands.profile import profile_command, profile_device_command
 from nas.commands.run import run_command
+from nas.commands.scale import scale_command
 from nas.commands.show import front_command, status
 from nas.errors import NasError, OutputError
 from nas.service import commands
@@ -45,6 +46,7 @@ def options(
 app.command("serve")(commands.serve)
 app.add_typer(commands.token_app, name="token")
 app.command("run")(run_command)
+app.command("scale")(scale_command)
 app.command("profile")(profile_command)
 app.command("profile-device")(profile_device_command)
 app.command()(status)

@@ -4,7 +4,7 @@ from functools import partial
 
 from torchvision.transforms import v2
 
-from nas import Accuracy, LatencyMs, Macs, Recipe, Study, SurrogateSearch, Winners
+from nas import Accuracy, LatencyMs, Macs, Recipe, Scaling, Study, SurrogateSearch, Winners
 from nas.compression import Cluster
 from nas.data import Digits
 from search_spaces.convnet import convnet
@@ -27,5 +27,6 @@ def study() -> Study:
         winners=Winners(
             count=6, recipe=Recipe(epochs=12, learning_rate=1e-3, augment=shake), passes=(Cluster(bits=4),)
         ),
+        scaling=Scaling(width=("*.width",), depth={"stage*.extra_depth": 1}, divisor=4),
         intended_use="Reading single handwritten digits of 8x8 pixels; a demonstration of the search.",
     )

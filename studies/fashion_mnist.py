@@ -16,7 +16,7 @@ from functools import partial
 
 from torchvision.transforms import v2
 
-from nas import Accuracy, Int8, LatencyMs, Macs, Recipe, Study, SurrogateSearch, Winners
+from nas import Accuracy, Int8, LatencyMs, Macs, Recipe, Scaling, Study, SurrogateSearch, Winners
 from nas.data import TorchvisionData
 from search_spaces.convnet import convnet
 from surrogates.mixture import Mixture
@@ -54,5 +54,6 @@ def study(
             recipe=Recipe(epochs=fine_tuning_epochs, batch_size=128, learning_rate=2e-3, augment=shift),
             passes=(Int8(),),
         ),
+        scaling=Scaling(width=("*.width",), depth={"stage*.extra_depth": 1}, divisor=4),
         intended_use="Telling ten kinds of clothing apart on grey images of 28x28 pixels; a benchmark.",
     )

@@ -25,6 +25,7 @@ from nas.files import damaged, file_digest, read_json, write_bytes
 from nas.inputs import Form
 from nas.space import Architecture
 from nas.supernet import Supernet
+from nas.supernet.scaling import Growth, ScaledNetwork
 from nas.typed import MismatchError, typed
 
 TRUSTED_SPACES = "NAS_SEARCH_SPACES"
@@ -157,7 +158,9 @@ def _plain(folder: Path, network: Callable[..., nn.Module] | None) -> nn.Module:
             f"{weights} doesn't match its digest in {ARCHITECTURE}: restore the file, or run the study again to make "
             "it anew; if you changed it on purpose, take weights_sha256 out there."
         )
-    supernet = Supernet(_network_of(description.network, network)())
+    make = _network_of(description.network, network)
+    growth = description.network.scaled
+    supernet = Supernet(make() if growth is None else ScaledNetwork(make, growth)())
     architecture = supernet.space.architecture(description.choices)
     whole = Architecture({**architecture, **description.options})
     if description.id not in (None, whole.id):
@@ -188,6 +191,7 @@ class _Network:
 
     factory: str
     arguments: Mapping[str, Any]
+    scaled: Growth | None = None
 
 
 @final

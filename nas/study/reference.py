@@ -9,6 +9,7 @@ from collections.abc import Callable
 from torch import nn
 
 from nas.errors import StudyError
+from nas.supernet.scaling import ScaledNetwork
 
 
 def stable_repr(value: object) -> str:
@@ -17,11 +18,13 @@ def stable_repr(value: object) -> str:
 
 
 def network_reference(network: Callable[[], nn.Module]) -> dict[str, object]:
-    """Return where a network comes from, as plain values: ``factory`` and ``arguments``.
+    """Return where a network comes from, as plain values: ``factory``, ``arguments``, and ``scaled`` where it was.
 
     ``arguments`` are those of a ``functools.partial``. What can't be told in plain values, such as a
     closure or an argument that is an object, has a ``factory`` that is no name: ``module:<lambda>``.
     """
+    if isinstance(network, ScaledNetwork):
+        return {**network_reference(network.network), "scaled": network.growth.describe()}
     arguments: dict[str, object] = {}
     factory: object = network
     if isinstance(network, functools.partial):

@@ -35,6 +35,7 @@ from nas.space import SearchSpace
 from nas.study.parts import Trust, Winners
 from nas.supernet import SandwichRule
 from nas.supernet.recalibrate import ITEMS
+from nas.supernet.scaling import Scaling
 from nas.task import Quality
 from nas.training import Recipe
 
@@ -63,6 +64,7 @@ _KINDS: dict[str, tuple[Any, str]] = {
     "proxy": (ProxySubset | None, "an instance such as ProxySubset(), or None,"),
     "pipeline": (Pipeline, "an instance such as Pipeline(Int8(bits=(8, 32)))"),
     "trust": (Trust, "an instance such as Trust(), or Trust(count=0) to check the winners alone,"),
+    "scaling": (Scaling | None, "an instance such as Scaling(width=('*.width',)), or None,"),
     "intended_use": (str, "a string"),
     "hub_dataset": (str | None, "a string such as 'ylecun/mnist', or None,"),
     "changeable": (tuple, "a tuple such as ('evaluations', 'seed')"),
@@ -111,6 +113,7 @@ class Study:
             item has many positions.
         trust: How the supernet's ranking is checked.
         seed: Of everything that is random, from 0 to :data:`nas.protocols.MAX_SEED`.
+        scaling: Which choices ``nas scale`` grows; None for those that are named ``*width`` and ``*depth``.
         intended_use: A sentence for the model cards.
         hub_dataset: Where the data are on the Hugging Face Hub, as ``owner/name`` or a single name; for the cards.
         changeable: Which of :data:`CHANGEABLE` a user may change on the command line or through the service.
@@ -137,6 +140,7 @@ class Study:
     recalibration: int = ITEMS
     trust: Trust = field(default_factory=Trust)
     seed: int = 0
+    scaling: Scaling | None = None
     intended_use: str = "Research on neural architecture search."
     hub_dataset: str | None = None
     changeable: tuple[str, ...] = CHANGEABLE

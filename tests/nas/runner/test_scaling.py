@@ -1,0 +1,87 @@
+"""A winner that grows into a family."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from fakes import Listener, tiny_study
+
+import nas
+from nas.errors import RunDirectoryError, StudyError
+from nas.export.model_card import validate_card
+from nas.report.results import Results
+from nas.runner.scaling import Family, Shares, fit_scaling, scale_winner, ways_to_scale
+from nas.study import Study
+from nas.supernet.scaling import Scaling
+
+CPU = torch.device("cpu")
+SCALING = Scaling(width=("width",), depth={"depth": 0}, divisor=1)
+STUDY = tiny_study(scaling=SCALING)
+
+
+@pytest.fixture
+def results(tiny_run: Path) -> Results:
+    return Results.read(tiny_run / "report.json")
+
+
+def family_of(results: Results, study: Study = STUDY) -> Family:
+    return Family(study, results, results.winners[0].id)
+
+
+def test_there_are_ten_ways_to_share_a_doubling_each_of_a_whole() -> None:
+    ways = list(ways_to_scale())
+    assert len(set(ways)) == len(ways) == 10
+    for way in ways:
+        factors = way.coefficients
+        assert factors.depth * factors.width**2 * factors.resolution**2 == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize("shares", [Shares(0, 3, 0), Shares(1, 1, 1), Shares(0, 1, 2)])
+@pytest.mark.parametrize("phi", [1.0, 2.0, 3.0])
+def test_macs_double_for_each_phi_within_a_tenth(results: Results, shares: Shares, phi: float) -> None:
+    assert family_of(results).member(shares, phi).ratio == pytest.approx(2**phi, rel=0.1)
+
+
+def test_phi_of_zero_is_the_winner_itself(results: Results) -> None:
+    member = family_of(results).member(Shares(1, 1, 1), 0.0)
+    assert member.ratio == 1.0
+
+
+def test_a_family_is_runs_with_cards_and_goes_on_where_it_was_left(results: Results, tmp_path: Path) -> None:
+    winner, listener = results.winners[0].id, Listener()
+    found = scale_winner(STUDY, results, winner, tmp_path, phis=[0.0, 1.0], device=CPU, progress=listener)
+    card = (tmp_path / "README.md").read_text()
+    assert card.count("phi-") == 2
+    assert "depth 3/3" in card
+    macs = [one.winners[0].macs for one in found]
+    assert macs[1] / macs[0] == pytest.approx(2.0, rel=0.2)
+    for phi, one in zip((0, 1), found, strict=True):
+        folder = tmp_path / f"phi-{phi}" / "winners" / one.winners[0].id
+        validate_card(folder / "README.md")
+        module = nas.load(folder, STUDY.network)
+        assert sum(p.numel() for p in module.parameters()) == one.winners[0].num_params
+
+    shutil.rmtree(tmp_path / "phi-1")
+    (tmp_path / "README.md").unlink()
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "fit").iterdir()}
+    again = scale_winner(STUDY, results, winner, tmp_path, phis=[0.0, 1.0], device=CPU, progress=Listener())
+    assert [one.values for one in again] == [one.values for one in found]
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "fit").iterdir()} == before
+
+
+def test_the_best_way_to_grow_comes_first(results: Results, tmp_path: Path) -> None:
+    fitted = fit_scaling(family_of(results), tmp_path, CPU, Listener())
+    qualities = [one.quality.value for one in fitted.values() if one.quality is not None]
+    assert len(qualities) == 10
+    assert qualities == sorted(qualities, reverse=True)
+
+
+def test_what_can_not_be_scaled_is_told(results: Results) -> None:
+    with pytest.raises(RunDirectoryError, match="no winner 'other'"):
+        Family(STUDY, results, "other")
+    with pytest.raises(StudyError, match="no choice of study 'tiny' matches"):
+        family_of(results, replace(STUDY, scaling=Scaling(width=("wide",), depth={})))
