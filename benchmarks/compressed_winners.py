@@ -27,7 +27,7 @@ from nas.files import write_bytes
 from nas.protocols import Bench
 from nas.runner import run
 from nas.runner.directory import RunDirectory
-from nas.runner.finishing import finished_network
+from nas.runner.fine_tuning import finished_network
 from nas.runner.measuring import CALIBRATION
 from nas.runner.preparation import Prepared, prepare
 from nas.runner.progress import Silent

@@ -41,7 +41,7 @@ from nas.protocols import Bench, Candidate
 from nas.runner.compressing import compressed_in_search
 from nas.runner.context import RunContext
 from nas.runner.directory import RunDirectory, open_record
-from nas.runner.finishing import finished_network
+from nas.runner.fine_tuning import finished_network
 from nas.runner.measuring import Known, calibration, measurements
 from nas.runner.preparation import Prepared, prepare
 from nas.runner.progress import Silent

@@ -6,7 +6,6 @@ import gc
 import json
 import shutil
 import sqlite3
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -89,11 +88,10 @@ def prepared() -> Prepared:
 @pytest.fixture(scope="module", autouse=True)
 def _quick(prepared: Prepared) -> Iterator[None]:
     """Prepare once and draw nothing, because every test runs the study again."""
-    of_runs = sys.modules["nas.runner.running"]
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(of_runs, "prepare", lambda *_: prepared)
-        patched.setattr(of_runs, "front_png", lambda *_: b"picture")
-        patched.setattr(of_runs, "hypervolume_png", lambda *_: b"picture")
+        patched.setattr("nas.runner.running.prepare", lambda *_: prepared)
+        patched.setattr("nas.runner.reporting.front_png", lambda *_: b"picture")
+        patched.setattr("nas.runner.reporting.hypervolume_png", lambda *_: b"picture")
         patched.setattr("nas.export.model_card.front_png", lambda *_, **__: b"picture")
         yield
 

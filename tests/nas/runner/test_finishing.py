@@ -22,7 +22,7 @@ from nas.objective import Measurement
 from nas.report.results import Results
 from nas.runner.directory import RunDirectory
 from nas.runner.exporting import on_cpu
-from nas.runner.finishing import finished_network
+from nas.runner.fine_tuning import finished_network
 from nas.runner.measuring import Known
 from nas.runner.preparation import Prepared, prepare
 from nas.runner.weights import Standing, SupernetWeights
