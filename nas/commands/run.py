@@ -126,7 +126,7 @@ def run_command(
                     progress=bars,
                     ranks=ranks,
                     baselines=baselines,
-                    command=_command(storage),
+                    command=typed_command(storage),
                     storage=storage,
                     executor=_executor(jobs, ray, place),
                     make_study=make_study,
@@ -137,7 +137,7 @@ def run_command(
     print_results(results, path)
 
 
-def _command(storage: str | None) -> str:
+def typed_command(storage: str | None) -> str:
     """Return what was typed, without a password and, of a run directory's absolute path, without the folders."""
     from nas.search.storage import check_url, without_password
 

@@ -15,6 +15,7 @@ from filelock import FileLock
 
 import nas
 from nas import Architecture, OptunaSampler, cli
+from nas.commands.run import typed_command
 from nas.errors import CatalogError
 from nas.report.results import Results
 
@@ -425,4 +426,4 @@ def test_cards_tell_a_command_that_can_be_typed(
     monkeypatch: pytest.MonkeyPatch, typed: list[str], told: str
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["nas", *typed])
-    assert cli._command(None) == told
+    assert typed_command(None) == told
