@@ -12,6 +12,7 @@ from typing import final
 import numpy as np
 import torch
 
+from nas.choices import Option
 from nas.compression.pipeline import Pipeline
 from nas.data.scaled_images import ScaledImages
 from nas.errors import RunDirectoryError, StudyError
@@ -84,32 +85,38 @@ class Member:
 
 @final
 class Family:
-    """The networks that a winner grows into.
+    """The networks that an architecture grows into.
 
     Args:
-        study: That found it.
-        results: Of its run.
-        winner: Id of its architecture.
+        study: The study whose space it is of.
+        architecture: An option for every choice of the network; others are passed over.
 
     Raises:
-        RunDirectoryError: the run has no such winner.
         StudyError: the study's space says nothing of depth and width.
     """
 
-    def __init__(self, study: Study, results: Results, winner: str) -> None:
+    def __init__(self, study: Study, architecture: Mapping[str, Option]) -> None:
+        self._study, self._scaling = study, study.scaling or Scaling()
+        space = fresh_network(study.network, study.seed).space
+        whole = space.architecture({c.name: architecture[c.name] for c in space.choices})
+        active = space.active(space.indices([whole]))[0]
+        self._options = {
+            c.name: whole[c.name] for c, is_on in zip(space.choices, active, strict=True) if is_on
+        }
+        self._check_scaling()
+
+    @classmethod
+    def of_winner(cls, study: Study, results: Results, winner: str) -> Family:
+        """Return the family of a run's winner.
+
+        Raises:
+            RunDirectoryError: the run has no such winner.
+        """
         found = [one for one in results.winners if one.id == winner]
         if not found:
             known = [one.id for one in results.winners]
             raise RunDirectoryError(f"the run has no winner {winner!r}: choose among {known}.")
-        self._study, self._scaling = study, study.scaling or Scaling()
-        space = fresh_network(study.network, study.seed).space
-        architecture = space.architecture({c.name: found[0].choices[c.name] for c in space.choices})
-        active = space.active(space.indices([architecture]))[0]
-        self._options = {
-            c.name: architecture[c.name] for c, is_on in zip(space.choices, active, strict=True) if is_on
-        }
-        self._check_scaling()
-        self.winner = winner
+        return cls(study, found[0].choices)
 
     def _check_scaling(self) -> None:
         scaling = self._scaling
@@ -219,7 +226,7 @@ def scale_winner(
     Returns:
         The results of each member's run.
     """
-    family = Family(study, results, winner)
+    family = Family.of_winner(study, results, winner)
     fitted = fit_scaling(family, out / "fit", device, progress)
     shares = next(iter(fitted))
     progress.say(f"{winner} grows by {shares}")

@@ -29,7 +29,7 @@ def results(tiny_run: Path) -> Results:
 
 
 def family_of(results: Results, study: Study = STUDY) -> Family:
-    return Family(study, results, results.winners[0].id)
+    return Family.of_winner(study, results, results.winners[0].id)
 
 
 def test_there_are_ten_ways_to_share_a_doubling_each_of_a_whole() -> None:
@@ -82,6 +82,6 @@ def test_the_best_way_to_grow_comes_first(results: Results, tmp_path: Path) -> N
 
 def test_what_can_not_be_scaled_is_told(results: Results) -> None:
     with pytest.raises(RunDirectoryError, match="no winner 'other'"):
-        Family(STUDY, results, "other")
+        Family.of_winner(STUDY, results, "other")
     with pytest.raises(StudyError, match="no choice of study 'tiny' matches"):
         family_of(results, replace(STUDY, scaling=Scaling(width=("wide",), depth={})))
