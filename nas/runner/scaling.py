@@ -1,4 +1,4 @@
-"""A family of networks from one winner, each twice as costly as the last: compound scaling (Tan and Le 2019)."""
+"""A family of networks from one winner, each twice as costly as the last: compound scaling (Tan 2019)."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from nas.supernet import Supernet
 from nas.supernet.scaling import Factors, Growth, ScaledNetwork, Scaling
 
 _RATIO = 2.0
-"""Of the MACs of one member to those before it: phi is the number of doublings (Tan and Le 2019, equation 3)."""
+"""Of the MACs of one member to those before it: phi is the number of doublings (Tan 2019, equation 3)."""
 _THIRDS = 3
 """Of a doubling that depth, width and resolution share: ten ways, of which three scale one of them alone."""
 _BISECTIONS = 16
@@ -322,7 +322,7 @@ def _described(
     best = next(iter(fitted)).coefficients
     return (
         f"# {study.name}: {winner}, scaled\n\n"
-        f"Compound scaling (Tan and Le 2019): for each doubling of the MACs, depth grows {best.depth:.3f} times, width "
+        f"Compound scaling (Tan 2019): for each doubling of the MACs, depth grows {best.depth:.3f} times, width "
         f"{best.width:.3f} times and resolution {best.resolution:.3f} times. All members are trained from scratch "
         "alike, the first one too; qualities are on the test split, of the exported float32 files.\n\n"
         f"{Table(head, rows).markdown()}\n\n## How to grow\n\n"

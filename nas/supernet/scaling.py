@@ -1,4 +1,4 @@
-"""Compound scaling: a larger network of the same kind as one that was found (Tan and Le 2019, EfficientNet)."""
+"""Compound scaling: a larger network of the same kind as one that was found (Tan 2019, EfficientNet)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nas.choices import Option, replace_options
 from nas.errors import SpaceError, StudyError
 
 _LEAST_KEPT = 0.9
-"""Of a width that is rounded (Tan and Le 2019, after Sandler 2018): rounding down by more would undo the scaling."""
+"""Of a width that is rounded (Tan 2019, after Sandler 2018): rounding down by more would undo the scaling."""
 
 
 @final
