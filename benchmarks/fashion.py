@@ -56,17 +56,31 @@ def fashion_network() -> nn.Module:
     return nn.Sequential(*layers, GlobalAverage(), elastic.Linear(width, 10))
 
 
-def spread_architectures(supernet: Supernet, count: int, seed: int) -> list[Architecture]:
+def spread_architectures(
+    supernet: Supernet,
+    count: int,
+    seed: int,
+    counter: NetworkCounter | None = None,
+    most_macs: float = np.inf,
+) -> list[Architecture]:
     """Return the smallest, the largest, and random ones evenly spaced in the logarithm of their MACs.
 
     Independent samples would nearly all be of a middling size, and a ranking of equals is noise.
+
+    Args:
+        supernet: Its space is drawn from.
+        count: How many.
+        seed: Of the draws.
+        counter: Of the MACs; by default for images of Fashion-MNIST.
+        most_macs: None has more, and the one nearest to that takes the place of the largest.
     """
-    space, counter = supernet.space, NetworkCounter(supernet, (1, 28, 28))
+    space, counter = supernet.space, counter or NetworkCounter(supernet, (1, 28, 28))
     rng = np.random.default_rng(seed)
     leaning = rng.uniform(size=(4000, 1))
     rows = space.canonical(rng.binomial(space.num_options - 1, leaning))
     ends = space.indices([space.smallest(), space.largest()])
-    sizes, (low, high) = np.log(counter.counts(rows).macs), np.log(counter.counts(ends).macs)
-    targets = np.linspace(low, high, count)[1:-1]
-    nearest = [int(np.argmin(np.abs(sizes - target))) for target in targets]
-    return space.from_indices(np.concatenate([ends[:1], rows[nearest], ends[1:]]))
+    rows = np.concatenate([ends, rows])
+    macs = counter.counts(rows).macs
+    rows, sizes = rows[macs <= most_macs], np.log(macs[macs <= most_macs])
+    targets = np.linspace(sizes.min(), sizes.max(), count)
+    return space.from_indices(rows[[int(np.argmin(np.abs(sizes - target))) for target in targets]])

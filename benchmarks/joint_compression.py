@@ -231,7 +231,7 @@ def show_tau(arguments: argparse.Namespace) -> None:
     study = dataclasses.replace(study, trust=Trust(count=arguments.tau))
     results = run(study, arguments.out / "seed-0" / "joint", device=_CPU, progress=Silent())
     assert results.trust is not None
-    print("\n".join(results.trust.sentences(Objective("accuracy", "", "maximize"))))
+    print("\n".join(results.trust.sentences([Objective("accuracy", "", "maximize")])))
 
 
 def main() -> None:

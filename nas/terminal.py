@@ -224,7 +224,7 @@ def print_results(results: Results, path: Path) -> None:
     print_table("winners, measured on the exported files (test split)", winners_table(results))
     print_table("the same winners before: can the search's numbers be trusted?", trust_table(results))
     if results.trust is not None:
-        for sentence in results.trust.sentences(results.quality):
+        for sentence in results.trust.sentences(results.objectives):
             console.print(sentence, highlight=False, soft_wrap=True)
     if results.hypervolume:
         console.print(

@@ -153,5 +153,5 @@ def _print_record(directory: RunDirectory) -> None:
         say(str(gain))
     if directory.trust_result.exists():
         trust = TrustResult.read(directory.trust_result)
-        for sentence in trust.sentences(objectives[0]):
+        for sentence in trust.sentences(objectives):
             say(sentence)

@@ -135,7 +135,7 @@ def _trust(results: Results) -> list[str]:
             *known,
         ]
     return [
-        *results.trust.sentences(results.quality),
+        *results.trust.sentences(results.objectives),
         "Intervals are bootstraps over architectures. The winners come first; the others are spread over the "
         "sizes of what was evaluated.",
         alone_table(results.trust, results.quality).markdown(),

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import final
 
+import numpy as np
+
 from nas.agreement import Agreement, rank_agreement, swapped_pairs
 from nas.objective import Objective
+from nas.regret import Regret, regret
 from nas.stored import read_stored, write_stored
 
 
@@ -22,6 +26,8 @@ class Alone:
         winner: Whether it is one of the winners.
         searched: Quality in the search, with the supernet's weights.
         alone: Quality on the whole search split after its own training.
+        spread: Of ``alone``: how far it would move with other items.
+        others: What the search measured of the other objectives, in their order; None where an older run kept none.
     """
 
     id: str
@@ -29,6 +35,8 @@ class Alone:
     winner: bool
     searched: float
     alone: float
+    spread: float = 0.0
+    others: tuple[float, ...] | None = None
 
 
 @final
@@ -51,15 +59,51 @@ class TrustResult:
         searched = [-quality.cost(row.searched) for row in self.rows]
         return rank_agreement(searched, [-quality.cost(row.alone) for row in self.rows])
 
+    def regret(self, objectives: Sequence[Objective]) -> Regret | None:
+        """Return what the winners lose against all that were trained on their own; None where nobody can tell.
+
+        Args:
+            objectives: Of the study, the quality first.
+        """
+        rows = [(row.alone, *row.others) for row in self.rows if row.others is not None]
+        if len(rows) < len(self.rows) or any(len(row) != len(objectives) for row in rows):
+            return None
+        costs = np.array([[o.cost(value) for o, value in zip(objectives, row, strict=True)] for row in rows])
+        winners, spreads = (
+            np.array([getattr(row, name) for row in self.rows]) for name in ("winner", "spread")
+        )
+        return regret(costs, winners, spreads, sampled=True)
+
     def front_swaps(self) -> tuple[int, int]:
         """Return how many pairs of winners changed places, and how many pairs there are."""
         winners = [row for row in self.rows if row.winner]
         swaps = swapped_pairs([w.searched for w in winners], [w.alone for w in winners])
         return len(swaps), len(winners) * (len(winners) - 1) // 2
 
-    def sentences(self, quality: Objective) -> list[str]:
-        """Return what it comes to, for people."""
-        found = self.agreement(quality)
+    def sentences(self, objectives: Sequence[Objective]) -> list[str]:
+        """Return what it comes to, for people.
+
+        Args:
+            objectives: Of the study, the quality first.
+        """
+        found, lost = self.agreement(objectives[0]), self.regret(objectives)
+        return [*self._of_ranking(found), *([] if lost is None else [regret_sentence(lost, objectives[0])])]
+
+    def save(self, path: Path) -> None:
+        """Write as JSON."""
+        write_stored(path, asdict(self))
+
+    @classmethod
+    def read(cls, path: Path) -> TrustResult:
+        """Return what :meth:`save` wrote.
+
+        Raises:
+            DamagedFileError: the file is damaged.
+            RunDirectoryError: it can't be read.
+        """
+        return read_stored(path, cls)
+
+    def _of_ranking(self, found: Agreement | None) -> list[str]:
         if found is None:
             return [f"The ranking can't be checked: all of {len(self.rows)} architectures are equally good."]
         swaps, pairs = self.front_swaps()
@@ -80,16 +124,15 @@ class TrustResult:
             )
         return lines
 
-    def save(self, path: Path) -> None:
-        """Write as JSON."""
-        write_stored(path, asdict(self))
 
-    @classmethod
-    def read(cls, path: Path) -> TrustResult:
-        """Return what :meth:`save` wrote.
-
-        Raises:
-            DamagedFileError: the file is damaged.
-            RunDirectoryError: it can't be read.
-        """
-        return read_stored(path, cls)
+def regret_sentence(lost: Regret, quality: Objective) -> str:
+    """Return what the winners lose in words: in points where the quality is a rate."""
+    is_rate = quality.unit == "" and quality.direction == "maximize"
+    factor, unit = (100.0, " points") if is_rate else (1.0, f" {quality.unit}".rstrip())
+    value, low, high = (f"{factor * end:.2g}" for end in (lost.best.value, lost.best.low, lost.best.high))
+    return (
+        f"Regret, of {lost.count} architectures that were each trained on their own: the best winner loses "
+        f"{value}{unit} (95 % {low} to {high}) of {quality.name.replace('_', ' ')} against the best that costs no "
+        f"more, and the winners have {lost.front.value:.3f} (95 % {lost.front.low:.3f} to {lost.front.high:.3f}) of "
+        "the hypervolume of all."
+    )

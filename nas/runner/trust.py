@@ -25,7 +25,14 @@ from nas.runner.preparation import Prepared
 from nas.runner.steps import Step
 from nas.runner.weights import Weights, train_alone
 from nas.runner.workplace import Workplace
-from nas.search.record import architecture_of, complete_trials, indices_of, measurements_of
+from nas.search.record import (
+    architecture_of,
+    are_credible,
+    complete_trials,
+    costs_of,
+    indices_of,
+    measurements_of,
+)
 from nas.space import Architecture
 from nas.study import stable_repr
 
@@ -48,10 +55,10 @@ def measure_trust(context: RunContext, record: optuna.Study, winners: Sequence[W
     progress.start(CHECK_RANKING, len(trials), 0)
     space, quality = prepared.problem.space, prepared.problem.objectives[0].name
     searched = {trial.number: measurements_of(trial)[quality].value for trial in trials}
-    alone: dict[int, float] = {}
+    alone: dict[int, Measurement] = {}
 
     def note(trial: int, reached: Measurement) -> None:
-        alone[trial] = reached.value
+        alone[trial] = reached
         progress.advance(f"{searched[trial]:.4f} in the search, {reached.value:.4f} alone")
 
     if study.trust.recipe is None:
@@ -71,7 +78,9 @@ def measure_trust(context: RunContext, record: optuna.Study, winners: Sequence[W
             trial.number,
             trial.number in chosen,
             searched[trial.number],
-            alone[trial.number],
+            alone[trial.number].value,
+            alone[trial.number].spread,
+            tuple(trial.values[1:]),
         )
         for trial in trials
     ]
@@ -81,8 +90,13 @@ def measure_trust(context: RunContext, record: optuna.Study, winners: Sequence[W
 
 
 def spread_trials(prepared: Prepared, record: optuna.Study, taken: set[int], count: int) -> list[FrozenTrial]:
-    """Return evaluated trials that are evenly spaced in the logarithm of their MACs, the ends included."""
-    trials = [trial for trial in complete_trials(record) if trial.number not in taken]
+    """Return evaluated trials that are evenly spaced in the logarithm of their MACs, the ends included.
+
+    Those with values too good to be true are left out: nothing compares with them.
+    """
+    trials = complete_trials(record)
+    credible = are_credible(costs_of(prepared.problem.objectives, trials))
+    trials = [t for t, keep in zip(trials, credible, strict=True) if keep and t.number not in taken]
     count = min(count, len(trials))
     if count == 0:
         return []

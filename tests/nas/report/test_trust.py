@@ -22,19 +22,19 @@ def result(searched: list[float], alone: list[float], num_winners: int = 3) -> T
 
 def test_a_good_ranking_is_told_without_a_warning() -> None:
     values = np.linspace(0.5, 0.9, 12).tolist()
-    (line,) = result(values, values).sentences(QUALITY)
+    (line,) = result(values, values).sentences([QUALITY])
     assert "12 architectures: Kendall's tau 1.00 (95 % 1.00 to 1.00)" in line
     assert "0 of 3 pairs of winners changed places" in line
 
 
 def test_a_ranking_that_may_mean_nothing_is_warned_of() -> None:
     rng = np.random.default_rng(0)
-    lines = result(rng.random(10).tolist(), rng.random(10).tolist()).sentences(QUALITY)
+    lines = result(rng.random(10).tolist(), rng.random(10).tolist()).sentences([QUALITY])
     assert lines[-1].startswith("Warning: tau may be as low as")
 
 
 def test_a_handful_is_warned_of_though_it_agrees() -> None:
-    lines = result([0.1, 0.2, 0.3, 0.4], [0.1, 0.2, 0.3, 0.4]).sentences(QUALITY)
+    lines = result([0.1, 0.2, 0.3, 0.4], [0.1, 0.2, 0.3, 0.4]).sentences([QUALITY])
     assert lines[-1].startswith("Warning: 4 architectures are too few")
 
 
@@ -45,7 +45,7 @@ def test_swaps_are_counted_among_winners_alone() -> None:
 
 
 def test_one_winner_has_no_pair_to_speak_of() -> None:
-    line = result([0.1, 0.2, 0.3], [0.2, 0.3, 0.4], num_winners=1).sentences(QUALITY)[0]
+    line = result([0.1, 0.2, 0.3], [0.2, 0.3, 0.4], num_winners=1).sentences([QUALITY])[0]
     assert "pairs of winners" not in line
     assert line.endswith("1.00).")
 
@@ -59,7 +59,7 @@ def test_a_quality_to_be_minimised_ranks_the_same_way() -> None:
 
 
 def test_what_is_constant_can_not_be_checked() -> None:
-    (line,) = result([0.5, 0.5, 0.5], [0.5, 0.6, 0.7]).sentences(QUALITY)
+    (line,) = result([0.5, 0.5, 0.5], [0.5, 0.6, 0.7]).sentences([QUALITY])
     assert "can't be checked" in line
 
 
@@ -67,3 +67,21 @@ def test_it_survives_being_stored(tmp_path: Path) -> None:
     found = result([0.1, 0.2, 0.3], [0.2, 0.3, 0.4])
     found.save(tmp_path / "trust.json")
     assert TrustResult.read(tmp_path / "trust.json") == found
+
+
+def test_what_the_winners_lose_is_told_in_points() -> None:
+    macs = Objective("macs", "", "minimize")
+    rows = tuple(
+        Alone(f"id{number}", number, number == 0, 0.9, alone, others=(cost,))
+        for number, (alone, cost) in enumerate([(0.98, 5.0), (0.99, 5.0), (0.8, 1.0)])
+    )
+    line = TrustResult(how="fine-tuned for 2 epochs", rows=rows).sentences([QUALITY, macs])[-1]
+    assert line.startswith("Regret, of 3 architectures")
+    assert "points" in line
+    assert "of the hypervolume of all." in line
+
+
+def test_of_an_older_run_no_regret_is_told() -> None:
+    found = result([0.1, 0.2, 0.3], [0.2, 0.3, 0.4])
+    assert found.regret([QUALITY]) is None
+    assert not any("Regret" in line for line in found.sentences([QUALITY]))

@@ -38,7 +38,7 @@ def test_every_study_with_a_supernet_has_it_in_its_report(tiny_run: Path) -> Non
     assert TrustResult.read(tiny_run / "trust" / "trust.json") == results.trust
     report = (tiny_run / "report.md").read_text()
     assert all(row.id in report for row in results.trust.rows)
-    assert all(sentence in report for sentence in results.trust.sentences(results.quality))
+    assert all(sentence in report for sentence in results.trust.sentences(results.objectives))
 
 
 def test_the_status_tells_it(
@@ -48,7 +48,7 @@ def test_the_status_tells_it(
     results = Results.read(tiny_run / "report.json")
     assert results.trust is not None
     shown = " ".join(capsys.readouterr().out.split())
-    assert results.trust.sentences(results.quality)[0] in shown
+    assert results.trust.sentences(results.objectives)[0] in shown
 
 
 def test_it_is_measured_once(tiny_copy: Path) -> None:
