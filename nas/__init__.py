@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from nas.protocols import Constraint
     from nas.search import LocalSearch, OptunaSampler, Smithson, SurrogateSearch, TwoStage
     from nas.space import Architecture, SearchSpace
-    from nas.study import Study, Trust, Winners
+    from nas.study import Adaptation, Study, Trust, Winners
     from nas.supernet import NoTraining, ProgressiveShrinking, SandwichRule, SinglePath, Supernet
     from nas.supernet.scaling import Scaling
     from nas.training import Recipe
@@ -37,7 +37,7 @@ else:
             "nas.protocols": "Constraint",
             "nas.search": "LocalSearch OptunaSampler Smithson SurrogateSearch TwoStage",
             "nas.space": "Architecture SearchSpace",
-            "nas.study": "Study Trust Winners",
+            "nas.study": "Adaptation Study Trust Winners",
             "nas.supernet": "NoTraining ProgressiveShrinking SandwichRule SinglePath Supernet",
             "nas.supernet.scaling": "Scaling",
             "nas.training": "Recipe",
@@ -46,6 +46,7 @@ else:
 
 __all__ = [
     "Accuracy",
+    "Adaptation",
     "Architecture",
     "Choice",
     "Constraint",

@@ -449,7 +449,8 @@ class Strategy(Protocol):
 
 
 TRAIN_SUPERNET, CHOOSE_PROXY, SEARCH = "train supernet", "choose proxy subset", "search"
-FINISH_WINNERS, CHECK_RANKING, DONE = "finish winners", "check the ranking", "done"
+ADAPT_CANDIDATES, FINISH_WINNERS = "adapt candidates", "finish winners"
+CHECK_RANKING, DONE = "check the ranking", "done"
 RANDOM_SEARCH, UNIFORM_SCALING = "baseline: random search", "baseline: uniform scaling"
 PRUNED_BY_HAND = "baseline: the largest network, pruned and quantized"
 """A run's stages, as listeners and the readers of ``status.json`` know them; after the last one it is done."""

@@ -22,7 +22,7 @@ _ON_CARDS = ("inputs", "num_words", "pixel_range")
 """Of the data, what only somebody who uses a winner needs."""
 _TOLD_ABOVE = {
     *("seconds", "space", "ended", "forecast", "epochs"),
-    *("winners_chosen_by", "counted", "outside_weights", "hub_dataset"),
+    *("winners_chosen_by", "adaptation", "counted", "outside_weights", "hub_dataset"),
 }
 """Facts that have a sentence of their own."""
 
@@ -48,7 +48,7 @@ def report_markdown(results: Results) -> str:
         "before this table; latency with all rows taking turns; ± is one standard deviation. The final front is "
         f"taken over all rows of winners{_within(facts)} and all columns.{_ties(results)}",
         *filter(None, [escaped(counted_sentence(results)), escaped(facts.get("outside_weights") or "")]),
-        f"Chosen by {facts['winners_chosen_by']}.",
+        " ".join([f"Chosen by {facts['winners_chosen_by']}.", *_adaptation(facts)]),
         winners_table(results).markdown(),
         *_original(results),
         *_kept(results),
@@ -71,6 +71,11 @@ def report_markdown(results: Results) -> str:
         "\n".join(f"- {escaped(name)}: {escaped(value)}" for name, value in _described(facts)),
     ]
     return "\n\n".join(sections) + "\n"
+
+
+def _adaptation(facts: dict[str, Any]) -> list[str]:
+    told = facts.get("adaptation")  # older runs lack it
+    return [f"{told[0].upper()}{told[1:]}."] if told else []
 
 
 def _original(results: Results) -> list[str]:

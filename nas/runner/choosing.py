@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 import optuna
@@ -29,7 +30,9 @@ from nas.space import FloatArray
 logger = logging.getLogger(__name__)
 
 
-def choose_winners(prepared: Prepared, record: optuna.Study) -> list[FrozenTrial]:
+def choose_winners(
+    prepared: Prepared, record: optuna.Study, adapted: Mapping[int, float] = MappingProxyType({})
+) -> list[FrozenTrial]:
     """Return up to ``winners.count`` front members.
 
     Those that meet the soft limits, or the one nearest to that. The one of best quality first, then those that
@@ -37,22 +40,62 @@ def choose_winners(prepared: Prepared, record: optuna.Study) -> list[FrozenTrial
     is that of what all are expected to reach so. Those with values too good to be true, and
     those whose latency was only predicted, are left out.
 
+    Args:
+        prepared: What was searched.
+        record: What was found.
+        adapted: The quality after a few steps of training, by trial number: winners are of these trials, and of their
+            front; empty where the search's values count.
+
     Raises:
         EvaluationError: all have such values.
     """
-    problem, trials = prepared.problem, all_measured(prepared, complete_trials(record))
-    trials = _credible_trials(problem, trials)
+    problem, trials = prepared.problem, _eligible_trials(prepared, record)
+    if adapted:
+        trials = [trial for trial in trials if trial.number in adapted]
+        costs = costs_of(problem.objectives, trials)
+        costs[:, 0] = [problem.objectives[0].cost(adapted[trial.number]) for trial in trials]
+        return _spread_front(prepared, trials, costs, ReferenceBox.around(costs))
     searched = costs_of(problem.objectives, trials)
     numbers, indices = np.array([t.number for t in trials]), indices_of(problem.space, trials)
     costs = expected_alone(problem, stand_alone_values(record), numbers, indices, searched)
-    front = np.flatnonzero(problem.front(costs))
-    _warn_of_limits(problem, searched[front])
     stored = reference_box(record, problem.objectives) if costs is searched else None
-    box = stored or ReferenceBox.around(costs)
+    return _spread_front(prepared, trials, costs, stored or ReferenceBox.around(costs))
+
+
+def near_front(prepared: Prepared, record: optuna.Study, count: int) -> list[FrozenTrial]:
+    """Return up to so many trials: of the front, then of the front of what is left, and so on.
+
+    Of a front that is too large, those that keep most of its hypervolume. Only trials that may be winners.
+    """
+    problem, trials = prepared.problem, _eligible_trials(prepared, record)
+    costs = costs_of(problem.objectives, trials)
+    box = reference_box(record, problem.objectives) or ReferenceBox.around(costs)
+    scaled, left, found = box.scaled(costs), np.arange(len(trials)), list[int]()
+    while len(found) < count and len(left):
+        on_front = problem.front(costs[left])
+        front = left[on_front]
+        best = int(np.argmin(scaled[front, 0]))
+        rows = pareto.spread_subset(scaled[front], count - len(found), box.reference, best)
+        found += [int(front[row]) for row in rows]
+        left = left[~on_front]
+    return [trials[row] for row in found]
+
+
+def _spread_front(
+    prepared: Prepared, trials: Sequence[FrozenTrial], costs: FloatArray, box: ReferenceBox
+) -> list[FrozenTrial]:
+    """Return the winners among trials with such costs."""
+    front = np.flatnonzero(prepared.problem.front(costs))
+    _warn_of_limits(prepared.problem, costs_of(prepared.problem.objectives, trials)[front])
     scaled = box.scaled(costs[front])
     best = int(np.argmin(scaled[:, 0]))
     rows = pareto.spread_subset(scaled, prepared.study.winners.count, box.reference, best)
     return [trials[front[row]] for row in rows]
+
+
+def _eligible_trials(prepared: Prepared, record: optuna.Study) -> list[FrozenTrial]:
+    """Return the trials that may be winners: with values that were measured and can be believed."""
+    return _credible_trials(prepared.problem, all_measured(prepared, complete_trials(record)))
 
 
 def _credible_trials(problem: Problem, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:

@@ -61,6 +61,7 @@ class RunDirectory:
         self.supernet = path / "supernet"
         self.candidates = path / "candidates"
         self.proxy = path / "proxy.json"
+        self.adapted = path / "adapted"
         self.winners = path / "winners"
         self.original = path / "original"
         self.trust = path / "trust"

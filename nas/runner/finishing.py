@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, final
 
 import optuna
@@ -68,7 +69,7 @@ class _Outcome:
 
 
 def finish_winners(
-    context: RunContext, record: optuna.Study
+    context: RunContext, record: optuna.Study, adapted: Mapping[int, float] = MappingProxyType({})
 ) -> tuple[tuple[Winner, ...], tuple[Original, ...]]:
     """Fine-tune, compress, export and measure the winners, and the original network beside them.
 
@@ -77,7 +78,7 @@ def finish_winners(
     A winner that this makes worse on the search split, beyond the noise, keeps its weights of the search.
     """
     prepared, run, progress = context.prepared, context.run, context.progress
-    chosen = choose_winners(prepared, record)
+    chosen = choose_winners(prepared, record, adapted)
     architectures = [architecture_of(prepared.problem.space, trial) for trial in chosen]
     extra = [a for a in finished_originals(prepared, context.weights) if a not in architectures]
     progress.start(FINISH_WINNERS, len(chosen) + len(extra) + 1, 0)

@@ -14,6 +14,7 @@ from nas.errors import EvaluationError
 from nas.executors import MakeExecutor, Persistent
 from nas.protocols import DONE, Progress
 from nas.report.results import Results
+from nas.runner.adapting import adapt_candidates
 from nas.runner.baselines import run_baselines
 from nas.runner.compressing import check_passes
 from nas.runner.context import RunContext
@@ -154,12 +155,14 @@ def _stages(context: RunContext, baselines: bool, command: str, trained_seconds:
         raise EvaluationError(
             "every evaluation failed, so there is no front: see 'nas status' for what they said."
         )
-    winners, original = finish_winners(context, record)
+    adapted = adapt_candidates(context, record)
+    winners, original = finish_winners(context, record, adapted.qualities)
     outdated = outdated_report(context.run)
     trust = measure_trust(context, record, winners)
     compared = run_baselines(context, record) if baselines else ()
     results = results_of(context, record, winners, command, trained_seconds)
-    results = replace(results, original=original, trust=trust, baselines=compared)
+    facts = adapted.told_in(results.facts)
+    results = replace(results, facts=facts, original=original, trust=trust, baselines=compared)
     write_report(context.run, results, outdated)
     progress.start(DONE, 0, 0)
     return results

@@ -8,7 +8,15 @@ from typing import Any
 
 from nas.front import Step, is_noise
 from nas.objective import Measurement, Objective
-from nas.protocols import CHECK_RANKING, CHOOSE_PROXY, DONE, FINISH_WINNERS, SEARCH, TRAIN_SUPERNET
+from nas.protocols import (
+    ADAPT_CANDIDATES,
+    CHECK_RANKING,
+    CHOOSE_PROXY,
+    DONE,
+    FINISH_WINNERS,
+    SEARCH,
+    TRAIN_SUPERNET,
+)
 from nas.report import tables
 from nas.report.tables import shown, shown_unit, with_spread
 from nas.service.models import Refit, RunModel, Trust
@@ -108,6 +116,8 @@ def stages(run: RunModel) -> list[dict[str, Any]]:
     names = list(STAGES)
     if run.stage == CHOOSE_PROXY:
         names.insert(1, run.stage)
+    elif run.stage == ADAPT_CANDIDATES:
+        names.insert(names.index(FINISH_WINNERS), run.stage)
     elif run.stage not in (*STAGES, "", DONE):
         names.append(run.stage)
     is_over = run.state == "finished" or run.stage == DONE

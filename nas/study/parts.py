@@ -13,6 +13,31 @@ from nas.training import Recipe
 
 @final
 @dataclass(frozen=True)
+class Adaptation:
+    """Candidates near the front are trained on before winners are chosen among them, where that gains anything.
+
+    What a subnet has with weights that it shares says little of small differences. A few steps of its own say more.
+
+    Args:
+        candidates: How many, at most. Eight of them are trained first; the others only where these eight gain more, on
+            average, than the noise of a gain.
+        steps: Of the optimizer, for each, with the settings of the winners' recipe.
+    """
+
+    candidates: int = 24
+    steps: int = 32
+
+    def __post_init__(self) -> None:
+        check_integers(self, "candidates", "steps")
+        if self.candidates < 1 or self.steps < 1:
+            raise StudyError(
+                f"an adaptation of {self.candidates} candidates by {self.steps} steps: both must be 1 or more; "
+                "winners.adaptation=None is for none."
+            )
+
+
+@final
+@dataclass(frozen=True)
 class Winners:
     """How the search's winners are finished.
 
@@ -24,17 +49,22 @@ class Winners:
             are stated: choices are searched in ``Study.pipeline``.
         tie_rounds: How many times, at most, files of the final front that tie within a device's noise are measured
             again, taking turns; each time their spread shrinks.
+        adaptation: How candidates near the front are trained on before winners are chosen among them; None for not
+            at all. Nothing is done where candidates are trained from scratch.
     """
 
     count: int = 6
     recipe: Recipe = field(default_factory=lambda: Recipe(epochs=10, learning_rate=1e-3))
     passes: tuple[CompressionPass | Pipeline, ...] = ()
     tie_rounds: int = 4
+    adaptation: Adaptation | None = field(default_factory=Adaptation)
 
     def __post_init__(self) -> None:
         check_integers(self, "count", "tie_rounds")
         check_kind("Winners", "recipe", self.recipe, Recipe, "a Recipe")
         check_kind("Winners", "passes", self.passes, tuple, "a tuple such as (Int8(),)")
+        wanted = "an instance such as Adaptation(steps=50), or None"
+        check_kind("Winners", "adaptation", self.adaptation, Adaptation | None, wanted)
         if self.count < 1:
             raise StudyError(f"winners.count is {self.count}: at least one winner is needed.")
         if self.tie_rounds < 0:

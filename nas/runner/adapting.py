@@ -1,0 +1,196 @@
+"""Candidates near the front are trained on for a few steps each before winners are chosen among them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, final
+
+import numpy as np
+import optuna
+import torch
+from optuna.trial import FrozenTrial
+from torch import nn
+
+from nas.executors import all_done
+from nas.objective import Measurement, Objective
+from nas.protocols import ADAPT_CANDIDATES, Split, Splits
+from nas.report.tables import label, shown
+from nas.runner.choosing import near_front
+from nas.runner.compressing import compressed_in_search
+from nas.runner.context import RunContext
+from nas.runner.fine_tuning import final_quality
+from nas.runner.measuring import CALIBRATION, Known
+from nas.runner.steps import Step
+from nas.runner.workplace import Workplace
+from nas.search.record import architecture_of, measurements_of
+from nas.search.stand_alone import stand_alone_values
+from nas.space import Architecture
+from nas.study import Adaptation, Study, stable_repr
+from nas.supernet.copying import copied
+from nas.supernet.recalibrate import recalibrate_on
+from nas.training import Recipe, train
+from nas.training.steps import supervised_step
+
+_FIRST = 8
+"""Candidates that are adapted to learn whether more should be: with fewer, a mean gain says little."""
+
+
+@final
+@dataclass(frozen=True)
+class Adapted:
+    """What came of it.
+
+    Args:
+        qualities: That candidates reached, by trial number; {} where winners are chosen by the search's.
+        sentence: What was done, for people; None where nothing was.
+        seconds: It took.
+    """
+
+    qualities: Mapping[int, float] = field(default_factory=dict)
+    sentence: str | None = None
+    seconds: float = 0.0
+
+    def told_in(self, facts: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the facts of a report with what was done here among them."""
+        told = {**facts, "adaptation": self.sentence}
+        if self.sentence is not None:
+            told["seconds"] = {**facts["seconds"], "adaptation": self.seconds}
+        if self.qualities:
+            told["winners_chosen_by"] = (
+                "what candidates near the front reached after a few steps of their own"
+            )
+        return told
+
+
+@final
+@dataclass(frozen=True)
+class Reached:
+    """What a candidate came to, as it is stored."""
+
+    quality: Measurement
+    seconds: float
+
+
+def adapt_candidates(context: RunContext, record: optuna.Study) -> Adapted:
+    """Train candidates near the front for a few steps each, where that is worth more than the noise.
+
+    Eight of them show whether it is. Nothing is done where candidates are trained from scratch, where the search
+    knows already what architectures reach on their own, and where too few candidates were evaluated.
+    """
+    prepared, progress, plan = context.prepared, context.progress, context.prepared.study.winners.adaptation
+    if plan is None or not context.weights.are_shared or stand_alone_values(record):
+        return Adapted()
+    near = near_front(prepared, record, plan.candidates)
+    if len(near) < max(_FIRST, prepared.study.winners.count + 1):
+        return Adapted()
+    progress.start(ADAPT_CANDIDATES, len(near), 0)
+    quality, known = prepared.problem.objectives[0], record.user_attrs[CALIBRATION]
+    searched = {trial.number: measurements_of(trial)[quality.name] for trial in near}
+    reached: dict[int, Reached] = {}
+
+    def adapt(trials: Sequence[FrozenTrial]) -> None:
+        def note(position: int, found: Reached) -> None:
+            number = trials[position].number
+            reached[number] = found
+            progress.advance(f"{searched[number].value:.4f} in the search, {found.quality.value:.4f} adapted")
+
+        all_done(
+            context.workers,
+            [partial(adapted, architecture_of(prepared.problem.space, trial), known) for trial in trials],
+            note,
+        )
+
+    first = [near[position * len(near) // _FIRST] for position in range(_FIRST)]
+    adapt(first)
+    is_worth_it = pays(quality, [(searched[number], found.quality) for number, found in reached.items()])
+    if is_worth_it:
+        adapt([trial for trial in near if trial.number not in reached])
+    pairs = [(searched[number], found.quality) for number, found in reached.items()]
+    sentence = _sentence(plan, quality, pairs, is_worth_it=is_worth_it)
+    progress.say(sentence)
+    qualities = {number: found.quality.value for number, found in reached.items()} if is_worth_it else {}
+    return Adapted(qualities, sentence, sum(found.seconds for found in reached.values()))
+
+
+def pays(quality: Objective, pairs: Sequence[tuple[Measurement, Measurement]]) -> bool:
+    """Whether adaptation gains more, on average, than the noise of one gain.
+
+    Where it gains less, shared weights tell as much as the items do. Where it gains more, candidates are held back by
+    the weights that they share, and nobody can tell that all are by as much.
+
+    Args:
+        quality: That was measured.
+        pairs: With shared weights, and after adaptation.
+    """
+    gains = [quality.cost(before.value) - quality.cost(after.value) for before, after in pairs]
+    return bool(np.mean(gains) > np.mean([np.hypot(before.spread, after.spread) for before, after in pairs]))
+
+
+def _sentence(
+    plan: Adaptation,
+    quality: Objective,
+    pairs: Sequence[tuple[Measurement, Measurement]],
+    *,
+    is_worth_it: bool,
+) -> str:
+    before, after = (shown(float(np.mean([pair[side].value for pair in pairs])), quality) for side in (0, 1))
+    told = (
+        f"{len(pairs)} candidates near the front were trained for {plan.steps} steps each, and had {after} after "
+        f"{before} of {label(quality.name)} on average"
+    )
+    if is_worth_it:
+        return f"{told}: more than the noise, so winners were chosen by what these reached"
+    return f"{told}: no more than the noise, so winners were chosen by the search's values"
+
+
+def adapted(architecture: Architecture, known: Known, here: Workplace) -> Reached:
+    """Return the quality of a candidate after a few steps of training; done once."""
+    prepared, weights, plan = here.prepared, here.weights, here.prepared.study.winners.adaptation
+    assert plan is not None
+    study = prepared.study
+    inputs: list[Any] = [
+        weights.digest,
+        architecture.id,
+        study.winners.recipe.fingerprint,
+        plan.steps,
+        study.seed,
+    ]
+    if study.pipeline.passes:
+        inputs.append(stable_repr(study.pipeline))
+    step = Step(here.run.adapted / f"{architecture.id}.json", inputs)
+    stored = step.result(Reached)
+    if stored is None:
+        begin = time.perf_counter()
+        module = trained_briefly(
+            study, prepared.splits, weights.module(architecture), plan.steps, prepared.device
+        )
+        made = compressed_in_search(prepared, architecture, module)
+        quality = final_quality(prepared, made.candidate(prepared), known)
+        stored = Reached(quality, time.perf_counter() - begin)
+        step.store({"quality": stored.quality.to_json(), "seconds": stored.seconds})
+    return stored
+
+
+def trained_briefly(
+    study: Study, splits: Splits, module: nn.Module, steps: int, device: torch.device
+) -> nn.Module:
+    """Return a copy of a network after so many steps with the winners' recipe, learning from the targets alone."""
+    network = copied(module).to(device)  # what is frozen stays so
+    data, recipe = _short(splits.train, study.winners.recipe, steps, study.seed)
+    step = supervised_step(network, splits.task, recipe)
+    train(network, step, data, recipe, seed=study.seed, device=device)
+    if study.recalibration:
+        recalibrate_on(network, splits.train, device, study.recalibration)
+    return network.eval()
+
+
+def _short(split: Split, recipe: Recipe, steps: int, seed: int) -> tuple[Split, Recipe]:
+    """Return data and a recipe of about so many steps: whole epochs, or one epoch of random items of many."""
+    wanted = steps * recipe.batch_size
+    if wanted >= len(split):
+        return split, replace(recipe, epochs=round(wanted / len(split)))
+    rows = torch.randperm(len(split), generator=torch.Generator().manual_seed(seed))[:wanted]
+    return split.part(rows), replace(recipe, epochs=1)
