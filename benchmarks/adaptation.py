@@ -2,10 +2,11 @@
 
     python -m benchmarks.adaptation --seeds 0 1 2 --out runs/bench
 
-The digits study, accuracy against MACs. Of each seed's search the candidates near the front are adapted, and all of
-them are finished as winners are: what they reach so is the truth. Winners are chosen by the search's values and by
-those of adaptation, as many as the study says; of either choice the table has the best winner's regret and the share of
-the hypervolume of all, and Kendall's tau of the values with the truth. Goes on where it was stopped.
+The digits study, accuracy against MACs. Of each seed's search the candidates near the front are adapted. Winners are
+chosen among them by the search's values and by those of adaptation, as many as the study says. Those of either choice
+are finished, or with ``--everything`` all near the front: what they reach so is the truth, of which a choice has the
+best winner's regret and a share of the hypervolume; and its values agree with it by Kendall's tau. Goes on where it was
+stopped.
 """
 
 from __future__ import annotations
@@ -44,6 +45,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--evaluations", type=int, default=study().evaluations)
     parser.add_argument("--candidates", type=int, default=24)
+    parser.add_argument(
+        "--everything", action="store_true", help="finish all near the front, not winners alone"
+    )
     parser.add_argument("--out", type=Path, default=Path("runs/bench"))
     arguments = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -57,34 +61,37 @@ def main() -> None:
         here = Workplace(prepared, run, SupernetWeights(prepared, run))
         record = search_architectures(prepared, run, here.weights, chosen.evaluations, Silent())
         print(f"seed {seed}: {chosen.evaluations} evaluations", flush=True)
-        compare(here, record, arguments.candidates)
+        compare(here, record, arguments.candidates, arguments.everything)
 
 
-def compare(here: Workplace, record: optuna.Study, count: int) -> None:
-    """Print what is lost by either choice among the candidates near the front."""
+def compare(here: Workplace, record: optuna.Study, count: int, everything: bool) -> None:
+    """Print what is lost by either choice against all that were finished: those of either, or all near the front."""
     known, space = record.user_attrs[CALIBRATION], here.prepared.problem.space
     near = near_front(here.prepared, record, count)
     architectures = {trial.number: architecture_of(space, trial) for trial in near}
-    searched = {trial.number: measurements_of(trial)["accuracy"] for trial in near}
     reached = {number: adapted(one, known, here) for number, one in architectures.items()}
-    finished = {number: finished_quality(here, one, known) for number, one in architectures.items()}
-    truth = np.array([[1 - finished[trial.number], trial.values[1]] for trial in near])
-    seconds = sum(one.seconds for one in reached.values())
-    qualities = {number: one.quality.value for number, one in reached.items()}
-    before = {number: one.value for number, one in searched.items()}
-    for name, values in (("search", before), ("adapted", qualities)):
-        winners = {trial.number for trial in choose_winners(here.prepared, record, values)}
-        is_winner = np.array([trial.number in winners for trial in near])
-        found = regret(truth, is_winner, np.zeros(len(near)), sampled=False)
-        assert found is not None
-        tau = kendall_tau(np.array([values[trial.number] for trial in near]), -truth[:, 0])
+    by = {
+        "search": {trial.number: measurements_of(trial)["accuracy"].value for trial in near},
+        "adapted": {number: one.quality.value for number, one in reached.items()},
+    }
+    winners = {name: {t.number for t in choose_winners(here.prepared, record, by[name])} for name in by}
+    compared = [
+        trial for trial in near if everything or any(trial.number in found for found in winners.values())
+    ]
+    finished = [finished_quality(here, architectures[trial.number], known) for trial in compared]
+    truth = np.array([[1 - value, trial.values[1]] for value, trial in zip(finished, compared, strict=True)])
+    for name, values in by.items():
+        is_winner = np.array([trial.number in winners[name] for trial in compared])
+        found = regret(truth, is_winner, np.zeros(len(compared)), sampled=False)
+        tau = kendall_tau(np.array([values[trial.number] for trial in compared]), -truth[:, 0])
         print(
-            f"  {name}: tau {tau:.2f} of {len(near)}, regret {100 * found.best.value:.2f} points, front "
-            f"{found.front.value:.4f}, best {100 * max(finished[n] for n in winners):.2f} %, values from "
-            f"{100 * min(values.values()):.2f} to {100 * max(values.values()):.2f} %",
+            f"  {name}: {len(winners[name])} winners among {len(compared)} finished, regret "
+            f"{0 if found is None else 100 * found.best.value:.2f} points, front "
+            f"{1 if found is None else found.front.value:.4f}, best {100 * (1 - truth[is_winner, 0].min()):.2f} %, tau "
+            f"{tau:.2f}, values of {100 * min(values.values()):.2f} to {100 * max(values.values()):.2f} %",
             flush=True,
         )
-    print(f"  adaptation took {seconds:.0f} s", flush=True)
+    print(f"  adaptation took {sum(one.seconds for one in reached.values()):.0f} s", flush=True)
 
 
 def finished_quality(here: Workplace, architecture: Architecture, known: Known) -> float:

@@ -67,17 +67,19 @@ def main() -> None:
     for items in arguments.recalibrate:
         begin = time.process_time()
         modules = (extract_recalibrated(supernet, one, splits.train, items) for one in architectures)
-        values = np.array([quality(module, splits.search, splits)["accuracy"] for module in modules])
-        each = (time.process_time() - begin) / len(values)
-        print_row(f"recalibrated on {items}", seconds, each, values, both.mean(1), macs)
+        found = [quality(module, splits.search, splits) for module in modules]
+        each = (time.process_time() - begin) / len(found)
+        print(f"supernet {seconds:.0f} s, recalibrated on {items}, an architecture {each:.2f} s", flush=True)
+        print_rows(found, both.mean(1), macs)
     for steps in arguments.adapt:
-        begin, values = time.process_time(), np.zeros(len(architectures))
-        for row, one in enumerate(architectures):
+        begin, found = time.process_time(), []
+        for one in architectures:
             module = extract_recalibrated(supernet, one, splits.train)
             made = trained_briefly(study(), splits, module, steps, CPU)
-            values[row] = quality(made, splits.search, splits)["accuracy"]
-        each = (time.process_time() - begin) / len(values)
-        print_row(f"adapted by {steps} steps", seconds, each, values, both.mean(1), macs)
+            found.append(quality(made, splits.search, splits))
+        each = (time.process_time() - begin) / len(found)
+        print(f"supernet {seconds:.0f} s, adapted by {steps} steps, an architecture {each:.2f} s", flush=True)
+        print_rows(found, both.mean(1), macs)
 
 
 def complete_rows(rows: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
@@ -119,11 +121,16 @@ def print_ceiling(both: FloatArray, macs: FloatArray) -> None:
             f"to have more than {highest:.2f} with their mean; that of MACs has {of_macs:.2f}",
             flush=True,
         )
+    print_row("the trainings alone", both.mean(1), both.mean(1), macs)
 
 
-def print_row(
-    name: str, seconds: float, each: float, values: FloatArray, alone: FloatArray, macs: FloatArray
-) -> None:
+def print_rows(found: list[dict[str, float]], alone: FloatArray, macs: FloatArray) -> None:
+    print_row("  by accuracy", np.array([one["accuracy"] for one in found]), alone, macs)
+    print_row("  by cross-entropy", np.array([-one["loss"] for one in found]), alone, macs)
+
+
+def print_row(name: str, values: FloatArray, alone: FloatArray, macs: FloatArray) -> None:
+    """Print how well values order architectures, the higher the better, and what is lost by a choice by them."""
     taus = "; ".join(
         f"{part} {kendall_tau(values[rows], alone[rows]):.2f}" for part, rows in parts(macs).items()
     )
@@ -132,9 +139,8 @@ def print_row(
     )
     assert lost is not None
     print(
-        f"{name}: supernet {seconds:.0f} s, an architecture {each:.2f} s, tau {taus}, regret "
-        f"{100 * lost.best.value:.2f} points, front {lost.front.value:.4f}, accuracies {100 * values.min():.1f} to "
-        f"{100 * values.max():.1f} %",
+        f"{name}: tau {taus}, regret {100 * lost.best.value:.2f} points, front {lost.front.value:.4f}, values of "
+        f"{values.min():.3f} to {values.max():.3f}",
         flush=True,
     )
 
@@ -145,7 +151,7 @@ def parts(macs: FloatArray) -> dict[str, NDArray[np.bool_]]:
 
 def chosen(values: FloatArray, macs: FloatArray) -> NDArray[np.bool_]:
     """Return which are winners: of the front, those that keep most of its hypervolume, the best first."""
-    costs = np.column_stack([1 - values, macs])
+    costs = np.column_stack([-values, macs])
     front = np.flatnonzero(pareto.non_dominated(costs))
     scaled = (costs[front] - costs.min(0)) / np.ptp(costs, axis=0)
     rows = pareto.spread_subset(scaled, _WINNERS, np.full(2, 1.1), int(np.argmin(scaled[:, 0])))
