@@ -25,14 +25,14 @@ from nas.files import read_json, write_json
 from nas.regret import regret
 from nas.runner.adapting import adapted
 from nas.runner.choosing import choose_winners, near_front
+from nas.runner.context import RunContext
 from nas.runner.directory import RunDirectory
-from nas.runner.finishing import final_quality, finished_network
+from nas.runner.fine_tuning import final_quality, finished_network
 from nas.runner.measuring import CALIBRATION, Known
 from nas.runner.preparation import prepare
 from nas.runner.progress import Silent
 from nas.runner.searching import search_architectures
 from nas.runner.supernet_training import train_supernet
-from nas.runner.weights import SupernetWeights
 from nas.runner.workplace import Workplace
 from nas.search.record import architecture_of, measurements_of
 from studies.digits import study
@@ -58,10 +58,10 @@ def main() -> None:
         )
         prepared, run = prepare(chosen, CPU), RunDirectory(arguments.out / f"adaptation-{seed}")
         train_supernet(prepared, run, Silent())
-        here = Workplace(prepared, run, SupernetWeights(prepared, run))
-        record = search_architectures(prepared, run, here.weights, chosen.evaluations, Silent())
+        context = RunContext.alone(prepared, run, Silent())
+        record = search_architectures(context, chosen.evaluations)
         print(f"seed {seed}: {chosen.evaluations} evaluations", flush=True)
-        compare(here, record, arguments.candidates, arguments.everything)
+        compare(Workplace(prepared, run, context.weights), record, arguments.candidates, arguments.everything)
 
 
 def compare(here: Workplace, record: optuna.Study, count: int, everything: bool) -> None:
