@@ -49,7 +49,10 @@ def choose_winners(
     Raises:
         EvaluationError: all have such values.
     """
-    problem, trials = prepared.problem, _eligible_trials(prepared, record)
+    problem = prepared.problem
+    for sentence in doubts(problem.objectives, all_measured(prepared, complete_trials(record))):
+        logger.warning("%s", sentence)
+    trials = _eligible_trials(prepared, record)
     if adapted:
         trials = [trial for trial in trials if trial.number in adapted]
         costs = costs_of(problem.objectives, trials)
@@ -95,16 +98,10 @@ def _spread_front(
 
 def _eligible_trials(prepared: Prepared, record: optuna.Study) -> list[FrozenTrial]:
     """Return the trials that may be winners: with values that were measured and can be believed."""
-    return _credible_trials(prepared.problem, all_measured(prepared, complete_trials(record)))
-
-
-def _credible_trials(problem: Problem, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    told = doubts(problem.objectives, trials)
-    for sentence in told:
-        logger.warning("%s", sentence)
-    believed = are_credible(costs_of(problem.objectives, trials))
+    trials, objectives = all_measured(prepared, complete_trials(record)), prepared.problem.objectives
+    believed = are_credible(costs_of(objectives, trials))
     if not believed.any():
-        raise EvaluationError(f"there is no front: {told[0]}")
+        raise EvaluationError(f"there is no front: {doubts(objectives, trials)[0]}")
     return [trial for trial, keep in zip(trials, believed, strict=True) if keep]
 
 

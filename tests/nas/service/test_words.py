@@ -74,6 +74,8 @@ def test_stages_are_done_current_or_to_come() -> None:
         ("to come", 0),
         ("to come", 0),
     ]
+    adapting = [s["name"] for s in stages(told(stage="adapt candidates"))]
+    assert adapting[1:4] == ["search", "adapt candidates", "finish winners"]
     proxy = stages(told(stage="choose proxy subset"))
     assert [s["is"] for s in proxy] == ["done", "current", *["to come"] * 3]
     assert [s["is"] for s in stages(told(stage=""))] == ["to come"] * 4
