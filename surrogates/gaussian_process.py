@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import Any, final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
+from scipy.linalg import cho_solve, lapack, solve_triangular
 from scipy.optimize import minimize
-from torch import Tensor
 
 from nas.choices import Option
 from nas.pareto import non_dominated
@@ -61,8 +60,8 @@ class GaussianProcess:
         fitted = kept[_informative(costs[kept], self.max_fitted, rng)]
         self._center, self._scale = costs[kept].mean(axis=0), costs[kept].std(axis=0)
         self._scale[self._scale < 1e-12 * np.maximum(np.abs(self._center), 1.0)] = 1.0
-        standard = torch.from_numpy((costs - self._center) / self._scale)
-        encodings = torch.from_numpy(self.space.encode(indices))
+        standard = (costs - self._center) / self._scale
+        encodings = self.space.encode(indices)
         starts = [self._layout.start(rng) for _ in range(self.restarts)]
         self._posteriors = []
         for column in range(costs.shape[1]):
@@ -73,7 +72,7 @@ class GaussianProcess:
 
     def predict(self, indices: IntArray) -> Prediction:
         """Predict the costs of ``(n, num_choices)`` positions."""
-        encodings = torch.from_numpy(self.space.encode(indices))
+        encodings = self.space.encode(indices)
         columns = [posterior.marginal(encodings) for posterior in self._posteriors]
         mean = np.stack([mean for mean, _ in columns], axis=1)
         std = np.maximum(np.stack([std for _, std in columns], axis=1), _MIN_STD)
@@ -81,7 +80,7 @@ class GaussianProcess:
 
     def sample(self, indices: IntArray, count: int, rng: np.random.Generator) -> FloatArray:
         """Return ``(count, n, m)`` joint draws of the costs."""
-        encodings = torch.from_numpy(self.space.encode(indices))
+        encodings = self.space.encode(indices)
         draws = [posterior.joint(encodings, count, rng) for posterior in self._posteriors]
         costs: FloatArray = np.stack(draws, axis=2) * self._scale + self._center
         return costs
@@ -109,16 +108,16 @@ class _Layout:
             rows += range(points[key], points[key] + len(choice.options))
         self.num_choices = len(space.choices)
         self.dimensions = dimensions
-        self.row = torch.tensor(rows)
-        self.column = torch.from_numpy(np.repeat(np.arange(self.num_choices), space.num_options))
-        self.means = torch.from_numpy(np.concatenate(means))
-        is_ordered = self.means.abs().sum(dim=1) > 0
-        self.deviations = torch.where(is_ordered, 0.5, 1.0).double()[:, None]
+        self.row = np.array(rows)
+        self.column = np.repeat(np.arange(self.num_choices), space.num_options)
+        self.means = np.concatenate(means)
+        is_ordered = np.abs(self.means).sum(axis=1) > 0
+        self.deviations = np.where(is_ordered, 0.5, 1.0)[:, None]
         self.typical = math.log(1 / self.num_choices)  # relevance at which distances don't grow with choices
 
     def start(self, rng: np.random.Generator) -> FloatArray:
         relevances = np.full(self.num_choices, self.typical)
-        points = 0.7 * rng.standard_normal(self.means.numel())
+        points = 0.7 * rng.standard_normal(self.means.size)
         return np.concatenate([relevances, [math.log(_NOISE), 0.0], points])
 
     def bounds(self) -> list[tuple[float, float]]:
@@ -126,13 +125,17 @@ class _Layout:
             *[(self.typical - 8.0, self.typical + 5.0)] * self.num_choices,
             (math.log(1e-4), 0.0),
             (-4.0, 4.0),
-            *[(-4.0, 4.0)] * self.means.numel(),
+            *[(-4.0, 4.0)] * self.means.size,
         ]
 
-    def negative_log_prior(self, vector: Tensor) -> Tensor:
-        relevances, noise, variance, points = vector.split([self.num_choices, 1, 1, self.means.numel()])
-        unlikely = [relevances - self.typical, (noise - math.log(_NOISE)) / 1.5, variance, points]
-        return 0.5 * torch.cat(unlikely).square().sum()
+    def negative_log_prior(self, vector: FloatArray) -> tuple[float, FloatArray]:
+        """Return it and its gradient."""
+        unlikely, width = vector.copy(), np.ones(len(vector))
+        unlikely[: self.num_choices] -= self.typical
+        unlikely[self.num_choices] -= math.log(_NOISE)
+        width[self.num_choices] = 1.5
+        unlikely /= width
+        return 0.5 * float(unlikely @ unlikely), unlikely / width
 
 
 def _prior_points(options: tuple[Option, ...], dimensions: int) -> FloatArray:
@@ -147,43 +150,59 @@ def _prior_points(options: tuple[Option, ...], dimensions: int) -> FloatArray:
 class _Kernel:
     """A Matérn 5/2 kernel, and the variance of the noise."""
 
-    def __init__(self, layout: _Layout, vector: Tensor) -> None:
-        relevances, noise, variance, points = vector.split([layout.num_choices, 1, 1, layout.means.numel()])
-        self.noise, self.variance = noise.exp(), variance.exp()
-        embedded = layout.means + layout.deviations * points.reshape(layout.means.shape)
-        blocks = torch.zeros(len(layout.row), layout.num_choices, layout.dimensions, dtype=torch.float64)
-        stretched = embedded[layout.row] * (0.5 * relevances).exp()[layout.column, None]
-        self._embedding = blocks.index_put((torch.arange(len(layout.row)), layout.column), stretched).flatten(
-            1
-        )
+    def __init__(self, layout: _Layout, vector: FloatArray) -> None:
+        self._layout = layout
+        ends = [layout.num_choices, layout.num_choices + 1, layout.num_choices + 2]
+        relevances, noise, variance, points = np.split(vector, ends)
+        self.noise, self.variance = math.exp(noise[0]), math.exp(variance[0])
+        self._embedded = layout.means + layout.deviations * points.reshape(layout.means.shape)
+        self._stretch = np.exp(0.5 * relevances)[layout.column, None]
+        blocks = np.zeros((len(layout.row), layout.num_choices, layout.dimensions))
+        blocks[np.arange(len(layout.row)), layout.column] = self._embedded[layout.row] * self._stretch
+        self._embedding = blocks.reshape(len(layout.row), -1)
 
-    def embed(self, encodings: Tensor) -> Tensor:
-        embedded: Tensor = encodings @ self._embedding
+    def embed(self, encodings: FloatArray) -> FloatArray:
+        embedded: FloatArray = encodings @ self._embedding
         return embedded
 
-    def __call__(self, left: Tensor, right: Tensor) -> Tensor:
+    def __call__(self, left: FloatArray, right: FloatArray) -> FloatArray:
         """Return ``(n, k)`` covariances of ``(n, d)`` and ``(k, d)`` embedded architectures."""
-        squares = (left**2).sum(dim=1)[:, None] + (right**2).sum(dim=1) - 2 * left @ right.T
-        squares = squares.clamp_min(0)
-        distance = (squares + 1e-12).sqrt()
-        covariance: Tensor = self.variance * (1 + _SQRT5 * distance + 5 / 3 * squares)
-        return covariance * torch.exp(-_SQRT5 * distance)
+        return self.with_slopes(left, right)[0]
+
+    def with_slopes(self, left: FloatArray, right: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return the covariances, and their derivatives by the squared distances."""
+        squares = (left**2).sum(axis=1)[:, None] + (right**2).sum(axis=1) - 2 * left @ right.T
+        np.maximum(squares, 0.0, out=squares)
+        steps = np.sqrt(5 * squares)
+        falling = np.exp(-steps)
+        falling *= self.variance
+        steps += 1.0
+        slopes = steps * falling
+        covariances: FloatArray = slopes + 5 / 3 * squares * falling
+        slopes *= -5 / 6
+        return covariances, slopes
+
+    def gradient(self, encodings: FloatArray, by_embedded: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return derivatives by the log relevances and by the points, given those by ``(n, d)`` embedded ones."""
+        layout = self._layout
+        by_block = (encodings.T @ by_embedded).reshape(len(layout.row), layout.num_choices, -1)
+        by_stretched = by_block[np.arange(len(layout.row)), layout.column] * self._stretch
+        along = 0.5 * (by_stretched * self._embedded[layout.row]).sum(axis=1)
+        by_points = np.zeros_like(layout.means)
+        np.add.at(by_points, layout.row, by_stretched)
+        by_relevance = np.bincount(layout.column, weights=along, minlength=layout.num_choices)
+        return by_relevance, (by_points * layout.deviations).ravel()
 
 
 def _fitted_kernel(
-    layout: _Layout, encodings: Tensor, targets: Tensor, starts: list[FloatArray], iterations: int
+    layout: _Layout, encodings: FloatArray, targets: FloatArray, starts: list[FloatArray], iterations: int
 ) -> _Kernel:
     """Return the kernel of largest posterior density that L-BFGS finds from ``starts``."""
 
-    def loss(vector: Tensor) -> Tensor:
-        posterior = _Posterior(_Kernel(layout, vector), encodings, targets)
-        return posterior.negative_log_likelihood() + layout.negative_log_prior(vector)
-
-    def value_and_gradient(values: FloatArray) -> tuple[float, FloatArray]:
-        vector = torch.from_numpy(values).requires_grad_()
-        result = loss(vector)
-        (gradient,) = torch.autograd.grad(result, vector)
-        return float(result.detach()), gradient.numpy()
+    def value_and_gradient(vector: FloatArray) -> tuple[float, FloatArray]:
+        value, gradient = _negative_log_likelihood(layout, vector, encodings, targets)
+        unlikely, slope = layout.negative_log_prior(vector)
+        return value + unlikely, gradient + slope
 
     options = {"maxiter": iterations}
     found: list[Any] = [
@@ -191,44 +210,70 @@ def _fitted_kernel(
         for x in starts
     ]
     best = min(found, key=lambda result: float(result.fun))
-    return _Kernel(layout, torch.from_numpy(best.x))
+    return _Kernel(layout, best.x)
+
+
+def _negative_log_likelihood(
+    layout: _Layout, vector: FloatArray, encodings: FloatArray, targets: FloatArray
+) -> tuple[float, FloatArray]:
+    """Return it, but for a constant, and its gradient (Rasmussen 2006, equations 5.8 and 5.9)."""
+    kernel = _Kernel(layout, vector)
+    embedded = kernel.embed(encodings)
+    covariance, slopes = kernel.with_slopes(embedded, embedded)
+    factor, inverse = _factor_and_inverse(covariance, kernel.noise)
+    weights = inverse @ targets
+    value = 0.5 * float(targets @ weights) + float(np.log(factor.diagonal()).sum())
+    by_covariance = 0.5 * (inverse - weights[:, None] * weights)
+    by_noise = kernel.noise * by_covariance.trace()
+    by_variance = np.vdot(by_covariance, covariance)
+    by_covariance *= slopes
+    by_embedded = 4 * (by_covariance.sum(axis=1)[:, None] * embedded - by_covariance @ embedded)
+    by_relevance, by_points = kernel.gradient(encodings, by_embedded)
+    return value, np.concatenate([by_relevance, [by_noise, by_variance], by_points])
+
+
+def _factor_and_inverse(covariance: FloatArray, noise: float) -> tuple[FloatArray, FloatArray]:
+    """Return the lower Cholesky factor of a covariance with noise, and that matrix's inverse."""
+    factor = _factor(covariance, noise)
+    lower, _ = lapack.dpotri(factor, lower=1)
+    lower = np.tril(lower)
+    return factor, lower + np.tril(lower, -1).T
+
+
+def _factor(covariance: FloatArray, noise: float) -> FloatArray:
+    noisy = covariance.copy()
+    noisy.flat[:: len(noisy) + 1] += noise + _JITTER
+    factor: FloatArray = np.linalg.cholesky(noisy)
+    return factor
 
 
 @final
 class _Posterior:
     """A Gaussian process that has seen ``(n,)`` targets."""
 
-    def __init__(self, kernel: _Kernel, encodings: Tensor, targets: Tensor) -> None:
+    def __init__(self, kernel: _Kernel, encodings: FloatArray, targets: FloatArray) -> None:
         self._kernel = kernel
-        self._targets = targets
         self._known = kernel.embed(encodings)
-        covariance = kernel(self._known, self._known)
-        noise = (kernel.noise + _JITTER) * torch.eye(len(targets), dtype=torch.float64)
-        self._factor = torch.linalg.cholesky(covariance + noise)
-        self._weights = torch.cholesky_solve(targets[:, None], self._factor)[:, 0]
+        self._factor = _factor(kernel(self._known, self._known), kernel.noise)
+        self._weights = cho_solve((self._factor, True), targets)
 
-    def negative_log_likelihood(self) -> Tensor:
-        loss: Tensor = 0.5 * self._targets @ self._weights + self._factor.diagonal().log().sum()
-        return loss
-
-    def marginal(self, encodings: Tensor) -> tuple[FloatArray, FloatArray]:
+    def marginal(self, encodings: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Return mean and standard deviation, each ``(n,)``."""
         cross = self._kernel(self._kernel.embed(encodings), self._known)
-        explained = torch.linalg.solve_triangular(self._factor, cross.T, upper=False)
-        variance = (self._kernel.variance - (explained**2).sum(dim=0)).clamp_min(0)
-        return (cross @ self._weights).numpy(), variance.sqrt().numpy()
+        explained = solve_triangular(self._factor, cross.T, lower=True, check_finite=False)
+        variance = self._kernel.variance - (explained**2).sum(axis=0)
+        return cross @ self._weights, np.sqrt(np.maximum(variance, 0.0))
 
-    def joint(self, encodings: Tensor, count: int, rng: np.random.Generator) -> FloatArray:
+    def joint(self, encodings: FloatArray, count: int, rng: np.random.Generator) -> FloatArray:
         """Return ``(count, n)`` draws."""
         embedded = self._kernel.embed(encodings)
         cross = self._kernel(embedded, self._known)
-        explained = torch.linalg.solve_triangular(self._factor, cross.T, upper=False)
+        explained = solve_triangular(self._factor, cross.T, lower=True, check_finite=False)
         covariance = self._kernel(embedded, embedded) - explained.T @ explained
         # Unlike a Cholesky factor, eigenvectors don't mind a matrix that is singular but for rounding.
-        values, vectors = torch.linalg.eigh(covariance)
-        factor = vectors * values.clamp_min(0).sqrt()
-        noise = torch.from_numpy(rng.standard_normal((len(embedded), count)))
-        drawn: FloatArray = ((cross @ self._weights)[:, None] + factor @ noise).T.numpy()
+        values, vectors = np.linalg.eigh(covariance)
+        factor = vectors * np.sqrt(np.maximum(values, 0.0))
+        drawn: FloatArray = ((cross @ self._weights)[:, None] + factor @ rng.standard_normal((len(factor), count))).T
         return drawn
 
 

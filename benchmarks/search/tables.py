@@ -46,6 +46,7 @@ class _Nb201:
     error_of: str
     others: tuple[tuple[str, str], ...]  # column and unit
     counted: frozenset[str] = frozenset()
+    whole: bool = False  # measured to whole units, as a phone's profiler prints them: many ties
 
 
 _NB201 = {
@@ -90,6 +91,30 @@ _NB201 = {
         (("params_m_cifar100", "M"), ("lat_ms_1080ti_256", "ms")),
         frozenset({"params_m_cifar100"}),
     ),
+    "nb201-2-coarse": _Nb201(
+        "NAS-Bench-201, CIFAR-10: error × latency on a Pixel 2 in whole milliseconds",
+        "acc12_cifar10_valid",
+        (("lat_ms_pixel2", "ms"),),
+        whole=True,
+    ),
+    "nb201-2-s7": _Nb201(
+        "NAS-Bench-201, CIFAR-100, 200 epochs: error × latency on a Samsung S7 in whole milliseconds",
+        "acc200_cifar100_test",
+        (("lat_ms_samsung_s7", "ms"),),
+        whole=True,
+    ),
+    "nb201-2-gold": _Nb201(
+        "NAS-Bench-201, CIFAR-10, 200 epochs: error × latency on a Xeon Gold 6226",
+        "acc200_cifar10_test",
+        (("lat_ms_gold_6226", "ms"),),
+    ),
+    "nb201-3-coarse": _Nb201(
+        "NAS-Bench-201, CIFAR-100: error × FLOPs (counted) × latency on a 1080 Ti (32), whole milliseconds",
+        "acc12_cifar100_valid",
+        (("flops_m_cifar10", "M"), ("lat_ms_1080ti_32", "ms")),
+        frozenset({"flops_m_cifar10"}),
+        whole=True,
+    ),
 }
 
 NAMES = (*_NB201, "digits")
@@ -126,6 +151,9 @@ def _nb201(name: str, path: Path) -> Table:
         edges = [str(edge) for edge in arrays["edge_names"]]
         error = 100.0 - arrays[recipe.error_of].astype(np.float64)
         others = [arrays[column].astype(np.float64) for column, _ in recipe.others]
+        if recipe.whole:
+            rounded = zip(recipe.others, others, strict=True)
+            others = [v if column in recipe.counted else np.rint(v) for (column, _), v in rounded]
         positions = arrays["ops"].astype(np.int64)
     objectives = tuple(
         Objective(column, unit, "minimize") for column, unit in (("error", "%"), *recipe.others)

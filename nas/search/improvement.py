@@ -11,10 +11,11 @@ from scipy.stats import norm, qmc
 
 from nas import pareto
 from nas.search.record import ReferenceBox
-from nas.space import FloatArray
+from nas.space import FloatArray, IntArray
 
 _NUM_DIRECTIONS = 1024
 _NEARLY_WORST = 0.8  # of the box
+_NUM_AT_ONCE = 8
 
 
 def most_improving(
@@ -66,21 +67,56 @@ def most_improving(
     reached = np.tile(reach(known).max(axis=0), (len(draws), 1))
     if pending is not None and pending.shape[1]:
         reached = np.maximum(reached, [reach(p).max(axis=0) for p in pending])
-    reaches = np.stack([reach(draw) for draw in draws])
-    useful = np.flatnonzero(_gains(reaches, reached).any(axis=1))
-    reaches = reaches[:, useful]
-    parts = _Parts(box, known, np.median(draws[:, useful], axis=0)) if in_turns else None
+    gains = _Gains(np.stack([reach(draw) for draw in draws]), reached)
+    useful = gains.bounds > 0
+    parts = _Parts(box, known, np.median(draws, axis=0)) if in_turns else None
     picked: list[int] = []
-    while len(picked) < min(count, len(useful)):
-        gains = _gains(reaches, reached).mean(axis=1)
-        gains[picked] = -1.0
+    while len(picked) < min(count, int(useful.sum())):
+        left = useful.copy()
+        left[picked] = False
+        best = None
         if parts is not None and picked:
-            in_part = np.where(parts.drawn(gains >= 0, rng), gains, -1.0)
-            gains = in_part if in_part.max() > 0 else gains
-        best = int(np.argmax(gains))
-        picked.append(best)
-        reached = np.maximum(reached, reaches[:, best])
-    return [int(row) for row in useful[picked]]
+            best = gains.best(parts.drawn(left, rng) & left)
+        picked.append(gains.best(left) if best is None or gains.bounds[best] <= 0 else best)
+        gains.add(picked[-1])
+    return picked
+
+
+@final
+class _Gains:
+    """What each candidate would still add. It only gets less, so what was found earlier bounds it (Minoux 1978).
+
+    Args:
+        reaches: ``(s, n, d)`` of ``n`` candidates in each draw and direction.
+        reached: ``(s, d)`` by what is known.
+    """
+
+    def __init__(self, reaches: FloatArray, reached: FloatArray) -> None:
+        self._reaches, self._reached = reaches, reached
+        self._stale = np.zeros(reaches.shape[1], dtype=np.bool_)
+        self.bounds = np.zeros(reaches.shape[1])
+        self._find(np.arange(reaches.shape[1]))
+
+    def best(self, among: NDArray[np.bool_]) -> int:
+        """Return the candidate that adds most; its bound is then exact. Of those marked, at least one."""
+        while True:
+            order = np.argsort(np.where(among, -self.bounds, np.inf), kind="stable")[: int(among.sum())]
+            if not self._stale[order[0]]:
+                return int(order[0])
+            self._find(order[self._stale[order]][:_NUM_AT_ONCE])
+
+    def add(self, candidate: int) -> None:
+        """Let a candidate be among what is reached."""
+        self._reached = np.maximum(self._reached, self._reaches[:, candidate])
+        self._stale[:] = True
+
+    def _find(self, candidates: IntArray) -> None:
+        gains = np.zeros(len(candidates))
+        for by, before in zip(self._reaches, self._reached, strict=True):
+            more = by[candidates] - before
+            gains += np.maximum(more, 0.0, out=more).sum(axis=1)
+        self.bounds[candidates] = gains / (len(self._reaches) * self._reached.shape[1])
+        self._stale[candidates] = False
 
 
 @final
@@ -146,11 +182,3 @@ def _reached(box: ReferenceBox, costs: FloatArray, directions: FloatArray) -> Fl
         np.minimum(length, room[:, objective, None] * inverse[:, objective], out=length)
     volumes: FloatArray = length ** room.shape[1]
     return volumes
-
-
-def _gains(reaches: FloatArray, reached: FloatArray) -> FloatArray:
-    """Return the gain of ``(s, n, d)`` over ``(s, d)``, a mean over draws, ``(n, d)``."""
-    gains = np.zeros(reaches.shape[1:])
-    for by, before in zip(reaches, reached, strict=True):
-        gains += np.maximum(by - before, 0.0)
-    return gains / len(reaches)

@@ -1,18 +1,14 @@
-"""NSGA-II over option positions, by pymoo."""
+"""NSGA-II over option positions, on arrays; sorting into fronts and crowding distances are pymoo's."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
-from typing import Any
+from typing import final
 
 import numpy as np
-from pymoo.algorithms.moo.nsga2 import NSGA2
-from pymoo.core.mutation import Mutation
-from pymoo.core.problem import Problem as PymooProblem
-from pymoo.core.repair import Repair
-from pymoo.operators.crossover.ux import UniformCrossover
-from pymoo.optimize import minimize
+from pymoo.operators.survival.rank_and_crowding.metrics import calc_crowding_distance
+from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
 
 from nas.protocols import Problem
 from nas.search.designs import tilted_samples
@@ -43,29 +39,19 @@ def evolve(
         start: ``(k, num_choices)`` positions to begin with; the rest of the population is random.
         avoid: ``tobytes()`` of the rows that must not come back.
         size: Of the population.
-        rng: Draws the first population and the seed of the rest.
+        rng: Draws all that is random.
 
     Returns:
         ``(n, num_choices)`` canonical positions, no repeats, n <= size.
     """
     seen_start = start[rng.permutation(len(start))[: size // 2]]
-    first = np.concatenate([seen_start, tilted_samples(problem, size - len(seen_start), rng)])
-    seed = int(rng.integers(2**31))
     last = _whole_space(problem.space)
     if last is None or len(last) > size:
-        result = minimize(
-            _Screen(problem, costs, avoid),
-            NSGA2(
-                pop_size=size,
-                sampling=first,
-                crossover=UniformCrossover(),
-                mutation=_Step(problem),
-                repair=_Canonical(problem),
-            ),
-            ("n_gen", _GENERATIONS),
-            seed=seed,
-        )
-        last = np.unique(problem.space.canonical(result.pop.get("X").astype(np.int64)), axis=0)
+        population = _Population(problem, costs, avoid, size)
+        population.join(np.concatenate([seen_start, tilted_samples(problem, size - len(seen_start), rng)]))
+        for _ in range(_GENERATIONS):
+            population.join(_children(problem.space, population.parents(rng), rng))
+        last = np.unique(population.rows, axis=0)
     fresh = np.array([row.tobytes() not in avoid for row in last], dtype=np.bool_)
     return last[fresh & (problem.infeasibility(last) <= 0)]
 
@@ -77,51 +63,66 @@ def _whole_space(space: SearchSpace) -> IntArray | None:
     return np.unique(space.canonical(space.combinations(np.arange(space.num_combinations))), axis=0)
 
 
-class _Screen(PymooProblem):  # type: ignore[misc] # pymoo has no types
+@final
+class _Population:
+    """The best so far, best first: by constraint violation, then by front, then by crowding distance."""
+
     def __init__(
-        self, problem: Problem, costs: Callable[[IntArray], FloatArray], avoid: AbstractSet[bytes]
-    ) -> None:
-        self._problem, self._costs, self._avoid = problem, costs, avoid
-        top = problem.space.num_options - 1
-        super().__init__(
-            n_var=len(top), n_obj=len(problem.objectives), n_ieq_constr=1, xl=np.zeros_like(top), xu=top
-        )
-
-    def _evaluate(self, x: np.ndarray, out: dict[str, Any], *_: object, **__: object) -> None:
-        indices = self._problem.space.canonical(x.astype(np.int64))
-        seen = np.array([row.tobytes() in self._avoid for row in indices], dtype=np.float64)
-        costs = self._costs(indices)
-        out["F"] = np.where(np.isfinite(costs), costs, 0.0)  # what isn't finite is infeasible
-        excess = self._problem.excess(out["F"])
-        out["G"] = (self._problem.infeasibility(indices) + seen + excess)[:, None]
-
-
-class _Step(Mutation):  # type: ignore[misc]
-    """Move about one choice to a neighbouring option, or, half the time, to any option."""
-
-    def __init__(self, problem: Problem) -> None:
-        super().__init__()
-        self._num_options = problem.space.num_options
-
-    def _do(
         self,
-        _problem: PymooProblem,
-        x: np.ndarray,
-        *_: object,
-        random_state: np.random.Generator,
-        **__: object,
-    ) -> np.ndarray:
-        rng, top = random_state, self._num_options - 1
-        neighbour = np.clip(x + rng.choice([-1, 1], size=x.shape), 0, top)
-        anywhere = rng.integers(0, self._num_options, size=x.shape)
-        moved = np.where(rng.random(x.shape) < 0.5, neighbour, anywhere)
-        return np.where(rng.random(x.shape) < 1.5 / x.shape[1], moved, x)
+        problem: Problem,
+        costs: Callable[[IntArray], FloatArray],
+        avoid: AbstractSet[bytes],
+        size: int,
+    ) -> None:
+        self._problem, self._costs, self._avoid, self._size = problem, costs, avoid, size
+        self.rows = np.zeros((0, len(problem.space.choices)), dtype=np.int64)
+        self._values = np.zeros((0, len(problem.objectives)))
+        self._violation = np.zeros(0)
+
+    def join(self, rows: IntArray) -> None:
+        """Take in canonical rows that are not there yet, and keep the best."""
+        known = {row.tobytes() for row in self.rows}
+        new = {row.tobytes(): row for row in self._problem.space.canonical(rows)}
+        fresh = [row for key, row in new.items() if key not in known]
+        if not fresh:
+            return
+        rows = np.array(fresh)
+        values = self._costs(rows)
+        values = np.where(np.isfinite(values), values, 0.0)  # what isn't finite is infeasible
+        seen = np.array([row.tobytes() in self._avoid for row in rows], dtype=np.float64)
+        violation = self._problem.infeasibility(rows) + seen + self._problem.excess(values)
+        self.rows = np.concatenate([self.rows, rows])
+        self._values = np.concatenate([self._values, values])
+        self._violation = np.concatenate([self._violation, np.maximum(violation, 0.0)])
+        best = self._best_first()[: self._size]
+        self.rows, self._values, self._violation = self.rows[best], self._values[best], self._violation[best]
+
+    def parents(self, rng: np.random.Generator) -> IntArray:
+        """Return pairs of parents, ``(2, size / 2, num_choices)``, each the better one of two."""
+        drawn = rng.integers(0, len(self.rows), size=(2, 2, (self._size + 1) // 2))
+        return self.rows[drawn.min(axis=0)]
+
+    def _best_first(self) -> IntArray:
+        feasible = np.flatnonzero(self._violation <= 0)
+        others = np.flatnonzero(self._violation > 0)
+        others = others[np.argsort(self._violation[others], kind="stable")]
+        fronts = NonDominatedSorting().do(self._values[feasible], n_stop_if_ranked=self._size)
+        ordered = [feasible[front][_most_alone_first(self._values[feasible[front]])] for front in fronts]
+        return np.concatenate([*ordered, others])
 
 
-class _Canonical(Repair):  # type: ignore[misc]
-    def __init__(self, problem: Problem) -> None:
-        super().__init__()
-        self._space = problem.space
+def _most_alone_first(costs: FloatArray) -> IntArray:
+    return np.argsort(-calc_crowding_distance(costs), kind="stable")
 
-    def _do(self, _problem: PymooProblem, x: np.ndarray, **_: object) -> np.ndarray:
-        return self._space.canonical(x.astype(np.int64))
+
+def _children(space: SearchSpace, parents: IntArray, rng: np.random.Generator) -> IntArray:
+    """Return two children of each pair: a uniform crossover, then a step.
+
+    A step moves about one choice to a neighbouring option, or, half the time, to any option.
+    """
+    swapped = rng.random(parents.shape[1:]) < 0.5
+    rows = np.concatenate([np.where(swapped, *parents), np.where(swapped, *parents[::-1])])
+    neighbour = np.clip(rows + rng.choice([-1, 1], size=rows.shape), 0, space.num_options - 1)
+    anywhere = rng.integers(0, space.num_options, size=rows.shape)
+    moved = np.where(rng.random(rows.shape) < 0.5, neighbour, anywhere)
+    return np.where(rng.random(rows.shape) < 1.5 / rows.shape[1], moved, rows)
