@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import final
 
 import numpy as np
@@ -183,13 +184,18 @@ class CostModel:
             scores = np.stack([to.of(costs[:, column]) for to, column in pairs], axis=1)
             surrogate.fit(indices, scores, rng)
             self._extents = np.maximum(scores.std(axis=0), 1e-12)
+        self._widening = np.ones(len(self.measured))
+
+    def widen(self, factors: Mapping[str, float]) -> None:
+        """Multiply the deviations of all predictions, by the name of the measured objective."""
+        self._widening = np.array([factors[self._problem.objectives[c].name] for c in self.measured])
 
     def at(self, indices: IntArray, deviations: float) -> FloatArray:
         """Return the costs so many standard deviations from the prediction, ``(n, num_objectives)``."""
         if not self.measured:
             return counted_costs(self._problem, indices)
         predicted = self._surrogate.predict(indices)
-        scores = (predicted.mean + deviations * predicted.std)[None]
+        scores = (predicted.mean + deviations * self._widening * predicted.std)[None]
         costs: FloatArray = self._with_exact(indices, scores)[0]
         return costs
 
@@ -209,7 +215,9 @@ class CostModel:
         """Return joint draws of the costs, ``(count, n, num_objectives)``."""
         if not self.measured:
             return np.tile(counted_costs(self._problem, indices), (count, 1, 1))
-        return self._with_exact(indices, self._surrogate.sample(indices, count, rng))
+        mean = self._surrogate.predict(indices).mean
+        scores = self._surrogate.sample(indices, count, rng)
+        return self._with_exact(indices, mean + self._widening * (scores - mean))
 
     def _with_exact(self, indices: IntArray, scores: FloatArray) -> FloatArray:
         """Return all costs, given ``(s, n, num_measured)`` scores."""

@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial
 
 from nas.agreement import kendall_tau, spearman_rho
 from nas.objective import Objective
-from nas.search.record import MEASUREMENTS, PREDICTED_FROM, measurements_of, predictions_of
+from nas.search.record import PREDICTED_FROM, predictions_of, spread_of
 
 _MIN_TRIALS = 3
 _MIN_TRIALS_OF_REFITS = 10
@@ -70,7 +70,7 @@ def surrogate_quality(
         values = np.array([trial.values[column] for trial, _ in predicted])
         told = np.array([by[objective.name] for _, by in predicted])
         low, high = told[:, 1:].min(axis=1), told[:, 1:].max(axis=1)
-        spread = np.array([_spread(trial, objective.name) for trial, _ in predicted])
+        spread = np.array([spread_of(trial, objective.name) for trial, _ in predicted])
         low = told[:, 0] - np.hypot(told[:, 0] - low, spread)
         high = told[:, 0] + np.hypot(high - told[:, 0], spread)
         differ = np.ptp(values) > 0 and np.ptp(told[:, 0]) > 0
@@ -145,9 +145,3 @@ def _named(group: Sequence[FrozenTrial]) -> str:
 
 def _learned(trial: FrozenTrial) -> int:
     return int(trial.system_attrs[PREDICTED_FROM])
-
-
-def _spread(trial: FrozenTrial, objective: str) -> float:
-    """Return the spread of a trial's measurement; 0 where another program told the value."""
-    measured = measurements_of(trial) if MEASUREMENTS in trial.user_attrs else {}
-    return measured[objective].spread if objective in measured else 0.0

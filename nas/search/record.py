@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any, final
 
 import numpy as np
@@ -23,6 +24,7 @@ from nas.space import Architecture, FloatArray, IntArray, SearchSpace
 from nas.typed import MismatchError, typed
 
 PREDICTED, PREDICTED_FROM, NOTHING_LEFT = "predicted", "predicted_from", "nothing_left"
+WIDENED = "predicted_widened"
 ARCHITECTURE, MEASUREMENTS, SECONDS = "architecture", "measurements", "seconds"
 REPEATS, ERROR = "repeats", "error"
 LOST, RETRIES = "lost", "retries"
@@ -190,12 +192,30 @@ def predictions_of(trial: FrozenTrial) -> dict[str, list[float]]:
     return predicted
 
 
+def widening_of(trial: FrozenTrial) -> dict[str, float]:
+    """Return by what the deviations of a trial's predictions had been multiplied; objectives that are missing: by 1."""
+    widened: dict[str, float] = trial.system_attrs.get(WIDENED, {})
+    return widened
+
+
+def spread_of(trial: FrozenTrial, objective: str) -> float:
+    """Return the spread of a trial's measurement; 0 where another program told the value."""
+    measured = measurements_of(trial) if MEASUREMENTS in trial.user_attrs else {}
+    return measured[objective].spread if objective in measured else 0.0
+
+
 def keep_prediction(
-    study: Study, trial: FrozenTrial, predicted: Mapping[str, list[float]], num_learned: int
+    study: Study,
+    trial: FrozenTrial,
+    predicted: Mapping[str, list[float]],
+    num_learned: int,
+    widened: Mapping[str, float] = MappingProxyType({}),
 ) -> None:
     """Store what a surrogate that has learned from so many trials predicts for a trial that is being proposed."""
     study._storage.set_trial_system_attr(trial._trial_id, PREDICTED, predicted)
     study._storage.set_trial_system_attr(trial._trial_id, PREDICTED_FROM, num_learned)
+    if widened:
+        study._storage.set_trial_system_attr(trial._trial_id, WIDENED, dict(widened))
 
 
 def wall_seconds(trials: Sequence[FrozenTrial]) -> float:

@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial
 
 from nas.protocols import MakeSurrogate, Problem
 from nas.search.architecture_sampler import ArchitectureSampler, one_thread
+from nas.search.calibration import widening
 from nas.search.cost_model import CostModel
 from nas.search.designs import balanced_designs
 from nas.search.improvement import most_improving
@@ -30,6 +31,8 @@ _MIN_TO_FIT = 4
 _MIN_OBJECTIVES_FOR_TURNS = 3  # with fewer, turns and exploration don't pay: docs/strategies.md
 _EXPLORED_EVERY = 4
 _NUM_SAMPLED = 512
+_MIXED = False
+_WIDEN = True
 _GROWTH = 4  # a fit for each 1/4 more trials, while these are fewer than a whole batch
 
 
@@ -71,7 +74,7 @@ class SurrogateSampler(ArchitectureSampler):
         super().__init__(problem, seed)
         self._surrogate = surrogate
         self._num_startup = num_startup
-        self._num_designs = max(num_startup, _MIN_TO_FIT)
+        self._num_designs = max(num_startup // 2 if _MIXED else num_startup, _MIN_TO_FIT)
         self._batch_size = batch_size
         self._batch: tuple[object, _Batch] | None = None
         self._doubted: set[int] = set()
@@ -90,14 +93,14 @@ class SurrogateSampler(ArchitectureSampler):
         trials = others(study, trial)
         history = history_of(self._problem, trials)
         count = self._num_used(len(history.finished))
-        if count < self._num_designs:
+        if count < self._num_designs or (_MIXED and self._has_design(history, trial.number)):
             row = self._design(history, trial.number)
         else:
             batch = self._batch_after(history, count, trials, stand_alone_values(study))
             rows = fresh(self._problem, batch.rows, history.seen)
             row = rows[0] if len(rows) else self._any(history, trial.number)
             if row is not None:
-                keep_prediction(study, trial, batch.predicted(row), count)
+                keep_prediction(study, trial, batch.predicted(row), count, batch.widening)
         return row
 
     def _num_used(self, num_finished: int) -> int:
@@ -114,6 +117,10 @@ class SurrogateSampler(ArchitectureSampler):
         designs = balanced_designs(self._problem, self._num_startup, np.random.default_rng([self._seed, 0]))
         rows = fresh(self._problem, designs, history.seen)
         return np.asarray(rows[0]) if len(rows) else self._any(history, number)
+
+    def _has_design(self, history: History, number: int) -> bool:
+        designs = balanced_designs(self._problem, self._num_startup, np.random.default_rng([self._seed, 0]))
+        return number % 2 == 1 and len(fresh(self._problem, designs, history.seen)) > 0
 
     def _any(self, history: History, number: int) -> IntArray | None:
         return any_fresh(self._problem, history.seen, np.random.default_rng([self._seed, number]))
@@ -134,17 +141,25 @@ class SurrogateSampler(ArchitectureSampler):
         )
         if self._batch is None or self._batch[0] != content:
             rng = np.random.default_rng([self._seed, count])
-            known = history_of(self._problem, earlier)
-            self._batch = content, self._proposed(known, history_of(self._problem, running), alone, rng)
+            self._batch = content, self._proposed(earlier, history_of(self._problem, running), alone, rng)
         return self._batch[1]
 
     def _proposed(
-        self, known: History, running: History, alone: Mapping[int, float], rng: np.random.Generator
+        self,
+        earlier: Sequence[FrozenTrial],
+        running: History,
+        alone: Mapping[int, float],
+        rng: np.random.Generator,
     ) -> _Batch:
         problem = self._problem
+        known = history_of(problem, earlier)
         measured = self._credible(known)
         costs = expected_alone(problem, alone, known.numbers, known.finished, measured)
         model = CostModel(problem, self._surrogate(problem.space), known.finished, costs, rng)
+        teachers = set(known.numbers.tolist())
+        factors = widening(problem.objectives, [t for t in earlier if t.number in teachers])
+        if _WIDEN:
+            model.widen(factors)
         # An evaluation doesn't check what the model then says of the quality, so it is not kept with the trial.
         told = model.measured if costs is measured else [c for c in model.measured if c != 0]
         evolved = evolve(
@@ -159,7 +174,7 @@ class SurrogateSampler(ArchitectureSampler):
         beside = fresh(problem, rng.permutation(beside)[:_MAX_NEIGHBOURS], known.seen)
         pool = np.unique(np.concatenate([evolved, beside]), axis=0)
         if not len(pool):
-            return _Batch(problem, model, pool, told)
+            return _Batch(problem, model, pool, told, factors)
         pending = np.frombuffer(b"".join(sorted(running.seen)), dtype=np.int64).reshape(-1, pool.shape[1])
         rows = np.concatenate([pending, pool])
         draws = model.draws(rows, _NUM_DRAWS, rng)
@@ -179,7 +194,7 @@ class SurrogateSampler(ArchitectureSampler):
         rows = pool[picked]
         if in_turns:
             rows = self._with_explored(rows, model, known, rng)
-        return _Batch(problem, model, np.concatenate([rows, pool[others_near]]), told)
+        return _Batch(problem, model, np.concatenate([rows, pool[others_near]]), told, factors)
 
     def _with_explored(
         self, rows: IntArray, model: CostModel, known: History, rng: np.random.Generator
@@ -212,10 +227,20 @@ class SurrogateSampler(ArchitectureSampler):
 class _Batch:
     """Architectures to propose, best first, and what the model thinks of any, as far as evaluations will check it."""
 
-    def __init__(self, problem: Problem, model: CostModel, rows: IntArray, told: Sequence[int]) -> None:
+    def __init__(
+        self,
+        problem: Problem,
+        model: CostModel,
+        rows: IntArray,
+        told: Sequence[int],
+        widening: Mapping[str, float],
+    ) -> None:
         self._problem = problem
         self._model = model
         self._told = told
+        self.widening = {
+            o.name: widening[o.name] for column, o in enumerate(problem.objectives) if column in told
+        }
         self.rows = rows
 
     def predicted(self, row: IntArray) -> dict[str, list[float]]:

@@ -1,0 +1,72 @@
+"""How wide a surrogate's intervals should be, by what became of its earlier predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from optuna.trial import FrozenTrial
+from scipy.stats import norm
+
+from nas.objective import Objective
+from nas.search.record import predictions_of, spread_of, widening_of
+from nas.space import FloatArray
+
+_SHARE, _WIDE_SHARE = 0.683, 0.954  # of a normal distribution within one deviation and within two
+_NUM_SUPPOSED = 8
+"""As many predictions that were right are supposed besides the real ones, so that three surprises don't decide."""
+_LEAST = 0.1  # a model that was right to the digit may be wrong the next time
+_NUM_LATEST = 48
+"""A model that has learned more is wrong in other ways: what was predicted long ago doesn't count."""
+
+
+def widening(objectives: Sequence[Objective], trials: Sequence[FrozenTrial]) -> dict[str, float]:
+    """Return by what the deviations of each objective's predictions are to be multiplied.
+
+    Each trial's prediction was made before its value was measured, by a model that knew less: a check that costs
+    nothing (prequential, Dawid 1984), and one on the very architectures that a search picks, for which the model
+    promises more than for others. The factor is such that the right shares of the latest values lie within one and
+    within two deviations, as far as one number can do both.
+
+    Args:
+        objectives: In the order of a trial's values.
+        trials: Finished, with finite values, by number; those without a prediction tell nothing.
+
+    Returns:
+        Positive factors by the name of the objective; 1 where nothing was predicted.
+    """
+    return {o.name: _factor(_surprises(o.name, column, trials)) for column, o in enumerate(objectives)}
+
+
+def surprise_of(trial: FrozenTrial, name: str, column: int) -> float | None:
+    """Return how many deviations a trial's value is off what was predicted of it; None without a prediction.
+
+    Deviations are the predicted one, on the value's side, and the measurement's own in quadrature.
+
+    Args:
+        trial: Finished, with finite values.
+        name: Of the objective.
+        column: Of its values.
+    """
+    predicted = predictions_of(trial).get(name)
+    if predicted is None:
+        return None
+    expected, *ends = predicted
+    value = trial.values[column]
+    end = max(ends) if value > expected else min(ends)
+    deviation = float(np.hypot(end - expected, spread_of(trial, name)))
+    return abs(value - expected) / deviation if deviation > 0 else float(value != expected)
+
+
+def _surprises(name: str, column: int, trials: Sequence[FrozenTrial]) -> FloatArray:
+    """Return the latest surprises, in deviations as the model itself gave them."""
+    offs = [(trial, surprise_of(trial, name, column)) for trial in trials]
+    found = [off * widening_of(trial).get(name, 1.0) for trial, off in offs if off is not None]
+    return np.array(found[-_NUM_LATEST:])
+
+
+def _factor(surprises: FloatArray) -> float:
+    """Return what makes the right shares of surprises, and of some supposed ones, smaller than one and than two."""
+    supposed = norm.ppf(0.5 + 0.5 * (np.arange(_NUM_SUPPOSED) + 0.5) / _NUM_SUPPOSED)
+    one, two = np.quantile(np.concatenate([surprises, supposed]), [_SHARE, _WIDE_SHARE])
+    return float(np.sqrt(max(one, _LEAST) * max(two / 2, _LEAST)))
