@@ -12,12 +12,13 @@ from nas.objective import Objective
 from nas.search.record import predictions_of, spread_of, widening_of
 from nas.space import FloatArray
 
-_SHARE, _WIDE_SHARE = 0.683, 0.954  # of a normal distribution within one deviation and within two
+_SHARE = 0.683  # of a normal distribution that is within one deviation
 _NUM_SUPPOSED = 8
 """As many predictions that were right are supposed besides the real ones, so that three surprises don't decide."""
-_LEAST = 0.1  # a model that was right to the digit may be wrong the next time
-_NUM_LATEST = 48
+_NUM_LATEST = 24
 """A model that has learned more is wrong in other ways: what was predicted long ago doesn't count."""
+_MOST = 10.0
+"""A model that is wrong by more than this, either way, is not mended by a factor."""
 
 
 def widening(objectives: Sequence[Objective], trials: Sequence[FrozenTrial]) -> dict[str, float]:
@@ -25,8 +26,8 @@ def widening(objectives: Sequence[Objective], trials: Sequence[FrozenTrial]) -> 
 
     Each trial's prediction was made before its value was measured, by a model that knew less: a check that costs
     nothing (prequential, Dawid 1984), and one on the very architectures that a search picks, for which the model
-    promises more than for others. The factor is such that the right shares of the latest values lie within one and
-    within two deviations, as far as one number can do both.
+    promises more than for others. The factor is such that the right share of the latest values lies within a deviation;
+    a share is not moved by how far off the worst are, of which there are more than a normal distribution has.
 
     Args:
         objectives: In the order of a trial's values.
@@ -66,7 +67,7 @@ def _surprises(name: str, column: int, trials: Sequence[FrozenTrial]) -> FloatAr
 
 
 def _factor(surprises: FloatArray) -> float:
-    """Return what makes the right shares of surprises, and of some supposed ones, smaller than one and than two."""
+    """Return what the right share of the surprises is below, and of some that are supposed besides."""
     supposed = norm.ppf(0.5 + 0.5 * (np.arange(_NUM_SUPPOSED) + 0.5) / _NUM_SUPPOSED)
-    one, two = np.quantile(np.concatenate([surprises, supposed]), [_SHARE, _WIDE_SHARE])
-    return float(np.sqrt(max(one, _LEAST) * max(two / 2, _LEAST)))
+    share = float(np.quantile(np.concatenate([surprises, supposed]), _SHARE))
+    return min(max(share, 1 / _MOST), _MOST) if len(surprises) else 1.0

@@ -31,8 +31,6 @@ _MIN_TO_FIT = 4
 _MIN_OBJECTIVES_FOR_TURNS = 3  # with fewer, turns and exploration don't pay: docs/strategies.md
 _EXPLORED_EVERY = 4
 _NUM_SAMPLED = 512
-_MIXED = False
-_WIDEN = True
 _GROWTH = 4  # a fit for each 1/4 more trials, while these are fewer than a whole batch
 
 
@@ -41,9 +39,9 @@ class SurrogateSampler(ArchitectureSampler):
     """Fits a surrogate to the finished trials and proposes what should add most to the front.
 
     The first proposals are random designs in which all options are equally frequent. Then, batch after
-    batch: the surrogate learns the measured objectives; NSGA-II (Deb 2002, by pymoo) searches the space on
-    optimistic predictions and exact counted objectives, away from what was seen, within the hard
-    constraints; of its last population and the front's neighbours those are proposed that are expected to
+    batch: the surrogate learns the measured objectives, and its deviations are multiplied by what became of
+    its earlier predictions; NSGA-II (Deb 2002) searches the space on optimistic predictions and exact
+    counted objectives, away from what was seen, within the hard constraints; of its last population and the front's neighbours those are proposed that are expected to
     add most hypervolume, over joint draws of what the surrogate holds possible. With three objectives or more
     the parts of the front take turns, and every fourth proposal is drawn at random from what the
     surrogate thinks well of: what it promises at one end of the front would take the whole search there.
@@ -74,7 +72,7 @@ class SurrogateSampler(ArchitectureSampler):
         super().__init__(problem, seed)
         self._surrogate = surrogate
         self._num_startup = num_startup
-        self._num_designs = max(num_startup // 2 if _MIXED else num_startup, _MIN_TO_FIT)
+        self._num_designs = max(num_startup, _MIN_TO_FIT)
         self._batch_size = batch_size
         self._batch: tuple[object, _Batch] | None = None
         self._doubted: set[int] = set()
@@ -93,7 +91,7 @@ class SurrogateSampler(ArchitectureSampler):
         trials = others(study, trial)
         history = history_of(self._problem, trials)
         count = self._num_used(len(history.finished))
-        if count < self._num_designs or (_MIXED and self._has_design(history, trial.number)):
+        if count < self._num_designs:
             row = self._design(history, trial.number)
         else:
             batch = self._batch_after(history, count, trials, stand_alone_values(study))
@@ -117,10 +115,6 @@ class SurrogateSampler(ArchitectureSampler):
         designs = balanced_designs(self._problem, self._num_startup, np.random.default_rng([self._seed, 0]))
         rows = fresh(self._problem, designs, history.seen)
         return np.asarray(rows[0]) if len(rows) else self._any(history, number)
-
-    def _has_design(self, history: History, number: int) -> bool:
-        designs = balanced_designs(self._problem, self._num_startup, np.random.default_rng([self._seed, 0]))
-        return number % 2 == 1 and len(fresh(self._problem, designs, history.seen)) > 0
 
     def _any(self, history: History, number: int) -> IntArray | None:
         return any_fresh(self._problem, history.seen, np.random.default_rng([self._seed, number]))
@@ -158,8 +152,7 @@ class SurrogateSampler(ArchitectureSampler):
         model = CostModel(problem, self._surrogate(problem.space), known.finished, costs, rng)
         teachers = set(known.numbers.tolist())
         factors = widening(problem.objectives, [t for t in earlier if t.number in teachers])
-        if _WIDEN:
-            model.widen(factors)
+        model.widen(factors)
         # An evaluation doesn't check what the model then says of the quality, so it is not kept with the trial.
         told = model.measured if costs is measured else [c for c in model.measured if c != 0]
         evolved = evolve(
