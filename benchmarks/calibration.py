@@ -2,8 +2,8 @@
 
     python -m benchmarks.calibration --data FOLDER --table nb201-2 nb201-3-coarse --seeds 5 --evaluations 200
 
-Every proposal's values are predicted before it is evaluated. Counted are the values that lie within one deviation and
-within 1.96, of the proposals up to each number of evaluations since the number before it: 68 % and 95 % if the intervals
+Every proposal's values are predicted before it is evaluated. Counted are those that lie within one deviation and
+within 1.96, of the proposals up to each number of evaluations since the number before it: 68 % and 95 % if intervals
 are right. "Before" is what the surrogate said itself, "after" with the deviations multiplied by what its earlier
 predictions of the same search called for. Both are of the same search.
 """

@@ -41,12 +41,12 @@ class SurrogateSampler(ArchitectureSampler):
     The first proposals are random designs in which all options are equally frequent. Then, batch after
     batch: the surrogate learns the measured objectives, and its deviations are multiplied by what became of
     its earlier predictions; NSGA-II (Deb 2002) searches the space on optimistic predictions and exact
-    counted objectives, away from what was seen, within the hard constraints; of its last population and the front's neighbours those are proposed that are expected to
-    add most hypervolume, over joint draws of what the surrogate holds possible. With three objectives or more
-    the parts of the front take turns, and every fourth proposal is drawn at random from what the
-    surrogate thinks well of: what it promises at one end of the front would take the whole search there.
-    Where the study knows what architectures reached on their own, the surrogate learns what all are expected
-    to reach so.
+    counted objectives, away from what was seen, within the hard constraints; of its last population and the
+    front's neighbours those are proposed that are expected to add most hypervolume, over joint draws of what
+    the surrogate holds possible. With three objectives or more the parts of the front take turns, and every
+    fourth proposal is drawn at random from what the surrogate thinks well of: what it promises at one end of
+    the front would take the whole search there. Where the study knows what architectures reached on their
+    own, the surrogate learns what all are expected to reach so.
 
     There is no state besides the study: proposals depend on the seed, the trial's number and the other
     trials alone. A batch rests on the first so many finished trials and on nothing that came later, so a
