@@ -67,6 +67,26 @@ def test_more_deviations_never_mean_less_cost() -> None:
     assert all((after >= before).all() for before, after in itertools.pairwise(steps))
 
 
+@pytest.mark.parametrize("factor", [0.5, 3.0])
+def test_widening_moves_what_is_possible_away_from_what_is_expected(factor: float) -> None:
+    problem = with_objectives(
+        grid_problem(), Objective("quality", "", "maximize"), Objective("latency_ms", "ms", "minimize")
+    )
+    rows = problem.space.sample_indices(9, np.random.default_rng(0))
+    costs = np.column_stack([np.linspace(-1, 0, 9), SHAPES["spread over factors"]])
+    models = [
+        CostModel(problem, NearestSurrogate(problem.space), rows, costs, np.random.default_rng(0))
+        for _ in range(2)
+    ]
+    models[1].widen({"quality": factor, "latency_ms": 1.0})
+    queries = problem.space.sample_indices(30, np.random.default_rng(1))
+    assert np.array_equal(models[1].at(queries, 0.0), models[0].at(queries, 0.0))
+    assert np.allclose(models[1].at(queries, 0.1)[:, 0], models[0].at(queries, 0.1 * factor)[:, 0])
+    assert np.array_equal(models[1].at(queries, 0.1)[:, 1], models[0].at(queries, 0.1)[:, 1])
+    spreads = [m.draws(queries, 400, np.random.default_rng(2))[:, :, 0].std() for m in models]
+    assert (spreads[1] > spreads[0]) == (factor > 1)
+
+
 def test_one_far_worse_cost_does_not_squeeze_the_others_together() -> None:
     values = np.array([1.0, 2.0, 3.0, 4.0, 1e12])
     gaps = np.diff(NormalScores(values).of(values))
