@@ -69,7 +69,8 @@ class MlpEnsemble:
     def _members(self, indices: IntArray) -> FloatArray:
         """Return each member's prediction, ``(num_members, n, m)``."""
         standard = self._networks(self.space.encode(indices).astype(np.float32)).transpose(1, 0, 2)
-        return standard.astype(np.float64) * self._scale + self._center
+        members: FloatArray = standard.astype(np.float64) * self._scale + self._center
+        return members
 
 
 @final

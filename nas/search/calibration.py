@@ -12,13 +12,15 @@ from nas.objective import Objective
 from nas.search.record import predictions_of, spread_of, widening_of
 from nas.space import FloatArray
 
-_SHARE = 0.683  # of a normal distribution that is within one deviation
+_SHARE, _WIDE_SHARE = 0.683, 0.954  # of a normal distribution within one deviation and within two
 _NUM_SUPPOSED = 8
 """As many predictions that were right are supposed besides the real ones, so that three surprises don't decide."""
-_NUM_LATEST = 24
+_NUM_LATEST = 16
 """A model that has learned more is wrong in other ways: what was predicted long ago doesn't count."""
+_FAR_OFF = 6.0
+"""No surprise counts for more deviations: there are more than a normal distribution has."""
 _MOST = 10.0
-"""A model that is wrong by more than this, either way, is not mended by a factor."""
+"""A model that is too unsure by more than this is not mended by a factor."""
 
 
 def widening(objectives: Sequence[Objective], trials: Sequence[FrozenTrial]) -> dict[str, float]:
@@ -26,8 +28,8 @@ def widening(objectives: Sequence[Objective], trials: Sequence[FrozenTrial]) -> 
 
     Each trial's prediction was made before its value was measured, by a model that knew less: a check that costs
     nothing (prequential, Dawid 1984), and one on the very architectures that a search picks, for which the model
-    promises more than for others. The factor is such that the right share of the latest values lies within a deviation;
-    a share is not moved by how far off the worst are, of which there are more than a normal distribution has.
+    promises more than for others. The factor is such that the right shares of the latest values lie within one and
+    within two deviations, as far as one number can do both.
 
     Args:
         objectives: In the order of a trial's values.
@@ -67,7 +69,10 @@ def _surprises(name: str, column: int, trials: Sequence[FrozenTrial]) -> FloatAr
 
 
 def _factor(surprises: FloatArray) -> float:
-    """Return what the right share of the surprises is below, and of some that are supposed besides."""
+    """Return what the right shares of the surprises, and of some that are supposed besides, are below."""
+    if not len(surprises):
+        return 1.0
     supposed = norm.ppf(0.5 + 0.5 * (np.arange(_NUM_SUPPOSED) + 0.5) / _NUM_SUPPOSED)
-    share = float(np.quantile(np.concatenate([surprises, supposed]), _SHARE))
-    return min(max(share, 1 / _MOST), _MOST) if len(surprises) else 1.0
+    offs = np.minimum(np.concatenate([surprises, supposed]), _FAR_OFF)
+    one, two = np.quantile(offs, [_SHARE, _WIDE_SHARE])
+    return max(float(np.sqrt(one * two / 2)), 1 / _MOST)

@@ -100,7 +100,8 @@ class _Population:
     def parents(self, rng: np.random.Generator) -> IntArray:
         """Return pairs of parents, ``(2, size / 2, num_choices)``, each the better one of two."""
         drawn = rng.integers(0, len(self.rows), size=(2, 2, (self._size + 1) // 2))
-        return self.rows[drawn.min(axis=0)]
+        better: IntArray = self.rows[drawn.min(axis=0)]
+        return better
 
     def _best_first(self) -> IntArray:
         feasible = np.flatnonzero(self._violation <= 0)

@@ -35,10 +35,10 @@ def values(scatter: float, count: int = 200) -> Sequence[float]:
     return found
 
 
-@pytest.mark.parametrize("scatter", [0.3, 1.0, 3.0])
-def test_deviations_become_as_large_as_what_predictions_were_off(scatter: float) -> None:
+@pytest.mark.parametrize(("scatter", "least", "most"), [(0.3, 0.3, 0.7), (1.0, 0.75, 1.3), (3.0, 1.9, 3.5)])
+def test_deviations_move_towards_what_predictions_were_off(scatter: float, least: float, most: float) -> None:
     factors = widening(OBJECTIVES, [trial(v, 0.0, -1.0, 1.0) for v in values(scatter)])
-    assert factors["latency"] == pytest.approx(scatter, rel=0.4)
+    assert least < factors["latency"] < most
     assert factors["error"] == 1.0, "nothing was predicted of it"
 
 
