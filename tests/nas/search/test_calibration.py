@@ -60,7 +60,7 @@ def test_what_the_measurement_scatters_is_no_surprise() -> None:
 @pytest.mark.parametrize("count", [0, 1, 2])
 def test_few_predictions_change_little(count: int) -> None:
     factor = widening(OBJECTIVES, [trial(100.0, 0.0, -1.0, 1.0)] * count + [trial(1.0)])["latency"]
-    assert 1.0 <= factor < 2.0
+    assert 1.0 <= factor < 2.5
 
 
 @pytest.mark.parametrize("deviation", [0.0, 1e-12, 1e12])
