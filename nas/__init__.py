@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from nas.evaluation.from_scratch import FromScratch
     from nas.evaluation.hurdles import Hurdles
     from nas.evaluation.proxy import ProxySubset
+    from nas.evaluation.zero_cost import ZeroCost
     from nas.export import load
     from nas.objective import Measurement, Objective
     from nas.protocols import Constraint
@@ -32,6 +33,7 @@ else:
             "nas.evaluation.from_scratch": "FromScratch",
             "nas.evaluation.hurdles": "Hurdles",
             "nas.evaluation.proxy": "ProxySubset",
+            "nas.evaluation.zero_cost": "ZeroCost",
             "nas.export": "load",
             "nas.objective": "Measurement Objective",
             "nas.protocols": "Constraint",
@@ -82,6 +84,7 @@ __all__ = [
     "TwoStage",
     "WeightBytes",
     "Winners",
+    "ZeroCost",
     "choice",
     "load",
 ]

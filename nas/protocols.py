@@ -449,6 +449,7 @@ class Strategy(Protocol):
 
 
 TRAIN_SUPERNET, CHOOSE_PROXY, SEARCH = "train supernet", "choose proxy subset", "search"
+SCORE_UNTRAINED = "score untrained networks"
 ADAPT_CANDIDATES, FINISH_WINNERS = "adapt candidates", "finish winners"
 CHECK_RANKING, DONE = "check the ranking", "done"
 RANDOM_SEARCH, UNIFORM_SCALING = "baseline: random search", "baseline: uniform scaling"

@@ -21,6 +21,7 @@ from nas.report.tables import (
 _ON_CARDS = ("inputs", "num_words", "pixel_range")
 """Of the data, what only somebody who uses a winner needs."""
 _TOLD_ABOVE = {
+    "zero_cost",
     *("seconds", "space", "ended", "forecast", "epochs"),
     *("winners_chosen_by", "adaptation", "counted", "outside_weights", "hub_dataset"),
 }
@@ -57,6 +58,7 @@ def report_markdown(results: Results) -> str:
         "## Can the search's numbers be trusted?",
         *_trust(results),
         *_proxy(results),
+        *_untrained(results),
         "## Hypervolume",
         f"{results.hypervolume[-1]:.4f} after {len(results.hypervolume)} evaluations, as a multiple of the box "
         "that the first ten spanned; the reference point lies a tenth of the range beyond its worst corner."
@@ -164,6 +166,11 @@ def _proxy(results: Results) -> list[str]:
         "against the whole. Winners were judged on the whole.",
         proxy_table(results.proxy).markdown(),
     ]
+
+
+def _untrained(results: Results) -> list[str]:
+    sentences = results.facts.get("zero_cost")
+    return ["## What untrained networks told", escaped(" ".join(sentences))] if sentences else []
 
 
 def _durations(seconds: dict[str, float]) -> str:

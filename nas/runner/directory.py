@@ -17,7 +17,7 @@ from optuna.samplers import BaseSampler
 from nas.errors import DamagedFileError, RunDirectoryError, SpaceError, StudyChangedError
 from nas.files import damaged
 from nas.objective import Objective
-from nas.protocols import CHOOSE_PROXY, SEARCH, TRAIN_SUPERNET
+from nas.protocols import CHOOSE_PROXY, SCORE_UNTRAINED, SEARCH, TRAIN_SUPERNET
 from nas.runner.progress import Status
 from nas.search.record import contradiction
 from nas.search.storage import (
@@ -63,6 +63,7 @@ class RunDirectory:
         self.proxy = path / "proxy.json"
         self.adapted = path / "adapted"
         self.winners = path / "winners"
+        self.zero_cost = path / "zero_cost.json"
         self.original = path / "original"
         self.trust = path / "trust"
         self.trust_result = self.trust / "trust.json"
@@ -178,7 +179,7 @@ class RunDirectory:
         except (DamagedFileError, RunDirectoryError):
             logger.warning("%s is damaged and is made again", self.status)
             return False
-        return status.stage not in (TRAIN_SUPERNET, CHOOSE_PROXY, SEARCH) or (
+        return status.stage not in (TRAIN_SUPERNET, SCORE_UNTRAINED, CHOOSE_PROXY, SEARCH) or (
             status.stage == SEARCH and status.done > 0
         )
 

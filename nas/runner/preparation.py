@@ -80,6 +80,7 @@ class Prepared:
             "training": stable_repr(study.training),
             "weights": self.weights_digest(),
             "proxy": stable_repr(study.proxy),
+            "zero_cost": None if study.zero_cost is None else stable_repr(study.zero_cost),
             # None for the usual number, which runs from before it could be stated have.
             "recalibration": None if study.recalibration == ITEMS else study.recalibration,
             "pipeline": stable_repr(study.pipeline) if study.pipeline.passes else None,

@@ -29,6 +29,7 @@ from nas.runner.proxy import stored_choice
 from nas.runner.searching import expected_gain
 from nas.runner.steps import tell_remade
 from nas.runner.weights import EPOCHS
+from nas.runner.zero_cost import seconds_scoring, untrained_sentences
 from nas.search.quality import quality_sentences
 from nas.search.record import (
     ARCHITECTURE,
@@ -73,7 +74,9 @@ def results_of(
     """
     prepared = context.prepared
     trained = {} if trained_seconds is None else {"supernet": trained_seconds}
-    seconds = {**trained, "search": _spent(record)}
+    untrained = untrained_sentences(prepared, context.run, record)
+    scored = {"zero-cost scores": seconds_scoring(context.run)} if untrained else {}
+    seconds = {**trained, **scored, "search": _spent(record)}
     proxy = asdict(stored_choice(context.run)) if prepared.study.proxy is not None else None
     trials = complete_trials(record)
     costs = costs_of(prepared.problem.objectives, trials)
@@ -84,7 +87,12 @@ def results_of(
     return Results(
         study=prepared.study.name,
         objectives=prepared.problem.objectives,
-        facts={**_facts(context, record, trials), "command": command, "seconds": seconds},
+        facts={
+            **_facts(context, record, trials),
+            "zero_cost": untrained,
+            "command": command,
+            "seconds": seconds,
+        },
         trials={
             "complete": len(trials),
             "failed": len(failed),

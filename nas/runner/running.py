@@ -30,6 +30,7 @@ from nas.runner.threads import suitable_threads
 from nas.runner.trust import measure_trust
 from nas.runner.weights import Weights, weights_of
 from nas.runner.workplace import Workers, Workplace, open_workplace, this_process
+from nas.runner.zero_cost import know_untrained
 from nas.search.record import complete_trials
 from nas.search.storage import DATABASE_ERRORS, storage_error
 from nas.search.warm_start import checked
@@ -87,6 +88,7 @@ def run(
                 export_original(prepared, directory)
                 weights = weights_of(prepared, directory)
                 seconds = weights.train(listener, ranks)
+                prepared = know_untrained(prepared, directory, listener)
                 with _workers(prepared, directory, weights, executor, make_study) as workers:
                     context = RunContext(prepared, directory, weights, workers, listener)
                     return _stages(context, baselines, command, seconds)

@@ -19,6 +19,7 @@ from nas.evaluation import TrainingMacs
 from nas.evaluation.costs import follows_file, follows_passes
 from nas.evaluation.from_scratch import EPOCHS_CHOICE, FromScratch
 from nas.evaluation.proxy import ProxySubset
+from nas.evaluation.zero_cost import ZeroCost
 from nas.objective import Objective
 from nas.protocols import (
     MAX_SEED,
@@ -62,6 +63,7 @@ _KINDS: dict[str, tuple[Any, str]] = {
     ),
     "weights": (Path | Callable | None, "a Path, a function that returns one, or None"),
     "proxy": (ProxySubset | None, "an instance such as ProxySubset(), or None,"),
+    "zero_cost": (ZeroCost | None, "an instance such as ZeroCost(), or None,"),
     "pipeline": (Pipeline, "an instance such as Pipeline(Int8(bits=(8, 32)))"),
     "trust": (Trust, "an instance such as Trust(), or Trust(count=0) to check the winners alone,"),
     "scaling": (Scaling | None, "an instance such as Scaling(width=('*.width',)), or None,"),
@@ -108,6 +110,8 @@ class Study:
             device that returns its path, and trains or downloads first what isn't there. A run calls it, listing and
             profiling don't.
         proxy: Judge candidates on a part of the search split, as large as ranking needs; None for all.
+        zero_cost: Scores of untrained networks, for the search to learn from before it trains candidates from scratch;
+            None for none.
         recalibration: Training items that the batch-norm statistics of a subnet are recalibrated on before it is
             judged; 0 to judge it with those of the supernet, as Xiong 2023 does. Fewer cost less, and do where an
             item has many positions.
@@ -137,6 +141,7 @@ class Study:
     training: SupernetTraining | FromScratch = field(default_factory=SandwichRule)
     weights: Path | Callable[[torch.device], Path] | None = None
     proxy: ProxySubset | None = None
+    zero_cost: ZeroCost | None = None
     recalibration: int = ITEMS
     trust: Trust = field(default_factory=Trust)
     seed: int = 0
@@ -295,6 +300,11 @@ class Study:
                     f"study {self.name!r} trains its candidates from scratch: proxy and weights are for studies "
                     "with a supernet, leave them out."
                 )
+        elif self.zero_cost is not None:
+            raise StudyError(
+                f"study {self.name!r} has zero_cost and a supernet, which judges a candidate as cheaply: leave "
+                "zero_cost out, or give it training=FromScratch()."
+            )
         if self.proxy is not None and not isinstance(self.objectives[0], Quality):
             raise StudyError(
                 f"study {self.name!r} has a proxy and its quality {self.objectives[0].objective.name!r} is measured as "
