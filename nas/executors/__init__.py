@@ -9,6 +9,7 @@ from nas.executors.executor import (
     MakeExecutor,
     MakeWorkplace,
     Outcome,
+    Rest,
     Work,
 )
 from nas.executors.persistent import Persistent, all_done
@@ -26,6 +27,7 @@ __all__ = [
     "Outcome",
     "Persistent",
     "Processes",
+    "Rest",
     "Serial",
     "Work",
     "all_done",

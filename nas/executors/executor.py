@@ -9,7 +9,10 @@ from typing import Generic, Protocol, TypeVar, final
 W = TypeVar("W")
 
 Work = Callable[[W], object]
-"""Does one thing, given what a worker has at its place, and returns what came out; pickled for another process."""
+"""Does one thing, given what a worker has at its place, and returns what came out; pickled for another process.
+
+Where something is left that must be done at the place that the job came from, it returns a :class:`Rest`.
+"""
 MakeWorkplace = Callable[[], W]
 """Makes what a worker has at its place, once per worker."""
 
@@ -25,6 +28,18 @@ class Job(Generic[W]):
     """
 
     key: int
+    work: Work[W]
+
+
+@final
+@dataclass(frozen=True)
+class Rest(Generic[W]):
+    """What is left of a job when a worker did its part, to be done where the job came from.
+
+    Args:
+        work: Does it, and returns what came out of the job.
+    """
+
     work: Work[W]
 
 
@@ -49,10 +64,17 @@ class Failed:
 @final
 @dataclass(frozen=True)
 class Lost:
-    """Its worker died, which says nothing of it."""
+    """Its worker died, which says nothing of it.
+
+    Args:
+        key: Of the job.
+        why: How the worker ended.
+        begun: Whether the worker had made its workplace, so that it was the job at which it died.
+    """
 
     key: int
     why: str
+    begun: bool = True
 
 
 Outcome = Done | Failed | Lost

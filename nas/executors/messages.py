@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, final
 
 from nas.errors import NasError, WorkerError, kind_and_line
-from nas.executors.executor import Work
+from nas.executors.executor import Done, Failed, MakeWorkplace, Work
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +64,12 @@ class Fault:
 
 @final
 @dataclass(frozen=True)
+class Begun:
+    """A worker has its workplace."""
+
+
+@final
+@dataclass(frozen=True)
 class Said:
     """What a worker logged."""
 
@@ -76,7 +82,51 @@ class Said:
         logging.getLogger(self.name).log(self.level, "%s", self.text)
 
 
-Message = Value | Fault | Said
+Message = Begun | Value | Fault | Said
+
+
+@final
+@dataclass(frozen=True)
+class Beginning:
+    """What a worker begins with.
+
+    Args:
+        make_workplace: Pickled.
+        level: Of what is logged there and told here.
+    """
+
+    make_workplace: bytes
+    level: int
+
+    @classmethod
+    def of(cls, make_workplace: MakeWorkplace[Any]) -> Beginning:
+        """Return what workers of this process begin with.
+
+        Raises:
+            WorkerError: it can't be pickled.
+        """
+        level = logging.getLogger("nas").getEffectiveLevel()
+        return cls(packed(make_workplace, "what workers begin with"), level)
+
+    def begin(self) -> tuple[object, Begun | Fault]:
+        """Make the workplace, and return it with what is to be told of that."""
+        try:
+            return unpacked(self.make_workplace)(), Begun()
+        except BaseException as error:  # of a user's code too
+            return None, Fault.of(error, at_begin=True)
+
+
+def outcome_of(key: int, message: Value | Fault) -> Done | Failed:
+    """Return what a worker's answer means for its job.
+
+    Raises:
+        NasError: the worker can't begin.
+    """
+    if isinstance(message, Value):
+        return Done(key, message.value)
+    if message.at_begin:
+        raise message.as_error()
+    return Failed(key, message.as_error())
 
 
 def packed(thing: object, what: str) -> bytes:
@@ -107,11 +157,6 @@ def answer(work: bytes, workplace: object) -> bytes:
     except BaseException as error:  # SystemExit of a user's code too
         logger.debug("a job failed", exc_info=True)
         return pickle.dumps(Fault.of(error))
-
-
-def at_begin(error: BaseException) -> bytes:
-    """Return the message that a worker can't begin."""
-    return pickle.dumps(Fault.of(error, at_begin=True))
 
 
 def tell_of_logs(send: Callable[[bytes], None], level: int) -> None:

@@ -1,4 +1,4 @@
-"""A job whose worker died is done again, so who waits for it sees its value or its own failure."""
+"""A job is done to its end: again where its worker died, and here what a worker leaves to be done."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar, cast, final
 
 from nas.errors import WorkerError
-from nas.executors.executor import Done, Executor, Failed, Job, Lost, Outcome
+from nas.executors.executor import Done, Executor, Failed, Job, Lost, Outcome, Rest
+from nas.executors.serial import done_here
 
 logger = logging.getLogger(__name__)
 
@@ -17,20 +18,32 @@ T = TypeVar("T")
 
 _MAX_RETRIES = 3
 """A job at which a fourth worker dies is what kills them: it needs too much memory, or crashes in native code."""
+_MAX_DEAD_AT_BEGIN = 10
+"""In a row, without anything coming of another job: no worker can begin. That of one machine are replaced on others."""
 
 
 @final
 class Persistent(Generic[W]):
     """An executor that tells of no loss: what was lost is submitted again, up to three times.
 
+    A worker that dies before it has its workplace doesn't count against the job that it was to do.
+
     Args:
         executor: Does the work.
+        home: The workplace of this process, where what workers leave is done; None where they leave nothing.
     """
 
-    def __init__(self, executor: Executor[W]) -> None:
-        self._executor = executor
+    def __init__(self, executor: Executor[W], home: W | None = None) -> None:
+        self._executor, self._home = executor, home
         self._jobs: dict[int, Job[W]] = {}
         self._losses: Counter[int] = Counter()
+        self._dead_at_begin = 0
+
+    @property
+    def home(self) -> W:
+        """The workplace of this process."""
+        assert self._home is not None, "whoever leaves something to be done here has a workplace here"
+        return self._home
 
     @property
     def capacity(self) -> int:
@@ -43,7 +56,11 @@ class Persistent(Generic[W]):
         self._executor.submit(job)
 
     def finished(self, timeout_s: float | None) -> Sequence[Done | Failed]:
-        """Return what became of jobs; nothing, also after waiting, where all that came were losses."""
+        """Return what became of jobs; nothing, also after waiting, where all that came were losses.
+
+        Raises:
+            WorkerError: workers die again and again before they can begin.
+        """
         settled = [self._settled(outcome) for outcome in self._executor.finished(timeout_s)]
         return [outcome for outcome in settled if outcome is not None]
 
@@ -52,19 +69,38 @@ class Persistent(Generic[W]):
         self._executor.close()
 
     def _settled(self, outcome: Outcome) -> Done | Failed | None:
-        key = outcome.key
-        if not isinstance(outcome, Lost):
-            del self._jobs[key]
-            self._losses.pop(key, None)
-            return outcome
-        self._losses[key] += 1
+        if isinstance(outcome, Lost):
+            return self._done_again(outcome)
+        key, self._dead_at_begin = outcome.key, 0
+        del self._jobs[key]
+        self._losses.pop(key, None)
+        if isinstance(outcome, Done) and isinstance(outcome.value, Rest):
+            return done_here(Job(key, outcome.value.work), self.home)
+        return outcome
+
+    def _done_again(self, lost: Lost) -> Failed | None:
+        """Submit what was lost once more, unless it is what workers die at."""
+        key = lost.key
+        self._note_death(lost)
         if self._losses[key] <= _MAX_RETRIES:
-            logger.warning("a worker died (%s): what it did is done again", outcome.why)
+            logger.warning("a worker died (%s): what it did is done again", lost.why)
             self._executor.submit(self._jobs[key])
             return None
         del self._jobs[key]
         died = self._losses.pop(key)
-        return Failed(key, WorkerError(f"{died} workers died at it, the last one with: {outcome.why}."))
+        return Failed(key, WorkerError(f"{died} workers died at it, the last one with: {lost.why}."))
+
+    def _note_death(self, lost: Lost) -> None:
+        if lost.begun:
+            self._dead_at_begin = 0
+            self._losses[lost.key] += 1
+            return
+        self._dead_at_begin += 1
+        if self._dead_at_begin >= _MAX_DEAD_AT_BEGIN:
+            raise WorkerError(
+                f"{self._dead_at_begin} workers died one after the other before they could begin, the last one with: "
+                f"{lost.why}; see that their machines have the memory for the study's data and network."
+            )
 
 
 def all_done(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import multiprocessing
 import os
+import pickle
 import signal
 import threading
 from collections.abc import Iterator, Sequence
@@ -14,14 +14,14 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Generic, TypeVar, final
 
-from nas.executors.executor import Done, Failed, Job, Lost, MakeWorkplace, Outcome
+from nas.executors.executor import Job, Lost, MakeWorkplace, Outcome
 from nas.executors.messages import (
-    Fault,
+    Beginning,
+    Begun,
     Message,
     Said,
-    Value,
     answer,
-    at_begin,
+    outcome_of,
     packed,
     tell_of_logs,
     unpacked,
@@ -29,14 +29,16 @@ from nas.executors.messages import (
 
 W = TypeVar("W")
 
-_THREADS = "OMP_NUM_THREADS"
+_THREADS, _GPUS = "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES"
 
 
 @dataclass
 class _Worker:
     process: SpawnProcess
     connection: Connection
-    key: int
+    gpu: str | None
+    key: int = -1
+    has_begun: bool = False
 
 
 @final
@@ -48,11 +50,14 @@ class Processes(Generic[W]):
     Args:
         make_workplace: What every worker has at its place; pickled.
         jobs: How many processes.
+        gpus: Names of GPUs, as in ``CUDA_VISIBLE_DEVICES``: every process sees one of them alone, the one that fewest
+            others see. Without, all see what this process does.
     """
 
-    def __init__(self, make_workplace: MakeWorkplace[W], jobs: int) -> None:
+    def __init__(self, make_workplace: MakeWorkplace[W], jobs: int, gpus: Sequence[str] = ()) -> None:
         self.capacity = jobs
-        self._make = packed(make_workplace, "what workers begin with")
+        self._beginning = Beginning.of(make_workplace)
+        self._gpus = tuple(gpus)
         self._context = multiprocessing.get_context("spawn")
         self._idle: list[_Worker] = []
         self._busy: list[_Worker] = []
@@ -92,12 +97,16 @@ class Processes(Generic[W]):
 
     def _begun(self) -> _Worker:
         ours, theirs = self._context.Pipe()
-        level = logging.getLogger("nas").getEffectiveLevel()
-        process = self._context.Process(target=_serve, args=(theirs, self._make, level))
-        with _threads_of_a_worker(self.capacity):
+        gpu = self._free_gpu()
+        process = self._context.Process(target=_serve, args=(theirs, self._beginning))
+        with _environment(self.capacity, gpu):
             process.start()
         theirs.close()  # so that its end is noticed
-        return _Worker(process, ours, -1)
+        return _Worker(process, ours, gpu)
+
+    def _free_gpu(self) -> str | None:
+        taken = [worker.gpu for worker in (*self._idle, *self._busy)]
+        return min(self._gpus, key=taken.count, default=None)
 
     def _heard(self, worker: _Worker) -> list[Outcome]:
         """Return what a message means for the worker's job: nothing yet, where it only says something."""
@@ -105,17 +114,17 @@ class Processes(Generic[W]):
             message: Message = unpacked(worker.connection.recv_bytes())
         except (EOFError, OSError):
             self._busy.remove(worker)
-            return [Lost(worker.key, _bury(worker))]
+            return [Lost(worker.key, _bury(worker), worker.has_begun)]
         if isinstance(message, Said):
             message.pass_on()
             return []
-        if isinstance(message, Fault) and message.at_begin:
-            raise message.as_error()
+        if isinstance(message, Begun):
+            worker.has_begun = True
+            return []
+        outcome = outcome_of(worker.key, message)
         self._busy.remove(worker)
         self._idle.append(worker)
-        if isinstance(message, Value):
-            return [Done(worker.key, message.value)]
-        return [Failed(worker.key, message.as_error())]
+        return [outcome]
 
 
 def _bury(worker: _Worker) -> str:
@@ -128,22 +137,27 @@ def _bury(worker: _Worker) -> str:
 
 
 @contextlib.contextmanager
-def _threads_of_a_worker(workers: int) -> Iterator[None]:
-    """Let a process that is begun compute on its share of the cores, unless told otherwise.
+def _environment(workers: int, gpu: str | None) -> Iterator[None]:
+    """Let a process that is begun compute on its share of the cores, unless told otherwise, and on one GPU.
 
     By the environment, because libraries read it when they are imported.
     """
-    if _THREADS in os.environ:
-        yield
-        return
-    os.environ[_THREADS] = str(max(1, (os.cpu_count() or 1) // workers))
+    wanted = {_THREADS: os.environ.get(_THREADS, str(max(1, (os.cpu_count() or 1) // workers)))}
+    if gpu is not None:
+        wanted[_GPUS] = gpu
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
     try:
         yield
     finally:
-        del os.environ[_THREADS]
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
-def _serve(connection: Connection, make_workplace: bytes, level: int) -> None:
+def _serve(connection: Connection, beginning: Beginning) -> None:
     """Do jobs until the process that gives them is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that gives the jobs
     threading.Thread(target=_die_with_parent, daemon=True).start()
@@ -153,13 +167,10 @@ def _serve(connection: Connection, make_workplace: bytes, level: int) -> None:
         with lock:
             connection.send_bytes(message)
 
-    tell_of_logs(send, level)
-    try:
-        workplace = unpacked(make_workplace)()
-    except BaseException as error:  # of a user's code too
-        send(at_begin(error))
-        return
-    while True:
+    tell_of_logs(send, beginning.level)
+    workplace, told = beginning.begin()
+    send(pickle.dumps(told))
+    while isinstance(told, Begun):
         try:
             work = connection.recv_bytes()
         except EOFError:

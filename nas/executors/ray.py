@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import logging
 import os
+import pickle
 import socket
 import sys
 from collections.abc import Sequence
@@ -13,14 +14,12 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, final
 
 from nas.errors import WorkerError, kind_and_line
-from nas.executors.executor import Done, Failed, Job, Lost, MakeWorkplace, Outcome
+from nas.executors.executor import Job, Lost, MakeWorkplace, Outcome
 from nas.executors.messages import (
-    Fault,
-    Message,
-    Said,
-    Value,
+    Beginning,
+    Begun,
     answer,
-    at_begin,
+    outcome_of,
     packed,
     tell_of_logs,
     unpacked,
@@ -35,7 +34,9 @@ _CONNECT_S = 5.0
 @dataclass
 class _Worker:
     actor: Any
+    beginning: Any
     key: int = -1
+    has_begun: bool = False
 
 
 @final
@@ -65,8 +66,7 @@ class RayCluster(Generic[W]):
         num_gpus: float = 0.0,
         jobs: int | None = None,
     ) -> None:
-        level = logging.getLogger("nas").getEffectiveLevel()
-        self._begin = packed(make_workplace, "what workers begin with"), os.getcwd(), sys.path, level
+        self._beginning = Beginning.of(make_workplace)
         self._needs = {"CPU": num_cpus, "GPU": num_gpus}
         self._jobs = jobs
         self._ray = _imported()
@@ -95,7 +95,7 @@ class RayCluster(Generic[W]):
     def submit(self, job: Job[W]) -> None:
         """Give a job to a worker."""
         work = packed(job.work, "what a worker is to do")
-        worker = self._idle.pop() if self._idle else _Worker(self._begun())
+        worker = self._idle.pop() if self._idle else self._begun()
         worker.key = job.key
         self._busy[worker.actor.do.remote(work)] = worker
 
@@ -116,27 +116,31 @@ class RayCluster(Generic[W]):
             self._ray.shutdown()
             self._is_entered = False
 
-    def _begun(self) -> Any:
+    def _begun(self) -> _Worker:
         cpus, gpus = self._needs.values()
-        return self._ray.remote(_Actor).options(num_cpus=cpus, num_gpus=gpus).remote(*self._begin)
+        make = self._ray.remote(_Actor).options(num_cpus=cpus, num_gpus=gpus)
+        actor = make.remote(self._beginning, os.getcwd(), sys.path)
+        return _Worker(actor, actor.begin.remote())
 
     def _heard(self, answered: Any) -> Outcome:
         worker = self._busy.pop(answered)
         try:
-            messages: list[Message] = [unpacked(message) for message in self._ray.get(answered)]
+            if not worker.has_begun:
+                self._passed_on(worker, worker.beginning)
+                worker.has_begun = True
+            outcome = self._passed_on(worker, answered)
         except self._ray.exceptions.RayError as error:  # of the worker, its node, or the way to it
             return self._lost(worker, error)
-        *said, last = messages
-        for message in said:
-            assert isinstance(message, Said)
-            message.pass_on()
-        if isinstance(last, Fault) and last.at_begin:
-            raise last.as_error()
+        assert outcome is not None, "a job has an outcome"
         self._idle.append(worker)
-        if isinstance(last, Value):
-            return Done(worker.key, last.value)
-        assert isinstance(last, Fault)
-        return Failed(worker.key, last.as_error())
+        return outcome
+
+    def _passed_on(self, worker: _Worker, told: Any) -> Outcome | None:
+        """Pass on what a worker said, and return what its answer means: nothing, where it has only begun."""
+        *said, last = [unpacked(message) for message in self._ray.get(told)]
+        for message in said:
+            message.pass_on()
+        return None if isinstance(last, Begun) else outcome_of(worker.key, last)
 
     def _lost(self, worker: _Worker, error: Exception) -> Lost:
         if getattr(error, "_actor_init_failed", False):
@@ -145,37 +149,40 @@ class RayCluster(Generic[W]):
                 "installed here."
             )
         self._ray.kill(worker.actor)
-        return Lost(worker.key, type(error).__name__)
+        return Lost(worker.key, type(error).__name__, worker.has_begun)
 
 
 class _Actor:
     """A worker on a node.
 
     Args:
-        make_workplace: Pickled.
+        beginning: What it begins with.
         folder: That the run was begun in.
         paths: Folders that its code is imported from.
-        level: Of the log.
     """
 
-    def __init__(self, make_workplace: bytes, folder: str, paths: Sequence[str], level: int) -> None:
-        self._make, self._workplace = make_workplace, None
+    def __init__(self, beginning: Beginning, folder: str, paths: Sequence[str]) -> None:
+        self._beginning, self._workplace = beginning, None
+        self._has_begun = False
         self._said: list[bytes] = []
         with contextlib.suppress(OSError):  # where it isn't there, whatever needs it says so
             os.chdir(folder)
         sys.path += [path for path in paths if path not in sys.path]
-        tell_of_logs(self._said.append, level)
+        tell_of_logs(self._said.append, beginning.level)
+
+    def begin(self) -> list[bytes]:
+        """Make the workplace, and return what was said meanwhile, and whether there is one."""
+        self._workplace, told = self._beginning.begin()
+        self._has_begun = isinstance(told, Begun)
+        return self._with_said(pickle.dumps(told))
 
     def do(self, work: bytes) -> list[bytes]:
-        """Return what was said meanwhile, and what came out."""
-        if self._workplace is None:
-            try:
-                self._workplace = unpacked(self._make)()
-            except BaseException as error:  # of a user's code too
-                return [at_begin(error)]
-        answered = answer(work, self._workplace)
+        """Return what was said meanwhile, and what came out; nothing, where there is no workplace."""
+        return self._with_said(answer(work, self._workplace)) if self._has_begun else []
+
+    def _with_said(self, last: bytes) -> list[bytes]:
         said, self._said[:] = list(self._said), []
-        return [*said, answered]
+        return [*said, last]
 
 
 def check_cluster(address: str) -> None:

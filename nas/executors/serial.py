@@ -10,6 +10,16 @@ from nas.executors.executor import Done, Failed, Job, Outcome
 W = TypeVar("W")
 
 
+def done_here(job: Job[W], workplace: W) -> Done | Failed:
+    """Do a job in this process. Ctrl-C gets through, whatever else is raised is the job's failure."""
+    try:
+        return Done(job.key, job.work(workplace))
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # SystemExit of a user's code too
+        return Failed(job.key, error)
+
+
 @final
 class Serial(Generic[W]):
     """Does a job when it is submitted.
@@ -25,13 +35,8 @@ class Serial(Generic[W]):
         self._outcomes: list[Outcome] = []
 
     def submit(self, job: Job[W]) -> None:
-        """Do a job. Ctrl-C gets through, whatever else is raised is the job's failure."""
-        try:
-            self._outcomes.append(Done(job.key, job.work(self._workplace)))
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # SystemExit of a user's code too
-            self._outcomes.append(Failed(job.key, error))
+        """Do a job; see :func:`done_here`."""
+        self._outcomes.append(done_here(job, self._workplace))
 
     def finished(self, timeout_s: float | None) -> Sequence[Outcome]:
         """Return what became of jobs since the last call."""

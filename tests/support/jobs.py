@@ -6,7 +6,10 @@ import logging
 import os
 import signal
 import time
+from functools import partial
 from pathlib import Path
+
+from nas.executors import Rest
 
 
 class StubbornError(Exception):
@@ -20,6 +23,11 @@ def make_ten() -> int:
     return 10
 
 
+def make_ten_at_last(marks: Path, times: int) -> int:
+    """Die so many times before there is a workplace, as files tell."""
+    return die_at_first(marks, times, 10)
+
+
 def make_nothing() -> int:
     raise ModuleNotFoundError("No module named 'away'")
 
@@ -30,6 +38,19 @@ def add(number: int, workplace: int) -> int:
 
 def process_id(workplace: int) -> int:
     return os.getpid()
+
+
+def half_done(number: int, workplace: int) -> Rest[int]:
+    return Rest(partial(add, 100 * number + workplace))
+
+
+def half_done_badly(workplace: int) -> Rest[int]:
+    return Rest(divide)
+
+
+def gpus_once(path: Path, workplace: int) -> tuple[int, str | None]:
+    """Tell when there is a file, so that no worker does two of these."""
+    return wait_for(path, os.getpid(), workplace), os.environ.get("CUDA_VISIBLE_DEVICES")
 
 
 def threads(workplace: int) -> str | None:

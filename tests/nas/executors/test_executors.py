@@ -11,7 +11,19 @@ import jobs
 import pytest
 
 from nas.errors import WorkerError
-from nas.executors import Done, Executor, Failed, Job, MakeWorkplace, Outcome, Processes, Serial, Work
+from nas.executors import (
+    Done,
+    Executor,
+    Failed,
+    Job,
+    MakeWorkplace,
+    Outcome,
+    Persistent,
+    Processes,
+    Serial,
+    Work,
+    all_done,
+)
 
 
 def serial(make: MakeWorkplace[int]) -> Executor[int]:
@@ -61,6 +73,13 @@ def test_what_a_job_raises_is_its_failure(executor: Executor[int], work: Work[in
     outcome = outcome_of(executor, work)
     assert isinstance(outcome, Failed)
     assert f"{type(outcome.error).__name__}: {outcome.error}" == told
+
+
+def test_what_a_worker_leaves_is_done_where_the_job_came_from(executor: Executor[int]) -> None:
+    persistent = Persistent(executor, home=7)
+    assert all_done(persistent, [partial(jobs.half_done, 3), partial(jobs.add, 1)]) == [317, 11]
+    with pytest.raises(ZeroDivisionError):
+        all_done(persistent, [jobs.half_done_badly])
 
 
 def test_what_is_logged_is_logged_here(executor: Executor[int], caplog: pytest.LogCaptureFixture) -> None:

@@ -58,6 +58,37 @@ def test_what_was_lost_is_done_again(tmp_path: Path, times: int) -> None:
         assert all_done(Persistent(executor), [partial(jobs.die_at_first, tmp_path, times)]) == [10]
 
 
+def test_deaths_before_there_is_a_workplace_are_none_of_the_job_s(tmp_path: Path) -> None:
+    with closing(Processes(partial(jobs.make_ten_at_last, tmp_path, 5), 1)) as executor:
+        assert all_done(Persistent(executor), [partial(jobs.add, 1)]) == [11]
+
+
+def test_where_no_worker_can_begin_it_is_said() -> None:
+    with closing(Processes(partial(jobs.die, 0), 2)) as executor, pytest.raises(WorkerError) as told:
+        all_done(Persistent(executor), [partial(jobs.add, number) for number in range(2)])
+    assert str(told.value).startswith("10 workers died one after the other before they could begin")
+
+
+def test_every_process_sees_one_gpu_and_its_successor_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    with closing(Processes(jobs.make_ten, 3, gpus=("4", "GPU-7"))) as executor:
+        persistent = Persistent(executor)
+        for key in range(3):
+            persistent.submit(Job(key, partial(jobs.gpus_once, tmp_path / "go")))
+        executor._busy[1].process.kill()
+        assert persistent.finished(None) == []  # it is replaced
+        (tmp_path / "go").touch()
+        told: list[Done | Failed] = []
+        while len(told) < 3:
+            told += persistent.finished(None)
+    seen = [outcome.value for outcome in told if isinstance(outcome, Done)]
+    assert len(dict(seen)) == 3
+    assert sorted(dict(seen).values()) == ["4", "4", "GPU-7"]
+    assert "CUDA_VISIBLE_DEVICES" not in os.environ
+
+
 def test_what_kills_every_worker_is_a_failure_of_its_own() -> None:
     with closing(Processes(jobs.make_ten, 1)) as executor:
         persistent = Persistent(executor)

@@ -65,6 +65,13 @@ def test_a_worker_that_dies_is_replaced_and_its_job_done_again(
     assert all_done(Persistent(executor), [partial(jobs.die_at_first, tmp_path, 1)]) == [10]
 
 
+def test_a_death_before_there_is_a_workplace_is_none_of_the_job_s(cluster: None, tmp_path: Path) -> None:
+    with closing(RayCluster(partial(jobs.make_ten_at_last, tmp_path, 1), jobs=1)) as executor:
+        executor.submit(Job(0, partial(jobs.add, 1)))
+        assert executor.finished(None) == [Lost(0, "ActorDiedError", begun=False)]
+        assert all_done(Persistent(executor, home=7), [partial(jobs.half_done, 3)]) == [317]
+
+
 def test_a_worker_that_can_not_begin_is_told_in_a_sentence(cluster: None) -> None:
     with closing(RayCluster(jobs.make_nothing)) as executor:
         executor.submit(Job(0, partial(jobs.add, 1)))
