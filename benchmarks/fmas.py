@@ -42,7 +42,7 @@ from nas.runner.compressing import compressed_in_search
 from nas.runner.context import RunContext
 from nas.runner.directory import RunDirectory, open_record
 from nas.runner.fine_tuning import finished_network
-from nas.runner.measuring import Known, calibration, measurements
+from nas.runner.measuring import Known, calibration, judge_architecture
 from nas.runner.preparation import Prepared, prepare
 from nas.runner.progress import Silent
 from nas.runner.proxy import on_proxy, stored_choice
@@ -266,7 +266,8 @@ def peak_bytes(ours: Study, out: Path, what: str) -> int:
     known, largest = calibration(prepared, record), prepared.problem.space.largest()
     if what == "evaluation":
         made = compressed_in_search(prepared, largest, weights.module(largest))
-        measurements(on_proxy(prepared, directory), largest, made, known)
+        judging = on_proxy(prepared, directory)
+        judge_architecture(judging, largest, made, known).on_devices(judging, known)
     elif what == "finishing":
         recipe = dataclasses.replace(ours.winners.recipe, epochs=1)
         winners = dataclasses.replace(ours.winners, recipe=recipe)

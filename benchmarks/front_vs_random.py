@@ -49,7 +49,7 @@ def main() -> None:
         ours = search_architectures(context, chosen.evaluations)
         objectives = prepared.problem.objectives
         random = open_study(run.database, "random", objectives, RandomSampler(seed=seed))
-        judge = judging(context.weights, random, calibration(prepared, ours))
+        judge = judging(context.workers.home, random, calibration(prepared, ours))
         spend(context, random, judge, chosen.evaluations, "random")
         box = reference_box(ours, objectives)
         assert box is not None

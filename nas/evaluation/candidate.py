@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from collections.abc import Callable
+from functools import cached_property, partial
 from pathlib import Path
 from typing import final
 
@@ -26,7 +27,7 @@ class SubnetCandidate:
 
     Who answers is stated, and never depends on what was measured before: PyTorch, or ONNX Runtime on the CPU,
     which takes half the time or less (``benchmarks/evaluation_cost.py``) once there is an exported model.
-    Their answers differ by rounding.
+    Their answers differ by rounding. What is sent to another process is the exported model.
 
     Args:
         module: Stays on its device; not changed.
@@ -39,6 +40,9 @@ class SubnetCandidate:
         self.inputs = as_spec(form)
         self._runs_exported = runs_exported
         self._batch_size = _BATCH_SIZE
+
+    def __reduce__(self) -> tuple[type[OnnxCandidate], tuple[bytes]]:
+        return OnnxCandidate, (self.onnx_model,)
 
     @torch.no_grad()
     def predict(self, inputs: Inputs) -> Tensor:
@@ -85,6 +89,7 @@ class OnnxCandidate:
 
     def __init__(self, source: Path | bytes, *, threads: int = 1) -> None:
         self.onnx_model = source if isinstance(source, bytes) else _read(source)
+        self._threads = threads
         self._session = open_session(self.onnx_model, threads=threads)
         entries = self._session.get_inputs()
         self.inputs = InputSpec(
@@ -92,6 +97,9 @@ class OnnxCandidate:
             tuple(tuple(int(size) for size in entry.shape[1:]) for entry in entries),
             tuple(torch.int64 if entry.type == "tensor(int64)" else torch.float32 for entry in entries),
         )
+
+    def __reduce__(self) -> tuple[Callable[..., OnnxCandidate], tuple[bytes]]:
+        return partial(OnnxCandidate, threads=self._threads), (self.onnx_model,)
 
     def predict(self, inputs: Inputs) -> Tensor:
         """Return ``(n, *)`` float32 outputs."""

@@ -137,6 +137,8 @@ def packed(thing: object, what: str) -> bytes:
     """
     try:
         return pickle.dumps(thing)
+    except NasError:  # of something that is made only to be sent
+        raise
     except Exception as error:  # pickle raises many kinds
         raise WorkerError(
             f"{what} can't be sent to another process ({kind_and_line(error)}): define its functions and classes at "

@@ -9,13 +9,14 @@ import numpy as np
 import optuna
 from optuna.samplers import RandomSampler
 
+from nas.executors import Rest
 from nas.objective import Measurement
 from nas.protocols import RANDOM_SEARCH, UNIFORM_SCALING, Problem
 from nas.report.results import Baseline
 from nas.runner.by_hand import prune_by_hand
 from nas.runner.compressing import compressed_in_search
 from nas.runner.context import RunContext
-from nas.runner.measuring import Known, calibration, measurements
+from nas.runner.measuring import Judged, Known, calibration, judge_architecture
 from nas.runner.preparation import Prepared
 from nas.runner.searching import spend
 from nas.runner.weights import train_alone
@@ -40,7 +41,7 @@ def run_baselines(context: RunContext, record: optuna.Study) -> tuple[Baseline, 
     box, evaluations = reference_box(record, objectives), len(paid_trials(record))
     name, seed = prepared.study.name, prepared.study.seed
     random = run.open_study(f"{name}-random", objectives, RandomSampler(seed=seed))
-    spend(context, random, judging(context.weights, random, known), evaluations, RANDOM_SEARCH)
+    spend(context, random, judging(context.workers.home, random, known), evaluations, RANDOM_SEARCH)
     family = uniform_family(prepared.problem)[:evaluations]
     uniform = run.open_study(f"{name}-uniform", objectives, RandomSampler(seed=seed))
     for architecture in family:  # also after a kill half-way through this loop: nothing else may be sampled
@@ -58,13 +59,17 @@ def run_baselines(context: RunContext, record: optuna.Study) -> tuple[Baseline, 
     return (*found, prune_by_hand(context, known, box))
 
 
-def _judge_alone(architecture: Architecture, known: Known, here: Workplace) -> Mapping[str, Measurement]:
-    """Train a member of the family from scratch and measure it."""
+def _judge_alone(architecture: Architecture, known: Known, here: Workplace) -> Rest[Workplace]:
+    """Train a member of the family from scratch and judge it."""
     prepared = here.prepared
     recipe, checkpoint = prepared.study.recipe_of(architecture), here.run.baselines / f"{architecture.id}.pt"
     module = train_alone(prepared, architecture, recipe, checkpoint)
     made = compressed_in_search(prepared, architecture, module)
-    return measurements(prepared, architecture, made, known)
+    return Rest(partial(_measure, judge_architecture(prepared, architecture, made, known), known))
+
+
+def _measure(judged: Judged, known: Known, here: Workplace) -> Mapping[str, Measurement]:
+    return judged.on_devices(here.prepared, known)
 
 
 def uniform_family(problem: Problem) -> list[Architecture]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,13 +15,13 @@ from nas.compression.fine_tune import FineTune
 from nas.compression.int8 import Int8
 from nas.compression.prune import Prune
 from nas.errors import ExportError
-from nas.executors import all_done
+from nas.executors import Rest, all_done
 from nas.objective import Measurement
 from nas.protocols import PRUNED_BY_HAND
 from nas.report.results import Baseline
 from nas.runner.compressing import compress, lab_of
 from nas.runner.context import RunContext
-from nas.runner.measuring import Known, measure_result
+from nas.runner.measuring import Judged, Known, judge
 from nas.runner.preparation import Prepared
 from nas.runner.steps import Step
 from nas.runner.weights import Weights, train_alone
@@ -55,7 +56,7 @@ def prune_by_hand(context: RunContext, known: Known, box: ReferenceBox | None) -
     return Baseline("pruned and quantized", note, values, box.history(costs) if box and rows else [])
 
 
-def _at(share: float, known: Known, here: Workplace) -> list[dict[str, Measurement]] | str:
+def _at(share: float, known: Known, here: Workplace) -> Rest[Workplace] | list[dict[str, Measurement]] | str:
     """Return what :func:`_pruned` does, or why it can't be done."""
     try:
         return _pruned(share, known, here)
@@ -63,25 +64,41 @@ def _at(share: float, known: Known, here: Workplace) -> list[dict[str, Measureme
         return str(error)
 
 
-def _pruned(share: float, known: Known, here: Workplace) -> list[dict[str, Measurement]]:
+def _pruned(share: float, known: Known, here: Workplace) -> Rest[Workplace] | list[dict[str, Measurement]]:
     """Return all objectives of the float32 and of the int8 network with a share of the channels; done once."""
-    prepared, run, weights = here.prepared, here.run, here.weights
-    study, largest = prepared.study, prepared.problem.space.largest()
-    inputs = [weights.digest, share, study.winners.recipe.fingerprint, study.seed]
-    step = Step(run.baselines / f"pruned-{share:g}.json", inputs)
-    stored = step.result(list[dict[str, Measurement]])
+    prepared, weights = here.prepared, here.weights
+    stored = _step(share, here).result(list[dict[str, Measurement]])
     if stored is not None:
         return stored
-    scratch = run.baselines / f"pruned-{share:g}"
+    scratch, largest = _scratch(share, here), prepared.problem.space.largest()
     module = _largest(prepared, weights, largest, scratch)
     pruning = () if share == 1 else (Prune(keep=share, saliency="magnitude", distribution="uniform"),)
     lab = lab_of(prepared, scratch, module)
     int8 = compress(prepared, (*pruning, FineTune(), Int8()), largest, module, lab)
     plain = replace(int8, model=int8.plain)
-    rows = [measure_result(prepared, made, known) for made in (plain, int8)]
-    step.store([{name: m.to_json() for name, m in row.items()} for row in rows])
-    shutil.rmtree(scratch, ignore_errors=True)
+    return Rest(partial(_measured, share, known, [judge(prepared, made, known) for made in (plain, int8)]))
+
+
+def _measured(
+    share: float, known: Known, pruned: Sequence[Judged], here: Workplace
+) -> list[dict[str, Measurement]] | str:
+    try:
+        rows = [judged.on_devices(here.prepared, known) for judged in pruned]
+    except ExportError as error:
+        return str(error)
+    _step(share, here).store([{name: m.to_json() for name, m in row.items()} for row in rows])
+    shutil.rmtree(_scratch(share, here), ignore_errors=True)
     return rows
+
+
+def _step(share: float, here: Workplace) -> Step:
+    study = here.prepared.study
+    inputs = [here.weights.digest, share, study.winners.recipe.fingerprint, study.seed]
+    return Step(here.run.baselines / f"pruned-{share:g}.json", inputs)
+
+
+def _scratch(share: float, here: Workplace) -> Path:
+    return here.run.baselines / f"pruned-{share:g}"
 
 
 def _largest(prepared: Prepared, weights: Weights, largest: Architecture, folder: Path) -> nn.Module:

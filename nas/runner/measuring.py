@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from types import MappingProxyType
+from typing import final
 
 import optuna
 
@@ -80,43 +83,79 @@ def _check_processor(measured_on: str) -> None:
         )
 
 
-def measurements(
-    prepared: Prepared,
-    architecture: Architecture,
-    made: Compressed,
-    known: Known,
-    predict: Mapping[str, Predict] = NOTHING_PREDICTED,
-) -> dict[str, Measurement]:
-    """Return all objectives of a candidate; counted ones as they were known ahead, where they were.
+@final
+@dataclass(frozen=True)
+class Judged:
+    """What is known of a candidate but for what devices tell, which the process that runs the study has measured.
+
+    So a device is the same one wherever candidates are judged, and has one measurement at a time.
+
+    Args:
+        results: By objective.
+        network: To be measured; None where no objective is of a device.
+        leftovers: Files that have served when it is.
+    """
+
+    results: Mapping[str, Measurement]
+    network: Candidate | None
+    leftovers: tuple[Path, ...] = ()
+
+    def on_devices(
+        self, prepared: Prepared, known: Known, predict: Mapping[str, Predict] = NOTHING_PREDICTED
+    ) -> dict[str, Measurement]:
+        """Return everything of the candidate; devices measure it now, briefly.
+
+        Args:
+            prepared: The study.
+            known: What every measured objective knows of its device.
+            predict: By objective that may be predicted. They come last, when the others are known.
+        """
+        results = dict(self.results)
+        for objective in sorted(_of_devices(prepared), key=lambda o: o.objective.name in predict):
+            name = objective.objective.name
+            if name in predict and (told := predict[name](results)) is not None:
+                results[name] = told
+                continue
+            assert self.network is not None, "there is a network where an objective is of a device"
+            results[name] = _judged_briefly(prepared, objective, self.network, known)
+        for file in self.leftovers:
+            file.unlink(missing_ok=True)
+        return results
+
+
+def judge(prepared: Prepared, made: Compressed, known: Known) -> Judged:
+    """Judge a network on the search split, but for what devices tell; what is counted is of what was made.
 
     Args:
         prepared: The study.
-        architecture: The candidate's.
-        made: The candidate.
+        made: The network.
         known: What every measured objective knows of its device.
-        predict: By objective that may be predicted.
-    """
-    return {**measure_result(prepared, made, known, predict), **counted_ahead(prepared, architecture)}
-
-
-def measure_result(
-    prepared: Prepared, made: Compressed, known: Known, predict: Mapping[str, Predict] = NOTHING_PREDICTED
-) -> dict[str, Measurement]:
-    """Return all objectives of a network on the search split, measured briefly; counted ones are of what was made.
-
-    Those that may be predicted come last, when the others are known.
     """
     results = counted_measurements(prepared, made.counts())
-    candidate = made.candidate(prepared)
-    for objective in sorted(prepared.measured, key=lambda o: o.objective.name in predict):
-        name = objective.objective.name
-        if name in predict and (told := predict[name](results)) is not None:
-            results[name] = told
-            continue
-        bench = Bench(prepared.splits.search, thorough=False, calibration=known[name])
-        of_device = objective is not prepared.measured[0]
-        results[name] = judged(objective, [candidate], bench, of_device=of_device)[0]
-    return results
+    candidate, of_devices = made.candidate(prepared), _of_devices(prepared)
+    for objective in prepared.measured:
+        if objective not in of_devices:
+            results[objective.objective.name] = _judged_briefly(prepared, objective, candidate, known)
+    return Judged(results, candidate if of_devices else None)
+
+
+def judge_architecture(
+    prepared: Prepared, architecture: Architecture, made: Compressed, known: Known
+) -> Judged:
+    """Do what :func:`judge` does; counted objectives are as they were known ahead, where they were."""
+    judged = judge(prepared, made, known)
+    return replace(judged, results={**judged.results, **counted_ahead(prepared, architecture)})
+
+
+def _of_devices(prepared: Prepared) -> list[MeasuredObjective]:
+    return [objective for objective in prepared.measured[1:] if isinstance(objective, OnDevice)]
+
+
+def _judged_briefly(
+    prepared: Prepared, objective: MeasuredObjective, candidate: Candidate, known: Known
+) -> Measurement:
+    bench = Bench(prepared.splits.search, thorough=False, calibration=known[objective.objective.name])
+    return judged(objective, [candidate], bench, of_device=objective is not prepared.measured[0])[0]
 
 
 def judged(

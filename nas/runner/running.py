@@ -139,7 +139,7 @@ def _workers(
     make_study = make_study or partial(_given, prepared.study)
     make_workplace = partial(open_workplace, make_study, directory.path.resolve(), prepared.device)
     with contextlib.closing(executor(make_workplace)) as found:
-        yield Persistent(found)
+        yield Persistent(found, Workplace(prepared, directory, weights))
 
 
 def _given(study: Study) -> Study:

@@ -59,7 +59,7 @@ def search_architectures(context: RunContext, evaluations: int) -> optuna.Study:
     goes_on = len(paid_trials(record)) < evaluations
     if goes_on and before is not None and Limits.from_json(before) != Limits(evaluations, study.stopping):
         learn_from_trust(run, record, progress)
-    judge = judging(context.weights, record, known)
+    judge = judging(context.workers.home, record, known)
     spend(context, record, judge, evaluations, SEARCH, study.stopping)
     measure_spared(prepared, record, known, progress)
     return record

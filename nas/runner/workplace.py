@@ -12,14 +12,16 @@ import optuna
 import torch
 
 from nas.errors import WorkerError
-from nas.executors import Persistent, Serial, Work
+from nas.executors import Persistent, Rest, Serial, Work
 from nas.objective import Measurement
 from nas.runner.directory import RunDirectory
-from nas.runner.measuring import Known
+from nas.runner.measuring import Judged, Known
 from nas.runner.preparation import Prepared, prepare
 from nas.runner.proxy import on_proxy
+from nas.runner.sparing import Sparing
 from nas.runner.threads import suitable_threads
 from nas.runner.weights import Standing, Weights, weights_of
+from nas.search.spared import SparedStanding
 from nas.space import Architecture
 from nas.study import Study
 
@@ -44,6 +46,11 @@ class Workplace:
         """The study with the part of the search split that candidates are judged on."""
         return on_proxy(self.prepared, self.run)
 
+    @cached_property
+    def sparing(self) -> Sparing:
+        """The latencies of the study that are measured of few candidates alone."""
+        return Sparing(self.prepared)
+
 
 Workers = Persistent[Workplace]
 """Who does a run's jobs."""
@@ -51,7 +58,8 @@ Workers = Persistent[Workplace]
 
 def this_process(prepared: Prepared, run: RunDirectory, weights: Weights) -> Workers:
     """Return the only worker of a run that has no others."""
-    return Persistent(Serial(Workplace(prepared, run, weights)))
+    here = Workplace(prepared, run, weights)
+    return Persistent(Serial(here), here)
 
 
 def open_workplace(make_study: Callable[[], Study], path: Path, device: torch.device) -> Workplace:
@@ -80,14 +88,32 @@ def open_workplace(make_study: Callable[[], Study], path: Path, device: torch.de
     return Workplace(prepared, run, weights)
 
 
-def judging(
-    weights: Weights, record: optuna.Study, known: Known
-) -> Callable[[Architecture], Work[Workplace]]:
+def judging(here: Workplace, record: optuna.Study, known: Known) -> Callable[[Architecture], Work[Workplace]]:
     """Return what makes the job of judging an architecture for a record."""
-    return lambda architecture: partial(_judge, architecture, known, weights.standing(record))
+
+    def work_of(architecture: Architecture) -> Work[Workplace]:
+        spared = here.sparing.standing(record)
+        return partial(_judge, architecture, known, here.weights.standing(record), spared)
+
+    return work_of
 
 
 def _judge(
-    architecture: Architecture, known: Known, standing: Standing, here: Workplace
+    architecture: Architecture,
+    known: Known,
+    standing: Standing,
+    spared: tuple[SparedStanding, ...],
+    here: Workplace,
+) -> Rest[Workplace]:
+    judged = here.weights.judge(here.judging, architecture, known, standing)
+    return Rest(partial(_measure, architecture, known, spared, judged))
+
+
+def _measure(
+    architecture: Architecture,
+    known: Known,
+    spared: tuple[SparedStanding, ...],
+    judged: Judged,
+    here: Workplace,
 ) -> Mapping[str, Measurement]:
-    return here.weights.judge(here.judging, architecture, known, standing)
+    return judged.on_devices(here.judging, known, here.sparing.predict(architecture, spared))

@@ -23,7 +23,7 @@ from nas.errors import (
     StudyChangedError,
     StudyError,
 )
-from nas.executors.executor import Done, Failed, Job, Work
+from nas.executors.executor import Done, Failed, Job, Rest, Work
 from nas.executors.persistent import Persistent
 from nas.executors.serial import Serial
 from nas.objective import Measurement
@@ -159,11 +159,16 @@ def _call(architecture: Architecture, evaluate: Evaluate) -> Mapping[str, Measur
 
 def _attempt(
     work: Work[W], of_device: frozenset[str], what: str, sleep: Sleep, workplace: W
-) -> dict[str, Measurement]:
-    """Evaluate at a worker's place; what may pass is tried again, also a value of a device that is not finite."""
+) -> dict[str, Measurement] | Rest[W]:
+    """Evaluate at a worker's place; what may pass is tried again, also a value of a device that is not finite.
 
-    def measured() -> dict[str, Measurement]:
-        found: Mapping[str, Measurement] = work(workplace)  # type: ignore[assignment]
+    So is, by itself, what a worker leaves to be done where the job came from.
+    """
+
+    def measured() -> dict[str, Measurement] | Rest[W]:
+        found: Mapping[str, Measurement] | Rest[W] = work(workplace)  # type: ignore[assignment]
+        if isinstance(found, Rest):
+            return Rest(partial(_attempt, found.work, of_device, what, sleep))
         return {name: checked(name, one, of_device=name in of_device) for name, one in found.items()}
 
     return retried(measured, what, sleep)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol, final
 
 import optuna
 from torch import nn
 
-from nas.objective import Measurement
 from nas.protocols import Progress
-from nas.runner.measuring import Known
+from nas.runner.measuring import Judged, Known
 from nas.runner.preparation import Prepared
-from nas.search.spared import SparedStanding
 from nas.space import Architecture, FloatArray
 from nas.training import ALONE, Ranks
 
@@ -26,12 +23,10 @@ class Standing:
     Args:
         record: Name of the record.
         earlier: By finished trial, in the order of their ends: the costs at every hurdle that it reached.
-        spared: Of every latency that is measured of few candidates alone.
     """
 
     record: str
     earlier: tuple[tuple[FloatArray, ...], ...] = ()
-    spared: tuple[SparedStanding, ...] = ()
 
 
 class Weights(Protocol):
@@ -67,8 +62,8 @@ class Weights(Protocol):
 
     def judge(
         self, prepared: Prepared, architecture: Architecture, known: Known, standing: Standing
-    ) -> Mapping[str, Measurement]:
-        """Evaluate an architecture, on the search split of ``prepared``."""
+    ) -> Judged:
+        """Give an architecture its weights and judge it, on the search split of ``prepared``."""
 
     def module(self, architecture: Architecture) -> nn.Module:
         """Return an evaluated architecture with the weights that it was judged with."""

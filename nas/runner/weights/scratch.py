@@ -21,9 +21,8 @@ from nas.objective import Measurement
 from nas.protocols import Bench, Progress
 from nas.runner.compressing import compressed_in_search
 from nas.runner.directory import RunDirectory
-from nas.runner.measuring import Known, counted_ahead, measurements
+from nas.runner.measuring import Judged, Known, counted_ahead, judge_architecture
 from nas.runner.preparation import Prepared
-from nas.runner.sparing import Sparing
 from nas.runner.steps import Step, tell_remade
 from nas.runner.weights.protocol import Standing
 from nas.search.record import (
@@ -75,7 +74,7 @@ class ScratchWeights:
 
     def __init__(self, prepared: Prepared, run: RunDirectory, how: FromScratch) -> None:
         self._prepared, self._run, self._how = prepared, run, how
-        self._candidates, self._sparing = run.candidates, Sparing(prepared)
+        self._candidates = run.candidates
         self._rungs = how.rungs(prepared.study.recipe.epochs)
 
     @property
@@ -106,18 +105,21 @@ class ScratchWeights:
         # By the time of their end: a trial that ends late must not change a height.
         finished = by_completion(complete_trials(record)) if self._how.hurdles is not None else []
         earlier = tuple(tuple(self._costs_at_hurdles(measurements_of(trial))) for trial in finished)
-        return Standing(record.study_name, earlier, self._sparing.standing(record))
+        return Standing(record.study_name, earlier)
 
     def judge(
         self, prepared: Prepared, architecture: Architecture, known: Known, standing: Standing
-    ) -> Mapping[str, Measurement]:
-        """Train a candidate, as far as it clears the hurdles, measure it, and keep its weights."""
-        predict = self._sparing.predict(architecture, standing.spared)
+    ) -> Judged:
+        """Train a candidate, as far as it clears the hurdles, judge it, and keep its weights.
+
+        Its checkpoints stay until it is measured, lest it be trained again after a device was away.
+        """
         module, reached, epochs = self._trained(architecture, known, standing)
         model = compressed_in_search(prepared, architecture, module)
-        results = measurements(prepared, architecture, model, known, predict)
-        self._keep(architecture, module, self._candidates / standing.record)
-        return {**results, **reached, EPOCHS: Measurement(float(epochs), 0.0, "epochs", "", 1)}
+        judged = judge_architecture(prepared, architecture, model, known)
+        given = {**reached, EPOCHS: Measurement(float(epochs), 0.0, "epochs", "", 1)}
+        leftovers = self._keep(architecture, module, self._candidates / standing.record)
+        return Judged({**judged.results, **given}, judged.network, leftovers)
 
     def _trained(
         self, architecture: Architecture, known: Known, standing: Standing
@@ -184,12 +186,11 @@ class ScratchWeights:
                 for kind in ("safetensors", "json"):
                     (folder / f"{trial.user_attrs[ARCHITECTURE]}.{kind}").unlink(missing_ok=True)
 
-    def _keep(self, architecture: Architecture, module: nn.Module, folder: Path) -> None:
-        """Write a candidate's weights; its checkpoints have served."""
+    def _keep(self, architecture: Architecture, module: nn.Module, folder: Path) -> tuple[Path, ...]:
+        """Write a candidate's weights, and return its checkpoints."""
         save_weights(folder / f"{architecture.id}.safetensors", module)
         self._step(architecture, folder).store(None)
-        for leftover in folder.glob(f"{architecture.id}-*.pt*"):
-            leftover.unlink()
+        return tuple(folder.glob(f"{architecture.id}-*.pt*"))
 
     def _step(self, architecture: Architecture, folder: Path) -> Step:
         inputs, weights = [self.digest, architecture.id], f"{architecture.id}.safetensors"
@@ -220,7 +221,8 @@ class ScratchWeights:
         for rung, epochs in enumerate(rungs):
             if sum(rungs[:rung]) < given[EPOCHS].value:
                 self._train_to(rung, epochs, module, folder / architecture.id)
-        self._keep(architecture, module, folder)
+        for leftover in self._keep(architecture, module, folder):
+            leftover.unlink()
 
     def teacher(self) -> None:
         """There is none."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cached_property
 from typing import final
 
@@ -10,13 +9,11 @@ import optuna
 from torch import nn
 
 from nas.files import file_digest
-from nas.objective import Measurement
 from nas.protocols import Progress
 from nas.runner.compressing import compressed_in_search
 from nas.runner.directory import RunDirectory
-from nas.runner.measuring import Known, measurements
+from nas.runner.measuring import Judged, Known, judge_architecture
 from nas.runner.preparation import Prepared
-from nas.runner.sparing import Sparing
 from nas.runner.supernet_training import WEIGHTS, load_supernet, train_supernet
 from nas.runner.weights.protocol import Standing
 from nas.space import Architecture
@@ -38,7 +35,7 @@ class SupernetWeights:
     are_shared = True
 
     def __init__(self, prepared: Prepared, run: RunDirectory) -> None:
-        self._prepared, self._run, self._sparing = prepared, run, Sparing(prepared)
+        self._prepared, self._run = prepared, run
 
     @property
     def come_with_network(self) -> bool:
@@ -60,16 +57,15 @@ class SupernetWeights:
         load_supernet(self._prepared, self._run)
 
     def standing(self, record: optuna.Study) -> Standing:
-        """Return the record's name, and which latencies it holds: the supernet is all else there is."""
-        return Standing(record.study_name, spared=self._sparing.standing(record))
+        """Return the record's name: the supernet is all there is."""
+        return Standing(record.study_name)
 
     def judge(
         self, prepared: Prepared, architecture: Architecture, known: Known, standing: Standing
-    ) -> Mapping[str, Measurement]:
-        """Cut a subnet, recalibrate and measure it."""
-        predict = self._sparing.predict(architecture, standing.spared)
+    ) -> Judged:
+        """Cut a subnet, recalibrate and judge it."""
         model = compressed_in_search(prepared, architecture, self.module(architecture))
-        return measurements(prepared, architecture, model, known, predict)
+        return judge_architecture(prepared, architecture, model, known)
 
     def module(self, architecture: Architecture) -> nn.Module:
         """Return a recalibrated subnet."""

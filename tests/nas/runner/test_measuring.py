@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import pickle
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -18,9 +19,9 @@ from fakes import exact, run_in, tiny_study
 from nas import Accuracy, LatencyMs, Trust
 from nas.errors import EvaluationError, ObjectiveError
 from nas.objective import Measurement, Objective
-from nas.protocols import Bench, Candidate, MeasuredObjective, Split
+from nas.protocols import Bench, Calibration, Candidate, MeasuredObjective, Split
 from nas.runner.compressing import compressed_in_search
-from nas.runner.measuring import calibrated, judged, measurements
+from nas.runner.measuring import Known, calibrated, judge_architecture, judged
 from nas.runner.preparation import prepare
 
 
@@ -87,16 +88,40 @@ def test_the_engine_follows_from_the_study_alone(
     assert prepared.runs_exported == runs_exported
 
 
-def test_every_objective_is_measured() -> None:
+@dataclass(frozen=True)
+class OnBoard(Recorded):
+    """One that a device tells."""
+
+    models: list[bytes] = field(default_factory=list, repr=False)
+
+    def check_device(self, calibration: Calibration) -> None:
+        """It is the only one."""
+
+    def check_models(self, models: Sequence[bytes]) -> None:
+        """It runs all."""
+
+    def measure(self, candidates: Sequence[Candidate], bench: Bench) -> list[Measurement]:
+        self.models += [candidate.onnx_model for candidate in candidates]
+        return super().measure(candidates, bench)
+
+
+def test_what_devices_tell_is_measured_at_last_and_elsewhere(tmp_path: Path) -> None:
     calls: list[str] = []
     prepared = prepare(tiny_study(), torch.device("cpu"))
-    measured = tuple(Recorded(name, calls) for name in ("quality", "latency"))
+    board = OnBoard("latency", calls)
+    measured = (Recorded("quality", calls), board, Recorded("robustness", calls))
     prepared = dataclasses.replace(prepared, measured=measured)
     architecture = prepared.problem.space.smallest()
     made = compressed_in_search(prepared, architecture, prepared.supernet.extract(architecture))
-    found = measurements(prepared, architecture, made, {"quality": {}, "latency": {}})
-    assert calls == ["quality", "latency"]
-    assert {"quality", "latency"} <= found.keys()
+    known: Known = {name: {} for name in ("quality", "latency", "robustness")}
+    found = judge_architecture(prepared, architecture, made, known)
+    assert calls == ["quality", "robustness"]
+    sent = pickle.loads(pickle.dumps(dataclasses.replace(found, leftovers=(tmp_path / "left.pt",))))
+    (tmp_path / "left.pt").touch()
+    assert {"quality", "latency", "robustness"} <= sent.on_devices(prepared, known).keys()
+    assert calls == ["quality", "robustness", "latency"]
+    assert board.models == [made.candidate(prepared).onnx_model]
+    assert not (tmp_path / "left.pt").exists()
 
 
 class Own(Recorded):

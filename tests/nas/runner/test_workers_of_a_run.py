@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from functools import partial
 from pathlib import Path
 
 import optuna
 import pytest
 import torch
-from fakes import Listener, digests, run_in, tiny_study
+from fakes import Listener, ProcessOfDevice, digests, run_in, tiny_study
 
-from nas import FromScratch, Recipe, Study, Trust
+from nas import Accuracy, FromScratch, Recipe, Study, Trust
 from nas.errors import StudyChangedError, WorkerError
 from nas.executors import Processes
 from nas.runner import run
@@ -52,6 +53,22 @@ def test_other_processes_find_what_this_one_finds(study: Study, jobs: int, tmp_p
     assert len(paid_trials(record_of(together))) == study.evaluations
     models = ("model.safetensors", "trust/*.json")
     assert digests(together, *models) == digests(alone, *models)
+
+
+def test_devices_are_measured_by_the_process_that_runs_the_study(tmp_path: Path) -> None:
+    study = uninformed(objectives=(Accuracy(), ProcessOfDevice()), training=FromScratch())
+    results = run(
+        study,
+        tmp_path,
+        device=CPU,
+        progress=Listener(),
+        baselines=True,
+        executor=partial(Processes, jobs=1),
+    )
+    told = [values[1] for values in results.values]
+    told += [values[1] for baseline in results.baselines for values in baseline.values]
+    assert set(told) == {os.getpid()}
+    assert not list(tmp_path.rglob("*.pt"))
 
 
 def test_a_worker_refuses_another_study_than_the_run_s(tiny_copy: Path) -> None:
