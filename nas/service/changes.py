@@ -20,10 +20,11 @@ def checked_changes(study: StudyModel, asked: NewRun, devices: Sequence[str]) ->
         raise Problem(409, "broken-study", f"The study {study.name} can't be used: {study.error}")
     changes = asked.model_dump(exclude={"study"}, exclude_none=True)
     changes = {aspect: value for aspect, value in changes.items() if value not in ([], {})}
+    movable = ["device"] if changes.get("device") in study.devices else []  # to a cluster, say
     fault = change_fault(
         study.name,
         changes,
-        changeable=study.changeable,
+        changeable=[*study.changeable, *movable],
         objectives=[objective.name for objective in study.objectives],
         limitable=[quantity.name for quantity in study.constraints],
     )

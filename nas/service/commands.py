@@ -42,7 +42,10 @@ def serve(
     port: Annotated[int | None, typer.Option(help="8000 unless told otherwise; 0 is any free one.")] = None,
     storage: _Storage = None,
     device: Annotated[
-        list[str] | None, typer.Option(help="Where studies may train; repeat for more. One runs on each.")
+        list[str] | None,
+        typer.Option(
+            help="Where studies may train: cpu, cuda:0, ray:HOST:PORT, ...; repeat for more. One runs on each."
+        ),
     ] = None,
     root_path: Annotated[
         str | None, typer.Option(help="Path below which a proxy shows the service, such as /nas.")

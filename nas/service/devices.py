@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -9,6 +11,7 @@ from collections.abc import Sequence
 from nas.errors import ServiceError
 from nas.protocols import DEFAULT_DEVICE
 from nas.service.environment import child_environment
+from nas.service.places import Place
 
 
 def check_devices(names: Sequence[str]) -> None:
@@ -25,16 +28,29 @@ def check_devices(names: Sequence[str]) -> None:
     if looked.returncode != 0:
         said = looked.stdout.strip() or f"torch can't look for it ({looked.stderr.strip()[-200:]})"
         raise ServiceError(
-            f"{said}: give --device as cpu, or as a device that this machine and its driver have."
+            f"{said}: give --device as cpu, as a device that this machine and its driver have, or as ray:HOST:PORT."
         )
 
 
 def fault_of(name: str) -> str | None:
-    """Return what is wrong with a device, None if it is there. Imports torch."""
+    """Return what is wrong with a device, None if it is there. Imports torch.
+
+    Whether a Ray cluster is there is seen by a run that begins on it: it may come and go meanwhile.
+    """
+    place = Place.named(name)
+    if place.cluster is not None:
+        if not re.fullmatch(r"auto|local|[^\s:]+:[0-9]+", place.cluster):
+            return f"device {name!r} is not valid (ray:HOST:PORT, ray:auto and ray:local are)"
+        if importlib.util.find_spec("ray") is None:
+            return f"device {name!r} needs Ray, which isn't installed here (pip install 'nas[ray]')"
+    return _fault_of_torch(place.device, name)
+
+
+def _fault_of_torch(device_name: str, name: str) -> str | None:
     import torch
 
     try:
-        device = torch.device(name)
+        device = torch.device(device_name)
     except RuntimeError:
         return f"device {name!r} is not valid (cpu, cuda, cuda:1, ... are)"
     if device.type == "cpu":

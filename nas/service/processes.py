@@ -13,8 +13,8 @@ from typing import final
 
 import psutil
 
-from nas.protocols import DEFAULT_DEVICE
 from nas.service.environment import child_environment
+from nas.service.places import Place
 from nas.service.store import Run
 
 LOG = "log.txt"
@@ -32,8 +32,7 @@ def command_of(run: Run, directory: Path) -> list[str]:
     for flag in ("evaluations", "seed"):
         if flag in changes:
             command += [f"--{flag}={changes[flag]}"]
-    if run.device != DEFAULT_DEVICE:  # the service's own default needs saying as well
-        command += [f"--device={run.device}"]
+    command += Place.named(run.device).flags()  # the service's own default needs saying as well
     command += [f"--objective={name}" for name in changes.get("objectives", [])]
     command += [f"--constraint={name}={value!r}" for name, value in changes.get("constraints", {}).items()]
     return command

@@ -36,7 +36,9 @@ class Settings(BaseSettings):
     )
     https: bool = Field(False, description="A proxy in front speaks HTTPS: cookies are for HTTPS alone.")
     devices: Annotated[tuple[str, ...], NoDecode] = Field(
-        ("cpu",), min_length=1, description="Where studies may train, by comma; one runs on each."
+        ("cpu",),
+        min_length=1,
+        description="Where studies may train, by comma, also ray:HOST:PORT; one runs on each.",
     )
     agents: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Addresses of agents on devices, by comma; the page shows how these are."

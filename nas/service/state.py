@@ -15,6 +15,7 @@ from nas.service.changes import checked_changes
 from nas.service.events import Watches
 from nas.service.limits import Attempts, check_quota
 from nas.service.models import NewRun, StudyModel
+from nas.service.places import Place
 from nas.service.problems import Problem
 from nas.service.runs import Runs
 from nas.service.sessions import Sessions
@@ -110,12 +111,13 @@ class State:
     def _placed(self, study: StudyModel) -> StudyModel:
         devices, error = list(self.settings.devices), study.error
         if error is None and "device" not in study.changeable:
-            if DEFAULT_DEVICE not in devices:
+            devices = [name for name in devices if Place.named(name).device == DEFAULT_DEVICE]
+            if not devices:
                 error = (
                     f"it trains on {DEFAULT_DEVICE} alone, which this service doesn't have: name device in the "
                     f"study's changeable, or serve with --device {DEFAULT_DEVICE} too."
                 )
-            devices = [DEFAULT_DEVICE]
+                devices = [DEFAULT_DEVICE]
         defaults = study.defaults.model_copy(update={"device": devices[0]})
         return study.model_copy(update={"devices": devices, "defaults": defaults, "error": error})
 

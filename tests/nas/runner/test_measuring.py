@@ -101,7 +101,7 @@ class OnBoard(Recorded):
         """It runs all."""
 
     def measure(self, candidates: Sequence[Candidate], bench: Bench) -> list[Measurement]:
-        self.models += [candidate.onnx_model for candidate in candidates]
+        self.models.extend(candidate.onnx_model for candidate in candidates)
         return super().measure(candidates, bench)
 
 

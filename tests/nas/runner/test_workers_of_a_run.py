@@ -68,7 +68,7 @@ def test_devices_are_measured_by_the_process_that_runs_the_study(tmp_path: Path)
     told = [values[1] for values in results.values]
     told += [values[1] for baseline in results.baselines for values in baseline.values]
     assert set(told) == {os.getpid()}
-    assert not list(tmp_path.rglob("*.pt"))
+    assert not list((tmp_path / "candidates").rglob("*.pt"))
 
 
 def test_a_worker_refuses_another_study_than_the_run_s(tiny_copy: Path) -> None:

@@ -65,7 +65,13 @@ def test_a_study_is_queued_with_its_changes(runner: TestClient) -> None:
 
 
 @pytest.mark.parametrize(
-    ("devices", "strict", "error"), [("cuda:0,cpu", "cpu", None), ("cuda:0", None, "trains on cpu alone")]
+    ("devices", "strict", "error"),
+    [
+        ("cuda:0,cpu", "cpu", None),
+        ("cuda:0,ray:auto", "ray:auto", None),
+        ("cuda:0,cuda@ray:auto", None, "trains on cpu alone"),
+        ("cuda:0", None, "trains on cpu alone"),
+    ],
 )
 def test_a_study_that_may_not_move_trains_on_the_cpu(
     settings: Settings, studies_of_tests: None, devices: str, strict: str | None, error: str | None

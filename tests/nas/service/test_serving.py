@@ -142,6 +142,10 @@ def test_a_device_that_isnt_there_is_refused_at_the_start(tmp_path: Path) -> Non
         ("meta", "isn't there"),
         ("", "is not valid"),
         ("cpu:0", None),
+        ("ray:10.0.0.1", "is not valid"),
+        ("ray:10.0.0.1:6379", None),
+        ("ray:auto", None),
+        ("cuda:4096@ray:auto", "isn't there"),
     ],
 )
 def test_what_is_wrong_with_a_device(name: str, told: str | None) -> None:

@@ -46,7 +46,15 @@ class World:
 
 @pytest.fixture
 def world(store: Store, tmp_path: Path) -> World:
-    return World(store, Settings(folder=tmp_path, devices=("cpu", "cuda:0"), restarts=2, restart_after_s=1))
+    return World(
+        store,
+        Settings(
+            folder=tmp_path,
+            devices=("cpu", "cuda:0", "ray:10.0.0.1:6379", "cuda@ray:auto"),
+            restarts=2,
+            restart_after_s=1,
+        ),
+    )
 
 
 def test_a_run_is_started_and_finishes(world: World) -> None:
@@ -70,11 +78,19 @@ def test_the_command_holds_what_was_changed(world: World) -> None:
     ]
 
 
-@pytest.mark.parametrize(("device", "said"), [("cuda:0", ["--device=cuda:0"]), ("cpu", [])])
+@pytest.mark.parametrize(
+    ("device", "said"),
+    [
+        ("cuda:0", ["--device=cuda:0"]),
+        ("cpu", []),
+        ("ray:10.0.0.1:6379", ["--ray=10.0.0.1:6379"]),
+        ("cuda@ray:auto", ["--device=cuda", "--ray=auto"]),
+    ],
+)
 def test_a_run_trains_where_it_takes_its_place(world: World, device: str, said: list[str]) -> None:
     world.submit(device)
     world.supervisor.step()
-    assert [word for word in world.children[0].command if "--device" in word] == said
+    assert [word for word in world.children[0].command if word.startswith(("--device", "--ray"))] == said
 
 
 def test_one_runs_per_device_and_the_others_queue(world: World) -> None:
