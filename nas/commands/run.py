@@ -25,15 +25,12 @@ from nas.commands.options import (
     read_limits,
     refuse_local_only,
 )
+from nas.commands.workers import executor_of, trainers_of
 from nas.protocols import DEFAULT_DEVICE
 from nas.service import remote
 from nas.terminal import Bars, Terminated, log_to_terminal, print_results, sigterm_interrupts
 
 if TYPE_CHECKING:
-    import torch
-
-    from nas.executors import MakeExecutor
-    from nas.runner.workplace import Workplace
     from nas.study import Study
 
 
@@ -75,6 +72,14 @@ def run_command(
             "one that is begun here. As many at a time as it has room for, --jobs at most."
         ),
     ] = None,
+    together: Annotated[
+        int | None,
+        typer.Option(
+            "--ranks",
+            min=1,
+            help="With --ray: train the supernet there, so many processes together; in this one unless told otherwise.",
+        ),
+    ] = None,
     server: Server = None,
     verbose: Verbose = False,
 ) -> None:
@@ -92,6 +97,7 @@ def run_command(
             baselines=baselines or None,
             jobs=jobs,
             ray=ray,
+            ranks=together,
         )
         changes = {"evaluations": evaluations, "seed": seed, "device": device}
         with client_of(server) as client:
@@ -128,8 +134,9 @@ def run_command(
                     baselines=baselines,
                     command=typed_command(storage),
                     storage=storage,
-                    executor=_executor(jobs, ray, place),
+                    executor=executor_of(jobs, ray, place),
                     make_study=make_study,
+                    trainers=trainers_of(together, ray, place),
                 )
     except KeyboardInterrupt as stop:
         print("\nnas: stopped; the same command goes on from here.", file=sys.stderr)
@@ -175,15 +182,3 @@ def _chosen(
         constraints=limits,
     )
     return chosen if sampler is None else dataclasses.replace(chosen, strategy=OptunaSampler(sampler))
-
-
-def _executor(jobs: int | None, ray: str | None, device: torch.device) -> MakeExecutor[Workplace] | None:
-    """Return what makes the workers of a run; None where it does everything by itself."""
-    if ray is not None:
-        from nas.executors.ray import RayCluster, check_cluster
-
-        check_cluster(ray)
-        return partial(RayCluster, address=ray, num_gpus=float(device.type == "cuda"), jobs=jobs)
-    from nas.executors import Processes
-
-    return None if jobs in (None, 1) else partial(Processes, jobs=jobs)

@@ -9,7 +9,7 @@ import os
 import pickle
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, final
 
@@ -29,6 +29,40 @@ W = TypeVar("W")
 
 _CONNECT_S = 5.0
 """Ray itself tries for minutes where nothing listens."""
+
+
+@final
+@dataclass(frozen=True)
+class Needs:
+    """What a process needs of a node.
+
+    Args:
+        num_cpus: It computes with so many threads.
+        num_gpus: A part of one lets several share it.
+    """
+
+    num_cpus: float
+    num_gpus: float
+
+    def __str__(self) -> str:
+        return f"{self.num_cpus:g} CPUs and {self.num_gpus:g} GPUs"
+
+    @property
+    def of_ray(self) -> dict[str, float]:
+        """By Ray's names of resources; it allows none of 0."""
+        return {name: number for name, number in (("CPU", self.num_cpus), ("GPU", self.num_gpus)) if number}
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Of an actor."""
+        return {"num_cpus": self.num_cpus, "num_gpus": self.num_gpus}
+
+    def room(self, ray: Any) -> int:
+        """Return how many such processes the nodes that are there now have room for."""
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        return sum(
+            min(int(node.get(name, 0.0) / needed) for name, needed in self.of_ray.items()) for node in nodes
+        )
 
 
 @dataclass
@@ -67,29 +101,21 @@ class RayCluster(Generic[W]):
         jobs: int | None = None,
     ) -> None:
         self._beginning = Beginning.of(make_workplace)
-        self._needs = {"CPU": num_cpus, "GPU": num_gpus}
-        self._jobs = jobs
-        self._ray = _imported()
-        self._is_entered = not self._ray.is_initialized()
-        if self._is_entered:
-            _enter(self._ray, address)
+        self._needs, self._jobs = Needs(num_cpus, num_gpus), jobs
+        self._cluster = contextlib.ExitStack()
+        self._ray = self._cluster.enter_context(entered(address))
         self._idle: list[_Worker] = []
         self._busy: dict[Any, _Worker] = {}
         if self.capacity == 0:
             self.close()
             raise WorkerError(
-                f"the Ray cluster at {address} has no room for a worker of {num_cpus:g} CPUs and {num_gpus:g} GPUs: "
-                "add a node, or ask for less."
+                f"the Ray cluster at {address} has no room for a worker of {self._needs}: add a node, or ask for less."
             )
 
     @property
     def capacity(self) -> int:
         """How many workers the nodes that are there now have room for."""
-        nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
-        room = sum(
-            min(int(node.get(name, 0.0) / needed) for name, needed in self._needs.items() if needed)
-            for node in nodes
-        )
+        room = self._needs.room(self._ray)
         return room if self._jobs is None else min(room, self._jobs)
 
     def submit(self, job: Job[W]) -> None:
@@ -112,13 +138,10 @@ class RayCluster(Generic[W]):
             with contextlib.suppress(self._ray.exceptions.RayError):  # it is gone already
                 self._ray.kill(worker.actor)
         self._idle, self._busy = [], {}
-        if self._is_entered:
-            self._ray.shutdown()
-            self._is_entered = False
+        self._cluster.close()
 
     def _begun(self) -> _Worker:
-        cpus, gpus = self._needs.values()
-        make = self._ray.remote(_Actor).options(num_cpus=cpus, num_gpus=gpus)
+        make = self._ray.remote(_Actor).options(**self._needs.options)
         actor = make.remote(self._beginning, os.getcwd(), sys.path)
         return _Worker(actor, actor.begin.remote())
 
@@ -165,9 +188,7 @@ class _Actor:
         self._beginning, self._workplace = beginning, None
         self._has_begun = False
         self._said: list[bytes] = []
-        with contextlib.suppress(OSError):  # where it isn't there, whatever needs it says so
-            os.chdir(folder)
-        sys.path += [path for path in paths if path not in sys.path]
+        go_to(folder, paths)
         tell_of_logs(self._said.append, beginning.level)
 
     def begin(self) -> list[bytes]:
@@ -185,23 +206,48 @@ class _Actor:
         return [*said, last]
 
 
+def go_to(folder: str, paths: Sequence[str]) -> None:
+    """Let code of the process that runs a study be found by this one.
+
+    Args:
+        folder: That the run was begun in.
+        paths: Folders that its code is imported from.
+    """
+    with contextlib.suppress(OSError):  # where it isn't there, whatever needs it says so
+        os.chdir(folder)
+    sys.path += [path for path in paths if path not in sys.path]
+
+
 def check_cluster(address: str) -> None:
     """Enter a cluster and leave it, to hear before a training, and not after it, that it can't be used.
 
     Raises:
         WorkerError: Ray isn't installed, or the cluster can't be reached or is of another version.
     """
-    ray = _imported()
-    if address != "local" and not ray.is_initialized():
-        _enter(ray, address)
-        ray.shutdown()
+    if address != "local":
+        with entered(address):
+            pass
 
 
-def _imported() -> Any:
+@contextlib.contextmanager
+def entered(address: str) -> Iterator[Any]:
+    """Within, this process is on a cluster: one that it was on before, or that at an address. Yields Ray.
+
+    Raises:
+        WorkerError: Ray isn't installed, or the cluster can't be reached or is of another version.
+    """
     try:
-        return importlib.import_module("ray")
+        ray: Any = importlib.import_module("ray")
     except ImportError as error:
         raise WorkerError("Ray isn't installed here: pip install 'nas[ray]'.") from error
+    if ray.is_initialized():
+        yield ray
+        return
+    _enter(ray, address)
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
 
 
 def _enter(ray: Any, address: str) -> None:

@@ -12,6 +12,7 @@ import torch
 
 from nas.errors import EvaluationError
 from nas.executors import MakeExecutor, Persistent
+from nas.executors.ray_ranks import RayRanks, Seat
 from nas.protocols import DONE, Progress
 from nas.report.results import Results
 from nas.runner.adapting import adapt_candidates
@@ -26,6 +27,7 @@ from nas.runner.preparation import Prepared, prepare
 from nas.runner.progress import Silent, StatusFile
 from nas.runner.reporting import results_of, write_report
 from nas.runner.searching import expected_gain, search_architectures
+from nas.runner.supernet_training import trained_supernet
 from nas.runner.threads import suitable_threads
 from nas.runner.trust import measure_trust
 from nas.runner.weights import Weights, weights_of
@@ -35,7 +37,7 @@ from nas.search.record import complete_trials
 from nas.search.storage import DATABASE_ERRORS, storage_error
 from nas.search.warm_start import checked
 from nas.study import Study
-from nas.training import ALONE, Ranks
+from nas.training import ALONE, Ranks, joined_ranks
 
 
 def run(
@@ -50,6 +52,7 @@ def run(
     storage: str | None = None,
     executor: MakeExecutor[Workplace] | None = None,
     make_study: Callable[[], Study] | None = None,
+    trainers: RayRanks | None = None,
 ) -> Results:
     """Run a study in a directory, or go on with it there, and return what it found.
 
@@ -68,6 +71,7 @@ def run(
         executor: Makes who evaluates, trains and finishes architectures, such as
             ``partial(nas.executors.Processes, jobs=4)``; None for this process alone. The supernet is trained here.
         make_study: Returns the study in a worker's process, where it can't be pickled; pickled itself.
+        trainers: Train the supernet together; None for ``ranks``.
 
     Raises:
         NasError: something is wrong with the study, its data, or the directory; says what to do.
@@ -87,6 +91,9 @@ def run(
             with _suitable_threads(prepared):
                 export_original(prepared, directory)
                 weights = weights_of(prepared, directory)
+                make_study = make_study or partial(_given, prepared.study)
+                if trainers is not None:
+                    _train_elsewhere(prepared, directory, weights, make_study, trainers, listener)
                 seconds = weights.train(listener, ranks)
                 prepared = know_untrained(prepared, directory, listener)
                 with _workers(prepared, directory, weights, executor, make_study) as workers:
@@ -96,21 +103,44 @@ def run(
             raise storage_error(directory.location, error) from error
 
 
-def assist(study: Study, path: Path, *, device: torch.device, ranks: Ranks) -> None:
-    """Help rank 0, which calls :func:`run`, to train the supernet; everything else it does alone.
+def assist(
+    study: Study, path: Path, *, device: torch.device, ranks: Ranks, progress: Progress | None = None
+) -> None:
+    """Train the supernet together with others, such as rank 0, which calls :func:`run`; all else is done by one.
 
     Args:
-        study: What rank 0 runs.
-        path: Its run directory, on a disk that all processes see.
+        study: What is run.
+        path: The run directory, on a disk that all processes see.
         device: Of this process.
         ranks: The processes that train together.
+        progress: Is told how it goes; nobody, unless told otherwise.
 
     Raises:
         StudyError: the study has no supernet.
     """
     prepared = prepare(study, device, ranks)
     with _suitable_threads(prepared):
-        weights_of(prepared, RunDirectory(path)).train(Silent(), ranks)
+        weights_of(prepared, RunDirectory(path)).train(progress or Silent(), ranks)
+
+
+def _train_elsewhere(
+    prepared: Prepared,
+    directory: RunDirectory,
+    weights: Weights,
+    make_study: Callable[[], Study],
+    trainers: RayRanks,
+    progress: Progress,
+) -> None:
+    """Let the processes of a cluster train the supernet, unless it is trained."""
+    if not weights.are_shared:
+        weights.train(progress, Ranks(size=trainers.size))  # which says that there is no supernet
+    if trained_supernet(prepared, directory) is None:
+        trainers.run(partial(_assist_at, make_study, directory.path.resolve(), prepared.device), progress)
+
+
+def _assist_at(make_study: Callable[[], Study], path: Path, device: torch.device, seat: Seat) -> None:
+    with joined_ranks(device, (seat.url, Ranks(seat.rank, seat.size))) as ranks:
+        assist(make_study(), path, device=device, ranks=ranks, progress=seat.progress)
 
 
 @contextlib.contextmanager
@@ -130,13 +160,12 @@ def _workers(
     directory: RunDirectory,
     weights: Weights,
     executor: MakeExecutor[Workplace] | None,
-    make_study: Callable[[], Study] | None,
+    make_study: Callable[[], Study],
 ) -> Iterator[Workers]:
     """Within, there is who does the jobs: others, where an executor is given."""
     if executor is None:
         yield this_process(prepared, directory, weights)
         return
-    make_study = make_study or partial(_given, prepared.study)
     make_workplace = partial(open_workplace, make_study, directory.path.resolve(), prepared.device)
     with contextlib.closing(executor(make_workplace)) as found:
         yield Persistent(found, Workplace(prepared, directory, weights))

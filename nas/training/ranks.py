@@ -121,18 +121,23 @@ def own_device(device: torch.device) -> torch.device:
 
 
 @contextlib.contextmanager
-def joined_ranks(device: torch.device) -> Iterator[Ranks]:
+def joined_ranks(device: torch.device, at: tuple[str, Ranks] | None = None) -> Iterator[Ranks]:
     """Join the processes that ``torchrun`` started; without it this process is alone.
 
     Args:
         device: Decides how the processes talk: NCCL between GPUs, gloo otherwise.
+        at: Where processes meet that something else started, ``tcp://host:port``, and which of them this one is.
     """
-    if not dist.is_available() or not dist.is_torchelastic_launched():
+    if at is None and not (dist.is_available() and dist.is_torchelastic_launched()):
         yield ALONE
         return
     if device.type == "cuda":
-        torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        torch.cuda.set_device(device.index or 0)
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    if at is None:
+        dist.init_process_group(backend)
+    else:
+        dist.init_process_group(backend, at[0], rank=at[1].rank, world_size=at[1].size)
     try:
         yield Ranks(dist.get_rank(), dist.get_world_size())
     finally:

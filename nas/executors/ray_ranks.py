@@ -1,0 +1,216 @@
+"""Processes on a Ray cluster that do one thing together, such as to train a network."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import pickle
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, final
+
+from nas.errors import WorkerError
+from nas.executors.executor import Failed
+from nas.executors.messages import Said, Value, answer, outcome_of, packed, tell_of_logs, unpacked
+from nas.executors.ray import Needs, entered, go_to
+from nas.protocols import Progress
+
+logger = logging.getLogger(__name__)
+
+_MAX_RETRIES = 3
+_POLL_S = 1.0
+"""Progress is seen a second late."""
+_LAST_WORDS_S = 10.0
+"""When one dies, the others notice a broken connection first: so long is waited for which of them it was."""
+
+
+@final
+@dataclass(frozen=True)
+class Seat:
+    """What one of the processes has.
+
+    Args:
+        rank: From 0.
+        size: How many there are.
+        url: Where they meet, of rank 0's machine.
+        progress: Listens; rank 0's is heard.
+    """
+
+    rank: int
+    size: int
+    url: str
+    progress: Progress
+
+
+Together = Callable[[Seat], object]
+"""What each of them does; pickled."""
+
+
+@final
+@dataclass(frozen=True)
+class RayRanks:
+    """So many processes on a Ray cluster, each on a node of its own as far as there are so many.
+
+    When one dies all begin again, up to three times: what they do goes on from where it was.
+
+    Args:
+        address: Of the cluster, as for :class:`nas.executors.ray.RayCluster`.
+        size: How many.
+        num_cpus: Of each.
+        num_gpus: Of each.
+    """
+
+    address: str
+    size: int
+    num_cpus: float = 1.0
+    num_gpus: float = 0.0
+
+    def run(self, work: Together, progress: Progress) -> None:
+        """Let all do ``work``, and return when all have.
+
+        Raises:
+            WorkerError: they can't be had, or die at it.
+            BaseException: what one of them raised.
+        """
+        message = packed(work, "what the processes of a cluster do together")
+        with entered(self.address) as ray:
+            needs = Needs(self.num_cpus, self.num_gpus)
+            if needs.room(ray) < self.size:
+                raise WorkerError(
+                    f"the Ray cluster at {self.address} has no room for {self.size} processes of {needs}: add a node, "
+                    "or ask for fewer."
+                )
+            for _ in range(_MAX_RETRIES + 1):
+                died = self._tried(ray, needs, message, progress)
+                if died is None:
+                    return
+                logger.warning(
+                    "one of %d processes that train together died (%s): all begin again", self.size, died
+                )
+            raise WorkerError(
+                f"one of {self.size} processes died at it again and again, the last time with: {died}."
+            )
+
+    def _tried(self, ray: Any, needs: Needs, message: bytes, progress: Progress) -> str | None:
+        """Return how one of them died; None where all did what they were to do."""
+        placed = ray.util.placement_group(
+            [needs.of_ray] * self.size, strategy="PACK" if self.num_gpus else "SPREAD"
+        )
+        options = needs.options | {
+            "max_concurrency": 2,  # news are told while it works
+            "scheduling_strategy": ray.util.scheduling_strategies.PlacementGroupSchedulingStrategy(placed),
+        }
+        make = ray.remote(_Rank).options(**options)
+        level = logging.getLogger("nas").getEffectiveLevel()
+        actors = [make.remote(level, os.getcwd(), sys.path) for _ in range(self.size)]
+        try:
+            url = ray.get(actors[0].meeting.remote())
+            tasks = [a.work.remote(message, rank, self.size, url) for rank, a in enumerate(actors)]
+            return _heard(ray, actors[0], tasks, progress)
+        except ray.exceptions.RayError as error:
+            return type(error).__name__
+        finally:
+            for actor in actors:
+                with contextlib.suppress(ray.exceptions.RayError):
+                    ray.kill(actor)
+            ray.util.remove_placement_group(placed)
+
+
+def _heard(ray: Any, first: Any, tasks: Sequence[Any], progress: Progress) -> None:
+    """Pass on what rank 0 tells until all are done.
+
+    Raises:
+        RayError: one died.
+        BaseException: what one of them raised, while none died.
+    """
+    waiting = list(tasks)
+    while waiting:
+        ended, waiting = ray.wait(waiting, timeout=_POLL_S)
+        for news in ray.get(first.news.remote()):
+            unpacked(news).pass_on(progress)
+        answers = [unpacked(answered) for answered in ray.get(ended)]
+        faults = [one for one in answers if not isinstance(one, Value)]
+        if faults:
+            others, _ = (
+                ray.wait(waiting, num_returns=len(waiting), timeout=_LAST_WORDS_S) if waiting else ([], [])
+            )
+            ray.get(others)
+            failed = outcome_of(0, faults[0])
+            assert isinstance(failed, Failed)
+            raise failed.error
+
+
+@final
+@dataclass(frozen=True)
+class _News:
+    """What rank 0 tells: of its progress, or its log."""
+
+    kind: str
+    arguments: tuple[Any, ...]
+
+    def pass_on(self, progress: Progress) -> None:
+        if self.kind == "log":
+            Said(*self.arguments).pass_on()
+        else:
+            {"start": progress.start, "advance": progress.advance, "say": progress.say}[self.kind](
+                *self.arguments
+            )
+
+
+@final
+class _Telling:
+    """Progress that is told elsewhere."""
+
+    def __init__(self, news: list[bytes]) -> None:
+        self._news = news
+
+    def start(self, stage: str, total: int, done: int) -> None:
+        self._tell("start", stage, total, done)
+
+    def advance(self, note: str) -> None:
+        self._tell("advance", note)
+
+    def say(self, sentence: str) -> None:
+        self._tell("say", sentence)
+
+    def _tell(self, kind: str, *arguments: Any) -> None:
+        self._news.append(pickle.dumps(_News(kind, arguments)))
+
+
+class _Rank:
+    """One of the processes.
+
+    Args:
+        level: Of the log.
+        folder: That the run was begun in.
+        paths: Folders that its code is imported from.
+    """
+
+    def __init__(self, level: int, folder: str, paths: Sequence[str]) -> None:
+        self._news: list[bytes] = []
+        go_to(folder, paths)
+        tell_of_logs(self._log, level)
+
+    def meeting(self) -> str:
+        """Return an address of this machine where all can meet."""
+        import ray
+
+        with socket.socket() as free:
+            free.bind(("", 0))
+            return f"tcp://{ray.util.get_node_ip_address()}:{free.getsockname()[1]}"
+
+    def work(self, work: bytes, rank: int, size: int, url: str) -> bytes:
+        """Do what all do, and return what came of it here."""
+        return answer(work, Seat(rank, size, url, _Telling(self._news)))
+
+    def news(self) -> list[bytes]:
+        """Return what was told since the last time."""
+        told, self._news[:] = list(self._news), []
+        return told
+
+    def _log(self, said: bytes) -> None:
+        one: Said = unpacked(said)
+        self._news.append(pickle.dumps(_News("log", (one.name, one.level, one.text))))
