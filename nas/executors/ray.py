@@ -7,8 +7,10 @@ import importlib
 import logging
 import os
 import pickle
+import signal
 import socket
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, final
@@ -254,6 +256,7 @@ def _enter(ray: Any, address: str) -> None:
     if ":" in address:
         _check_listening(address)
     own: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
+    on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(address=address, logging_level=logging.WARNING, **own)
     except Exception as error:  # Ray raises many kinds
@@ -261,6 +264,10 @@ def _enter(ray: Any, address: str) -> None:
             f"the Ray cluster at {address} can't be used ({kind_and_line(error)}): begin one with 'ray start --head', "
             "of the versions of Ray and Python that are here."
         ) from error
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(
+            signal.SIGTERM, on_sigterm
+        )  # Ray sets its own, with which a run wouldn't put things down
 
 
 def _check_listening(address: str) -> None:

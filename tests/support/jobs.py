@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from nas.executors import Rest
+from nas.executors.ray_ranks import Seat
 
 
 class StubbornError(Exception):
@@ -51,6 +52,21 @@ def half_done_badly(workplace: int) -> Rest[int]:
 def gpus_once(path: Path, workplace: int) -> tuple[int, str | None]:
     """Tell when there is a file, so that no worker does two of these."""
     return wait_for(path, os.getpid(), workplace), os.environ.get("CUDA_VISIBLE_DEVICES")
+
+
+def meet(marks: Path, seat: Seat) -> None:
+    """Leave a mark and tell; the last one dies at first."""
+    if seat.rank == seat.size - 1:
+        die_at_first(marks, 1, 0)
+    (marks / f"{seat.rank} of {seat.size}").touch()
+    seat.progress.start("meet", seat.size, 0)
+    seat.progress.advance(str(seat.rank))
+    logging.getLogger("nas.far_away").warning("at %s", seat.url.partition("://")[0])
+
+
+def quarrel(seat: Seat) -> None:
+    """Let one fail, and the others as torch does then."""
+    raise ConnectionError("closed by peer") if seat.rank == 0 else ValueError("no more")
 
 
 def threads(workplace: int) -> str | None:

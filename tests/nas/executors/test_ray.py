@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
@@ -10,10 +11,12 @@ from typing import Any
 
 import jobs
 import pytest
+from fakes import Listener
 
 from nas.errors import WorkerError
 from nas.executors import Failed, Job, Lost, Persistent, all_done
-from nas.executors.ray import RayCluster, check_cluster
+from nas.executors.ray import RayCluster, check_cluster, entered
+from nas.executors.ray_ranks import RayRanks
 
 ray: Any = pytest.importorskip("ray")
 
@@ -72,6 +75,27 @@ def test_a_death_before_there_is_a_workplace_is_none_of_the_job_s(cluster: None,
         assert all_done(Persistent(executor, home=7), [partial(jobs.half_done, 3)]) == [317]
 
 
+def test_several_do_one_thing_together_and_begin_again_when_one_dies(
+    cluster: None, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    heard = Listener()
+    RayRanks("auto", 2).run(partial(jobs.meet, tmp_path), heard)
+    assert {"0 of 2", "1 of 2"} <= {mark.name for mark in tmp_path.iterdir()}
+    assert heard.steps[-1] == ("meet", "0")
+    assert "died (ActorDiedError): all begin again" in caplog.text
+    assert ("nas.far_away", 30, "at tcp") in caplog.record_tuples
+
+
+def test_what_one_of_several_raises_is_raised_here(cluster: None) -> None:
+    with pytest.raises((ConnectionError, ValueError), match=r"closed by peer|no more"):
+        RayRanks("auto", 2).run(jobs.quarrel, Listener())
+
+
+def test_several_that_there_is_no_room_for_are_refused(cluster: None) -> None:
+    with pytest.raises(WorkerError, match="no room for 3 processes of 1 CPUs and 0 GPUs"):
+        RayRanks("auto", 3).run(jobs.quarrel, Listener())
+
+
 def test_a_worker_that_can_not_begin_is_told_in_a_sentence(cluster: None) -> None:
     with closing(RayCluster(jobs.make_nothing)) as executor:
         executor.submit(Job(0, partial(jobs.add, 1)))
@@ -91,6 +115,15 @@ def test_where_nothing_listens_is_told_at_once(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     with pytest.raises(WorkerError, match=f"no Ray cluster listens at {address}"):
         RayCluster(jobs.make_ten, address)
+
+
+def test_whoever_handles_sigterm_still_does_on_a_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", lambda **_: signal.signal(signal.SIGTERM, signal.SIG_IGN))
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
+    with entered("local"):
+        assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_an_address_is_tried_before_anything_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:

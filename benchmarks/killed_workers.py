@@ -1,0 +1,173 @@
+"""Kill what works on a run again and again, and look for what is lost, doubled or failed by it.
+
+    python -m benchmarks.killed_workers --on processes
+    python -m benchmarks.killed_workers --on ray
+
+A short study whose candidates are trained from scratch is run alone, and then by one worker at a time, elsewhere: by a
+process of ``--jobs`` (two, where ``--jobs 2`` is given: then the order may differ), or on a Ray cluster of two nodes,
+which is begun here. Meanwhile a random worker is killed with SIGKILL every so many seconds, the raylet of the second
+node once (and a node begun in its place), and the coordinator a number of times; the same command goes on.
+
+Printed is whether it found what the run alone did. Ray listens on all interfaces while this runs; its tokens are on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import optuna
+import psutil
+
+from nas.search.record import ARCHITECTURE, complete_trials
+
+_STUDY = Path(__file__).parent / "short_scratch_study.py"
+_STORE = 80 * 2**20
+_WORKERS = {"processes": "spawn_main", "ray": "ray::_Actor"}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--on", choices=_WORKERS, default="ray")
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument(
+        "--every", type=float, default=10.0, help="Seconds from one killed worker to the next."
+    )
+    parser.add_argument("--coordinator", type=int, default=10, help="How often the coordinator is killed.")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=Path("runs/killed_workers"))
+    arguments = parser.parse_args()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    shutil.rmtree(arguments.out, ignore_errors=True)
+    alone, killed = arguments.out / "alone", arguments.out / "killed"
+    begin = time.monotonic()
+    subprocess.run(_command(alone), stdout=subprocess.DEVNULL, check=True)
+    whole_s = time.monotonic() - begin
+    print(f"alone: {len(_finished(alone))} trials in {whole_s:.0f} s", flush=True)
+    with _cluster() if arguments.on == "ray" else contextlib.nullcontext() as cluster:
+        flags = [f"--jobs={arguments.jobs}", *([f"--ray={cluster.address}"] if cluster is not None else [])]
+        deaths = _through(_command(killed, *flags), cluster, whole_s, arguments)
+    print(
+        f"killed: {deaths['worker']} workers, {deaths['raylet']} raylets, {deaths['coordinator']} coordinators"
+    )
+    _compare(alone, killed, arguments.jobs)
+
+
+def _command(out: Path, *flags: str) -> list[str]:
+    return [sys.executable, "-m", "nas", "run", str(_STUDY), "--out", str(out), *flags]
+
+
+def _through(
+    command: list[str], cluster: Any, whole_s: float, arguments: argparse.Namespace
+) -> dict[str, int]:
+    """Run a command until it succeeds, while its processes are killed; return how many were."""
+    rng = random.Random(arguments.seed)
+    deaths = {"worker": 0, "raylet": 0, "coordinator": 0}
+    next_worker = time.monotonic() + arguments.every
+    while True:
+        run = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        is_last = deaths["coordinator"] == arguments.coordinator
+        end = time.monotonic() + (float("inf") if is_last else rng.uniform(0.1, 0.4) * whole_s)
+        while run.poll() is None and time.monotonic() < end:
+            time.sleep(0.1)
+            if time.monotonic() >= next_worker and (workers := _workers(run.pid, arguments.on)):
+                _kill(rng.choice(workers))
+                deaths["worker"] += 1
+                next_worker = time.monotonic() + arguments.every
+            if cluster is not None and deaths["raylet"] == 0 and deaths["worker"] >= 3:
+                cluster.replace_second_node()
+                deaths["raylet"] += 1
+        if run.poll() is None:
+            run.kill()
+            deaths["coordinator"] += 1
+        elif run.returncode == 0:
+            return deaths
+        else:
+            print(f"the coordinator ended with exit code {run.returncode}", flush=True)
+            deaths["coordinator"] += 1
+        run.wait()
+
+
+def _workers(coordinator: int, on: str) -> list[psutil.Process]:
+    """Return the processes that work for a coordinator."""
+    everywhere = psutil.process_iter() if on == "ray" else psutil.Process(coordinator).children()
+    found = []
+    for process in everywhere:
+        with contextlib.suppress(psutil.Error):
+            if _WORKERS[on] in " ".join(process.cmdline()):
+                found.append(process)
+    return found
+
+
+def _kill(process: psutil.Process) -> None:
+    with contextlib.suppress(psutil.Error):
+        process.send_signal(signal.SIGKILL)
+
+
+class _Cluster:
+    """Two nodes of one CPU each, on this machine."""
+
+    def __init__(self) -> None:
+        from ray.cluster_utils import Cluster
+
+        node = {"num_cpus": 1, "object_store_memory": _STORE, "node_ip_address": "127.0.0.1"}
+        self._node = node
+        self._ray: Any = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
+        self._second = self._ray.add_node(**node)
+        self.address: str = self._ray.address
+
+    def replace_second_node(self) -> None:
+        """Kill the second node's raylet, as its machine's end would, and begin another node."""
+        self._ray.remove_node(self._second, allow_graceful=False)
+        self._second = self._ray.add_node(**self._node)
+
+    def close(self) -> None:
+        """End all that was begun."""
+        self._ray.shutdown()
+
+
+@contextlib.contextmanager
+def _cluster() -> Iterator[_Cluster]:
+    os.environ.setdefault("RAY_DISABLE_IMPORT_WARNING", "1")
+    with contextlib.closing(_Cluster()) as cluster:
+        yield cluster
+
+
+def _compare(alone: Path, killed: Path, jobs: int) -> None:
+    expected, found = _finished(alone), _finished(killed)
+    trials = _record(killed).get_trials(deepcopy=False)
+    states = [trial.state.name for trial in trials]
+    architectures = [architecture for architecture, _ in found]
+    print(f"lost: {len(expected) - len(found)} of {len(expected)}")
+    print(f"doubled: {len(architectures) - len(set(architectures))}")
+    print(f"failed: {states.count('FAIL')}, left running: {states.count('RUNNING')}")
+    print(f"the same trials, in the same order: {found == expected}")
+    if jobs > 1:
+        both = dict(found).keys() & dict(expected).keys()
+        same = all(dict(found)[one] == dict(expected)[one] for one in both)
+        print(f"{len(both)} architectures in both; the same values: {same}")
+
+
+def _record(out: Path) -> optuna.Study:
+    return optuna.load_study(study_name="short_scratch", storage=f"sqlite:///{out / 'study.db'}")
+
+
+def _finished(out: Path) -> list[tuple[str, list[float]]]:
+    """Return architecture and values of the finished trials, in the order of their numbers."""
+    return [(t.user_attrs[ARCHITECTURE], t.values) for t in complete_trials(_record(out))]
+
+
+if __name__ == "__main__":
+    main()
