@@ -108,7 +108,7 @@ class RayCluster(Generic[W]):
         self._ray = self._cluster.enter_context(entered(address))
         self._idle: list[_Worker] = []
         self._busy: dict[Any, _Worker] = {}
-        if self.capacity == 0:
+        if self._needs.room(self._ray) == 0:
             self.close()
             raise WorkerError(
                 f"the Ray cluster at {address} has no room for a worker of {self._needs}: add a node, or ask for less."
@@ -116,8 +116,8 @@ class RayCluster(Generic[W]):
 
     @property
     def capacity(self) -> int:
-        """How many workers the nodes that are there now have room for."""
-        room = self._needs.room(self._ray)
+        """How many workers the nodes that are there now have room for; where none has, a job waits for a node."""
+        room = max(1, self._needs.room(self._ray))
         return room if self._jobs is None else min(room, self._jobs)
 
     def submit(self, job: Job[W]) -> None:
@@ -187,7 +187,8 @@ class _Actor:
     """
 
     def __init__(self, beginning: Beginning, folder: str, paths: Sequence[str]) -> None:
-        self._beginning, self._workplace = beginning, None
+        self._beginning = beginning
+        self._workplace: object = None
         self._has_begun = False
         self._said: list[bytes] = []
         go_to(folder, paths)

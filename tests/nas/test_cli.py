@@ -6,16 +6,19 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+import torch
 from fakes import run_in, tiny_study
 from filelock import FileLock
 
 import nas
 from nas import Architecture, OptunaSampler, cli
 from nas.commands.run import typed_command
+from nas.commands.workers import executor_of
 from nas.errors import CatalogError
 from nas.report.results import Results
 
@@ -61,6 +64,8 @@ def no_run(tmp_path: Path) -> Path:
         (["run", SMALL_STUDY, "--plateau", "2"], "between 0 and 1"),
         (["run", SMALL_STUDY, "--warm-start", "nothing.json"], "can't be read from nothing.json"),
         (["run", SMALL_STUDY, "--storage", "nonsense"], "is expected"),
+        (["run", SMALL_STUDY, "--ranks", "2"], "--ranks is for a cluster"),
+        (["run", SMALL_STUDY, "--ray", "127.0.0.1:1"], "no Ray cluster listens at 127.0.0.1:1"),
         (["status", "nothing-here"], "no run directory"),
         (["front", "nothing-here"], "no run directory"),
         (["front", "digits", "--server", "http://x", "--devices"], "--devices is for runs of this machine"),
@@ -78,6 +83,27 @@ def test_an_error_is_exit_code_2_and_one_sentence(
     monkeypatch.chdir(tmp_path)
     assert nas_command(*arguments) == 2
     assert message in one_sentence(capsys)
+
+
+@pytest.mark.parametrize(
+    ("device", "visible", "gpus"),
+    [
+        ("cuda", None, ("0", "1", "2")),
+        ("cuda", "3,GPU-7", ("3", "GPU-7")),
+        ("cuda:1", None, ()),
+        ("cpu", None, ()),
+    ],
+)
+def test_jobs_share_the_gpus(
+    monkeypatch: pytest.MonkeyPatch, device: str, visible: str | None, gpus: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    made = executor_of(8, None, torch.device(device))
+    assert isinstance(made, partial)
+    assert made.keywords == {"jobs": 8, "gpus": gpus}
 
 
 @pytest.mark.parametrize(
