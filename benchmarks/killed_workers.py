@@ -140,7 +140,12 @@ class _Cluster:
 
 @contextlib.contextmanager
 def _cluster() -> Iterator[_Cluster]:
-    os.environ.setdefault("RAY_DISABLE_IMPORT_WARNING", "1")
+    os.environ["RAY_AUTH_MODE"] = "token"
+    subprocess.run(
+        [str(Path(sys.executable).with_name("ray")), "get-auth-token", "--generate"],
+        stdout=subprocess.DEVNULL,
+        check=True,
+    )
     with contextlib.closing(_Cluster()) as cluster:
         yield cluster
 

@@ -14,7 +14,7 @@ def study() -> Study:
         objectives=(Accuracy(), Macs()),
         training=FromScratch(),
         recipe=Recipe(epochs=2),
-        evaluations=20,
+        evaluations=12,
         trust=Trust(count=0),
         winners=Winners(count=2, recipe=Recipe(epochs=1, learning_rate=1e-3)),
     )

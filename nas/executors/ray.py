@@ -31,6 +31,8 @@ W = TypeVar("W")
 
 _CONNECT_S = 5.0
 """Ray itself tries for minutes where nothing listens."""
+_NO_TOKEN = "InvalidAuthToken"
+"""Ray says it somewhere in what it raises."""
 
 
 @final
@@ -261,6 +263,11 @@ def _enter(ray: Any, address: str) -> None:
     try:
         ray.init(address=address, logging_level=logging.WARNING, **own)
     except Exception as error:  # Ray raises many kinds
+        if _NO_TOKEN in f"{error} {error.__cause__}":
+            raise WorkerError(
+                f"the Ray cluster at {address} asks for a token: bring ~/.ray/auth_token of its head here, and set "
+                "RAY_AUTH_MODE=token."
+            ) from error
         raise WorkerError(
             f"the Ray cluster at {address} can't be used ({kind_and_line(error)}): begin one with 'ray start --head', "
             "of the versions of Ray and Python that are here."

@@ -117,6 +117,28 @@ def test_where_nothing_listens_is_told_at_once(monkeypatch: pytest.MonkeyPatch, 
         RayCluster(jobs.make_ten, address)
 
 
+@pytest.mark.parametrize(
+    ("cause", "told"),
+    [
+        (
+            "RPC error: InvalidAuthToken: Authentication token is missing",
+            "asks for a token: bring ~/.ray/auth_token",
+        ),
+        ("no such luck", r"can't be used .ConnectionError: Failed to connect."),
+    ],
+)
+def test_why_a_cluster_can_not_be_used_is_told(
+    monkeypatch: pytest.MonkeyPatch, cause: str, told: str
+) -> None:
+    def init(**_: object) -> None:
+        raise ConnectionError("Failed to connect") from RuntimeError(cause)
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", init)
+    with pytest.raises(WorkerError, match=told):
+        check_cluster("auto")
+
+
 def test_whoever_handles_sigterm_still_does_on_a_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
     before = signal.getsignal(signal.SIGTERM)
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
