@@ -127,7 +127,8 @@ class RayCluster(Generic[W]):
         work = packed(job.work, "what a worker is to do")
         worker = self._idle.pop() if self._idle else self._begun()
         worker.key = job.key
-        self._busy[worker.actor.do.remote(work)] = worker
+        with self._fullness_told():
+            self._busy[worker.actor.do.remote(work)] = worker
 
     def finished(self, timeout_s: float | None) -> Sequence[Outcome]:
         """Return what became of jobs, and pass on what their workers said."""
@@ -152,10 +153,11 @@ class RayCluster(Generic[W]):
     def _heard(self, answered: Any) -> Outcome:
         worker = self._busy.pop(answered)
         try:
-            if not worker.has_begun:
-                self._passed_on(worker, worker.beginning)
-                worker.has_begun = True
-            outcome = self._passed_on(worker, answered)
+            with self._fullness_told():
+                if not worker.has_begun:
+                    self._passed_on(worker, worker.beginning)
+                    worker.has_begun = True
+                outcome = self._passed_on(worker, answered)
         except self._ray.exceptions.RayError as error:  # of the worker, its node, or the way to it
             return self._lost(worker, error)
         assert outcome is not None, "a job has an outcome"
@@ -168,6 +170,17 @@ class RayCluster(Generic[W]):
         for message in said:
             message.pass_on()
         return None if isinstance(last, Begun) else outcome_of(worker.key, last)
+
+    @contextlib.contextmanager
+    def _fullness_told(self) -> Iterator[None]:
+        """Tell in a sentence that what goes between processes finds no room; Ray uses the disk before it says so."""
+        try:
+            yield
+        except (self._ray.exceptions.ObjectStoreFullError, self._ray.exceptions.OutOfDiskError) as error:
+            raise WorkerError(
+                f"the object store of the Ray cluster is full ({kind_and_line(error)}): begin its nodes with a larger "
+                "--object-store-memory, or leave room on their disk below Ray's --temp-dir, /tmp/ray."
+            ) from error
 
     def _lost(self, worker: _Worker, error: Exception) -> Lost:
         if getattr(error, "_actor_init_failed", False):

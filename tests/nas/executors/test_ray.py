@@ -96,6 +96,20 @@ def test_several_that_there_is_no_room_for_are_refused(cluster: None) -> None:
         RayRanks("auto", 3).run(jobs.quarrel, Listener())
 
 
+@pytest.mark.parametrize("kind", ["ObjectStoreFullError", "OutOfDiskError"])
+def test_a_full_object_store_is_told_in_a_sentence(
+    executor: RayCluster[int], monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    def full(_: object) -> None:
+        raise getattr(ray.exceptions, kind)("no room for 200 MB")
+
+    executor.submit(Job(0, partial(jobs.add, 1)))
+    with monkeypatch.context() as patched:
+        patched.setattr(ray, "get", full)
+        with pytest.raises(WorkerError, match="the object store of the Ray cluster is full"):
+            executor.finished(None)
+
+
 def test_a_worker_that_can_not_begin_is_told_in_a_sentence(cluster: None) -> None:
     with closing(RayCluster(jobs.make_nothing)) as executor:
         executor.submit(Job(0, partial(jobs.add, 1)))
