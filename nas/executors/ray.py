@@ -139,10 +139,9 @@ class RayCluster(Generic[W]):
 
     def close(self) -> None:
         """Kill the workers, and leave a cluster that was entered here."""
-        for worker in [*self._idle, *self._busy.values()]:
-            with contextlib.suppress(self._ray.exceptions.RayError):  # it is gone already
-                self._ray.kill(worker.actor)
-        self._idle, self._busy = [], {}
+        self._idle += self._busy.values()
+        self._busy = {}
+        self._forget_idle()
         self._cluster.close()
 
     def _begun(self) -> _Worker:
@@ -188,8 +187,15 @@ class RayCluster(Generic[W]):
                 f"a worker can't begin on the Ray cluster ({kind_and_line(error)}): install on its nodes what is "
                 "installed here."
             )
-        self._ray.kill(worker.actor)
+        self._idle.append(worker)
+        self._forget_idle()  # where its node died they did too, and the next job would be lost to each of them
         return Lost(worker.key, type(error).__name__, worker.has_begun)
+
+    def _forget_idle(self) -> None:
+        for worker in self._idle:
+            with contextlib.suppress(self._ray.exceptions.RayError):  # it is gone already
+                self._ray.kill(worker.actor)
+        self._idle = []
 
 
 class _Actor:
@@ -286,9 +292,8 @@ def _enter(ray: Any, address: str) -> None:
             "of the versions of Ray and Python that are here."
         ) from error
     if threading.current_thread() is threading.main_thread():
-        signal.signal(
-            signal.SIGTERM, on_sigterm
-        )  # Ray sets its own, with which a run wouldn't put things down
+        # Ray sets its own, with which a run wouldn't put things down.
+        signal.signal(signal.SIGTERM, on_sigterm)
 
 
 def _check_listening(address: str) -> None:

@@ -21,6 +21,7 @@ from nas.protocols import Progress
 logger = logging.getLogger(__name__)
 
 _MAX_RETRIES = 3
+_PATIENCE_S = 10.0
 _POLL_S = 1.0
 """Progress is seen a second late."""
 _LAST_WORDS_S = 10.0
@@ -99,6 +100,8 @@ class RayRanks:
         placed = ray.util.placement_group(
             [needs.of_ray] * self.size, strategy="PACK" if self.num_gpus else "SPREAD"
         )
+        if not placed.wait(_PATIENCE_S):
+            logger.warning("waiting until the cluster has room for %d processes", self.size)
         options = needs.options | {
             "max_concurrency": 2,  # news are told while it works
             "scheduling_strategy": ray.util.scheduling_strategies.PlacementGroupSchedulingStrategy(placed),

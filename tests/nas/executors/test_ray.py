@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jobs
 import pytest
 from fakes import Listener
 
 from nas.errors import WorkerError
-from nas.executors import Failed, Job, Lost, Persistent, all_done
+from nas.executors import Done, Failed, Job, Lost, Outcome, Persistent, all_done
 from nas.executors.ray import RayCluster, check_cluster, entered
 from nas.executors.ray_ranks import RayRanks
 
@@ -66,6 +67,23 @@ def test_a_worker_that_dies_is_replaced_and_its_job_done_again(
     executor.submit(Job(0, jobs.die))
     assert executor.finished(None) == [Lost(0, "ActorDiedError")]
     assert all_done(Persistent(executor), [partial(jobs.die_at_first, tmp_path, 1)]) == [10]
+
+
+def test_workers_that_died_together_lose_a_job_once(cluster: None, tmp_path: Path) -> None:
+    with closing(RayCluster(jobs.make_ten)) as executor:
+        for key in range(2):
+            executor.submit(Job(key, partial(jobs.gpus_once, tmp_path / "go")))
+        (tmp_path / "go").touch()
+        told: list[Outcome] = []
+        while len(told) < 2:
+            told += executor.finished(None)
+        for outcome in told:
+            assert isinstance(outcome, Done)
+            os.kill(cast(tuple[int, str], outcome.value)[0], signal.SIGKILL)
+        executor.submit(Job(0, partial(jobs.add, 1)))
+        assert isinstance(executor.finished(None)[0], Lost)
+        executor.submit(Job(0, partial(jobs.add, 1)))
+        assert executor.finished(None) == [Done(0, 11)]
 
 
 def test_a_death_before_there_is_a_workplace_is_none_of_the_job_s(cluster: None, tmp_path: Path) -> None:
