@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import logging
 import os
 import pickle
@@ -112,9 +113,11 @@ class RayRanks:
         try:
             url = ray.get(actors[0].meeting.remote())
             tasks = [a.work.remote(message, rank, self.size, url) for rank, a in enumerate(actors)]
-            return _heard(ray, actors[0], tasks, progress)
+            _hear(ray, actors[0], tasks, progress)
         except ray.exceptions.RayError as error:
             return type(error).__name__
+        else:
+            return None
         finally:
             for actor in actors:
                 with contextlib.suppress(ray.exceptions.RayError):
@@ -122,7 +125,7 @@ class RayRanks:
             ray.util.remove_placement_group(placed)
 
 
-def _heard(ray: Any, first: Any, tasks: Sequence[Any], progress: Progress) -> None:
+def _hear(ray: Any, first: Any, tasks: Sequence[Any], progress: Progress) -> None:
     """Pass on what rank 0 tells until all are done.
 
     Raises:
@@ -155,12 +158,13 @@ class _News:
     arguments: tuple[Any, ...]
 
     def pass_on(self, progress: Progress) -> None:
-        if self.kind == "log":
-            Said(*self.arguments).pass_on()
-        else:
-            {"start": progress.start, "advance": progress.advance, "say": progress.say}[self.kind](
-                *self.arguments
-            )
+        tell: dict[str, Callable[..., None]] = {
+            "start": progress.start,
+            "advance": progress.advance,
+            "say": progress.say,
+            "log": lambda *said: Said(*said).pass_on(),
+        }
+        tell[self.kind](*self.arguments)
 
 
 @final
@@ -199,8 +203,7 @@ class _Rank:
 
     def meeting(self) -> str:
         """Return an address of this machine where all can meet."""
-        import ray
-
+        ray: Any = importlib.import_module("ray")
         with socket.socket() as free:
             free.bind(("", 0))
             return f"tcp://{ray.util.get_node_ip_address()}:{free.getsockname()[1]}"
