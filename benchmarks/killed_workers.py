@@ -3,10 +3,11 @@
     python -m benchmarks.killed_workers --on processes
     python -m benchmarks.killed_workers --on ray
 
-A short study whose candidates are trained from scratch is run alone, and then by one worker at a time, elsewhere: by a
-process of ``--jobs`` (two, where ``--jobs 2`` is given: then the order may differ), or on a Ray cluster of two nodes,
-which is begun here. Meanwhile a random worker is killed with SIGKILL every so many seconds, the raylet of the second
-node once (and a node begun in its place), and the coordinator a number of times; the same command goes on.
+A short study whose candidates are trained from scratch is run alone, and then by others: by two processes (``--jobs 2``,
+so other architectures may be proposed), or by one worker at a time on a Ray cluster of two nodes, which is begun here.
+Meanwhile a random worker is killed with SIGKILL every so many seconds, the raylet of the second node once (and a node
+begun in its place), and the coordinator a number of times; the same command goes on. On a machine that is busy, let more
+seconds pass from one worker's death to the next than it takes to begin.
 
 Printed is whether it found what the run alone did. Ray listens on all interfaces while this runs; its tokens are on.
 """
@@ -19,20 +20,21 @@ import os
 import random
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import optuna
 import psutil
+import ray
 
 from nas.search.record import ARCHITECTURE, complete_trials
 
 _STUDY = Path(__file__).parent / "short_scratch_study.py"
-_STORE = 80 * 2**20
+_PORT = 6388
+_NODE = ("start", "--num-cpus=1", "--object-store-memory=80000000", "--block")
 _WORKERS = {"processes": "spawn_main", "ray": "ray::_Actor"}
 
 
@@ -41,7 +43,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--on", choices=_WORKERS, default="ray")
-    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--jobs", type=int, help="1 on Ray and 2 processes unless told otherwise.")
     parser.add_argument(
         "--every", type=float, default=10.0, help="Seconds from one killed worker to the next."
     )
@@ -49,6 +51,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("runs/killed_workers"))
     arguments = parser.parse_args()
+    jobs = arguments.jobs or (1 if arguments.on == "ray" else 2)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     shutil.rmtree(arguments.out, ignore_errors=True)
     alone, killed = arguments.out / "alone", arguments.out / "killed"
@@ -56,13 +59,13 @@ def main() -> None:
     subprocess.run(_command(alone), stdout=subprocess.DEVNULL, check=True)
     whole_s = time.monotonic() - begin
     print(f"alone: {len(_finished(alone))} trials in {whole_s:.0f} s", flush=True)
-    with _cluster() if arguments.on == "ray" else contextlib.nullcontext() as cluster:
-        flags = [f"--jobs={arguments.jobs}", *([f"--ray={cluster.address}"] if cluster is not None else [])]
+    with contextlib.closing(_Cluster()) if arguments.on == "ray" else contextlib.nullcontext() as cluster:
+        flags = [f"--jobs={jobs}", *([f"--ray={cluster.address}"] if cluster is not None else [])]
         deaths = _through(_command(killed, *flags), cluster, whole_s, arguments)
     print(
         f"killed: {deaths['worker']} workers, {deaths['raylet']} raylets, {deaths['coordinator']} coordinators"
     )
-    _compare(alone, killed, arguments.jobs)
+    _compare(alone, killed, jobs)
 
 
 def _command(out: Path, *flags: str) -> list[str]:
@@ -70,7 +73,7 @@ def _command(out: Path, *flags: str) -> list[str]:
 
 
 def _through(
-    command: list[str], cluster: Any, whole_s: float, arguments: argparse.Namespace
+    command: list[str], cluster: _Cluster | None, whole_s: float, arguments: argparse.Namespace
 ) -> dict[str, int]:
     """Run a command until it succeeds, while its processes are killed; return how many were."""
     rng = random.Random(arguments.seed)
@@ -120,34 +123,41 @@ class _Cluster:
     """Two nodes of one CPU each, on this machine."""
 
     def __init__(self) -> None:
-        from ray.cluster_utils import Cluster
-
-        node = {"num_cpus": 1, "object_store_memory": _STORE, "node_ip_address": "127.0.0.1"}
-        self._node = node
-        self._ray: Any = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
-        self._second = self._ray.add_node(**node)
-        self.address: str = self._ray.address
+        os.environ["RAY_AUTH_MODE"] = "token"
+        _ray("get-auth-token", "--generate").wait()
+        self.address = f"{ray.util.get_node_ip_address()}:{_PORT}"
+        self._nodes = [_ray(*_NODE, "--head", f"--port={_PORT}", "--include-dashboard=false")]
+        _wait_for_port()
+        self._nodes.append(self._second())
 
     def replace_second_node(self) -> None:
         """Kill the second node's raylet, as its machine's end would, and begin another node."""
-        self._ray.remove_node(self._second, allow_graceful=False)
-        self._second = self._ray.add_node(**self._node)
+        for process in psutil.Process(self._nodes[1].pid).children(recursive=True):
+            if process.name() == "raylet":
+                _kill(process)
+        self._nodes[1] = self._second()
+
+    def _second(self) -> subprocess.Popen[bytes]:
+        return _ray(*_NODE, f"--address={self.address}")
 
     def close(self) -> None:
         """End all that was begun."""
-        self._ray.shutdown()
+        for node in reversed(self._nodes):
+            node.terminate()
+            node.wait()
 
 
-@contextlib.contextmanager
-def _cluster() -> Iterator[_Cluster]:
-    os.environ["RAY_AUTH_MODE"] = "token"
-    subprocess.run(
-        [str(Path(sys.executable).with_name("ray")), "get-auth-token", "--generate"],
-        stdout=subprocess.DEVNULL,
-        check=True,
-    )
-    with contextlib.closing(_Cluster()) as cluster:
-        yield cluster
+def _ray(*words: str) -> subprocess.Popen[bytes]:
+    command = [str(Path(sys.executable).with_name("ray")), *words]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def _wait_for_port() -> None:
+    while True:
+        time.sleep(1)
+        with contextlib.suppress(OSError):
+            socket.create_connection(("127.0.0.1", _PORT), 1).close()
+            return
 
 
 def _compare(alone: Path, killed: Path, jobs: int) -> None:
