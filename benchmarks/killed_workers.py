@@ -4,10 +4,10 @@
     python -m benchmarks.killed_workers --on ray
 
 A short study whose candidates are trained from scratch is run alone, and then by others: by two processes
-(``--jobs 2``, so other architectures may be proposed), or by one worker at a time on a Ray cluster of two nodes, which is
-begun here. Meanwhile a random worker is killed with SIGKILL every so many seconds, the raylet of the second node once
-(and a node begun in its place), and the coordinator a number of times; the same command goes on. On a busy machine, let
-more seconds pass from one worker's death to the next than it takes to begin.
+(``--jobs 2``, so other architectures may be proposed), or by one worker at a time on a Ray cluster of two nodes, begun
+here. Meanwhile a random worker is killed with SIGKILL every so many seconds, the raylet of the second node once (and a
+node begun in its place), and the coordinator a number of times; the same command goes on. On a busy machine, let more
+seconds pass from one worker's death to the next than it takes to begin.
 
 Printed is whether it found what the run alone did. Ray listens on all interfaces while this runs; its tokens are on.
 """
