@@ -146,6 +146,11 @@ def packed(thing: object, what: str) -> bytes:
         ) from error
 
 
+def message_bytes(message: object) -> bytes:
+    """Return a message of this module's kind, or a caller's own, as bytes."""
+    return pickle.dumps(message)
+
+
 def unpacked(thing: bytes) -> Any:
     """Undo :func:`packed`. The bytes are of a process of the same run, never of a file or a stranger."""
     return pickle.loads(thing)

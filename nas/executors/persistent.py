@@ -105,7 +105,7 @@ class Persistent(Generic[W]):
 
 def all_done(
     executor: Persistent[W],
-    works: Sequence[Callable[[W], T]],
+    works: Sequence[Callable[[W], T | Rest[W]]],
     on_done: Callable[[int, T], None] = lambda _position, _value: None,
 ) -> list[T]:
     """Have several things done, and return what came out, in their order.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
-import pickle
 import signal
 import threading
 from collections.abc import Iterator, Sequence
@@ -21,6 +20,7 @@ from nas.executors.messages import (
     Message,
     Said,
     answer,
+    message_bytes,
     outcome_of,
     packed,
     tell_of_logs,
@@ -169,7 +169,7 @@ def _serve(connection: Connection, beginning: Beginning) -> None:
 
     tell_of_logs(send, beginning.level)
     workplace, told = beginning.begin()
-    send(pickle.dumps(told))
+    send(message_bytes(told))
     while isinstance(told, Begun):
         try:
             work = connection.recv_bytes()

@@ -6,7 +6,6 @@ import contextlib
 import importlib
 import logging
 import os
-import pickle
 import signal
 import socket
 import sys
@@ -21,6 +20,7 @@ from nas.executors.messages import (
     Beginning,
     Begun,
     answer,
+    message_bytes,
     outcome_of,
     packed,
     tell_of_logs,
@@ -219,7 +219,7 @@ class _Actor:
         """Make the workplace, and return what was said meanwhile, and whether there is one."""
         self._workplace, told = self._beginning.begin()
         self._has_begun = isinstance(told, Begun)
-        return self._with_said(pickle.dumps(told))
+        return self._with_said(message_bytes(told))
 
     def do(self, work: bytes) -> list[bytes]:
         """Return what was said meanwhile, and what came out; nothing, where there is no workplace."""

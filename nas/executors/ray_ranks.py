@@ -6,7 +6,6 @@ import contextlib
 import importlib
 import logging
 import os
-import pickle
 import socket
 import sys
 from collections.abc import Callable, Sequence
@@ -15,7 +14,16 @@ from typing import Any, final
 
 from nas.errors import WorkerError
 from nas.executors.executor import Failed
-from nas.executors.messages import Said, Value, answer, outcome_of, packed, tell_of_logs, unpacked
+from nas.executors.messages import (
+    Said,
+    Value,
+    answer,
+    message_bytes,
+    outcome_of,
+    packed,
+    tell_of_logs,
+    unpacked,
+)
 from nas.executors.ray import Needs, entered, go_to
 from nas.protocols import Progress
 
@@ -184,7 +192,7 @@ class _Telling:
         self._tell("say", sentence)
 
     def _tell(self, kind: str, *arguments: Any) -> None:
-        self._news.append(pickle.dumps(_News(kind, arguments)))
+        self._news.append(message_bytes(_News(kind, arguments)))
 
 
 class _Rank:
@@ -219,4 +227,4 @@ class _Rank:
 
     def _log(self, said: bytes) -> None:
         one: Said = unpacked(said)
-        self._news.append(pickle.dumps(_News("log", (one.name, one.level, one.text))))
+        self._news.append(message_bytes(_News("log", (one.name, one.level, one.text))))
