@@ -123,7 +123,7 @@ class _Cluster:
     """Two nodes of one CPU each, on this machine."""
 
     def __init__(self) -> None:
-        os.environ["RAY_AUTH_MODE"] = "token"
+        os.environ |= {"RAY_AUTH_MODE": "token", "RAY_USAGE_STATS_ENABLED": "0"}
         _ray("get-auth-token", "--generate").wait()
         self.address = f"{ray.util.get_node_ip_address()}:{_PORT}"
         self._nodes = [_ray(*_NODE, "--head", f"--port={_PORT}", "--include-dashboard=false")]

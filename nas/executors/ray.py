@@ -277,7 +277,10 @@ def entered(address: str) -> Iterator[Any]:
 def _enter(ray: Any, address: str) -> None:
     if ":" in address:
         _check_listening(address)
-    own: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
+    own: dict[str, Any] = {}
+    if address == "local":
+        own = {"include_dashboard": False}
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it reports to its makers unless told not to
     on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(address=address, logging_level=logging.WARNING, **own)
