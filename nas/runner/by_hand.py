@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import nn
@@ -47,7 +48,8 @@ def prune_by_hand(context: RunContext, known: Known, box: ReferenceBox | None) -
             progress.say(f"{PRUNED_BY_HAND}: {made}")
         progress.advance(f"{SHARES[position]:.0%} of the channels")
 
-    found = all_done(context.workers, [partial(_at, share, known) for share in SHARES], tell)
+    works: list[Callable[[Workplace], Any]] = [partial(_at, share, known) for share in SHARES]
+    found = all_done(context.workers, works, tell)
     rows = [row for made in found if not isinstance(made, str) for row in made]
     objectives = context.prepared.problem.objectives
     values = [[row[o.name].value for o in objectives] for row in rows]
