@@ -40,10 +40,10 @@ def run_baselines(context: RunContext, record: optuna.Study) -> tuple[Baseline, 
     known, objectives = calibration(prepared, record), prepared.problem.objectives
     box, evaluations = reference_box(record, objectives), len(paid_trials(record))
     name, seed = prepared.study.name, prepared.study.seed
-    random = run.open_study(f"{name}-random", objectives, RandomSampler(seed=seed))
+    random = run.open_study(f"{name}-random", objectives, RandomSampler(seed=seed), to_search=True)
     spend(context, random, judging(context.workers.home, random, known), evaluations, RANDOM_SEARCH)
     family = uniform_family(prepared.problem)[:evaluations]
-    uniform = run.open_study(f"{name}-uniform", objectives, RandomSampler(seed=seed))
+    uniform = run.open_study(f"{name}-uniform", objectives, RandomSampler(seed=seed), to_search=True)
     for architecture in family:  # also after a kill half-way through this loop: nothing else may be sampled
         uniform.enqueue_trial(dict(architecture), skip_if_exists=True)
 

@@ -232,16 +232,21 @@ class RunDirectory:
         return read_stored(self.storage, _Storage)
 
     def open_study(
-        self, name: str, objectives: Sequence[Objective], sampler: BaseSampler | None
+        self,
+        name: str,
+        objectives: Sequence[Objective],
+        sampler: BaseSampler | None,
+        *,
+        to_search: bool = False,
     ) -> optuna.Study:
-        """Open or create one of this run's Optuna studies.
+        """Open or create one of this run's Optuna studies; ``to_search`` as in :func:`nas.search.storage.open_study`.
 
         Raises:
             DamagedFileError: the database is damaged.
             RunDirectoryError: the database file can't be opened or written.
             StorageError: the database server can't be used.
         """
-        return open_study(self.location, self.record_name(name), objectives, sampler)
+        return open_study(self.location, self.record_name(name), objectives, sampler, to_search=to_search)
 
     def record_name(self, name: str) -> str:
         """Return what one of this run's Optuna studies is called where the trials lie."""

@@ -49,7 +49,7 @@ def search_architectures(context: RunContext, evaluations: int) -> optuna.Study:
     prepared, run, progress = context.prepared, context.run, context.progress
     study = prepared.study
     sampler = made_sampler(study, prepared.problem)
-    record = run.open_study(study.name, prepared.problem.objectives, sampler)
+    record = run.open_study(study.name, prepared.problem.objectives, sampler, to_search=True)
     run.check_trials(record, prepared.problem.space, prepared.problem.objectives)
     _check_weights(context, record)
     queue(record, prepared.problem, study.warm_start, progress.say)

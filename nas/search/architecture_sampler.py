@@ -17,23 +17,31 @@ from optuna.trial import FrozenTrial
 from threadpoolctl import ThreadpoolController
 
 from nas.protocols import Problem
+from nas.search.beside import Make
 from nas.search.proposals import History, history_of, others
 from nas.search.record import NOTHING_LEFT, distributions
 from nas.space import IntArray
 
+_is_on_one_thread = False
+
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """Let numpy, scipy and torch compute on one core.
+    """Let numpy, scipy and torch compute on one core; within such a block, that is so already.
 
     Their matrices are small here; threads that wait for each other on a busy machine make a fit ten times slower.
     """
-    before = torch.get_num_threads()
+    global _is_on_one_thread
+    if _is_on_one_thread:
+        yield
+        return
+    before, _is_on_one_thread = torch.get_num_threads(), True
     torch.set_num_threads(1)
     try:
         with _thread_pools().limit(limits=1):
             yield
     finally:
+        _is_on_one_thread = False
         torch.set_num_threads(before)
 
 
@@ -60,8 +68,16 @@ class ArchitectureSampler(BaseSampler):
     def propose(self, study: Study, trial: FrozenTrial) -> IntArray | None:
         """Return ``(num_choices,)`` positions, not seen and feasible, for a trial; None if none is found."""
 
-    def prepare(self, study: Study) -> None:
-        """Do what takes long and does not depend on the trial, so that the next proposal takes less."""
+    def to_make(self, study: Study, in_flight: int) -> Make | None:
+        """Return what is to be made in a thread, while the search goes on and asks for proposals; None if nothing is.
+
+        Called before proposals where several evaluations are in flight, unless the last thing is still being made.
+
+        Args:
+            study: Of this sampler; not for use in the thread.
+            in_flight: How many evaluations are under way at a time.
+        """
+        return None
 
     @final
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:

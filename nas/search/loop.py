@@ -28,6 +28,8 @@ from nas.executors.persistent import Persistent
 from nas.executors.serial import Serial
 from nas.objective import Measurement
 from nas.protocols import Problem
+from nas.search.architecture_sampler import ArchitectureSampler, one_thread
+from nas.search.beside import Beside
 from nas.search.ledger import Ledger
 from nas.search.patience import Pauses, Sleep, checked, retried
 from nas.search.record import (
@@ -48,6 +50,7 @@ from nas.search.record import (
     options_of,
     paid_trials,
 )
+from nas.search.recorder import together
 from nas.search.stopping import NEVER, Ending, Limits, Stopping
 from nas.search.storage import DATABASE_ERRORS
 from nas.space import Architecture
@@ -212,9 +215,14 @@ class _Loop(Generic[W]):
         self._ending.note(self._ledger.read_on())
         self._forgiven_before = len(self._ledger.forgiven)
         self._left = list(self._ledger.running.values())
+        self._beside = Beside()
 
     def run(self) -> str:
         """Work until the search ends, and return why."""
+        with contextlib.nullcontext() if self._executor.capacity == 1 else one_thread():
+            return self._run()
+
+    def _run(self) -> str:
         while True:
             begin = time.perf_counter()
             trial, ended = self._next()
@@ -282,7 +290,18 @@ class _Loop(Generic[W]):
         if self._is_spoken_for():
             return None, ""
         with _of_sampler():
+            self._prepare()
             return self._study.ask(), ""
+
+    def _prepare(self) -> None:
+        """Let the sampler do in a thread what takes it long, where evaluations go on meanwhile."""
+        sampler = self._study.sampler
+        if self._executor.capacity == 1 or not isinstance(sampler, ArchitectureSampler):
+            return
+        if self._beside.is_free():
+            make = sampler.to_make(self._study, self._executor.capacity)
+            if make is not None:
+                self._beside.begin(make)
 
     def _retry_lost(self) -> None:
         """Queue once more what was lost."""
@@ -309,14 +328,20 @@ class _Loop(Generic[W]):
         return "" if self._under_way else reason
 
     def _process(self, trial: Trial, begin: float) -> None:
-        if not self._suggest(trial):
-            self._refuse(trial)
-            return
-        architecture = self._problem.space.architecture(trial.params)
-        if self._claim(trial, architecture):
+        with together(self._study):
+            architecture = self._claimed(trial)
+        if architecture is not None:
             self._submit(trial, architecture, begin)
         else:
             self._unpaid_in_a_row += 1
+
+    def _claimed(self, trial: Trial) -> Architecture | None:
+        """Return what a trial is to evaluate; None if it was told without."""
+        if not self._suggest(trial):
+            self._refuse(trial)
+            return None
+        architecture = self._problem.space.architecture(trial.params)
+        return architecture if self._claim(trial, architecture) else None
 
     def _suggest(self, trial: Trial) -> bool:
         """Ask for what the trial lacks; options that it has are kept. Return whether these are of this space."""
@@ -341,7 +366,6 @@ class _Loop(Generic[W]):
         )
         trial.set_user_attr(REFUSED, True)
         self._tell(trial, state=TrialState.FAIL)
-        self._unpaid_in_a_row += 1
 
     def _claim(self, trial: Trial, architecture: Architecture) -> bool:
         """Whether the trial may be evaluated; if not, tell it without paying."""
@@ -379,8 +403,10 @@ class _Loop(Generic[W]):
         self._executor.submit(Job(trial.number, work))
 
     def _settle_finished(self, timeout_s: float | None) -> None:
-        for outcome in self._executor.finished(timeout_s):
-            self._settle(self._under_way.pop(outcome.key), outcome)
+        outcomes = self._executor.finished(timeout_s)
+        with together(self._study):
+            for outcome in outcomes:
+                self._settle(self._under_way.pop(outcome.key), outcome)
 
     def _settle(self, evaluation: _Evaluation, outcome: Done | Failed) -> None:
         trial, begin = evaluation.trial, evaluation.begin

@@ -20,6 +20,7 @@ from optuna.storages import RDBStorage
 
 from nas.errors import DamagedFileError, RunDirectoryError, StorageError, first_line, one_line
 from nas.objective import Objective
+from nas.search.recorder import recording
 
 DATABASE_ERRORS = (
     sqlalchemy.exc.OperationalError,
@@ -38,9 +39,21 @@ _EXAMPLE = f"{_POSTGRESQL}://user@host/database"
 
 
 def open_study(
-    location: Location, name: str, objectives: Sequence[Objective], sampler: BaseSampler | None
+    location: Location,
+    name: str,
+    objectives: Sequence[Objective],
+    sampler: BaseSampler | None,
+    *,
+    to_search: bool = False,
 ) -> optuna.Study:
     """Open or create a study.
+
+    Args:
+        location: Where it lies.
+        name: What it is called there.
+        objectives: Of its trials.
+        sampler: Proposes.
+        to_search: This process alone makes and finishes trials, until it lets go of the study: that is much faster.
 
     Raises:
         DamagedFileError: the file is not an intact SQLite database.
@@ -48,14 +61,16 @@ def open_study(
         StorageError: the server can't be reached or refuses.
     """
     try:
+        database = _open_file(location) if isinstance(location, Path) else _open_server(location)
         study = optuna.create_study(
-            storage=_open_file(location) if isinstance(location, Path) else _open_server(location),
+            storage=database,
             study_name=name,
             sampler=sampler,
             directions=[objective.direction for objective in objectives],
             load_if_exists=True,
         )
-        return _readable(study, location)
+        _readable(study, location)
+        return recording(study, database) if to_search else study
     except DATABASE_ERRORS as error:
         raise storage_error(location, error) from error
 
@@ -129,8 +144,8 @@ def _connected(path: Path) -> sqlite3.Connection:
 def _open_file(path: Path) -> RDBStorage:
     """Return the storage in an SQLite file.
 
-    A trial costs a commit per parameter. Write-ahead logging makes a commit an append without a sync:
-    nothing is lost when the process is killed, at most the last moments when the power fails.
+    Write-ahead logging makes a commit an append without a sync: nothing is lost when the process is killed, at most
+    the last moments when the power fails.
     """
     _check(path)
     try:

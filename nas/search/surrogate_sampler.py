@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import final
 
 import numpy as np
 from optuna.study import Study
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from nas.protocols import MakeSurrogate, Problem
-from nas.search.architecture_sampler import ArchitectureSampler, one_thread
+from nas.search.ahead import Ahead
+from nas.search.architecture_sampler import ArchitectureSampler
+from nas.search.beside import Make, Take
 from nas.search.calibration import widening
 from nas.search.cost_model import CostModel
 from nas.search.designs import balanced_designs
@@ -50,7 +53,9 @@ class SurrogateSampler(ArchitectureSampler):
 
     There is no state besides the study: proposals depend on the seed, the trial's number and the other
     trials alone. A batch rests on the first so many finished trials and on nothing that came later, so a
-    search that was killed and resumed goes on as it would have.
+    search that was killed and resumed goes on as it would have. Where several evaluations are in flight, whose ends
+    have no order anyway, a batch rests on all that is finished and running when it is begun, in a thread, and the one
+    before it is proposed from until it is made: nobody waits for a fit.
 
     Args:
         problem: What is searched.
@@ -75,19 +80,41 @@ class SurrogateSampler(ArchitectureSampler):
         self._num_designs = max(num_startup, _MIN_TO_FIT)
         self._batch_size = batch_size
         self._batch: tuple[object, _Batch] | None = None
+        self._ahead: Ahead | None = None
+        self._num_due = 0
         self._doubted: set[int] = set()
 
-    def prepare(self, study: Study) -> None:
-        """Make the batch that the next proposal will be from, unless the study changes until then."""
+    def to_make(self, study: Study, in_flight: int) -> Make | None:
+        """Return the making of the next batch, once enough trials are finished since the last.
+
+        From then on proposals are from the newest batch that is made, and from designs until there is one.
+        """
+        if self._ahead is None:
+            self._ahead = Ahead(self._problem, self._designs(max(in_flight, self._num_startup)))
         trials = study.get_trials(deepcopy=False)
-        history = history_of(self._problem, trials)
-        count = self._num_used(len(history.finished))
-        if count >= self._num_designs:
-            with one_thread():
-                self._batch_after(history, count, trials, stand_alone_values(study))
+        num_finished = sum(trial.state == TrialState.COMPLETE for trial in trials)
+        if num_finished < max(self._num_due, self._num_designs - in_flight, _MIN_TO_FIT):
+            return None
+        self._num_due = num_finished + self._size_of_batch(num_finished)
+        alone = stand_alone_values(study)
+        return partial(self._make, self._ahead, trials, alone, in_flight)
+
+    def _make(
+        self, ahead: Ahead, trials: Sequence[FrozenTrial], alone: Mapping[int, float], in_flight: int
+    ) -> Take:
+        running = history_of(self._problem, [t for t in trials if not t.state.is_finished()])
+        count = len(history_of(self._problem, trials).finished)
+        if count < _MIN_TO_FIT:  # others hold values that are no numbers
+            return lambda: None
+        rng = np.random.default_rng([self._seed, count])
+        batch = self._proposed(trials, running, alone, rng, 2 * max(self._batch_size, in_flight))
+        predicted = batch.all_predicted()
+        return lambda: ahead.take(batch.rows, predicted, count, batch.widening)
 
     def propose(self, study: Study, trial: FrozenTrial) -> IntArray | None:
         """Return the best-ranked architecture of the batch that no other trial holds."""
+        if self._ahead is not None:
+            return self._ahead.propose(study, trial, np.random.default_rng([self._seed, trial.number]))
         trials = others(study, trial)
         history = history_of(self._problem, trials)
         count = self._num_used(len(history.finished))
@@ -112,9 +139,11 @@ class SurrogateSampler(ArchitectureSampler):
         return min(self._batch_size, max(1, num_finished // _GROWTH))
 
     def _design(self, history: History, number: int) -> IntArray | None:
-        designs = balanced_designs(self._problem, self._num_startup, np.random.default_rng([self._seed, 0]))
-        rows = fresh(self._problem, designs, history.seen)
+        rows = fresh(self._problem, self._designs(self._num_startup), history.seen)
         return np.asarray(rows[0]) if len(rows) else self._any(history, number)
+
+    def _designs(self, count: int) -> IntArray:
+        return balanced_designs(self._problem, count, np.random.default_rng([self._seed, 0]))
 
     def _any(self, history: History, number: int) -> IntArray | None:
         return any_fresh(self._problem, history.seen, np.random.default_rng([self._seed, number]))
@@ -135,7 +164,8 @@ class SurrogateSampler(ArchitectureSampler):
         )
         if self._batch is None or self._batch[0] != content:
             rng = np.random.default_rng([self._seed, count])
-            self._batch = content, self._proposed(earlier, history_of(self._problem, running), alone, rng)
+            made = self._proposed(earlier, history_of(self._problem, running), alone, rng, 2 * self._batch_size)
+            self._batch = content, made
         return self._batch[1]
 
     def _proposed(
@@ -144,6 +174,7 @@ class SurrogateSampler(ArchitectureSampler):
         running: History,
         alone: Mapping[int, float],
         rng: np.random.Generator,
+        num_picked: int,
     ) -> _Batch:
         problem = self._problem
         known = history_of(problem, earlier)
@@ -175,7 +206,7 @@ class SurrogateSampler(ArchitectureSampler):
         picked = most_improving(
             draws[:, len(pending) :],
             costs,
-            2 * self._batch_size,
+            num_picked,
             rng,
             pending=draws[:, : len(pending)],
             excess=problem.excess,
@@ -238,9 +269,15 @@ class _Batch:
 
     def predicted(self, row: IntArray) -> dict[str, list[float]]:
         """Return, by measured objective, the value predicted and those a standard deviation to either side."""
-        costs = np.stack([self._model.at(row[None], z)[0] for z in (0.0, -1.0, 1.0)])
-        return {
-            objective.name: [objective.cost(float(cost)) for cost in costs[:, column]]
-            for column, objective in enumerate(self._problem.objectives)
-            if column in self._told
-        }
+        return self._all_predicted(row[None])[0]
+
+    def all_predicted(self) -> list[dict[str, list[float]]]:
+        """Return that of each architecture to propose."""
+        return self._all_predicted(self.rows) if len(self.rows) else []
+
+    def _all_predicted(self, rows: IntArray) -> list[dict[str, list[float]]]:
+        costs = np.stack([self._model.at(rows, z) for z in (0.0, -1.0, 1.0)], axis=1)
+        told = [(column, o) for column, o in enumerate(self._problem.objectives) if column in self._told]
+        return [
+            {o.name: [o.cost(float(cost)) for cost in row[:, column]] for column, o in told} for row in costs
+        ]

@@ -79,26 +79,9 @@ class TwoStageSampler(ArchitectureSampler):
         first_asked = inner.sampler(self._first_stage.problem, seed)  # to hear now if it can't be made
         self._asked: tuple[SubProblem, BaseSampler] = self._first_stage, first_asked
         self._told = ""
-        self._prepared_for: list[TrialState] = []
         self._empty = InMemoryStorage()  # to be copied: making one is logged by Optuna
         directions = [StudyDirection[objective.direction.upper()] for objective in problem.objectives]
         self._empty.create_new_study(directions, _MIRROR)
-
-    def prepare(self, study: optuna.Study) -> None:
-        """Let the inner sampler prepare for the stage that the next proposal will be from."""
-        trials = study.get_trials(deepcopy=False)
-        states = [trial.state for trial in trials]
-        if states == self._prepared_for:
-            return
-        self._prepared_for = states
-        whole, rows = self._whole(trials)
-        rng = np.random.default_rng([self._seed, len(trials)])
-        for stage in self._stages(whole, rows).values():
-            if any_fresh(stage.problem, _seen(stage, rows), rng) is not None:
-                mirror = self._mirror(stage, whole, rows)
-                if isinstance(mirror.sampler, ArchitectureSampler):
-                    mirror.sampler.prepare(mirror)
-                return
 
     def propose(self, study: optuna.Study, trial: FrozenTrial) -> IntArray | None:
         """Return an architecture of the present stage, or of a later one when nothing is left in it."""

@@ -1,0 +1,86 @@
+"""What a search loses that has many evaluations in flight: hypervolume, beside a search that has one.
+
+    python -m benchmarks.in_flight --data FOLDER --table nb201-2 nb201-3 --in-flight 1 8 32 --seeds 10
+
+On tables of architectures, with evaluations of a random length (uniform, by half of the mean up or down) on a simulated
+clock, so that their ends have a random order. Printed is the hypervolume of each number in flight as a share of the
+serial search's: mean over seeds of the ratio, its standard error, and the lowest. FOLDER as for ``benchmarks.search``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from functools import partial
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import optuna
+import torch
+
+from benchmarks.search import tables
+from benchmarks.simulated import Simulated, SimulatedBeside, SkippingClock
+from nas.executors import Persistent
+from nas.search import SurrogateSearch, loop
+from nas.search.record import complete_trials
+from surrogates.gaussian_process import GaussianProcess
+from surrogates.mixture import Mixture
+
+SURROGATES = {"mixture": Mixture, "gaussian-process": GaussianProcess}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    data = os.environ.get("NAS_DATA")
+    parser.add_argument("--data", type=Path, default=Path(data) if data else None)
+    parser.add_argument("--table", nargs="+", choices=tables.NAMES, default=["nb201-2", "nb201-3"])
+    parser.add_argument("--in-flight", type=int, nargs="+", default=[1, 8, 32])
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(range(10)))
+    parser.add_argument("--evaluations", type=int, default=200)
+    parser.add_argument("--surrogate", choices=SURROGATES, default="mixture")
+    parser.add_argument("--fit", type=float, default=1 / 30, help="What a fit takes, in evaluations.")
+    arguments = parser.parse_args()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    torch.set_num_threads(1)
+    for table in arguments.table:
+        found: dict[int, list[float]] = {}
+        for seed in arguments.seeds:
+            for count in arguments.in_flight:
+                reached = _hypervolume(table, seed, count, arguments)
+                found.setdefault(count, []).append(reached)
+                print(f"{table}, seed {seed}, {count} in flight: {reached:.4f}", flush=True)
+        serial = np.array(found[arguments.in_flight[0]])
+        for count, values in found.items():
+            ratio = np.array(values) / serial
+            error = ratio.std(ddof=1) / np.sqrt(len(ratio)) if len(ratio) > 1 else float("nan")
+            print(f"{table} | {count} | {ratio.mean():.4f} ± {error:.4f} | {ratio.min():.4f}", flush=True)
+
+
+def _hypervolume(name: str, seed: int, in_flight: int, arguments: argparse.Namespace) -> float:
+    chosen = tables.load(name, arguments.data)
+    table = chosen.table
+    problem = table.problem()
+    strategy = SurrogateSearch(SURROGATES[arguments.surrogate])
+    study = optuna.create_study(
+        directions=[o.direction for o in table.objectives], sampler=strategy.sampler(problem, seed)
+    )
+    clock, rng = SkippingClock(counts_work=False), np.random.default_rng(seed)
+    executor = Simulated(clock, in_flight, lambda: float(rng.uniform(0.5, 1.5)), None)
+    with mock.patch.object(loop, "Beside", partial(SimulatedBeside, clock, arguments.fit)):
+        loop.search_with(
+            Persistent(executor),
+            study,
+            problem,
+            lambda architecture: lambda _: table.evaluate(architecture),
+            evaluations=arguments.evaluations,
+            on_trial=lambda _: None,
+        )
+    rows = table.rows(table.space.indices(t.params for t in complete_trials(study)))
+    return float(table.hypervolume_history(rows)[-1])
+
+
+if __name__ == "__main__":
+    main()
