@@ -4,8 +4,8 @@
 
 An evaluation is a second in which nothing is done. Printed per storage and strategy is the share of the ideal
 throughput (workers / second) between the first and the last evaluation of every worker, and the processor time of the
-thread that asks and tells, per evaluation. On a machine that is busy with other things, ``--processor`` counts processor
-time in place of the wall's, skips the sleep, and takes it that fits have a core of their own.
+thread that asks and tells, per evaluation. On a machine that is busy with other things, ``--processor`` counts
+processor time in place of the wall's, skips the sleep, and takes it that fits have a core of their own.
 """
 
 from __future__ import annotations

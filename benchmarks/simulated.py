@@ -152,3 +152,6 @@ class SimulatedBeside:
         take, seconds = self._clock.elsewhere(make)
         self._made = begin + (seconds if self._seconds is None else self._seconds), take
         self.is_free()
+
+    def close(self) -> None:
+        """Nothing goes on."""

@@ -219,7 +219,10 @@ class _Loop(Generic[W]):
 
     def run(self) -> str:
         """Work until the search ends, and return why."""
-        with contextlib.nullcontext() if self._executor.capacity == 1 else one_thread():
+        with (
+            contextlib.closing(self._beside),
+            contextlib.nullcontext() if self._executor.capacity == 1 else one_thread(),
+        ):
             return self._run()
 
     def _run(self) -> str:

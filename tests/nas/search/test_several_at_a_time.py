@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
 import optuna
 import pytest
 from fakes import NearestSurrogate, grid_evaluate, grid_problem
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import TrialState
 
-from nas.errors import DeviceUnavailableError, EvaluationError
+from nas.errors import DeviceUnavailableError, EvaluationError, StudyError
 from nas.executors import Done, Failed, Job, Lost, Outcome, Persistent, Work
 from nas.objective import Measurement
 from nas.search import SurrogateSearch
 from nas.search.loop import Evaluate, search_with
-from nas.search.record import ARCHITECTURE, ENDED, ERROR, complete_trials, paid_trials
+from nas.search.record import ARCHITECTURE, ENDED, ERROR, PREDICTED, complete_trials, paid_trials
 from nas.search.stopping import Stopping
-from nas.space import Architecture
+from nas.space import Architecture, FloatArray, IntArray
 
 PROBLEM = grid_problem()
 
@@ -211,3 +214,39 @@ def test_an_evaluation_whose_device_is_away_is_proposed_again() -> None:
     )
     assert len(complete_trials(study)) == len(paid_trials(study)) == 6
     assert pauses
+
+
+def test_nobody_waits_for_a_fit_and_its_proposals_are_used_when_it_is_made() -> None:
+    released, fitted = threading.Event(), list[int]()
+
+    class Slow(NearestSurrogate):
+        def fit(self, indices: IntArray, costs: FloatArray, rng: np.random.Generator) -> None:
+            assert released.wait(60)
+            super().fit(indices, costs, rng)
+            fitted.append(len(indices))
+
+    executor = Several(4)
+    study = study_of(SurrogateSearch(Slow, num_startup=6, batch_size=4).sampler(PROBLEM, 0))
+
+    def let_it_end() -> None:
+        if len(complete_trials(study)) == 20:
+            released.set()
+            while not fitted:
+                time.sleep(0.001)
+
+    executor.while_held = let_it_end
+    search_by(executor, study, 40)
+    predicted = [t.number for t in study.trials if PREDICTED in t.system_attrs]
+    assert 20 < predicted[0] <= 26
+    assert fitted[0] < 20
+    assert len({t.user_attrs[ARCHITECTURE] for t in study.trials}) == len(study.trials) == 40
+
+
+def test_what_fails_beside_the_search_ends_it_with_a_sentence() -> None:
+    class Broken(NearestSurrogate):
+        def fit(self, indices: IntArray, costs: FloatArray, rng: np.random.Generator) -> None:
+            raise ZeroDivisionError("by design")
+
+    study = study_of(SurrogateSearch(Broken, num_startup=4, batch_size=4).sampler(PROBLEM, 0))
+    with pytest.raises(StudyError, match=r"the study's strategy failed .*ZeroDivisionError: by design"):
+        search_by(Several(4), study, 200)
