@@ -33,7 +33,7 @@ from surrogates.mixture import Mixture
 
 OBJECTIVES = (Objective("quality", "", "maximize"), Objective("size", "", "minimize"))
 SPACE = SearchSpace(tuple(Choice(f"c{number}", (0, 1, 2, 3)) for number in range(12)))
-STORAGES = ["in memory", "SQLite"]
+STORAGES = ["in memory", "SQLite", "PostgreSQL"]
 STRATEGIES = {"random": OptunaSampler("RandomSampler"), "surrogate": SurrogateSearch(Mixture)}
 
 
@@ -44,7 +44,8 @@ def main() -> None:
     parser.add_argument("--workers", type=int, nargs="+", default=[4, 16, 64])
     parser.add_argument("--seconds", type=float, default=1.0, help="What an evaluation takes.")
     parser.add_argument("--rounds", type=int, default=8, help="Evaluations per worker.")
-    parser.add_argument("--storages", nargs="+", choices=STORAGES, default=STORAGES)
+    parser.add_argument("--storages", nargs="+", choices=STORAGES, default=STORAGES[:2])
+    parser.add_argument("--url", help="Of the PostgreSQL database, where studies are left behind.")
     parser.add_argument("--strategies", nargs="+", choices=STRATEGIES, default=list(STRATEGIES))
     parser.add_argument("--processor", action="store_true", help="Count processor time.")
     arguments = parser.parse_args()
@@ -70,6 +71,9 @@ def _share(workers: int, storage: str, strategy: str, arguments: argparse.Namesp
         if storage == "SQLite":
             path = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "study.db"
             study = open_study(path, "simulated", OBJECTIVES, sampler, to_search=True)
+        elif storage == "PostgreSQL":
+            name = f"simulated-{workers}-{strategy}-{time.time()}"
+            study = open_study(arguments.url, name, OBJECTIVES, sampler, to_search=True)
         else:
             study = optuna.create_study(directions=[o.direction for o in OBJECTIVES], sampler=sampler)
         begin = time.thread_time()

@@ -57,7 +57,7 @@ class Recorder(InMemoryStorage):
         self._sessions = sqlalchemy.orm.scoped_session(
             sqlalchemy.orm.sessionmaker(bind=database.engine, class_=_Session)
         )
-        database.scoped_session = self._sessions
+        database.scoped_session = self._sessions  # type: ignore[assignment] # a session of ours is one
         self._ids: list[int] = []  # in the database, by number
         self._next_id = 0
         self._kept: _Kept | None = None

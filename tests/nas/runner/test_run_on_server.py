@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from fakes import Listener, tiny_study
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
+from nas import Winners
 from nas.errors import NasError, StorageError, StudyChangedError
+from nas.executors import Processes
 from nas.report.results import Results
 from nas.runner import run
 from nas.runner.directory import RunDirectory, open_record
@@ -67,6 +71,19 @@ def test_a_run_on_a_server_is_a_run(
         run_on(tiny_study(), path, elsewhere)
     assert SECRET not in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_several_processes_evaluate_for_a_record_on_a_server(postgres_url: str, tmp_path: Path) -> None:
+    study, path = tiny_study(winners=Winners(count=1)), tmp_path / "run"
+    executor = partial(Processes, jobs=2)
+    run(study, path, device=CPU, progress=Listener(), storage=postgres_url, executor=executor)
+    found = trials(path)
+    assert [t.number for t in found] == list(range(study.evaluations))
+    assert all(t.state == TrialState.COMPLETE for t in found)
+    assert any(
+        one.datetime_complete and next_.datetime_start and next_.datetime_start < one.datetime_complete
+        for one, next_ in itertools.pairwise(found)
+    )  # at the same time
 
 
 def test_two_runs_of_one_study_share_a_server_and_nothing_else(postgres_url: str, tmp_path: Path) -> None:

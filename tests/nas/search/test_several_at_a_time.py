@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -16,7 +14,8 @@ from optuna.trial import TrialState
 from nas.errors import DeviceUnavailableError, EvaluationError, StudyError
 from nas.executors import Done, Failed, Job, Lost, Outcome, Persistent, Work
 from nas.objective import Measurement
-from nas.search import SurrogateSearch
+from nas.search import SurrogateSearch, loop
+from nas.search.beside import Make, Take
 from nas.search.loop import Evaluate, search_with
 from nas.search.record import ARCHITECTURE, ENDED, ERROR, PREDICTED, complete_trials, paid_trials
 from nas.search.stopping import Stopping
@@ -216,30 +215,36 @@ def test_an_evaluation_whose_device_is_away_is_proposed_again() -> None:
     assert pauses
 
 
-def test_nobody_waits_for_a_fit_and_its_proposals_are_used_when_it_is_made() -> None:
-    released, fitted = threading.Event(), list[int]()
+def test_nobody_waits_for_a_fit_and_its_proposals_are_used_when_it_is_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    study = study_of(SurrogateSearch(NearestSurrogate, num_startup=6, batch_size=4).sampler(PROBLEM, 0))
+    begun: list[int] = []
 
-    class Slow(NearestSurrogate):
-        def fit(self, indices: IntArray, costs: FloatArray, rng: np.random.Generator) -> None:
-            assert released.wait(60)
-            super().fit(indices, costs, rng)
-            fitted.append(len(indices))
+    class Late:
+        """What is made is only there when 20 evaluations are."""
 
-    executor = Several(4)
-    study = study_of(SurrogateSearch(Slow, num_startup=6, batch_size=4).sampler(PROBLEM, 0))
+        take: Take | None = None
 
-    def let_it_end() -> None:
-        if len(complete_trials(study)) == 20:
-            released.set()
-            while not fitted:
-                time.sleep(0.001)
+        def is_free(self) -> bool:
+            if self.take is not None and len(complete_trials(study)) >= 20:
+                self.take()
+                self.take = None
+            return self.take is None
 
-    executor.while_held = let_it_end
-    search_by(executor, study, 40)
+        def begin(self, make: Make) -> None:
+            begun.append(len(complete_trials(study)))
+            self.take = make()
+
+        def close(self) -> None:
+            pass
+
+    monkeypatch.setattr(loop, "Beside", Late)
+    search_by(Several(4), study, 30)
     predicted = [t.number for t in study.trials if PREDICTED in t.system_attrs]
-    assert 20 < predicted[0] <= 26
-    assert fitted[0] < 20
-    assert len({t.user_attrs[ARCHITECTURE] for t in study.trials}) == len(study.trials) == 40
+    assert begun[0] == 4  # four more of the six designs are under way
+    assert predicted == list(range(23, 30))  # the three that were under way have none
+    assert len({t.user_attrs[ARCHITECTURE] for t in study.trials}) == len(study.trials) == 30
 
 
 def test_what_fails_beside_the_search_ends_it_with_a_sentence() -> None:
