@@ -23,10 +23,11 @@ from benchmarks.search import tables
 from benchmarks.simulated import Simulated, SimulatedBeside, SkippingClock
 from nas.executors import Persistent
 from nas.search import SurrogateSearch, loop
-from nas.search.record import complete_trials
+from nas.search.record import by_completion, complete_trials
 from surrogates.gaussian_process import GaussianProcess
 from surrogates.mixture import Mixture
 
+SHOWN = (50, 100, 200)
 SURROGATES = {"mixture": Mixture, "gaussian-process": GaussianProcess}
 
 
@@ -49,9 +50,10 @@ def main() -> None:
         found: dict[int, list[float]] = {}
         for seed in arguments.seeds:
             for count in arguments.in_flight:
-                reached = _hypervolume(table, seed, count, arguments)
-                found.setdefault(count, []).append(reached)
-                print(f"{table}, seed {seed}, {count} in flight: {reached:.4f}", flush=True)
+                history = _hypervolumes(table, seed, count, arguments)
+                found.setdefault(count, []).append(history[-1])
+                shown = ", ".join(f"{history[n - 1]:.4f} after {n}" for n in SHOWN if n <= len(history))
+                print(f"{table}, seed {seed}, {count} in flight: {shown}", flush=True)
         serial = np.array(found[arguments.in_flight[0]])
         for count, values in found.items():
             ratio = np.array(values) / serial
@@ -59,7 +61,8 @@ def main() -> None:
             print(f"{table} | {count} | {ratio.mean():.4f} ± {error:.4f} | {ratio.min():.4f}", flush=True)
 
 
-def _hypervolume(name: str, seed: int, in_flight: int, arguments: argparse.Namespace) -> float:
+def _hypervolumes(name: str, seed: int, in_flight: int, arguments: argparse.Namespace) -> list[float]:
+    """Return the ratio to the true front's hypervolume after each evaluation."""
     chosen = tables.load(name, arguments.data)
     table = chosen.table
     problem = table.problem()
@@ -78,8 +81,8 @@ def _hypervolume(name: str, seed: int, in_flight: int, arguments: argparse.Names
             evaluations=arguments.evaluations,
             on_trial=lambda _: None,
         )
-    rows = table.rows(table.space.indices(t.params for t in complete_trials(study)))
-    return float(table.hypervolume_history(rows)[-1])
+    trials = by_completion(complete_trials(study))
+    return table.hypervolume_history(table.rows(table.space.indices(t.params for t in trials))).tolist()
 
 
 if __name__ == "__main__":
