@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -231,15 +232,18 @@ def as_measured(objective: AnyObjective) -> MeasuredObjective:
 def problem_of(study: Study, counting: StudyCounter) -> Problem:
     """Return what a strategy sees of a study."""
     free = [o for o in study.objectives if isinstance(o, CountedObjective) and study.knows_ahead(o)]
+    turns = threading.Lock()  # samplers count in a thread too, and a network is one architecture at a time
 
     def count(indices: IntArray) -> dict[str, FloatArray]:
-        counts = counting.counts(indices)
+        with turns:
+            counts = counting.counts(indices)
         return {o.objective.name: counted(o, counts) for o in free}
 
     def violation(indices: IntArray) -> FloatArray:
         if not study.hard_limits:
             return np.zeros(len(indices))
-        counts = counting.counts(indices)
+        with turns:
+            counts = counting.counts(indices)
         excess = [
             relative_excess(counted(quantity, counts), at_most) for quantity, at_most in study.hard_limits
         ]
