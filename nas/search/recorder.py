@@ -61,7 +61,10 @@ class Recorder(InMemoryStorage):
         self._ids: list[int] = []  # in the database, by number
         self._next_id = 0
         self._kept: _Kept | None = None
+        verbosity = optuna.logging.get_verbosity()
+        optuna.logging.set_verbosity(optuna.logging.WARNING)  # it would tell of a new study in memory
         self._study = super().create_new_study(study.directions, study.study_name)
+        optuna.logging.set_verbosity(verbosity)
         for key, value in study.user_attrs.items():
             super().set_study_user_attr(self._study, key, value)
         for key, value in stored.get_study_system_attrs(self._stored_study).items():
