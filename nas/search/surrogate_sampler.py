@@ -164,7 +164,9 @@ class SurrogateSampler(ArchitectureSampler):
         )
         if self._batch is None or self._batch[0] != content:
             rng = np.random.default_rng([self._seed, count])
-            made = self._proposed(earlier, history_of(self._problem, running), alone, rng, 2 * self._batch_size)
+            made = self._proposed(
+                earlier, history_of(self._problem, running), alone, rng, 2 * self._batch_size
+            )
             self._batch = content, made
         return self._batch[1]
 
