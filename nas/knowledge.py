@@ -20,9 +20,12 @@ class Knowledge:
         indices: ``(n, num_choices)`` canonical positions of architectures, each once.
         values: ``(n,)`` finite, of any unit and either direction: only their order and spacing matter.
         objective: Name of the measured objective that they may tell of.
+        are_costs: Whether lower values should be better, as those of an earlier study: the first proposals follow such
+            sources, when nothing shows yet how right any is.
     """
 
     name: str
     indices: IntArray
     values: FloatArray
     objective: str
+    are_costs: bool = False

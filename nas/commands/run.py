@@ -56,6 +56,13 @@ def run_command(
     warm_start: Annotated[
         Path | None, typer.Option(help="Evaluate these first: a JSON file from 'nas front --json'.")
     ] = None,
+    prior: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="The directory of an earlier run of the same choices, with --server its name: it tells where to look. "
+            "Repeat it for more."
+        ),
+    ] = None,
     storage: Storage = None,
     device: Device = None,
     objective: Objective = None,
@@ -99,7 +106,12 @@ def run_command(
             ray=ray,
             ranks=together,
         )
-        changes = {"evaluations": evaluations, "seed": seed, "device": device}
+        changes = {
+            "evaluations": evaluations,
+            "seed": seed,
+            "device": device,
+            "prior": list(map(str, prior or [])),
+        }
         with client_of(server) as client:
             remote.start_run(client, study, {**changes, "objectives": objective, "constraints": limits})
         return
@@ -116,7 +128,8 @@ def run_command(
         plateau=chosen.stopping.plateau if plateau is None else plateau,
     )
     first = chosen.warm_start if warm_start is None else read_architectures(warm_start)
-    chosen = dataclasses.replace(chosen, stopping=stopping, warm_start=first)
+    earlier = (*chosen.prior, *map(str, prior or []))
+    chosen = dataclasses.replace(chosen, stopping=stopping, warm_start=first, prior=earlier)
     path = out or Path("runs") / chosen.name
     place = choose_device(device or DEFAULT_DEVICE)
     try:

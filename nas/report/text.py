@@ -23,7 +23,7 @@ _ON_CARDS = ("inputs", "num_words", "pixel_range")
 _TOLD_ABOVE = {
     "zero_cost",
     *("seconds", "space", "ended", "forecast", "epochs"),
-    *("winners_chosen_by", "adaptation", "counted", "outside_weights", "hub_dataset"),
+    *("winners_chosen_by", "adaptation", "counted", "outside_weights", "hub_dataset", "sources"),
 }
 """Facts that have a sentence of their own."""
 
@@ -130,6 +130,7 @@ def _trust(results: Results) -> list[str]:
             escaped(f"Predictions made before their trials: {sentence}.")
             for sentence in results.facts["surrogate"]
         ],
+        *[escaped(f"Known from elsewhere: {sentence}") for sentence in results.facts.get("sources", [])],
         "Of the winners, the first three columns are of the search split. The prediction was made before the trial "
         "was evaluated.",
         trust_table(results).markdown(),

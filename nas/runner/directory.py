@@ -62,6 +62,7 @@ class RunDirectory:
         self.candidates = path / "candidates"
         self.proxy = path / "proxy.json"
         self.adapted = path / "adapted"
+        self.prior = path / "prior.json"
         self.winners = path / "winners"
         self.zero_cost = path / "zero_cost.json"
         self.original = path / "original"

@@ -87,6 +87,8 @@ class Prepared:
             "pipeline": stable_repr(study.pipeline) if study.pipeline.passes else None,
             "strategy": stable_repr(study.strategy),
             "seed": study.seed,
+            # None where there is none, as in runs from before there could be one.
+            "prior": list(study.prior) or None,
         }
 
     @property

@@ -30,6 +30,7 @@ from nas.runner.searching import expected_gain
 from nas.runner.steps import tell_remade
 from nas.runner.weights import EPOCHS
 from nas.runner.zero_cost import seconds_scoring, untrained_sentences
+from nas.search.heard import source_sentences
 from nas.search.quality import quality_sentences
 from nas.search.record import (
     ARCHITECTURE,
@@ -155,6 +156,7 @@ def _facts(context: RunContext, record: optuna.Study, trials: list[FrozenTrial])
         "forecast": None if gain is None else str(gain),
         "winners_chosen_by": _chosen_by(record),
         "surrogate": quality_sentences(prepared.problem.objectives, trials),
+        "sources": source_sentences(prepared.problem, trials),
         "intended_use": study.intended_use,
         "hub_dataset": study.hub_dataset,
         "counted": counted_on(prepared),

@@ -24,6 +24,7 @@ from nas.runner.directory import RunDirectory
 from nas.runner.finishing import finish_winners
 from nas.runner.original import export_original
 from nas.runner.preparation import Prepared, prepare
+from nas.runner.prior import keep_priors, with_priors
 from nas.runner.progress import Silent, StatusFile
 from nas.runner.reporting import results_of, write_report
 from nas.runner.searching import expected_gain, search_architectures
@@ -81,9 +82,11 @@ def run(
         listener = StatusFile(directory.status, progress)
         prepared = prepare(study, device, ranks)
         checked(prepared.problem, study.warm_start)
+        prepared = with_priors(prepared, directory)
         if not directory.has_trials():
             check_passes(prepared)
         directory.claim(prepared.description())
+        keep_priors(prepared, directory)
         directory.claim_storage()
         cardinality = prepared.problem.space.cardinality()
         listener.say(f"{study.name}: {cardinality:,} architectures; results go to {path}")

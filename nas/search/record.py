@@ -24,7 +24,7 @@ from nas.space import Architecture, FloatArray, IntArray, SearchSpace
 from nas.typed import MismatchError, typed
 
 PREDICTED, PREDICTED_FROM, NOTHING_LEFT = "predicted", "predicted_from", "nothing_left"
-WIDENED = "predicted_widened"
+WIDENED, SAID = "predicted_widened", "said"
 ARCHITECTURE, MEASUREMENTS, SECONDS = "architecture", "measurements", "seconds"
 REPEATS, ERROR = "repeats", "error"
 LOST, RETRIES = "lost", "retries"
@@ -216,6 +216,17 @@ def keep_prediction(
     study._storage.set_trial_system_attr(trial._trial_id, PREDICTED_FROM, num_learned)
     if widened:
         study._storage.set_trial_system_attr(trial._trial_id, WIDENED, dict(widened))
+
+
+def keep_said(study: Study, trial: FrozenTrial, said: Mapping[str, Mapping[str, float]]) -> None:
+    """Store what sources say of a trial that is being proposed, by objective and source."""
+    study._storage.set_trial_system_attr(trial._trial_id, SAID, said)
+
+
+def said_of(trial: FrozenTrial) -> dict[str, dict[str, float]]:
+    """Return what :func:`keep_said` stored with a trial; {} if it stored nothing."""
+    said: dict[str, dict[str, float]] = trial.system_attrs.get(SAID, {})
+    return said
 
 
 def wall_seconds(trials: Sequence[FrozenTrial]) -> float:

@@ -18,10 +18,13 @@ from nas.search.beside import Make, Take
 from nas.search.calibration import widening
 from nas.search.cost_model import CostModel
 from nas.search.designs import balanced_designs
+from nas.search.guided import guided_designs
 from nas.search.improvement import most_improving
+from nas.search.informed import InformedSurrogate
 from nas.search.nsga2 import evolve
 from nas.search.proposals import History, any_fresh, fresh, history_of, neighbours, others
-from nas.search.record import credible, keep_prediction
+from nas.search.record import credible, keep_prediction, keep_said
+from nas.search.sources import Sources
 from nas.search.stand_alone import expected_alone, stand_alone_values
 from nas.space import FloatArray, IntArray
 
@@ -48,8 +51,11 @@ class SurrogateSampler(ArchitectureSampler):
     front's neighbours those are proposed that are expected to add most hypervolume, over joint draws of what
     the surrogate holds possible. With three objectives or more the parts of the front take turns, and every
     fourth proposal is drawn at random from what the surrogate thinks well of: what it promises at one end of
-    the front would take the whole search there. Where the study knows what architectures reached on their
-    own, the surrogate learns what all are expected to reach so.
+    the front would take the whole search there.
+    Where the problem knows something of architectures from elsewhere, what sources promise is among the first
+    designs, and the model weighs what they say (:mod:`nas.search.informed`).
+    Where the study knows what architectures reached on their own, the surrogate learns what all are expected
+    to reach so.
 
     There is no state besides the study: proposals depend on the seed, the trial's number and the other
     trials alone. A batch rests on the first so many finished trials and on nothing that came later, so a
@@ -76,13 +82,17 @@ class SurrogateSampler(ArchitectureSampler):
     ) -> None:
         super().__init__(problem, seed)
         self._surrogate = surrogate
+        self._sources = Sources(problem, surrogate)
         self._num_startup = num_startup
-        self._num_designs = max(num_startup, _MIN_TO_FIT)
+        # What is promised is followed early, and checked by designs that take turns with it.
+        is_guided = self._sources.promise_costs
+        self._num_designs = max(num_startup // 2 if is_guided else num_startup, _MIN_TO_FIT)
         self._batch_size = batch_size
         self._batch: tuple[object, _Batch] | None = None
         self._ahead: Ahead | None = None
         self._num_due = 0
         self._doubted: set[int] = set()
+        self._made_designs: dict[int, IntArray] = {}
 
     def to_make(self, study: Study, in_flight: int) -> Make | None:
         """Return the making of the next batch, once enough trials are finished since the last.
@@ -114,11 +124,12 @@ class SurrogateSampler(ArchitectureSampler):
     def propose(self, study: Study, trial: FrozenTrial) -> IntArray | None:
         """Return the best-ranked architecture of the batch that no other trial holds."""
         if self._ahead is not None:
-            return self._ahead.propose(study, trial, np.random.default_rng([self._seed, trial.number]))
+            row = self._ahead.propose(study, trial, np.random.default_rng([self._seed, trial.number]))
+            return self._noting_sources(study, trial, row)
         trials = others(study, trial)
         history = history_of(self._problem, trials)
         count = self._num_used(len(history.finished))
-        if count < self._num_designs:
+        if count < self._num_designs or self._takes_turns(history, trial.number):
             row = self._design(history, trial.number)
         else:
             batch = self._batch_after(history, count, trials, stand_alone_values(study))
@@ -126,6 +137,11 @@ class SurrogateSampler(ArchitectureSampler):
             row = rows[0] if len(rows) else self._any(history, trial.number)
             if row is not None:
                 keep_prediction(study, trial, batch.predicted(row), count, batch.widening)
+        return self._noting_sources(study, trial, row)
+
+    def _noting_sources(self, study: Study, trial: FrozenTrial, row: IntArray | None) -> IntArray | None:
+        if row is not None and self._sources.all:
+            keep_said(study, trial, self._sources.said_of(row))
         return row
 
     def _num_used(self, num_finished: int) -> int:
@@ -138,12 +154,25 @@ class SurrogateSampler(ArchitectureSampler):
     def _size_of_batch(self, num_finished: int) -> int:
         return min(self._batch_size, max(1, num_finished // _GROWTH))
 
+    def _designs(self, count: int) -> IntArray:
+        if count not in self._made_designs:
+            rng = np.random.default_rng([self._seed, 0])
+            is_guided = self._sources.promise_costs
+            self._made_designs[count] = (
+                guided_designs(self._problem, self._sources, count, rng)
+                if is_guided
+                else balanced_designs(self._problem, count, rng)
+            )
+        return self._made_designs[count]
+
+    def _takes_turns(self, history: History, number: int) -> bool:
+        """Whether a design is due although a model is there."""
+        is_turn = self._sources.promise_costs and number % 2 == 1
+        return is_turn and len(fresh(self._problem, self._designs(self._num_startup), history.seen)) > 0
+
     def _design(self, history: History, number: int) -> IntArray | None:
         rows = fresh(self._problem, self._designs(self._num_startup), history.seen)
         return np.asarray(rows[0]) if len(rows) else self._any(history, number)
-
-    def _designs(self, count: int) -> IntArray:
-        return balanced_designs(self._problem, count, np.random.default_rng([self._seed, 0]))
 
     def _any(self, history: History, number: int) -> IntArray | None:
         return any_fresh(self._problem, history.seen, np.random.default_rng([self._seed, number]))
@@ -182,7 +211,10 @@ class SurrogateSampler(ArchitectureSampler):
         known = history_of(problem, earlier)
         measured = self._credible(known)
         costs = expected_alone(problem, alone, known.numbers, known.finished, measured)
-        model = CostModel(problem, self._surrogate(problem.space), known.finished, costs, rng)
+        surrogate = self._surrogate(problem.space)
+        if self._sources.all:
+            surrogate = InformedSurrogate(problem.space, surrogate, self._sources)
+        model = CostModel(problem, surrogate, known.finished, costs, rng)
         teachers = set(known.numbers.tolist())
         factors = widening(problem.objectives, [t for t in earlier if t.number in teachers])
         model.widen(factors)

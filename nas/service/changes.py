@@ -10,8 +10,12 @@ from nas.service.models import NewRun, StudyModel
 from nas.service.problems import Problem
 
 
-def checked_changes(study: StudyModel, asked: NewRun, devices: Sequence[str]) -> dict[str, Any]:
+def checked_changes(
+    study: StudyModel, asked: NewRun, devices: Sequence[str], earlier: Sequence[str]
+) -> dict[str, Any]:
     """Return what a request changes in a study, by aspect; what it leaves out or empty is no change.
+
+    Any study may learn from ``earlier`` runs: that changes where it looks, and nothing of what it finds.
 
     Raises:
         Problem: the study can't be used (409), or doesn't have or allow what is asked (422).
@@ -24,7 +28,7 @@ def checked_changes(study: StudyModel, asked: NewRun, devices: Sequence[str]) ->
     fault = change_fault(
         study.name,
         changes,
-        changeable=[*study.changeable, *movable],
+        changeable=[*study.changeable, *movable, "prior"],
         objectives=[objective.name for objective in study.objectives],
         limitable=[quantity.name for quantity in study.constraints],
     )
@@ -32,6 +36,11 @@ def checked_changes(study: StudyModel, asked: NewRun, devices: Sequence[str]) ->
         raise _refused(fault[0].upper() + fault[1:])
     if "device" in changes and changes["device"] not in devices:
         raise _refused(f"There is no device {changes['device']!r}: choose among {list(devices)}.")
+    unknown = [run for run in changes.get("prior", []) if run not in earlier]
+    if unknown:
+        raise _refused(
+            f"There is no run {unknown[0]!r} that {study.name} could learn from: choose among {list(earlier)}."
+        )
     return changes
 
 

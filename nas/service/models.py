@@ -124,6 +124,9 @@ class NewRun(BaseModel):
     constraints: dict[Name, Annotated[float, Field(allow_inf_nan=False)]] | None = Field(
         None, max_length=32, description="Largest value by name of a quantity; hard where it is counted."
     )
+    prior: list[Annotated[str, Field(max_length=120)]] | None = Field(
+        None, max_length=8, description="Earlier runs of the same choices that tell where to look, by id."
+    )
 
 
 class Evaluations(_Given):

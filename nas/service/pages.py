@@ -79,7 +79,7 @@ def devices(request: Request, service: Service) -> Response:
 @router.get("/studies/{study}")
 def start_form(request: Request, study: str, service: Service) -> Response:
     """Show what may be changed in a study, and the button that starts it."""
-    return _start_page(request, service.study(study))
+    return _start_page(request, service, service.study(study))
 
 
 @router.post("/studies/{study}/runs")
@@ -91,7 +91,7 @@ def start(request: Request, token: Runner, form: Posted, study: str, service: Se
     except (Problem, ValidationError, ValueError) as error:
         said = error.detail if isinstance(error, Problem) else _sentence(error)
         status = error.status if isinstance(error, Problem) else 422
-        return _start_page(request, chosen, status, problem=said, form=form)
+        return _start_page(request, service, chosen, status, problem=said, form=form)
     return redirect(request, f"/runs/{run.id}")
 
 
@@ -135,19 +135,23 @@ def _inside(there: str) -> str:
 
 def _start_page(
     request: Request,
+    service: Service,
     study: StudyModel,
     status: int = 200,
     problem: str | None = None,
     form: Form | None = None,
 ) -> Response:
-    sent = study.defaults.model_dump() | {"objectives": [o.name for o in study.objectives]}
+    sent = study.defaults.model_dump() | {"objectives": [o.name for o in study.objectives], "prior": []}
     limits: dict[str, object] = {quantity.name: quantity.at_most for quantity in study.constraints}
     if form is not None:
         sent |= {name: field(form, name) for name in ("evaluations", "seed", "device") if name in form}
-        sent["objectives"] = form.get("objectives", [])
+        sent["objectives"], sent["prior"] = form.get("objectives", []), form.get("prior", [])
         limits = {name: field(form, f"{_LIMIT}{name}") for name in limits}
     more = {
         "study": study,
+        "earlier": [
+            describe_run(run, service.runs.view(run).snapshot()) for run in service.earlier(study.name)
+        ],
         "limits": limits,
         "sent": sent,
         "problem": problem or study.error,
@@ -173,6 +177,7 @@ def _asked(study: StudyModel, form: Form) -> dict[str, Any]:
         text = field(form, f"{_LIMIT}{quantity.name}")
         if text and (limit := _read(text, quantity.name, number)) != quantity.at_most:
             limits[quantity.name] = limit
+    asked |= {"prior": form["prior"]} if form.get("prior") else {}
     return asked | ({"constraints": limits} if limits else {})
 
 

@@ -35,6 +35,7 @@ def command_of(run: Run, directory: Path) -> list[str]:
     command += Place.named(run.device).flags()  # the service's own default needs saying as well
     command += [f"--objective={name}" for name in changes.get("objectives", [])]
     command += [f"--constraint={name}={value!r}" for name, value in changes.get("constraints", {}).items()]
+    command += [f"--prior={directory.parent / earlier}" for earlier in changes.get("prior", [])]
     return command
 
 

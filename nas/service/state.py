@@ -12,6 +12,7 @@ from nas.protocols import DEFAULT_DEVICE
 from nas.service.access import Access
 from nas.service.boards import Boards
 from nas.service.changes import checked_changes
+from nas.service.earlier import earlier_runs
 from nas.service.events import Watches
 from nas.service.limits import Attempts, check_quota
 from nas.service.models import NewRun, StudyModel
@@ -108,6 +109,10 @@ class State:
             raise Problem(404, "unknown-study", f"There is no study {name!r}: the catalogue lists them.")
         return found
 
+    def earlier(self, study: str) -> list[Run]:
+        """Return the runs that a new one of a study may learn from, newest first."""
+        return earlier_runs(self.store, self.supervisor.directory, study)
+
     def _placed(self, study: StudyModel) -> StudyModel:
         devices, error = list(self.settings.devices), study.error
         if error is None and "device" not in study.changeable:
@@ -129,7 +134,8 @@ class State:
                 or a limit of the token is hit (429).
         """
         study = self.study(asked.study)
-        changes = checked_changes(study, asked, self.settings.devices)
+        earlier = [run.id for run in self.earlier(study.name)]
+        changes = checked_changes(study, asked, self.settings.devices, earlier)
         wanted = study.defaults.model_dump() | changes
         evaluations, device = int(wanted["evaluations"]), str(wanted["device"])
         with self._quota:  # two requests at once can't both take the last place

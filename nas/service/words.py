@@ -253,6 +253,8 @@ def changes(run: RunModel) -> list[tuple[str, str]]:
             told += [(f"{label(quantity)} ≤", f"{limit:,g}") for quantity, limit in value.items()]
         elif name == "objectives":
             told.append(("objectives", ", ".join(label(objective) for objective in value)))
+        elif name == "prior":
+            told.append(("learned from", ", ".join(value)))
         elif name != "device":
             told.append((label(name), f"{value:,}" if isinstance(value, int) else str(value)))
     return told

@@ -55,6 +55,7 @@ _KINDS: dict[str, tuple[Any, str]] = {
     "seed": (int, "an integer"),
     "stopping": (Stopping, "an instance such as Stopping(minutes=60)"),
     "warm_start": (tuple, "a tuple such as ({'width': 16, 'depth': 2},)"),
+    "prior": (tuple, "a tuple of run directories such as ('runs/earlier',)"),
     "winners": (Winners, "an instance such as Winners(count=3)"),
     "training": (
         SupernetTraining | FromScratch,
@@ -80,6 +81,7 @@ _ITEM_KINDS: dict[str, tuple[Any, str]] = {
     ),
     "constraints": (Constraint, "an instance such as Constraint(Macs(), at_most=1e6)"),
     "warm_start": (Mapping, "an option for every choice, such as {'width': 16, 'depth': 2},"),
+    "prior": (str, "a run directory such as 'runs/earlier'"),
 }
 
 
@@ -101,6 +103,8 @@ class Study:
         evaluations: How many architectures to evaluate.
         stopping: What ends the search before that.
         warm_start: Known architectures to evaluate first, each with an option for every choice.
+        prior: Directories of earlier runs of the same choices, on other data or another device: what they found tells
+            the search where to look, as far as it proves right (docs/memory.md).
         pipeline: Passes that every candidate goes through, those that train apart: these are for the winners. Their
             choices are searched together with the network's.
         winners: How many winners, and what is made of them.
@@ -136,6 +140,7 @@ class Study:
     evaluations: int = 150
     stopping: Stopping = NEVER
     warm_start: tuple[Mapping[str, Option], ...] = ()
+    prior: tuple[str, ...] = ()
     pipeline: Pipeline = field(default_factory=Pipeline)
     winners: Winners = field(default_factory=Winners)
     training: SupernetTraining | FromScratch = field(default_factory=SandwichRule)

@@ -10,6 +10,7 @@ from service_fakes import FINISHED, sign_in
 
 from nas.report.results import AS_GIVEN, Original, Results
 from nas.service.assets import PLOTLY, address, plotly_styles
+from nas.service.processes import command_of
 from nas.service.state import State
 from nas.service.store import Run
 
@@ -131,6 +132,28 @@ def test_a_study_is_started_with_what_was_changed_and_nothing_else(
     assert "Waiting for cpu: next in line." in page
     assert "No front yet" in page
     assert re.search(r'<select id="axis-x"[^>]*><option value="0" selected>accuracy</option></select>', page)
+
+
+def test_a_form_offers_the_earlier_runs_that_a_new_one_may_learn_from(
+    person: TestClient, service: State, finished_run: Run
+) -> None:
+    assert f'name="prior" value="{finished_run.id}"' in person.get("/studies/tiny").text
+    assert 'name="prior"' not in person.get("/studies/strict").text
+    answer = person.post("/studies/tiny/runs", data={"objectives": "num_params", "prior": finished_run.id})
+    run = service.store.run(answer.headers["location"].removeprefix("/runs/"))
+    assert run is not None
+    assert run.changes == {"prior": [finished_run.id]}
+    directory = service.supervisor.directory(run.id)
+    assert f"--prior={directory.parent / finished_run.id}" in command_of(run, directory)
+    assert f'learned from <span class="num">{finished_run.id}' in person.get(answer.headers["location"]).text
+
+
+def test_a_run_that_is_not_offered_cant_be_learned_from(person: TestClient, finished_run: Run) -> None:
+    first = person.post("/studies/tiny/runs", data={"prior": finished_run.id}).headers["location"]
+    for run in ("../elsewhere", first.removeprefix("/runs/")):  # the second one's search hasn't begun
+        answer = person.post("/studies/tiny/runs", data={"prior": run})
+        assert answer.status_code == 422
+        assert "There is no run" in answer.text
 
 
 @pytest.mark.parametrize(
