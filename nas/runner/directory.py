@@ -167,6 +167,14 @@ class RunDirectory:
             return self.database
         return self._given or self._read_storage().url
 
+    def beside(self, path: Path) -> RunDirectory:
+        """Return another run's directory; where its trials are on the server that was given, with its password."""
+        other = RunDirectory(path)
+        if self._given is None or not other.storage.exists():
+            return other
+        is_shared = other._read_storage().url == without_password(self._given)
+        return RunDirectory(path, self._given) if is_shared else other
+
     def has_trials(self) -> bool:
         """Whether the search may have begun."""
         return self.storage.exists() or self.database.exists()

@@ -104,7 +104,7 @@ def _kept(path: Path, space: SearchSpace) -> list[Knowledge]:
 
 
 def _read(name: str, directory: RunDirectory, problem: Problem) -> list[Knowledge]:
-    earlier = RunDirectory(Path(name))
+    earlier = directory.beside(Path(name))
     if earlier.path.resolve() == directory.path.resolve():
         raise StudyError(f"{name} is to be its own prior: name an earlier run, or leave the prior out.")
     if not earlier.manifest.exists():
