@@ -18,22 +18,14 @@ from numpy.typing import NDArray
 from nas import pareto
 from nas.errors import ObjectiveError, SpaceError
 from nas.objective import Measurement, Objective
-from nas.protocols import Problem
 from nas.space import Architecture, FloatArray, IntArray, SearchSpace
+from search_spaces.answers import Answers, architecture_numbers
 
 
 @final
 @dataclass(frozen=True, eq=False)
-class Table:
+class Table(Answers):
     """All architectures of a space, evaluated.
-
-    ::
-
-        problem = table.problem()
-        sampler = strategy.sampler(problem, seed=0)
-        study = optuna.create_study(directions=[o.direction for o in table.objectives], sampler=sampler)
-        search(study, problem, table.evaluate, evaluations=100, on_trial=print)
-        table.hypervolume_ratio(table.rows(indices_of(table.space, complete_trials(study))))
 
     Args:
         name: For reports and as the measurements' device.
@@ -64,15 +56,22 @@ class Table:
         _check_values(self)
         _check_positions(self)
 
-    def problem(self) -> Problem:
-        """Return what a strategy sees: the space, the objectives, the counted columns; no constraint."""
-        counted = {o.name: column for column, o in enumerate(self.objectives) if o.name in self.counted}
+    @property
+    def num_architectures(self) -> int:
+        """How many rows there are."""
+        return len(self.values)
 
-        def count(indices: IntArray) -> Mapping[str, FloatArray]:
-            rows = self.rows(indices)
-            return {name: self.values[rows, column] for name, column in counted.items()}
+    def values_at(self, rows: IntArray) -> FloatArray:
+        """Return the values of ``(k,)`` rows, ``(k, m)``."""
+        return self.values[rows]
 
-        return Problem(self.space, self.objectives, count, lambda indices: np.zeros(len(indices)))
+    def counted_at(self, rows: IntArray) -> Mapping[str, FloatArray]:
+        """Return the counted columns of ``(k,)`` rows."""
+        return {
+            o.name: self.values[rows, column]
+            for column, o in enumerate(self.objectives)
+            if o.name in self.counted
+        }
 
     def all_measured(self) -> Table:
         """Return the same table with nothing known beforehand: all columns must be learned."""
@@ -104,19 +103,12 @@ class Table:
             SpaceError: a position is beyond its choice's options.
         """
         codes, order = self._codes
-        return order[np.searchsorted(codes, _codes(self.space, indices))]
+        return order[np.searchsorted(codes, architecture_numbers(self.space, indices))]
 
     @cached_property
     def costs(self) -> FloatArray:
         """Values to be minimised, ``(n, m)``."""
-        signs = np.array([objective.cost(1.0) for objective in self.objectives])
-        return np.asarray(self.values * signs)
-
-    @cached_property
-    def scaled(self) -> FloatArray:
-        """Costs with 0 at a column's best and 1 at its worst, ``(n, m)``; a constant column is 0."""
-        extent = np.ptp(self.costs, axis=0)
-        return np.asarray((self.costs - self.costs.min(axis=0)) / np.where(extent > 0, extent, 1.0))
+        return self.costs_at(np.arange(len(self.values)))
 
     @cached_property
     def true_front(self) -> IntArray:
@@ -124,77 +116,16 @@ class Table:
         return np.flatnonzero(pareto.non_dominated(self.costs))
 
     @cached_property
-    def front_hypervolume(self) -> float:
-        """Hypervolume of the true front, in scaled costs with 1 in every objective as reference point."""
-        return self._hypervolume(self.true_front)
-
-    def hypervolume_ratio(self, rows: IntArray) -> float:
-        """Return the share of the true front's hypervolume that these rows of the table have; 1 is all.
-
-        Both in scaled costs, with 1 in every objective as reference point: the ends of the table's
-        ranges add nothing.
-
-        Raises:
-            ObjectiveError: the true front consists of such ends alone, so there is nothing to share.
-        """
-        if self.front_hypervolume == 0:
-            raise ObjectiveError(
-                f"the true front of table {self.name!r} has no hypervolume, because each of its points is the worst "
-                "in some objective: judge by found_share."
-            )
-        return self._hypervolume(rows) / self.front_hypervolume
-
-    def hypervolume_history(self, rows: IntArray) -> FloatArray:
-        """Return the hypervolume ratio after each of ``(k,)`` rows in turn."""
-        ratios: list[float] = []
-        front = rows[:0]
-        for row in rows:
-            if ratios and (self.costs[front] <= self.costs[row]).all(axis=1).any():
-                ratios.append(ratios[-1])
-                continue
-            front = np.append(front, row)
-            front = front[pareto.non_dominated(self.costs[front])]
-            ratios.append(self.hypervolume_ratio(front))
-        return np.array(ratios)
-
-    def found_share(self, rows: IntArray) -> float:
-        """Return the share of the true front's points that these rows hold, by their costs."""
-        found = {cost.tobytes() for cost in self.costs[rows]}
-        return float(np.mean([cost.tobytes() in found for cost in self.costs[self.true_front]]))
-
-    def adrs(self, rows: IntArray) -> float:
-        """Return how far these rows are from the true front, relative: see :func:`nas.pareto.adrs`."""
-        return pareto.adrs(self.costs[rows], self.costs[self.true_front])
-
-    def igd_plus(self, rows: IntArray) -> float:
-        """Return how far these rows are from the true front in scaled costs: :func:`nas.pareto.igd_plus`."""
-        return pareto.igd_plus(self.scaled[rows], self.scaled[self.true_front])
-
-    def _hypervolume(self, rows: IntArray) -> float:
-        return pareto.hypervolume(self.scaled[rows], np.ones(len(self.objectives)))
+    def extent(self) -> tuple[FloatArray, FloatArray]:
+        """A column's best and worst costs: they are 0 and 1 when scaled."""
+        return self.costs.min(axis=0), self.costs.max(axis=0)
 
     @cached_property
     def _codes(self) -> tuple[NDArray[Any], IntArray]:
         """Every architecture's number in the space, ascending, and its row."""
-        codes = _codes(self.space, self.positions)
+        codes = architecture_numbers(self.space, self.positions)
         order = np.argsort(codes)
         return codes[order], order
-
-
-def _codes(space: SearchSpace, indices: IntArray) -> NDArray[Any]:
-    """Return one number per row of positions, the same for all that stand for one architecture."""
-    if indices.ndim != 2 or indices.shape[1] != len(space.choices):
-        raise SpaceError(
-            f"positions have the shape {indices.shape}: expected (n, {len(space.choices)}), a column per choice."
-        )
-    beyond = (indices < 0) | (indices >= space.num_options)
-    if beyond.any():
-        row, column = np.argwhere(beyond)[0]
-        raise SpaceError(
-            f"row {row} has position {indices[row, column]} for {space.choices[column]}, whose positions are 0 to "
-            f"{space.num_options[column] - 1}."
-        )
-    return space.combination_numbers(space.canonical(indices))
 
 
 def _check_positions(table: Table) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from nas.space import FloatArray, IntArray
-from search_spaces.tabular import Table
+from search_spaces.answers import Answers
 
 _MAX_REPEATS_IN_A_ROW = 300
 _MAX_REPEATS = 10  # for each evaluation
@@ -30,9 +30,9 @@ class Ledger:
         evaluations: How many different architectures may be asked for.
     """
 
-    def __init__(self, table: Table, evaluations: int) -> None:
+    def __init__(self, table: Answers, evaluations: int) -> None:
         self.table = table
-        self.evaluations = min(evaluations, len(table.values))
+        self.evaluations = min(evaluations, table.num_architectures)
         self.rows: list[int] = []
         self.seconds: list[float] = []
         self._known: set[int] = set()
@@ -50,7 +50,7 @@ class Ledger:
         rows = self.table.rows(indices)
         for row in rows.tolist():
             self._pay(row)
-        return self.table.costs[rows]
+        return self.table.costs_at(rows)
 
     def _pay(self, row: int) -> None:
         if row in self._known:

@@ -32,6 +32,7 @@ from nas.search.loop import search
 from nas.search.proposals import neighbours
 from nas.search.record import distributions
 from nas.space import Architecture, Condition, FloatArray, IntArray, SearchSpace
+from search_spaces.tabular import Table
 from surrogates.boosted_trees import BoostedTrees
 from surrogates.cross_validated import CrossValidated
 from surrogates.gaussian_process import GaussianProcess
@@ -200,6 +201,7 @@ def _with_rules(rules: Mapping[str, int], ledger: Ledger, seed: int) -> None:
 def _told(count: int, ledger: Ledger, seed: int) -> None:
     """Run ours with a model that also knows so many random architectures, for which nothing is paid."""
     table = ledger.table
+    assert isinstance(table, Table), "only what is listed can be told"
     free = np.random.default_rng(0).choice(len(table.costs), min(count, len(table.costs)), replace=False)
 
     def model(

@@ -67,7 +67,7 @@ def tables(chosen: BenchmarkTable, by_method: Sequence[Sequence[Result]]) -> str
     names = " × ".join(objective.name for objective in front.objectives)
     text = [
         f"### {chosen.title}",
-        f"{len(front.values):,} architectures, objectives {names}, "
+        f"{front.num_architectures:,} architectures, objectives {names}, "
         f"counted: {', '.join(sorted(front.counted)) or 'none'}. "
         f"True front {len(front.true_front)} points, hypervolume {front.front_hypervolume:.4f}. "
         "Unique evaluations; – was not run that far, >n not reached in the n it was run for.",

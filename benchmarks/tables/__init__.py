@@ -1,0 +1,1 @@
+"""Tables that commands of ``benchmarks`` made, and what reads them."""
