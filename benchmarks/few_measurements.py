@@ -108,7 +108,9 @@ def main() -> None:
     )
     data = os.environ.get("NAS_DATA")
     parser.add_argument("--data", type=Path, default=data, required=data is None)
-    parser.add_argument("--table", default="nb201-2", choices=[n for n in tables.NAMES if n != "digits"])
+    parser.add_argument(
+        "--table", default="nb201-2", choices=[n for n in tables.NAMES if n.startswith("nb201")]
+    )
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--evaluations", type=int, default=200)
     parser.add_argument("--measurements", type=int, nargs="+", default=[40])

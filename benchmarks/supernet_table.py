@@ -3,10 +3,10 @@
     python -m benchmarks.supernet_table --data $NAS_DATA --out runs/supernet-table
 
 The space is that of ``benchmarks.fashion``: 1.4e9 architectures with conditional choices. The supernet is trained on
-6,000 images of Fashion-MNIST (single path), every architecture is judged on 2,000 others with batch-norm statistics of
-its own. Half of them are drawn uniformly; a quarter each with a leaning of its own to small or large; the rest are
-neighbours of the front so far, because there a search spends its time. Every tenth is timed. Sixty, spread over the
-sizes, are trained alone with two seeds.
+6,000 images of Fashion-MNIST (single path). Every architecture is judged on 1,000 others, with batch-norm statistics of
+its own. Of every 300, 150 are drawn uniformly, 75 with a leaning of their own to small or large, and 75 are near the
+front so far, because there a search spends its time. Every tenth is timed. Sixty, spread over the sizes, are trained
+alone with two seeds: half of them drawn, half the most accurate of their size in the supernet.
 
 Killed and run again, it goes on. ``table.npz`` in the folder holds what there is so far; ``benchmarks.search`` reads
 the one in ``benchmarks/tables``, to which ``--table`` writes.
@@ -15,6 +15,7 @@ the one in ``benchmarks/tables``, to which ``--table`` writes.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import time
 from collections.abc import Iterator
@@ -40,14 +41,15 @@ from nas.runner.progress import Silent
 from nas.runner.supernet_training import train_supernet
 from nas.search.designs import tilted_samples
 from nas.search.proposals import neighbours
-from nas.space import IntArray
+from nas.space import FloatArray, IntArray
 from nas.supernet.recalibrate import extract_recalibrated
 from surrogates.mixture import Mixture
 
-_UNIFORM, _TILTED, _ROUNDS = 0.5, 0.25, 5
-"""Shares of the architectures that are drawn uniformly and tilted; in how many rounds the front's neighbours are."""
+_UNIFORM, _TILTED, _NEAR_FRONT = 150, 75, 75
+"""How many architectures of each kind a round draws; a table that was stopped early has its share of each."""
+_ROUND = _UNIFORM + _TILTED + _NEAR_FRONT
 _LATENCY_EVERY = 10
-_LARGEST_ALONE = 1.5e6
+_LARGEST_ALONE = 1.2e6
 """MACs of what is trained alone, at most: beyond, the front gains little and a training takes five times as long."""
 
 
@@ -61,12 +63,16 @@ class Plan:
         alone: Of these, how many to train alone.
         seeds: For each of these.
         recipe: Of training alone.
+        images: Of the search split, to judge with; what is trained alone is judged with all.
+        recalibration: Training images for the batch-norm statistics.
     """
 
     architectures: int = 3_000
     alone: int = 60
     seeds: int = 2
-    recipe: Recipe = field(default_factory=lambda: Recipe(epochs=8, batch_size=128))
+    recipe: Recipe = field(default_factory=lambda: Recipe(epochs=6, batch_size=128))
+    images: int = 1_000
+    recalibration: int = 256
 
 
 def fashion_study(data: Path, epochs: int = 80) -> Study:
@@ -103,6 +109,8 @@ class Lines:
 
     def positions(self) -> IntArray:
         """Return the architectures of all rows, ``(n, num_choices)``."""
+        if not self.rows:
+            return np.zeros((0, 0), dtype=np.int64)
         return np.array([[int(digit) for digit in row["positions"]] for row in self.rows], dtype=np.int64)
 
 
@@ -111,9 +119,8 @@ def make_table(study: Study, plan: Plan, folder: Path) -> Path:
     prepared = prepare(study, torch.device("cpu"))
     run = RunDirectory(folder)
     with run.locked():
-        run.claim(
-            {**prepared.description(), "plan": [plan.architectures, plan.alone, plan.recipe.fingerprint]}
-        )
+        made_with = [plan.seeds, plan.recipe.fingerprint, plan.images, plan.recalibration]
+        run.claim({**prepared.description(), "plan": made_with})
         trained_s = train_supernet(prepared, run, Silent())
         print(f"supernet trained in {trained_s:.0f} s", flush=True)
         judged = Lines(folder / "judged.jsonl")
@@ -129,67 +136,65 @@ def make_table(study: Study, plan: Plan, folder: Path) -> Path:
 
 def judge_architectures(prepared: Prepared, plan: Plan, judged: Lines) -> None:
     """Judge architecture after architecture with the supernet's weights."""
-    begin = time.perf_counter()
+    begin, train = time.perf_counter(), prepared.splits.train
     while len(judged.rows) < plan.architectures:
-        for row in next_block(prepared, plan, judged)[: plan.architectures - len(judged.rows)]:
+        for row in next_ones(prepared, judged)[: plan.architectures - len(judged.rows)]:
             started = time.process_time()
-            module = extract_recalibrated(
-                prepared.supernet, _architecture(prepared, row), prepared.splits.train
-            )
-            found = judge(prepared, module)
+            module = extract_recalibrated(prepared.supernet, _made(prepared, row), train, plan.recalibration)
+            found = judge(prepared, module, plan.images)
             seconds = round(time.process_time() - started, 3)
-            judged.add({"positions": "".join(map(str, row)), **found, "seconds": seconds})
+            judged.add({"positions": _text(row), **found, "seconds": seconds})
             if len(judged.rows) % 100 == 0:
                 print(f"{len(judged.rows)} judged, {time.perf_counter() - begin:.0f} s", flush=True)
 
 
-def judge(prepared: Prepared, module: nn.Module) -> dict[str, float]:
-    """Return the accuracy and the cross-entropy on the search split."""
+def judge(prepared: Prepared, module: nn.Module, images: int | None = None) -> dict[str, float]:
+    """Return the accuracy and the cross-entropy on the search split, or on so many of its images."""
     split = prepared.splits.search
-    outputs = SubnetCandidate(module, prepared.splits.inputs).predict(split.batch(slice(None)))
-    right = int((outputs.argmax(1) == split.targets).sum())
+    outputs = SubnetCandidate(module, prepared.splits.inputs).predict(split.batch(slice(images)))
+    targets = split.targets[:images]
+    right = int((outputs.argmax(1) == targets).sum())
     return {
-        "accuracy": right / len(split),
-        "loss": round(float(functional.cross_entropy(outputs, split.targets)), 5),
+        "accuracy": right / len(targets),
+        "loss": round(float(functional.cross_entropy(outputs, targets)), 5),
     }
 
 
-def next_block(prepared: Prepared, plan: Plan, judged: Lines) -> IntArray:
-    """Return what comes next, ``(n, num_choices)``; it depends on the architectures before its block alone."""
-    total, done = plan.architectures, len(judged.rows)
-    starts = [
-        0,
-        round(_UNIFORM * total),
-        *np.linspace((_UNIFORM + _TILTED) * total, total, _ROUNDS + 1).round().astype(int),
-    ]
-    number = int(np.searchsorted(starts, done, side="right")) - 1
-    begin, end = int(starts[number]), int(starts[number + 1])
-    earlier = judged.positions()[:begin]
+def next_ones(prepared: Prepared, judged: Lines) -> IntArray:
+    """Return the architectures of a round that are not judged yet; they depend on the rounds before alone."""
+    number, done = divmod(len(judged.rows), _ROUND)
+    earlier = judged.positions()[: number * _ROUND]
+    errors = np.array([1 - row["accuracy"] for row in judged.rows[: number * _ROUND]])
     seen, chosen = {row.tobytes() for row in earlier}, list[IntArray]()
-    for row in _draws(prepared, judged, number, begin):
-        if row.tobytes() not in seen:
+    for rows, count in (
+        (drawn_ones(prepared, number), _UNIFORM + _TILTED),
+        (near_front(prepared, earlier, errors, number), _NEAR_FRONT),
+    ):
+        new = (row for row in rows if row.tobytes() not in seen)
+        for row in itertools.islice(new, count):
             seen.add(row.tobytes())
             chosen.append(row)
-        if len(chosen) == end - begin:
-            break
-    return np.array(chosen)[done - begin :]
+    return np.array(chosen)[done:]
 
 
-def _draws(prepared: Prepared, judged: Lines, number: int, begin: int) -> Iterator[IntArray]:
-    """Yield random architectures for a block without end."""
+def drawn_ones(prepared: Prepared, number: int) -> Iterator[IntArray]:
+    """Yield what a round draws uniformly, then without end what it draws with a leaning."""
     rng, problem = np.random.default_rng([prepared.study.seed, number]), prepared.problem
-    if number < 2:
-        while True:
-            yield from (
-                problem.space.sample_indices(64, rng) if number == 0 else tilted_samples(problem, 64, rng)
-            )
-    positions = judged.positions()[:begin]
-    errors = np.array([1 - row["accuracy"] for row in judged.rows[:begin]])
-    front = positions[pareto.non_dominated(np.column_stack([errors, prepared.counts(positions).macs]))]
+    yield from problem.space.sample_indices(_UNIFORM, rng)
+    while True:
+        yield from tilted_samples(problem, _TILTED, rng)
+
+
+def near_front(prepared: Prepared, earlier: IntArray, errors: FloatArray, number: int) -> Iterator[IntArray]:
+    """Yield without end what differs from a member of the front so far in one to three choices."""
+    rng, space = np.random.default_rng([prepared.study.seed, number, 1]), prepared.problem.space
+    while not len(earlier):
+        yield from tilted_samples(prepared.problem, _NEAR_FRONT, rng)
+    front = earlier[pareto.non_dominated(np.column_stack([errors, prepared.counts(earlier).macs]))]
     while True:
         row = front[rng.integers(len(front))]
         for _ in range(rng.integers(1, 4)):
-            near = neighbours(problem.space, row)
+            near = neighbours(space, row)
             row = near[rng.integers(len(near))]
         yield row
 
@@ -203,9 +208,7 @@ def time_architectures(prepared: Prepared, judged: Lines, timed: Lines, calibrat
     wanted = judged.rows[::_LATENCY_EVERY]
     for row in wanted[len(timed.rows) :]:
         positions = np.array([int(digit) for digit in row["positions"]])
-        module = extract_recalibrated(
-            prepared.supernet, _architecture(prepared, positions), prepared.splits.train, 0
-        )
+        module = extract_recalibrated(prepared.supernet, _made(prepared, positions), prepared.splits.train, 0)
         found = latency.measure([SubnetCandidate(module, prepared.splits.inputs)], bench)[0]
         timed.add(
             {
@@ -221,15 +224,15 @@ def time_architectures(prepared: Prepared, judged: Lines, timed: Lines, calibrat
 def train_alone(prepared: Prepared, plan: Plan, judged: Lines, alone: Lines) -> Iterator[None]:
     """Train architectures from scratch, all seeds of one after another; yield after each training."""
     done = {(row["positions"], row["seed"]) for row in alone.rows}
-    for row in chosen_alone(prepared, judged, plan.alone):
+    for row in chosen_alone(prepared, plan, judged):
         for seed in range(plan.seeds):
-            name = "".join(map(str, row))
+            name = _text(row)
             if (name, seed) in done:
                 continue
             started = time.process_time()
             module = train_from_scratch(
                 prepared.study.network,
-                _architecture(prepared, row),
+                _made(prepared, row),
                 prepared.splits.train,
                 prepared.splits.task,
                 plan.recipe,
@@ -242,28 +245,39 @@ def train_alone(prepared: Prepared, plan: Plan, judged: Lines, alone: Lines) -> 
             yield
 
 
-def chosen_alone(prepared: Prepared, judged: Lines, count: int) -> IntArray:
-    """Return what is trained alone: for each size what is nearest to it, and the most accurate about that large.
+def chosen_alone(prepared: Prepared, plan: Plan, judged: Lines) -> IntArray:
+    """Return what is trained alone: drawn ones near to each size, then the most accurate about that large.
 
-    Sizes are evenly spaced in the logarithm of MACs, and so ordered that a part of them, from the first, is spread too.
+    Sizes are evenly spaced in the logarithm of MACs, and so ordered that the first few are spread too.
     """
+    drawn = np.concatenate(
+        [
+            [*itertools.islice(drawn_ones(prepared, number), min(_UNIFORM + _TILTED, plan.architectures))]
+            for number in range(max(1, plan.architectures // _ROUND))
+        ]
+    )
+    sizes, num_drawn = np.log(prepared.counts(drawn).macs), -(-plan.alone // 2)
+    targets = np.linspace(sizes.min(), min(sizes.max(), np.log(_LARGEST_ALONE)), num_drawn)
+    chosen = dict[bytes, IntArray]()
+
+    def take(rows: IntArray, worth: FloatArray) -> None:
+        best = next((row for row in rows[np.argsort(-worth)] if row.tobytes() not in chosen), None)
+        if best is not None:
+            chosen[best.tobytes()] = best
+
+    order = _spread_order(num_drawn)
+    for target in targets[order]:
+        take(drawn, -np.abs(sizes - target))
     positions, accuracy = judged.positions(), np.array([row["accuracy"] for row in judged.rows])
-    sizes = np.log(prepared.counts(positions).macs)
-    targets = np.linspace(sizes.min(), min(sizes.max(), np.log(_LARGEST_ALONE)), -(-count // 2))
-    chosen: list[int] = []
-    for target in targets[_spread_order(len(targets))]:
-        distance = np.abs(sizes - target)
-        distance[chosen] = np.inf
-        chosen.append(int(np.argmin(distance)))
-        near = np.flatnonzero(distance < np.ptp(targets) / max(1, len(targets) - 1))
-        near = near[~np.isin(near, chosen)]
-        if len(near):
-            chosen.append(int(near[np.argmax(accuracy[near])]))
-    return positions[chosen[:count]]
+    sizes, step = np.log(prepared.counts(positions).macs), np.ptp(targets) / max(1, num_drawn - 1)
+    for target in targets[order[: plan.alone - num_drawn]]:
+        about = np.abs(sizes - target) <= max(step, float(np.abs(sizes - target).min()))
+        take(positions[about], accuracy[about])
+    return np.array([*chosen.values()])
 
 
 def _spread_order(count: int) -> IntArray:
-    """Return the ends, then what halves the largest gap (van der Corput 1935)."""
+    """Return the ends, then what halves the largest gap."""
     fractions = [0.0, 1.0]
     while len(fractions) < 4 * count + 2:
         number, place, fraction = len(fractions) - 1, 0.5, 0.0
@@ -275,14 +289,19 @@ def _spread_order(count: int) -> IntArray:
     return np.array([*order, *(set(range(count)) - set(order))])
 
 
-def _architecture(prepared: Prepared, row: IntArray) -> Architecture:
+def _made(prepared: Prepared, row: IntArray) -> Architecture:
     return prepared.problem.space.from_indices(row[None])[0]
+
+
+def _text(row: IntArray) -> str:
+    return "".join(map(str, row))
 
 
 def _write(path: Path, prepared: Prepared, judged: Lines, timed: Lines, alone: Lines) -> None:
     positions = judged.positions()
     counts = prepared.counts(positions)
     rows = {row["positions"]: number for number, row in enumerate(judged.rows)}
+    trained = [row for row in alone.rows if row["positions"] in rows]
     write_table(
         path,
         SupernetTable(
@@ -295,10 +314,10 @@ def _write(path: Path, prepared: Prepared, judged: Lines, timed: Lines, alone: L
             timed=np.array([rows[row["positions"]] for row in timed.rows], dtype=np.int64),
             latency_ms=np.array([row["ms"] for row in timed.rows]),
             latency_spread_ms=np.array([row["spread_ms"] for row in timed.rows]),
-            alone=np.array([rows[row["positions"]] for row in alone.rows], dtype=np.int64),
-            alone_seed=np.array([row["seed"] for row in alone.rows], dtype=np.int64),
-            alone_accuracy=np.array([row["accuracy"] for row in alone.rows]),
-            alone_loss=np.array([row["loss"] for row in alone.rows]),
+            alone=np.array([rows[row["positions"]] for row in trained], dtype=np.int64),
+            alone_seed=np.array([row["seed"] for row in trained], dtype=np.int64),
+            alone_accuracy=np.array([row["accuracy"] for row in trained]),
+            alone_loss=np.array([row["loss"] for row in trained]),
             device=timed.rows[0]["device"] if timed.rows else "",
         ),
     )
