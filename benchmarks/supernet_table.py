@@ -125,27 +125,25 @@ def make_table(study: Study, plan: Plan, folder: Path) -> Path:
         print(f"supernet trained in {trained_s:.0f} s", flush=True)
         judged = Lines(folder / "judged.jsonl")
         timed, alone = Lines(folder / "timed.jsonl"), Lines(folder / "alone.jsonl")
-        judge_architectures(prepared, plan, judged)
-        time_architectures(prepared, judged, timed, folder / "calibration.json")
         path = folder / "table.npz"
-        _write(path, prepared, judged, timed, alone)
+        while len(judged.rows) < plan.architectures or len(timed.rows) < len(_to_be_timed(judged)):
+            judge_round(prepared, plan, judged)
+            time_architectures(prepared, judged, timed, folder / "calibration.json")
+            _write(path, prepared, judged, timed, alone)
         for _ in train_alone(prepared, plan, judged, alone):
             _write(path, prepared, judged, timed, alone)
     return path
 
 
-def judge_architectures(prepared: Prepared, plan: Plan, judged: Lines) -> None:
-    """Judge architecture after architecture with the supernet's weights."""
-    begin, train = time.perf_counter(), prepared.splits.train
-    while len(judged.rows) < plan.architectures:
-        for row in next_ones(prepared, judged)[: plan.architectures - len(judged.rows)]:
-            started = time.process_time()
-            module = extract_recalibrated(prepared.supernet, _made(prepared, row), train, plan.recalibration)
-            found = judge(prepared, module, plan.images)
-            seconds = round(time.process_time() - started, 3)
-            judged.add({"positions": _text(row), **found, "seconds": seconds})
-            if len(judged.rows) % 100 == 0:
-                print(f"{len(judged.rows)} judged, {time.perf_counter() - begin:.0f} s", flush=True)
+def judge_round(prepared: Prepared, plan: Plan, judged: Lines) -> None:
+    """Judge what is left of a round with the supernet's weights."""
+    train = prepared.splits.train
+    for row in next_ones(prepared, judged)[: plan.architectures - len(judged.rows)]:
+        started = time.process_time()
+        module = extract_recalibrated(prepared.supernet, _made(prepared, row), train, plan.recalibration)
+        found = judge(prepared, module, plan.images)
+        judged.add({"positions": _text(row), **found, "seconds": round(time.process_time() - started, 3)})
+    print(f"{len(judged.rows)} judged", flush=True)
 
 
 def judge(prepared: Prepared, module: nn.Module, images: int | None = None) -> dict[str, float]:
@@ -205,8 +203,7 @@ def time_architectures(prepared: Prepared, judged: Lines, timed: Lines, calibrat
     if not calibration.exists():
         write_json(calibration, latency.calibrate())
     bench = Bench(prepared.splits.search, thorough=False, calibration=read_json(calibration))
-    wanted = judged.rows[::_LATENCY_EVERY]
-    for row in wanted[len(timed.rows) :]:
+    for row in _to_be_timed(judged)[len(timed.rows) :]:
         positions = np.array([int(digit) for digit in row["positions"]])
         module = extract_recalibrated(prepared.supernet, _made(prepared, positions), prepared.splits.train, 0)
         found = latency.measure([SubnetCandidate(module, prepared.splits.inputs)], bench)[0]
@@ -219,6 +216,10 @@ def time_architectures(prepared: Prepared, judged: Lines, timed: Lines, calibrat
             }
         )
     print(f"{len(timed.rows)} timed", flush=True)
+
+
+def _to_be_timed(judged: Lines) -> list[dict[str, Any]]:
+    return judged.rows[::_LATENCY_EVERY]
 
 
 def train_alone(prepared: Prepared, plan: Plan, judged: Lines, alone: Lines) -> Iterator[None]:
