@@ -29,7 +29,7 @@ from nas import pareto
 from nas.errors import DamagedFileError
 from nas.evaluation import NetworkCounter
 from nas.evaluation.from_scratch import fresh_network
-from nas.files import file_digest, replacing
+from nas.files import replacing
 from nas.objective import Measurement, Objective
 from nas.search.proposals import neighbours
 from nas.space import Architecture, FloatArray, IntArray, SearchSpace
@@ -202,13 +202,14 @@ def supernet_oracle() -> Oracle:
     Raises:
         DamagedFileError: the front is another table's.
     """
+    table = read_table()
     with np.load(FRONT) as file:
-        front, table = file["positions"].astype(np.int64), str(file["table"])
-    if table != file_digest(FILE):
+        front, of_table = file["positions"].astype(np.int64), str(file["table"])
+    if of_table != table.digest:
         raise DamagedFileError(
             f"{FRONT} is the front of another table than {FILE}: make it again with python -m benchmarks.tables.oracle."
         )
-    return made_oracle(read_table(), front)
+    return made_oracle(table, front)
 
 
 def find_front(oracle: Oracle, start: IntArray, rng: np.random.Generator) -> IntArray:
@@ -272,7 +273,7 @@ def main() -> None:
     oracle = made_oracle(table, table.positions[:0])
     front = find_front(oracle, table.positions, np.random.default_rng(0))
     with replacing(FRONT) as part, part.open("wb") as file:
-        np.savez_compressed(file, positions=front.astype(np.uint8), table=np.array(file_digest(FILE)))
+        np.savez_compressed(file, positions=front.astype(np.uint8), table=np.array(table.digest))
 
 
 if __name__ == "__main__":

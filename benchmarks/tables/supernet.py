@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -51,6 +52,14 @@ class SupernetTable:
     alone_accuracy: FloatArray
     alone_loss: FloatArray
     device: str
+
+    @property
+    def digest(self) -> str:
+        """Changes when what the oracle is fitted to does; trainings alone don't count."""
+        digest = hashlib.sha256()
+        for array in (self.positions, self.accuracy, self.timed, self.latency_ms):
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()[:16]
 
     def trained_alone(self) -> tuple[IntArray, FloatArray]:
         """Return the rows that have all seeds, ``(k,)``, and their accuracies, ``(k, seeds)``."""
