@@ -22,7 +22,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from nas.regret import regret
 from torch import nn
 
 from benchmarks.supernet_table import fashion_study, judge
@@ -30,6 +29,7 @@ from benchmarks.tables.supernet import FILE, SupernetTable, read_table
 from nas import Recipe, pareto
 from nas.agreement import rank_agreement
 from nas.inputs import take_items
+from nas.regret import regret
 from nas.runner.directory import RunDirectory
 from nas.runner.preparation import Prepared, prepare
 from nas.runner.progress import Silent
@@ -92,7 +92,7 @@ def row(title: str, table: SupernetTable, quality: FloatArray, seconds: float | 
     noise = np.full(len(rows), seed_noise(alone) / np.sqrt(alone.shape[1]))
     lost = regret(np.column_stack([100 * (1 - after), macs]), winners, 100 * noise, sampled=True)
     cost = "" if seconds is None else f"{seconds:.2f}"
-    points, share = lost and lost.best, lost and lost.front
+    points, share = (lost.best, lost.front) if lost else ("–", "–")
     tau = agreement and agreement.tau
     return f"| {title} | {tau} | {points} | {share} | {winners.sum()} of {len(rows)} | {cost} |"
 

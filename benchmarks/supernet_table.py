@@ -249,7 +249,7 @@ def train_alone(prepared: Prepared, plan: Plan, judged: Lines, alone: Lines) -> 
 def chosen_alone(prepared: Prepared, plan: Plan, judged: Lines) -> IntArray:
     """Return what is trained alone: drawn ones near to each size, then the most accurate about that large.
 
-    Sizes are evenly spaced in the logarithm of MACs, and so ordered that the first few are spread too.
+    Sizes are evenly spaced in the logarithm of MACs. They take turns; the first few are spread too.
     """
     drawn = np.concatenate(
         [
@@ -274,7 +274,9 @@ def chosen_alone(prepared: Prepared, plan: Plan, judged: Lines) -> IntArray:
     for target in targets[order[: plan.alone - num_drawn]]:
         about = np.abs(sizes - target) <= max(step, float(np.abs(sizes - target).min()))
         take(positions[about], accuracy[about])
-    return np.array([*chosen.values()])
+    rows = [*chosen.values()]
+    pairs = itertools.zip_longest(rows[:num_drawn], rows[num_drawn:])
+    return np.array([row for pair in pairs for row in pair if row is not None])
 
 
 def _spread_order(count: int) -> IntArray:

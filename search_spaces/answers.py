@@ -90,7 +90,8 @@ class Answers(ABC):
 
     def costs_at(self, rows: IntArray) -> FloatArray:
         """Return the values of ``(k,)`` rows to be minimised, ``(k, m)``."""
-        return self.values_at(rows) * np.array([objective.cost(1.0) for objective in self.objectives])
+        signs = np.array([objective.cost(1.0) for objective in self.objectives])
+        return np.asarray(self.values_at(rows) * signs)
 
     @cached_property
     def front_hypervolume(self) -> float:
