@@ -70,8 +70,8 @@ def spread_architectures(
     Args:
         supernet: Its space is drawn from.
         count: How many.
-        seed: Of the draws.
-        counter: Of the MACs; by default for images of Fashion-MNIST.
+        seed: Seed of the draws.
+        counter: Counter of the MACs; by default for images of Fashion-MNIST.
         most_macs: None has more, and the one nearest to that takes the place of the largest.
     """
     space, counter = supernet.space, counter or NetworkCounter(supernet, (1, 28, 28))

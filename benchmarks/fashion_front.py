@@ -71,10 +71,10 @@ class Networks:
     """Trained networks.
 
     Args:
-        architectures: Of these.
+        architectures: How many of these.
         modules: In the same order.
         seconds: That the training of each took.
-        epochs: Of each.
+        epochs: Epochs of each.
     """
 
     architectures: list[Architecture]

@@ -43,7 +43,7 @@ class Found:
         evaluated: The same of all architectures that it evaluated, measured or not.
         measured: How many latencies were measured.
         held_out: Error that the model states in the end.
-        seconds: Of the search.
+        seconds: Seconds of the search.
     """
 
     hypervolume: float

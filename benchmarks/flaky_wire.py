@@ -20,8 +20,8 @@ class Wire:
     """Forwards connections to a port of the loopback.
 
     Args:
-        port: Of the agent.
-        seed: Of what goes wrong.
+        port: Port of the agent.
+        seed: Seed of what goes wrong.
         delay_s: Before each piece is forwarded.
         lost: Share of connections that are reset, in the middle of a piece. All others are closed at some time,
             between two answers, so that there are many.

@@ -117,7 +117,7 @@ class Way:
 
     Args:
         files: Its ONNX files.
-        seconds: Of the processor that it took after the supernet.
+        seconds: Seconds of the processor that it took after the supernet.
     """
 
     files: list[Path]

@@ -43,7 +43,7 @@ class Devices:
     """Latencies of the same architectures on several devices.
 
     Args:
-        space: Of the architectures.
+        space: Space of the architectures.
         positions: ``(n, num_choices)``.
         ms: ``(n,)`` by device.
         counts: ``(n, k)``, MACs and parameters, where they are known.

@@ -80,7 +80,7 @@ def row(title: str, table: SupernetTable, quality: FloatArray, seconds: float | 
     """Return how a way of asking ranks what was trained alone, as a row of a table.
 
     Args:
-        title: Of the way.
+        title: What the way is called.
         table: Has what was trained alone.
         quality: ``(k,)`` of these, the larger the better.
         seconds: For each architecture.

@@ -55,7 +55,7 @@ class LocalAgent:
     """An agent of this machine, which can be killed and started again on its port.
 
     Args:
-        folder: Of its own.
+        folder: Folder of its own.
     """
 
     def __init__(self, folder: Path) -> None:

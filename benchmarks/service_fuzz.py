@@ -66,9 +66,9 @@ def fuzz(app: FastAPI, headers: Mapping[str, str], examples: int, names: Mapping
 
     Args:
         app: The application.
-        headers: Of every request.
+        headers: Headers of every request.
         examples: Per operation and way of making them.
-        names: Of a run and a study that exist; half of the requests use them, so that they get somewhere.
+        names: Names of a run and a study that exist; half of the requests use them, so that they get somewhere.
     """
     schema = schemathesis.openapi.from_asgi("/api/v1/openapi.json", app)
     found = _Found()

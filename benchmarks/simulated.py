@@ -91,7 +91,7 @@ class Simulated(Generic[W]):
         clock: Tells the time.
         capacity: How many it holds.
         seconds: Draws how long one takes.
-        workplace: Of all workers.
+        workplace: Workplace of all workers.
     """
 
     def __init__(self, clock: Clock, capacity: int, seconds: Callable[[], float], workplace: W) -> None:

@@ -60,10 +60,10 @@ class Plan:
 
     Args:
         architectures: To judge with the supernet's weights.
-        alone: Of these, how many to train alone.
+        alone: How many of these to train alone.
         seeds: For each of these.
-        recipe: Of training alone.
-        images: Of the search split, to judge with; what is trained alone is judged with all.
+        recipe: Recipe of training alone.
+        images: Images of the search split, to judge with; what is trained alone is judged with all.
         recalibration: Training images for the batch-norm statistics.
     """
 

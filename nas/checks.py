@@ -19,7 +19,7 @@ class failing_as:  # noqa: N801 - a context manager, used like a function
     ``KeyboardInterrupt``, with which a user stops a run. (``contextlib`` would let ``StopIteration`` through.)
 
     Args:
-        kind: Of the error that is raised instead.
+        kind: Kind of the error that is raised instead.
         fault: What failed, the beginning of the sentence: "objective 'power' failed".
         advice: What to do, its end.
         besides: Tells which other errors pass as they are.
@@ -56,7 +56,7 @@ def check_kind(holder: str, name: str, value: object, kind: Any, wanted: str) ->
 
     Args:
         holder: Begins the sentence: what has the value.
-        name: Of the value there.
+        name: Name of the value there.
         value: Is checked.
         kind: Types, or roles: Protocols that can be checked at run time. True and False are no integers.
         wanted: What is expected, in words.

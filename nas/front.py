@@ -33,7 +33,7 @@ class Step:
     """The next better model that a looser budget lets in.
 
     Args:
-        row: Of the model.
+        row: Row of the model.
         column: The budget that must be loosened, and the only one.
         extra: By how much, at least; in the column's unit.
         gain: By how much its goal is better, in the goal's unit; None where nothing fitted before.
@@ -51,7 +51,7 @@ class FrontComparison:
     """Two fronts in the box that both span together.
 
     Args:
-        hypervolumes: Of the first and the second, as a multiple of the box; reference point a tenth of the
+        hypervolumes: Hypervolumes of the first and the second, as a multiple of the box; reference point a tenth of the
             range beyond its worst corner.
         covered: The share of each front that a member of the other is at least as good as in every column
             (Zitzler 1999).
@@ -67,7 +67,7 @@ class ModelSet:
     """Models that serve several devices together.
 
     Args:
-        rows: Of the models.
+        rows: Rows of the models.
         chosen: Row of the model for each device: the best of the set that it can run.
         lost: By how much that is worse than the device's own best, for each device; inf where it can run none.
         is_exact: Whether all sets of this size were compared; a large number of them is built up greedily.

@@ -52,7 +52,7 @@ def non_dominated_beyond_noise(
     Args:
         costs: ``(n, m)`` float64, minimised, finite; may be empty. Of equal rows without spread the first is kept.
         spreads: ``(n, m)`` standard deviations of independent errors; 0 where a cost is exact.
-        confidence: Of a difference of two normal variables, both sides together; above 0, below 1.
+        confidence: Confidence in a difference of two normal variables, both sides together; above 0, below 1.
 
     Returns:
         ``(n,)`` bool.

@@ -192,7 +192,7 @@ class Splits:
     ``train`` teaches weights, ``search`` judges candidates, ``test`` is read once, for the winners.
 
     Args:
-        name: Of the data set.
+        name: Name of the data set.
         train: First part.
         search: Second part.
         test: Third part.
@@ -324,7 +324,7 @@ class Prediction:
     """What a surrogate believes, each ``(n, m)`` float64.
 
     Args:
-        mean: Of the costs.
+        mean: Mean of the costs.
         std: How far the mean may be off, as a standard deviation; not how much a measurement scatters.
     """
 

@@ -48,7 +48,7 @@ def regret(
         winners: ``(n,)``, which rows were chosen.
         spreads: ``(n,)`` standard deviations of the qualities, 0 where they are exact.
         sampled: Whether the others are a sample of those that could have been chosen.
-        seed: Of the draws.
+        seed: Seed of the draws.
 
     Returns:
         None where nothing was chosen, or everything was.

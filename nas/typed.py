@@ -54,8 +54,8 @@ def typed(kind: type[T], value: object) -> T:
     Args:
         kind: A dataclass, ``Mapping`` or ``dict`` of text, ``list``, ``tuple``, ``Literal``, a union of these, ``str``,
             ``int``, ``float``, ``bool``, None or ``Any``; and any of these inside.
-        value: Of a dataclass, a mapping of its fields. Fields with a default may be missing; what is no field is passed
-            over, because later versions may add some.
+        value: For a dataclass, a mapping of its fields. Fields with a default may be missing; what is no field is
+            passed over, because later versions may add some.
 
     Raises:
         MismatchError: it is something else, or its dataclass refuses it; says where.

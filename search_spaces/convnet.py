@@ -18,9 +18,9 @@ class InvertedResidual(nn.Module):
         name: Prefix of this block's choices.
         in_width: Channels of the input.
         out_width: Channels of the output.
-        stride: Of the depthwise convolution.
+        stride: Stride of the depthwise convolution.
         skip: Whether the input is added to the output.
-        dilation: Of the depthwise convolution, which is 3x3 where it is dilated.
+        dilation: Dilation of the depthwise convolution, which is 3x3 where it is dilated.
         expansions: Options of the hidden width over ``in_width``.
     """
 
@@ -86,7 +86,7 @@ def convnet(classes: int, channels: int = 3, resolution: int = 32, scale: float 
 
     Args:
         classes: Size of the output.
-        channels: Of the images, 1 or 3.
+        channels: Channels of the images, 1 or 3.
         resolution: Height and width of the images, 8 to 224; sets how often the network halves them.
         scale: Multiplies every width.
 

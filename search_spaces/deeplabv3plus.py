@@ -30,9 +30,9 @@ class XceptionBlock(nn.Module):
         name: Prefix of this block's choices.
         in_width: Channels of the input.
         out_width: Channels of the output.
-        stride: Of the last convolution.
+        stride: Stride of the last convolution.
         skip: Whether the input is added as it is; otherwise it is projected first.
-        dilation: Of the depthwise convolutions, which are 3x3 where they are dilated.
+        dilation: Dilation of the depthwise convolutions, which are 3x3 where they are dilated.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class _Stage:
 
     Args:
         width: The largest.
-        stride: Of the first block, as long as the output stride allows it.
+        stride: Stride of the first block, as long as the output stride allows it.
         extra_depths: Options of how many blocks follow the first.
     """
 
@@ -133,8 +133,8 @@ class Pyramid(nn.Module):
 
     Args:
         in_width: Channels of the input.
-        width: Of every branch, and of the output.
-        rates: Of each dilated branch, the options.
+        width: Width of every branch, and of the output.
+        rates: Rates of each dilated branch, the options.
     """
 
     def __init__(self, in_width: Size, width: Size, rates: Sequence[tuple[int, int]]) -> None:
@@ -238,7 +238,7 @@ def deeplabv3plus(
 
     Args:
         classes: Channels of the output.
-        channels: Of the images.
+        channels: Channels of the images.
         resolution: Shorter side of the images, 64 to 513; sets the output stride, 8 or 16, and the rates.
         backbone: Inverted residuals, or an Xception a quarter as wide as the published one.
         scale: Multiplies every width.

@@ -47,8 +47,8 @@ class Aggregate(nn.Module):
     Args:
         width: Features of a point, and numbers of the encoding.
         outputs: Features of a point afterwards.
-        points: Of a cloud.
-        neighbours: Of a point.
+        points: Number of points of a cloud.
+        neighbours: Number of neighbours of a point.
     """
 
     def __init__(self, width: Size, outputs: Size, points: Size, neighbours: Size) -> None:
@@ -90,8 +90,8 @@ class DilatedResidual(nn.Module):
         name: Prefix of the block's choices.
         inputs: Features of a point before.
         width: Inside the block; a quarter of the output, half of Hu's ``d_out``.
-        points: Of a cloud.
-        neighbours: Of a point.
+        points: Number of points of a cloud.
+        neighbours: Number of neighbours of a point.
     """
 
     def __init__(self, name: str, inputs: Size, width: Size, points: Size, neighbours: Size) -> None:

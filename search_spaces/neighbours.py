@@ -40,8 +40,8 @@ class Neighbourhood(nn.Module):
     """Finds the neighbours of every point; holds no weights.
 
     Args:
-        points: Of a cloud.
-        neighbours: Of a point, itself among them; at most as many as there are points.
+        points: Number of points of a cloud.
+        neighbours: Number of neighbours of a point, itself among them; at most as many as there are points.
         kept: How many points are left after this stage: the first ones.
     """
 

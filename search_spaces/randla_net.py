@@ -46,10 +46,10 @@ class Sizes(NamedTuple):
     """What is chosen of one stage.
 
     Args:
-        points: Of a cloud before it.
-        kept: Of a cloud below it.
-        neighbours: Of a point.
-        width: Of its block, which makes four times as many features.
+        points: Number of points of a cloud before it.
+        kept: How many points of a cloud below it are kept.
+        neighbours: Number of neighbours of a point.
+        width: Width of its block, which makes four times as many features.
         below: Features of a point that come up from below.
         outputs: Features of a point that it gives back.
     """
@@ -69,7 +69,7 @@ class Stage(nn.Module):
     Args:
         number: Position of the stage, from 0.
         inputs: Features of a point before it.
-        stages: Of the whole network.
+        stages: How many stages the whole network has.
         layers: How many of them are in use.
     """
 
@@ -118,7 +118,7 @@ class Below(nn.Module):
     """The bottom or one more stage, whichever the number of layers asks for; elastic depth.
 
     Args:
-        number: Of the stage above it.
+        number: Number of the stage above it.
         bottom: In use where that stage is the last.
         deeper: In use otherwise.
         layers: How many stages are in use.
@@ -173,7 +173,7 @@ class RandlaNet(nn.Module):
         head: On each point by itself, to a score for every class.
         points: How many of the points the network looks at, the first ones.
         given: How many points a cloud has.
-        numbers: Of a point: coordinates and features.
+        numbers: How many numbers a point has: coordinates and features.
         classes: Scores of a point.
     """
 
@@ -234,11 +234,11 @@ def randla_net(
     Args:
         classes: Kinds of points.
         features: Numbers of a point beside its three coordinates.
-        points: Of a cloud.
+        points: Number of points of a cloud.
         stages: At most; as many as two fewer can be chosen.
         first_width: Hu's ``d_out`` of the first stage's block, at most; its output has twice as many features.
         width: That of the second stage; each further one has twice as much as the one before.
-        neighbours: Of a point at most, itself among them.
+        neighbours: Number of neighbours of a point at most, itself among them.
         dropout: Before the last layer, in training.
 
     Shape:

@@ -22,7 +22,7 @@ class Residual(nn.Module):
         layers: From ``in_width`` to ``out_width`` channels.
         in_width: Channels of the input.
         out_width: Channels of the output.
-        stride: Of the layers.
+        stride: Stride of the layers.
         project: Whether the shape changes.
     """
 
@@ -93,7 +93,7 @@ def resnet(
 
     Args:
         classes: Size of the output.
-        channels: Of the images, 1 or 3.
+        channels: Channels of the images, 1 or 3.
         resolution: Height and width of the images, 8 to 224; sets the stem and the number of stages.
         block: Two convolutions, or three with a narrow middle.
         scale: Multiplies every width.

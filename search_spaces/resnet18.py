@@ -28,7 +28,7 @@ def resnet18(classes: int, channels: int = 3, resolution: int = 32) -> nn.Module
 
     Args:
         classes: Size of the output.
-        channels: Of the images.
+        channels: Channels of the images.
         resolution: Height and width of the images.
 
     Shape:

@@ -35,7 +35,7 @@ class SentenceEncoder(nn.Module):
 
     Args:
         num_tokens: Ids are smaller than this; 0 is padding.
-        length: Of every sentence, with padding.
+        length: Length of every sentence, with padding.
         classes: Size of the output.
         scale: Multiplies the width and the number of heads.
     """
@@ -79,7 +79,7 @@ def text_transformer(
     Args:
         classes: Size of the output.
         num_tokens: Ids are smaller than this; 0 is padding.
-        length: Of every sentence, with padding.
+        length: Length of every sentence, with padding.
         scale: Multiplies the width and the number of heads.
 
     Shape:

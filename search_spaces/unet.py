@@ -61,7 +61,7 @@ def unet(classes: int, channels: int = 3, scale: float = 0.25) -> nn.Module:
 
     Args:
         classes: Channels of the output.
-        channels: Of the images.
+        channels: Channels of the images.
         scale: Multiplies every width; 1 for the published ones.
 
     Shape:

@@ -16,7 +16,7 @@ class Patches(nn.Module):
     """Square patches as tokens of elastic width (Dosovitskiy 2021, section 3.1).
 
     Args:
-        channels: Of the images.
+        channels: Channels of the images.
         width: Features of a token.
         size: Side of a patch in pixels.
     """
@@ -49,7 +49,7 @@ def vision_transformer(
 
     Args:
         classes: Size of the output.
-        channels: Of the images, 1 or 3.
+        channels: Channels of the images, 1 or 3.
         resolution: Height and width of the images, a multiple of ``patch``.
         patch: Side of a patch in pixels.
         scale: Multiplies the width and the number of heads.

@@ -35,10 +35,10 @@ def study(
     Args:
         limit: How many of the 60,000 images to train and search with; None for all.
         test_limit: How many of the 10,000 images to test with; None for all.
-        epochs: Of the supernet's training.
+        epochs: Epochs of the supernet's training.
         evaluations: How many architectures to evaluate.
         winners: How many to finish.
-        fine_tuning_epochs: Of each winner.
+        fine_tuning_epochs: Epochs of the fine-tuning of each winner.
     """
     shift = v2.Compose([v2.RandomCrop(28, padding=2), v2.RandomHorizontalFlip()])
     return Study(

@@ -114,15 +114,15 @@ def study(
 
     Args:
         data: Where the images are; None for all that ``NAS_DATA`` holds.
-        weights: Of a trained ``deeplabv3plus`` of this scale; None to train it.
-        scale: Of the network's widths.
-        training_epochs: Of the network, whole.
+        weights: Weights of a trained ``deeplabv3plus`` of this scale; None to train it.
+        scale: Scale of the network's widths.
+        training_epochs: Epochs of the training of the network, whole.
         recalibration: Images that a candidate's batch-norm statistics are computed anew on; 0 to judge it with those of
             the whole network, as Xiong 2023 does.
         strategy: How architectures are proposed; None for ours. ``OptunaSampler("NSGAIISampler")`` is the paper's.
         evaluations: How many architectures to evaluate.
         winners: How many to finish.
-        fine_tuning_epochs: Of each winner.
+        fine_tuning_epochs: Epochs of the fine-tuning of each winner.
         gap8: Whether the front is that of mean IoU and latency on a GAP8, the second one of Xiong 2023. Ours is
             modelled, not the device's.
     """

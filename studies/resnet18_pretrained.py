@@ -47,11 +47,11 @@ def study(
     Args:
         limit: How many of the 60,000 images to train and search with; None for all.
         test_limit: How many of the 10,000 images to test with; None for all.
-        pretraining_epochs: Of the network alone.
-        epochs: Of the supernet, which begins with its weights.
+        pretraining_epochs: Epochs of the training of the network alone.
+        epochs: Epochs of the supernet, which begins with its weights.
         evaluations: How many architectures to evaluate.
         winners: How many to finish.
-        fine_tuning_epochs: Of each winner.
+        fine_tuning_epochs: Epochs of the fine-tuning of each winner.
     """
     data = TorchvisionData("FashionMNIST", limit=limit, test_limit=test_limit)
     shift = v2.Compose([v2.RandomCrop(_RESOLUTION, padding=2), v2.RandomHorizontalFlip()])

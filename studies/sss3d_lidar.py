@@ -49,10 +49,10 @@ def study(
     """Return the study.
 
     Args:
-        epochs: Of the supernet's training.
+        epochs: Epochs of the supernet's training.
         evaluations: How many architectures to evaluate.
         winners: How many to finish.
-        fine_tuning_epochs: Of each winner.
+        fine_tuning_epochs: Epochs of the fine-tuning of each winner.
         two_stage: Whether the sampling is searched before the architecture, as in the paper, or all at once, which
             finds more in 60 evaluations of mean IoU and MACs (``benchmarks/sss3d.py``).
     """

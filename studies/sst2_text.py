@@ -32,10 +32,10 @@ def study(
 
     Args:
         limit: How many of the 6,920 sentences to train and search with; None for all.
-        epochs: Of the supernet's training.
+        epochs: Epochs of the supernet's training.
         evaluations: How many architectures to evaluate.
         winners: How many to finish.
-        fine_tuning_epochs: Of each winner.
+        fine_tuning_epochs: Epochs of the fine-tuning of each winner.
     """
     return Study(
         name="sst2_text",

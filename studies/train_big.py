@@ -38,7 +38,7 @@ def study(evaluations: int = 200, winners: int = 6, seed: int = 0) -> Study:
     Args:
         evaluations: How many of the 1,080 ways to evaluate.
         winners: How many to finish.
-        seed: Of everything that is random.
+        seed: Seed of everything that is random.
     """
     return Study(
         name="train_big",

@@ -29,7 +29,7 @@ def study(
         epochs: For how many of them a candidate may be trained.
         evaluations: How many to evaluate.
         winners: How many to finish.
-        fine_tuning_epochs: Of each winner, after it was pruned.
+        fine_tuning_epochs: Epochs of the fine-tuning of each winner, after it was pruned.
     """
     plain = sst2_text(limit, epochs[-1], evaluations, winners, fine_tuning_epochs)
     return dataclasses.replace(

@@ -25,11 +25,11 @@ class BoostedTrees:
     trials they are coarse. The predicted standard deviation is the members' disagreement.
 
     Args:
-        space: Of the architectures.
+        space: Space of the architectures.
         num_members: Boosted models, each on a bootstrap sample of its own.
         num_trees: In a member.
-        depth: Of a tree: so many choices act together.
-        learning_rate: Of the boosting.
+        depth: Depth of a tree: so many choices act together.
+        learning_rate: Learning rate of the boosting.
         max_points: Learn from the latest so many trials at most.
     """
 

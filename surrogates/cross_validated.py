@@ -28,9 +28,9 @@ class CrossValidated:
     choice doesn't flicker with the noise of few trials.
 
     Args:
-        space: Of the architectures.
+        space: Space of the architectures.
         candidates: Surrogates to choose among, the preferred one first.
-        folds: Of the cross-validation.
+        folds: Folds of the cross-validation.
         max_points: Compare on so many trials at most, drawn at random.
     """
 

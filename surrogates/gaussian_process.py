@@ -41,10 +41,10 @@ class GaussianProcess:
     nothing, ranks as well from few trials and knows how little it knows. Predictions are an equal mixture of both.
 
     Args:
-        space: Of the architectures.
-        dimensions: Of an option's point.
+        space: Space of the architectures.
+        dimensions: Dimensions of an option's point.
         restarts: Starting points of the optimisation of each kernel; the best is kept.
-        iterations: Of L-BFGS, at most, for each starting point.
+        iterations: Iterations of L-BFGS, at most, for each starting point.
         max_fitted: The kernel is fitted to so many trials at most; cubic in time.
         max_points: Predictions rest on so many trials at most: those nearest to the front, and random ones.
     """

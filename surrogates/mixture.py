@@ -23,7 +23,7 @@ class Mixture:
     Where they disagree nobody knows, and the mixture's deviation says so.
 
     Args:
-        space: Of the architectures.
+        space: Space of the architectures.
         members: What is mixed.
     """
 

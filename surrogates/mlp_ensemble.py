@@ -28,12 +28,12 @@ class MlpEnsemble:
     mean may be off, not how much one measurement scatters, because a search gains nothing from noise.
 
     Args:
-        space: Of the architectures.
+        space: Space of the architectures.
         num_members: Networks in the ensemble.
         hidden: Units in the hidden layer.
         steps: Full-batch AdamW steps per fit.
         learning_rate: The highest one; decays to 0 as a cosine.
-        weight_decay: Of AdamW.
+        weight_decay: Weight decay of AdamW.
     """
 
     space: SearchSpace
@@ -79,9 +79,9 @@ class _Networks:
 
     Args:
         num_members: How many.
-        num_inputs: Of each.
+        num_inputs: Number of inputs of each.
         hidden: Units of each.
-        num_outputs: Of each.
+        num_outputs: Number of outputs of each.
         rng: Draws the first weights.
     """
 

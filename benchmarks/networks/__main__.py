@@ -44,7 +44,7 @@ class Row:
     """What became of one network.
 
     Args:
-        name: Of the network.
+        name: Name of the network.
         source: Where it comes from.
         millions: Parameters, in millions.
         reason: Why it can't be converted; empty where it was.
@@ -55,7 +55,7 @@ class Row:
             relative to the largest output, in double precision where the network can run in it.
         extracted: The same of random subnets against what is extracted of them.
         exact: Whether both are within what the order of sums may move.
-        seconds: Of one core that the conversion took.
+        seconds: Seconds of one core that the conversion took.
     """
 
     name: str

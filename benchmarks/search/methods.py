@@ -68,7 +68,7 @@ def ours(
     Args:
         strategy: Makes it.
         ledger: Answers, and raises when all evaluations are spent.
-        seed: Of the strategy.
+        seed: Seed of the strategy.
         counted: Whether it may know the counted objectives beforehand.
         ordered: Whether options that are numbers remain so; else they are categories, as the peers see them.
     """

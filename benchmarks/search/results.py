@@ -28,15 +28,15 @@ class Result:
     Args:
         table: By name.
         method: By name.
-        seed: Of the method.
+        seed: Seed of the method.
         evaluations: How many it was given.
         stopped: ``spent`` when it used them, ``stuck`` when it asked for nothing new any more, ``ended`` when it
             stopped by itself.
-        rows: Of the table, in the order they were first asked for.
+        rows: Rows of the table, in the order they were first asked for.
         hypervolume: Ratio after each of them.
         seconds: CPU seconds of the method until each of them.
-        digest: Of the table.
-        code: Of our search, for methods of ours; empty for others.
+        digest: Digest of the table.
+        code: Code of our search, for methods of ours; empty for others.
     """
 
     table: str

@@ -23,7 +23,7 @@ class Scored:
     Args:
         rows: ``(n,)`` of the table.
         values: By score, ``(n,)``; NaN for none.
-        seconds: Of a core, by score, for a network.
+        seconds: Seconds of a core, by score, for a network.
     """
 
     rows: IntArray

@@ -29,7 +29,7 @@ def apply_passes(
     Args:
         passes: In order.
         model: With its module; not changed.
-        options: Of a whole space; each pass gets its own.
+        options: Options of a whole space; each pass gets its own.
         lab: What the passes may use; each has a folder of its own in ``lab.folder``.
 
     Raises:

@@ -43,9 +43,9 @@ class ChannelGroup:
     """Channels that can only be left out together, in all places at once.
 
     Args:
-        name: Of the layer that gives them; of the layer that reads all heads of attention, and ``.heads``.
+        name: Name of the layer that gives them; of the layer that reads all heads of attention, and ``.heads``.
         units: ``(n, size)`` int64: what is kept or left out whole is a row, such as the channels of a head.
-        parts: Of the tensors that hold them.
+        parts: Names of the tensors that hold them.
         holders: Attributes that say how many heads there are; only attention has any.
         prune: Leaves out these channels.
     """

@@ -17,7 +17,7 @@ def erk_densities(shapes: Sequence[Sequence[int]], keep: float) -> list[float]:
     Small layers keep more; those that would keep more than all are left dense, and the others share the rest.
 
     Args:
-        shapes: Of the layers' weights.
+        shapes: Shapes of the layers' weights.
         keep: Share of all weights together.
     """
     sizes = [math.prod(shape) for shape in shapes]

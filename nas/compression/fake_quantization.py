@@ -73,7 +73,7 @@ def simulate_int8(module: nn.Module, *, largest: int) -> int:
 
     Args:
         module: Its convolutions, linear layers and attention are changed.
-        largest: Of the integers that weights become; the smallest is its negative.
+        largest: Largest of the integers that weights become; the smallest is its negative.
     """
     layers = [layer for layer in module.modules() if _weights_of(layer)]
     for layer in layers:

@@ -28,7 +28,7 @@ class FineTune:
     Args:
         recipe: How long and how fast; None for the winners' recipe.
         distillation: How it learns from teachers.
-        name: Of the pass.
+        name: Name of the pass.
 
     Raises:
         StudyError: a setting is of another kind.

@@ -40,7 +40,7 @@ class WideThenNarrow:
         layer_epochs: For each layer, from the first to the last.
         recipe: How to learn the outputs after that, and with its own epochs replaced, the layers; the winners'
             recipe unless given. Layers are learned without weight decay.
-        name: Of the pass.
+        name: Name of the pass.
 
     Raises:
         StudyError: a setting is out of range.

@@ -36,9 +36,9 @@ class LowRank:
     recalibrated. Layers in groups, with shared weights, and inside torch's own attention and Transformers stay.
 
     Args:
-        share: Of the energy of a layer's weights, the sum of their squares, that the ranks keep at least, on each side
-            of a decomposition. Several make it a choice, from small to large, and the last one is 1.
-        name: Of the pass.
+        share: Share of the energy of a layer's weights, the sum of their squares, that the ranks keep at least, on each
+            side of a decomposition. Several make it a choice, from small to large, and the last one is 1.
+        name: Name of the pass.
 
     Raises:
         StudyError: a share is out of range.

@@ -19,8 +19,8 @@ class Masks:
         weights: By name.
         densities: The shares that are kept in the end, in the same order.
         schedule: Which weights are kept, and when that changes.
-        num_steps: Of the training.
-        seed: Of what the schedule draws.
+        num_steps: Number of steps of the training.
+        seed: Seed of what the schedule draws.
     """
 
     def __init__(

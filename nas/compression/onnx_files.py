@@ -100,7 +100,7 @@ def pack_weights(graph: Any, pack: Callable[[str, np.ndarray], Packed | None]) -
     """Store the float32 numbers of a graph in fewer bytes, in place; return how many weights are.
 
     Args:
-        graph: Of an ONNX model.
+        graph: Graph of an ONNX model.
         pack: Given a tensor's name and values; None leaves it as it is.
     """
     found: list[Packed] = []

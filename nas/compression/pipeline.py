@@ -55,7 +55,7 @@ class Lab:
         task: What the network is for: its losses.
         recipe: The winners' recipe, for passes that train and state none of their own.
         device: To train on.
-        seed: Of everything that is random.
+        seed: Seed of everything that is random.
         folder: The pass's own, to keep checkpoints and scratch files in; emptied afterwards.
         teacher: What a student may learn from, in evaluation mode; None where nothing is better than the student.
         assistants: Gives smaller teachers of the same family, from small to large, made when it is called.
@@ -100,7 +100,7 @@ class CompressionPass(Protocol):
         Args:
             model: Not changed. On the file, ``model.module`` is what the file was exported from, as long as that
                 is so.
-            options: Of its own choices, by their names.
+            options: Options of its own choices, by their names.
             lab: What it may use.
 
         Raises:
@@ -115,7 +115,8 @@ class Pipeline:
 
     Args:
         passes: In order.
-        name: Of what comes out, for file names and tables; the passes' names with a hyphen between them unless given.
+        name: Name of what comes out, for file names and tables; the passes' names with a hyphen between them unless
+            given.
 
     Raises:
         StudyError: something is no pass, a pass on the module stands behind one on the file, two passes or choices

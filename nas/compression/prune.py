@@ -46,8 +46,8 @@ class Prune:
         round_to: Layers keep a multiple of so many channels, as far as they have as many. ONNX Runtime's fast
             convolutions want multiples of 4: with others, networks for digits took four times as long.
         steps: In how many steps of equal size; between two of them the network is trained.
-        recipe: Of that training, from its first epoch to its last each time; the winners' unless given.
-        name: Of the pass.
+        recipe: Recipe of that training, from its first epoch to its last each time; the winners' unless given.
+        name: Name of the pass.
 
     Raises:
         StudyError: a setting is out of range.

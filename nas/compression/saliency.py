@@ -33,7 +33,7 @@ def unit_saliencies(
             ``hessian``: the second-order change, half of the Hessian's diagonal times the squared weight (LeCun 1990),
             with the empirical Fisher information for the diagonal (Theis 2018).
             The last two compare over groups.
-        groups: Of the network.
+        groups: Groups of the network's channels.
         network: In evaluation mode.
         lab: With training items and their loss.
     """
@@ -55,7 +55,7 @@ def _of_channels(group: ChannelGroup, of_weights: _OfTensor, of_channel: _OfTens
     """Return what the parts say of each channel, ``(num_channels,)`` on the CPU.
 
     Args:
-        group: Of the channels.
+        group: Group of the channels.
         of_weights: Says something of each weight of a tensor, which is added up over those of a channel.
         of_channel: Changes the sums of a part, which are then added up over the parts.
     """

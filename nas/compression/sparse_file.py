@@ -27,7 +27,7 @@ class SparseFile:
     speed nor memory change. Put it last: tools that look for weights may not see them there.
 
     Args:
-        name: Of the pass.
+        name: Name of the pass.
     """
 
     name: str = "sparse"

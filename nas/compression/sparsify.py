@@ -41,7 +41,7 @@ class Sparsify:
         densities: Whether each layer keeps the same share, or small layers keep more (Evci 2020, "ERK").
         recipe: How to train; the winners' recipe unless given.
         distillation: How to learn from the teacher where there is one.
-        name: Of the pass.
+        name: Name of the pass.
 
     Raises:
         StudyError: a setting is out of range.

@@ -25,7 +25,7 @@ def train_in(
         module: On the lab's device.
         recipe: How long and how fast.
         distillation: How it learns from teachers.
-        name: Of the checkpoint, from which a later call with the same module goes on.
+        name: Name of the checkpoint, from which a later call with the same module goes on.
         watcher: Called around every step of the optimizer.
 
     Raises:

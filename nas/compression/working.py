@@ -18,7 +18,7 @@ def module_in(model: Model, name: str) -> nn.Module:
 
     Args:
         model: What a pass was given.
-        name: Of the pass.
+        name: Name of the pass.
 
     Raises:
         ExportError: only a file is left of it.

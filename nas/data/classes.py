@@ -19,7 +19,7 @@ def count_classes(name: str, labels: IntArray, needed: int, class_names: tuple[s
     """Return the number of classes of ``(n,)`` labels.
 
     Args:
-        name: Of the data set, for messages.
+        name: Name of the data set, for messages.
         labels: Classes from 0, without gaps.
         needed: Items that every class must have.
         class_names: By label; empty where they have none.
@@ -49,7 +49,7 @@ def count_held(name: str, holds: IntArray, needed: int, class_names: tuple[str, 
     """Return the number of classes that the masks of ``(n, num_classes)`` items hold.
 
     Args:
-        name: Of the data set, for messages.
+        name: Name of the data set, for messages.
         holds: 1 where an item's mask holds a class, 0 elsewhere.
         needed: Items that must hold each class.
         class_names: By number; empty where they have none.

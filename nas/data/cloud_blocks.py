@@ -19,7 +19,7 @@ class Cloud:
     """The points of one tile.
 
     Args:
-        name: Of the tile.
+        name: Name of the tile.
         coordinates: ``(n, 3)``.
         features: ``(n, num_features)``.
         targets: ``(n,)`` classes, or ``IGNORED``.
@@ -60,7 +60,7 @@ def cut(coordinates: FloatArray, points: int, angle: float) -> list[IntArray]:
 
     Args:
         coordinates: ``(n, 3)``.
-        points: Of a block.
+        points: How many points a block has.
         angle: In radians, by which the plane is turned before.
     """
     turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
@@ -90,9 +90,9 @@ def blocks_of(
 
     Args:
         cloud: One tile.
-        points: Of a block.
+        points: How many points a block has.
         cuts: How often the tile is cut into blocks, each time turned by another angle.
-        rng: Of the order of points.
+        rng: Random generator of the order of points.
     """
     inputs, targets = [], []
     floor = cloud.coordinates[:, 2].min()

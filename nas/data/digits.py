@@ -18,7 +18,7 @@ class Digits:
     """1,797 grey 8x8 images of ten digits (Alpaydin 1998), split 60 / 20 / 20.
 
     Args:
-        seed: Of the split.
+        seed: Seed of the split.
     """
 
     seed: int = 0

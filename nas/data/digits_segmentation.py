@@ -41,9 +41,9 @@ class DigitsSegmentation:
 
     Args:
         count: Canvases in all, split 60 / 20 / 20.
-        side: Of a canvas, in pixels.
+        side: Side of a canvas, in pixels.
         digits: How many of the ten there are, from 0 on: the fewer, the sooner they are learned.
-        seed: Of everything random.
+        seed: Seed of everything random.
 
     Raises:
         DataError: there are too few canvases for all digits, or a canvas is too small for two.

@@ -28,7 +28,7 @@ def fingerprint(
     too.
 
     Args:
-        name: Of the data set, for messages.
+        name: Name of the data set, for messages.
         splits: Train, search and test.
         official_test: Whether the test items are a part of their own, and no share of one data set.
         vocabulary: By token id, for text.

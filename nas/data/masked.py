@@ -49,7 +49,7 @@ def pairs_of_files(
 
     Args:
         images: Their files.
-        files: Of their masks, in the same order.
+        files: Files of their masks, in the same order.
         masks: What values stand for.
         size: As in :class:`nas.data.items.Decoding`.
     """
@@ -85,7 +85,7 @@ def masked_parts(name: str, pairs: Sequence[Pairs], masks: Masks, how: Decoding)
     """Read all masks, and return the parts of a data set, whose items know their masks and the classes in them.
 
     Args:
-        name: Of the data set.
+        name: Name of the data set.
         pairs: What is to be split, and the official test part where there is one.
         masks: What values stand for.
         how: The size is that of the masks already.

@@ -41,7 +41,7 @@ class PointCloudFolder:
     of the block, in the unit of the file. Each feature is normalised by its mean and standard deviation in train.
 
     Args:
-        folder: Of the files; or one file. A relative path begins in ``root``.
+        folder: Folder of the files; or one file. A relative path begins in ``root``.
         class_names: By class.
         test: Patterns of the names of the tiles that test, as in a shell: ``("north_*",)``. A tile is named after its
             file, without the ending; where a file holds several, with a slash and the field's value: ``("tiles/4",)``.
@@ -52,7 +52,7 @@ class PointCloudFolder:
         tile: Name of the field that tells the tiles of a file apart; None where each file is one.
         class_codes: What the file has for each class; empty where that is its number.
         ignored: What the file has for points of no class, which neither teach nor count.
-        points: Of a block.
+        points: How many points a block has.
         grid: Side of the cubes of which each keeps one point, the mean of its points; None to keep all.
         cuts: How often training tiles are cut into blocks, each time turned by another angle.
         fewest: Points that a tile must have after that, such as the neighbours that a network looks for.
@@ -60,7 +60,7 @@ class PointCloudFolder:
             weights.
         root: The folder of data sets; None for what the environment variable ``NAS_DATA`` says.
         name: For reports; None for the name of the folder.
-        seed: Of the order of points in their blocks.
+        seed: Seed of the order of points in their blocks.
 
     Raises:
         DataError: a number is out of range.

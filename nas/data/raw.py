@@ -32,7 +32,7 @@ class RawData(abc.ABC):
             beyond it is for train and search.
         search_share: Part of what is not the official test part that judges candidates.
         test_share: Part that is kept for the winners, where there is no official test part.
-        seed: Of every random choice of items.
+        seed: Seed of every random choice of items.
         skip_corrupt: Whether items that can't be read are left out; otherwise they are an error.
         memory_share: Part of this machine's memory that decoded items may take. Beyond that they go to
             a file in the folder ``NAS_CACHE`` (default ``~/.cache/nas``) that is read as it is used.

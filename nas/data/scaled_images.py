@@ -23,7 +23,7 @@ class ScaledImages:
 
     Args:
         source: Gives images ``(n, channels, height, width)``, and targets that are no images.
-        factor: Of height and width.
+        factor: What height and width are multiplied by.
 
     Raises:
         StudyError: the factor is not positive.

@@ -37,7 +37,7 @@ class Parts:
     """What a data source found.
 
     Args:
-        name: Of the data set, for reports.
+        name: Name of the data set, for reports.
         train: To be split into train and search, and test too where there is no ``test``.
         test: The official test part; None if there is none.
         class_names: By label; empty where they have none.

@@ -32,12 +32,12 @@ def split_images(
     """Split labelled images into train, search and test, and normalise them with train's statistics.
 
     Args:
-        name: Of the data set, for reports.
+        name: Name of the data set, for reports.
         images: ``(n, channels, height, width)``, any real dtype.
         labels: ``(n,)`` integers; every class from 0 to the largest label must occur.
         search_share: Part of all images that judges candidates.
         test_share: Part of all images that is kept for the winners.
-        seed: Of the split.
+        seed: Seed of the split.
 
     Returns:
         Splits in which every class has about its share of the whole.

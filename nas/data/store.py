@@ -37,7 +37,7 @@ def in_memory(chunks: Iterable[Tensor], count: int) -> Tensor:
 
     Args:
         chunks: ``(k, *shape)`` each, at least one row in all.
-        count: Of rows, at most.
+        count: How many rows, at most.
     """
     stored = torch.empty(0)
     filled = 0

@@ -35,7 +35,7 @@ def share_out(holds: IntArray, counts: Sequence[int], seed: int) -> IntArray:
     Args:
         holds: ``(n, num_classes)``: 1 where an item holds a class, 0 elsewhere. An item may hold none.
         counts: Items of each part; their sum is n.
-        seed: Of the order in which items are taken.
+        seed: Seed of the order in which items are taken.
 
     Returns:
         ``(n,)`` numbers of parts, each as often as ``counts`` says.

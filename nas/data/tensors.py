@@ -32,13 +32,13 @@ def split_tensors(
     statistics of train; other inputs stay as they are.
 
     Args:
-        name: Of the data set, for reports.
+        name: Name of the data set, for reports.
         inputs: ``(n, *)`` float32, int64 ids, or uint8 images; several in a tuple are a network's arguments in order.
         targets: ``(n, *)`` as the task has them.
         task: What networks are for.
         search_share: Part of all items that judges candidates.
         test_share: Part of all items that is kept for the winners.
-        seed: Of the split.
+        seed: Seed of the split.
         input_names: What an exported model calls its inputs.
 
     Raises:

@@ -38,7 +38,7 @@ def vocabulary(texts: Sequence[str], *, max_words: int, min_count: int) -> tuple
     """Return the word of each token id: padding, unknown, then words, the most frequent first.
 
     Args:
-        texts: Of the train split.
+        texts: Texts of the train split.
         max_words: Length of the result, at most.
         min_count: Words that occur less often are left out.
     """

@@ -84,7 +84,7 @@ class Work:
     Args:
         models: SHA-256 of the networks.
         batch: Items per forward pass.
-        threads: Of one operator.
+        threads: Threads of one operator.
         seconds: Longest time of a measurement.
     """
 

@@ -53,7 +53,7 @@ class Encoder:
     """Makes numbers of architectures.
 
     Args:
-        space: Of the architectures.
+        space: Space of the architectures.
         known: What is known of them besides their options.
     """
 

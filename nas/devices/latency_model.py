@@ -67,7 +67,7 @@ class LatencyModel:
     the prediction is averaged.
 
     Args:
-        space: Of the architectures.
+        space: Space of the architectures.
         known: What is known of any architecture: ``(n, k)`` positive numbers, such as latencies on other devices.
         reference: ``(r, num_choices)`` positions among which predictions matter; random ones unless given.
     """

@@ -21,7 +21,7 @@ class Posterior:
     """What is known of f with certain shares.
 
     Args:
-        blocks: Of the measured architectures.
+        blocks: Blocks of the measured architectures.
         residuals: ``(n,)`` of these.
         drawn: Variances of the parts and of the noise.
     """

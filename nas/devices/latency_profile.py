@@ -53,7 +53,7 @@ class LatencyProfile:
         space: As :meth:`nas.space.SearchSpace.describe` tells it.
         device: Identity of the device, and the batch.
         architectures: Those that were measured.
-        latencies: Of these, in order.
+        latencies: Latencies of these, in order.
         held_out: After every fit.
     """
 
@@ -86,7 +86,7 @@ class LatencyProfile:
         """Return a model that has learned from these latencies.
 
         Args:
-            space: Of the study.
+            space: Space of the study.
             known: What is known of any architecture besides its options.
 
         Raises:

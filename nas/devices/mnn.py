@@ -37,7 +37,7 @@ class Mnn:
     converter ends its process over what it can't take.
 
     Args:
-        threads: Of one operator; operators run one after another.
+        threads: Threads of one operator; operators run one after another.
 
     Raises:
         StudyError: a setting is out of range.

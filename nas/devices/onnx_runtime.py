@@ -30,7 +30,7 @@ class OnnxRuntime:
     """ONNX Runtime on this machine's CPU, numbers as exported: float, or int8 where a pass made it so.
 
     Args:
-        threads: Of one operator; operators run one after another.
+        threads: Threads of one operator; operators run one after another.
 
     Raises:
         StudyError: a setting is out of range.
@@ -71,7 +71,7 @@ def open_session(model: bytes, *, threads: int = 1) -> ort.InferenceSession:
 
     Args:
         model: Serialised ONNX.
-        threads: Of one operator; operators run one after another.
+        threads: Threads of one operator; operators run one after another.
 
     Raises:
         ExportError: ONNX Runtime refuses the model.

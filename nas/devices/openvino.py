@@ -21,7 +21,7 @@ class OpenVino:
     """OpenVINO on this machine's CPU, in float32; int8 where a pass made it so. An extra: ``nas[openvino]``.
 
     Args:
-        threads: Of one operator; operators run one after another.
+        threads: Threads of one operator; operators run one after another.
 
     Raises:
         StudyError: a setting is out of range.

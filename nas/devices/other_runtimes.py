@@ -62,7 +62,7 @@ def open_locally(
         load: Loads a model in it.
         models: Serialised ONNX.
         batch_size: Items per forward pass.
-        threads: Of one operator; a single one is the calling thread.
+        threads: Threads of one operator; a single one is the calling thread.
 
     Raises:
         ExportError: a network can't be run, or answers something else than in ONNX Runtime.

@@ -34,7 +34,7 @@ class Remote:
         url: Where the agent listens, for example ``http://10.0.0.7:8710``.
         token: That the agent showed when it first began. Better: ``token_file``, or the environment variable
             ``NAS_AGENT_TOKEN``.
-        threads: Of one operator; operators run one after another.
+        threads: Threads of one operator; operators run one after another.
         token_file: A file that holds the token.
 
     Raises:
@@ -118,7 +118,7 @@ class _RemoteSession:
         link: To the agent.
         url: Its address.
         work: The networks.
-        instance: Of the process that has them.
+        instance: Instance of the process that has them.
     """
 
     def __init__(self, link: AgentLink, url: str, work: Work, instance: str) -> None:

@@ -81,7 +81,7 @@ class OnnxCandidate:
 
     Args:
         source: Its file, or what is in it.
-        threads: Of one operator.
+        threads: Threads of one operator.
 
     Raises:
         ExportError: it can't be read, or ONNX Runtime can't open it.

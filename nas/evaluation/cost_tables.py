@@ -111,7 +111,7 @@ def cost_of(module: nn.Module, positions: int, macs: int, own: set[nn.Parameter]
 
     Args:
         module: What it is of.
-        positions: Of the output, where it is an elastic layer; 1 where choices decide that.
+        positions: Positions of the output, where it is an elastic layer; 1 where choices decide that.
         macs: That the module multiplies itself, in the largest architecture.
         own: Parameters that count as its.
     """

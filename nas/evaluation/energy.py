@@ -29,12 +29,12 @@ class EnergyMj:
     over five blocks of passes.
 
     Args:
-        counter: Of the device; the processor's own, which not every system lets one read.
+        counter: Counter of the device's energy; the processor's own, which not every system lets one read.
         device: Runs the networks.
         batch_size: Items per forward pass.
         short_seconds: Time per candidate in the search. Counters are renewed about every millisecond.
         long_seconds: Time per candidate for winners.
-        name: Of the objective.
+        name: Name of the objective.
 
     Raises:
         StudyError: a setting is out of range.

@@ -122,11 +122,11 @@ def train_from_scratch(
 
     Args:
         network: Makes the network with choices.
-        architecture: Of its space.
+        architecture: An architecture of its space.
         data: The training split.
         task: What the network is for.
         recipe: The same that the supernet is trained with, for a fair comparison.
-        seed: Of the weights and of the training.
+        seed: Seed of the weights and of the training.
         device: Where to train.
         checkpoint: As in :func:`nas.training.train`.
     """

@@ -45,7 +45,7 @@ class LatencyMs:
         batch_size: Items per forward pass.
         short_seconds: Time per candidate in the search.
         long_seconds: Time per candidate for winners, which all take turns with each other.
-        name: Of the objective.
+        name: Name of the objective.
         measurements: How many a search may make, those at its end included; the other candidates' latencies are
             predicted, see :class:`nas.search.spared.SparedLatency`. None to measure every candidate. Winners are
             measured in any case, and don't count.

@@ -48,8 +48,8 @@ class Layer:
     """A convolution in int8, whose form linear layers and products of matrices have too.
 
     Args:
-        rows: Of the output.
-        columns: Of the output.
+        rows: Rows of the output.
+        columns: Columns of the output.
         in_channels: All of them.
         out_channels: All of them.
         kernel: Height and width.
@@ -96,7 +96,7 @@ class ModelledGap8Ms:
     ``PeakMemory(1)`` as well.
 
     Args:
-        megahertz: Of the cluster; 100 is what DORY reports at 1 V (Burrello 2021).
+        megahertz: Clock of the cluster; 100 is what DORY reports at 1 V (Burrello 2021).
 
     Raises:
         StudyError: a setting is out of range.

@@ -61,9 +61,9 @@ class StaticGraph:
 
     Args:
         operators: In the order in which they run.
-        shapes: Of the tensors that depend on the network's inputs, the batch of 1 included.
-        inputs: Of the network.
-        outputs: Of the network.
+        shapes: Shapes of the tensors that depend on the network's inputs, the batch of 1 included.
+        inputs: Inputs of the network.
+        outputs: Outputs of the network.
     """
 
     operators: tuple[Operator, ...]

@@ -60,7 +60,7 @@ class ProxySize:
     """How well parts of one size rank.
 
     Args:
-        share: Of the search split.
+        share: Share of the search split.
         items: In a part.
         mean_tau: Kendall's tau with the ranking by the whole split, mean over the parts.
         low_tau: All but a tenth of the parts reach it.
@@ -83,9 +83,9 @@ def proxy_sizes(
     Args:
         settings: Sizes and number of parts.
         quality: What is ranked by.
-        statistics: Of each architecture, ``(n, k)`` for the whole split.
+        statistics: Statistics of each architecture, ``(n, k)`` for the whole split.
         split: The whole.
-        seed: Of the parts.
+        seed: Seed of the parts.
 
     Raises:
         ObjectiveError: all architectures are equally good, so nothing can be ranked.

@@ -44,7 +44,7 @@ class ScoredOn:
 
     Args:
         inputs: As the network takes them, on its device.
-        targets: Of the same items.
+        targets: Targets of the same items.
         task: Gives the loss.
     """
 
@@ -138,7 +138,7 @@ def score_untrained(name: str, module: nn.Module, on: ScoredOn, seed: int) -> fl
         name: One of :data:`SCORES`.
         module: Plain; its weights stay as they are.
         on: A batch.
-        seed: Of what the network itself draws.
+        seed: Seed of what the network itself draws.
 
     Raises:
         StudyError: the score can't be computed of this network.
@@ -211,7 +211,7 @@ class ZeroCost:
         share: What they may take, as a part of the search's trainings.
         at_least: Architectures, whatever that takes: from fewer nothing can be learned.
         at_most: Architectures.
-        items: Of the training split, in the batch.
+        items: Items of the training split, in the batch.
 
     Raises:
         StudyError: a score isn't known, or a number is out of range.

@@ -67,7 +67,7 @@ class Lost:
     """Its worker died, which says nothing of it.
 
     Args:
-        key: Of the job.
+        key: Key of the job.
         why: How the worker ended.
         begun: Whether the worker had made its workplace, so that it was the job at which it died.
     """

@@ -92,7 +92,7 @@ class Beginning:
 
     Args:
         make_workplace: Pickled.
-        level: Of what is logged there and told here.
+        level: Level of what is logged there and told here.
     """
 
     make_workplace: bytes
@@ -171,7 +171,7 @@ def tell_of_logs(send: Callable[[bytes], None], level: int) -> None:
 
     Args:
         send: Takes the bytes of a :class:`Said`.
-        level: Of what is sent.
+        level: Level of what is sent.
     """
     logging.root.setLevel(level)
     logging.root.addHandler(_Telling(send))

@@ -86,10 +86,10 @@ class RayCluster(Generic[W]):
 
     Args:
         make_workplace: What every worker has at its place; pickled.
-        address: Of the cluster's head, ``host:port``; ``auto`` for one that runs on this machine; ``local`` for one
-            that is begun here and ends with this process.
-        num_cpus: Of a worker, which computes with so many threads.
-        num_gpus: Of a worker; a part of one lets several share it.
+        address: Address of the cluster's head, ``host:port``; ``auto`` for one that runs on this machine; ``local`` for
+            one that is begun here and ends with this process.
+        num_cpus: CPUs of a worker, which computes with so many threads.
+        num_gpus: GPUs of a worker; a part of one lets several share it.
         jobs: How many workers at most; None for as many as there is room for.
 
     Raises:

@@ -67,10 +67,10 @@ class RayRanks:
     When one dies all begin again, up to three times: what they do goes on from where it was.
 
     Args:
-        address: Of the cluster, as for :class:`nas.executors.ray.RayCluster`.
+        address: Address of the cluster, as for :class:`nas.executors.ray.RayCluster`.
         size: How many.
-        num_cpus: Of each.
-        num_gpus: Of each.
+        num_cpus: CPUs of each.
+        num_gpus: GPUs of each.
     """
 
     address: str
@@ -199,7 +199,7 @@ class _Rank:
     """One of the processes.
 
     Args:
-        level: Of the log.
+        level: Level of the log.
         folder: That the run was begun in.
         paths: Folders that its code is imported from.
     """

@@ -25,7 +25,7 @@ class Serial(Generic[W]):
     """Does a job when it is submitted.
 
     Args:
-        workplace: Of this process.
+        workplace: This process's own.
     """
 
     capacity = 1

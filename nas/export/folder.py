@@ -42,7 +42,8 @@ class VariantNote:
     Args:
         parent: The variant that it was made from.
         applied: What was done to that, in order.
-        changes: Of the module's structure, see :mod:`nas.compression.structure`; None where there is a file alone.
+        changes: Changes of the module's structure, see :mod:`nas.compression.structure`; None where there is a file
+            alone.
     """
 
     parent: str
@@ -123,7 +124,7 @@ class OnnxModule(nn.Module):
     """An ONNX file as a module: ONNX Runtime runs it, on the CPU and without gradients.
 
     Args:
-        path: Of the file.
+        path: Path of the file.
 
     Raises:
         ExportError: it can't be read or run.

@@ -137,7 +137,7 @@ def choose_device_set(results: Results, limits: Mapping[str, float], points: flo
     """Return the smallest set of models of the final front that serves every device.
 
     Args:
-        results: Of a finished run.
+        results: What a finished run found.
         limits: By column, the largest value that a device bears; {} for every latency, with its median on the front.
         points: How much quality each device may lose against the best model that it can run alone.
 

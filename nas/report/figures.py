@@ -26,7 +26,7 @@ def front_png(results: Results, *, marked: str | None = None) -> bytes:
     """Return the front: quality over each other objective, with the winners' variants.
 
     Args:
-        results: Of the run.
+        results: What the run found.
         marked: Id of the winner to point out.
     """
     others = list(enumerate(results.objectives))[1:] or [(0, results.objectives[0])]

@@ -25,14 +25,14 @@ class Variant:
     Args:
         name: ``fp32``, or the compression pass.
         file: Name of the ONNX file in the winner's folder.
-        values: Of the final front's objectives by name; quality on the test split.
+        values: Values of the final front's objectives by name; quality on the test split.
         on_front: Whether it meets the soft limits and no other variant of any winner that does dominates it. Where
             none meets them, those nearest to that count. Within the noise of a device neither of two dominates.
         exceeds: Objectives whose soft limits it doesn't meet.
         applied: What passes did to it, in order.
         shipped: False where it is worse than the float32 variant, of which it was made, in every column that differs.
-        tied_with: Of the front, which others it can't be told from by what a device measured of it, as ``id name``:
-            one of the two would dominate the other.
+        tied_with: Which others of the front it can't be told from by what a device measured of it, as ``id name``: one
+            of the two would dominate the other.
     """
 
     name: str
@@ -60,11 +60,11 @@ class Winner:
     """An evaluated architecture that was chosen and finished.
 
     Args:
-        id: Of its architecture; the name of its folder.
+        id: Id of its architecture; the name of its folder.
         trial: Number of the trial that found it.
         choices: Its architecture.
-        macs: Of one item.
-        num_params: Of the network.
+        macs: MACs of one item.
+        num_params: Number of parameters of the network.
         predicted: Quality as the surrogate predicted it before the trial was evaluated; None in the start-up,
             and once the surrogate predicts what architectures reach on their own.
         searched: Measurements of the search: supernet weights, search split, short latency.
@@ -105,8 +105,8 @@ class Original:
     Args:
         state: ``as given``, or ``finished`` like the winners.
         folder: Where its files lie, in the run directory; a winner's where it is one.
-        macs: Of one item.
-        num_params: Of the network.
+        macs: MACs of one item.
+        num_params: Number of parameters of the network.
         variants: The exported files; fp32 first. ``on_front`` says that no variant of a winner dominates it.
     """
 
@@ -128,7 +128,7 @@ class Baseline:
     """What another method found with the same objectives.
 
     Args:
-        name: Of the method.
+        name: Name of the method.
         note: What was spent on it.
         values: One row per evaluation, in the order of the study's objectives.
         hypervolume: After each evaluation, in the study's box.
@@ -151,13 +151,13 @@ class Results:
         facts: Data, space, network, seed, command, machine and durations, for people to read.
         trials: Number of trials by outcome.
         failures: What failed evaluations said, without repeats.
-        trial_numbers: Of the evaluated trials.
-        ids: Of their architectures.
-        values: Of the evaluated trials, one row each.
+        trial_numbers: Numbers of the evaluated trials.
+        ids: Ids of their architectures.
+        values: Values of the evaluated trials, one row each.
         front: Positions in ``values`` of the search's front.
         hypervolume: After each evaluated trial, as a multiple of the study's reference box.
-        finished_hypervolume: Of the winners in the same box, with the quality of their exported weights; what
-            to compare with networks trained from scratch. None without a box.
+        finished_hypervolume: Hypervolume of the winners in the same box, with the quality of their exported weights;
+            what to compare with networks trained from scratch. None without a box.
         winners: What was chosen and finished; ``facts["winners_chosen_by"]`` says how.
         baselines: Empty unless asked for.
         trust: How the search's ranking held; None without a supernet.

@@ -21,12 +21,12 @@ class Alone:
     """An architecture that was evaluated in the search and then trained on its own.
 
     Args:
-        id: Of the architecture.
+        id: Id of the architecture.
         trial: That evaluated it.
         winner: Whether it is one of the winners.
         searched: Quality in the search, with the supernet's weights.
         alone: Quality on the whole search split after its own training.
-        spread: Of ``alone``: how far it would move with other items.
+        spread: Spread of ``alone``: how far it would move with other items.
         others: What the search measured of the other objectives, in their order; None where an older run kept none.
     """
 
@@ -63,7 +63,7 @@ class TrustResult:
         """Return what the winners lose against all that were trained on their own; None where nobody can tell.
 
         Args:
-            objectives: Of the study, the quality first.
+            objectives: Objectives of the study, the quality first.
         """
         rows = [(row.alone, *row.others) for row in self.rows if row.others is not None]
         if len(rows) < len(self.rows) or any(len(row) != len(objectives) for row in rows):
@@ -84,7 +84,7 @@ class TrustResult:
         """Return what it comes to, for people.
 
         Args:
-            objectives: Of the study, the quality first.
+            objectives: Objectives of the study, the quality first.
         """
         found, lost = self.agreement(objectives[0]), self.regret(objectives)
         return [*self._of_ranking(found), *([] if lost is None else [regret_sentence(lost, objectives[0])])]

@@ -39,9 +39,9 @@ def check_delivery(directory: RunDirectory, ids: Sequence[str], names: Collectio
     """Compare winners' files with the digests that were taken when they were made.
 
     Args:
-        directory: Of the run.
-        ids: Of the winners.
-        names: Of the files to look at; None for all of them, and the card of the set.
+        directory: Directory of the run.
+        ids: Ids of the winners.
+        names: Names of the files to look at; None for all of them, and the card of the set.
 
     Raises:
         DamagedFileError: a file is missing or not the one that was made; says what to do.

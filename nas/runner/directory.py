@@ -45,7 +45,7 @@ class RunDirectory:
     """Paths of one run, and where its trials lie.
 
     Args:
-        path: Of the directory.
+        path: Path of the directory.
         storage: URL of a PostgreSQL database for the trials, with the password if it needs one; None for
             the database the directory remembers, which is an SQLite file unless told otherwise.
     """
@@ -286,7 +286,7 @@ class _Storage:
     """Where the trials are on a server.
 
     Args:
-        url: Of the database, without the password.
+        url: URL of the database, without the password.
         run: Number that ends the names of the run's studies there.
     """
 

@@ -40,11 +40,11 @@ def export(
 
     Args:
         prepared: The study.
-        architecture: Of the network.
+        architecture: The network's architecture.
         module: To export.
         folder: To write to.
         applied: What passes did to the module.
-        changes: Of its structure by passes; None where they changed none.
+        changes: Changes of its structure by passes; None where they changed none.
     """
     splits, network = prepared.splits, prepared.network_of(architecture)
     save_weights(folder / WEIGHTS, module)

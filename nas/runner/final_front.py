@@ -36,7 +36,7 @@ class Finished:
 
     Args:
         architecture: Its architecture.
-        folder: Of its files.
+        folder: Folder of its files.
         made: Its variants, the float32 one first, of which the others were made.
     """
 

@@ -33,10 +33,10 @@ class _Taken:
     """Knowledge as plain values.
 
     Args:
-        name: Of the source.
-        objective: Of the run that it tells of.
+        name: Name of the source.
+        objective: Objective of the run that it tells of.
         architectures: Options by choice.
-        costs: Of these.
+        costs: Costs of these.
     """
 
     name: str

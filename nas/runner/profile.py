@@ -31,9 +31,9 @@ class Cost:
 
     Args:
         quantity: What is counted.
-        smallest: Of the architecture of the smallest options.
-        sample: Of random ones, sorted.
-        largest: Of the architecture of the largest options.
+        smallest: What the architecture of the smallest options costs.
+        sample: What random ones cost, sorted.
+        largest: What the architecture of the largest options costs.
     """
 
     quantity: CountedObjective

@@ -48,7 +48,7 @@ class StatusFile:
     """Progress that other processes can read: ``status.json``; passes everything on.
 
     Args:
-        path: Of the file.
+        path: Path of the file.
         listener: What else listens.
     """
 

@@ -114,7 +114,7 @@ def assist(
     Args:
         study: What is run.
         path: The run directory, on a disk that all processes see.
-        device: Of this process.
+        device: Where this process trains.
         ranks: The processes that train together.
         progress: Is told how it goes; nobody, unless told otherwise.
 

@@ -73,7 +73,7 @@ class Member:
     Args:
         phi: How many doublings.
         factors: By how much it grew.
-        ratio: Of its MACs to those of the winner.
+        ratio: Ratio of its MACs to those of the winner.
         quality: On the search split, trained from scratch; None before.
     """
 
@@ -216,7 +216,7 @@ def scale_winner(
 
     Args:
         study: That found the winner.
-        results: Of its run.
+        results: What was found in its run.
         winner: Its id.
         out: Folder of the family.
         phis: How many times each member doubles the winner's MACs; 0 is the winner, trained as the others are.

@@ -20,7 +20,7 @@ class Step:
     """A step whose result is kept.
 
     Args:
-        path: Of the file that keeps it.
+        path: Path of the file that keeps it.
         inputs: Plain values: what the result is made from.
         files: Names of the files that the step makes beside ``path``.
     """

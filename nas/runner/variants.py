@@ -28,9 +28,9 @@ class Made:
     """A variant whose file is there.
 
     Args:
-        name: Of the variant.
-        macs: Of its network.
-        num_params: Of its network.
+        name: Name of the variant.
+        macs: MACs of its network.
+        num_params: Number of parameters of its network.
         applied: What passes did to it.
     """
 
@@ -74,10 +74,10 @@ def make_variant(
 
     Args:
         prepared: The study.
-        name: Of the variant.
+        name: Name of the variant.
         pipeline: Makes it.
         architecture: Its options are the passes'.
-        folder: Of the network, whose float32 file lies there; the variant's goes there too.
+        folder: Folder of the network, whose float32 file lies there; the variant's goes there too.
         module: Returns what that file was exported from.
         lab: Returns what passes may use, given a folder for their own files.
     """

@@ -74,7 +74,7 @@ class ArchitectureSampler(BaseSampler):
         Called before proposals where several evaluations are in flight, unless the last thing is still being made.
 
         Args:
-            study: Of this sampler; not for use in the thread.
+            study: The sampler's study; not for use in the thread.
             in_flight: How many evaluations are under way at a time.
         """
         return None
@@ -117,7 +117,7 @@ class HistorySampler(ArchitectureSampler):
 
     Args:
         problem: What is searched.
-        seed: Of the generator, together with the trial's number.
+        seed: Seed of the generator, together with the trial's number.
         function: Must be a function of its arguments; it may keep what it has computed from them.
     """
 

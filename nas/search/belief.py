@@ -29,7 +29,7 @@ class Believer:
     more.
 
     Args:
-        space: Of the architectures.
+        space: Space of the architectures.
         indices: ``(n, num_choices)`` positions, n >= 2; those of at most :data:`MAX_BELIEVED` rows are used.
         costs: ``(n,)`` of these.
         said: ``(n, k)`` what sources say of them, each with a standard deviation of about 1.

@@ -48,8 +48,8 @@ def surprise_of(trial: FrozenTrial, name: str, column: int) -> float | None:
 
     Args:
         trial: Finished, with finite values.
-        name: Of the objective.
-        column: Of its values.
+        name: Name of the objective.
+        column: Column of its values.
     """
     predicted = predictions_of(trial).get(name)
     if predicted is None:

@@ -48,7 +48,7 @@ def most_improving(
         count: How many to pick.
         rng: Draws the directions.
         pending: ``(s, p, m)`` costs, in the same draws, that candidates under evaluation may have.
-        excess: Of ``(..., m)`` costs, by how much they exceed a limit; those above 0 bring nothing.
+        excess: By how much ``(..., m)`` costs exceed a limit; those above 0 bring nothing.
         in_turns: Whether the parts of the front take turns.
 
     Returns:
@@ -124,7 +124,7 @@ class _Parts:
     """To which member of the front each candidate is nearest, in ranks among the members.
 
     Args:
-        box: Of all that is known.
+        box: Around all that is known.
         known: ``(k, m)`` costs, k >= 1.
         expected: ``(n, m)`` costs of the candidates.
     """

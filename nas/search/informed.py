@@ -21,7 +21,7 @@ class InformedSurrogate:
     sources do, and the surrogate predicts all costs.
 
     Args:
-        space: Of the architectures.
+        space: Space of the architectures.
         surrogate: Untrained.
         sources: What is known of the costs.
     """

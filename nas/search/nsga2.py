@@ -38,7 +38,7 @@ def evolve(
         costs: ``(n, num_choices)`` positions to ``(n, m)`` costs.
         start: ``(k, num_choices)`` positions to begin with; the rest of the population is random.
         avoid: ``tobytes()`` of the rows that must not come back.
-        size: Of the population.
+        size: Size of the population.
         rng: Draws all that is random.
 
     Returns:

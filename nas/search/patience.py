@@ -39,7 +39,7 @@ def checked(name: str, measurement: Measurement, *, of_device: bool) -> Measurem
     """Return a measurement that is finite.
 
     Args:
-        name: Of its objective.
+        name: Name of its objective.
         measurement: To check.
         of_device: Whether another attempt may give a number. What a network answers doesn't change.
 
@@ -78,7 +78,7 @@ def retried(work: Callable[[], T], what: str, sleep: Sleep = time.sleep) -> T:
 
     Args:
         work: May be called again.
-        what: Of what the log speaks.
+        what: What the log calls it.
         sleep: Waits.
     """
     for pause in _PAUSES_S:

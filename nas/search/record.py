@@ -115,9 +115,9 @@ def measure_later(study: Study, number: int, column: int, name: str, measurement
 
     Args:
         study: The record.
-        number: Of the trial.
-        column: Of the objective among the trial's values.
-        name: Of the objective.
+        number: Number of the trial.
+        column: Column of the objective among the trial's values.
+        name: Name of the objective.
         measurement: To store.
     """
     key = f"{_MEASURED_LATER}{number}:{column}"

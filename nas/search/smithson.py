@@ -193,7 +193,7 @@ def gaussian_steps(space: SearchSpace, rows: IntArray, sigma: float, rng: np.ran
     """Return ``(n, num_choices)`` canonical positions, each a rounded Gaussian step from its row.
 
     Args:
-        space: Of the rows.
+        space: Space that the rows are of.
         rows: ``(n, num_choices)`` positions to step from.
         sigma: Standard deviation, in option positions.
         rng: Draws the steps.

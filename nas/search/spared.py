@@ -41,7 +41,7 @@ class Spare:
     """How few measurements of an objective a search makes.
 
     Args:
-        name: Of the objective, which is minimised and above 0.
+        name: Name of the objective, which is minimised and above 0.
         measurements: How many, those at the end of the search included.
         known: What is known of any architecture besides its options.
     """

@@ -77,7 +77,7 @@ class TwoFidelities:
     near nothing where the supernet is wrong without a pattern, and takes over where it ranks by nothing at all.
 
     Args:
-        space: Of the architectures.
+        space: Space of the architectures.
         indices: ``(k, num_choices)`` positions of those whose costs are both known, k >= 2.
         cheap: ``(k,)`` costs with shared weights.
         dear: ``(k,)`` costs after a training of their own.

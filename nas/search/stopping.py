@@ -44,7 +44,7 @@ class Stopping:
     """When to stop before the evaluations are spent; never, unless told.
 
     Args:
-        minutes: Of searching, over all attempts; what several workers do at the same time counts once.
+        minutes: How long to search, over all attempts; what several workers do at the same time counts once.
         plateau: Stop when ``horizon`` more evaluations are not expected to raise the hypervolume by this share,
             not even at the upper end of the forecast: 0.001 for 0.1 %.
         horizon: Evaluations to look ahead.

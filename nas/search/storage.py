@@ -51,7 +51,7 @@ def open_study(
     Args:
         location: Where it lies.
         name: What it is called there.
-        objectives: Of its trials.
+        objectives: Objectives of its trials.
         sampler: Proposes.
         to_search: This process alone makes and finishes trials, until it lets go of the study: that is much faster.
 

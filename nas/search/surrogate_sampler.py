@@ -66,7 +66,7 @@ class SurrogateSampler(ArchitectureSampler):
     Args:
         problem: What is searched.
         surrogate: Makes an untrained surrogate.
-        seed: Of designs, surrogate and NSGA-II.
+        seed: Seed of designs, surrogate and NSGA-II.
         num_startup: Finished trials before the first fit.
         batch_size: Finished trials between two fits, at most.
     """

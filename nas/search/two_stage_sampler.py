@@ -49,10 +49,10 @@ class TwoStageSampler(ArchitectureSampler):
     Args:
         problem: What is searched.
         inner: Makes a sampler for a stage.
-        seed: Of the inner samplers and of replacements.
+        seed: Seed of the inner samplers and of replacements.
         first: Columns of the choices that the first stage searches.
         default: ``(num_choices,)`` positions; where the others stand in it.
-        first_evaluations: Of the first stage.
+        first_evaluations: Evaluations of the first stage.
         carry_knee: Whether the second stage goes on from the knee alone, not from the Pareto set.
     """
 

@@ -25,7 +25,7 @@ class Client:
     """A server, and the token to speak to it with.
 
     Args:
-        url: Of the service, for example ``http://127.0.0.1:8000``.
+        url: URL of the service, for example ``http://127.0.0.1:8000``.
         token: From the environment variable ``NAS_TOKEN`` unless given.
         transport: Instead of the network.
 

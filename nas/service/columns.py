@@ -40,7 +40,7 @@ def columns(snapshot: Snapshot, space: SearchSpace | None, after: int = 0) -> di
     """Return the rows from position ``after`` on, as columns for the page's plot.
 
     Args:
-        snapshot: Of the run.
+        snapshot: The run as it is now.
         space: To write architectures as genes; None while the run isn't prepared, when there are no rows.
         after: How many rows the page has already been offered.
 

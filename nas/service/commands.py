@@ -126,7 +126,7 @@ def _tokens(folder: Path | None, storage: str | None, *, make: bool = False) -> 
     """Give the tokens of a service.
 
     Args:
-        folder: Of the service; None for that of the settings.
+        folder: Folder of the service; None for that of the settings.
         storage: Its PostgreSQL database, which needs no folder; None for that of the settings.
         make: Whether a folder that isn't there is made, and the user told.
 

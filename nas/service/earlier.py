@@ -19,7 +19,7 @@ def earlier_runs(store: Store, directory: Callable[[str], Path], study: str) -> 
     Their search has begun, and they are of the study, or have the choices that a run of it has.
 
     Args:
-        store: Of the service.
+        store: Store of the service.
         directory: Returns a run's directory, given its id.
         study: By name.
     """

@@ -32,7 +32,7 @@ class Watch:
 
     Args:
         run: As stored.
-        view: Of its directory.
+        view: View of its directory.
         store: To see how its state changes.
     """
 
@@ -74,7 +74,7 @@ class Watches:
     """All runs that are watched, each by one task however many watch.
 
     Args:
-        store: Of the runs.
+        store: Store of the runs.
         runs: Their views.
         refresh_s: How often a watched run is looked at.
         keep_alive_s: How often a silent stream sends a comment, so that proxies keep it open.
@@ -106,7 +106,7 @@ class Watches:
         Args:
             run: As stored.
             after: Trials that the client has already; ``last_id`` goes before it.
-            last_id: Of the last event that the client got before its connection broke.
+            last_id: Id of the last event that the client got before its connection broke.
             token_id: Whose stream it is.
             is_welcome: Asked at every keep-alive; when no longer, the stream ends.
         """

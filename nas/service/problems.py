@@ -37,7 +37,7 @@ class Problem(Exception):  # noqa: N818 # RFC 9457 has no errors, it has problem
         status: HTTP status.
         kind: Short, with hyphens; becomes ``type`` and, in words, ``title``.
         detail: A sentence: what, and what to do.
-        headers: Of the response.
+        headers: Headers of the response.
         more: Further members of the answer, such as the limit that was hit.
     """
 

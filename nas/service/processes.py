@@ -58,7 +58,7 @@ class Process:
 
         Args:
             command: See :func:`command_of`.
-            directory: Of the run; made if it isn't there.
+            directory: Directory of the run; made if it isn't there.
             storage: Database for its trials; None for a file in the directory.
 
         Raises:

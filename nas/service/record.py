@@ -44,7 +44,7 @@ class TrialRow:
     """An evaluated architecture, for people and programs to read.
 
     Args:
-        number: Of the trial.
+        number: Number of the trial.
         architecture: Its id.
         values: By objective, in the study's order.
         choices: By name.

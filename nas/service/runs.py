@@ -56,8 +56,8 @@ class Snapshot:
         front: Positions in ``rows`` of the front's members.
         hypervolume: After each row; empty until the tenth evaluation, when the run makes the box it is measured in.
         status: What ``status.json`` holds; None before the first stage.
-        results: Of a finished run; None before.
-        quality: Of the surrogate's predictions so far, by measured objective.
+        results: What a finished run found; None before.
+        quality: How good the surrogate's predictions were so far, by measured objective.
         refits: The same since its latest refits, each with its name, oldest first.
     """
 

@@ -29,7 +29,7 @@ def serve(settings: Settings, tell: Callable[[str], None]) -> None:
     """Serve until SIGTERM or Ctrl-C.
 
     Args:
-        settings: Of the process.
+        settings: Settings of the process.
         tell: Shows a sentence to the operator.
 
     Raises:

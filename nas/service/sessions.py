@@ -21,7 +21,7 @@ class Sessions:
 
     Args:
         store: Where they are.
-        tokens: Of the same store.
+        tokens: Tokens in the same store.
         hours: How long one lasts.
         now: Seconds since 1970.
     """

@@ -38,13 +38,13 @@ class State:
     """The service's parts.
 
     Args:
-        settings: Of the process.
+        settings: Settings of the process.
         store: The service's tables.
         tokens: Bearer tokens.
         sessions: Sign-ins of browsers.
         access: Who may do what.
         studies: The catalogue.
-        supervisor: Of the runs' processes.
+        supervisor: Supervisor of the runs' processes.
         runs: What is known of each run.
         watches: Event streams.
         boards: On which studies measure.

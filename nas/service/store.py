@@ -67,7 +67,7 @@ class Run(_Row):
 
     Args:
         position: Order of arrival.
-        id: Of the run; the name of its directory.
+        id: Id of the run; the name of its directory.
         study: Name in the catalogue.
         changes: What the user changed, as sent.
         evaluations: That are asked for.

@@ -43,7 +43,7 @@ def described_objective(objective: Objective, values: Iterable[float] = ()) -> d
     """Return what the page needs of an objective.
 
     Args:
-        objective: Of the study.
+        objective: An objective of the study.
         values: Measured so far; an objective whose values are rates is typed and shown in percent.
 
     Returns:
@@ -80,7 +80,7 @@ def described_step(snapshot: Snapshot, step: Step, goal: int) -> dict[str, Any]:
     """Return what the next step costs and buys, as sentences.
 
     Args:
-        snapshot: Of the run.
+        snapshot: The run as it is now.
         step: Its row is a position in the snapshot's rows.
         goal: Column of the objective that gets better.
     """

@@ -21,7 +21,7 @@ class Adaptation:
     Args:
         candidates: How many, at most. Eight of them are trained first; the others only where these eight gain more, on
             average, than the noise of a gain.
-        steps: Of the optimizer, for each, with the settings of the winners' recipe.
+        steps: Steps of the optimizer for each, with the settings of the winners' recipe.
     """
 
     candidates: int = 24
@@ -43,8 +43,8 @@ class Winners:
 
     Args:
         count: Front members to finish, at most.
-        recipe: Of the fine-tuning; the largest subnet teaches, where it is better than the winner itself. A winner
-            that is worse afterwards keeps its weights of the search.
+        recipe: Recipe of the fine-tuning; the largest subnet teaches, where it is better than the winner itself. A
+            winner that is worse afterwards keeps its weights of the search.
         passes: Each makes one more variant of every winner: a pass, or several in a :class:`Pipeline`. Their settings
             are stated: choices are searched in ``Study.pipeline``.
         tie_rounds: How many times, at most, files of the final front that tie within a device's noise are measured

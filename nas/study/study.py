@@ -91,7 +91,7 @@ class Study:
     """An experiment, whole.
 
     Args:
-        name: Of the run directory and the Optuna study; letters, digits, ``-``, ``_`` and ``.``.
+        name: Name of the run directory and the Optuna study; letters, digits, ``-``, ``_`` and ``.``.
         network: Makes the module with choices in it. A ``functools.partial`` of a function in
             ``search_spaces`` lets ``nas.load`` rebuild a winner by itself.
         data: Where the images come from.
@@ -120,7 +120,7 @@ class Study:
             judged; 0 to judge it with those of the supernet, as Xiong 2023 does. Fewer cost less, and do where an
             item has many positions.
         trust: How the supernet's ranking is checked.
-        seed: Of everything that is random, from 0 to :data:`nas.protocols.MAX_SEED`.
+        seed: Seed of everything that is random, from 0 to :data:`nas.protocols.MAX_SEED`.
         scaling: Which choices ``nas scale`` grows; None for those that are named ``*width`` and ``*depth``.
         intended_use: A sentence for the model cards.
         hub_dataset: Where the data are on the Hugging Face Hub, as ``owner/name`` or a single name; for the cards.

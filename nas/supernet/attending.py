@@ -19,7 +19,7 @@ class Narrowing:
     """How a ``forward`` that takes the size of all heads for that of its input is run with fewer.
 
     Args:
-        channels: Of the input.
+        channels: Channels of the input.
         inner: Size of all active heads together.
     """
 

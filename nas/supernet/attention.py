@@ -24,12 +24,12 @@ class Attention(nn.Module):
     Takes and returns what ``torch.nn.MultiheadAttention`` does. A head keeps its size.
 
     Args:
-        widths: Of the queries, the keys, the values, and the output.
+        widths: Widths of the queries, the keys, the values, and the output.
         num_heads: How many heads.
         head_size: Channels of one head.
         biases: Whether the projections of the input, and that of the output, add one.
         batch_first: As in torch.
-        dropout: Of the attention weights, in training.
+        dropout: Dropout of the attention weights, in training.
     """
 
     # What torch's encoder layer asks of its attention; these values keep it from fusing the two.

@@ -88,7 +88,7 @@ class Narrowed(nn.Module):
 
     Args:
         module: The attention.
-        channels: Of its input.
+        channels: Channels of its input.
         inner: Size of all heads together.
     """
 

@@ -17,7 +17,7 @@ class OneOutput(nn.Module):
 
     Args:
         network: Returns a dictionary or a sequence.
-        key: Of the output that counts: a name or a position.
+        key: Key of the output that counts: a name or a position.
     """
 
     def __init__(self, network: nn.Module, key: str | int) -> None:

@@ -24,7 +24,7 @@ def order_by_importance(supernet: Supernet, example_input: Tensor | tuple[Any, .
     Converted modules are ordered already.
 
     Args:
-        supernet: Of elastic layers.
+        supernet: Supernet of elastic layers.
         example_input: What its ``forward`` takes.
     """
     whole, _ = runnable_copy(supernet.extract(supernet.space.largest()), examples_of(example_input))

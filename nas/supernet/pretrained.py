@@ -40,7 +40,7 @@ def describe(module: nn.Module, example: Example) -> None:
 
     Args:
         module: Plain; may be, or hold, networks of transformers.
-        example: Of its ``forward``.
+        example: Example of what its ``forward`` takes.
     """
     transformers = sys.modules.get("transformers")  # a network of it can't be there without it
     if transformers is None or any(parameter.is_meta for parameter in module.parameters()):

@@ -63,9 +63,9 @@ class Factors:
     """By how much a network grows.
 
     Args:
-        depth: Of numbers of blocks.
-        width: Of widths.
-        resolution: Of height and width of the images.
+        depth: By how much numbers of blocks grow.
+        width: Width of widths.
+        resolution: By how much height and width of the images grow.
     """
 
     depth: float = 1.0
@@ -126,7 +126,7 @@ class ScaledNetwork:
 
     Args:
         network: Makes the network with choices, which it makes by :func:`nas.choice`.
-        growth: Of which architecture, and by how much.
+        growth: Which architecture grows, and by how much.
     """
 
     network: Callable[..., nn.Module]

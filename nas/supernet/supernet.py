@@ -138,7 +138,7 @@ class Supernet(nn.Module):
         of transformers says the sizes that are left; where none can, its ``save_pretrained`` says why.
 
         Args:
-            architecture: Of the space.
+            architecture: Architecture of the space.
             config: Whether to look for that ``config``, which can take a second; no other network has one.
         """
         with self.active(architecture):
@@ -244,9 +244,9 @@ class Supernet(nn.Module):
         doesn't work with a network, or an output doesn't fit, the architecture is missing.
 
         Args:
-            architectures: Of the space.
+            architectures: Architectures of the space.
             form: What the network takes.
-            fits: Of an output, whether it is as it should be.
+            fits: Whether an output is as it should be.
         """
         macs: dict[str, int] = {}
         inputs = as_spec(form).blank(1, next(self.parameters()).device)

@@ -97,7 +97,7 @@ class Positions(nn.Module):
     """Adds a learned vector of elastic width to every position.
 
     Args:
-        length: Of the sequences.
+        length: Length of the sequences.
         width: Features of one position.
 
     Shape:

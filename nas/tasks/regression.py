@@ -21,7 +21,7 @@ class Regression:
 
     Args:
         num_values: How many.
-        names: Of the values; empty where they have none.
+        names: Names of the values; empty where they have none.
 
     Raises:
         DataError: there are no values, or another number of names.

@@ -47,7 +47,7 @@ def check_network(
         targets: ``(1, *)`` of an item; a single class unless given.
         num_random: Random architectures to try, beside the largest and the smallest.
         num_tokens: For a network that takes token ids: ids are smaller than this.
-        seed: Of weights, inputs and random architectures.
+        seed: Seed of weights, inputs and random architectures.
 
     Raises:
         AssertionError: a promise is broken.

@@ -69,8 +69,8 @@ def check_measured_objective(
 
     Args:
         objective: To check.
-        image_shape: Of the images it is given.
-        num_classes: Of their labels.
+        image_shape: Shape of the images it is given.
+        num_classes: Number of classes of their labels.
         candidates: Make networks to measure; without any, two small ones of the suite.
 
     Raises:

@@ -62,7 +62,7 @@ def train(
         step: What to do with a batch.
         data: The training split.
         recipe: How long and how fast.
-        seed: Of shuffling, augmentation, dropout, and whatever ``step`` draws.
+        seed: Seed of shuffling, augmentation, dropout, and whatever ``step`` draws.
         device: Where to train.
         ranks: The processes that train together.
         checkpoint: File to resume from and to save to; the state before it is kept beside it.
@@ -132,7 +132,7 @@ class _Loop:
         model: On ``device`` already.
         step: Yields the losses.
         recipe: How to train.
-        num_items: Of the training split.
+        num_items: Number of items of the training split.
         device: Where.
         ranks: The processes that train together.
         watcher: Called around every step of the optimizer.

@@ -39,8 +39,8 @@ def out_of_memory(images: int, batch_size: int, accumulate: int, *, halves: bool
 
     Args:
         images: How many went through the network at a time when memory ran out.
-        batch_size: Of the recipe.
-        accumulate: Of the recipe, or what it had become.
+        batch_size: The recipe's.
+        accumulate: The recipe's, or what it had become.
         halves: Whether ``halve_on_oom`` would do anything here.
     """
     if images < FEWEST_TO_SPLIT:

@@ -25,8 +25,8 @@ class Recipe:
         epochs: Passes over the training split.
         batch_size: Images per step of the optimizer, over all processes together.
         learning_rate: The highest one.
-        weight_decay: Of AdamW.
-        label_smoothing: Of the cross-entropy (Szegedy 2016).
+        weight_decay: Weight decay of AdamW.
+        label_smoothing: Smoothing of the labels in the cross-entropy (Szegedy 2016).
         max_grad_norm: Gradients are clipped to this L2 norm.
         augment: A torchvision v2 transform that keeps shape and dtype, or None. It is given images as the
             split holds them, before they are normalised: bytes from image files and torchvision's data
@@ -36,8 +36,8 @@ class Recipe:
         accumulate: Parts that a batch is taken in, one after another; their gradients add up. More
             parts need less memory. Without batch norm and dropout the result is the same; batch norm
             sees one part at a time. It may change while a run directory is used.
-        precision: Of the forward pass, by torch's autocast; weights stay float32. ``bfloat16`` runs on
-            CPUs and GPUs, ``float16`` on GPUs alone, with scaled gradients.
+        precision: Precision of the forward pass, by torch's autocast; weights stay float32. ``bfloat16`` runs on CPUs
+            and GPUs, ``float16`` on GPUs alone, with scaled gradients.
         ema_decay: Train on, but end with an exponential moving average of weights and statistics
             (torch's AveragedModel); None for the last weights. After t steps the decay is at most
             (1 + t) / (10 + t), as in TensorFlow's ExponentialMovingAverage, so that a short training

@@ -62,7 +62,7 @@ def distillation_step(
         teacher: In evaluation mode; not changed.
         task: What both are for.
         recipe: For the label smoothing, and for what is mixed: the teacher sees the same blends.
-        temperature: Of both networks' outputs where they are compared.
+        temperature: Temperature of both networks' outputs where they are compared.
         weight: The teacher's share of the loss.
     """
 

@@ -27,10 +27,10 @@ class Bench:
     """Where networks are timed.
 
     Args:
-        nursery: Of the children that time.
+        nursery: Nursery of the children that time.
         models: To be timed.
-        sensors: Of the device.
-        max_seconds: Of a measurement.
+        sensors: Sensors of the device.
+        max_seconds: Most seconds of a measurement.
         say: Tells whoever watches the agent, in a sentence.
     """
 

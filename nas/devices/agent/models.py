@@ -24,7 +24,7 @@ class ModelFolder:
 
     Args:
         folder: Is made.
-        max_bytes: Of all models.
+        max_bytes: Most bytes of all models.
     """
 
     def __init__(self, folder: Path, max_bytes: int) -> None:

@@ -50,7 +50,7 @@ class Network:
 
     Args:
         content: Serialised ONNX.
-        threads: Of one operator.
+        threads: Threads of one operator.
     """
 
     def __init__(self, content: bytes, threads: int) -> None:
@@ -81,7 +81,7 @@ class Networks:
     """Networks in memory, the least used of which make room for others.
 
     Args:
-        max_bytes: Of the models' files together.
+        max_bytes: Most bytes of the models' files together.
     """
 
     def __init__(self, max_bytes: int) -> None:

@@ -30,7 +30,7 @@ class Nursery:
     """Has at most one child, which does its work at the other end of a line. To be made before any thread.
 
     Args:
-        work: Of each child.
+        work: What each child does.
     """
 
     def __init__(self, work: Work) -> None:

@@ -10,7 +10,7 @@ class Refusal(Exception):  # noqa: N818 - most are no errors: a device may be bu
     """A request is turned down.
 
     Args:
-        status: Of HTTP.
+        status: Status code of HTTP.
         code: A word for programs: ``busy``, ``missing``, ``operator``, ...
         message: A sentence for people.
         facts: What else a program wants to know.

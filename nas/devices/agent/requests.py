@@ -28,7 +28,7 @@ class MeasureRequest:
         order: Positions there, one per turn.
         runs: Timed runs of a turn.
         batch: Items per forward pass.
-        threads: Of one operator.
+        threads: Threads of one operator.
         seconds: Longest time that the measurement may take.
         wait: Seconds to wait until another measurement has ended.
     """

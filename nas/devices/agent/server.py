@@ -37,8 +37,8 @@ class Desk:
         token: Without which nothing is.
         bench: Where networks are timed.
         models: That are kept.
-        max_model_bytes: Of one model.
-        cores: Of the device.
+        max_model_bytes: Most bytes of one model.
+        cores: Cores of the device.
         describe: Returns what is told of the device.
     """
 

@@ -32,7 +32,7 @@ class Timer:
     Args:
         cores: That it times on, in turns.
         memory_bytes: That it may have.
-        model_bytes: Of the models that stay in memory.
+        model_bytes: Bytes of the models that stay in memory.
         folder: To work in, which is empty.
     """
 

@@ -18,7 +18,7 @@ class RootMeanSquaredError:
     """Square root of the mean squared error over all values of all items.
 
     Args:
-        unit: Of the targets.
+        unit: Unit of the targets.
     """
 
     unit: str = ""
@@ -43,7 +43,7 @@ class MeanAbsoluteError:
     """Mean absolute error over all values of all items.
 
     Args:
-        unit: Of the targets.
+        unit: Unit of the targets.
     """
 
     unit: str = ""

@@ -24,8 +24,8 @@ class BlockRow:
     """Blocks that run one after the other.
 
     Args:
-        name: Of the container, or of the first block where the container holds several rows.
-        paths: Of the blocks, in order.
+        name: Name of the container, or of the first block where the container holds several rows.
+        paths: Paths of the blocks, in order.
         alone: Whether each block is called with one tensor and nothing else.
         least: How many of them must stay, so that half of all blocks of the container do, rounded down.
     """
@@ -58,7 +58,7 @@ def block_rows(
 
     Args:
         model: In evaluation mode; isn't changed.
-        branches: Of its ``forward``, the example's first.
+        branches: Branches that its ``forward`` takes, the example's first.
         keep: Paths of modules to leave alone.
         unused: Layers that no branch uses, by the module whose forward may.
 
@@ -213,7 +213,7 @@ def _least(length: int, stay: int, beside: list[int]) -> int:
     """Return how many blocks of a row must stay, so that half of the container's do, rounded down.
 
     Args:
-        length: Of the row.
+        length: Length of the row.
         stay: How many blocks of the container can't be left out.
         beside: The lengths of all rows of the container.
     """

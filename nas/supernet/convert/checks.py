@@ -81,7 +81,7 @@ def check_whole(elastic: nn.Module, accepted: Sequence[Proposal], reference: Ref
     Args:
         elastic: With expressions where active sizes go; isn't changed.
         accepted: What is elastic in it.
-        reference: Of the original.
+        reference: What the original computes.
 
     Raises:
         ConversionError: it doesn't.

@@ -67,7 +67,7 @@ def elastic_module(
         model: Isn't changed; its weights are copied. Any device.
         example_input: What its ``forward`` takes: a tensor, a tuple of arguments, or a dictionary of keyword arguments;
             or a list of several such examples, for a ``forward`` that treats them differently.
-        ratios: Of the full width or number of heads, the options to choose from; 1 is always one.
+        ratios: Ratios of the full width or number of heads, the options to choose from; 1 is always one.
         multiple_of: Widths are rounded to multiples of this.
         keep: Paths of modules to leave as they are, with what is inside them.
         max_choices: At most so many; those that cut most weights stay. None for no limit.

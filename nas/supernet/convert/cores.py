@@ -51,7 +51,7 @@ class Core:
     """What lies around one softmax.
 
     Args:
-        shape: Of the softmax.
+        shape: Shape of the softmax.
         producers: Layers that make queries, keys, values and whatever else is mixed with them.
         consumers: Layers that take what comes out.
         between: Other parameters on the way: of norms, biases per head, scales.

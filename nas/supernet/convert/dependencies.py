@@ -28,10 +28,10 @@ class Segment:
     """Where a group's channels lie in a module, in order.
 
     Args:
-        path: Of the module.
+        path: Path of the module.
         axis: ``in`` or ``out``.
         tensor: Name of the tensor that the module holds.
-        dim: Of the tensor.
+        dim: Dimension of the tensor.
         start: Position of the first.
         repeat: Positions per channel; more than one behind a flattened image.
     """
@@ -78,7 +78,7 @@ def channel_groups(
 
     Args:
         model: In evaluation mode; isn't changed.
-        branches: Of its ``forward``.
+        branches: Branches that its ``forward`` takes.
         keep: Paths of modules to leave alone, with what is inside them.
 
     Returns:

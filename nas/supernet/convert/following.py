@@ -55,7 +55,7 @@ def follow(model: nn.Module, branches: Sequence[Branch]) -> Followed:
 
     Args:
         model: In evaluation mode; its buffers may change.
-        branches: Of its ``forward``.
+        branches: Branches that its ``forward`` takes.
     """
     follower = _Follower()
     follower.own(model)

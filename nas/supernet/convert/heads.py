@@ -33,7 +33,7 @@ def split_heads(
 
     Args:
         model: In evaluation mode; isn't changed.
-        example: Of its ``forward``.
+        example: Example of what its ``forward`` takes.
         keep: Paths of modules to leave alone.
         options: Returns the numbers of heads to choose from, of how many there are.
     """

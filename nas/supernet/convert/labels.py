@@ -50,7 +50,7 @@ class Operand:
 
     Args:
         layout: Its dimensions numbered as those of the result.
-        sizes: Of all its dimensions, by that number.
+        sizes: Sizes of all its dimensions, by that number.
         constant: Whether it came from nowhere, such as zeros: then it has whatever size it must.
     """
 

@@ -49,7 +49,7 @@ def ways(model: nn.Module, width: Width, known: Iterable[Way]) -> list[Way]:
 
     Args:
         model: That it is in.
-        width: Of which a network with fewer channels doesn't run.
+        width: The fewest channels with which the network runs.
         known: Ways that were right for other widths.
     """
     found = _numbers(model, width)

@@ -36,7 +36,7 @@ class Probe:
 
     Args:
         model: In evaluation mode; copied.
-        branches: Of its ``forward``, the example's first.
+        branches: Branches that its ``forward`` takes, the example's first.
     """
 
     def __init__(self, model: nn.Module, branches: Sequence[Branch]) -> None:

@@ -32,7 +32,7 @@ class Reference:
 
     Args:
         model: In evaluation mode; copied.
-        branches: Of its ``forward``; those that depend on chance are left out.
+        branches: Branches that its ``forward`` takes; those that depend on chance are left out.
         disturbed: Whether to give the copy other weights, because special ones could hide a fault: a last layer
             that starts at zero makes all networks equal.
     """

@@ -91,9 +91,9 @@ class Converted(nn.Module):
     """A user's module with elastic layers in place of plain ones.
 
     Args:
-        module: Of the user's type.
+        module: A module of the user's type.
         report: On how it was made.
-        example: Of its ``forward``.
+        example: Example of what its ``forward`` takes.
     """
 
     def __init__(self, module: nn.Module, report: Report, example: Example) -> None:

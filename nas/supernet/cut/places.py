@@ -16,9 +16,9 @@ class Place(NamedTuple):
     """One dimension of a parameter or buffer.
 
     Args:
-        path: Of the module that holds it.
-        name: Of the tensor in the module.
-        dim: Of the tensor.
+        path: Path of the module that holds it.
+        name: Name of the tensor in the module.
+        dim: Dimension of the tensor.
     """
 
     path: str

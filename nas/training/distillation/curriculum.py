@@ -80,7 +80,7 @@ def imitation_of_experts(
         inputs: ``(n, *)``.
         teachers: In evaluation mode.
         experts: ``(n,)``, the number of each item's teacher.
-        temperature: Of what is compared.
+        temperature: Temperature of what is compared.
     """
     losses = []
     for number, teacher in enumerate(teachers):

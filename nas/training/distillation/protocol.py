@@ -24,7 +24,7 @@ class Lesson:
     Args:
         module: What is trained and what a checkpoint holds: the student, or the student beside networks that learn
             with it.
-        step: Of the training.
+        step: Step of the training.
     """
 
     module: nn.Module
