@@ -64,7 +64,7 @@ class Factors:
 
     Args:
         depth: By how much numbers of blocks grow.
-        width: Width of widths.
+        width: By how much widths grow.
         resolution: By how much height and width of the images grow.
     """
 
