@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -17,7 +16,7 @@ from nas.pareto import non_dominated
 from nas.protocols import Prediction
 from nas.space import FloatArray, IntArray, SearchSpace
 
-_SAME = 1e-8  # squared distance of what is the same
+_SQRT5 = math.sqrt(5)
 _JITTER = 1e-6
 _NOISE = 1e-2  # prior median of the noise variance, of a standardised cost
 _MIN_STD = 1e-3  # of a standardised cost
@@ -26,7 +25,7 @@ _MIN_STD = 1e-3  # of a standardised cost
 @final
 @dataclass
 class GaussianProcess:
-    """Two Gaussian processes per cost (Rasmussen 2006, algorithm 2.1), a smooth and a rough one, on learned embeddings.
+    """One Gaussian process per cost (Rasmussen 2006, algorithm 2.1), Matérn 5/2 on learned embeddings.
 
     An option is a point in a small Euclidean space, an architecture is its options' points side by side,
     each stretched by its choice's relevance; likeness falls with distance. Choices with the same options
@@ -36,14 +35,10 @@ class GaussianProcess:
 
     Points, relevances, noise and scale maximise the posterior density under weak priors, by L-BFGS.
 
-    Whether costs are smooth isn't known. A Matérn 5/2 kernel extrapolates best where they are, as latencies, and is far
-    too sure of it: a third to a half of the values lie within a deviation of what it predicts. Matérn 1/2 supposes
-    nothing, ranks as well from few trials and knows how little it knows. Predictions are an equal mixture of both.
-
     Args:
         space: Space of the architectures.
         dimensions: Dimensions of an option's point.
-        restarts: Starting points of the optimisation of each kernel; the best is kept.
+        restarts: Starting points of the optimisation; the best is kept.
         iterations: Iterations of L-BFGS, at most, for each starting point.
         max_fitted: The kernel is fitted to so many trials at most; cubic in time.
         max_points: Predictions rest on so many trials at most: those nearest to the front, and random ones.
@@ -51,7 +46,7 @@ class GaussianProcess:
 
     space: SearchSpace
     dimensions: int = 3
-    restarts: int = 1
+    restarts: int = 2
     iterations: int = 40
     max_fitted: int = 256
     max_points: int = 768
@@ -67,33 +62,26 @@ class GaussianProcess:
         self._scale[self._scale < 1e-12 * np.maximum(np.abs(self._center), 1.0)] = 1.0
         standard = (costs - self._center) / self._scale
         encodings = self.space.encode(indices)
-        starts = [[self._layout.start(rng) for _ in range(self.restarts)] for _ in _KERNELS]
+        starts = [self._layout.start(rng) for _ in range(self.restarts)]
         self._posteriors = []
         for column in range(costs.shape[1]):
-            seen, told = encodings[fitted], standard[fitted, column]
-            kernels = [
-                _fitted_kernel(self._layout, shape, seen, told, begin, self.iterations)
-                for shape, begin in zip(_KERNELS, starts, strict=True)
-            ]
-            self._posteriors.append([_Posterior(k, encodings[kept], standard[kept, column]) for k in kernels])
+            kernel = _fitted_kernel(
+                self._layout, encodings[fitted], standard[fitted, column], starts, self.iterations
+            )
+            self._posteriors.append(_Posterior(kernel, encodings[kept], standard[kept, column]))
 
     def predict(self, indices: IntArray) -> Prediction:
         """Predict the costs of ``(n, num_choices)`` positions."""
         encodings = self.space.encode(indices)
-        told = np.array([[p.marginal(encodings) for p in posteriors] for posteriors in self._posteriors])
-        means, deviations = told[:, :, 0], told[:, :, 1]  # (m, kernels, n)
-        std = np.sqrt((deviations**2).mean(axis=1) + means.var(axis=1)).T
-        mean = means.mean(axis=1).T
-        return Prediction(mean * self._scale + self._center, np.maximum(std, _MIN_STD) * self._scale)
+        columns = [posterior.marginal(encodings) for posterior in self._posteriors]
+        mean = np.stack([mean for mean, _ in columns], axis=1)
+        std = np.maximum(np.stack([std for _, std in columns], axis=1), _MIN_STD)
+        return Prediction(mean * self._scale + self._center, std * self._scale)
 
     def sample(self, indices: IntArray, count: int, rng: np.random.Generator) -> FloatArray:
-        """Return ``(count, n, m)`` joint draws of the costs, as many by one kernel as by the other."""
+        """Return ``(count, n, m)`` joint draws of the costs."""
         encodings = self.space.encode(indices)
-        sizes = [len(part) for part in np.array_split(np.arange(count), len(_KERNELS))]
-        draws = [
-            np.concatenate([p.joint(encodings, size, rng) for p, size in zip(posteriors, sizes, strict=True)])
-            for posteriors in self._posteriors
-        ]
+        draws = [posterior.joint(encodings, count, rng) for posterior in self._posteriors]
         costs: FloatArray = np.stack(draws, axis=2) * self._scale + self._center
         return costs
 
@@ -158,34 +146,12 @@ def _prior_points(options: tuple[Option, ...], dimensions: int) -> FloatArray:
     return points
 
 
-_Shape = Callable[[FloatArray], tuple[FloatArray, FloatArray]]
-"""Of squared distances: correlations, and their derivatives by the squared distances."""
-
-
-def _smooth(squares: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Matérn 5/2 (Rasmussen 2006, equation 4.17)."""
-    steps = np.sqrt(5 * squares)
-    falling = np.exp(-steps)
-    slopes = (1 + steps) * falling
-    return slopes + 5 / 3 * squares * falling, -5 / 6 * slopes
-
-
-def _rough(squares: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Matérn 1/2, an exponential; its slope at 0 is infinite, but nothing moves there."""
-    steps = np.sqrt(squares + _SAME)
-    falling = np.exp(-steps)
-    return falling, -0.5 * falling / steps
-
-
-_KERNELS: tuple[_Shape, ...] = (_smooth, _rough)
-
-
 @final
 class _Kernel:
-    """A kernel of some shape, and the variance of the noise."""
+    """A Matérn 5/2 kernel, and the variance of the noise."""
 
-    def __init__(self, layout: _Layout, shape: _Shape, vector: FloatArray) -> None:
-        self._layout, self._shape = layout, shape
+    def __init__(self, layout: _Layout, vector: FloatArray) -> None:
+        self._layout = layout
         ends = [layout.num_choices, layout.num_choices + 1, layout.num_choices + 2]
         relevances, noise, variance, points = np.split(vector, ends)
         self.noise, self.variance = math.exp(noise[0]), math.exp(variance[0])
@@ -206,8 +172,15 @@ class _Kernel:
     def with_slopes(self, left: FloatArray, right: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Return the covariances, and their derivatives by the squared distances."""
         squares = (left**2).sum(axis=1)[:, None] + (right**2).sum(axis=1) - 2 * left @ right.T
-        correlations, slopes = self._shape(np.maximum(squares, 0.0, out=squares))
-        return self.variance * correlations, self.variance * slopes
+        np.maximum(squares, 0.0, out=squares)
+        steps = np.sqrt(5 * squares)
+        falling = np.exp(-steps)
+        falling *= self.variance
+        steps += 1.0
+        slopes = steps * falling
+        covariances: FloatArray = slopes + 5 / 3 * squares * falling
+        slopes *= -5 / 6
+        return covariances, slopes
 
     def gradient(self, encodings: FloatArray, by_embedded: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Return derivatives by the log relevances and by the points, given those by ``(n, d)`` embedded ones."""
@@ -217,24 +190,17 @@ class _Kernel:
         along = 0.5 * (by_stretched * self._embedded[layout.row]).sum(axis=1)
         by_points = np.zeros_like(layout.means)
         np.add.at(by_points, layout.row, by_stretched)
-        by_relevance = np.zeros(layout.num_choices)
-        np.add.at(by_relevance, layout.column, along)
+        by_relevance = np.bincount(layout.column, weights=along, minlength=layout.num_choices)
         return by_relevance, (by_points * layout.deviations).ravel()
 
 
 def _fitted_kernel(
-    layout: _Layout,
-    shape: _Shape,
-    encodings: FloatArray,
-    targets: FloatArray,
-    starts: list[FloatArray],
-    iterations: int,
+    layout: _Layout, encodings: FloatArray, targets: FloatArray, starts: list[FloatArray], iterations: int
 ) -> _Kernel:
     """Return the kernel of largest posterior density that L-BFGS finds from ``starts``."""
 
     def value_and_gradient(vector: FloatArray) -> tuple[float, FloatArray]:
-        kernel = _Kernel(layout, shape, vector)
-        value, gradient = _negative_log_likelihood(kernel, encodings, targets)
+        value, gradient = _negative_log_likelihood(layout, vector, encodings, targets)
         unlikely, slope = layout.negative_log_prior(vector)
         return value + unlikely, gradient + slope
 
@@ -244,13 +210,14 @@ def _fitted_kernel(
         for x in starts
     ]
     best = min(found, key=lambda result: float(result.fun))
-    return _Kernel(layout, shape, best.x)
+    return _Kernel(layout, best.x)
 
 
 def _negative_log_likelihood(
-    kernel: _Kernel, encodings: FloatArray, targets: FloatArray
+    layout: _Layout, vector: FloatArray, encodings: FloatArray, targets: FloatArray
 ) -> tuple[float, FloatArray]:
     """Return it, but for a constant, and its gradient (Rasmussen 2006, equations 5.8 and 5.9)."""
+    kernel = _Kernel(layout, vector)
     embedded = kernel.embed(encodings)
     covariance, slopes = kernel.with_slopes(embedded, embedded)
     factor, inverse = _factor_and_inverse(covariance, kernel.noise)
@@ -276,7 +243,8 @@ def _factor_and_inverse(covariance: FloatArray, noise: float) -> tuple[FloatArra
 def _factor(covariance: FloatArray, noise: float) -> FloatArray:
     noisy = covariance.copy()
     noisy.flat[:: len(noisy) + 1] += noise + _JITTER
-    return np.asarray(np.linalg.cholesky(noisy), dtype=np.float64)
+    factor: FloatArray = np.linalg.cholesky(noisy)
+    return factor
 
 
 @final
@@ -302,7 +270,9 @@ class _Posterior:
         cross = self._kernel(embedded, self._known)
         explained = solve_triangular(self._factor, cross.T, lower=True, check_finite=False)
         covariance = self._kernel(embedded, embedded) - explained.T @ explained
-        factor = _factor(covariance, 0.0)
+        # Unlike a Cholesky factor, eigenvectors don't mind a matrix that is singular but for rounding.
+        values, vectors = np.linalg.eigh(covariance)
+        factor = vectors * np.sqrt(np.maximum(values, 0.0))
         drawn: FloatArray = (
             (cross @ self._weights)[:, None] + factor @ rng.standard_normal((len(factor), count))
         ).T

@@ -187,7 +187,7 @@ class CostModel:
         self._widening = np.ones(len(self.measured))
 
     def widen(self, factors: Mapping[str, float]) -> None:
-        """Multiply the deviations of all predictions, by the name of the measured objective."""
+        """Multiply the deviations of :meth:`at`, by the name of the measured objective; draws stay as they are."""
         self._widening = np.array([factors[self._problem.objectives[c].name] for c in self.measured])
 
     def at(self, indices: IntArray, deviations: float) -> FloatArray:
@@ -215,9 +215,7 @@ class CostModel:
         """Return joint draws of the costs, ``(count, n, num_objectives)``."""
         if not self.measured:
             return np.tile(counted_costs(self._problem, indices), (count, 1, 1))
-        mean = self._surrogate.predict(indices).mean
-        scores = self._surrogate.sample(indices, count, rng)
-        return self._with_exact(indices, mean + self._widening * (scores - mean))
+        return self._with_exact(indices, self._surrogate.sample(indices, count, rng))
 
     def _with_exact(self, indices: IntArray, scores: FloatArray) -> FloatArray:
         """Return all costs, given ``(s, n, num_measured)`` scores."""

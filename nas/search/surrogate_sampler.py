@@ -44,18 +44,17 @@ _GROWTH = 4  # a fit for each 1/4 more trials, while these are fewer than a whol
 class SurrogateSampler(ArchitectureSampler):
     """Fits a surrogate to the finished trials and proposes what should add most to the front.
 
-    The first proposals are random designs in which all options are equally frequent. Then, batch after
-    batch: the surrogate learns the measured objectives, and its deviations are multiplied by what became of
-    its earlier predictions; NSGA-II (Deb 2002) searches the space on optimistic predictions and exact
-    counted objectives, away from what was seen, within the hard constraints; of its last population and the
-    front's neighbours those are proposed that are expected to add most hypervolume, over joint draws of what
-    the surrogate holds possible. With three objectives or more the parts of the front take turns, and every
-    fourth proposal is drawn at random from what the surrogate thinks well of: what it promises at one end of
-    the front would take the whole search there.
+    The first proposals are random designs in which all options are equally frequent. Then, batch after batch:
+    the surrogate learns the measured objectives; NSGA-II (Deb 2002) searches the space on optimistic
+    predictions and exact counted objectives, away from what was seen, within the hard constraints; of its last
+    population and the front's neighbours those are proposed that are expected to add most hypervolume, over
+    joint draws of what the surrogate holds possible. With three objectives or more the parts of the front take
+    turns, and every fourth proposal is drawn at random from what the surrogate thinks well of: what it promises
+    at one end of the front would take the whole search there.
+
     Where the problem knows something of architectures from elsewhere, what sources promise is among the first
-    designs, and the model weighs what they say (:mod:`nas.search.informed`).
-    Where the study knows what architectures reached on their own, the surrogate learns what all are expected
-    to reach so.
+    designs, and the model weighs what they say (:mod:`nas.search.informed`). Where the study knows what
+    architectures reached on their own, the surrogate learns what all are expected to reach so.
 
     There is no state besides the study: proposals depend on the seed, the trial's number and the other
     trials alone. A batch rests on the first so many finished trials and on nothing that came later, so a
@@ -217,7 +216,6 @@ class SurrogateSampler(ArchitectureSampler):
         model = CostModel(problem, surrogate, known.finished, costs, rng)
         teachers = set(known.numbers.tolist())
         factors = widening(problem.objectives, [t for t in earlier if t.number in teachers])
-        model.widen(factors)
         # An evaluation doesn't check what the model then says of the quality, so it is not kept with the trial.
         told = model.measured if costs is measured else [c for c in model.measured if c != 0]
         evolved = evolve(
@@ -283,7 +281,11 @@ class SurrogateSampler(ArchitectureSampler):
 
 @final
 class _Batch:
-    """Architectures to propose, best first, and what the model thinks of any, as far as evaluations will check it."""
+    """Architectures to propose, best first, and what the model thinks of any, as far as evaluations will check it.
+
+    What is told of them has the deviations that earlier predictions call for. What was picked has not: searches that
+    pick by widened deviations find less in their first 25 evaluations, and no more later (docs/strategies.md).
+    """
 
     def __init__(
         self,
@@ -295,6 +297,7 @@ class _Batch:
     ) -> None:
         self._problem = problem
         self._model = model
+        self._model.widen(widening)
         self._told = told
         self.widening = {
             o.name: widening[o.name] for column, o in enumerate(problem.objectives) if column in told

@@ -109,21 +109,6 @@ def test_a_gaussian_process_is_sure_of_what_it_has_seen() -> None:
     assert surrogate.predict(seen).std.max() < surrogate.predict(far).std.min()
 
 
-def test_a_gaussian_process_knows_how_little_it_knows_of_rough_costs() -> None:
-    """Pairs of choices have effects of their own: no smooth function, of which a few trials would show the rest."""
-    effects = np.random.default_rng(7).normal(size=(5, 4, 4))
-    within = []
-    for seed in range(3):
-        rng = np.random.default_rng(seed)
-        seen, unseen = rows(30, rng), rows(200, rng)
-        surrogate = GaussianProcess(SPACE)
-        costs = [sum(effects[n, r[:, n], r[:, n + 1]] for n in range(5))[:, None] for r in (seen, unseen)]
-        surrogate.fit(seen, costs[0], rng)
-        predicted = surrogate.predict(unseen)
-        within.append(np.mean(np.abs(predicted.mean - costs[1]) <= predicted.std))
-    assert 0.5 < np.mean(within) < 0.85
-
-
 def test_options_that_choices_share_are_learned_together() -> None:
     """The last choice was only ever seen at one option; what the others taught holds for it too."""
     rng = np.random.default_rng(0)

@@ -68,7 +68,7 @@ def test_more_deviations_never_mean_less_cost() -> None:
 
 
 @pytest.mark.parametrize("factor", [0.5, 3.0])
-def test_widening_moves_what_is_possible_away_from_what_is_expected(factor: float) -> None:
+def test_widening_moves_what_is_told_away_from_what_is_expected(factor: float) -> None:
     problem = with_objectives(
         grid_problem(), Objective("quality", "", "maximize"), Objective("latency_ms", "ms", "minimize")
     )
@@ -83,8 +83,8 @@ def test_widening_moves_what_is_possible_away_from_what_is_expected(factor: floa
     assert np.array_equal(models[1].at(queries, 0.0), models[0].at(queries, 0.0))
     assert np.allclose(models[1].at(queries, 0.1)[:, 0], models[0].at(queries, 0.1 * factor)[:, 0])
     assert np.array_equal(models[1].at(queries, 0.1)[:, 1], models[0].at(queries, 0.1)[:, 1])
-    spreads = [m.draws(queries, 400, np.random.default_rng(2))[:, :, 0].std() for m in models]
-    assert (spreads[1] > spreads[0]) == (factor > 1)
+    drawn = [m.draws(queries, 40, np.random.default_rng(2)) for m in models]
+    assert np.array_equal(*drawn)  # what a search picks by stays as it was
 
 
 def test_one_far_worse_cost_does_not_squeeze_the_others_together() -> None:
