@@ -190,7 +190,8 @@ class _Kernel:
         along = 0.5 * (by_stretched * self._embedded[layout.row]).sum(axis=1)
         by_points = np.zeros_like(layout.means)
         np.add.at(by_points, layout.row, by_stretched)
-        by_relevance = np.bincount(layout.column, weights=along, minlength=layout.num_choices)
+        by_relevance = np.zeros(layout.num_choices)
+        np.add.at(by_relevance, layout.column, along)
         return by_relevance, (by_points * layout.deviations).ravel()
 
 
@@ -243,8 +244,7 @@ def _factor_and_inverse(covariance: FloatArray, noise: float) -> tuple[FloatArra
 def _factor(covariance: FloatArray, noise: float) -> FloatArray:
     noisy = covariance.copy()
     noisy.flat[:: len(noisy) + 1] += noise + _JITTER
-    factor: FloatArray = np.linalg.cholesky(noisy)
-    return factor
+    return np.asarray(np.linalg.cholesky(noisy), dtype=np.float64)
 
 
 @final
