@@ -57,7 +57,9 @@ def gpus_once(path: Path, workplace: int) -> tuple[int, str | None]:
 def meet(marks: Path, seat: Seat) -> None:
     """Leave a mark and tell; the last one dies at first."""
     if seat.rank == seat.size - 1:
-        die_at_first(marks, 1, 0)
+        deaths = marks / "deaths"
+        deaths.mkdir(exist_ok=True)
+        die_at_first(deaths, 1, 0)
     (marks / f"{seat.rank} of {seat.size}").touch()
     seat.progress.start("meet", seat.size, 0)
     seat.progress.advance(str(seat.rank))

@@ -38,7 +38,7 @@ def cluster() -> Iterator[None]:
     ray.shutdown()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def executor(cluster: None) -> Iterator[RayCluster[int]]:
     with closing(RayCluster(jobs.make_ten)) as made:
         yield made
