@@ -66,7 +66,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.service = service
     app.state.access = service.access
-    problems.install(app, answer_problem)
+    problems.install(app, answer_problem, service.settings.runs)
     problems.describe(app)
     app.include_router(api.open_router)
     app.include_router(api.router)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any, final
 
 from fastapi import FastAPI, Request
@@ -84,8 +86,14 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
-def install(app: FastAPI, answer: Callable[[Request, Problem], Response]) -> None:
-    """Make every error of ``app`` a problem, answered by ``answer``."""
+def install(app: FastAPI, answer: Callable[[Request, Problem], Response], runs: Path) -> None:
+    """Make every error of ``app`` a problem, answered by ``answer``.
+
+    Args:
+        app: The application.
+        answer: Makes a response of a problem.
+        runs: Folder of the run directories. Clients know a run by its name, and nothing of where the service keeps it.
+    """
 
     @app.exception_handler(Problem)
     async def on_problem(request: Request, problem: Problem) -> Response:
@@ -101,7 +109,7 @@ def install(app: FastAPI, answer: Callable[[Request, Problem], Response]) -> Non
 
     @app.exception_handler(NasError)
     async def on_nas_error(request: Request, error: NasError) -> Response:
-        return answer(request, Problem(409, "not-possible", str(error)))
+        return answer(request, Problem(409, "not-possible", str(error).replace(f"{runs}{os.sep}", "")))
 
     @app.exception_handler(Exception)
     async def on_bug(_request: Request, _error: Exception) -> Response:  # the server logs the traceback

@@ -99,7 +99,7 @@ def test_every_promised_file_is_there_and_no_leftover(cli_run: Path) -> None:
     top = {path.name for path in cli_run.iterdir()} - {".lock", "study.db-wal", "study.db-shm"}
     assert top == {
         *("run.json", "status.json", "supernet", "study.db", "winners"),
-        *("report.json", "report.md", "front.png", "hypervolume.png", "trust", "files.json"),
+        *("report.json", "report.md", "front.png", "hypervolume.png", "trust", "files.json", "adapted"),
     }
     assert {p.name for p in (cli_run / "supernet").iterdir()} == {"weights.safetensors", "training.json"}
     folders = winner_folders(cli_run)
@@ -175,13 +175,22 @@ def test_a_winners_statistics_are_those_of_some_training_images(cli_run: Path, d
 def test_all_returned_points_were_evaluated_and_the_final_front_is_one(cli_run: Path) -> None:
     results = Results.read(cli_run / "report.json")
     assert len(results.values) == results.trials["complete"] == 12
-    assert {w.trial for w in results.winners} <= {results.trial_numbers[row] for row in results.front}
+    assert {w.trial for w in results.winners} <= set(results.trial_numbers)
+    assert {w.id for w in results.winners} <= {path.stem for path in (cli_run / "adapted").iterdir()}
     variants = [v for w in results.winners for v in w.variants]
     objectives = [*results.objectives, Objective("file_bytes", "B", "minimize")]
     costs = np.array([[o.cost(v.values[o.name].value) for o in objectives] for v in variants])
     for variant, cost in zip(variants, costs, strict=True):
         dominated = ((costs <= cost).all(axis=1) & (costs < cost).any(axis=1)).any()
         assert variant.on_front == (not dominated)
+
+
+def test_winners_are_of_the_front_where_too_few_candidates_were_evaluated_to_adapt_any(
+    tiny_run: Path,
+) -> None:
+    results = Results.read(tiny_run / "report.json")
+    assert not (tiny_run / "adapted").exists()
+    assert {w.trial for w in results.winners} <= {results.trial_numbers[row] for row in results.front}
 
 
 def test_the_report_tells_what_the_search_predicted_and_what_became_of_it(cli_run: Path) -> None:
