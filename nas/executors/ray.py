@@ -72,8 +72,8 @@ class Needs:
 @dataclass
 class _Worker:
     actor: Any
-    beginning: Any
     key: int = -1
+    work: bytes = b""
     has_begun: bool = False
 
 
@@ -123,19 +123,21 @@ class RayCluster(Generic[W]):
         return room if self._jobs is None else min(room, self._jobs)
 
     def submit(self, job: Job[W]) -> None:
-        """Give a job to a worker."""
+        """Give a job to a worker; a new one gets it when it has made its workplace."""
         work = packed(job.work, "what a worker is to do")
-        worker = self._idle.pop() if self._idle else self._begun()
-        worker.key = job.key
-        with self._fullness_told():
-            self._busy[worker.actor.do.remote(work)] = worker
+        worker = self._idle.pop() if self._idle else self._start_worker()
+        worker.key, worker.work = job.key, work
+        self._call(worker)
 
     def finished(self, timeout_s: float | None) -> Sequence[Outcome]:
         """Return what became of jobs, and pass on what their workers said."""
-        if not self._busy:
-            return []
-        ready, _ = self._ray.wait(list(self._busy), timeout=timeout_s)
-        return [self._heard(answered) for answered in ready]
+        outcomes: list[Outcome] = []
+        while self._busy and not outcomes:
+            ready, _ = self._ray.wait(list(self._busy), timeout=timeout_s)
+            if not ready:
+                break
+            outcomes = [outcome for called in ready if (outcome := self._receive(called)) is not None]
+        return outcomes
 
     def close(self) -> None:
         """Kill the workers, and leave a cluster that was entered here."""
@@ -144,31 +146,36 @@ class RayCluster(Generic[W]):
         self._forget_idle()
         self._cluster.close()
 
-    def _begun(self) -> _Worker:
+    def _start_worker(self) -> _Worker:
         make = self._ray.remote(_Actor).options(**self._needs.options)
-        actor = make.remote(self._beginning, os.getcwd(), sys.path)
-        return _Worker(actor, actor.begin.remote())
+        return _Worker(make.remote(self._beginning, os.getcwd(), sys.path))
 
-    def _heard(self, answered: Any) -> Outcome:
-        worker = self._busy.pop(answered)
+    def _call(self, worker: _Worker) -> None:
+        """Let a worker begin, or do its job.
+
+        The job is sent after the worker has begun, and not along with the call to begin: where a worker dies at once,
+        Ray may lose the answers to both.
+        """
+        with self._fullness_told():
+            called = worker.actor.do.remote(worker.work) if worker.has_begun else worker.actor.begin.remote()
+        self._busy[called] = worker
+
+    def _receive(self, called: Any) -> Outcome | None:
+        """Return what became of a worker's job; nothing where the worker has only begun, and gets the job now."""
+        worker = self._busy.pop(called)
         try:
             with self._fullness_told():
-                if not worker.has_begun:
-                    self._passed_on(worker, worker.beginning)
-                    worker.has_begun = True
-                outcome = self._passed_on(worker, answered)
+                *said, last = [unpacked(message) for message in self._ray.get(called)]
         except self._ray.exceptions.RayError as error:  # of the worker, its node, or the way to it
             return self._lost(worker, error)
-        assert outcome is not None, "a job has an outcome"
-        self._idle.append(worker)
-        return outcome
-
-    def _passed_on(self, worker: _Worker, told: Any) -> Outcome | None:
-        """Pass on what a worker said, and return what its answer means: nothing, where it has only begun."""
-        *said, last = [unpacked(message) for message in self._ray.get(told)]
         for message in said:
             message.pass_on()
-        return None if isinstance(last, Begun) else outcome_of(worker.key, last)
+        if isinstance(last, Begun):
+            worker.has_begun = True
+            self._call(worker)
+            return None
+        self._idle.append(worker)
+        return outcome_of(worker.key, last)
 
     @contextlib.contextmanager
     def _fullness_told(self) -> Iterator[None]:
@@ -210,20 +217,18 @@ class _Actor:
     def __init__(self, beginning: Beginning, folder: str, paths: Sequence[str]) -> None:
         self._beginning = beginning
         self._workplace: object = None
-        self._has_begun = False
         self._said: list[bytes] = []
         go_to(folder, paths)
         tell_of_logs(self._said.append, beginning.level)
 
     def begin(self) -> list[bytes]:
-        """Make the workplace, and return what was said meanwhile, and whether there is one."""
+        """Make the workplace, and return what was said meanwhile, and whether there is one now."""
         self._workplace, told = self._beginning.begin()
-        self._has_begun = isinstance(told, Begun)
         return self._with_said(message_bytes(told))
 
     def do(self, work: bytes) -> list[bytes]:
-        """Return what was said meanwhile, and what came out; nothing, where there is no workplace."""
-        return self._with_said(answer(work, self._workplace)) if self._has_begun else []
+        """Return what was said meanwhile, and what came out."""
+        return self._with_said(answer(work, self._workplace))
 
     def _with_said(self, last: bytes) -> list[bytes]:
         said, self._said[:] = list(self._said), []
