@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from nas.lazy import imported_on_demand
 
 if TYPE_CHECKING:
+    from nas.compression.circulant import Circulant
     from nas.compression.cluster import Cluster
     from nas.compression.fine_tune import FineTune
     from nas.compression.half import Half
@@ -23,6 +24,7 @@ else:
     __getattr__ = imported_on_demand(
         __name__,
         {
+            "nas.compression.circulant": "Circulant",
             "nas.compression.cluster": "Cluster",
             "nas.compression.fine_tune": "FineTune",
             "nas.compression.half": "Half",
@@ -41,6 +43,7 @@ else:
     )
 
 __all__ = [
+    "Circulant",
     "Cluster",
     "CompressionPass",
     "FineTune",

@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from nas.supernet.attention import Attention
+from nas.supernet.circulant import CirculantConv2d, CirculantLinear
 
 _Arguments = Callable[[Any], dict[str, Any]]
 """Gives the arguments that make a layer of the same form."""
@@ -47,6 +48,11 @@ LAYERS: dict[type[nn.Module], _Arguments] = {
     },
     **{kind: _read(*_OF_BATCH_NORM) for kind in (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)},
     nn.Linear: _read("in_features", "out_features", bias="bias"),
+    CirculantLinear: _read("in_features", "out_features", "block_size", "fourier", bias="bias"),
+    CirculantConv2d: _read(
+        *("in_channels", "out_channels", "kernel_size", "block_size", "stride", "padding", "dilation"),
+        bias="bias",
+    ),
     nn.GroupNorm: _read("num_groups", "num_channels", "eps", "affine"),
     nn.LayerNorm: _read("normalized_shape", "eps", "elementwise_affine", bias="bias"),
     nn.Embedding: _read("num_embeddings", "embedding_dim", "padding_idx"),

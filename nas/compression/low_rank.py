@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, final
@@ -11,18 +10,14 @@ from typing import Any, ClassVar, Literal, final
 import torch
 from torch import Tensor, nn
 
-from nas.checks import failing_as
 from nas.choices import Option
 from nas.compression.pipeline import Lab, Model
 from nas.compression.settings import check_options, check_shares, share_choices
-from nas.compression.working import finished, module_in, working_copy
-from nas.errors import ExportError
-from nas.inputs import call_network, place_inputs
+from nas.compression.working import check_runs, finished, module_in, replace_layers, working_copy
 from nas.space import SearchSpace
 
 _Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d
 _LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
-_CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
 
 @final
@@ -69,37 +64,16 @@ class LowRank:
             return model
         assert isinstance(share, float)
         module = working_copy(before, lab)
-        count = _replace_layers(module, share)
-        fault = (
-            f"{self.name} can't take {type(before).__name__}, which uses a layer otherwise than by calling it"
-        )
-        with failing_as(ExportError, fault, "leave the pass out"), torch.no_grad():
-            call_network(module, place_inputs(model.inputs.blank(2), lab.device))
+        count = replace_layers(module, _LAYERS, lambda layer: _thinner(layer, share))
+        check_runs(self.name, model, module, lab)
         what = f"{self.name} of {count} layers, for {share:g} of the energy"
         return finished(model, module, lab, what, recalibrates=count > 0)
 
 
 @torch.no_grad()
-def _replace_layers(network: nn.Module, share: float) -> int:
-    """Replace layers in place and return how many."""
-    uses = Counter(id(p) for module in network.modules() for p in module._parameters.values())
-    made: dict[nn.Module, nn.Module] = {}
-    for parent in list(network.modules()):
-        if type(parent).__module__.startswith("torch.nn") and not isinstance(parent, _CONTAINERS):
-            continue  # reads the weights of its layers itself
-        for name, layer in list(parent._modules.items()):
-            if layer is None or not isinstance(layer, nn.Linear | _Convolution):
-                continue
-            if layer not in made and type(layer) in _LAYERS and uses[id(layer.weight)] == 1:
-                thinner = _thinner(layer, share)
-                if thinner is not None:
-                    made[layer] = thinner.to(layer.weight.dtype).train(layer.training)
-            parent._modules[name] = made.get(layer, layer)
-    return len(made)
-
-
-def _thinner(layer: nn.Linear | _Convolution, share: float) -> nn.Sequential | None:
+def _thinner(layer: nn.Module, share: float) -> nn.Sequential | None:
     """Return layers that compute nearly the same with fewer multiplications, or None where there are none."""
+    assert isinstance(layer, nn.Linear | _Convolution)
     if isinstance(layer, nn.Linear):
         first, last = _halves(layer.weight, share)
         if first.numel() + last.numel() >= layer.weight.numel():

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
 from torch import nn
 
+from nas.checks import failing_as
 from nas.compression.pipeline import Lab, Model
 from nas.errors import ExportError
+from nas.inputs import call_network, place_inputs
 from nas.supernet.copying import copied
 from nas.supernet.recalibrate import recalibrate_on
+
+_CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
 
 def module_in(model: Model, name: str) -> nn.Module:
@@ -31,6 +37,54 @@ def module_in(model: Model, name: str) -> nn.Module:
 def working_copy(module: nn.Module, lab: Lab) -> nn.Module:
     """Return a copy on the lab's device, all of whose parameters can be trained."""
     return copied(module).to(lab.device).requires_grad_(True)
+
+
+def replace_layers(
+    network: nn.Module,
+    kinds: tuple[type[nn.Module], ...],
+    make: Callable[[nn.Module], nn.Module | None],
+) -> int:
+    """Replace layers in place and return how many; what stands at several places is replaced by one.
+
+    Layers with shared weights stay, and so do those inside torch's own attention and Transformers.
+
+    Args:
+        network: Changed.
+        kinds: Classes of layers with a ``weight``, exactly these.
+        make: Returns what comes into a layer's place, or None to leave it.
+    """
+    uses = Counter(id(p) for module in network.modules() for p in module._parameters.values())
+    made: dict[nn.Module, nn.Module] = {}
+    for parent in list(network.modules()):
+        if type(parent).__module__.startswith("torch.nn") and not isinstance(parent, _CONTAINERS):
+            continue  # reads the weights of its layers itself
+        for name, layer in list(parent._modules.items()):
+            if layer is None or type(layer) not in kinds:
+                continue
+            if layer not in made and uses[id(layer._parameters["weight"])] == 1:
+                new = make(layer)
+                if new is not None:
+                    made[layer] = new.to(next(layer.parameters()).dtype).train(layer.training)
+            parent._modules[name] = made.get(layer, layer)
+    return len(made)
+
+
+def check_runs(name: str, model: Model, module: nn.Module, lab: Lab) -> None:
+    """Run a network, some of whose layers were replaced, on two items.
+
+    Args:
+        name: Name of the pass.
+        model: What the pass was given.
+        module: What it made of it, on the lab's device.
+        lab: With the device.
+
+    Raises:
+        ExportError: it doesn't run.
+    """
+    before = module_in(model, name)
+    fault = f"{name} can't take {type(before).__name__}, which uses a layer otherwise than by calling it"
+    with failing_as(ExportError, fault, "leave the pass out"), torch.no_grad():
+        call_network(module, place_inputs(model.inputs.blank(2), lab.device))
 
 
 def finished(model: Model, module: nn.Module, lab: Lab, what: str, *, recalibrates: bool = True) -> Model:

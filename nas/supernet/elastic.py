@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from nas.choices import Choice, Size, joint_values, largest_value
 from nas.errors import SpaceError
 from nas.space import Condition
+from nas.supernet import circulant
 
 
 @runtime_checkable
@@ -47,13 +48,15 @@ class Conv2d(nn.Module):
         dilation: Distance between the pixels that the kernel sees.
         groups: As in torch; equal to ``in_channels`` for a depthwise convolution.
         bias: Whether to add a learned bias.
+        block_size: The weight is block-circulant over the channels, in blocks of that size, see
+            :mod:`nas.supernet.circulant`; 1 for any weight. All sizes share one weight, of which each uses the nearest.
 
     Shape:
         ``(n, in_channels, h, w)`` to ``(n, out_channels, h', w')``.
 
     Raises:
         SpaceError: for some combination of options a size is not positive, or the channels are not
-            a multiple of the groups.
+            a multiple of the groups, or there are both blocks and groups.
     """
 
     def __init__(
@@ -67,15 +70,21 @@ class Conv2d(nn.Module):
         dilation: Size = 1,
         groups: Size = 1,
         bias: bool = True,
+        block_size: Size = 1,
     ) -> None:
         super().__init__()
         _check_groups(in_channels, out_channels, groups)
+        if largest_value(block_size) > 1 and largest_value(groups) > 1:
+            raise SpaceError(
+                f"a convolution has groups ({groups}) and blocks ({block_size}): a block-circulant one has no groups."
+            )
         largest_out, largest_kernel = largest_value(out_channels), largest_value(kernel_size)
         largest_in = max(int(inputs) // int(count) for inputs, count in joint_values(in_channels, groups))
         self.in_channels = cast(int, in_channels)
         self.out_channels = cast(int, out_channels)
         self.kernel_size = cast(int, kernel_size)
         self.groups = cast(int, groups)
+        self.block_size = cast(int, block_size)
         self.stride = stride
         self.padding = padding
         largest_value(dilation)
@@ -87,6 +96,7 @@ class Conv2d(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Convolve with the active slice."""
         weight, bias = self._slices()
+        weight = _nearest(weight, self.block_size)
         return F.conv2d(images, weight, bias, self.stride, self._pixels(), self.dilation, self.groups)
 
     def _slices(self) -> tuple[Tensor, Tensor | None]:
@@ -99,8 +109,22 @@ class Conv2d(nn.Module):
         return self.dilation * (self.kernel_size // 2) if self.padding == "same" else self.padding
 
     def extract(self) -> nn.Module:
-        """Return the active part as ``torch.nn.Conv2d``."""
+        """Return the active part as ``torch.nn.Conv2d``, or with blocks as ``CirculantConv2d``."""
         weight, bias = self._slices()
+        if self.block_size > 1:
+            side, padding = (self.kernel_size,) * 2, (self._pixels(),) * 2
+            blocks = circulant.CirculantConv2d(
+                self.in_channels,
+                self.out_channels,
+                side,
+                self.block_size,
+                stride=(self.stride,) * 2,
+                padding=padding,
+                dilation=(self.dilation,) * 2,
+                bias=bias is not None,
+                device="meta",
+            )
+            return _filled(blocks, weight=circulant.project(weight, self.block_size), bias=bias)
         layer = nn.Conv2d(
             self.in_channels,
             self.out_channels,
@@ -116,10 +140,13 @@ class Conv2d(nn.Module):
 
     def num_active_params(self) -> int:
         """Return how many numbers the active weight and bias hold."""
-        return self.macs_per_position() + (0 if self.bias is None else self.out_channels)
+        inputs = self.in_channels // self.groups
+        shape = circulant.vectors_shape(self.out_channels, inputs, self.block_size)
+        held = math.prod(shape) * self.kernel_size**2
+        return held + (0 if self.bias is None else self.out_channels)
 
     def macs_per_position(self) -> int:
-        """Return multiply-accumulates per output pixel."""
+        """Return multiply-accumulates per output pixel; blocks save none."""
         return self.out_channels * (self.in_channels // self.groups) * self.kernel_size**2
 
 
@@ -133,16 +160,26 @@ class Linear(nn.Module):
         bias: Whether to add a learned bias.
         positions: How many vectors one input of the network gives this layer, where choices decide that, such as how
             many points are left of a cloud. Only counting reads it. None where all architectures give as many.
+        block_size: The weight is block-circulant, in blocks of that size, see :mod:`nas.supernet.circulant`; 1 for any
+            weight. All sizes share one weight, of which each uses the nearest.
 
     Shape:
         ``(..., in_features)`` to ``(..., out_features)``.
     """
 
     def __init__(
-        self, in_features: Size, out_features: Size, *, bias: bool = True, positions: Size | None = None
+        self,
+        in_features: Size,
+        out_features: Size,
+        *,
+        bias: bool = True,
+        positions: Size | None = None,
+        block_size: Size = 1,
     ) -> None:
         super().__init__()
         largest_in, largest_out = largest_value(in_features), largest_value(out_features)
+        largest_value(block_size)
+        self.block_size = cast(int, block_size)
         self.positions = cast(int | None, positions)
         self.in_features = cast(int, in_features)
         self.out_features = cast(int, out_features)
@@ -152,24 +189,30 @@ class Linear(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Multiply with the active slice."""
-        return F.linear(inputs, *self._slices())
+        weight, bias = self._slices()
+        return F.linear(inputs, _nearest(weight, self.block_size), bias)
 
     def _slices(self) -> tuple[Tensor, Tensor | None]:
         weight = self.weight[: self.out_features, : self.in_features]
         return weight, None if self.bias is None else self.bias[: self.out_features]
 
     def extract(self) -> nn.Module:
-        """Return the active part as ``torch.nn.Linear``."""
+        """Return the active part as ``torch.nn.Linear``, or with blocks as ``CirculantLinear``."""
         weight, bias = self._slices()
+        if self.block_size > 1:
+            sizes = self.in_features, self.out_features, self.block_size
+            blocks = circulant.CirculantLinear(*sizes, bias=bias is not None, device="meta")
+            return _filled(blocks, weight=circulant.project(weight, self.block_size), bias=bias)
         layer = nn.Linear(self.in_features, self.out_features, bias=bias is not None, device="meta")
         return _filled(layer, weight=weight, bias=bias)
 
     def num_active_params(self) -> int:
         """Return how many numbers the active weight and bias hold."""
-        return self.macs_per_position() + (0 if self.bias is None else self.out_features)
+        shape = circulant.vectors_shape(self.out_features, self.in_features, self.block_size)
+        return math.prod(shape) + (0 if self.bias is None else self.out_features)
 
     def macs_per_position(self) -> int:
-        """Return multiply-accumulates per input vector."""
+        """Return multiply-accumulates per input vector; blocks save none."""
         return self.in_features * self.out_features
 
 
@@ -306,6 +349,13 @@ def at_least(times: int | Choice, count: int) -> tuple[Condition, ...]:
         return ()
     enough = tuple(option for option in times.options if isinstance(option, int) and option >= count)
     return () if len(enough) == len(times.options) else (Condition(times.name, enough),)
+
+
+def _nearest(weight: Tensor, block_size: int) -> Tensor:
+    """Return the nearest block-circulant weight."""
+    if block_size == 1:
+        return weight
+    return circulant.expand(circulant.project(weight, block_size), *weight.shape[:2])
 
 
 def _check_groups(in_channels: Size, out_channels: Size, groups: Size) -> None:
