@@ -24,7 +24,7 @@ from nas.space import SearchSpace
 from nas.supernet.circulant import CirculantConv2d, CirculantLinear, check_block_sizes, project, vectors_shape
 
 _LEAST_TIMED = 2**18
-"""Numbers of a matrix. Smaller ones lie in a processor's cache, where dense was faster (``benchmarks/circulant.py``)."""
+"""Numbers of a matrix. Smaller ones fit a processor's cache, and dense was faster (``benchmarks/circulant.py``)."""
 _SECONDS = 0.02
 _FASTER = 0.8
 """Of the dense time: what is nearer may be noise, and a network would come out otherwise the next time."""
@@ -35,11 +35,12 @@ _FASTER = 0.8
 class Circulant:
     """Replaces linear layers and 2-D convolutions by the nearest block-circulant ones, where these hold fewer numbers.
 
-    Each number becomes the mean of those along a diagonal of a block, which is nearest by least squares. A network loses
-    much by it until it is trained again. An exported file holds one k-th of a layer's numbers; it takes as long to run
-    and as much memory as before, except for large linear layers that are multiplied in the frequency domain.
-    Passes that cut or round the module's layers don't know these: put them before. Convolutions in groups, layers with
-    shared weights, and those inside torch's own attention and Transformers stay.
+    Each number becomes the mean of those along a diagonal of a block, which is nearest by least squares. A network
+    loses much by it until it is trained again. An exported file holds one k-th of a layer's numbers; it takes as long
+    to run and as much memory as before, except for large linear layers that are multiplied in the frequency domain.
+    Put passes that cut layers, such as Prune, before it: they don't know these. Behind it Cluster and Half make the
+    file smaller; Int8 would store whole matrices. Convolutions in groups, layers with shared weights, and those inside
+    torch's own attention and Transformers stay.
 
     Args:
         block_size: k, the size of the blocks. Several make it a choice, from large to small, and the last one is 1.
