@@ -132,7 +132,8 @@ def _with_blocks(layer: nn.Module, size: int) -> nn.Module | None:
             layer.bias is not None,
             device="meta",
         )
-    made.weight = nn.Parameter(project(weight.double(), size).to(weight.dtype))
+    rows = weight.flatten(2) if weight.ndim > 2 else weight
+    made.weight = nn.Parameter(project(rows.double(), size).to(weight.dtype))
     made.bias = None if layer.bias is None else nn.Parameter(layer.bias.clone())
     return made
 

@@ -225,7 +225,8 @@ class CirculantConv2d(nn.Module):
         self.in_channels, self.out_channels, self.block_size = in_channels, out_channels, block_size
         self.kernel_size, self.stride, self.padding, self.dilation = kernel_size, stride, padding, dilation
         shape = vectors_shape(out_channels, in_channels, block_size)
-        self.weight = nn.Parameter(torch.empty(*shape, *kernel_size, device=device))
+        # With the kernel flat: torch takes tensors of five dimensions for weights of 3-D convolutions.
+        self.weight = nn.Parameter(torch.empty(*shape, math.prod(kernel_size), device=device))
         self.bias = nn.Parameter(torch.empty(out_channels, device=device)) if bias else None
         self.reset_parameters()
 
@@ -235,7 +236,7 @@ class CirculantConv2d(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Convolve."""
-        weight = expand(self.weight, self.out_channels, self.in_channels)
+        weight = expand(self.weight, self.out_channels, self.in_channels).unflatten(2, self.kernel_size)
         return F.conv2d(images, weight, self.bias, self.stride, self.padding, self.dilation)
 
     def extra_repr(self) -> str:

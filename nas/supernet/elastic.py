@@ -124,7 +124,7 @@ class Conv2d(nn.Module):
                 bias=bias is not None,
                 device="meta",
             )
-            return _filled(blocks, weight=circulant.project(weight, self.block_size), bias=bias)
+            return _filled(blocks, weight=circulant.project(weight.flatten(2), self.block_size), bias=bias)
         layer = nn.Conv2d(
             self.in_channels,
             self.out_channels,

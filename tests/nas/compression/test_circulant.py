@@ -12,7 +12,7 @@ import torch
 from pass_fakes import lab_of, model_of, random_split, residual_net
 from torch import nn
 
-from nas.compression import Circulant, Pipeline
+from nas.compression import Circulant, FineTune, Pipeline
 from nas.compression.structure import changes_between, with_changes
 from nas.devices import Session, Timings
 from nas.errors import ExportError, StudyError
@@ -36,7 +36,7 @@ def test_layers_become_the_nearest_and_the_rest_stays(tmp_path: Path) -> None:
     assert isinstance(convolution, CirculantConv2d)
     assert isinstance(linear, CirculantLinear)
     dense = network[3].layers[0].weight  # type: ignore[index,union-attr]
-    torch.testing.assert_close(convolution.weight, project(dense, 4))
+    torch.testing.assert_close(convolution.weight, project(dense.flatten(2), 4))
     torch.testing.assert_close(linear.bias, network[7].bias)  # type: ignore[index]
     weights = 4 * 8 * 16 * 9  # of four convolutions; the linear layer has 3 rows of 32, in one row of blocks
     assert count_params(network) - count_params(made.module) == weights * 3 // 4 + 3 * 32 - 32
@@ -49,6 +49,17 @@ def test_projecting_a_circulant_network_changes_nothing_but_its_size(tmp_path: P
     made = Circulant(8).apply(model_of(network, split), {}, lab_of(split, tmp_path)).module
     assert made is not None
     torch.testing.assert_close(made[0](split.inputs), network[0](split.inputs))  # type: ignore[index,operator]
+
+
+def test_what_comes_out_can_be_trained(tmp_path: Path) -> None:
+    split = random_split(1, 8, 8)
+    lab = lab_of(split, tmp_path)
+    made = Circulant(4).apply(model_of(residual_net(), split), {}, lab)
+    assert made.module is not None
+    trained = FineTune().apply(made, {}, lab).module
+    assert trained is not None
+    before, after = (dict(module.named_parameters()) for module in (made.module, trained))
+    assert all(not torch.equal(before[name], after[name]) for name in before)
 
 
 def test_the_options_name_the_sizes_and_one_changes_nothing(tmp_path: Path) -> None:

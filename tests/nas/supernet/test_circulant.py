@@ -74,7 +74,7 @@ def test_gradients_are_those_of_the_dense_layer(fourier: bool) -> None:
 def test_a_convolution_equals_the_dense_one_at_each_place_of_the_kernel() -> None:
     layer = CirculantConv2d(10, 12, (3, 2), 4, stride=(2, 1), padding=(1, 0), dilation=(1, 2))
     weight = torch.stack(
-        [entry_by_entry(layer.weight[..., y, x], 12, 10) for y in range(3) for x in range(2)], 2
+        [entry_by_entry(layer.weight[..., place], 12, 10) for place in range(6)], 2
     ).unflatten(2, (3, 2))
     images = torch.randn(2, 10, 9, 8)
     expected = nn.functional.conv2d(images, weight, layer.bias, (2, 1), (1, 0), (1, 2))
@@ -102,7 +102,7 @@ def test_an_exported_layer_stores_the_vectors_alone(fourier: bool) -> None:
     assert held == 4 * (256 * 128 // 16 + 128)
     transforms = 3 * 4 * 16 * 18 if fourier else 0  # there, for inputs and for weights, and back
     assert held <= stored_bytes(file) < held + transforms + 500  # shapes and the like
-    assert len(file) < 4 * 256 * 128 / 8
+    assert len(file) < stored_bytes(file) + 6_000  # the graph
     inputs = torch.randn(3, 256)
     assert torch.allclose(OnnxCandidate(file).predict(inputs), network(inputs), atol=1e-5)
 
@@ -152,7 +152,8 @@ def test_all_sizes_share_one_weight_and_each_uses_the_nearest(
         assert type(plain[0]) in (nn.Linear, nn.Conv2d)
     else:
         assert isinstance(plain[0], CirculantLinear | CirculantConv2d)
-        assert torch.equal(plain[0].weight, project(layer.weight, int(size)))
+        weight = layer.weight.flatten(2) if layer.weight.ndim > 2 else layer.weight
+        assert torch.equal(plain[0].weight, project(weight, int(size)))
 
 
 def test_fresh_weights_have_the_spread_of_torchs() -> None:
