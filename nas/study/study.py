@@ -305,6 +305,11 @@ class Study:
                     f"study {self.name!r} trains its candidates from scratch: proxy and weights are for studies "
                     "with a supernet, leave them out."
                 )
+        elif self.recipe.reduced_space:
+            raise StudyError(
+                f"study {self.name!r} has a supernet whose recipe has reduced_space=True, which would change layers "
+                "that subnets share: give it training=FromScratch(), or state it in the winners' recipe alone."
+            )
         elif self.zero_cost is not None:
             raise StudyError(
                 f"study {self.name!r} has zero_cost and a supernet, which judges a candidate as cheaply: leave "

@@ -24,6 +24,7 @@ from nas.training.checkpoint import Stateful, load_checkpoint, save_checkpoint
 from nas.training.memory import FEWEST_TO_SPLIT, is_out_of_memory, out_of_memory, out_of_memory_told
 from nas.training.ranks import ALONE, Ranks
 from nas.training.recipe import Recipe
+from nas.training.reduced_space import UnitSpheres
 from nas.training.steps import Step
 from nas.training.watching import Watcher
 
@@ -71,14 +72,15 @@ def train(
 
     Raises:
         TrainingError: a loss or its gradient is NaN or infinite, or memory ran out.
-        StudyError: the device can't do the recipe's precision.
+        StudyError: the device can't do the recipe's precision, or the model has no neurons for its reduced space.
         DamagedFileError: the checkpoint can't be read.
     """
     recipe.check_device(device)
     model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     data = _on_device(data, device)
     generator = torch.Generator().manual_seed(seed)
-    loop = _Loop(model, step, recipe, len(data), device, ranks, watcher)
+    spheres = UnitSpheres(model, data, device) if recipe.reduced_space else None
+    loop = _Loop(model, step, recipe, len(data), device, ranks, watcher, spheres)
     losses: list[float] = []
     if ranks.agree(checkpoint is not None and checkpoint.exists()) and checkpoint is not None:
         losses = loop.restore(checkpoint, generator)
@@ -136,6 +138,7 @@ class _Loop:
         device: Where.
         ranks: The processes that train together.
         watcher: Called around every step of the optimizer.
+        spheres: Hold weights after every step of the optimizer.
     """
 
     def __init__(
@@ -147,8 +150,9 @@ class _Loop:
         device: torch.device,
         ranks: Ranks,
         watcher: Watcher | None = None,
+        spheres: UnitSpheres | None = None,
     ) -> None:
-        self._watcher = watcher
+        self._watcher, self._spheres = watcher, spheres
         self._model, self._step, self._recipe, self._device, self._ranks = model, step, recipe, device, ranks
         self._parameters = list(model.parameters())
         self._optimizer = torch.optim.AdamW(
@@ -264,6 +268,8 @@ class _Loop:
             return norm
         self._scaler.step(self._optimizer)
         self._scaler.update()
+        if self._spheres is not None:
+            self._spheres.hold()
         if self._watcher is not None:
             self._watcher.after_update(self._optimizer)
         if self._scaler.get_scale() >= scale:  # otherwise the scaled gradients overflowed: nothing was done
@@ -311,6 +317,8 @@ class _Loop:
         """Leave the model in evaluation mode, with averaged weights where the recipe asks for them."""
         if self._average is not None:
             self._model.load_state_dict(self._average.module.state_dict())
+            if self._spheres is not None:  # an average of lengths of 1 is shorter
+                self._spheres.hold()
         self._model.eval()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Literal, final
 
 import torch
@@ -48,6 +48,9 @@ class Recipe:
         mix: Blends items of a batch, such as ``Mixup()`` or ``CutMix()``, after they are augmented and normalised;
             None for items as they are. Works with every step that takes its batch from
             :func:`nas.training.steps.prepared`, as all of ours do.
+        reduced_space: Keep the weights of each ReLU neuron at length 1 and its threshold in an interval, see
+            :class:`nas.training.reduced_space.UnitSpheres`. For networks that are trained alone: winners, and
+            candidates with ``FromScratch()``.
 
     Raises:
         StudyError: a number is out of range.
@@ -65,6 +68,14 @@ class Recipe:
     ema_decay: float | None = None
     halve_on_oom: bool = False
     mix: Mix | None = None
+    reduced_space: bool = False
+
+    def __repr__(self) -> str:
+        # Runs know their passes by it too, so a setting that older versions lacked is told only where it is used.
+        told = {f.name: getattr(self, f.name) for f in fields(self)}
+        if not self.reduced_space:
+            del told["reduced_space"]
+        return f"Recipe({', '.join(f'{name}={value!r}' for name, value in told.items())})"
 
     def __post_init__(self) -> None:
         check_integers(self, "epochs", "batch_size", "accumulate")
@@ -76,6 +87,8 @@ class Recipe:
             check_kind("Recipe", "augment", self.augment, Callable, wanted)
         if self.mix is not None:
             check_kind("Recipe", "mix", self.mix, Mix, "an instance such as Mixup(0.2), or None,")
+        if not isinstance(self.reduced_space, bool):
+            raise StudyError(f"Recipe has reduced_space={self.reduced_space!r}: True or False is expected.")
         if self.epochs < 1 or self.batch_size < 1:
             raise StudyError(
                 f"a recipe of {self.epochs} epochs with batches of {self.batch_size}: both must be 1 or more."
