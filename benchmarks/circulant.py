@@ -35,7 +35,7 @@ from nas.evaluation.reinitialize import reinitialize
 from nas.evaluation.turns import time_in_turns
 from nas.inputs import InputSpec
 from nas.protocols import Split, Splits
-from nas.supernet.circulant import CirculantLinear
+from nas.supernet.circulant_layers import CirculantLinear
 from nas.training import supervised_step, train
 
 CPU = torch.device("cpu")

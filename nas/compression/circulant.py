@@ -21,7 +21,8 @@ from nas.errors import SpaceError, StudyError
 from nas.evaluation.onnx_export import export_onnx
 from nas.evaluation.turns import ratios, time_in_turns
 from nas.space import SearchSpace
-from nas.supernet.circulant import CirculantConv2d, CirculantLinear, check_block_sizes, project, vectors_shape
+from nas.supernet.circulant import check_block_sizes, project, vectors_shape
+from nas.supernet.circulant_layers import CirculantConv2d, CirculantLinear
 
 _LEAST_TIMED = 2**18
 """Numbers of a matrix. Smaller ones fit a processor's cache, and dense was faster (``benchmarks/circulant.py``)."""
@@ -43,7 +44,8 @@ class Circulant:
     torch's own attention and Transformers stay.
 
     Args:
-        block_size: k, the size of the blocks. Several make it a choice, from large to small, and the last one is 1.
+        block_size: k, the size of the blocks; 1 replaces no layer. Several make it a choice, from large to small, and
+            the last one is 1.
         device: Where each linear layer of 512 x 512 numbers or more is timed alone, on one item, to multiply it in the
             frequency domain if that takes a fifth less; also a layer that was block-circulant before. None for all
             dense.
@@ -93,7 +95,7 @@ class Circulant:
         chosen = check_options(self.choices(), options)
         if chosen and chosen == self.choices().largest():
             return model
-        size = int(chosen.get(f"{self.name}.block_size", self.block_size))
+        size = self.block_size if isinstance(self.block_size, int) else int(chosen[f"{self.name}.block_size"])
         module = working_copy(before, lab)
         count = replace_layers(module, (nn.Linear, nn.Conv2d), lambda layer: _with_blocks(layer, size))
         shapes = _shapes_of_large(module, model, lab, self.name)
@@ -111,7 +113,8 @@ def _with_blocks(layer: nn.Module, size: int) -> nn.Module | None:
     """Return the nearest block-circulant layer, or None where there is none with fewer numbers."""
     assert isinstance(layer, nn.Linear | nn.Conv2d)
     weight = layer.weight
-    if math.prod(vectors_shape(*weight.shape[:2], size)) >= math.prod(weight.shape[:2]):
+    rows, columns = weight.shape[:2]
+    if math.prod(vectors_shape(rows, columns, size)) >= rows * columns:
         return None
     made: CirculantLinear | CirculantConv2d
     if isinstance(layer, nn.Linear):
@@ -132,8 +135,8 @@ def _with_blocks(layer: nn.Module, size: int) -> nn.Module | None:
             layer.bias is not None,
             device="meta",
         )
-    rows = weight.flatten(2) if weight.ndim > 2 else weight
-    made.weight = nn.Parameter(project(rows.double(), size).to(weight.dtype))
+    flat = weight.flatten(2) if weight.ndim > 2 else weight
+    made.weight = nn.Parameter(project(flat.double(), size).to(weight.dtype))
     made.bias = None if layer.bias is None else nn.Parameter(layer.bias.clone())
     return made
 

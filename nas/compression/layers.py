@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from nas.supernet.attention import Attention
-from nas.supernet.circulant import CirculantConv2d, CirculantLinear
+from nas.supernet.circulant_layers import CirculantConv2d, CirculantLinear
 
 _Arguments = Callable[[Any], dict[str, Any]]
 """Gives the arguments that make a layer of the same form."""

@@ -18,7 +18,8 @@ from torch.nn import functional as F
 from nas.choices import Choice, Size, joint_values, largest_value
 from nas.errors import SpaceError
 from nas.space import Condition
-from nas.supernet import circulant
+from nas.supernet.circulant import expand, project, vectors_shape
+from nas.supernet.circulant_layers import CirculantConv2d, CirculantLinear
 
 
 @runtime_checkable
@@ -113,7 +114,7 @@ class Conv2d(nn.Module):
         weight, bias = self._slices()
         if self.block_size > 1:
             side, padding = (self.kernel_size,) * 2, (self._pixels(),) * 2
-            blocks = circulant.CirculantConv2d(
+            blocks = CirculantConv2d(
                 self.in_channels,
                 self.out_channels,
                 side,
@@ -124,7 +125,7 @@ class Conv2d(nn.Module):
                 bias=bias is not None,
                 device="meta",
             )
-            return _filled(blocks, weight=circulant.project(weight.flatten(2), self.block_size), bias=bias)
+            return _filled(blocks, weight=project(weight.flatten(2), self.block_size), bias=bias)
         layer = nn.Conv2d(
             self.in_channels,
             self.out_channels,
@@ -141,7 +142,7 @@ class Conv2d(nn.Module):
     def num_active_params(self) -> int:
         """Return how many numbers the active weight and bias hold."""
         inputs = self.in_channels // self.groups
-        shape = circulant.vectors_shape(self.out_channels, inputs, self.block_size)
+        shape = vectors_shape(self.out_channels, inputs, self.block_size)
         held = math.prod(shape) * self.kernel_size**2
         return held + (0 if self.bias is None else self.out_channels)
 
@@ -201,14 +202,14 @@ class Linear(nn.Module):
         weight, bias = self._slices()
         if self.block_size > 1:
             sizes = self.in_features, self.out_features, self.block_size
-            blocks = circulant.CirculantLinear(*sizes, bias=bias is not None, device="meta")
-            return _filled(blocks, weight=circulant.project(weight, self.block_size), bias=bias)
+            blocks = CirculantLinear(*sizes, bias=bias is not None, device="meta")
+            return _filled(blocks, weight=project(weight, self.block_size), bias=bias)
         layer = nn.Linear(self.in_features, self.out_features, bias=bias is not None, device="meta")
         return _filled(layer, weight=weight, bias=bias)
 
     def num_active_params(self) -> int:
         """Return how many numbers the active weight and bias hold."""
-        shape = circulant.vectors_shape(self.out_features, self.in_features, self.block_size)
+        shape = vectors_shape(self.out_features, self.in_features, self.block_size)
         return math.prod(shape) + (0 if self.bias is None else self.out_features)
 
     def macs_per_position(self) -> int:
@@ -355,7 +356,7 @@ def _nearest(weight: Tensor, block_size: int) -> Tensor:
     """Return the nearest block-circulant weight."""
     if block_size == 1:
         return weight
-    return circulant.expand(circulant.project(weight, block_size), *weight.shape[:2])
+    return expand(project(weight, block_size), *weight.shape[:2])
 
 
 def _check_groups(in_channels: Size, out_channels: Size, groups: Size) -> None:

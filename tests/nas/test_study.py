@@ -37,6 +37,7 @@ from nas.supernet import SandwichRule
         ({"recalibration": -1}, "recalibrates on -1 items: 0 or more"),
         ({"seed": -1}, "seed -1: it must be from 0 to 2147483647"),
         ({"seed": 2**31}, "from 0 to 2147483647"),
+        ({"recipe": Recipe(1, reduced_space=True)}, r"reduced_space=True.* training=FromScratch\(\)"),
     ],
 )
 def test_a_study_that_can_not_be_run_is_refused(changes: dict[str, object], message: str) -> None:

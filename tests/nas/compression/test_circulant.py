@@ -17,7 +17,8 @@ from nas.compression.structure import changes_between, with_changes
 from nas.devices import Session, Timings
 from nas.errors import ExportError, StudyError
 from nas.evaluation.counts import count_params
-from nas.supernet.circulant import CirculantConv2d, CirculantLinear, expand, project
+from nas.supernet.circulant import expand, project
+from nas.supernet.circulant_layers import CirculantConv2d, CirculantLinear
 from nas.testing import check_compression_pass
 
 

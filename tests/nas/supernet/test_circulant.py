@@ -15,14 +15,8 @@ from nas.evaluation.onnx_export import export_onnx
 from nas.evaluation.reinitialize import reinitialize
 from nas.evaluation.stored import stored_bytes
 from nas.supernet import Supernet, elastic
-from nas.supernet.circulant import (
-    CirculantConv2d,
-    CirculantLinear,
-    block_size,
-    expand,
-    project,
-    vectors_shape,
-)
+from nas.supernet.circulant import block_size, expand, project, vectors_shape
+from nas.supernet.circulant_layers import CirculantConv2d, CirculantLinear
 
 SHAPES = [(24, 32, 8), (16, 16, 1), (10, 13, 4), (3, 5, 8), (8, 4, 4), (6, 9, 3)]
 """Rows, columns and size of the blocks."""
