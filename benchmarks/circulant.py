@@ -52,10 +52,11 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=6_000, help="Of Fashion-MNIST; 60 % of them to train.")
     parser.add_argument("--epochs", type=int, default=12, help="Of the dense network.")
     parser.add_argument("--fine-tune", type=int, default=8, help="Epochs after projection.")
+    parser.add_argument("--features", type=int, nargs="+", default=[64, 128, 256, 512, 1024, 2048])
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     if arguments.part == "latency":
-        print_latencies()
+        print_latencies(arguments.features)
     else:
         print_qualities(arguments)
 
@@ -125,7 +126,7 @@ class Bench:
     Args:
         splits: Data.
         make: Makes a dense network of a share of the widths.
-        epochs: Of the dense network.
+        epochs: Epochs that the dense network is trained for.
         more: Epochs after it was made smaller.
         seed: Seed of everything.
     """
@@ -199,11 +200,11 @@ class Bench:
         return right, count_params(network), len(export_onnx(network, self.inputs))
 
 
-def print_latencies() -> None:
+def print_latencies(sizes: list[int]) -> None:
     device = OnnxRuntime()
     print(f"{device.identity()}; microseconds, a low quantile of turns; file in kB")
     print("features    k batch     dense  circulant  frequencies   dense kB  circulant kB  frequencies kB")
-    for size in (64, 128, 256, 512, 1024, 2048):
+    for size in sizes:
         for k in (4, 16, 64):
             files = [export_onnx(layer.eval(), (size,)) for layer in layers_of(size, k)]
             for batch in (1, 32):
