@@ -140,7 +140,7 @@ def multiply_spectra(vectors: Tensor, inputs: Tensor) -> Tensor:
 
     A circulant block is a convolution on a ring, which the Fourier transform makes a product of spectra; these are
     added up over the blocks of a row before they are transformed back (Ding 2017). In real numbers, and the transforms
-    as products with their matrices: blocks are small, and ONNX Runtime multiplies faster than it transforms.
+    as products with their matrices: blocks are small, and torch's fast ONNX exporter knows no Fourier transform.
     """
     high, wide, size = vectors.shape
     there, back = (
