@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol, final, runtime_checkable
 
@@ -93,6 +94,32 @@ class Detailed(Protocol):
 
     def details(self, statistics: FloatArray) -> FloatArray:
         """Return ``(p,)`` values of ``(n, k)`` statistics, named by :attr:`TaskFacts.names`; NaN for none."""
+
+
+@runtime_checkable
+class Confusable(Protocol):
+    """What a task has besides, where an answer is one class: which classes are taken for which."""
+
+    def confusion(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return ``(k, k)`` int64 for k classes: how many items of the class of a row are taken for that of a column.
+
+        Args:
+            outputs: ``(n, *)``.
+            targets: ``(n, *)``.
+        """
+
+
+@runtime_checkable
+class Decoded(Protocol):
+    """What a quality has besides, where it judges answers that a network gives step by step."""
+
+    def decode(self, predict: Callable[[Inputs], Tensor], inputs: Inputs) -> Tensor:
+        """Return ``(n, *)`` outputs for ``(n, *)`` inputs, of which an answer that is known must not be used.
+
+        Args:
+            predict: Returns the network's outputs; may be called as often as is needed.
+            inputs: As the data have them.
+        """
 
 
 @runtime_checkable

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from nas.checks import check_kind
+from nas.data.groups import check_group_rule, groups_of_files
 from nas.data.image_files import count_kinds, files_key, find_files, image_suffixes
 from nas.data.items import Items
 from nas.data.raw import RawData
@@ -36,11 +37,15 @@ class ImageFolder(RawData):
         root: The folder.
         test_root: A second folder of the same classes, the official test part; None to split ``root``.
         channels: 3 for colour, 1 for grey; files of the other kind are converted.
+        group: How to tell which images belong together, such as those of one patient, and go into one split: the level
+            of a folder, 1 for those in the folders of classes; or a regular expression that is looked for in the
+            path below ``root``, of which what is in parentheses is the group. None where all are by themselves.
     """
 
     root: str | Path
     test_root: str | Path | None = None
     channels: int = 3
+    group: str | int | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -48,6 +53,7 @@ class ImageFolder(RawData):
         check_kind("ImageFolder", "test_root", self.test_root, str | Path | None, "a path or None")
         if self.channels not in (1, 3):
             raise DataError(f"channels is {self.channels!r}: 1 for grey or 3 for colour is expected.")
+        check_group_rule("ImageFolder", self.group)
         if self.test_root is not None and _folder(self.root) == _folder(self.test_root):
             raise DataError(
                 f"root and test_root are both {self.root}, so the images that train would also test: name another "
@@ -65,10 +71,10 @@ class ImageFolder(RawData):
             DataError: a folder is missing, can't be read, holds no classes or a class without images, or holds parts
                 of a data set where classes are expected.
         """
-        train, names = _items(Path(self.root).expanduser())
+        train, names = _items(Path(self.root).expanduser(), self.group)
         test = None
         if self.test_root is not None:
-            test, test_names = _items(Path(self.test_root).expanduser())
+            test, test_names = _items(Path(self.test_root).expanduser(), self.group)
             if names != test_names:
                 different = sorted(set(names) ^ set(test_names))
                 raise DataError(
@@ -82,7 +88,7 @@ def _folder(stated: str | Path) -> Path:
     return Path(stated).expanduser().resolve()
 
 
-def _items(root: Path) -> tuple[Items, list[str]]:
+def _items(root: Path, group: str | int | None) -> tuple[Items, list[str]]:
     classes = _classes(root)
     images = _images(root, classes)
     paths = [path for of_class in images for path in of_class]
@@ -94,6 +100,7 @@ def _items(root: Path) -> tuple[Items, list[str]]:
             key=functools.cache(functools.partial(files_key, root, paths)),
             threads=True,
             files=True,
+            groups=groups_of_files([path.relative_to(root).as_posix() for path in paths], group),
         ),
         classes,
     )

@@ -20,6 +20,7 @@ from PIL import Image
 from torch import Tensor
 
 from nas.data import store
+from nas.data.groups import Groups
 from nas.data.locations import memory_bytes
 from nas.data.pixels import RULES, is_deep, losses, to_tensor
 from nas.errors import DataError, one_line
@@ -49,6 +50,7 @@ class Items:
         threads: Whether ``read`` may run in several threads at a time.
         files: Whether ``read`` opens a file as a PIL image each time, which is to be closed after use.
         masks: The masks, whose ``read`` gives ``(height, width)`` uint8; None where an item has one class.
+        groups: Which items must be in one split; None where any may be apart.
     """
 
     labels: IntArray
@@ -58,6 +60,7 @@ class Items:
     threads: bool = False
     files: bool = False
     masks: Items | None = None
+    groups: Groups | None = None
 
     def opened(self, row: int) -> contextlib.AbstractContextManager[object]:
         """Return the item at a position, to be used within ``with``."""
@@ -76,6 +79,7 @@ class Items:
             name=lambda row: self.name(int(rows[row])),
             key=None if stated is None else lambda: f"{stated()} {rows.tolist()}",
             masks=None if self.masks is None else self.masks.taken(rows),
+            groups=None if self.groups is None else self.groups[rows],
         )
 
 

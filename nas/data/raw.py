@@ -11,6 +11,7 @@ import torch
 
 from nas.checks import check_kind
 from nas.data.classes import check_every_class
+from nas.data.groups import tell_groups
 from nas.data.items import Decoding, decode
 from nas.data.masked import decode_masks, for_images
 from nas.data.selection import Parts, Selection, assemble_splits, check_classes
@@ -33,6 +34,8 @@ class RawData(abc.ABC):
         search_share: Part of what is not the official test part that judges candidates.
         test_share: Part that is kept for the winners, where there is no official test part.
         seed: Seed of every random choice of items.
+        class_cap: How many items of a class the train split holds at most, drawn at random; None for all. It becomes
+            part of the name.
         skip_corrupt: Whether items that can't be read are left out; otherwise they are an error.
         memory_share: Part of this machine's memory that decoded items may take. Beyond that they go to
             a file in the folder ``NAS_CACHE`` (default ``~/.cache/nas``) that is read as it is used.
@@ -44,6 +47,7 @@ class RawData(abc.ABC):
     search_share: float = 0.2
     test_share: float = 0.2
     seed: int = 0
+    class_cap: int | None = None
     skip_corrupt: bool = False
     memory_share: float = 0.25
 
@@ -59,7 +63,8 @@ class RawData(abc.ABC):
 
     @property
     def _selection(self) -> Selection:
-        return Selection(self.limit, self.test_limit, self.search_share, self.test_share, self.seed)
+        shares = (self.search_share, self.test_share)
+        return Selection(self.limit, self.test_limit, *shares, self.seed, self.class_cap)
 
     @property
     def _size(self) -> tuple[int, int] | None:
@@ -107,6 +112,7 @@ class RawData(abc.ABC):
             kind(num_classes, parts.class_names),
             mapped=decoded.mapped,
             official_test=parts.test is not None,
+            notes=tell_groups([p.items.groups[p.rows] for p in chosen if p.items.groups is not None]),
         )
 
 

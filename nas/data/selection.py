@@ -15,6 +15,7 @@ from torch import Tensor
 from nas.checks import check_kind
 from nas.data.classes import check_every_class, count_classes, count_held, tell_shares
 from nas.data.fingerprint import fingerprint
+from nas.data.groups import cap_classes, check_apart, hold_out_groups
 from nas.data.items import Chosen, Items
 from nas.data.stratify import share_out
 from nas.errors import DataError
@@ -63,13 +64,12 @@ class Selection:
     search_share: float
     test_share: float
     seed: int
+    class_cap: int | None = None
 
     def __post_init__(self) -> None:
         check_shares(self.search_share, self.test_share)
-        for name, limit in (("limit", self.limit), ("test_limit", self.test_limit)):
-            check_kind("the data source", name, limit, Integral | None, "an integer or None")
-            if limit is not None and limit < 1:
-                raise DataError(f"{name} is {limit}: a positive number, or None for all, is expected.")
+        for name in ("limit", "test_limit", "class_cap"):
+            check_limit(name, getattr(self, name))
         check_seed(self.seed)
 
     def choose(self, parts: Parts) -> list[Chosen]:
@@ -79,20 +79,27 @@ class Selection:
             DataError: the classes or their numbers don't allow it.
         """
         check_classes(parts)
+        if self.class_cap is not None and parts.train.labels.ndim == 2:
+            raise DataError(
+                f"class_cap is {self.class_cap} and items of {parts.name} have masks of several classes: leave it out."
+            )
         rows = _stratified(np.arange(len(parts.train.labels)), parts.train.labels, self.limit, self.seed)
         if parts.test is not None:
+            check_apart(parts.name, parts.train.groups, parts.test.groups)
             test = Chosen(
                 parts.test,
                 _stratified(np.arange(len(parts.test.labels)), parts.test.labels, self.test_limit, self.seed),
             )
         else:
             count = min(round(self.test_share * len(rows)), self.test_limit or len(rows))
-            kept = _stratified(rows, parts.train.labels, count, self.seed)
+            kept = _held_out(parts.train, rows, count, self.seed)
             test = Chosen(parts.train, kept)
             rows = rows[~np.isin(rows, kept)]
         whole = len(rows) + (0 if parts.test is not None else len(test.rows))
-        search = _stratified(rows, parts.train.labels, round(self.search_share * whole), self.seed)
+        search = _held_out(parts.train, rows, round(self.search_share * whole), self.seed)
         train = rows[~np.isin(rows, search)]
+        if self.class_cap is not None:
+            train = train[cap_classes(parts.train.labels[train], self.class_cap, self.seed)]
         return [Chosen(parts.train, train), Chosen(parts.train, search), test]
 
     def name(self, parts: Parts) -> str:
@@ -106,6 +113,8 @@ class Selection:
             and self.test_limit < len(parts.test.labels)
         ):
             name += f", {self.test_limit:,} of {len(parts.test.labels):,} to test"
+        if self.class_cap is not None:
+            name += f", at most {self.class_cap:,} of a class to train"
         return name
 
 
@@ -127,6 +136,18 @@ def check_shares(search_share: float, test_share: float) -> None:
         )
 
 
+def check_limit(name: str, limit: object) -> None:
+    """Check how many items are asked for.
+
+    Raises:
+        DataError: fewer than one.
+        StudyError: it is no integer.
+    """
+    check_kind("the data source", name, limit, Integral | None, "an integer or None")
+    if limit is not None and limit < 1:
+        raise DataError(f"{name} is {limit}: a positive number, or None for all, is expected.")
+
+
 def check_seed(seed: int) -> None:
     """Check the seed of a random choice of items.
 
@@ -137,6 +158,13 @@ def check_seed(seed: int) -> None:
     check_kind("the data source", "seed", seed, Integral, "an integer")
     if not 0 <= seed < _SEEDS:
         raise DataError(f"seed is {seed}: an integer from 0 to {_SEEDS - 1} is expected.")
+
+
+def _held_out(items: Items, rows: IntArray, count: int, seed: int) -> IntArray:
+    """Return about ``count`` of ``rows``, every class in proportion; whole groups where there are such."""
+    if items.groups is None:
+        return _stratified(rows, items.labels, count, seed)
+    return rows[hold_out_groups(items.labels[rows], items.groups[rows], count / len(rows), seed)]
 
 
 def _stratified(rows: IntArray, labels: IntArray, count: int | None, seed: int) -> IntArray:
@@ -185,6 +213,7 @@ def assembled(
     vocabulary: tuple[str, ...] = (),
     mapped: bool = False,
     official_test: bool = False,
+    notes: tuple[str, ...] = (),
 ) -> Splits:
     """Return the splits for classification of ``values``, which holds train, search and test one after the other.
 
@@ -201,6 +230,7 @@ def assembled(
         input_names=("token_ids",) if vocabulary else ("images",),
         mapped=mapped,
         official_test=official_test,
+        notes=notes,
     )
 
 
@@ -214,6 +244,7 @@ def assemble_splits(
     input_names: tuple[str, ...] = ("images",),
     mapped: bool = False,
     official_test: bool = False,
+    notes: tuple[str, ...] = (),
 ) -> Splits:
     """Return the splits of ``values``, which holds train, search and test one after the other, with their targets.
 
@@ -231,10 +262,10 @@ def assemble_splits(
         for found, begin, end in zip(targets, ends[:-1], ends[1:], strict=True)
     ]
     train, search, test = splits
-    notes: tuple[str, ...] = ()
     if isinstance(task, SemanticSegmentation):
         named = zip(("train", "search", "test"), targets, strict=True)
-        notes = tuple(tell_shares(part, of, task.num_classes, task.class_names) for part, of in named)
+        shares = (tell_shares(part, of, task.num_classes, task.class_names) for part, of in named)
+        notes = (*notes, *shares)
     return Splits(
         name,
         train=train,

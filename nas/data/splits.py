@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from nas.checks import check_kind
 from nas.data.classes import check_every_class, count_classes
-from nas.data.selection import check_seed, check_shares
+from nas.data.groups import Groups, as_groups, cap_classes, tell_groups, three_shares_of_groups
+from nas.data.selection import check_limit, check_seed, check_shares
 from nas.data.stratify import three_shares
 from nas.errors import DataError
 from nas.inputs import as_tuple
 from nas.protocols import Split, Splits
+from nas.space import IntArray
 from nas.tasks import Classification
 
 _NEEDED = 5
@@ -28,6 +31,8 @@ def split_images(
     search_share: float = 0.2,
     test_share: float = 0.2,
     seed: int = 0,
+    groups: Sequence[object] | None = None,
+    class_cap: int | None = None,
 ) -> Splits:
     """Split labelled images into train, search and test, and normalise them with train's statistics.
 
@@ -38,6 +43,9 @@ def split_images(
         search_share: Part of all images that judges candidates.
         test_share: Part of all images that is kept for the winners.
         seed: Seed of the split.
+        groups: For each image a number or a name, such as the patient's: those of one group go into one split. None
+            where all are by themselves.
+        class_cap: How many images of a class the train split holds at most, drawn at random; None for all.
 
     Returns:
         Splits in which every class has about its share of the whole.
@@ -50,17 +58,15 @@ def split_images(
     check_kind("split_images", "name", name, str, "a string")
     check_shares(search_share, test_share)
     check_seed(seed)
+    check_limit("class_cap", class_cap)
     _check(images, labels)
     images, classes = images.detach(), labels.to(torch.int64).numpy()
     num_classes = count_classes(name, classes, _NEEDED)
     _check_parts(len(labels), num_classes, search_share, test_share)
-    try:
-        rows = three_shares(classes, search_share, test_share, seed)
-    except ValueError as error:
-        raise DataError(
-            f"{name} can't be split so that every class is in every split ({str(error).rstrip('.')}): change "
-            "search_share and test_share, or give the rare classes more images."
-        ) from error
+    named = None if groups is None else as_groups(groups, len(labels))
+    rows = _rows_of_parts(name, classes, named, search_share, test_share, seed)
+    if class_cap is not None:
+        rows[0] = rows[0][cap_classes(classes[rows[0]], class_cap, seed)]
     check_every_class([classes[part] for part in rows], num_classes, ())
     pixels = images.to(torch.float32)
     axes = (0, 2, 3)
@@ -79,7 +85,22 @@ def split_images(
         mean=tuple(mean.flatten().tolist()),
         std=tuple(std.flatten().tolist()),
         fingerprint=_fingerprint(parts),
+        notes=() if named is None else tell_groups([named[part] for part in rows]),
     )
+
+
+def _rows_of_parts(
+    name: str, classes: IntArray, groups: Groups | None, search_share: float, test_share: float, seed: int
+) -> list[IntArray]:
+    if groups is not None:
+        return three_shares_of_groups(classes, groups, search_share, test_share, seed)
+    try:
+        return three_shares(classes, search_share, test_share, seed)
+    except ValueError as error:
+        raise DataError(
+            f"{name} can't be split so that every class is in every split ({str(error).rstrip('.')}): change "
+            "search_share and test_share, or give the rare classes more images."
+        ) from error
 
 
 def _check(images: Tensor, labels: Tensor) -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from torch import Tensor
 
 from nas.checks import check_kind, failing_as
 from nas.data.fingerprint import fingerprint
+from nas.data.groups import as_groups, tell_groups, three_shares_of_groups
 from nas.data.selection import check_seed, check_shares, statistics
 from nas.errors import DataError
 from nas.inputs import Inputs, as_tuple, take_items
 from nas.protocols import Split, Splits
+from nas.space import IntArray
 from nas.task import Task
 from nas.tasks.segmentation import ignored_by
 
@@ -24,6 +28,7 @@ def split_tensors(
     search_share: float = 0.2,
     test_share: float = 0.2,
     seed: int = 0,
+    groups: Sequence[object] | None = None,
     input_names: tuple[str, ...] = ("inputs",),
 ) -> Splits:
     """Split items at random, whatever the task; for classes of images :func:`nas.data.split_images` stratifies.
@@ -39,6 +44,7 @@ def split_tensors(
         search_share: Part of all items that judges candidates.
         test_share: Part of all items that is kept for the winners.
         seed: Seed of the split.
+        groups: For each item a number or a name: those of one group go into one split. None where all are apart.
         input_names: What an exported model calls its inputs.
 
     Raises:
@@ -51,15 +57,15 @@ def split_tensors(
     check_shares(search_share, test_share)
     check_seed(seed)
     _check_fit(name, inputs, targets, task)
-    sizes = [round(share * len(targets)) for share in (search_share, test_share)]
-    if min(*sizes, len(targets) - sum(sizes)) < 1:
-        raise DataError(
-            f"{name} has {len(targets)} items, too few for three parts: give more, or other shares."
+    named = None if groups is None else as_groups(groups, len(targets))
+    if named is None:
+        rows = _random_parts(name, len(targets), search_share, test_share, seed)
+    else:
+        rows = three_shares_of_groups(
+            np.zeros(len(targets), dtype=np.int64), named, search_share, test_share, seed
         )
-    rows = np.random.default_rng(seed).permutation(len(targets))
-    search, test, train = np.split(rows, np.cumsum(sizes))
     is_image = not isinstance(inputs, tuple) and inputs.ndim == 4
-    mean, std = statistics(as_tuple(inputs)[0][np.sort(train)]) if is_image else ((), ())
+    mean, std = statistics(as_tuple(inputs)[0][np.sort(rows[0])]) if is_image else ((), ())
     parts = [
         Split(
             take_items(inputs, np.sort(chosen)),
@@ -68,7 +74,7 @@ def split_tensors(
             std,
             ignored=ignored_by(task),
         )
-        for chosen in (train, search, test)
+        for chosen in rows
     ]
     return Splits(
         name,
@@ -80,7 +86,16 @@ def split_tensors(
         std=std,
         fingerprint=fingerprint(name, parts, official_test=False),
         input_names=("images",) if is_image and input_names == ("inputs",) else input_names,
+        notes=() if named is None else tell_groups([named[part] for part in rows]),
     )
+
+
+def _random_parts(name: str, count: int, search_share: float, test_share: float, seed: int) -> list[IntArray]:
+    sizes = [round(share * count) for share in (search_share, test_share)]
+    if min(*sizes, count - sum(sizes)) < 1:
+        raise DataError(f"{name} has {count} items, too few for three parts: give more, or other shares.")
+    search, test, train = np.split(np.random.default_rng(seed).permutation(count), np.cumsum(sizes))
+    return [train, search, test]
 
 
 def _check_fit(name: str, inputs: Inputs, targets: Tensor, task: Task) -> None:

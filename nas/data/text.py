@@ -16,9 +16,11 @@ import torch
 from torch import Tensor
 
 from nas.checks import check_integers, check_kind
+from nas.data.groups import as_groups, tell_groups
 from nas.data.items import Items
 from nas.data.locations import data_root
 from nas.data.selection import Parts, Selection, assembled, check_classes
+from nas.data.table import read_columns
 from nas.data.words import words
 from nas.errors import DataError
 from nas.protocols import Splits
@@ -95,11 +97,13 @@ class TextTable:
         max_length: Tokens per text.
         max_words: Ids are smaller than this; the size of the network's embedding.
         min_count: How often a word must occur to get an id of its own.
-        limit: As in :class:`nas.data.raw.RawData`, and so the four others.
+        limit: As in :class:`nas.data.raw.RawData`, and so the five after it.
         test_limit: See there.
         search_share: See there.
         test_share: See there.
         seed: See there.
+        class_cap: See there.
+        group: Name of a column, such as the author: texts of one group go into one split. None where all are apart.
     """
 
     train: str | Path
@@ -116,10 +120,13 @@ class TextTable:
     search_share: float = 0.2
     test_share: float = 0.2
     seed: int = 0
+    class_cap: int | None = None
+    group: str | None = None
 
     def __post_init__(self) -> None:
         check_kind("TextTable", "train", self.train, str | Path, "a path")
         check_kind("TextTable", "test", self.test, str | Path | None, "a path or None")
+        check_kind("TextTable", "group", self.group, str | None, "the name of a column or None")
         check_integers(self, "max_length", "max_words", "min_count")
         if self.max_length < 1 or self.max_words < 3 or self.min_count < 1:
             raise DataError(
@@ -130,7 +137,8 @@ class TextTable:
 
     @property
     def _selection(self) -> Selection:
-        return Selection(self.limit, self.test_limit, self.search_share, self.test_share, self.seed)
+        shares = (self.search_share, self.test_share)
+        return Selection(self.limit, self.test_limit, *shares, self.seed, self.class_cap)
 
     def load(self) -> Splits:
         """Return the splits: inputs ``(n, max_length)`` int64.
@@ -140,19 +148,9 @@ class TextTable:
                 no word of it is in the vocabulary.
         """
         path = self._path(self.train)
-        texts, labels = _table(path, self.text, self.label)
-        test_texts, test_labels = texts, labels
-        if self.test is not None:
-            test_texts, test_labels = _table(self._path(self.test), self.text, self.label)
-        class_names = tuple(sorted(set(labels), key=_order))
-        parts = Parts(
-            self.name or path.stem,
-            _items(texts, labels, class_names, path),
-            None
-            if self.test is None
-            else _items(test_texts, test_labels, class_names, self._path(self.test)),
-            class_names,
-        )
+        train, class_names = self._items(path, None)
+        test = None if self.test is None else self._items(self._path(self.test), class_names)[0]
+        parts = Parts(self.name or path.stem, train, test, class_names)
         chosen = self._selection.choose(parts)
         parted = [[str(part.items.read(row)) for row in part.rows.tolist()] for part in chosen]
         known = vocabulary(parted[0], max_words=self.max_words, min_count=self.min_count)
@@ -167,7 +165,25 @@ class TextTable:
             class_names=class_names,
             vocabulary=known,
             official_test=parts.test is not None,
+            notes=tell_groups([p.items.groups[p.rows] for p in chosen if p.items.groups is not None]),
         )
+
+    def _items(self, path: Path, class_names: tuple[str, ...] | None) -> tuple[Items, tuple[str, ...]]:
+        """Return the items of a file, and its classes where they are not known."""
+        columns = {"text": self.text, "label": self.label} | ({"group": self.group} if self.group else {})
+        texts, found, *groups = read_columns(path, columns)
+        labels = _labels(found, path)
+        known = tuple(sorted(set(labels), key=_order)) if class_names is None else class_names
+        unknown = sorted(set(labels) - set(known))
+        if unknown:
+            raise DataError(f"the table {path} has the label {unknown[0]!r}, which the training part lacks.")
+        items = Items(
+            np.array([known.index(label) for label in labels], dtype=np.int64),
+            lambda row: texts[row],
+            lambda row: f"line {row + 2} of {path}",
+            groups=as_groups(groups[0], len(texts)) if groups else None,
+        )
+        return items, known
 
     def _check_known(self, path: Path, known: Sequence[str], train: Tensor, rest: Tensor) -> None:
         if _unknown(train) > _NEARLY_ALL:
@@ -198,49 +214,15 @@ def _tell_lengths(path: Path, lengths: Sequence[int], max_length: int) -> None:
     logger.log(logging.WARNING if cut > _MOST else logging.INFO, told, 100 * cut, path, max_length)
 
 
-def _table(path: Path, text: str, label: str) -> tuple[list[str], list[str]]:
-    """Return the two columns."""
-    try:
-        lines = path.read_text(encoding="utf-8-sig").removesuffix("\n").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise DataError(
-            f"the table {path} can't be read ({reason}): a UTF-8 file is expected there."
-        ) from error
-    rows = [line.split("\t") if line else [] for line in lines]
-    head = rows[0]
-    if text not in head or label not in head:
-        raise DataError(
-            f"the table {path} has the columns {head} in its first line: {text!r} and {label!r} are expected, "
-            "separated by tabs; name others with text= and label=."
-        )
-    for number, row in enumerate(rows[1:], start=2):
-        if len(row) != len(head):
-            raise DataError(
-                f"line {number} of the table {path} has {len(row)} columns and the first line {len(head)}: every "
-                "line must have the same, separated by tabs."
-            )
-    texts, labels = ([row[head.index(name)] for row in rows[1:]] for name in (text, label))
-    labels = [unicodedata.normalize("NFC", found.strip()) for found in labels]
+def _labels(found: Sequence[str], path: Path) -> list[str]:
+    labels = [unicodedata.normalize("NFC", label.strip()) for label in found]
     if "" in labels:
         raise DataError(
             f"line {labels.index('') + 2} of the table {path} has no label: give it one, or remove it."
         )
-    return texts, labels
+    return labels
 
 
 def _order(label: str) -> tuple[bool, float, str]:
     """Sort numbers as numbers, before everything else."""
     return (False, float(label), label) if _NUMBER.fullmatch(label) else (True, 0, label)
-
-
-def _items(texts: Sequence[str], labels: Sequence[str], class_names: Sequence[str], path: Path) -> Items:
-    number = {name: position for position, name in enumerate(class_names)}
-    unknown = sorted(set(labels) - set(number))
-    if unknown:
-        raise DataError(f"the table {path} has the label {unknown[0]!r}, which the training part lacks.")
-    return Items(
-        np.array([number[label] for label in labels], dtype=np.int64),
-        lambda row: texts[row],
-        lambda row: f"line {row + 2} of {path}",
-    )

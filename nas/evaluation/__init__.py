@@ -12,11 +12,13 @@ from nas.evaluation.quality import (
     Accuracy,
     BalancedAccuracy,
     CalibrationError,
+    CharacterErrorRate,
     ClassIoU,
     MeanAbsoluteError,
     MeanIoU,
     RootMeanSquaredError,
     TopK,
+    WordErrorRate,
 )
 
 __all__ = [
@@ -24,6 +26,7 @@ __all__ = [
     "Accuracy",
     "BalancedAccuracy",
     "CalibrationError",
+    "CharacterErrorRate",
     "ClassIoU",
     "EnergyMj",
     "Flops",
@@ -41,4 +44,5 @@ __all__ = [
     "TopK",
     "TrainingMacs",
     "WeightBytes",
+    "WordErrorRate",
 ]

@@ -10,8 +10,9 @@ from typing import Any
 from nas.compression.pipeline import PLAIN
 from nas.evaluation.onnx_export import OUTPUT
 from nas.export.folder import DEFAULT_SPACES
-from nas.export.names import ARCHITECTURE, EXAMPLES, PICTURE, VOCABULARY, WEIGHTS
+from nas.export.names import ARCHITECTURE, CONFUSION, EXAMPLES, PICTURE, VOCABULARY, WEIGHTS
 from nas.objective import Objective
+from nas.report.confusion import commonest_confusions, confusion_table
 from nas.report.markdown import code, escaped, plain
 from nas.report.results import FILE_BYTES, Results, Winner
 from nas.report.tables import Table, counted_sentence, details_table, kept_sentence, shown, with_spread
@@ -51,7 +52,7 @@ def _results(results: Results, winner: Winner) -> str:
     return f"""## Results
 
 {numbers.markdown()}
-{_compression(winner)}{_by_class(results, winner)}{_beside_original(results, winner)}"""
+{_compression(winner)}{_by_class(results, winner)}{_confusion(results, winner)}{_beside_original(results, winner)}"""
 
 
 def _intended_use(results: Results, winner: Winner) -> str:
@@ -169,6 +170,20 @@ def _by_class(results: Results, winner: Winner) -> str:
         f"\n![Items of the test split, with what is true and what this model makes of them]({EXAMPLES})\n"
     )
     return table + (picture if results.facts["task"].get("examples") else "")
+
+
+def _confusion(results: Results, winner: Winner) -> str:
+    """Return which classes are taken for which; empty where an answer is no class."""
+    if not winner.confusions:
+        return ""
+    names, of_test = results.facts["task"]["names"], winner.confusions["test"]
+    table = confusion_table(of_test, names)
+    numbers = "" if table is None else f"\n{table.markdown()}\n"
+    return f"""
+Which classes the float32 file takes for which, on the test split. {escaped(commonest_confusions(of_test, names))}
+{numbers}
+![Which classes are taken for which, on the search split and on the test split]({CONFUSION})
+"""
 
 
 def _beside_original(results: Results, winner: Winner) -> str:

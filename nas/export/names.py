@@ -13,6 +13,9 @@ WEIGHTS, ONNX, ARCHITECTURE, CARD, PICTURE = (
 )
 EXAMPLES = "examples.png"
 """For tasks that can be seen: items with what is true and what the model makes of them."""
+CONFUSION = "confusion.png"
+"""For classes: which of them the model takes for which, on the search and on the test split."""
+PICTURES = (PICTURE, EXAMPLES, CONFUSION)
 VOCABULARY = "vocabulary.json"
 """For text: the word of each token id."""
 

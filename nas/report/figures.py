@@ -88,7 +88,7 @@ def _draw_front(axis: Axes, results: Results, column: int, objective: Objective,
             edgecolors="black",
             linewidths=0.5,
             zorder=3,
-            label=_literal(f"winners {name} (test split)"),
+            label=literal(f"winners {name} (test split)"),
         )
         if marked is not None and name == PLAIN:
             x, y = points[[id_ for id_, _ in variants].index(marked)]
@@ -108,7 +108,7 @@ def _draw_front(axis: Axes, results: Results, column: int, objective: Objective,
     if values[:, column].min() > 0 and values[:, column].max() > 10 * values[:, column].min():
         scale_by_log(axis)
     unit = f" [{objective.unit}]" if objective.unit else ""
-    axis.set(xlabel=_literal(f"{objective.name}{unit}"), ylabel=_literal(quality.name))
+    axis.set(xlabel=literal(f"{objective.name}{unit}"), ylabel=literal(quality.name))
     _tidy(axis)
 
 
@@ -127,7 +127,7 @@ def _short(value: float) -> str:
     return EngFormatter(sep="")(value) if value >= 1000 else f"{value:g}"
 
 
-def _literal(text: str) -> str:
+def literal(text: str) -> str:
     """Return a user's text so that matplotlib finds no formula in it."""
     return plain(text).replace("$", r"\$")
 

@@ -73,6 +73,8 @@ class Winner:
             search, which were exported instead. None otherwise.
         variants: The exported files; fp32 first.
         details: Its quality by class, where that is a mean over classes: of the float32 file on the test split.
+        confusions: By split, search and test, how many items of the class of a row its float32 file takes for that of a
+            column; empty where an answer is no class.
     """
 
     id: str
@@ -86,6 +88,9 @@ class Winner:
     kept: Measurement | None = field(default=None, kw_only=True)  # older runs lack it
     variants: tuple[Variant, ...]
     details: tuple[float | None, ...] = field(default=(), kw_only=True)  # older runs lack it
+    confusions: Mapping[str, list[list[int]]] = field(
+        default_factory=dict, kw_only=True
+    )  # older runs lack it
 
     @property
     def exported(self) -> Measurement:

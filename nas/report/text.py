@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from nas.report.markdown import escaped
+from nas.report.confusion import commonest_confusions
+from nas.report.markdown import code, escaped
 from nas.report.results import AS_GIVEN, FINISHED, Results
 from nas.report.tables import (
     alone_table,
@@ -55,6 +56,7 @@ def report_markdown(results: Results) -> str:
         *_kept(results),
         *_compression(results),
         *_details(results),
+        *_confusion(results),
         "## Can the search's numbers be trusted?",
         *_trust(results),
         *_proxy(results),
@@ -227,3 +229,18 @@ def _details(results: Results) -> list[str]:
         return []
     said = f"{escaped(results.quality.name)} of each winner's float32 file on the test split."
     return ["## By class", said, table.markdown()]
+
+
+def _confusion(results: Results) -> list[str]:
+    """Return a picture of the winner that was best before the test split was read; all have one in their folders."""
+    judged = [winner for winner in results.winners if winner.confusions]
+    if not judged:
+        return []
+    best = min(judged, key=lambda winner: results.quality.cost(winner.exported.value))
+    said = commonest_confusions(best.confusions["test"], results.facts["task"]["names"])
+    return [
+        "## Which classes are taken for which",
+        f"By {code(best.id)}, the best winner on the search split, in its float32 file; the others have such a picture "
+        f"in their folders. {escaped(said)}",
+        f"![confusion](winners/{best.id}/confusion.png)",
+    ]

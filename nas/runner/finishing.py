@@ -210,6 +210,7 @@ def _winner(
     prepared: Prepared, trial: FrozenTrial, outcome: _Outcome, network: Finished, variants: list[Variant]
 ) -> Winner:
     plain = network.made[0]
+    details = illustrate_winner(prepared, network.folder)
     return Winner(
         id=network.architecture.id,
         trial=trial.number,
@@ -221,7 +222,8 @@ def _winner(
         fine_tuned=outcome.fine_tuned,
         kept=outcome.kept,
         variants=tuple(variants),
-        details=illustrate_winner(prepared, network.folder).parts,
+        details=details.parts,
+        confusions=details.confusions,
     )
 
 

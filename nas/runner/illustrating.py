@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import final
 
@@ -12,16 +12,18 @@ import torch
 from nas.checks import failing_as
 from nas.errors import EvaluationError
 from nas.evaluation import OnnxCandidate
-from nas.evaluation.quality.measuring import collect_statistics
-from nas.export.names import EXAMPLES, ONNX
+from nas.evaluation.quality.confusion import count_confusions
+from nas.evaluation.quality.measuring import collect_statistics, outputs_for
+from nas.export.names import CONFUSION, EXAMPLES, ONNX
 from nas.files import file_digest, write_bytes
 from nas.inputs import Inputs
 from nas.protocols import Splits
+from nas.report.confusion import confusion_png
 from nas.runner.preparation import Prepared
 from nas.runner.steps import Step, tell_remade
 from nas.space import IntArray
 from nas.study import stable_repr
-from nas.task import Detailed, Illustrated, Quality
+from nas.task import Confusable, Detailed, Illustrated, Quality
 
 _DRAWN = 4
 _MEND = "mend it, and run the same command again; the winners' weights are kept"
@@ -34,19 +36,22 @@ class Details:
 
     Args:
         parts: The quality by class, or whatever else it is a mean of; None where it has none.
+        confusions: By split, how many items of the class of a row are taken for that of a column.
     """
 
     parts: tuple[float | None, ...]
+    confusions: dict[str, list[list[int]]] = field(default_factory=dict)
 
 
 def illustrate_winner(prepared: Prepared, folder: Path) -> Details:
-    """Return a winner's details on the test split and draw ``examples.png`` into its folder, where there are such.
+    """Return a winner's details on the test split and draw pictures of it into its folder, where there are such.
 
     Of the exported float32 file; done once.
     """
     quality, task = prepared.study.objectives[0], prepared.splits.task
-    files = (EXAMPLES,) if isinstance(task, Illustrated) else ()
-    inputs = [file_digest(folder / ONNX), stable_repr(quality), prepared.splits.fingerprint]
+    drawn = {EXAMPLES: isinstance(task, Illustrated), CONFUSION: isinstance(task, Confusable)}
+    files = tuple(name for name, is_drawn in drawn.items() if is_drawn)
+    inputs = [file_digest(folder / ONNX), stable_repr(quality), prepared.splits.fingerprint, files]
     step = Step(folder / "finished.details.json", inputs, files)
     stored, faults = step.result(Details), step.faults()
     if stored is not None and not faults:
@@ -60,13 +65,28 @@ def illustrate_winner(prepared: Prepared, folder: Path) -> Details:
             parts = tuple(None if np.isnan(value) else float(value) for value in quality.details(statistics))
     if isinstance(task, Illustrated):
         rows = np.sort(np.random.default_rng(0).choice(len(test), min(_DRAWN, len(test)), replace=False))
-        outputs = candidate.predict(test.batch(rows))
+        outputs = outputs_for(quality, candidate, test.batch(rows))
         with failing_as(EvaluationError, f"draw_examples() of the task {task!r} failed", _MEND):
             picture = task.draw_examples(_as_given(prepared.splits, rows), test.targets[rows], outputs)
         write_bytes(folder / EXAMPLES, picture)
-    details = Details(parts)
+    details = Details(parts, _confusions(prepared, candidate))
+    if details.confusions:
+        names = prepared.splits.facts.names
+        write_bytes(folder / CONFUSION, confusion_png(details.confusions, names))
     step.store(asdict(details))
     return details
+
+
+def _confusions(prepared: Prepared, candidate: OnnxCandidate) -> dict[str, list[list[int]]]:
+    """Return which classes are taken for which, of the splits that judged; nothing where an answer is no class."""
+    splits = prepared.splits
+    if not isinstance(splits.task, Confusable):
+        return {}
+    with failing_as(EvaluationError, f"confusion() of the task {splits.task!r} failed", _MEND):
+        return {
+            name: count_confusions(splits.task, candidate, split).tolist()
+            for name, split in (("search", splits.search), ("test", splits.test))
+        }
 
 
 def _as_given(splits: Splits, rows: IntArray) -> Inputs:

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
 from starlette.convertors import StringConvertor, register_url_convertor
 
-from nas.export.names import CARD, PICTURE
+from nas.export.names import CARD, PICTURES
 from nas.report.results import Winner
 from nas.runner.delivery import check_delivery
 from nas.service import models
@@ -246,7 +246,7 @@ def winner_file(
     """Download one file of a winner."""
     path = file_of(view.directory, winner, name)
     check_delivery(view.directory, [winner.id], [name])
-    if name == PICTURE:
+    if name in PICTURES:
         return FileResponse(path, media_type="image/png")
     return FileResponse(path, media_type="application/octet-stream", filename=path.name)
 

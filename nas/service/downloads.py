@@ -10,8 +10,7 @@ from typing import final
 from nas.export.names import (
     ARCHITECTURE,
     CARD,
-    EXAMPLES,
-    PICTURE,
+    PICTURES,
     VOCABULARY,
     WEIGHTS,
     variant_files,
@@ -20,7 +19,7 @@ from nas.report.results import Winner
 from nas.runner.directory import RunDirectory
 from nas.service.problems import Problem
 
-_ALWAYS = (CARD, PICTURE, EXAMPLES, ARCHITECTURE, VOCABULARY, WEIGHTS)
+_ALWAYS = (CARD, *PICTURES, ARCHITECTURE, VOCABULARY, WEIGHTS)
 _CHUNK_BYTES = 256 * 1024
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import FileResponse, Response
 
-from nas.export.names import CARD, EXAMPLES, PICTURE
+from nas.export.names import CARD, PICTURES
 from nas.objective import Objective
 from nas.report.results import FILE_BYTES, Variant, Winner
 from nas.service import words
@@ -112,22 +112,16 @@ def winner_page(request: Request, run: TheRun, view: TheView, winner: TheWinner)
         here="Runs",
         run=describe_run(run, snapshot),
         winner=_card(snapshot, winner.id, winner.variants),
-        card=rendered_card(card, {name: f"{folder}/{name}" for name in (PICTURE, EXAMPLES)}),
+        card=rendered_card(card, {name: f"{folder}/{name}" for name in PICTURES}),
         tags=tags_of(card),
         bars=bars_of(space, row) if space is not None and row is not None else [],
     )
 
 
-@router.get(f"/runs/{{run}}/winners/{{winner}}/{PICTURE}")
-def front_picture(view: TheView, winner: TheWinner) -> Response:
-    """Send the front in a winner's model card."""
-    return FileResponse(file_of(view.directory, winner, PICTURE), media_type="image/png")
-
-
-@router.get(f"/runs/{{run}}/winners/{{winner}}/{EXAMPLES}")
-def examples_picture(view: TheView, winner: TheWinner) -> Response:
-    """Send what a winner makes of some test items, where its task can be seen."""
-    return FileResponse(file_of(view.directory, winner, EXAMPLES), media_type="image/png")
+@router.get("/runs/{run}/winners/{winner}/{picture}.png")
+def picture_on_card(view: TheView, winner: TheWinner, picture: str) -> Response:
+    """Send a picture in a winner's model card: the front, test items, or which classes are taken for which."""
+    return FileResponse(file_of(view.directory, winner, f"{picture}.png"), media_type="image/png")
 
 
 def _context(service: State, run: Run) -> dict[str, Any]:

@@ -4,10 +4,12 @@ from nas.tasks.classification import Classification
 from nas.tasks.multi_label import MultiLabel
 from nas.tasks.regression import Regression
 from nas.tasks.segmentation import SemanticSegmentation
+from nas.tasks.sequences import SequenceToSequence
 
 __all__ = [
     "Classification",
     "MultiLabel",
     "Regression",
     "SemanticSegmentation",
+    "SequenceToSequence",
 ]

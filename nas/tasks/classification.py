@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import final
 
 import torch
+from sklearn.metrics import confusion_matrix
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -54,6 +55,11 @@ class Classification:
     def divergences(self, outputs: Tensor, others: Tensor) -> Tensor:
         """Return the divergence of each item."""
         return class_divergences(outputs, others)
+
+    def confusion(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return how many items of the class of a row are taken for that of a column."""
+        classes = range(self.num_classes)
+        return torch.from_numpy(confusion_matrix(targets, outputs.argmax(dim=1), labels=list(classes)))
 
     def fault(self, targets: Tensor, outputs: Tensor | None = None) -> str | None:
         """Return what is wrong with targets, or with outputs for them."""

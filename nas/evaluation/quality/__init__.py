@@ -3,15 +3,18 @@
 from nas.evaluation.quality.classes import F1, Accuracy, BalancedAccuracy, CalibrationError, TopK
 from nas.evaluation.quality.errors import MeanAbsoluteError, RootMeanSquaredError
 from nas.evaluation.quality.overlap import ClassIoU, MeanIoU
+from nas.evaluation.quality.sequences import CharacterErrorRate, WordErrorRate
 
 __all__ = [
     "F1",
     "Accuracy",
     "BalancedAccuracy",
     "CalibrationError",
+    "CharacterErrorRate",
     "ClassIoU",
     "MeanAbsoluteError",
     "MeanIoU",
     "RootMeanSquaredError",
     "TopK",
+    "WordErrorRate",
 ]

@@ -13,10 +13,11 @@ from torch import Tensor
 
 from nas.checks import told
 from nas.errors import EvaluationError
+from nas.inputs import Inputs
 from nas.objective import Measurement, Objective
 from nas.protocols import Bench, Candidate, Split
 from nas.space import FloatArray
-from nas.task import Quality
+from nas.task import Decoded, Quality
 
 _ROWS = 4096
 """Normalised and predicted at a time, so that a large split is never in memory as floats."""
@@ -64,9 +65,18 @@ def collect_statistics(quality: Quality, candidate: Candidate, split: Split) -> 
     size = rows_at_a_time(split)
     for start in range(0, len(split), size):
         rows = slice(start, start + size)
-        outputs, targets = candidate.predict(split.batch(rows)), split.targets[rows].cpu()
+        outputs, targets = outputs_for(quality, candidate, split.batch(rows)), split.targets[rows].cpu()
         found.append(statistics_of(quality, outputs, targets))
     return np.concatenate(found)
+
+
+def outputs_for(quality: object, candidate: Candidate, inputs: Inputs) -> Tensor:
+    """Return a candidate's outputs as the quality judges them: of one pass, or of several where it decodes."""
+    return (
+        quality.decode(candidate.predict, inputs)
+        if isinstance(quality, Decoded)
+        else candidate.predict(inputs)
+    )
 
 
 def statistics_of(quality: Quality, outputs: Tensor, targets: Tensor) -> FloatArray:

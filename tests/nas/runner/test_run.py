@@ -6,6 +6,7 @@ import dataclasses
 import errno
 import json
 import os
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -21,6 +22,7 @@ from fakes import FewDigits, Listener, NearestSurrogate, digests, run_in, tiny_n
 from filelock import FileLock
 from huggingface_hub import ModelCard
 from optuna.trial import TrialState
+from sklearn.metrics import confusion_matrix
 from torch import nn
 from typer.testing import CliRunner
 
@@ -154,6 +156,24 @@ def test_the_cards_pictures_and_links_exist(cli_run: Path) -> None:
         assert (folder / "front.png").read_bytes().startswith(b"\x89PNG")
         if folder.name in card:
             assert f"]({folder.name}/README.md)" in card
+
+
+def test_which_classes_are_taken_for_which_is_told_of_search_and_test(cli_run: Path, digits: Splits) -> None:
+    winners = Results.read(cli_run / "report.json").winners
+    for winner in winners:
+        folder = cli_run / "winners" / winner.id
+        for name, split in (("search", digits.search), ("test", digits.test)):
+            answers = OnnxCandidate(folder / "model.onnx").predict(split.inputs).argmax(1)
+            known = confusion_matrix(split.targets, answers, labels=range(10))
+            assert np.array_equal(winner.confusions[name], known)
+        text = (folder / "README.md").read_text()
+        assert "](confusion.png)" in text
+        for number, row in enumerate(winner.confusions["test"]):
+            assert f"| {number} | {' | '.join(map(str, row))} | " in text
+        assert (folder / "confusion.png").read_bytes().startswith(b"\x89PNG")
+    picture = re.search(r"!\[confusion\]\((.+)\)", (cli_run / "report.md").read_text())
+    assert picture is not None
+    assert (cli_run / picture[1]).exists()
 
 
 def test_counts_in_the_report_are_those_of_the_loaded_modules(cli_run: Path) -> None:

@@ -196,7 +196,10 @@ def test_winners_and_their_files(reader: TestClient, finished_run: Run, service:
     winner = reader.get(address).json()
     assert winner["card"].startswith("---\n")
     names = [f["name"] for f in winner["files"]]
-    assert names == ["README.md", "front.png", "architecture.json", "model.safetensors", "model.onnx"]
+    assert names == [
+        *("README.md", "front.png", "confusion.png"),
+        *("architecture.json", "model.safetensors", "model.onnx"),
+    ]
     folder = service.settings.runs / FINISHED / "winners" / winners[0]["id"]
     for name in names:
         answer = reader.get(f"{address}/files/{name}")

@@ -9,11 +9,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
+from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 from nas.errors import DataError
-from nas.inputs import InputSpec
+from nas.inputs import Form, Inputs, InputSpec
 from nas.task import Illustrated, Task
-from nas.tasks import Classification, MultiLabel, Regression, SemanticSegmentation
+from nas.tasks import Classification, MultiLabel, Regression, SemanticSegmentation, SequenceToSequence
+from nas.tasks.sequences import END, SPECIAL, decode_greedily, read_tokens
 from nas.testing import check_task
 
 TASKS: dict[str, tuple[Task, Tensor, Tensor]] = {
@@ -26,6 +28,11 @@ TASKS: dict[str, tuple[Task, Tensor, Tensor]] = {
         torch.randint(0, 3, (4, 5, 6), dtype=torch.uint8),
     ),
     "points": (SemanticSegmentation(3), torch.randn(4, 3, 7), torch.randint(0, 3, (4, 7))),
+    "sequences": (
+        SequenceToSequence((*SPECIAL, "a", "b")),
+        torch.randn(4, 7, 3),
+        torch.tensor([[5, 6, END], [END, 0, 0], [6, END, 0], [5, 4, END]]),
+    ),
 }
 
 
@@ -51,7 +58,8 @@ def test_a_task_teaches_what_its_targets_say_and_what_a_teacher_does(name: str) 
 
 @pytest.mark.parametrize("name", TASKS)
 def test_a_task_keeps_the_contract(name: str) -> None:
-    forms = {"pixels": (3, 5, 6), "points": (7, 4)}
+    pairs = InputSpec(("source", "answer"), ((6,), (3,)), (torch.int64, torch.int64))
+    forms: dict[str, Form] = {"pixels": (3, 5, 6), "points": (7, 4), "sequences": pairs}
     check_task(TASKS[name][0], forms.get(name, (8,)), *TASKS[name][1:])
 
 
@@ -75,6 +83,9 @@ def test_outputs_of_another_shape_are_told(name: str) -> None:
         (SemanticSegmentation(3), torch.full((2, 4), 3), "hold the value 3"),
         (SemanticSegmentation(3), torch.full((2, 4, 4), 255), "is ignored"),
         (SemanticSegmentation(3), torch.zeros(2, 4, 4), "torch.uint8 or torch.int64"),
+        (SequenceToSequence((*SPECIAL, "a")), torch.tensor([1, 2]), "of shape (n, length)"),
+        (SequenceToSequence((*SPECIAL, "a")), torch.tensor([[6, 3]]), "from 0 to 5"),
+        (SequenceToSequence((*SPECIAL, "a")), torch.tensor([[5, 3], [5, 5]]), "no end"),
     ],
     ids=str,
 )
@@ -94,6 +105,9 @@ def test_targets_of_another_task_are_told(task: Task, targets: Tensor, said: str
         (lambda: SemanticSegmentation(3, class_weights=(1.0, 2.0)), "3 numbers of 0 or more"),
         (lambda: SemanticSegmentation(2, class_weights=(1.0, float("nan"))), "2 numbers of 0 or more"),
         (lambda: SemanticSegmentation(2, class_weights=(0.0, 0.0)), "not all 0"),
+        (lambda: SequenceToSequence(("a", "b")), "begins with"),
+        (lambda: SequenceToSequence(SPECIAL), "holds more"),
+        (lambda: SequenceToSequence((*SPECIAL, "a", "a")), "twice"),
     ],
 )
 def test_a_task_that_can_not_be_is_refused(make: Any, said: str) -> None:
@@ -155,3 +169,44 @@ def test_segmented_images_and_clouds_are_drawn(channels: int) -> None:
     assert len(np.unique(np.asarray(picture.convert("L")))) > 5
     cloud = task.draw_examples(torch.rand(2, 50, 4), torch.randint(0, 3, (2, 50)), torch.randn(2, 3, 50))
     assert Image.open(io.BytesIO(cloud)).format == "PNG"
+
+
+def test_padding_of_answers_neither_teaches_nor_counts() -> None:
+    task, outputs, targets = TASKS["sequences"]
+    changed = outputs.clone()
+    changed[1, :, 1:] += 5 * torch.randn(7, 2)  # behind the end of an empty answer
+    assert torch.equal(task.loss(outputs, targets), task.loss(changed, targets))
+    assert task.loss(outputs, targets).item() == pytest.approx(
+        F.cross_entropy(outputs, targets, reduction="none")[targets != 0].mean().item()
+    )
+
+
+def test_an_answer_is_written_from_its_own_beginning_to_its_end() -> None:
+    """The network of this test answers with the source, one position at a time, and ends where that ends."""
+    passes = []
+
+    def copy_source(inputs: Inputs) -> Tensor:
+        source, answer = inputs
+        passes.append(answer.clone())
+        padded = F.pad(source, (0, answer.shape[1] - source.shape[1]))
+        return F.one_hot(torch.where(padded == 0, END, padded), 7).transpose(1, 2).float()
+
+    tokens = (*SPECIAL, "a", "b")
+    sources = torch.tensor([[5, 6, 6, 0], [6, 0, 0, 0]])
+    outputs = decode_greedily(copy_source, sources, 9)
+    assert [read_tokens(ids, tokens) for ids in outputs.argmax(1)] == ["abb", "b"]
+    assert len(passes) == 4  # three letters and an end, not nine
+    assert passes[-1].tolist() == [[2, 5, 6, 6, 0, 0, 0, 0, 0], [2, 6, 3, 3, 0, 0, 0, 0, 0]]
+
+
+def test_answers_are_drawn_also_where_matplotlib_would_see_a_formula() -> None:
+    task = SequenceToSequence((*SPECIAL, "$", "\\"))
+    source, targets = torch.tensor([[5, 6, 0]] * 2), torch.tensor([[5, 6, END], [5, 5, END]])
+    picture = task.draw_examples((source, targets), targets, torch.randn(2, 7, 3))
+    assert Image.open(io.BytesIO(picture)).format == "PNG"
+
+
+def test_confusions_are_those_of_torchmetrics() -> None:
+    outputs, targets = torch.randn(200, 5), torch.randint(0, 4, (200,))  # nothing is of class 4
+    found = Classification(5).confusion(outputs, targets)
+    assert torch.equal(found, multiclass_confusion_matrix(outputs, targets, 5))
