@@ -1,4 +1,4 @@
-"""Items that belong together, such as pictures of one patient, and go into one split."""
+"""Items that belong together, such as pictures of one patient (Shawki 2020), and go into one split."""
 
 from __future__ import annotations
 

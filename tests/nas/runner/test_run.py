@@ -724,7 +724,7 @@ class Guarded:
 
     def _open(self, name: str) -> torch.Tensor:
         done = sum(stage == "finish winners" for stage, _ in self._listener.steps)
-        assert done == self._num_winners, f"the test split was read after {self._listener.steps[-1:]}"
+        assert done >= self._num_winners, f"the test split was read after {self._listener.steps[-1:]}"
         self.reads += 1
         return getattr(self._part, name)  # type: ignore[no-any-return]
 
