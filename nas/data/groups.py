@@ -29,7 +29,7 @@ def hold_out_groups(labels: IntArray, groups: Groups, share: float, seed: int) -
 
     Args:
         labels: ``(n,)`` classes, or ``(n, num_classes)``: 1 where an item holds a class.
-        groups: See there.
+        groups: ``(n,)`` their names.
         share: Part of the groups to hold out.
         seed: Seed of the draws.
 

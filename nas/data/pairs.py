@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from nas.checks import told
-from nas.data.groups import as_groups
 from nas.data.tensors import split_tensors
 from nas.data.words import words
 from nas.errors import DataError
@@ -78,7 +77,7 @@ def split_pairs(
         search_share=search_share,
         test_share=test_share,
         seed=seed,
-        groups=as_groups(sources if groups is None else groups, len(sources)),
+        groups=sources if groups is None else groups,
         input_names=("source", "answer"),
     )
     return replace(splits, vocabulary=known, notes=() if groups is None else splits.notes)

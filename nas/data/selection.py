@@ -136,7 +136,7 @@ def check_shares(search_share: float, test_share: float) -> None:
         )
 
 
-def check_limit(name: str, limit: object) -> None:
+def check_limit(name: str, limit: int | None) -> None:
     """Check how many items are asked for.
 
     Raises:

@@ -97,12 +97,12 @@ class SequenceToSequence:
         """Return a PNG of sources beside true and found answers."""
         from nas.tasks.answers import answers_png
 
-        source = inputs[0]
-        rows = [
-            tuple(read_tokens(ids, self.tokens) for ids in of_item)
-            for of_item in zip(source, targets, outputs.argmax(dim=1), strict=True)
-        ]
-        return answers_png(rows)
+        of_items = zip(inputs[0], targets, outputs.argmax(dim=1), strict=True)
+
+        def read(ids: Tensor) -> str:
+            return read_tokens(ids, self.tokens)
+
+        return answers_png([(read(source), read(true), read(found)) for source, true, found in of_items])
 
 
 def decode_greedily(predict: Callable[[Inputs], Tensor], sources: Tensor, length: int) -> Tensor:

@@ -18,4 +18,5 @@ def count_confusions(task: Confusable, candidate: Candidate, split: Split) -> In
         task.confusion(candidate.predict(split.batch(rows)), split.targets[rows].cpu())
         for rows in (slice(start, start + size) for start in starts)
     ]
-    return np.sum([counts.numpy() for counts in found], axis=0)
+    total: IntArray = np.sum([counts.numpy() for counts in found], axis=0)
+    return total
