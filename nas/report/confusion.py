@@ -61,7 +61,7 @@ def confusion_png(confusions: Confusions, names: Sequence[str]) -> bytes:
         _draw(axis, np.array(confusion), _named(names, count))
         axis.set(title=f"{split} split", xlabel="taken for", ylabel="is")
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=120)
+    figure.savefig(buffer, format="png", dpi=120, bbox_inches="tight")  # the layout forgets titles of squares
     return buffer.getvalue()
 
 
