@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from nas import LatencyMs, Macs, Recipe, Study, SurrogateSearch, Winners
+from nas.data import split_pairs
 from nas.data.locations import data_root
-from nas.data.pairs import split_pairs
 from nas.data.table import read_columns
 from nas.evaluation import WordErrorRate
 from nas.protocols import Splits

@@ -5,6 +5,7 @@ from nas.data.digits import Digits
 from nas.data.digits_segmentation import DigitsSegmentation
 from nas.data.image_folder import ImageFolder
 from nas.data.masks import Masks
+from nas.data.pairs import split_pairs
 from nas.data.point_cloud_folder import PointCloudFolder
 from nas.data.segmentation_folder import SegmentationFolder
 from nas.data.splits import split_images
@@ -22,5 +23,6 @@ __all__ = [
     "TextTable",
     "TorchvisionData",
     "split_images",
+    "split_pairs",
     "split_tensors",
 ]

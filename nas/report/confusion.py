@@ -79,4 +79,5 @@ def _draw(axis: Axes, counts: IntArray, names: Sequence[str]) -> None:
 
 
 def _named(names: Sequence[str], count: int) -> Sequence[str]:
-    return names or [str(number) for number in range(count)]
+    """Return the names of the classes, or their numbers where not each has one."""
+    return names if len(names) == count else [str(number) for number in range(count)]

@@ -164,7 +164,8 @@ def test_no_text_of_a_user_is_markup_in_what_is_written(results: Results, tmp_pa
         "ended": NASTY,
         "doubts": [NASTY],
     }
-    winner = dataclasses.replace(results.winners[0], choices={NASTY: NASTY})
+    taken = {"search": [[1, 2], [0, 1]], "test": [[1, 2], [0, 1]]}
+    winner = dataclasses.replace(results.winners[0], choices={NASTY: NASTY}, confusions=taken)
     odd = dataclasses.replace(results, facts=facts, failures=[NASTY], winners=(winner,))
     write_card(tmp_path, odd, winner)
     for text in ((tmp_path / "README.md").read_text(), report_markdown(odd), set_card(odd)):
