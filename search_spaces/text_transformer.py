@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from torch import Tensor, nn
 
 from nas import choice
+from nas.choices import Choice, Size
 from nas.supernet import elastic
+from nas.supernet.attention_mask import DIRECTIONS, HIDDEN, AttentionMask
 from nas.supernet.tokens import Embedding, LayerNorm, Positions
 from search_spaces.transformer import EncoderBlock
 
-_IGNORED = -1e4
-"""Added to the scores of padding: the softmax of it is 0, also where nothing else is there to look at."""
-
 
 class MaskedBlock(nn.Module):
-    """An encoder block that hands the mask on to the next one.
+    """An encoder block with an attention mask of its own, which hands the mask of padding on to the next one.
 
     Args:
         block: What it wraps.
+        mask: What else than padding its tokens don't see.
     """
 
-    def __init__(self, block: EncoderBlock) -> None:
+    def __init__(self, block: EncoderBlock, mask: AttentionMask) -> None:
         super().__init__()
         self.block = block
+        self.mask = mask
 
     def forward(self, inputs: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        """Tokens ``(n, length, width)`` and mask ``(n, 1, 1, length)``, to the same."""
-        tokens, mask = inputs
-        return self.block(tokens, mask), mask
+        """Tokens ``(n, length, width)`` and mask of padding ``(n, 1, 1, length)``, to the same."""
+        tokens, padding = inputs
+        return self.block(tokens, self.mask(padding)), padding
 
 
 class SentenceEncoder(nn.Module):
@@ -37,23 +40,26 @@ class SentenceEncoder(nn.Module):
         num_tokens: Ids are smaller than this; 0 is padding.
         length: Length of every sentence, with padding.
         classes: Size of the output.
-        scale: Multiplies the width and the number of heads.
+        width: Features of a token.
+        block: Makes the block at a position; it takes and returns tokens and the mask of padding, as
+            :class:`MaskedBlock` does.
+        times: How many blocks.
     """
 
-    def __init__(self, num_tokens: int, length: int, classes: int, scale: float) -> None:
+    def __init__(
+        self,
+        num_tokens: int,
+        length: int,
+        classes: int,
+        *,
+        width: Size,
+        block: Callable[[int], nn.Module],
+        times: int | Choice,
+    ) -> None:
         super().__init__()
-        widths = sorted({max(16, round(base * scale / 16) * 16) for base in (32, 64, 96, 128)})
-        heads = tuple(sorted({max(1, round(base * scale)) for base in (1, 2, 4, 6)}))
-        width = choice("width", *widths)
-
-        def block(position: int) -> MaskedBlock:
-            return MaskedBlock(
-                EncoderBlock(f"block{position}", width, heads=heads, head_size=16, ratios=(1, 2, 3, 4))
-            )
-
         self.embedding = Embedding(num_tokens, width)
         self.positions = Positions(length, width)
-        self.blocks = elastic.Repeat(block, times=choice("depth", 1, 2, 3, 4, 5, 6))
+        self.blocks = elastic.Repeat(block, times=times)
         self.norm = LayerNorm(width)
         self.head = elastic.Linear(width, classes)
 
@@ -61,17 +67,30 @@ class SentenceEncoder(nn.Module):
         """``(n, length)`` int64 to ``(n, classes)``."""
         tokens = self.positions(self.embedding(ids))
         padding = (ids == 0).to(tokens.dtype)
-        tokens, _ = self.blocks((tokens, _IGNORED * padding[:, None, None, :]))
+        tokens, _ = self.blocks((tokens, HIDDEN * padding[:, None, None, :]))
         weights = (1 - padding).unsqueeze(-1)
         average = (self.norm(tokens) * weights).sum(1) / weights.sum(1).clamp_min(1)
         logits: Tensor = self.head(average)
         return logits
 
 
+def _mask(block: str, chosen: bool) -> AttentionMask:
+    """Return the mask of a block, whose options are choices or those of plain attention."""
+    if not chosen:
+        return AttentionMask()
+    # From one that takes little off in a short sentence to one that leaves 1 % of the weight three tokens away.
+    distance = choice(f"{block}.distance", 0.0, 0.1, 0.5, 1.5)
+    return AttentionMask(distance, choice(f"{block}.direction", *DIRECTIONS))
+
+
 def text_transformer(
-    classes: int, num_tokens: int = 10_000, length: int = 48, scale: float = 1.0
+    classes: int,
+    num_tokens: int = 10_000,
+    length: int = 48,
+    scale: float = 1.0,
+    masks: bool = False,
 ) -> nn.Module:
-    """Return the network: 71,582,784 architectures.
+    """Return the network: 71,582,784 architectures, 2.0e14 with masks.
 
     The width of a token is the same in every block; each block has its number of heads and its MLP ratio. A
     head has 16 features. Trained from scratch, on the vocabulary of :class:`nas.data.TextTable`.
@@ -81,8 +100,20 @@ def text_transformer(
         num_tokens: Ids are smaller than this; 0 is padding.
         length: Length of every sentence, with padding.
         scale: Multiplies the width and the number of heads.
+        masks: Whether each block chooses what it takes off the scores of attention for each token of distance
+            (Im 2017), and whether its tokens see those before them, those after them, or both (Shen 2018).
 
     Shape:
         ``(n, length)`` int64 to ``(n, classes)``.
     """
-    return SentenceEncoder(num_tokens, length, classes, scale)
+    widths = sorted({max(16, round(base * scale / 16) * 16) for base in (32, 64, 96, 128)})
+    heads = tuple(sorted({max(1, round(base * scale)) for base in (1, 2, 4, 6)}))
+    width = choice("width", *widths)
+
+    def block(position: int) -> MaskedBlock:
+        name = f"block{position}"
+        inner = EncoderBlock(name, width, heads=heads, head_size=16, ratios=(1, 2, 3, 4))
+        return MaskedBlock(inner, _mask(name, masks))
+
+    depth = choice("depth", 1, 2, 3, 4, 5, 6)
+    return SentenceEncoder(num_tokens, length, classes, width=width, block=block, times=depth)
