@@ -1,10 +1,10 @@
 """Attention that takes the distance of two tokens off their score, or sees one direction, beside plain attention.
 
-    python -m benchmarks.attention_masks --data $NAS_DATA --seeds 5 --out runs/attention_masks
+    python -m benchmarks.attention_masks --data $NAS_DATA --seeds 3 --out runs/attention_masks
 
 A Transformer of two blocks is trained alone on SST-2 and on TREC with each mask and each seed. Prints the accuracy on
 the official test part, of all its sentences and of the longer half, and the mean difference from plain attention with
-the same seeds. The masks were set before, none is chosen by what it reaches. Goes on where it was stopped. Eight
+the same seeds. The masks were set before, none is chosen by what it reaches. Goes on where it was stopped. Five
 minutes of one core.
 """
 
@@ -14,7 +14,7 @@ from functools import partial
 
 import torch
 
-from benchmarks.sentences import NUM_TOKENS, SOURCES, architecture_of, is_right, parse, spread
+from benchmarks.sentences import NUM_TOKENS, SOURCES, architecture_of, parse, rightness, spread
 from search_spaces.text_transformer import text_transformer
 
 _BODY = {
@@ -43,7 +43,7 @@ def main() -> None:
             text_transformer,
             classes=len(splits.facts.names),
             num_tokens=NUM_TOKENS,
-            length=splits.test.inputs.shape[1],
+            length=splits.inputs.shapes[0][0],
             masks=True,
         )
         lengths = (splits.test.inputs > 0).sum(1)
@@ -57,7 +57,9 @@ def main() -> None:
                 masks = {f"block{n}.distance": distance for n in (0, 1)}
                 options = {**_BODY, **masks, "block0.direction": first, "block1.direction": second}
                 file = arguments.out / f"{name}-{mask}-{seed}.json"
-                right[mask].append(is_right(make, architecture_of(make, options), splits, seed, file))
+                right[mask].append(
+                    rightness(make, architecture_of(make, options), splits, seed, file)["test"]
+                )
         for mask, found in right.items():
             pairs = zip(found, right["plain attention"], strict=True)
             gains = [float((one - plain).mean()) for one, plain in pairs]

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from statistics import mean, stdev
 
 import torch
 from torch import Tensor, nn
 
+from nas.choices import Option
 from nas.data import TextTable
 from nas.evaluation.from_scratch import fresh_network, train_from_scratch
-from nas.files import write_json
+from nas.files import read_json, write_json
 from nas.protocols import Split, Splits
 from nas.space import Architecture
 from nas.training import Recipe
@@ -40,7 +40,7 @@ def parse(description: str | None, default_out: str) -> argparse.Namespace:
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, required="NAS_DATA" not in os.environ)
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--out", type=Path, default=Path(default_out))
     arguments = parser.parse_args()
     if arguments.data is not None:
@@ -49,25 +49,26 @@ def parse(description: str | None, default_out: str) -> argparse.Namespace:
     return arguments
 
 
-def is_right(
+def rightness(
     make: Callable[[], nn.Module], architecture: Architecture, splits: Splits, seed: int, file: Path
-) -> Tensor:
-    """Return which test items a network has right after it was trained alone; kept in a file."""
+) -> dict[str, Tensor]:
+    """Return which items of ``search`` and ``test`` a network has right after it was trained alone; kept in a file."""
     if not file.exists():
         network = train_from_scratch(
             make, architecture, splits.train, splits.task, RECIPE, seed=seed, device=CPU
-        )
-        write_json(file, _right(network.eval(), splits.test).int().tolist())
-    return torch.tensor(json.loads(file.read_text()), dtype=torch.float64)
+        ).eval()
+        parts = {"search": splits.search, "test": splits.test}
+        write_json(file, {name: _is_right(network, part).int().tolist() for name, part in parts.items()})
+    return {name: torch.tensor(right, dtype=torch.float64) for name, right in read_json(file).items()}
 
 
 @torch.no_grad()
-def _right(network: nn.Module, split: Split) -> Tensor:
+def _is_right(network: nn.Module, split: Split) -> Tensor:
     answers = torch.cat([network(inputs).argmax(1) for inputs in split.batches(256)])
     return answers == split.targets
 
 
-def architecture_of(make: Callable[[], nn.Module], options: dict[str, int | float | str]) -> Architecture:
+def architecture_of(make: Callable[[], nn.Module], options: Mapping[str, Option]) -> Architecture:
     """Return the smallest architecture with some options changed."""
     space = fresh_network(make, 0).space
     return space.architecture({**space.smallest(), **options})

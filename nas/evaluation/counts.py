@@ -22,7 +22,7 @@ from nas.evaluation.cost_tables import (
     tabulate,
     tabulate_positions,
 )
-from nas.evaluation.module_costs import trace_costs
+from nas.evaluation.module_costs import trace_all_costs
 from nas.inputs import Form, as_spec, call_network
 from nas.protocols import Counts
 from nas.space import Architecture, IntArray
@@ -156,7 +156,7 @@ class NetworkCounter:
 
     def _tables(self, twin: Supernet, architecture: Architecture) -> list[Table] | None:
         """Return the tables for images as large as they are in ``architecture``, which has everything else."""
-        positions, own_macs = trace_costs(twin, architecture, self._inputs)
+        positions, own_macs = trace_all_costs(twin, architecture, self._inputs)
         merged: dict[tuple[object, ...], Table] = {}
         counted: set[nn.Parameter] = set()
         chosen: dict[str, Positions | None] = {"None": None}

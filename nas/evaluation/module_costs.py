@@ -8,6 +8,7 @@ from typing import Any, final
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
+from nas.choices import Option
 from nas.inputs import InputSpec, call_network
 from nas.space import Architecture
 from nas.supernet import Supernet, elastic
@@ -27,6 +28,30 @@ def trace_costs(
     with twin.active(architecture), counting(twin.module) as counter, _Watch(twin.sites, counter) as watch:
         call_network(twin.module, inputs.blank(1, next(twin.parameters()).device))
     return watch.positions, watch.own_macs
+
+
+def trace_all_costs(
+    twin: Supernet, architecture: Architecture, inputs: InputSpec
+) -> tuple[dict[str, int], dict[str, int]]:
+    """Trace one architecture, and then others that differ only as far as they run what it doesn't.
+
+    Returns:
+        As :func:`trace_costs`, of each module in the first architecture that runs it.
+    """
+    positions, own_macs = trace_costs(twin, architecture, inputs)
+    waiting = [site for site in twin.sites if not isinstance(site.module, nn.ModuleList | nn.ModuleDict)]
+    while waiting := [site for site in waiting if site.conditional and site.path not in own_macs]:
+        options: dict[str, Option] = {}
+        for site in waiting:
+            wanted = {c.choice: c.options[-1] for c in site.alternatives[0]}
+            if all(options.get(name, option) == option for name, option in wanted.items()):
+                options |= wanted
+        changed = twin.space.architecture({**architecture, **options})
+        more_positions, more_macs = trace_costs(twin, changed, inputs)
+        if more_macs.keys() <= own_macs.keys():
+            break  # nothing of what is left is ever called
+        positions, own_macs = {**more_positions, **positions}, {**more_macs, **own_macs}
+    return positions, own_macs
 
 
 @final

@@ -17,6 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from nas.supernet import elastic, tokens
+from nas.supernet.token_convolution import TokenConvolution
 from nas.supernet.unfused import unfused
 
 _LAYERS = (
@@ -27,6 +28,7 @@ _LAYERS = (
     tokens.LayerNorm,
     tokens.Embedding,
     tokens.Positions,
+    TokenConvolution,
 )
 """Whose output's form follows from their sizes and from the form of their one input, and which do nothing else."""
 _Form = tuple[torch.Size, tuple[int, ...], torch.dtype, torch.device]
