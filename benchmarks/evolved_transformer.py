@@ -2,7 +2,7 @@
 
     python -m benchmarks.evolved_transformer --data $NAS_DATA --seeds 3 --out runs/evolved_transformer
 
-On SST-2 and on TREC. First Transformers of five sizes and the published encoder cell in three, with each seed. Then a
+On TREC and on SST-2. First Transformers of four sizes and the published encoder cell in two, with each seed. Then a
 search for each seed, which begins with Transformers and has progressive dynamic hurdles; of what it trained to the end,
 the cheapest counts that is as good on the search split as the Transformer of 32 features and two layers. It is trained
 again, with all seeds. Prints MACs and the accuracy on the official test part. Goes on where it was stopped. A quarter
@@ -36,8 +36,9 @@ from search_spaces.evolved_transformer import evolved_transformer, known_cell
 from studies import evolved_text
 from surrogates.mixture import Mixture
 
-_TRANSFORMERS = ((16, 1), (16, 2), (32, 1), (32, 2), (64, 2))
-_EVOLVED = ((16, 1), (32, 1), (64, 1))
+_TRANSFORMERS = ((16, 1), (16, 2), (32, 1), (32, 2))
+_EVOLVED = ((16, 1), (32, 1))
+"""Features of a token, and layers or cells."""
 _REFERENCE = (32, 2)
 _EVALUATIONS = 16
 
@@ -45,21 +46,17 @@ _EVALUATIONS = 16
 def main() -> None:
     arguments = parse(__doc__, "runs/evolved_transformer")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    loaded = {
-        name: Bench(name, source.load(), arguments.seeds, arguments.out) for name, source in SOURCES.items()
-    }
-    for name, bench in loaded.items():
+    for name in ("TREC", "SST-2"):
+        bench = Bench(name, SOURCES[name].load(), arguments.seeds, arguments.out)
         print(f"{name}: MACs, accuracy on the test part, the same on the search part")
         for width, layers in _TRANSFORMERS:
             bench.compare(f"transformer {width}x{layers}", known_cell("transformer", width, layers))
         for width, cells in _EVOLVED:
             bench.compare(f"evolved {width}x{cells}", known_cell("evolved", width, cells))
-    for name, bench in loaded.items():
-        print(f"{name}, found by searches of {_EVALUATIONS} cells")
         for seed in range(arguments.seeds):
             found = bench.search(seed)
             bench.compare(f"found {seed}", found)
-            print(f"    {active_choices(bench, found)}")
+            print(f"    {active_choices(bench, found)}", flush=True)
 
 
 class Bench:
@@ -109,7 +106,8 @@ class Bench:
         with directory.locked():
             directory.claim(prepared.description())
             record = search_architectures(RunContext.alone(prepared, directory, Silent()), _EVALUATIONS)
-        whole = [t for t in complete_trials(record) if measurements_of(t)[EPOCHS].value == RECIPE.epochs]
+        trials = complete_trials(record)
+        whole = [t for t in trials if measurements_of(t)[EPOCHS].value == RECIPE.epochs] or trials
         label = "transformer {}x{}".format(*_REFERENCE)
         wanted = mean(self.reached(label, known_cell("transformer", *_REFERENCE), "search"))
         good = [t for t in whole if measurements_of(t)["accuracy"].value >= wanted]
