@@ -234,8 +234,8 @@ def evolved_transformer(
     """Return the network: 6.7e20 architectures, the plain Transformer and the Evolved Transformer's cell among them.
 
     All cells of a network are alike, as in So 2019; a cell has up to four stages. There a block takes any earlier
-    state; here a stage takes the one before it and adds to it. Meant for ``FromScratch()``, with :func:`known_cell` as
-    the study's warm start: layers that do so different things have little use for shared weights.
+    state; here a stage takes the one before it and adds to it. Meant for ``FromScratch()`` with hurdles, and
+    :func:`known_cell` as the study's warm start, as there.
 
     Args:
         classes: Size of the output.
@@ -282,7 +282,7 @@ def known_cell(kind: Literal["transformer", "evolved"], width: int, cells: int) 
     """Return an architecture of the space, for a study's warm start: an option for every choice.
 
     The Transformer has its attention as wide as its tokens, four times as many features in between, and GELU. The
-    Evolved Transformer's encoder cell is that of So 2019, figure 3, except that a dense layer follows its gated unit
+    Evolved Transformer's encoder cell is that of So 2019, except that a dense layer follows its gated unit
     and that its last two layers have GELU as well; it is about as costly as two of the Transformer's.
 
     Args:

@@ -38,7 +38,7 @@ class EncoderBlock(nn.Module):
         self.dense = nn.Sequential(elastic.Linear(width, hidden), nn.GELU(), elastic.Linear(hidden, width))
 
     def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
-        """``(n, length, width)``, unchanged; ``mask`` ``(n, 1, 1, length)`` is added to the scores."""
+        """``(n, length, width)``, unchanged; ``mask`` ``(n, 1, 1 or length, length)`` is added to the scores."""
         normed = self.norm1(tokens)
         mixed = self.mixing(self.queries(normed), self.keys(normed), self.values(normed), mask)
         tokens = tokens + self.projection(mixed)

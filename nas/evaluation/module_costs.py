@@ -33,24 +33,25 @@ def trace_costs(
 def trace_all_costs(
     twin: Supernet, architecture: Architecture, inputs: InputSpec
 ) -> tuple[dict[str, int], dict[str, int]]:
-    """Trace one architecture, and then others that differ only as far as they run what it doesn't.
+    """Trace an architecture, and then as many more as it takes to run every layer that it leaves out.
 
     Returns:
-        As :func:`trace_costs`, of each module in the first architecture that runs it.
+        As :func:`trace_costs`, of each module in the first of them that runs it.
     """
     positions, own_macs = trace_costs(twin, architecture, inputs)
     waiting = [site for site in twin.sites if not isinstance(site.module, nn.ModuleList | nn.ModuleDict)]
     while waiting := [site for site in waiting if site.conditional and site.path not in own_macs]:
         options: dict[str, Option] = {}
+        together: set[str] = set()
         for site in waiting:
             wanted = {c.choice: c.options[-1] for c in site.alternatives[0]}
             if all(options.get(name, option) == option for name, option in wanted.items()):
                 options |= wanted
+                together.add(site.path)
         changed = twin.space.architecture({**architecture, **options})
         more_positions, more_macs = trace_costs(twin, changed, inputs)
-        if more_macs.keys() <= own_macs.keys():
-            break  # nothing of what is left is ever called
         positions, own_macs = {**more_positions, **positions}, {**more_macs, **own_macs}
+        waiting = [site for site in waiting if site.path not in together]  # some are never called
     return positions, own_macs
 
 

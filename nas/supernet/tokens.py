@@ -167,7 +167,7 @@ class HeadMixing(nn.Module):
         self._num_keys = 0
 
     def forward(self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Mix the values; ``mask`` ``(n, 1, 1, length)`` is added to the scores."""
+        """Mix the values; ``mask`` ``(n, 1, 1 or queries, keys)`` is added to the scores."""
         self._num_keys = int(keys.shape[1])
         return _mixed(queries, keys, values, mask, self.heads, self.head_size)
 
@@ -199,7 +199,7 @@ class PlainHeadMixing(nn.Module):
         self.head_size = head_size
 
     def forward(self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Mix the values; ``mask`` ``(n, 1, 1, length)`` is added to the scores."""
+        """Mix the values; ``mask`` ``(n, 1, 1 or queries, keys)`` is added to the scores."""
         return _mixed(queries, keys, values, mask, self.heads, self.head_size)
 
 
