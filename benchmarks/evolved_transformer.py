@@ -2,7 +2,7 @@
 
     python -m benchmarks.evolved_transformer --data $NAS_DATA --seeds 3 --out runs/evolved_transformer
 
-On TREC and on SST-2. First Transformers of four sizes and the published encoder cell in two, with each seed. Then a
+On TREC and on SST-2. First Transformers of five sizes and the published encoder cell in two, with each seed. Then a
 search for each seed, which begins with Transformers and has progressive dynamic hurdles; of what it trained to the end,
 the cheapest counts that is as good on the search split as the Transformer of 32 features and two layers. It is trained
 again, with all seeds. Prints MACs and the accuracy on the official test part. Goes on where it was stopped. A quarter
@@ -36,7 +36,7 @@ from search_spaces.evolved_transformer import evolved_transformer, known_cell
 from studies import evolved_text
 from surrogates.mixture import Mixture
 
-_TRANSFORMERS = ((16, 1), (16, 2), (32, 1), (32, 2))
+_TRANSFORMERS = ((16, 1), (16, 2), (32, 1), (32, 2), (64, 1))
 _EVOLVED = ((16, 1), (32, 1))
 """Features of a token, and layers or cells."""
 _REFERENCE = (32, 2)
