@@ -9,6 +9,8 @@ import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from nas.supernet.recurrent import Recurrent
+
 
 @contextlib.contextmanager
 def unfused(module: nn.Module) -> Iterator[None]:
@@ -17,7 +19,7 @@ def unfused(module: nn.Module) -> Iterator[None]:
     Args:
         module: What will run; other kernels of recurrent layers are slow, so they are used only where it has any.
     """
-    recurrent = any(isinstance(layer, nn.RNNBase) for layer in module.modules())
+    recurrent = any(isinstance(layer, nn.RNNBase | Recurrent) for layer in module.modules())
     fast_path = torch.backends.mha.get_fastpath_enabled()
     kernels = (torch._C._set_mkldnn_enabled, torch._C._set_cudnn_enabled)
     were = (torch._C._get_mkldnn_enabled(), torch._C._get_cudnn_enabled())
