@@ -36,9 +36,7 @@ class OneOf(nn.Module):
 
     def conditional_blocks(self) -> list[tuple[str, nn.Module, tuple[Condition, ...]]]:
         """Return each layer with the condition under which it is in use."""
-        return [
-            (f"layers.{name}", layer, (self._conditions[name],)) for name, layer in self.layers.items()
-        ]
+        return [(f"layers.{name}", layer, (self._conditions[name],)) for name, layer in self.layers.items()]
 
     def extract_blocks(self, copied: Callable[[nn.Module], nn.Module]) -> nn.Module:
         """Return the layer that is chosen."""

@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from nas.compression.half import Half
     from nas.compression.imitate import WideThenNarrow
     from nas.compression.int8 import Int8
+    from nas.compression.low_bit_recurrent import LowBitRecurrent
     from nas.compression.low_rank import LowRank
+    from nas.compression.packed_file import PackedFile
     from nas.compression.pipeline import CompressionPass, Lab, Model, Pipeline
     from nas.compression.prune import Prune
     from nas.compression.qat import Qat
@@ -30,7 +32,9 @@ else:
             "nas.compression.half": "Half",
             "nas.compression.imitate": "WideThenNarrow",
             "nas.compression.int8": "Int8",
+            "nas.compression.low_bit_recurrent": "LowBitRecurrent",
             "nas.compression.low_rank": "LowRank",
+            "nas.compression.packed_file": "PackedFile",
             "nas.compression.pipeline": "CompressionPass Lab Model Pipeline",
             "nas.compression.prune": "Prune",
             "nas.compression.qat": "Qat",
@@ -51,8 +55,10 @@ __all__ = [
     "Half",
     "Int8",
     "Lab",
+    "LowBitRecurrent",
     "LowRank",
     "Model",
+    "PackedFile",
     "Pipeline",
     "Prune",
     "Qat",

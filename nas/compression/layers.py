@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import nn
 
+from nas.compression.normed_recurrent import NormedRecurrent
 from nas.supernet.attention import Attention
 from nas.supernet.circulant_layers import CirculantConv2d, CirculantLinear
 
@@ -62,6 +63,18 @@ LAYERS: dict[type[nn.Module], _Arguments] = {
         add_bias_kv="bias_k",
     ),
     Attention: _read_attention,
+    NormedRecurrent: _read(
+        *(
+            "kind",
+            "input_size",
+            "hidden_size",
+            "num_layers",
+            "bidirectional",
+            "batch_first",
+            "dropout",
+            "steps",
+        ),
+    ),
     nn.ReLU: _read("inplace"),
     nn.GELU: _read("approximate"),
     nn.Dropout: _read("p", "inplace"),

@@ -14,7 +14,7 @@ from typing import ClassVar, NamedTuple, cast, final
 import torch
 from torch import Tensor, nn
 
-from nas.choices import Size, joint_values, largest_value
+from nas.choices import Size, largest_value
 from nas.errors import SpaceError
 
 _SIDES = ("ih", "hh")

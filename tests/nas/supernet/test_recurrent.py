@@ -73,9 +73,7 @@ def test_counts_of_any_size_are_exact_without_running_it(kind: Any, _plain: Any,
     spec = InputSpec.of_one((7, 5))
     counter = NetworkCounter(supernet, spec)
     assert counter.tables is not None
-    architectures = supernet.space.from_indices(
-        torch.tensor(list(itertools.product(*[(0, 1)] * 4))).numpy()
-    )
+    architectures = supernet.space.from_indices(torch.tensor(list(itertools.product(*[(0, 1)] * 4))).numpy())
     counts = counter.counts(supernet.space.indices(architectures))
     for architecture, macs, num_params in zip(architectures, counts.macs, counts.num_params, strict=True):
         inputs, width, layers, directions = (
