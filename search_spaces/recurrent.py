@@ -2,62 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import cast
 
 from torch import Tensor, nn
 
 from nas import choice
-from nas.choices import Choice, Size
-from nas.space import Condition
+from nas.choices import Size
 from nas.supernet import elastic
+from nas.supernet.one_of import OneOf
 from nas.supernet.recurrent import GRU, LSTM
 from nas.supernet.tokens import Embedding
-
-
-class OneOf(nn.Module):
-    """A recurrent layer of the kind that is chosen; gives the outputs of all steps without the last state.
-
-    Args:
-        kind: Its options are the names of the layers.
-        layers: One of each kind.
-    """
-
-    def __init__(self, kind: Choice, layers: dict[str, nn.Module]) -> None:
-        super().__init__()
-        self.kind = cast(str, kind)
-        self.layers = nn.ModuleDict(layers)
-        self._conditions = {name: Condition(kind.name, (name,)) for name in layers}
-
-    def forward(self, steps: Tensor) -> Tensor:
-        """``(n, steps, features)`` to ``(n, steps, directions * width)``."""
-        outputs: Tensor = self.layers[self.kind](steps)[0]
-        return outputs
-
-    def conditional_blocks(self) -> list[tuple[str, nn.Module, tuple[Condition, ...]]]:
-        """Return each layer with the condition under which it is in use."""
-        return [(f"layers.{name}", layer, (self._conditions[name],)) for name, layer in self.layers.items()]
-
-    def extract_blocks(self, copied: Callable[[nn.Module], nn.Module]) -> nn.Module:
-        """Return the layer that is chosen."""
-        return Outputs(copied(self.layers[self.kind]))
-
-
-class Outputs(nn.Module):
-    """What a recurrent layer gives at its steps, without the last state.
-
-    Args:
-        layer: One of torch's.
-    """
-
-    def __init__(self, layer: nn.Module) -> None:
-        super().__init__()
-        self.layer = layer
-
-    def forward(self, steps: Tensor) -> Tensor:
-        """``(n, steps, features)`` to ``(n, steps, directions * width)``."""
-        outputs: Tensor = self.layer(steps)[0]
-        return outputs
 
 
 class Reader(nn.Module):
@@ -77,7 +31,7 @@ class Reader(nn.Module):
 
     def forward(self, steps: Tensor) -> Tensor:
         """``(n, steps, features)`` to ``(n, steps, width)``."""
-        outputs: Tensor = self.cells(steps)
+        outputs: Tensor = self.cells(steps)[0]
         return outputs.unflatten(2, (self.directions, -1)).sum(2) if self.directions > 1 else outputs
 
 

@@ -202,7 +202,7 @@ def normed_layer(layer: nn.LSTM | nn.GRU, steps: int) -> NormedRecurrent:
         layer.batch_first,
         layer.dropout,
         steps,
-    ).to(layer.weight_hh_l0)
+    ).to(cast(Tensor, layer.weight_hh_l0))
     suffixes = [
         f"l{n}{end}" for n in range(layer.num_layers) for end in ("", "_reverse")[: 1 + layer.bidirectional]
     ]

@@ -66,7 +66,7 @@ def _shorten_names(graph: Any) -> None:
     attributes = [attribute for node in graph.node for attribute in node.attribute]
     if any(attribute.HasField("g") or attribute.graphs for attribute in attributes):
         return
-    short = {value.name: value.name for value in (*graph.input, *graph.output)} | {"": ""}
+    short: dict[str, str] = {"": ""} | {value.name: value.name for value in (*graph.input, *graph.output)}
 
     def name(long: str) -> str:
         return short.setdefault(long, f"{len(short):x}")
@@ -97,7 +97,8 @@ def _in_bytes(numbers: np.ndarray[Any, Any], width: int) -> np.ndarray[Any, Any]
     """Return numbers below ``2 ** width``, several to a byte, the first in the lowest bits; the last byte is filled."""
     per_byte = 8 // width
     rows = np.pad(numbers.astype(np.uint8), (0, -numbers.size % per_byte)).reshape(-1, per_byte)
-    return np.bitwise_or.reduce(rows << _shifts(width), axis=1)
+    packed: np.ndarray[Any, Any] = np.bitwise_or.reduce(rows << _shifts(width), axis=1)
+    return packed
 
 
 def _shifts(width: int) -> np.ndarray[Any, Any]:
@@ -118,7 +119,7 @@ def _packed(
         "shape": np.array(shape),
         "values": values,
     }
-    steps = (
+    steps: tuple[tuple[str, tuple[str, ...], str, dict[str, Any]], ...] = (
         ("BitShift", ("bytes", "shifts"), "shifted", {"direction": "RIGHT"}),
         ("BitwiseAnd", ("shifted", "mask"), "rows", {}),
         ("Reshape", ("rows", "flat"), "filled", {}),

@@ -92,13 +92,14 @@ class Recurrent(nn.Module):
 
     def _units(self, tensor: Tensor) -> Tensor:
         """Return the first units of each gate."""
-        return tensor.unflatten(0, (self.gates, -1))[:, : self.hidden_size].flatten(0, 1)
+        by_gate: Tensor = tensor.unflatten(0, (self.gates, -1))
+        return by_gate[:, : self.hidden_size].flatten(0, 1)
 
     def _columns(self, rows: Tensor) -> Tensor:
         """Return the columns of the first units of each direction."""
         width = len(self.get_parameter("weight_hh_l0")) // self.gates
-        by_direction = rows.unflatten(1, (-1, width))[:, : self.directions, : self.hidden_size]
-        return by_direction.flatten(1)
+        by_direction: Tensor = rows.unflatten(1, (-1, width))
+        return by_direction[:, : self.directions, : self.hidden_size].flatten(1)
 
     def extract(self) -> nn.Module:
         """Return the active part as torch's layer."""

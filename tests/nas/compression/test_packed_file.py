@@ -9,7 +9,7 @@ import pytest
 import torch
 from labs import lab_of
 from onnx import numpy_helper
-from torch import nn
+from torch import Tensor, nn
 
 from nas.compression import LowBitRecurrent, Model, PackedFile
 from nas.evaluation.onnx_export import export_onnx
@@ -17,7 +17,6 @@ from nas.evaluation.stored import stored_bytes
 from nas.inputs import InputSpec
 from nas.protocols import Split
 from nas.testing import check_compression_pass
-from search_spaces.recurrent import Outputs
 
 SPEC = InputSpec.of_one((7,))
 
@@ -82,11 +81,21 @@ def test_what_would_not_gain_stays(tmp_path: Path) -> None:
         assert packed(model, tmp_path) is model
 
 
+class Reading(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.head = nn.LSTM(16, 48, batch_first=True), nn.Linear(48, 10)
+
+    def forward(self, steps: Tensor) -> Tensor:
+        made: Tensor = self.head(self.layer(steps)[0].mean(1))
+        return made
+
+
 @pytest.mark.parametrize("bits", [1, 2])
 def test_a_low_bit_layer_is_stored_in_its_bits(bits: int, tmp_path: Path) -> None:
     torch.manual_seed(0)
     spec = InputSpec.of_one((3, 16))
-    network = nn.Sequential(Outputs(nn.LSTM(16, 48, batch_first=True)), nn.Flatten(), nn.Linear(144, 10))
+    network = Reading()
     lab = lab_of(Split(torch.randn(64, 3, 16), torch.arange(64) % 10), tmp_path)
     made = LowBitRecurrent(bits, steps=1).apply(Model(spec, network.eval()), {}, lab)
     before, after = exported(made.module, spec), packed(exported(made.module, spec), tmp_path)
