@@ -11,13 +11,11 @@ import onnx
 from onnx import helper, numpy_helper
 
 from nas.choices import Option
+from nas.compression.few_values import FewValues, find_few_values
 from nas.compression.onnx_files import Packed, onnx_of, pack_weights, with_file
 from nas.compression.pipeline import Lab, Model
 from nas.compression.settings import check_options
 from nas.space import SearchSpace
-
-_WIDTHS = (1, 2, 4)
-"""In bits, of which a byte holds a whole number."""
 
 
 @final
@@ -81,43 +79,26 @@ def _shorten_names(graph: Any) -> None:
 
 
 def _pack_values(name: str, weights: np.ndarray[Any, Any]) -> Packed | None:
-    """Return weights as numbers of their values, if that takes fewer bytes."""
-    bit_patterns, numbers = np.unique(weights.view(np.uint32), return_inverse=True)  # keeps 0 and -0 apart
-    width = next((width for width in _WIDTHS if len(bit_patterns) <= 1 << width), None)
-    if width is None or not weights.size:
+    """Return weights as positions among their values, if that takes fewer bytes."""
+    few = find_few_values(weights)
+    if few is None:
         return None
-    packed = _packed(
-        name, weights.shape, bit_patterns.view(np.float32), _in_bytes(numbers.ravel(), width), width
-    )
+    packed = _packed(name, few)
     stored = sum(part.ByteSize() for part in (*packed.tensors, *packed.nodes))
     return packed if stored < weights.nbytes else None
 
 
-def _in_bytes(numbers: np.ndarray[Any, Any], width: int) -> np.ndarray[Any, Any]:
-    """Return numbers below ``2 ** width``, several to a byte, the first in the lowest bits; the last byte is filled."""
-    per_byte = 8 // width
-    rows = np.pad(numbers.astype(np.uint8), (0, -numbers.size % per_byte)).reshape(-1, per_byte)
-    packed: np.ndarray[Any, Any] = np.bitwise_or.reduce(rows << _shifts(width), axis=1)
-    return packed
-
-
-def _shifts(width: int) -> np.ndarray[Any, Any]:
-    return np.arange(0, 8, width, dtype=np.uint8)
-
-
-def _packed(
-    name: str, shape: tuple[int, ...], values: np.ndarray[Any, Any], stored: np.ndarray[Any, Any], width: int
-) -> Packed:
-    """Return the tensors, and the operators that make weights of a name and shape out of them."""
+def _packed(name: str, few: FewValues) -> Packed:
+    """Return the tensors, and the operators that make weights of a name out of them."""
     tensors = {
-        "bytes": stored[:, None],
-        "shifts": _shifts(width)[None],
-        "mask": np.array((1 << width) - 1, dtype=np.uint8),
+        "bytes": few.positions[:, None],
+        "shifts": few.shifts[None],
+        "mask": np.array((1 << few.bits) - 1, dtype=np.uint8),
         "flat": np.array([-1]),
         "begin": np.array([0]),
-        "size": np.array([int(np.prod(shape))]),
-        "shape": np.array(shape),
-        "values": values,
+        "size": np.array([int(np.prod(few.shape))]),
+        "shape": np.array(few.shape),
+        "values": few.values,
     }
     steps: tuple[tuple[str, tuple[str, ...], str, dict[str, Any]], ...] = (
         ("BitShift", ("bytes", "shifts"), "shifted", {"direction": "RIGHT"}),

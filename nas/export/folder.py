@@ -11,10 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
 
+import numpy as np
 import safetensors.torch
+import torch
 from torch import Tensor, nn
 
 from nas.choices import Option
+from nas.compression.few_values import FewValues, find_few_values
 from nas.compression.pipeline import PLAIN
 from nas.compression.structure import with_changes
 from nas.errors import DamagedFileError, ExportError, first_line
@@ -32,6 +35,10 @@ TRUSTED_SPACES = "NAS_SEARCH_SPACES"
 """Environment variable: packages, by comma, whose networks ``load`` may import."""
 DEFAULT_SPACES = "search_spaces"
 """What ``NAS_SEARCH_SPACES`` is unless set."""
+_PACKED = (".few_values", ".positions", ".shape")
+"""What the names of tensors end with that stand for a weight of few values."""
+_NAMES_BYTES = 300
+"""About what the names and places of three tensors take in a file more than those of one, and the shape."""
 
 
 @final
@@ -52,7 +59,7 @@ class VariantNote:
 
 
 def save_weights(path: Path, module: nn.Module) -> None:
-    """Write all parameters and buffers as safetensors."""
+    """Write all parameters and buffers as safetensors, weights of a few different values in a few bits each."""
     state: dict[str, Tensor] = {}
     seen: set[int] = set()
     for name, tensor in module.state_dict().items():
@@ -61,7 +68,30 @@ def save_weights(path: Path, module: nn.Module) -> None:
             tensor.clone() if storage in seen else tensor.contiguous()
         )  # safetensors has no tied weights
         seen.add(storage)
+    for name, parameter in module.named_parameters(remove_duplicate=False):
+        if parameter.dtype == torch.float32 and parameter.ndim > 1:
+            state |= _packed(name, state.pop(name))
     write_bytes(path, safetensors.torch.save(state))
+
+
+def _packed(name: str, weight: Tensor) -> dict[str, Tensor]:
+    """Return what is stored of a weight: itself, or its values and where each stands, where that takes fewer bytes."""
+    few = find_few_values(weight.detach().cpu().numpy())
+    if few is None or few.positions.nbytes + few.values.nbytes + _NAMES_BYTES > weight.nbytes:
+        return {name: weight}
+    stored = (few.values, few.positions, np.array(few.shape))
+    return {f"{name}{end}": torch.from_numpy(part) for end, part in zip(_PACKED, stored, strict=True)}
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Return the tensors that :func:`save_weights` wrote, or any other safetensors file holds."""
+    state = safetensors.torch.load(path.read_bytes())
+    first = _PACKED[0]
+    for name in [key.removesuffix(first) for key in state if key.endswith(first)]:
+        if all(f"{name}{end}" in state for end in _PACKED):
+            values, positions, shape = (state.pop(f"{name}{end}").numpy() for end in _PACKED)
+            state[name] = torch.from_numpy(FewValues(values, positions, tuple(shape.tolist())).restore())
+    return state
 
 
 def load_weights(path: Path, module: nn.Module) -> None:
@@ -71,8 +101,7 @@ def load_weights(path: Path, module: nn.Module) -> None:
         DamagedFileError: the file is damaged or of another structure.
     """
     try:
-        state = safetensors.torch.load(path.read_bytes())
-        module.load_state_dict(state)
+        module.load_state_dict(read_weights(path))
     except Exception as error:  # safetensors, torch and the file system each have their own
         raise DamagedFileError(
             f"the weights in {path} can't be read ({first_line(error)}): restore the file, or delete it and run the "
@@ -220,7 +249,7 @@ def _described(path: Path) -> _Description:
 
 def _difference(path: Path, module: nn.Module) -> str:
     """Return the first difference between the names and shapes of stored weights and a module's."""
-    stored, own = safetensors.torch.load(path.read_bytes()), module.state_dict()
+    stored, own = read_weights(path), module.state_dict()
     for name in [*own, *stored]:
         if name not in stored:
             return f"it has {name!r} and the weights don't"

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, final
 
 import numpy as np
-import safetensors.torch
 import torch
 from optuna.samplers import BaseSampler
 from torch import nn
@@ -22,6 +21,7 @@ from nas.evaluation import LatencyMs, NetworkCounter, SubnetCandidate
 from nas.evaluation.costs import counted
 from nas.evaluation.from_scratch import fresh_network
 from nas.evaluation.quality.measuring import MeasuredQuality, statistics_of
+from nas.export.folder import read_weights
 from nas.files import file_digest
 from nas.inputs import as_tuple, call_network
 from nas.objective import relative_excess
@@ -281,7 +281,7 @@ def _initial_weights(study: Study, device: torch.device, ranks: Ranks) -> Path |
 
 def _begin_with(path: Path, network: nn.Module) -> None:
     try:
-        network.load_state_dict(safetensors.torch.load(path.read_bytes()))
+        network.load_state_dict(read_weights(path))
     except Exception as error:  # safetensors, torch and the file system each have their own
         reason = one_line(error)
         raise StudyError(

@@ -124,6 +124,21 @@ def test_weights_keep_every_bit_and_dtype(tmp_path: Path) -> None:
     assert all(a == b and torch.equal(x, y) and x.dtype == y.dtype for (a, x), (b, y) in pairs)
 
 
+@pytest.mark.parametrize(("values", "bits"), [((-0.3, 0.3), 1), ((-0.3, 0.0, 0.3), 2), ((-0.0, 0.0), 1)])
+def test_weights_of_few_values_take_few_bits_and_come_back_exactly(
+    values: tuple[float, ...], bits: int, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    network, other = nn.Linear(99, 101), nn.Linear(99, 101)
+    with torch.no_grad():
+        network.weight.copy_(torch.tensor(values)[torch.randint(0, len(values), (101, 99))])
+    save_weights(tmp_path / "weights", network)
+    assert (tmp_path / "weights").stat().st_size < 101 * 99 * bits / 8 + 4 * 101 + 600
+    load_weights(tmp_path / "weights", other)
+    for name, value in network.state_dict().items():
+        assert torch.equal(value.view(torch.int32), other.state_dict()[name].view(torch.int32))
+
+
 def test_variants_have_files_of_their_own() -> None:
     assert variant_file("fp32") == "model.onnx"
     assert variant_file("int8") == "model.int8.onnx"
