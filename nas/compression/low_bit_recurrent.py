@@ -33,8 +33,8 @@ class LowBitRecurrent:
 
     Each forward pass draws them anew, with the real weights as means, and gradients go straight through to these.
     Afterwards each is the nearest of its values, and the statistics of batch norm are taken anew. What comes out is a
-    network of float32; :class:`PackedFile` behind it stores these weights in 1 or 2 bits. Biases, embeddings and all
-    other layers stay as they are.
+    network of float32; :class:`PackedFile` behind it stores these weights in 1 or 2 bits. All other numbers
+    are trained in float32.
 
     Args:
         bits: 1 for binary weights, 2 for ternary ones.

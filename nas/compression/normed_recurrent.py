@@ -96,31 +96,32 @@ class NormedCell(nn.Module):
 
     def forward(self, inputs: Tensor, state: State, *, backwards: bool) -> tuple[Tensor, State]:
         """Read ``(n, steps, input_size)`` from a state on; return the outputs of all steps, and the last state."""
-        products, by_state = (
-            inputs @ self.weight_ih.t(),
-            self.weight_hh.t(),
-        )  # sampled once, where they are random
+        products = inputs @ self.weight_ih.t()
+        recurrent = (
+            self.weight_hh.t()
+        )  # read once, because low-bit weights are drawn anew whenever they are read
         advance = self._lstm if self.kind == "lstm" else self._gru
         outputs = []
         order = range(inputs.shape[1])
         for step, place in enumerate(reversed(order) if backwards else order):
-            given = self.input_norm(products[:, place], step)
-            state = advance(given, self.state_norm(state[0] @ by_state, step), state, step)
+            by_input = self.input_norm(products[:, place], step)
+            by_state = self.state_norm(state[0] @ recurrent, step)
+            state = advance(by_input, by_state, state, step)
             outputs.append(state[0])
         return torch.stack(outputs[::-1] if backwards else outputs, 1), state
 
     def _lstm(self, by_input: Tensor, by_state: Tensor, state: State, step: int) -> State:
-        taken, kept, made, shown = (by_input + by_state).split(self.hidden_size, 1)
-        cell = kept.sigmoid() * state[1] + taken.sigmoid() * made.tanh()
+        write, forget, candidate, read = (by_input + by_state).split(self.hidden_size, 1)
+        cell = forget.sigmoid() * state[1] + write.sigmoid() * candidate.tanh()
         normed = cell if self.cell_norm is None else self.cell_norm(cell, step)
-        return shown.sigmoid() * normed.tanh(), cell
+        return read.sigmoid() * normed.tanh(), cell
 
     def _gru(self, by_input: Tensor, by_state: Tensor, state: State, step: int) -> State:
-        parts = zip(*(part.split(self.hidden_size, 1) for part in (by_input, by_state)), strict=True)
-        (reset, other_reset), (kept, other_kept), (made, other_made) = parts
-        share = (kept + other_kept).sigmoid()
-        new = (made + (reset + other_reset).sigmoid() * other_made).tanh()
-        return ((1 - share) * new + share * state[0],)
+        reset, update, candidate = by_input.split(self.hidden_size, 1)
+        state_reset, state_update, state_candidate = by_state.split(self.hidden_size, 1)
+        kept = (update + state_update).sigmoid()
+        new = (candidate + (reset + state_reset).sigmoid() * state_candidate).tanh()
+        return ((1 - kept) * new + kept * state[0],)
 
 
 @final
@@ -160,10 +161,10 @@ class NormedRecurrent(nn.Module):
             NormedCell(kind, size, hidden_size, steps) for size in sizes for _ in range(directions)
         )
 
-    def forward(self, inputs: Tensor, state: Tensor | State | None = None) -> tuple[Tensor, Tensor | State]:
+    def forward(self, inputs: Tensor, hx: Tensor | State | None = None) -> tuple[Tensor, Tensor | State]:
         """As torch's layer, of batches that aren't packed."""
         outputs = inputs if self.batch_first else inputs.transpose(0, 1)
-        begin = self._first_state(outputs, state)
+        begin = self._first_state(outputs, hx)
         directions, last = 1 + self.bidirectional, list[State]()
         for number in range(0, len(self.cells), directions):
             if number and self.dropout:
