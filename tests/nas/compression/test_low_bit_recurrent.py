@@ -15,6 +15,8 @@ from nas.compression.low_bit_recurrent import LowBitWeights, weight_size
 from nas.compression.pipeline import CompressionPass, Lab
 from nas.data import Digits
 from nas.errors import ExportError, StudyError
+from nas.evaluation.candidate import OnnxCandidate
+from nas.evaluation.onnx_export import export_onnx
 from nas.inputs import as_spec
 from nas.protocols import Split
 from nas.tasks import Classification
@@ -74,6 +76,16 @@ def test_outside_of_training_each_weight_is_the_nearest_value() -> None:
     binary, ternary = (LowBitWeights(bits, 0.3).eval()(real) for bits in (1, 2))
     assert torch.equal(binary, 0.3 * torch.tensor([-1.0, -1, -1, -1, 1, 1, 1, 1]))
     assert torch.equal(ternary, 0.3 * torch.tensor([-1.0, -1, -1, 0, 0, 0, 1, 1]))
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
+def test_the_exported_file_says_the_same_for_any_batch(kind: Any, lab: Lab) -> None:
+    network = Network(kind, num_layers=2, bidirectional=True)
+    made = LowBitRecurrent(2, steps=3).apply(model_of(network), {}, lab).module
+    candidate = OnnxCandidate(export_onnx(made, FORM))
+    for count in (1, 7):
+        with torch.no_grad():
+            torch.testing.assert_close(candidate.predict(ROWS[:count]), made(ROWS[:count]))
 
 
 @pytest.mark.parametrize(("bits", "values"), [(1, (-1, 1)), (2, (-1, 0, 1))])
