@@ -79,6 +79,7 @@ def front_command(
             remote.print_front(client, str(path), as_json)
         return
     from nas.runner.directory import RunDirectory, open_record, reading
+    from nas.search.guard import tell_of_broken
     from nas.search.record import ARCHITECTURE, architecture_of, complete_trials, costs_of, doubts, front_of
 
     directory = RunDirectory(existing_run(path), storage)
@@ -106,7 +107,7 @@ def front_command(
         return
     shown = [(t.number, str(t.user_attrs[ARCHITECTURE]), list(t.values)) for t in members]
     print_table(f"front of {len(trials)} evaluations", front_table(objectives, shown))
-    for sentence in doubts(objectives, trials):
+    for sentence in (*doubts(objectives, trials), *tell_of_broken(study)):
         say(sentence)
     if directory.results.exists():
         print_table(
@@ -129,6 +130,7 @@ def _print_device_set(results: Results, limits: dict[str, float], points: float,
 def _print_record(directory: RunDirectory) -> None:
     """Print what the trials of a run say so far."""
     from nas.runner.directory import open_record
+    from nas.search.guard import tell_of_broken
     from nas.search.quality import quality_sentences
     from nas.search.record import ENDED, ERROR, complete_trials, costs_of, doubts, paid_trials, stored_box
     from nas.search.stopping import NEVER, forecast_of
@@ -142,7 +144,7 @@ def _print_record(directory: RunDirectory) -> None:
     box = stored_box(study)
     if box is not None:
         console.print(f"hypervolume {box.history(costs_of(objectives, trials))[-1]:.4f}")
-    for sentence in doubts(objectives, trials):
+    for sentence in (*doubts(objectives, trials), *tell_of_broken(study)):
         say(sentence)
     for sentence in quality_sentences(objectives, trials):
         say(sentence)

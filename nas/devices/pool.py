@@ -3,70 +3,37 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import logging
-import math
-import statistics
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import final
 
 import numpy as np
 
 from nas.checks import check_kind
-from nas.devices.device import Device, Session
+from nas.devices.board import Board, ratio_of
+from nas.devices.device import Device, Session, Timings
 from nas.devices.remote import Remote
 from nas.errors import DeviceRefusedError, DeviceUnavailableError, StudyError, one_line
+from nas.space import FloatArray
 
 logger = logging.getLogger(__name__)
 
-_LEAST_TOLERANCE = 0.05
-"""Equal boards differ by a few percent, as do two processes on one."""
-_TOLERANCE_DEVIATIONS = 3.0
-_BLOCKS, _RUNS_PER_TURN = 5, 4
-_BLOCK_S = 0.05
-_LONGEST_REST = 32
-"""Measurements without a board that doesn't answer, before it is tried again: trying takes seconds."""
-
-
-@final
-@dataclass
-class _Board:
-    """A device of a pool, and what is known of it.
-
-    Args:
-        device: Itself.
-        number: In the pool, from 1.
-    """
-
-    device: Device
-    number: int
-    ratio: float | None = None
-    noise: float = 0.0
-    is_left_out: bool = False
-    rest: int = 0
-    last_rest: int = 0
-
-    def __str__(self) -> str:
-        url = f" ({self.device.url})" if isinstance(self.device, Remote) else ""
-        return f"device {self.number}{url}"
-
-    def is_away(self) -> None:
-        """Leave it alone for longer than last time."""
-        self.last_rest = min(2 * self.last_rest + 1, _LONGEST_REST)
-        self.rest = self.last_rest
-
-    def agrees_with(self, other: _Board) -> bool:
-        """Whether both tell the same ratio of two fixed networks, but for the noise."""
-        assert self.ratio is not None
-        assert other.ratio is not None
-        noise = _TOLERANCE_DEVIATIONS * math.hypot(self.noise, other.noise)
-        return abs(self.ratio / other.ratio - 1) <= max(_LEAST_TOLERANCE, noise)
+_TORN = 0.15
+"""Short measurements of one network on two equal boards differ by up to 4 %, and by 10 % where other processes disturb
+them (:mod:`nas.evaluation.turns`)."""
+_LOW = 0.05
+"""Quantile of a network's times, as there."""
 
 
 @final
 @dataclass(frozen=True, repr=False)
 class Pool:
     """Equal boards. They are checked against each other, and one that differs is left out.
+
+    A latency is measured in two sessions, which two boards have. Where these tell different times of one network, both
+    boards are looked at again, and the measurement is made again without the one that isn't as it was.
 
     Where a board can't be reached, the others go on; which boards there are may change while a study lasts.
 
@@ -78,7 +45,8 @@ class Pool:
     """
 
     devices: Sequence[Device]
-    _boards: list[_Board] = field(init=False, compare=False)
+    _boards: list[Board] = field(init=False, compare=False)
+    _last: list[_Watched] = field(init=False, compare=False, default_factory=list)
 
     def __post_init__(self) -> None:
         check_kind("Pool", "devices", self.devices, list | tuple, "a list of devices")
@@ -86,7 +54,7 @@ class Pool:
             raise StudyError("Pool has no devices: give one or more, such as Remote('http://10.0.0.7:8710').")
         for device in self.devices:
             check_kind("Pool", "devices", device, Device, "a list of instances such as Remote(...)")
-        boards = [_Board(device, number) for number, device in enumerate(self.devices, 1)]
+        boards = [Board(device, number) for number, device in enumerate(self.devices, 1)]
         object.__setattr__(self, "_boards", boards)
 
     def __repr__(self) -> str:
@@ -99,7 +67,7 @@ class Pool:
             DeviceUnavailableError: none can be reached.
             DeviceRefusedError: they are not equal.
         """
-        found: dict[str, _Board] = {}
+        found: dict[str, Board] = {}
         reasons = []
         for board in self._in_turn():
             try:
@@ -119,11 +87,40 @@ class Pool:
 
     @contextlib.contextmanager
     def open(self, models: Sequence[bytes], batch_size: int) -> Iterator[Session]:
-        """Load networks on a board that is there and free."""
-        with contextlib.ExitStack() as stack:
-            yield self._opened(stack, models, batch_size)
+        """Load networks on a board that is there and free.
 
-    def _opened(self, stack: contextlib.ExitStack, models: Sequence[bytes], batch_size: int) -> Session:
+        Raises:
+            DeviceUnavailableError: none can be reached, or one was found to be wrong at the end.
+        """
+        with contextlib.ExitStack() as stack:
+            session = self._opened(stack, models, batch_size)
+            yield session
+        before, self._last[:] = self._last[:], [session]
+        if any(session.contradicts(other) for other in before):
+            self._look_again(session.board, before[0].board, models[0])
+
+    def _look_again(self, one: Board, other: Board, reference: bytes) -> None:
+        """Leave out which of two boards tells another ratio of two fixed networks than when it was first used."""
+        moved = [board for board in (one, other) if self._has_moved(board, reference)]
+        if len(moved) == 1:
+            moved[0].is_left_out = True
+            self._last.clear()
+            logger.warning(
+                "%s is left out of its pool: it measures networks otherwise than it did at first, and than %s",
+                moved[0],
+                one if moved[0] is other else other,
+            )
+            raise DeviceUnavailableError(f"{moved[0]} measures wrongly, so a measurement is made again")
+
+    def _has_moved(self, board: Board, reference: bytes) -> bool:
+        try:
+            ratio, noise = ratio_of(board.device, reference)
+        except DeviceUnavailableError:
+            board.is_away()
+            return False
+        return not board.agrees_with(replace(board, ratio=ratio, noise=noise))
+
+    def _opened(self, stack: contextlib.ExitStack, models: Sequence[bytes], batch_size: int) -> _Watched:
         reasons = []
         self._compare(models[0])
         for board in sorted(self._in_turn(), key=_is_busy):
@@ -136,10 +133,10 @@ class Pool:
             board.last_rest = 0
             self._boards.remove(board)
             self._boards.append(board)  # the next measurement is another one's turn
-            return session
+            return _Watched(session, board, models)
         raise _nobody(reasons)
 
-    def _in_turn(self) -> list[_Board]:
+    def _in_turn(self) -> list[Board]:
         """Return the boards to try; those that were away lately only where there are no others."""
         boards = [board for board in self._boards if not board.is_left_out]
         ready = [board for board in boards if board.rest == 0]
@@ -153,7 +150,7 @@ class Pool:
         new = [board for board in self._in_turn() if board.ratio is None]
         for board in new:
             try:
-                board.ratio, board.noise = _ratio(board.device, reference)
+                board.ratio, board.noise = ratio_of(board.device, reference)
             except DeviceUnavailableError:
                 board.is_away()
         new = [board for board in new if board.ratio is not None]
@@ -178,7 +175,7 @@ def _nobody(reasons: Sequence[str]) -> DeviceUnavailableError:
     return DeviceUnavailableError(f"no device of the pool can measure: {'; '.join(reasons)}")
 
 
-def _is_busy(board: _Board) -> bool:
+def _is_busy(board: Board) -> bool:
     """Whether something is measured there, as far as it tells."""
     try:
         return isinstance(board.device, Remote) and board.device.facts().busy
@@ -186,33 +183,35 @@ def _is_busy(board: _Board) -> bool:
         return True
 
 
-def _ratio(device: Device, reference: bytes) -> tuple[float, float]:
-    """Return how long a fixed network takes, of the reference's time, and the relative noise of that."""
-    order, ratios = [0, 1, 0, 1], []
-    with device.open([reference, _second_network()], 1) as session:
-        begin = session.time(order, _RUNS_PER_TURN)
-        rounds = max(2, round(_BLOCK_S / float(begin.seconds.sum())) * 2)
-        for _ in range(_BLOCKS):
-            seconds = session.time([0, 1] * rounds, _RUNS_PER_TURN).seconds
-            ratios.append(float(np.median(seconds[1::2]) / np.median(seconds[::2])))
-    ratio = statistics.median(ratios)
-    return ratio, statistics.stdev(ratios) / ratio
+@final
+class _Watched:
+    """A session on a board, and what it told.
 
+    Args:
+        session: Itself.
+        board: Where.
+        models: What was opened; the reference network comes first.
+    """
 
-def _second_network() -> bytes:
-    """Return a network that has nothing of the reference's: large matrices, which memory must bring."""
-    import onnx
-    from onnx import TensorProto, helper, numpy_helper
+    def __init__(self, session: Session, board: Board, models: Sequence[bytes]) -> None:
+        self._session, self.board = session, board
+        self._models = [hashlib.sha256(model).digest() for model in models]
+        self._times: dict[int, list[float]] = {}
 
-    size, layers = 512, 3
-    weights = np.random.default_rng(0).standard_normal((size, size), dtype=np.float32) / size**0.5
-    nodes, tensors = [], []
-    for layer in range(layers):
-        tensors.append(numpy_helper.from_array(weights + np.float32(layer), f"w{layer}"))
-        nodes.append(helper.make_node("MatMul", [f"x{layer}", f"w{layer}"], [f"x{layer + 1}"]))
-    inputs = [helper.make_tensor_value_info("x0", TensorProto.FLOAT, ["batch", size])]
-    outputs = [helper.make_tensor_value_info(f"x{layers}", TensorProto.FLOAT, ["batch", size])]
-    graph = helper.make_graph(nodes, "second", inputs, outputs, tensors)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    onnx.checker.check_model(model)
-    return bytes(model.SerializeToString())
+    def time(self, order: Sequence[int], runs: int) -> Timings:
+        """Have networks run in turns."""
+        found = self._session.time(order, runs)
+        for position, row in zip(order, found.seconds, strict=True):
+            self._times.setdefault(position, []).extend(row.tolist())
+        return found
+
+    def contradicts(self, other: _Watched) -> bool:
+        """Whether two boards tell different times of one network, as multiples of the reference's."""
+        if self.board is other.board or self._models != other._models or not self._times or not other._times:
+            return False
+        return bool(np.abs(self._ratios() / other._ratios() - 1).max() > _TORN)
+
+    def _ratios(self) -> FloatArray:
+        times = np.array([np.quantile(self._times[position], _LOW) for position in sorted(self._times)])
+        ratios: FloatArray = times / times[0]
+        return ratios

@@ -46,6 +46,18 @@ class Persistent(Generic[W]):
         return self._home
 
     @property
+    def has_home(self) -> bool:
+        """Whether this process has a workplace."""
+        return self._home is not None
+
+    def do_here(self, work: Callable[[W], object]) -> Done | Failed:
+        """Do a whole job in this process, and return what came of it."""
+        outcome = done_here(Job(-1, work), self.home)
+        if isinstance(outcome, Done) and isinstance(outcome.value, Rest):
+            return done_here(Job(-1, outcome.value.work), self.home)
+        return outcome
+
+    @property
     def capacity(self) -> int:
         """How many jobs are worked on at the same time."""
         return self._executor.capacity

@@ -30,6 +30,7 @@ from nas.runner.searching import expected_gain
 from nas.runner.steps import tell_remade
 from nas.runner.weights import EPOCHS
 from nas.runner.zero_cost import seconds_scoring, untrained_sentences
+from nas.search.guard import tell_of_broken
 from nas.search.heard import source_sentences
 from nas.search.quality import quality_sentences
 from nas.search.record import (
@@ -150,7 +151,7 @@ def _facts(context: RunContext, record: optuna.Study, trials: list[FrozenTrial])
             for name, limit in prepared.problem.soft_limits.items()
         ],
         "predicted": _predicted(prepared, trials),
-        "doubts": doubts(prepared.problem.objectives, trials),
+        "doubts": [*doubts(prepared.problem.objectives, trials), *tell_of_broken(record)],
         "seed": study.seed,
         "ended": record.user_attrs.get(ENDED),
         "forecast": None if gain is None else str(gain),

@@ -19,6 +19,7 @@ from nas.runner.proxy import choose_proxy
 from nas.runner.sparing import measure_spared
 from nas.runner.workplace import Workplace, judging
 from nas.search.forecast import Forecast
+from nas.search.guard import to_judge_again
 from nas.search.loop import WorkOf, search_with
 from nas.search.record import (
     ARCHITECTURE,
@@ -108,7 +109,7 @@ def spend(
     """Run the search loop on ``record`` until it ends, and tell how it stands."""
     problem, progress = context.prepared.problem, context.progress
     done = len(paid_trials(record))
-    if done >= evaluations:
+    if done >= evaluations and not to_judge_again(record):
         return
     progress.start(stage, evaluations, done)
     search_with(

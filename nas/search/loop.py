@@ -7,7 +7,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Generic, TypeVar, final
 
@@ -22,12 +22,14 @@ from nas.errors import (
     OutOfMemoryError,
     StudyChangedError,
     StudyError,
+    one_line,
 )
 from nas.executors.executor import Done, Failed, Job, Rest, Work
 from nas.executors.persistent import Persistent
 from nas.executors.serial import Serial
 from nas.objective import Measurement
 from nas.protocols import Problem
+from nas.search import guard
 from nas.search.architecture_sampler import ArchitectureSampler, one_thread
 from nas.search.beside import Beside
 from nas.search.ledger import Ledger
@@ -45,8 +47,11 @@ from nas.search.record import (
     RETRIES,
     SECONDS,
     SOFT_LIMITS,
+    WORKER,
+    architecture_of,
     by_completion,
     forgiven,
+    measure_later,
     options_of,
     paid_trials,
 )
@@ -128,6 +133,8 @@ def search_with(
       proposed again, as often as it takes.
     - When nothing but failures came, they are forgiven: not paid, and evaluated again by the next call.
     - An evaluation whose worker died is done again, up to three times (:class:`nas.executors.Persistent`).
+    - A worker's result that doesn't fit the others is judged here too; where this process finds another value, the
+      worker is ended, and all it judged is judged again (:class:`nas.search.guard.WorkerGuard`).
 
     Args:
         executor: Has nothing else to do.
@@ -160,29 +167,64 @@ def _call(architecture: Architecture, evaluate: Evaluate) -> Mapping[str, Measur
     return evaluate(architecture)
 
 
-def _attempt(
-    work: Work[W], of_device: frozenset[str], what: str, sleep: Sleep, workplace: W
-) -> dict[str, Measurement] | Rest[W]:
-    """Evaluate at a worker's place; what may pass is tried again, also a value of a device that is not finite.
+@final
+@dataclass(frozen=True)
+class _Judged:
+    """What came out of an evaluation, which worker judged, and how long it took."""
+
+    by: str
+    seconds: float
+    measurements: dict[str, Measurement]
+
+
+@final
+@dataclass(frozen=True)
+class _Attempt(Generic[W]):
+    """Evaluates at a worker's place; what may pass is tried again, also a value of a device that is not finite.
 
     So is, by itself, what a worker leaves to be done where the job came from.
+
+    Args:
+        work: Evaluates.
+        of_device: Names of the objectives that tell of the device too.
+        what: What the log calls it.
+        sleep: Waits.
+        broken: Names of workers that end themselves instead.
+        by: Which worker did the first part.
+        spent: Seconds that this took.
     """
 
-    def measured() -> dict[str, Measurement] | Rest[W]:
-        found: Mapping[str, Measurement] | Rest[W] = work(workplace)  # type: ignore[assignment]
-        if isinstance(found, Rest):
-            return Rest(partial(_attempt, found.work, of_device, what, sleep))
-        return {name: checked(name, one, of_device=name in of_device) for name, one in found.items()}
+    work: Work[W]
+    of_device: frozenset[str]
+    what: str
+    sleep: Sleep
+    broken: frozenset[str] = frozenset()
+    by: str = ""
+    spent: float = 0.0
 
-    return retried(measured, what, sleep)
+    def __call__(self, workplace: W) -> _Judged | Rest[W]:
+        if not self.by and guard.this_worker() in self.broken:
+            guard.end_worker()
+        return retried(partial(self._judge, workplace), self.what, self.sleep)
+
+    def _judge(self, workplace: W) -> _Judged | Rest[W]:
+        begin = time.perf_counter()
+        found: Mapping[str, Measurement] | Rest[W] = self.work(workplace)  # type: ignore[assignment]
+        by, seconds = self.by or guard.this_worker(), self.spent + time.perf_counter() - begin
+        if isinstance(found, Rest):
+            return Rest(replace(self, work=found.work, by=by, spent=seconds))
+        of_device = self.of_device
+        finite = {name: checked(name, one, of_device=name in of_device) for name, one in found.items()}
+        return _Judged(by, seconds, finite)
 
 
 @final
 @dataclass(frozen=True)
 class _Evaluation:
-    """A trial that is being evaluated, and when its proposal began."""
+    """A trial that is being evaluated, of which architecture, and when its proposal began."""
 
     trial: Trial
+    architecture: Architecture
     begin: float
 
 
@@ -202,7 +244,7 @@ class _Loop(Generic[W]):
     ) -> None:
         self._study, self._problem = study, problem
         self._executor, self._work_of, self._on_trial = executor, work_of, on_trial
-        self._under_way: dict[int, _Evaluation] = {}
+        self._under_way: dict[int, _Evaluation | None] = {}  # None for what is judged again
         self._ended = ""
         self._limits = limits
         self._ledger = Ledger(study, problem.space)
@@ -216,6 +258,8 @@ class _Loop(Generic[W]):
         self._forgiven_before = len(self._ledger.forgiven)
         self._left = list(self._ledger.running.values())
         self._beside = Beside()
+        self._guard: guard.WorkerGuard | None = None
+        self._keep_doubtful: set[int] = set()
 
     def run(self) -> str:
         """Work until the search ends, and return why."""
@@ -285,6 +329,8 @@ class _Loop(Generic[W]):
         if len(self._under_way) >= self._executor.capacity:
             return None, ""
         self._retry_lost()
+        if self._judge_again():
+            return None, ""
         ended = self._ended or self._ending.reason(self._ledger, self._limits, self._unpaid_in_a_row)
         if ended:
             return None, self._end(ended)
@@ -312,6 +358,37 @@ class _Loop(Generic[W]):
             options = options_of(self._problem.space, trial) or {}
             self._study.enqueue_trial(options, user_attrs={RETRIES: number})
             del self._ledger.lost[number]
+
+    def _judge_again(self) -> bool:
+        """Submit what broken workers judged, and return whether something is left of that."""
+        if not self._executor.has_home:
+            return False
+        trials = [t for t in guard.to_judge_again(self._study) if t.number not in self._keep_doubtful]
+        for trial in trials:
+            key = -1 - trial.number
+            if key not in self._under_way and len(self._under_way) < self._executor.capacity:
+                architecture = architecture_of(self._problem.space, trial)
+                self._under_way[key] = None
+                self._executor.submit(Job(key, self._attempt(architecture, trial.number)))
+        return bool(trials)
+
+    def _settle_again(self, number: int, outcome: Done | Failed) -> None:
+        """Take what another worker found in place of what a broken one did; what devices told holds."""
+        try:
+            found = _judged(outcome).measurements
+            told = [(column, o.name) for column, o in enumerate(self._problem.objectives)]
+            later = [(column, name, found[name]) for column, name in told if name not in self._of_device]
+        except DeviceUnavailableError as error:
+            self._away = error
+            return
+        except Exception as error:  # a user's objective raises anything
+            logger.warning("trial %d can't be judged again and keeps its values: %s", number, one_line(error))
+            self._keep_doubtful.add(number)
+            return
+        for column, name, measurement in reversed(later):  # the quality's last: with it all is done
+            measure_later(self._study, number, column, name, measurement)
+        if self._guard is not None:
+            self._guard.read()
 
     def _is_spoken_for(self) -> bool:
         """Whether what is under way, if none of it is lost, leaves nothing to do."""
@@ -399,22 +476,29 @@ class _Loop(Generic[W]):
                 trial.set_constraint(objective.name, value - self._problem.soft_limits[objective.name])
 
     def _submit(self, trial: Trial, architecture: Architecture, begin: float) -> None:
-        self._under_way[trial.number] = _Evaluation(trial, begin)
-        work = partial(
-            _attempt, self._work_of(architecture), self._of_device, f"trial {trial.number}", self._sleep
-        )
-        self._executor.submit(Job(trial.number, work))
+        self._under_way[trial.number] = _Evaluation(trial, architecture, begin)
+        self._executor.submit(Job(trial.number, self._attempt(architecture, trial.number)))
+
+    def _attempt(self, architecture: Architecture, number: int) -> _Attempt[W]:
+        broken = guard.broken_workers(self._study)
+        work, what = self._work_of(architecture), f"trial {number}"
+        return _Attempt(work, self._of_device, what, self._sleep, broken)
 
     def _settle_finished(self, timeout_s: float | None) -> None:
         outcomes = self._executor.finished(timeout_s)
         with together(self._study):
             for outcome in outcomes:
-                self._settle(self._under_way.pop(outcome.key), outcome)
+                evaluation = self._under_way.pop(outcome.key)
+                if evaluation is None:
+                    self._settle_again(-1 - outcome.key, outcome)
+                else:
+                    self._settle(evaluation, outcome)
 
     def _settle(self, evaluation: _Evaluation, outcome: Done | Failed) -> None:
         trial, begin = evaluation.trial, evaluation.begin
         try:
-            found = _measurements(outcome)
+            judged = self._believed(evaluation, _judged(outcome))
+            found = judged.measurements
             values = [found[o.name].value for o in self._problem.objectives]
             stored = {name: measurement.to_json() for name, measurement in found.items()}
             json.dumps(stored)  # what a storage can't hold is a failure too
@@ -436,7 +520,41 @@ class _Loop(Generic[W]):
         trial.set_user_attr(SECONDS, time.perf_counter() - begin)
         self._set_constraints(trial, values)
         trial.set_user_attr(MEASUREMENTS, stored)
+        if judged.by != guard.this_worker():
+            trial.set_user_attr(WORKER, judged.by)
         self._tell(trial, values)
+        if self._guard is not None:
+            self._guard.note(evaluation.architecture, values[0])
+
+    def _believed(self, evaluation: _Evaluation, judged: _Judged) -> _Judged:
+        """Return what a worker found, or what this process does where that doesn't fit and is wrong."""
+        quality, by = self._problem.objectives[0].name, judged.by
+        if not self._executor.has_home or by == guard.this_worker() or quality not in judged.measurements:
+            return judged
+        if self._guard is None:
+            self._guard = guard.WorkerGuard(self._study, self._problem)
+        broken, told = guard.broken_workers(self._study), judged.measurements[quality]
+        if by not in broken and not self._guard.doubts(by, evaluation.architecture, told, judged.seconds):
+            return judged
+        here = _judged(
+            self._executor.do_here(self._attempt(evaluation.architecture, evaluation.trial.number))
+        )
+        right = here.measurements[quality]
+        if not guard.differ(told, right):
+            return judged
+        if by not in broken:
+            logger.warning(
+                "%s judged trial %d with %s %g, and this process with %g: it is ended, and what it judged is judged "
+                "again; look after that machine",
+                by,
+                evaluation.trial.number,
+                quality,
+                told.value,
+                right.value,
+            )
+            guard.condemn(self._study, by)
+            self._guard.read()
+        return here
 
     @cached_property
     def _of_device(self) -> frozenset[str]:
@@ -452,7 +570,7 @@ class _Loop(Generic[W]):
         self._away = error
 
 
-def _measurements(outcome: Done | Failed) -> Mapping[str, Measurement]:
+def _judged(outcome: Done | Failed) -> _Judged:
     if isinstance(outcome, Failed):
         raise outcome.error
     return outcome.value  # type: ignore[return-value]

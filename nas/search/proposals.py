@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial
 
 from nas.protocols import Problem
 from nas.search.designs import downhill, tilted_samples
-from nas.search.record import costs_of, has_values, is_paid, options_of
+from nas.search.record import costs_of, has_values, is_paid, options_of, with_later
 from nas.space import FloatArray, IntArray, SearchSpace
 
 _FIRST_POOL_SIZE = 32
@@ -60,7 +60,7 @@ def others(study: Study, trial: FrozenTrial) -> list[FrozenTrial]:
     A trial that a killed process left running is sampled again under its own number, so what it held is
     not in its own way.
     """
-    return [t for t in study.get_trials(deepcopy=False) if t.number != trial.number]
+    return with_later(study, [t for t in study.get_trials(deepcopy=False) if t.number != trial.number])
 
 
 def keys(rows: IntArray) -> set[bytes]:

@@ -31,6 +31,7 @@ LOST, RETRIES = "lost", "retries"
 REFUSED = "refused"
 REFERENCE, LIMITS, SOFT_LIMITS, ENDED = "reference_box", "limits", "soft_limits", "ended"
 FORGIVEN = "forgiven"
+WORKER, BROKEN = "worker", "broken_workers"
 _MEASURED_LATER = "measured_later:"  # and the trial's number, and the column of its values
 _NUM_FOR_REFERENCE = 10
 _FAR_OUT = 1000.0
@@ -122,6 +123,11 @@ def measure_later(study: Study, number: int, column: int, name: str, measurement
     """
     key = f"{_MEASURED_LATER}{number}:{column}"
     study.set_user_attr(key, {"objective": name, "measurement": measurement.to_json()})
+
+
+def is_measured_later(study: Study, number: int, column: int) -> bool:
+    """Return whether :func:`measure_later` stored something of a trial's objective."""
+    return f"{_MEASURED_LATER}{number}:{column}" in study.user_attrs
 
 
 def with_later(study: Study, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:

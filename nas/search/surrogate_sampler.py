@@ -23,7 +23,7 @@ from nas.search.improvement import most_improving
 from nas.search.informed import InformedSurrogate
 from nas.search.nsga2 import evolve
 from nas.search.proposals import History, any_fresh, fresh, history_of, neighbours, others
-from nas.search.record import credible, keep_prediction, keep_said
+from nas.search.record import credible, keep_prediction, keep_said, with_later
 from nas.search.sources import Sources
 from nas.search.stand_alone import expected_alone, stand_alone_values
 from nas.space import FloatArray, IntArray
@@ -100,7 +100,7 @@ class SurrogateSampler(ArchitectureSampler):
         """
         if self._ahead is None:
             self._ahead = Ahead(self._problem, self._designs(max(in_flight, self._num_startup)))
-        trials = study.get_trials(deepcopy=False)
+        trials = with_later(study, study.get_trials(deepcopy=False))
         num_finished = sum(trial.state == TrialState.COMPLETE for trial in trials)
         if num_finished < max(self._num_due, self._num_designs - in_flight, _MIN_TO_FIT):
             return None

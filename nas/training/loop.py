@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import logging
 import math
+import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,10 +22,12 @@ from nas.errors import TrainingError
 from nas.inputs import Inputs, count_items, place_inputs
 from nas.protocols import Split
 from nas.training.checkpoint import Stateful, load_checkpoint, save_checkpoint
+from nas.training.kardam import GradientFilter
 from nas.training.memory import FEWEST_TO_SPLIT, is_out_of_memory, out_of_memory, out_of_memory_told
 from nas.training.ranks import ALONE, Ranks
 from nas.training.recipe import Recipe
 from nas.training.reduced_space import UnitSpheres
+from nas.training.shares import SpeedShares
 from nas.training.steps import Step
 from nas.training.watching import Watcher
 
@@ -47,6 +50,7 @@ def train(
     checkpoint: Path | None = None,
     on_epoch: Callable[[int, float], None] = lambda _epoch, _loss: None,
     watcher: Watcher | None = None,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> list[float]:
     """Train ``model`` in place and return the mean loss of each epoch.
 
@@ -56,7 +60,9 @@ def train(
 
     With several ranks every process takes its share of each batch and all end with the same weights:
     those of one process with the same recipe, up to the order of sums. Augmentation and dropout differ,
-    because every process draws its own, and batch norm sees one process's share at a time.
+    because every process draws its own, and batch norm sees one process's share at a time. Shares are equal,
+    or follow the processes' speeds (``Recipe.share_by_speed``); these are measured, so that a resumed training
+    then ends with the same weights up to the order of sums too.
 
     Args:
         model: Its parameters are optimised; moved to ``device``.
@@ -69,10 +75,12 @@ def train(
         checkpoint: File to resume from and to save to; the state before it is kept beside it.
         on_epoch: Called with the number of finished epochs and the last epoch's mean loss.
         watcher: Called around every step of the optimizer.
+        clock: Tells seconds, for shares that follow speeds.
 
     Raises:
         TrainingError: a loss or its gradient is NaN or infinite, or memory ran out.
-        StudyError: the device can't do the recipe's precision, or the model has no neurons for its reduced space.
+        StudyError: the device can't do the recipe's precision, the model has no neurons for its reduced space, or there
+            are too few ranks for so many faulty ones.
         DamagedFileError: the checkpoint can't be read.
     """
     recipe.check_device(device)
@@ -80,7 +88,7 @@ def train(
     data = _on_device(data, device)
     generator = torch.Generator().manual_seed(seed)
     spheres = UnitSpheres(model, data, device) if recipe.reduced_space else None
-    loop = _Loop(model, step, recipe, len(data), device, ranks, watcher, spheres)
+    loop = _Loop(model, step, recipe, len(data), device, ranks, watcher, spheres, clock)
     losses: list[float] = []
     if ranks.agree(checkpoint is not None and checkpoint.exists()) and checkpoint is not None:
         losses = loop.restore(checkpoint, generator)
@@ -94,7 +102,7 @@ def train(
                     raise TrainingError(_diverged(taken.fault, epoch, recipe, checkpoint))
                 total += taken.loss * len(rows)
         losses.append(total / len(data))
-        loop.share_buffers()
+        loop.end_epoch()
         if checkpoint is not None and ranks.first:
             loop.save(checkpoint, generator, losses)
         on_epoch(epoch + 1, losses[-1])
@@ -139,6 +147,7 @@ class _Loop:
         ranks: The processes that train together.
         watcher: Called around every step of the optimizer.
         spheres: Hold weights after every step of the optimizer.
+        clock: Tells seconds.
     """
 
     def __init__(
@@ -151,8 +160,9 @@ class _Loop:
         ranks: Ranks,
         watcher: Watcher | None = None,
         spheres: UnitSpheres | None = None,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        self._watcher, self._spheres = watcher, spheres
+        self._watcher, self._spheres, self._clock = watcher, spheres, clock
         self._model, self._step, self._recipe, self._device, self._ranks = model, step, recipe, device, ranks
         self._parameters = list(model.parameters())
         self._optimizer = torch.optim.AdamW(
@@ -181,6 +191,12 @@ class _Loop:
             self._parts["average"] = self._average
         if watcher is not None:
             self._parts["watcher"] = watcher
+        self._speeds = SpeedShares(ranks.size) if recipe.share_by_speed and ranks.size > 1 else None
+        self._filter: GradientFilter | None = None
+        if recipe.faulty_ranks:
+            self._parts["filter"] = self._filter = GradientFilter(
+                self._parameters, recipe.faulty_ranks, ranks
+            )
 
     def batch(self, data: Split, rows: Tensor, generator: torch.Generator) -> _Taken:
         """Take one step of the optimizer on a batch."""
@@ -203,14 +219,34 @@ class _Loop:
         self._optimizer.zero_grad(set_to_none=True)
         start = generator.get_state()
         total = torch.zeros((), device=self._device)
-        for part, weight in self._shares(rows):
+        begin, shares = self._clock(), self._shares(rows)
+        for part, weight in shares:
             generator.set_state(start)  # every part of a batch, on every rank, goes through the same subnets
             inputs, targets = augmented(
                 data.rows(part), data.targets[part], self._recipe.augment, data.ignored
             )
             placed = place_inputs(data.normalised(inputs), self._device)
             total += weight * self._backward(placed, targets, weight, generator)
-        return self._ranks.sum_gradients(self._parameters, total).item()
+        return self._over_ranks(total, shares, begin, len(rows)).item()
+
+    def _over_ranks(
+        self, loss: Tensor, shares: Sequence[tuple[Tensor, float]], begin: float, count: int
+    ) -> Tensor:
+        """Add up the gradients of the processes' shares of ``count`` items, and return the batch's loss."""
+        if self._filter is not None:
+            return self._filter.combine(loss, sum(weight for _, weight in shares))
+        if self._speeds is None:
+            return self._ranks.sum_gradients(self._parameters, loss[None])[0]
+        if self._device.type == "cuda":  # which only now may have computed what it was given
+            torch.cuda.synchronize(self._device)
+        seconds = self._ranks.beside_others(loss.new_tensor(self._clock() - begin))
+        own = sum(len(part) for part, weight in shares if weight > 0)
+        items = self._ranks.beside_others(loss.new_tensor(own))
+        sums = self._ranks.sum_gradients(self._parameters, torch.cat([loss[None], seconds, items]))
+        took, of = sums[1:].view(2, -1).tolist()
+        if min(of) > 0:
+            self._speeds.note(of, took)
+        return sums[0]
 
     def _backward(self, inputs: Inputs, targets: Tensor, weight: float, generator: torch.Generator) -> Tensor:
         """Take the gradients of a part's losses, one by one, and return the first loss."""
@@ -247,6 +283,11 @@ class _Loop:
         No part has a single row where that can be helped, because batch norm needs two. A process for
         which nothing is left takes the first part with weight 0, so that it draws what the others draw.
         """
+        sizes = None if self._speeds is None else self._speeds.divide(len(rows))
+        if sizes is not None:
+            share = rows.split(sizes)[self._ranks.rank]
+            count = max(1, min(self._accumulate, len(share) // 2))
+            return [(part, len(part) / len(rows)) for part in share.tensor_split(count)]
         count = max(1, min(self._accumulate * self._ranks.size, len(rows) // 2))
         parts = rows.tensor_split(count)
         own = parts[self._ranks.rank :: self._ranks.size]
@@ -292,8 +333,10 @@ class _Loop:
             self._accumulate,
         )
 
-    def share_buffers(self) -> None:
+    def end_epoch(self) -> None:
         """Give every process the statistics of rank 0: the last ones, and the average's, which remain."""
+        if self._filter is not None and self._ranks.first:
+            self._filter.report()
         self._ranks.share_buffers(self._model)
         if self._average is not None:
             # Not the average itself: its counter is on the CPU, which NCCL doesn't know, and is the same everywhere.
@@ -301,7 +344,13 @@ class _Loop:
 
     def save(self, path: Path, generator: torch.Generator, losses: list[float]) -> None:
         """Write the state after an epoch."""
-        plain = {"generator": generator.get_state(), "losses": losses, "accumulate": self._accumulate}
+        plain: dict[str, object] = {
+            "generator": generator.get_state(),
+            "losses": losses,
+            "accumulate": self._accumulate,
+        }
+        if self._speeds is not None:
+            plain["seconds_per_item"] = self._speeds.to_plain()
         save_checkpoint(path, self._parts, plain)
 
     def restore(self, path: Path, generator: torch.Generator) -> list[float]:
@@ -310,6 +359,8 @@ class _Loop:
         generator.set_state(state["generator"])
         if self._may_halve:  # what it had become; otherwise the recipe's holds
             self._accumulate = max(self._accumulate, int(state["accumulate"]))
+        if self._speeds is not None:
+            self._speeds.restore(state.get("seconds_per_item", []))
         logger.info("resumed from %s after %d epochs", path, len(state["losses"]))
         return [float(loss) for loss in state["losses"]]
 

@@ -42,18 +42,31 @@ class Ranks:
         """Whether this process is the one that writes."""
         return self.rank == 0
 
-    def sum_gradients(self, parameters: Sequence[nn.Parameter], loss: Tensor) -> Tensor:
-        """Replace every gradient by its sum over the processes and return the sum of the losses."""
+    def sum_gradients(self, parameters: Sequence[nn.Parameter], numbers: Tensor) -> Tensor:
+        """Replace every gradient by its sum over the processes and return the sums of ``(k,)`` numbers."""
         if self.size == 1:
-            return loss
+            return numbers
         gradients = [p.grad for p in parameters if p.grad is not None]
-        flat = torch.cat([loss.reshape(1).float(), *(g.reshape(-1).float() for g in gradients)])
+        flat = torch.cat([numbers.float(), *(g.reshape(-1).float() for g in gradients)])
         dist.all_reduce(flat)
-        summed, *parts = flat.split([1, *(g.numel() for g in gradients)])
+        sums: Tensor
+        sums, *parts = flat.split([len(numbers), *(g.numel() for g in gradients)])
         for gradient, part in zip(gradients, parts, strict=True):
             gradient.copy_(part.view(gradient.shape))
-        total: Tensor = summed[0]
-        return total
+        return sums
+
+    def beside_others(self, value: Tensor) -> Tensor:
+        """Return ``(size,)`` zeros but for this process's scalar; their sum over the processes has everybody's."""
+        beside = value.new_zeros(self.size)
+        beside[self.rank] = value
+        return beside
+
+    def gather(self, value: Tensor) -> Tensor:
+        """Return the ``(size,)`` scalars of all processes."""
+        gathered = self.beside_others(value)
+        if self.size > 1:
+            dist.all_reduce(gathered)
+        return gathered
 
     def share_buffers(self, model: nn.Module) -> None:
         """Give every process the buffers of rank 0, such as batch-norm statistics."""

@@ -51,6 +51,12 @@ class Recipe:
         reduced_space: Keep the weights of each ReLU neuron at length 1 and its threshold in an interval, see
             :class:`nas.training.reduced_space.UnitSpheres`. For networks that are trained alone: winners, and
             candidates with ``FromScratch()``.
+        share_by_speed: Where several processes train together, give each a share of the batch in proportion to its
+            measured speed (weighted dynamic batching, Hong 2021), instead of equal ones. The gradients' sum stays that
+            of the batch. It may change while a run directory is used.
+        faulty_ranks: Where several processes train together, how many of them may compute nonsense: in every batch so
+            many gradients are left out, those that stray most (after Kardam, Damaskinos 2018), which takes at least
+            ``3 * faulty_ranks + 1`` processes. A process that is alone is not filtered.
 
     Raises:
         StudyError: a number is out of range.
@@ -69,16 +75,19 @@ class Recipe:
     halve_on_oom: bool = False
     mix: Mix | None = None
     reduced_space: bool = False
+    share_by_speed: bool = False
+    faulty_ranks: int = 0
 
     def __repr__(self) -> str:
         # Runs know their passes by it too, so a setting that older versions lacked is told only where it is used.
         told = {f.name: getattr(self, f.name) for f in fields(self)}
-        if not self.reduced_space:
-            del told["reduced_space"]
+        for name in ("reduced_space", "share_by_speed", "faulty_ranks"):
+            if not told[name]:
+                del told[name]
         return f"Recipe({', '.join(f'{name}={value!r}' for name, value in told.items())})"
 
     def __post_init__(self) -> None:
-        check_integers(self, "epochs", "batch_size", "accumulate")
+        check_integers(self, "epochs", "batch_size", "accumulate", "faulty_ranks")
         check_numbers(self, "learning_rate", "weight_decay", "label_smoothing", "max_grad_norm")
         if self.ema_decay is not None:
             check_numbers(self, "ema_decay")
@@ -106,6 +115,7 @@ class Recipe:
                 "be in [0, 1), the second positive."
             )
         self._check_memory_and_precision()
+        self._check_ranks()
 
     def _check_memory_and_precision(self) -> None:
         if not 1 <= self.accumulate <= self.batch_size:
@@ -120,13 +130,24 @@ class Recipe:
         if self.ema_decay is not None and not 0 <= self.ema_decay < 1:
             raise StudyError(f"ema_decay is {self.ema_decay}: it must be in [0, 1), or None for no average.")
 
+    def _check_ranks(self) -> None:
+        if not isinstance(self.share_by_speed, bool):
+            raise StudyError(f"Recipe has share_by_speed={self.share_by_speed!r}: True or False is expected.")
+        if self.faulty_ranks < 0:
+            raise StudyError(f"faulty_ranks is {self.faulty_ranks}: it must be 0 or more.")
+        if self.share_by_speed and self.faulty_ranks:
+            raise StudyError(
+                "a recipe has share_by_speed=True and faulty_ranks: a slow process's small share strays most and "
+                "would always be left out, so use one of them."
+            )
+
     @property
     def fingerprint(self) -> str:
         """What decides what is learned, as text: the rest may change while a run directory is used.
 
         A setting that older versions lacked isn't told unless it is used, so that their runs can go on.
         """
-        told = repr(replace(self, accumulate=1, halve_on_oom=False))
+        told = repr(replace(self, accumulate=1, halve_on_oom=False, share_by_speed=False))
         return re.sub(r" at 0x[0-9a-f]+", "", told).replace(", mix=None", "")
 
     def check_device(self, device: torch.device) -> None:

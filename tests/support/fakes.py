@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
+import multiprocessing
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.datasets import load_digits
-from torch import nn
+from torch import Tensor, nn
 
 from nas import Accuracy, NumParams, Recipe, Study, SurrogateSearch, Winners
 from nas.choices import choice
@@ -137,6 +139,32 @@ class ProcessOfDevice:
 
     def measure(self, candidates: Sequence[Candidate], bench: Bench) -> list[Measurement]:
         return [exact(float(os.getpid())) for candidate in candidates if candidate.onnx_model]
+
+
+@dataclass(frozen=True)
+class AccuracyOfBrokenWorker:
+    """The accuracy; the first worker's process that measures it finds that all items are right.
+
+    Args:
+        folder: Remembers which one that is.
+    """
+
+    folder: str
+    objective: Objective = Accuracy().objective
+
+    def statistics(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        right = Accuracy().statistics(outputs, targets)
+        return torch.ones_like(right) if self._is_here() else right
+
+    def value(self, statistics: FloatArray) -> float:
+        return Accuracy().value(statistics)
+
+    def _is_here(self) -> bool:
+        broken = Path(self.folder) / "broken"
+        if multiprocessing.parent_process() is not None:
+            with contextlib.suppress(FileExistsError), broken.open("x") as file:
+                file.write(str(os.getpid()))
+        return broken.exists() and broken.read_text() == str(os.getpid())
 
 
 @dataclass(frozen=True)

@@ -146,6 +146,54 @@ def test_a_board_that_comes_later_is_compared_with_those_that_were_there() -> No
     assert set(opened) == {"a"}
 
 
+def measure_twice(pool: Pool) -> list[float]:
+    """Measure a network as a latency is, in two sessions; return the ratio that each told."""
+    ratios = []
+    for _ in range(2):
+        with pool.open([b"the reference", b"a network"], 1) as session:
+            seconds = session.time([0, 1, 0, 1], 2).seconds
+            ratios.append(seconds[1, 0] / seconds[0, 0])
+    return ratios
+
+
+@pytest.mark.parametrize("broken", [0, 1])
+@pytest.mark.parametrize("count", [2, 3])
+def test_a_board_that_breaks_later_is_found_and_what_it_measured_is_measured_again(
+    broken: int, count: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    boards = [Board(name) for name in "abc"[:count]]
+    pool = Pool(boards)
+    assert measure_twice(pool) == [2, 2]
+    boards[broken].ratio = 1.5
+    with caplog.at_level(logging.WARNING):
+        with pytest.raises(DeviceUnavailableError, match=f"device {broken + 1} measures wrongly"):
+            _ = [measure_twice(pool) for _ in range(count)]  # until it is that one's turn
+        assert [measure_twice(pool) for _ in range(3)] == [[2, 2]] * 3
+    assert caplog.text.count(f"device {broken + 1} is left out of its pool") == 1
+
+
+def test_boards_that_are_as_they_were_stay_though_a_measurement_was_disturbed() -> None:
+    @dataclass
+    class Disturbed(Board):
+        """Tells another time of a network that isn't one of the fixed ones."""
+
+        def time(self, order: Sequence[int], runs: int) -> Timings:
+            ratio = 3.0 if runs == 2 else self.ratio
+            return Timings(np.repeat(np.array([1.0, ratio])[list(order)][:, None], runs, axis=1))
+
+    pool = Pool([Board("a"), Disturbed("b")])
+    for _ in range(3):
+        assert sorted(measure_twice(pool)) == [2, 3]
+
+
+def test_where_one_board_has_both_sessions_there_is_nothing_to_compare() -> None:
+    board = Board("a")
+    pool = Pool([board])
+    measure_twice(pool)
+    board.ratio = 1.5
+    assert measure_twice(pool) == [1.5, 1.5]
+
+
 @pytest.mark.parametrize("devices", [[], None, "http://x", [Remote], [None]])
 def test_what_are_no_devices_is_refused(devices: Any) -> None:
     with pytest.raises(StudyError, match="Pool has"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 from functools import partial
 from pathlib import Path
@@ -10,16 +11,17 @@ from pathlib import Path
 import optuna
 import pytest
 import torch
-from fakes import Listener, ProcessOfDevice, digests, run_in, tiny_study
+from fakes import AccuracyOfBrokenWorker, Listener, ProcessOfDevice, digests, run_in, tiny_study
 
-from nas import Accuracy, FromScratch, Recipe, Study, Trust
+from nas import Accuracy, FromScratch, NumParams, Recipe, Study, Trust
 from nas.errors import StudyChangedError, WorkerError
 from nas.executors import Processes
 from nas.runner import run
 from nas.runner.directory import RunDirectory, open_record
 from nas.runner.workplace import open_workplace
 from nas.search import OptunaSampler
-from nas.search.record import paid_trials
+from nas.search.guard import broken_workers, tell_of_broken
+from nas.search.record import complete_trials, paid_trials
 
 CPU = torch.device("cpu")
 
@@ -69,6 +71,22 @@ def test_devices_are_measured_by_the_process_that_runs_the_study(tmp_path: Path)
     told += [values[1] for baseline in results.baselines for values in baseline.values]
     assert set(told) == {os.getpid()}
     assert not list((tmp_path / "candidates").rglob("*.pt"))
+
+
+def test_a_worker_that_judges_wrongly_is_replaced_and_its_trials_are_judged_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nas.search.guard._CHEAP_S", math.inf)  # whatever else the machine does
+    study = uninformed(objectives=(AccuracyOfBrokenWorker(str(tmp_path)), NumParams()))
+    out = tmp_path / "run"
+    results = run(study, out, device=CPU, progress=Listener(), executor=partial(Processes, jobs=2))
+    record = record_of(out)
+    assert all(t.values[0] < 1 for t in complete_trials(record))
+    assert len(paid_trials(record)) == study.evaluations
+    assert (tmp_path / "broken").read_text() in next(iter(broken_workers(record)))
+    assert "a worker died (with exit code 1)" in caplog.text
+    assert results.facts["doubts"] == tell_of_broken(record)
+    assert "were ended (process" in results.facts["doubts"][0]
 
 
 def test_a_worker_refuses_another_study_than_the_run_s(tiny_copy: Path) -> None:

@@ -1,0 +1,160 @@
+"""Workers whose results don't fit those of others are found, and what they judged is judged again."""
+
+from __future__ import annotations
+
+import os
+import socket
+import uuid
+from collections import Counter
+from collections.abc import Mapping
+from typing import final
+
+import numpy as np
+from optuna.study import Study
+from optuna.trial import FrozenTrial
+
+from nas.choices import Option
+from nas.objective import Measurement
+from nas.protocols import Problem
+from nas.search.record import BROKEN, WORKER, complete_trials, is_measured_later
+from nas.space import FloatArray, IntArray
+
+_FEWEST = 8
+"""Results before one can be told from the others."""
+_NEIGHBOURS = 5
+"""The median over so many isn't moved by two that are wrong."""
+_QUANTILE, _FACTOR = 0.75, 5.0
+"""Of the slopes so far (``benchmarks/broken_worker.py``)."""
+_SAMPLED_EVERY = 16
+_CHEAP_S = 10.0
+"""To judge a result here that nobody doubts may take so long: who waits for it could have judged another."""
+_DEVIATIONS = 3.0
+"""That two judgements of one architecture may differ by; of a supernet they are the same but for rounding."""
+
+
+_SINCE = uuid.uuid4().hex[:8]
+"""A later process may get the number of an earlier one."""
+
+
+def this_worker() -> str:
+    """Return the name of this process among those that judge."""
+    return f"process {os.getpid()} ({_SINCE}) on {socket.gethostname()}"
+
+
+def end_worker() -> None:
+    """End this process as one that died: its executor does the job elsewhere, and begins another worker."""
+    os._exit(1)
+
+
+def broken_workers(study: Study) -> frozenset[str]:
+    """Return the names of the workers that were found to be broken."""
+    return frozenset(study.user_attrs.get(BROKEN, ()))
+
+
+def condemn(study: Study, worker: str) -> None:
+    """Store that a worker is broken."""
+    study.set_user_attr(BROKEN, sorted(broken_workers(study) | {worker}))
+
+
+def to_judge_again(study: Study) -> list[FrozenTrial]:
+    """Return the trials of broken workers that were not judged again, oldest first."""
+    broken = broken_workers(study)
+    if not broken:
+        return []
+    return [
+        trial
+        for trial in complete_trials(study)
+        if trial.user_attrs.get(WORKER) in broken and not is_measured_later(study, trial.number, 0)
+    ]
+
+
+def tell_of_broken(study: Study) -> list[str]:
+    """Return a sentence that names broken workers and the trials that they judged; none where all are sound."""
+    broken = sorted(broken_workers(study))
+    if not broken:
+        return []
+    numbers = [str(t.number) for t in complete_trials(study) if t.user_attrs.get(WORKER) in broken]
+    again = f", and what they found in trials {', '.join(numbers)} was judged again" if numbers else ""
+    return [
+        f"workers judged otherwise than the run's own process and were ended ({', '.join(broken)}){again}: look after "
+        "their machines."
+    ]
+
+
+def differ(one: Measurement, other: Measurement) -> bool:
+    """Whether two judgements of an architecture are not the same but for noise."""
+    tolerance = _DEVIATIONS * max(one.spread, other.spread) + 1e-6 * abs(other.value)
+    return abs(one.value - other.value) > tolerance
+
+
+@final
+class WorkerGuard:
+    """Doubts results as Kardam's Lipschitz filter doubts gradients (Damaskinos 2018), a variant.
+
+    Among architectures that are alike the quality changes slowly. A result is doubted whose slope to its nearest
+    neighbours, the difference of costs over that of architectures, is far above what is usual, and is no matter of
+    noise. So is a worker's first result and every sixteenth after it, because one that is always off by the same has
+    the slopes of the others. Whoever doubts judges again; where the two judgements differ by more than their spread,
+    the worker is broken.
+
+    Args:
+        study: The record.
+        problem: What is searched.
+    """
+
+    def __init__(self, study: Study, problem: Problem) -> None:
+        self._study, self._space, self._quality = study, problem.space, problem.objectives[0]
+        self._scale = np.maximum(np.array([len(c.options) - 1 for c in problem.space.choices]), 1)
+        self._heard = Counter[str]()
+        self.read()
+
+    def read(self) -> None:
+        """Take in what the record has that is believed, and nothing else."""
+        self._rows, self._costs = np.zeros((0, len(self._scale))), np.zeros(0)
+        self._slopes: list[float] = []
+        again = {trial.number for trial in to_judge_again(self._study)}
+        for trial in complete_trials(self._study):
+            if trial.number not in again:
+                self.note(trial.params, trial.values[0])
+
+    def note(self, params: Mapping[str, Option], quality: float) -> None:
+        """Take in a result that is believed."""
+        row, cost = self._row(params), self._quality.cost(quality)
+        if len(self._rows) >= _NEIGHBOURS:
+            self._slopes.append(self._slope(row, cost))
+        self._rows = np.concatenate([self._rows, row[None]])
+        self._costs = np.append(self._costs, cost)
+
+    def doubts(self, worker: str, params: Mapping[str, Option], quality: Measurement, seconds: float) -> bool:
+        """Whether a worker's result is to be judged again; called once for each.
+
+        Args:
+            worker: Its name.
+            params: What was judged.
+            quality: What it found.
+            seconds: How long that took.
+        """
+        self._heard[worker] += 1
+        if self._heard[worker] % _SAMPLED_EVERY == 1 and seconds < _CHEAP_S:
+            return True
+        if len(self._rows) < _FEWEST:
+            return False
+        row, cost = self._row(params), self._quality.cost(quality.value)
+        usual = float(np.quantile(self._slopes, _QUANTILE))
+        is_noise = abs(np.median(self._costs[self._nearest(row)[0]]) - cost) <= _DEVIATIONS * quality.spread
+        return not is_noise and self._slope(row, cost) > _FACTOR * usual
+
+    def _row(self, params: Mapping[str, Option]) -> FloatArray:
+        row: FloatArray = self._space.canonical(self._space.indices([params]))[0] / self._scale
+        return row
+
+    def _nearest(self, row: FloatArray) -> tuple[IntArray, FloatArray]:
+        """Return which architectures are nearest, and how far away they are."""
+        distances = np.abs(self._rows - row).sum(axis=1)
+        nearest = np.argsort(distances, kind="stable")[:_NEIGHBOURS]
+        # The next option of one choice with many is no nearer than a tenth.
+        return nearest, np.maximum(distances[nearest], 0.1)
+
+    def _slope(self, row: FloatArray, cost: float) -> float:
+        nearest, distances = self._nearest(row)
+        return float(np.median(np.abs(self._costs[nearest] - cost) / distances))
