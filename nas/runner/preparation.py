@@ -33,6 +33,7 @@ from nas.study import Study, network_reference, stable_repr
 from nas.supernet import Supernet
 from nas.supernet.recalibrate import ITEMS
 from nas.task import Quality
+from nas.training.depth import StochasticDepth
 from nas.training.ranks import ALONE, Ranks, own_device
 
 _DRAWN_AT_ONCE = 16
@@ -142,14 +143,17 @@ def prepare(study: Study, device: torch.device, ranks: Ranks = ALONE) -> Prepare
         SpaceError: the network's choices are not valid.
         ShapeError: some choice doesn't fit the images.
         InfeasibleError: no architecture meets the constraints.
-        StudyError: the device can't do a recipe's precision, the network can't take the data's ids, or the initial
-            weights can't be made or read.
+        StudyError: the device can't do a recipe's precision, the network has no blocks that a recipe could leave out or
+            can't take the data's ids, or the initial weights can't be made or read.
     """
-    for recipe in (study.recipe, study.winners.recipe, study.trust.recipe):
-        if recipe is not None:
-            recipe.check_device(device)
+    stated = (study.recipe, study.winners.recipe, study.trust.recipe)
+    recipes = [recipe for recipe in stated if recipe is not None]
+    for recipe in recipes:
+        recipe.check_device(device)
     splits = load_splits(study.data)
     supernet = _made_network(study)
+    for recipe in recipes:
+        StochasticDepth(supernet, recipe.stochastic_depth)  # to hear now if there are no blocks to leave out
     macs = supernet.check_shapes(splits.inputs, splits.task, splits.train.targets[:1])
     check_quality(study, supernet, splits)
     check_ids(supernet, splits)

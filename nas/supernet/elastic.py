@@ -20,6 +20,7 @@ from nas.errors import SpaceError
 from nas.space import Condition
 from nas.supernet.circulant import expand, project, vectors_shape
 from nas.supernet.circulant_layers import CirculantConv2d, CirculantLinear
+from nas.training.depth import mark_row
 
 
 @runtime_checkable
@@ -328,9 +329,13 @@ class Repeat(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Run the active blocks in a row."""
-        for position in range(self.times):
-            inputs = self.blocks[position](inputs)
+        for block in self.blocks_in_use():
+            inputs = block(inputs)
         return inputs
+
+    def blocks_in_use(self) -> list[nn.Module]:
+        """Return the active blocks."""
+        return [self.blocks[position] for position in range(self.times)]
 
     def conditional_blocks(self) -> list[tuple[str, nn.Module, tuple[Condition, ...]]]:
         """Return each block with its name and the conditions under which it is in use."""
@@ -341,7 +346,7 @@ class Repeat(nn.Module):
 
     def extract_blocks(self, copied: Callable[[nn.Module], nn.Module]) -> nn.Module:
         """Return the active blocks as ``torch.nn.Sequential``."""
-        return nn.Sequential(*(copied(block) for block in list(self.blocks)[: self.times]))
+        return mark_row(nn.Sequential(*map(copied, self.blocks_in_use())))
 
 
 def at_least(times: int | Choice, count: int) -> tuple[Condition, ...]:

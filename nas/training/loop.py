@@ -22,6 +22,7 @@ from nas.errors import TrainingError
 from nas.inputs import Inputs, count_items, place_inputs
 from nas.protocols import Split
 from nas.training.checkpoint import Stateful, load_checkpoint, save_checkpoint
+from nas.training.depth import StochasticDepth
 from nas.training.kardam import GradientFilter
 from nas.training.memory import FEWEST_TO_SPLIT, is_out_of_memory, out_of_memory, out_of_memory_told
 from nas.training.ranks import ALONE, Ranks
@@ -79,8 +80,8 @@ def train(
 
     Raises:
         TrainingError: a loss or its gradient is NaN or infinite, or memory ran out.
-        StudyError: the device can't do the recipe's precision, the model has no neurons for its reduced space, or there
-            are too few ranks for so many faulty ones.
+        StudyError: the device can't do the recipe's precision, the model has no neurons for its reduced space or no
+            row of blocks to leave out, or there are too few ranks for so many faulty ones.
         DamagedFileError: the checkpoint can't be read.
     """
     recipe.check_device(device)
@@ -95,7 +96,7 @@ def train(
     for epoch in range(len(losses), recipe.epochs):
         model.train()
         total = 0.0
-        with _seeded(generator, device, ranks.rank):
+        with _seeded(generator, device, ranks.rank), loop.depth.applied():
             for rows in _batches(len(data), recipe.batch_size, generator):
                 taken = loop.batch(data, rows, generator)
                 if taken.fault is not None:
@@ -177,6 +178,7 @@ class _Loop:
         )
         self._scaler = torch.amp.GradScaler(device.type, enabled=recipe.precision == "float16")
         self._average = _average(model, recipe.ema_decay)
+        self.depth = StochasticDepth(model, recipe.stochastic_depth)
         self._accumulate = recipe.accumulate
         # Other processes wouldn't know that this one begins its batch again.
         self._can_halve = device.type == "cuda" and ranks.size == 1
@@ -226,6 +228,7 @@ class _Loop:
                 data.rows(part), data.targets[part], self._recipe.augment, data.ignored
             )
             placed = place_inputs(data.normalised(inputs), self._device)
+            self.depth.seed(generator)
             total += weight * self._backward(placed, targets, weight, generator)
         return self._over_ranks(total, shares, begin, len(rows)).item()
 

@@ -57,6 +57,9 @@ class Recipe:
         faulty_ranks: Where several processes train together, how many of them may compute nonsense: in every batch so
             many gradients are left out, those that stray most (after Kardam, Damaskinos 2018), which takes at least
             ``3 * faulty_ranks + 1`` processes. A process that is alone is not filtered.
+        stochastic_depth: Probability that a step leaves out the last of the network's blocks; it grows linearly
+            from block to block (Huang 2016, which uses 0.5). Blocks are those of :class:`nas.supernet.elastic.Repeat`,
+            in a supernet and in what is extracted from it. 0 runs them all.
 
     Raises:
         StudyError: a number is out of range.
@@ -77,18 +80,20 @@ class Recipe:
     reduced_space: bool = False
     share_by_speed: bool = False
     faulty_ranks: int = 0
+    stochastic_depth: float = 0.0
 
     def __repr__(self) -> str:
         # Runs know their passes by it too, so a setting that older versions lacked is told only where it is used.
+        later = ("reduced_space", "share_by_speed", "faulty_ranks", "stochastic_depth")
         told = {f.name: getattr(self, f.name) for f in fields(self)}
-        for name in ("reduced_space", "share_by_speed", "faulty_ranks"):
-            if not told[name]:
-                del told[name]
+        told = {name: value for name, value in told.items() if value or name not in later}
         return f"Recipe({', '.join(f'{name}={value!r}' for name, value in told.items())})"
 
     def __post_init__(self) -> None:
         check_integers(self, "epochs", "batch_size", "accumulate", "faulty_ranks")
-        check_numbers(self, "learning_rate", "weight_decay", "label_smoothing", "max_grad_norm")
+        check_numbers(
+            self, "learning_rate", "weight_decay", "label_smoothing", "max_grad_norm", "stochastic_depth"
+        )
         if self.ema_decay is not None:
             check_numbers(self, "ema_decay")
         if self.augment is not None:
@@ -113,6 +118,11 @@ class Recipe:
             raise StudyError(
                 f"label_smoothing is {self.label_smoothing} and max_grad_norm {self.max_grad_norm}: the first must "
                 "be in [0, 1), the second positive."
+            )
+        if not 0 <= self.stochastic_depth < 1:
+            raise StudyError(
+                f"stochastic_depth is {self.stochastic_depth}: a probability in [0, 1) is expected, 0 to leave no "
+                "block out."
             )
         self._check_memory_and_precision()
         self._check_ranks()

@@ -13,7 +13,19 @@ from fakes import tiny_network, tiny_study
 from optuna.samplers import RandomSampler
 from torch import Tensor, nn
 
-from nas import Accuracy, Constraint, Flops, LatencyMs, Macs, NumParams, Supernet, WeightBytes, choice
+from nas import (
+    Accuracy,
+    Constraint,
+    Flops,
+    LatencyMs,
+    Macs,
+    NumParams,
+    Recipe,
+    Supernet,
+    WeightBytes,
+    Winners,
+    choice,
+)
 from nas.errors import InfeasibleError, NasError, ObjectiveError, StudyError
 from nas.objective import Objective
 from nas.protocols import Split, Splits
@@ -35,6 +47,20 @@ def test_counted_objectives_and_violations_are_exact() -> None:
     assert counted["weight_bytes"].tolist() == (4 * counted["num_params"]).tolist()
     expected = np.maximum(counted["num_params"] - 200, 0) / 200
     assert prepared.problem.violation(rows).tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("part", ["recipe", "winners"])
+def test_blocks_to_leave_out_are_looked_for_before_anything_is_paid(part: str) -> None:
+    def network() -> nn.Module:
+        return nn.Sequential(
+            nn.Flatten(), elastic.Linear(64, choice("width", 2, 4)), elastic.Linear(width, 10)
+        )
+
+    width, recipe = choice("width", 2, 4), Recipe(epochs=1, stochastic_depth=0.5)
+    changes = {"recipe": recipe, "winners": Winners(count=1, recipe=recipe)}
+    with pytest.raises(StudyError, match=r"stochastic_depth=0\.5, and the network has no row of blocks"):
+        prepare(tiny_study(network=network, **{part: changes[part]}), CPU)
+    prepare(tiny_study(**{part: changes[part]}), CPU)
 
 
 def test_several_constraints_add_up() -> None:
