@@ -1,9 +1,10 @@
-"""Objectives: counted exactly, or measured with a spread."""
+"""Objectives: counted exactly, or measured with a spread; train splits that short trainings choose."""
 
 from nas.evaluation.candidate import OnnxCandidate, SubnetCandidate
 from nas.evaluation.costs import Flops, Macs, NumParams, TrainingMacs, WeightBytes
 from nas.evaluation.counts import NetworkCounter
 from nas.evaluation.energy import EnergyMj
+from nas.evaluation.h_score import HScoreSubset, RandomSubset
 from nas.evaluation.latency import LatencyMs
 from nas.evaluation.modelled_gap8 import ModelledGap8Ms
 from nas.evaluation.peak_memory import PeakMemory
@@ -30,6 +31,7 @@ __all__ = [
     "ClassIoU",
     "EnergyMj",
     "Flops",
+    "HScoreSubset",
     "LatencyMs",
     "Macs",
     "MeanAbsoluteError",
@@ -39,6 +41,7 @@ __all__ = [
     "NumParams",
     "OnnxCandidate",
     "PeakMemory",
+    "RandomSubset",
     "RootMeanSquaredError",
     "SubnetCandidate",
     "TopK",
