@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from nas.lazy import imported_on_demand
 
 if TYPE_CHECKING:
+    from nas.compression.adapters import Adapter, FreezeAndReconfigure, Learners
     from nas.compression.circulant import Circulant
     from nas.compression.cluster import Cluster
     from nas.compression.fine_tune import FineTune
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from nas.compression.int8 import Int8
     from nas.compression.low_bit_recurrent import LowBitRecurrent
     from nas.compression.low_rank import LowRank
+    from nas.compression.partial import PartialFineTune
     from nas.compression.packed_file import PackedFile
     from nas.compression.pipeline import CompressionPass, Lab, Model, Pipeline
     from nas.compression.prune import Prune
@@ -26,6 +28,7 @@ else:
     __getattr__ = imported_on_demand(
         __name__,
         {
+            "nas.compression.adapters": "Adapter FreezeAndReconfigure Learners",
             "nas.compression.circulant": "Circulant",
             "nas.compression.cluster": "Cluster",
             "nas.compression.fine_tune": "FineTune",
@@ -34,6 +37,7 @@ else:
             "nas.compression.int8": "Int8",
             "nas.compression.low_bit_recurrent": "LowBitRecurrent",
             "nas.compression.low_rank": "LowRank",
+            "nas.compression.partial": "PartialFineTune",
             "nas.compression.packed_file": "PackedFile",
             "nas.compression.pipeline": "CompressionPass Lab Model Pipeline",
             "nas.compression.prune": "Prune",
@@ -47,14 +51,20 @@ else:
     )
 
 __all__ = [
+    "Adapter",
     "Circulant",
     "Cluster",
     "CompressionPass",
     "FineTune",
+    "FreezeAndReconfigure",
     "Gradual",
     "Half",
     "Int8",
     "Lab",
+    "Learners",
+    "LowRank",
+    "Model",
+    "PartialFineTune",
     "LowBitRecurrent",
     "LowRank",
     "Model",
