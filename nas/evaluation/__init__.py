@@ -4,6 +4,7 @@ from nas.evaluation.candidate import OnnxCandidate, SubnetCandidate
 from nas.evaluation.costs import Flops, Macs, NumParams, TrainingMacs, WeightBytes
 from nas.evaluation.counts import NetworkCounter
 from nas.evaluation.energy import EnergyMj
+from nas.evaluation.expected import ExpectedFlops
 from nas.evaluation.h_score import HScoreSubset, RandomSubset
 from nas.evaluation.latency import LatencyMs
 from nas.evaluation.modelled_gap8 import ModelledGap8Ms
@@ -30,6 +31,7 @@ __all__ = [
     "CharacterErrorRate",
     "ClassIoU",
     "EnergyMj",
+    "ExpectedFlops",
     "Flops",
     "HScoreSubset",
     "LatencyMs",

@@ -87,7 +87,7 @@ def static_graph(model: bytes) -> StaticGraph:
     Raises:
         ExportError: ONNX Runtime can't run the model.
     """
-    folded = _folded(_of_one_item(model))
+    folded = folded_graph(of_one_item(model))
     shapes = _shapes(folded)
     stored = {tensor.name: tuple(tensor.dims) for tensor in folded.graph.initializer}
     names = tuple(value.name for value in folded.graph.input if value.name not in stored)
@@ -108,7 +108,8 @@ def static_graph(model: bytes) -> StaticGraph:
     )
 
 
-def _of_one_item(model: bytes) -> bytes:
+def of_one_item(model: bytes) -> bytes:
+    """Return a model with a batch of one item."""
     parsed = onnx.load_model_from_string(model)
     for value in parsed.graph.input:
         if value.type.tensor_type.shape.dim:
@@ -118,7 +119,7 @@ def _of_one_item(model: bytes) -> bytes:
     return bytes(parsed.SerializeToString())
 
 
-def _folded(model: bytes) -> onnx.ModelProto:
+def folded_graph(model: bytes) -> onnx.ModelProto:
     """Return a network in which everything is computed that no input changes, shapes first of all."""
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
@@ -137,14 +138,19 @@ def _folded(model: bytes) -> onnx.ModelProto:
 
 def _shapes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
     """Return the shapes of inputs and of whatever an operator makes."""
-    watched = onnx.ModelProto()
-    watched.CopyFrom(model)
     made = [name for node in model.graph.node for name in node.output if name]
-    del watched.graph.output[:]
-    watched.graph.output.extend([onnx.ValueInfoProto(name=name) for name in made])
-    session = open_session(watched.SerializeToString())
+    session = watching_session(model, made)
     feed = feed_for(session, 1)
     with memory_told():
         found: Sequence[np.ndarray] = session.run(made, feed)
     arrays = {**feed, **dict(zip(made, found, strict=True))}
     return {name: tuple(np.shape(array)) for name, array in arrays.items()}
+
+
+def watching_session(model: onnx.ModelProto, names: Sequence[str]) -> ort.InferenceSession:
+    """Return a session whose outputs are the tensors of these names, also those between operators."""
+    watched = onnx.ModelProto()
+    watched.CopyFrom(model)
+    del watched.graph.output[:]
+    watched.graph.output.extend([onnx.ValueInfoProto(name=name) for name in names])
+    return open_session(watched.SerializeToString())
