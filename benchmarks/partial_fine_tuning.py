@@ -58,6 +58,7 @@ class Transfer:
         parts: To learn then: train, search, test.
         classes: Their number in ``parts``.
         epochs: Of the first and the second training.
+        table: Name of the table of words; empty where there is none.
     """
 
     make: Callable[[int], nn.Module]
@@ -66,6 +67,7 @@ class Transfer:
     parts: tuple[Split, Split, Split]
     classes: int
     epochs: tuple[int, int]
+    table: str = ""
 
 
 def main() -> None:
@@ -95,6 +97,7 @@ def compare(name: str, make: Callable[[int], Transfer], seeds: int) -> None:
         whole = trained(transfer, seed)
         for way, reached in results_of(transfer, whole, seed).items():
             rows.setdefault(way, []).append(reached)
+            print(f"  {way}: {reached:.2f}", flush=True)
         print(f"{name}, seed {seed} after {time.perf_counter() - begin:.0f} s", flush=True)
     everything = rows["everything"]
     print(
@@ -131,6 +134,9 @@ def results_of(transfer: Transfer, whole: nn.Module, seed: int) -> dict[str, flo
         "Learners of rank 4, primed": (whole, PartialFineTune(BRANCHES), rest),
         "Learners of rank 4, not primed": (whole, PartialFineTune(BRANCHES, priming_epochs=0), epochs),
     }
+    if transfer.table:
+        with_table = PartialFineTune(FAR, whole=(transfer.table,))
+        ways["FAR, 20% of the nodes, and the embedding"] = (whole, with_table, rest)
     return {way: best_of(RATES, transfer, *how, seed) for way, how in ways.items()}
 
 

@@ -53,7 +53,8 @@ class SurprisalGate(nn.Module):
         """``(n, 1, rows, columns)`` to ``(n, rows)``, 0 or more."""
         pixels = images.flatten(1)
         wrong = pixels - F.linear(pixels, self.weight, self.offset)
-        return wrong.square().unflatten(1, (self.rows, self.columns)).sum(2)
+        errors: Tensor = wrong.square().unflatten(1, (self.rows, self.columns)).sum(2)
+        return errors
 
     @torch.no_grad()
     def fit(self, images: Tensor) -> None:
@@ -84,7 +85,8 @@ class SurprisalGate(nn.Module):
 def _thresholds_of_noise(columns: int) -> Tensor:
     """Return percentiles of the sum of squared normal variables, by the approximation of Wilson and Hilferty."""
     variance = 2 / (9 * columns)
-    return columns * (1 - variance + variance**0.5 * torch.special.ndtri(torch.linspace(0, 1, 101))) ** 3
+    normal: Tensor = torch.special.ndtri(torch.linspace(0, 1, 101))
+    return columns * (1 - variance + variance**0.5 * normal) ** 3
 
 
 class GatedBlock(nn.Module):

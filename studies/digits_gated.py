@@ -53,6 +53,8 @@ def _with_fitted_gate(data: Digits, _device: torch.device) -> Path:
             torch.manual_seed(0)
             network = surprisal_gated(classes=10)
         assert isinstance(network, SurprisalGated)
-        network.gate.fit(torch.cat(list(splits.train.batches(256))))
+        images = splits.train.batch(slice(None))
+        assert isinstance(images, torch.Tensor)
+        network.gate.fit(images)
         save_weights(path, network)
     return path

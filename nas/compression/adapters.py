@@ -22,6 +22,7 @@ class AdaptedLinear(nn.Module, ABC):
     """
 
     frozen: Tensor
+    bias: nn.Parameter | None
 
     def __init__(self, layer: nn.Linear) -> None:
         super().__init__()
@@ -210,7 +211,7 @@ class _LinearOfRows(torch.autograd.Function):
         return F.linear(inputs, weight, bias)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradients of the inputs, the rows and the bias, where they are needed."""
         inputs, weight, rows = ctx.saved_tensors
         of_inputs = gradient @ weight.to(gradient.dtype) if ctx.needs_input_grad[0] else None
