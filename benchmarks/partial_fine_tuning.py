@@ -33,6 +33,7 @@ from nas import FineTune, Recipe, Supernet
 from nas.compression import CompressionPass, FreezeAndReconfigure, Lab, Learners, Model, PartialFineTune
 from nas.compression.partial import adapt_layers
 from nas.data.text import token_ids, vocabulary
+from nas.evaluation.counts import count_params
 from nas.inputs import InputSpec
 from nas.protocols import Split
 from nas.supernet.copying import copied
@@ -266,6 +267,7 @@ def measure_steps(turns: int = 15) -> None:
             ),
         )
         ids = torch.randint(1, WORDS, (batch, LENGTH), generator=torch.Generator().manual_seed(0))
+        num_params = count_params(network)
         ways = {
             "everything": network,
             "embedding frozen": with_frozen(copied(network), "embedding"),
@@ -285,7 +287,7 @@ def measure_steps(turns: int = 15) -> None:
             f"{'':36s} {'learning':>10s} {'of all':>7s} {'ms':>7s} {'quartiles':>15s} {'kept MB':>8s} {'all MB':>7s}"
         )
         for way, step in steps.items():
-            print(f"{way:36s} {step.row()}", flush=True)
+            print(f"{way:36s} {step.row(num_params)}", flush=True)
 
 
 def with_frozen(network: nn.Module, name: str) -> nn.Module:
@@ -366,14 +368,14 @@ class Steps:
         assert loss.requires_grad
         return sum(kept.values())
 
-    def row(self) -> str:
+    def row(self, num_params: int) -> str:
         """Return the figures as a row of the table."""
         held = sum(t.nbytes for t in (*self.network.parameters(), *self.network.buffers()))
         learning = sum(p.numel() for p in self.learning)
         low, middle, high = np.percentile(1000 * np.array(self.seconds[2:]), (25, 50, 75))
         kept = self.kept_bytes()
         total = held + 12 * learning + kept
-        share = 4 * learning / held
+        share = learning / num_params
         return (
             f"{learning:10,d} {share:7.1%} {middle:7.1f} {f'{low:.1f} to {high:.1f}':>15s} {kept / 1e6:8.1f} "
             f"{total / 1e6:7.1f}"

@@ -85,8 +85,9 @@ class SurprisalGate(nn.Module):
 def _thresholds_of_noise(columns: int) -> Tensor:
     """Return percentiles of the sum of squared normal variables, by the approximation of Wilson and Hilferty."""
     variance = 2 / (9 * columns)
-    normal: Tensor = torch.special.ndtri(torch.linspace(0, 1, 101))
-    return columns * (1 - variance + variance**0.5 * normal) ** 3
+    normal = torch.special.ndtri(torch.linspace(0, 1, 101))
+    thresholds: Tensor = columns * (1 - variance + variance**0.5 * normal) ** 3
+    return thresholds
 
 
 class GatedBlock(nn.Module):

@@ -108,7 +108,7 @@ class FreezeAndReconfigure:
         return self.nodes == "most_changed"
 
     def adapt(self, layer: nn.Linear, before: Tensor, generator: torch.Generator) -> AdaptedLinear | None:
-        """Return the layer as one that learns and one that doesn't."""
+        """Return the layer with some rows that learn."""
         count = max(1, round(self.retention * layer.out_features))
         if count == layer.out_features:
             return None
@@ -183,7 +183,8 @@ class _LearningRows(AdaptedLinear):
 
     def __init__(self, layer: nn.Linear, rows: Tensor) -> None:
         super().__init__(layer)
-        self.register_buffer("rows", rows.to(layer.weight.device))
+        # Not persistent, so that an average of weights, in which whole numbers get lost, isn't loaded into it.
+        self.register_buffer("rows", rows.to(layer.weight.device), persistent=False)
         self.learning = nn.Parameter(self.frozen[self.rows])
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -215,8 +216,8 @@ class _LinearOfRows(torch.autograd.Function):
         """Return the gradients of the inputs, the rows and the bias, where they are needed."""
         inputs, weight, rows = ctx.saved_tensors
         of_inputs = gradient @ weight.to(gradient.dtype) if ctx.needs_input_grad[0] else None
-        flat = gradient.flatten(0, -2)
-        of_rows = flat.index_select(1, rows).T @ inputs.flatten(0, -2).to(gradient.dtype)
+        flat = gradient.reshape(-1, gradient.shape[-1])
+        of_rows = flat.index_select(1, rows).T @ inputs.reshape(-1, inputs.shape[-1]).to(gradient.dtype)
         return of_inputs, of_rows, None, flat.sum(0) if ctx.needs_input_grad[3] else None, None
 
 

@@ -12,7 +12,7 @@ ADAPTERS = [
     FreezeAndReconfigure(0.25, nodes="random"),
     Learners(2),
 ]
-SHAPES = [(5, 12), (5, 3, 12), (2, 5, 3, 12)]
+SHAPES = [(12,), (5, 12), (5, 3, 12), (2, 5, 3, 12)]
 
 
 def adapted(adapter: Adapter, layer: nn.Linear) -> AdaptedLinear:

@@ -73,11 +73,13 @@ def test_the_contract_is_kept(adapter: Adapter, tmp_path: Path) -> None:
     check_compression_pass(PartialFineTune(adapter), tmp_path, module=module, form=(3, 4, 4))
 
 
-def test_what_is_frozen_stays_and_the_rest_learns(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ema_decay", [None, 0.9])
+def test_what_is_frozen_stays_and_the_rest_learns(ema_decay: float | None, tmp_path: Path) -> None:
     network, split = winner("text")
     network.norm.weight.requires_grad_(False)  # type: ignore[union-attr, operator]
     model = model_of(network, split)
-    tune = PartialFineTune(FreezeAndReconfigure(0.25, nodes="random"), priming_epochs=0)
+    recipe = Recipe(epochs=8, batch_size=16, ema_decay=ema_decay)
+    tune = PartialFineTune(FreezeAndReconfigure(0.25, nodes="random"), priming_epochs=0, recipe=recipe)
     assert isinstance(tune, CompressionPass)
     made = tune.apply(model, {}, lab_of(split, tmp_path)).module
     assert made is not None
