@@ -58,7 +58,7 @@ class Transfer:
         first: To learn first, with its number of classes.
         parts: To learn then: train, search, test.
         classes: Their number in ``parts``.
-        epochs: Of the first and the second training.
+        epochs: Those of the first and of the second training.
         table: Name of the table of words; empty where there is none.
     """
 

@@ -27,8 +27,8 @@ class SurprisalGate(nn.Module):
     independent noise of mean 0 and variance 1.
 
     Args:
-        rows: Of an image.
-        columns: Of an image.
+        rows: Height of the images.
+        columns: Width of the images.
         large_percent: How many percent of all rows are the most surprising ones.
     """
 
@@ -130,8 +130,8 @@ class SurprisalGated(nn.Module):
 
     Args:
         classes: Size of the output.
-        rows: Of an image.
-        columns: Of an image.
+        rows: Height of the images.
+        columns: Width of the images.
     """
 
     def __init__(self, classes: int, rows: int, columns: int) -> None:

@@ -1,7 +1,8 @@
 """Handwritten digits row by row: the more surprising a row, the more is computed for it.
 
 Accuracy against the operations that an image takes on average. The model that predicts a row from those above it is
-fitted before anything else, to the train split, and kept in the folder ``NAS_CACHE``. Two minutes on two cores.
+fitted before anything else, to the train split, and kept in the folder ``NAS_CACHE``. A few minutes on two cores,
+estimated.
 """
 
 from __future__ import annotations

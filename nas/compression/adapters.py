@@ -58,7 +58,7 @@ class Adapter(Protocol):
         Args:
             layer: As it is; the module may take its parameters over.
             before: Its weight before everything learned for a while; the same as now where nothing did.
-            generator: For what is random.
+            generator: Decides whatever is random.
 
         Returns:
             None where the part would be no smaller than the layer, which then learns as a whole.

@@ -36,7 +36,7 @@ class PartialFineTune:
 
     Args:
         adapter: Which part of a linear layer: :class:`FreezeAndReconfigure` or :class:`Learners`.
-        priming_epochs: Of everything, before the part is chosen; besides those of the recipe.
+        priming_epochs: Epochs in which everything learns, before the part is chosen; besides those of the recipe.
         whole: Names of modules that learn as a whole too, with ``*`` for any letters: ``("embedding",)``.
         recipe: How long and how fast; None for the winners' recipe.
         distillation: How it learns from teachers.
@@ -116,8 +116,8 @@ def adapt_layers(
         network: As it is after priming.
         before: The same network before it.
         plan: What learns.
-        inputs: For a call that shows which linear layer is the last.
-        seed: Of what is random.
+        inputs: What a call is given that shows which linear layer is the last.
+        seed: Decides whatever is random.
 
     Raises:
         ExportError: there is no layer to adapt, or no module of a name in ``plan.whole``.
