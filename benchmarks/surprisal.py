@@ -1,6 +1,6 @@
 """Surprisal-gated computation beside random gating at the same share, on rows of digits: accuracy, operations.
 
-    python -m benchmarks.surprisal --seeds 5
+    python -m benchmarks.surprisal
 
 A network reads an image row by row; a linear autoregressive model, fitted before, says how surprising each row is. The
 most surprising share of the rows goes through large branches, the others through small ones. The control is random
@@ -57,17 +57,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--epochs", type=int, default=20)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     rows: dict[str, list[tuple[float, float]]] = {}
-    for seed in range(arguments.seeds):
+    for seed in arguments.seeds:
         for name, result in results_of(seed, arguments.epochs).items():
             rows.setdefault(name, []).append(result)
             print(f"seed {seed}: {name}: {result[0]:.2f} % at {result[1]:,.0f} operations", flush=True)
     print(
-        f"\n{arguments.seeds} seeds, {arguments.epochs} epochs; mean and standard deviation of the accuracy in percent"
+        f"\nseeds {arguments.seeds}, {arguments.epochs} epochs; mean and standard deviation of the accuracy in percent"
     )
     everything = rows["all rows"]
     full = statistics.mean(flops for _, flops in everything)
