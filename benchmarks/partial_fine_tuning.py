@@ -59,7 +59,6 @@ class Transfer:
         parts: To learn then: train, search, test.
         classes: Their number in ``parts``.
         epochs: Those of the first and of the second training.
-        table: Name of the table of words; empty where there is none.
     """
 
     make: Callable[[int], nn.Module]
@@ -68,7 +67,6 @@ class Transfer:
     parts: tuple[Split, Split, Split]
     classes: int
     epochs: tuple[int, int]
-    table: str = ""
 
 
 def main() -> None:
@@ -135,9 +133,6 @@ def results_of(transfer: Transfer, whole: nn.Module, seed: int) -> dict[str, flo
         "Learners of rank 4, primed": (whole, PartialFineTune(BRANCHES), rest),
         "Learners of rank 4, not primed": (whole, PartialFineTune(BRANCHES, priming_epochs=0), epochs),
     }
-    if transfer.table:
-        with_table = PartialFineTune(FAR, whole=(transfer.table,))
-        ways["FAR, 20% of the nodes, and the embedding"] = (whole, with_table, rest)
     return {way: best_of(RATES, transfer, *how, seed) for way, how in ways.items()}
 
 
