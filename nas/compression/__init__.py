@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from nas.compression.int8 import Int8
     from nas.compression.low_bit_recurrent import LowBitRecurrent
     from nas.compression.low_rank import LowRank
-    from nas.compression.partial import PartialFineTune
     from nas.compression.packed_file import PackedFile
+    from nas.compression.partial import PartialFineTune
     from nas.compression.pipeline import CompressionPass, Lab, Model, Pipeline
     from nas.compression.prune import Prune
     from nas.compression.qat import Qat
@@ -62,13 +62,11 @@ __all__ = [
     "Int8",
     "Lab",
     "Learners",
-    "LowRank",
-    "Model",
-    "PartialFineTune",
     "LowBitRecurrent",
     "LowRank",
     "Model",
     "PackedFile",
+    "PartialFineTune",
     "Pipeline",
     "Prune",
     "Qat",
