@@ -19,7 +19,16 @@ if TYPE_CHECKING:
     from nas.search import LocalSearch, OptunaSampler, Smithson, SurrogateSearch, TwoStage
     from nas.space import Architecture, SearchSpace
     from nas.study import Adaptation, Study, Trust, Winners
-    from nas.supernet import NoTraining, ProgressiveShrinking, SandwichRule, SinglePath, Supernet
+    from nas.supernet import (
+        Contrastive,
+        MaskedLanguage,
+        NoTraining,
+        ProgressiveShrinking,
+        SandwichRule,
+        SinglePath,
+        SpecializedEmbedding,
+        Supernet,
+    )
     from nas.supernet.scaling import Scaling
     from nas.training import Recipe
 else:
@@ -40,7 +49,10 @@ else:
             "nas.search": "LocalSearch OptunaSampler Smithson SurrogateSearch TwoStage",
             "nas.space": "Architecture SearchSpace",
             "nas.study": "Adaptation Study Trust Winners",
-            "nas.supernet": "NoTraining ProgressiveShrinking SandwichRule SinglePath Supernet",
+            "nas.supernet": (
+                "Contrastive MaskedLanguage NoTraining ProgressiveShrinking SandwichRule SinglePath "
+                "SpecializedEmbedding Supernet"
+            ),
             "nas.supernet.scaling": "Scaling",
             "nas.training": "Recipe",
         },
@@ -52,6 +64,7 @@ __all__ = [
     "Architecture",
     "Choice",
     "Constraint",
+    "Contrastive",
     "FineTune",
     "Flops",
     "FromScratch",
@@ -60,6 +73,7 @@ __all__ = [
     "LatencyMs",
     "LocalSearch",
     "Macs",
+    "MaskedLanguage",
     "Measurement",
     "NasError",
     "NoTraining",
@@ -76,6 +90,7 @@ __all__ = [
     "SearchSpace",
     "SinglePath",
     "Smithson",
+    "SpecializedEmbedding",
     "Study",
     "Supernet",
     "SurrogateSearch",

@@ -23,9 +23,11 @@ from nas.space import FloatArray, IntArray, SearchSpace
 from nas.task import Quality, Task, TaskFacts
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import torch
     from optuna.samplers import BaseSampler
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from nas.supernet import Supernet
     from nas.training import Recipe, Step
@@ -203,6 +205,8 @@ class Splits:
         vocabulary: By token id, for text; empty otherwise.
         input_names: What an exported model calls its inputs, in the order of the network's arguments.
         notes: Clauses for the report, such as how often each class occurs in each part.
+        unlabelled: What pre-training learns from, whose targets mean nothing; None for the items of ``train``. Those of
+            ``train`` may be among it, those of the other two parts must not.
     """
 
     name: str
@@ -216,6 +220,7 @@ class Splits:
     vocabulary: tuple[str, ...] = ()
     input_names: tuple[str, ...] = ("images",)
     notes: tuple[str, ...] = ()
+    unlabelled: Split | None = None
 
     @property
     def inputs(self) -> InputSpec:
@@ -436,6 +441,49 @@ class SupernetTraining(Protocol):
         """
 
 
+@dataclass(frozen=True)
+class Pretext:
+    """What a supernet learns before its training, from items that nobody labelled.
+
+    Args:
+        module: The supernet, and the layers that nothing else needs: all of it is trained.
+        data: Items; targets where they make some by themselves.
+        step: What to do with a batch.
+    """
+
+    module: nn.Module
+    data: Split
+    step: Step
+
+
+@runtime_checkable
+class Pretraining(Protocol):
+    """How the weights that all architectures share begin to be learned, without labels.
+
+    ``repr`` goes into the study's fingerprint, so a frozen dataclass does well.
+    """
+
+    @property
+    def recipe(self) -> Recipe:
+        """How long and how fast."""
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """What it reads besides the data: their digests go into the fingerprint too."""
+
+    def pretext(self, supernet: Supernet, data: Split, inputs: InputSpec) -> Pretext:
+        """Return what to learn. Random weights of its own layers come from torch's global generator, which is seeded.
+
+        Args:
+            supernet: What is to be trained, on the device already; not changed here.
+            data: Items whose targets mean nothing.
+            inputs: What the network takes.
+
+        Raises:
+            StudyError: network or items are not such that it could be learned; says what is expected.
+        """
+
+
 @runtime_checkable
 class Strategy(Protocol):
     """Makes the Optuna sampler that proposes architectures.
@@ -449,7 +497,7 @@ class Strategy(Protocol):
 
 
 TRAIN_SUPERNET, CHOOSE_PROXY, SEARCH = "train supernet", "choose proxy subset", "search"
-SCORE_UNTRAINED = "score untrained networks"
+PRETRAIN_SUPERNET, SCORE_UNTRAINED = "pre-train supernet", "score untrained networks"
 ADAPT_CANDIDATES, FINISH_WINNERS = "adapt candidates", "finish winners"
 CHECK_RANKING, DONE = "check the ranking", "done"
 RANDOM_SEARCH, UNIFORM_SCALING = "baseline: random search", "baseline: uniform scaling"

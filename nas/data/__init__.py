@@ -11,17 +11,22 @@ from nas.data.segmentation_folder import SegmentationFolder
 from nas.data.splits import split_images
 from nas.data.tensors import split_tensors
 from nas.data.text import TextTable
+from nas.data.unlabelled import FewLabels, add_unlabelled
+from nas.data.views import RandomViews
 
 __all__ = [
     "DatasetPair",
     "Digits",
     "DigitsSegmentation",
+    "FewLabels",
     "ImageFolder",
     "Masks",
     "PointCloudFolder",
+    "RandomViews",
     "SegmentationFolder",
     "TextTable",
     "TorchvisionData",
+    "add_unlabelled",
     "split_images",
     "split_pairs",
     "split_tensors",

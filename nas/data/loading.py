@@ -57,16 +57,17 @@ def check_splits(splits: Splits, origin: str) -> None:
         f"{holder} task={told(splits.task)}",
         "an instance with loss(), imitation(), fault() and facts(), such as Classification(10),",
     )
-    for name in ("train", "search", "test"):
+    for name in ("train", "search", "test", "unlabelled"):
         part = getattr(splits, name)
-        if name == "test" and _stands_for_split(part):
+        if (name == "test" and _stands_for_split(part)) or (name == "unlabelled" and part is None):
             continue
         _demand(isinstance(part, Split), f"{holder} {name}={told(part)}", "a Split of nas.protocols")
         what = f"the {name} split that {origin} returned has"
         tensors = _check_tensors(part, splits.input_names, what)
         for position, tensor in enumerate(tensors):
             _check_inputs(part, tensor, as_tuple(splits.train.inputs)[position], what)
-        _check_targets(part, splits.task, len(tensors[0]), f"the {name} split that {origin} returned")
+        if name != "unlabelled":
+            _check_targets(part, splits.task, len(tensors[0]), f"the {name} split that {origin} returned")
     _check_normalisation(splits, _shapes(splits.train), holder)
 
 

@@ -49,7 +49,9 @@ class ScaledImages:
             self._resized(splits.name, split) for split in (splits.train, splits.search, splits.test)
         )
         fingerprint = f"{splits.fingerprint} x {self.factor!r}"
-        return replace(splits, train=train, search=search, test=test, fingerprint=fingerprint)
+        return replace(
+            splits, train=train, search=search, test=test, fingerprint=fingerprint, unlabelled=None
+        )
 
     def _resized(self, name: str, split: Split) -> Split:
         images = split.inputs

@@ -83,12 +83,12 @@ class Selection:
             raise DataError(
                 f"class_cap is {self.class_cap} and items of {parts.name} have masks of several classes: leave it out."
             )
-        rows = _stratified(np.arange(len(parts.train.labels)), parts.train.labels, self.limit, self.seed)
+        rows = choose_stratified(np.arange(len(parts.train.labels)), parts.train.labels, self.limit, self.seed)
         if parts.test is not None:
             check_apart(parts.name, parts.train.groups, parts.test.groups)
             test = Chosen(
                 parts.test,
-                _stratified(np.arange(len(parts.test.labels)), parts.test.labels, self.test_limit, self.seed),
+                choose_stratified(np.arange(len(parts.test.labels)), parts.test.labels, self.test_limit, self.seed),
             )
         else:
             count = min(round(self.test_share * len(rows)), self.test_limit or len(rows))
@@ -163,11 +163,11 @@ def check_seed(seed: int) -> None:
 def _held_out(items: Items, rows: IntArray, count: int, seed: int) -> IntArray:
     """Return about ``count`` of ``rows``, every class in proportion; whole groups where there are such."""
     if items.groups is None:
-        return _stratified(rows, items.labels, count, seed)
+        return choose_stratified(rows, items.labels, count, seed)
     return rows[hold_out_groups(items.labels[rows], items.groups[rows], count / len(rows), seed)]
 
 
-def _stratified(rows: IntArray, labels: IntArray, count: int | None, seed: int) -> IntArray:
+def choose_stratified(rows: IntArray, labels: IntArray, count: int | None, seed: int) -> IntArray:
     """Return ``count`` of ``rows``, every class in proportion; all of them where there are no more."""
     if count is None or count >= len(rows):
         return rows

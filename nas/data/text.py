@@ -21,6 +21,7 @@ from nas.data.items import Items
 from nas.data.locations import data_root
 from nas.data.selection import Parts, Selection, assembled, check_classes
 from nas.data.table import read_columns
+from nas.data.unlabelled import add_unlabelled
 from nas.data.words import words
 from nas.errors import DataError
 from nas.protocols import Splits
@@ -88,6 +89,7 @@ class TextTable:
 
     Args:
         train: The file; a relative path begins in ``root``.
+        unlabelled: Another file of texts, for pre-training, which needs no labels; its words count for the vocabulary.
         test: The official test part, another file; None to split one off ``train``.
         root: The folder of data sets; None for what the environment variable ``NAS_DATA`` says.
         name: For reports; None for the name of the file.
@@ -122,10 +124,12 @@ class TextTable:
     seed: int = 0
     class_cap: int | None = None
     group: str | None = None
+    unlabelled: str | Path | None = None
 
     def __post_init__(self) -> None:
         check_kind("TextTable", "train", self.train, str | Path, "a path")
-        check_kind("TextTable", "test", self.test, str | Path | None, "a path or None")
+        for name in ("test", "unlabelled"):
+            check_kind("TextTable", name, getattr(self, name), str | Path | None, "a path or None")
         check_kind("TextTable", "group", self.group, str | None, "the name of a column or None")
         check_integers(self, "max_length", "max_words", "min_count")
         if self.max_length < 1 or self.max_words < 3 or self.min_count < 1:
@@ -153,11 +157,14 @@ class TextTable:
         parts = Parts(self.name or path.stem, train, test, class_names)
         chosen = self._selection.choose(parts)
         parted = [[str(part.items.read(row)) for row in part.rows.tolist()] for part in chosen]
-        known = vocabulary(parted[0], max_words=self.max_words, min_count=self.min_count)
+        more: list[str] = []
+        if self.unlabelled is not None:
+            (more,) = read_columns(self._path(self.unlabelled), {"text": self.text})
+        known = vocabulary([*parted[0], *more], max_words=self.max_words, min_count=self.min_count)
         ids = token_ids([text for part in parted for text in part], known, self.max_length)
         self._check_known(path, known, ids[: len(parted[0])], ids[len(parted[0]) :])
         _tell_lengths(path, [len(words(text)) for part in parted for text in part], self.max_length)
-        return assembled(
+        splits = assembled(
             self._selection.name(parts),
             ids,
             [part.items.labels[part.rows] for part in chosen],
@@ -167,6 +174,7 @@ class TextTable:
             official_test=parts.test is not None,
             notes=tell_groups([p.items.groups[p.rows] for p in chosen if p.items.groups is not None]),
         )
+        return add_unlabelled(splits, token_ids(more, known, self.max_length)) if more else splits
 
     def _items(self, path: Path, class_names: tuple[str, ...] | None) -> tuple[Items, tuple[str, ...]]:
         """Return the items of a file, and its classes where they are not known."""

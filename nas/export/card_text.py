@@ -77,7 +77,7 @@ def _data(results: Results, _winner: Winner) -> str:
 
 {escaped(data["name"])}: {data["train"]} {one}s to train on, {data["search"]} that judged the search, and
 {data["test"]} for the numbers above. The three parts are disjoint and seeded; fingerprint
-`{data["fingerprint"]}`.{_outside_weights(facts)}
+`{data["fingerprint"]}`.{_origin(facts)}
 """
 
 
@@ -201,9 +201,10 @@ def _beside_original(results: Results, winner: Winner) -> str:
     return f"\n## Beside the original network\n\n{table.markdown()}\n"
 
 
-def _outside_weights(facts: dict[str, Any]) -> str:
-    sentence = facts.get("outside_weights")  # older runs lack it
-    return f"\n\n{escaped(sentence)}" if sentence else ""
+def _origin(facts: dict[str, Any]) -> str:
+    """Return what the weights had learned before the search; older runs lack both."""
+    sentences = [facts.get("outside_weights"), facts.get("pretrained")]
+    return "".join(f"\n\n{escaped(sentence)}" for sentence in sentences if sentence)
 
 
 def _engine(results: Results) -> str:

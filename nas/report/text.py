@@ -25,6 +25,7 @@ _TOLD_ABOVE = {
     "zero_cost",
     *("seconds", "space", "ended", "forecast", "epochs"),
     *("winners_chosen_by", "adaptation", "counted", "outside_weights", "hub_dataset", "sources"),
+    "pretrained",
 }
 """Facts that have a sentence of their own."""
 
@@ -50,6 +51,7 @@ def report_markdown(results: Results) -> str:
         "before this table; latency with all rows taking turns; ± is one standard deviation. The final front is "
         f"taken over all rows of winners{_within(facts)} and all columns.{_ties(results)}",
         *filter(None, [escaped(counted_sentence(results)), escaped(facts.get("outside_weights") or "")]),
+        *_pretrained(facts),
         " ".join([f"Chosen by {facts['winners_chosen_by']}.", *_adaptation(facts)]),
         winners_table(results).markdown(),
         *_original(results),
@@ -80,6 +82,11 @@ def report_markdown(results: Results) -> str:
 def _adaptation(facts: dict[str, Any]) -> list[str]:
     told = facts.get("adaptation")  # older runs lack it
     return [f"{told[0].upper()}{told[1:]}."] if told else []
+
+
+def _pretrained(facts: dict[str, Any]) -> list[str]:
+    told = facts.get("pretrained")  # older runs lack it
+    return [escaped(told)] if told else []
 
 
 def _original(results: Results) -> list[str]:

@@ -17,7 +17,7 @@ from optuna.samplers import BaseSampler
 from nas.errors import DamagedFileError, RunDirectoryError, SpaceError, StudyChangedError
 from nas.files import damaged
 from nas.objective import Objective
-from nas.protocols import CHOOSE_PROXY, SCORE_UNTRAINED, SEARCH, TRAIN_SUPERNET
+from nas.protocols import CHOOSE_PROXY, PRETRAIN_SUPERNET, SCORE_UNTRAINED, SEARCH, TRAIN_SUPERNET
 from nas.runner.progress import Status
 from nas.search.record import contradiction
 from nas.search.storage import (
@@ -58,6 +58,7 @@ class RunDirectory:
         self.manifest = path / "run.json"
         self.status = path / "status.json"
         self.database = path / "study.db"
+        self.pretraining = path / "pretraining"
         self.supernet = path / "supernet"
         self.candidates = path / "candidates"
         self.proxy = path / "proxy.json"
@@ -188,9 +189,8 @@ class RunDirectory:
         except (DamagedFileError, RunDirectoryError):
             logger.warning("%s is damaged and is made again", self.status)
             return False
-        return status.stage not in (TRAIN_SUPERNET, SCORE_UNTRAINED, CHOOSE_PROXY, SEARCH) or (
-            status.stage == SEARCH and status.done > 0
-        )
+        before = (PRETRAIN_SUPERNET, TRAIN_SUPERNET, SCORE_UNTRAINED, CHOOSE_PROXY, SEARCH)
+        return status.stage not in before or (status.stage == SEARCH and status.done > 0)
 
     def check_trials(self, study: optuna.Study, space: SearchSpace, objectives: Sequence[Objective]) -> None:
         """Look whether a search that goes on has its trials, and whether they are what they were.

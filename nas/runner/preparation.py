@@ -81,6 +81,8 @@ class Prepared:
             "recipe": study.recipe.fingerprint,
             "training": stable_repr(study.training),
             "weights": self.weights_digest(),
+            # None where there is none, as in runs from before there could be one.
+            "pretraining": self.describe_pretraining() or None,
             "proxy": stable_repr(study.proxy),
             "zero_cost": None if study.zero_cost is None else stable_repr(study.zero_cost),
             # None for the usual number, which runs from before it could be stated have.
@@ -91,6 +93,11 @@ class Prepared:
             # None where there is none, as in runs from before there could be one.
             "prior": list(study.prior) or None,
         }
+
+    def describe_pretraining(self) -> list[str]:
+        """Return what the pre-training is made with besides the data; [] where there is none."""
+        how = self.study.pretraining
+        return [] if how is None else [stable_repr(how), *map(file_digest, how.files)]
 
     @property
     def counted(self) -> tuple[CountedObjective, ...]:
@@ -146,10 +153,12 @@ def prepare(study: Study, device: torch.device, ranks: Ranks = ALONE) -> Prepare
         StudyError: the device can't do a recipe's precision, the network has no blocks that a recipe could leave out or
             can't take the data's ids, or the initial weights can't be made or read.
     """
-    stated = (study.recipe, study.winners.recipe, study.trust.recipe)
+    pretraining = None if study.pretraining is None else study.pretraining.recipe
+    stated = (study.recipe, study.winners.recipe, study.trust.recipe, pretraining)
     recipes = [recipe for recipe in stated if recipe is not None]
     for recipe in recipes:
         recipe.check_device(device)
+    _check_files(study)
     splits = load_splits(study.data)
     supernet = _made_network(study)
     for recipe in recipes:
@@ -176,6 +185,14 @@ def prepare(study: Study, device: torch.device, ranks: Ranks = ALONE) -> Prepare
     study = replace(study, weights=weights)
     measured = tuple(as_measured(o) for o in study.objectives if not isinstance(o, CountedObjective))
     return Prepared(study, splits, supernet, counting, problem, measured, device)
+
+
+def _check_files(study: Study) -> None:
+    for path in () if study.pretraining is None else study.pretraining.files:
+        if not path.is_file():
+            raise StudyError(
+                f"the pretraining of study {study.name!r} reads {path}, which is no file: name one that is there."
+            )
 
 
 def _made_network(study: Study) -> Supernet:
@@ -304,7 +321,8 @@ def check_ids(supernet: Supernet, splits: Splits) -> None:
         return
     ends = [
         part.batch(torch.tensor([int(at) // (tensor.numel() // len(tensor))]))
-        for part in (splits.train, splits.search, splits.test)
+        for part in (splits.train, splits.search, splits.test, splits.unlabelled)
+        if part is not None
         for tensor in as_tuple(part.inputs)
         for at in (tensor.argmin(), tensor.argmax())
     ]

@@ -25,6 +25,7 @@ from nas.runner.directory import RunDirectory
 from nas.runner.measuring import counted_on
 from nas.runner.origin import outside_weights
 from nas.runner.preparation import Prepared
+from nas.runner.pretraining import read_pretraining
 from nas.runner.proxy import stored_choice
 from nas.runner.searching import expected_gain
 from nas.runner.steps import tell_remade
@@ -76,6 +77,9 @@ def results_of(
     """
     prepared = context.prepared
     trained = {} if trained_seconds is None else {"supernet": trained_seconds}
+    before = read_pretraining(prepared, context.run)
+    if before is not None:
+        trained = {"pre-training": before.seconds, **trained}
     untrained = untrained_sentences(prepared, context.run, record)
     scored = {"zero-cost scores": seconds_scoring(context.run)} if untrained else {}
     seconds = {**trained, **scored, "search": _spent(record)}
@@ -92,6 +96,7 @@ def results_of(
         facts={
             **_facts(context, record, trials),
             "zero_cost": untrained,
+            "pretrained": None if before is None else before.describe(prepared.splits.facts.item),
             "command": command,
             "seconds": seconds,
         },
@@ -132,6 +137,7 @@ def _facts(context: RunContext, record: optuna.Study, trials: list[FrozenTrial])
             "mean": list(splits.mean),
             "std": list(splits.std),
             "fingerprint": splits.fingerprint,
+            **({} if splits.unlabelled is None else {"unlabelled": len(splits.unlabelled)}),
             **({"shares": "; ".join(splits.notes)} if splits.notes else {}),
         },
         "task": {**splits.facts.describe(), "examples": isinstance(splits.task, Illustrated)},
@@ -142,6 +148,7 @@ def _facts(context: RunContext, record: optuna.Study, trials: list[FrozenTrial])
         "network": f"{network_reference(study.network)['factory']}",
         "strategy": stable_repr(study.strategy),
         "recipe": stable_repr(study.recipe),
+        **({} if study.pretraining is None else {"pretraining": stable_repr(study.pretraining)}),
         "training": stable_repr(study.training),
         "winners": stable_repr(study.winners),
         "pipeline": stable_repr(study.pipeline) if study.pipeline.passes else None,

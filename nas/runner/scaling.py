@@ -189,6 +189,7 @@ class Family:
             warm_start=(),
             proxy=None,
             weights=None,
+            pretraining=None,
             trust=Trust(count=0),
         )
 

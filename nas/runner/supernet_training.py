@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import final
 
 from nas.checks import check_kind, check_maker, failing_as
 from nas.errors import DamagedFileError, StudyError
 from nas.export.folder import load_weights, save_weights
-from nas.files import write_json
 from nas.protocols import TRAIN_SUPERNET, Phase, Progress, SupernetTraining
+from nas.runner.clock import Clock
 from nas.runner.directory import RunDirectory
 from nas.runner.preparation import Prepared
+from nas.runner.pretraining import pretrain_supernet
 from nas.runner.steps import Step
-from nas.stored import read_stored
 from nas.study import stable_repr
 from nas.training import ALONE, Ranks, Recipe, train
 from nas.training import Step as TrainingStep
@@ -53,7 +51,8 @@ def train_supernet(prepared: Prepared, run: RunDirectory, progress: Progress, ra
     if ranks.first:
         _step(prepared, run).path.unlink(missing_ok=True)  # it is of other weights than those to come
     supernet.to(prepared.device).eval()
-    clock = _Clock(run.supernet / "seconds.json")
+    pretrain_supernet(prepared, run, progress, ranks)
+    clock = Clock(run.supernet / "seconds.json")
     phases = _phases(prepared)
     begun = any(run.supernet.glob("checkpoint*"))
     progress.start(
@@ -130,6 +129,7 @@ def _training_inputs(prepared: Prepared) -> list[object]:
         prepared.weights_digest(),
         study.seed,
         prepared.splits.fingerprint,
+        *prepared.describe_pretraining(),
     ]
 
 
@@ -138,7 +138,7 @@ def _through(
     prepared: Prepared,
     run: RunDirectory,
     progress: Progress,
-    clock: _Clock,
+    clock: Clock,
     ranks: Ranks,
 ) -> list[float]:
     """Train phase after phase and return all losses; each finished phase leaves its checkpoint behind."""
@@ -162,19 +162,3 @@ def _through(
             on_epoch=on_epoch,
         )
     return losses
-
-
-class _Clock:
-    """Seconds per epoch, kept across attempts."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self.seconds = read_stored(path, list[float]) if path.exists() else []
-        self._last = time.perf_counter()
-
-    def tick(self, epoch: int, *, keep: bool) -> None:
-        now = time.perf_counter()
-        self.seconds = [*self.seconds[: epoch - 1], now - self._last]
-        self._last = now
-        if keep:
-            write_json(self._path, self.seconds)

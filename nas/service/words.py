@@ -14,6 +14,7 @@ from nas.protocols import (
     CHOOSE_PROXY,
     DONE,
     FINISH_WINNERS,
+    PRETRAIN_SUPERNET,
     SCORE_UNTRAINED,
     SEARCH,
     TRAIN_SUPERNET,
@@ -115,7 +116,9 @@ def table_row(snapshot: Snapshot, row: TrialRow) -> dict[str, Any]:
 def stages(run: RunModel) -> list[dict[str, Any]]:
     """Return the stages of a run, each with whether it ``is`` done, current or to come, and its ``percent``."""
     names = list(STAGES)
-    if run.stage in (SCORE_UNTRAINED, CHOOSE_PROXY):
+    if run.stage == PRETRAIN_SUPERNET:
+        names.insert(0, run.stage)
+    elif run.stage in (SCORE_UNTRAINED, CHOOSE_PROXY):
         names.insert(1, run.stage)
     elif run.stage == ADAPT_CANDIDATES:
         names.insert(names.index(FINISH_WINNERS), run.stage)

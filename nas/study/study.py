@@ -28,6 +28,7 @@ from nas.protocols import (
     CountedObjective,
     DataSource,
     MeasuredObjective,
+    Pretraining,
     Strategy,
     SupernetTraining,
 )
@@ -61,6 +62,10 @@ _KINDS: dict[str, tuple[Any, str]] = {
         SupernetTraining | FromScratch,
         "one of SandwichRule(), ProgressiveShrinking(), SinglePath(), NoTraining() and FromScratch(), or an instance "
         "with their phases(),",
+    ),
+    "pretraining": (
+        Pretraining | None,
+        "an instance with pretext(), such as Contrastive(Recipe(epochs=30)), or None,",
     ),
     "weights": (Path | Callable | None, "a Path, a function that returns one, or None"),
     "proxy": (ProxySubset | None, "an instance such as ProxySubset(), or None,"),
@@ -110,6 +115,8 @@ class Study:
         winners: How many winners, and what is made of them.
         training: Where a candidate's weights come from: how the supernet is trained, or
             ``FromScratch()`` to train every candidate by itself, for a number of epochs that may be a choice too.
+        pretraining: What the supernet learns before that, from the items of ``Splits.unlabelled`` or, where there are
+            none, from those of train, without their labels; None for nothing.
         weights: A safetensors file with the weights of ``network()``, to begin with; or a function of the run's
             device that returns its path, and trains or downloads first what isn't there. A run calls it, listing and
             profiling don't.
@@ -144,6 +151,7 @@ class Study:
     pipeline: Pipeline = field(default_factory=Pipeline)
     winners: Winners = field(default_factory=Winners)
     training: SupernetTraining | FromScratch = field(default_factory=SandwichRule)
+    pretraining: Pretraining | None = None
     weights: Path | Callable[[torch.device], Path] | None = None
     proxy: ProxySubset | None = None
     zero_cost: ZeroCost | None = None
@@ -300,10 +308,10 @@ class Study:
         self._check_training_macs()
         if self.own_training is not None:
             self.own_training.check_recipe(self.recipe.epochs)
-            if self.proxy is not None or self.weights is not None:
+            if any(part is not None for part in (self.proxy, self.weights, self.pretraining)):
                 raise StudyError(
-                    f"study {self.name!r} trains its candidates from scratch: proxy and weights are for studies "
-                    "with a supernet, leave them out."
+                    f"study {self.name!r} trains its candidates from scratch: proxy, weights and pretraining are for "
+                    "studies with a supernet, leave them out."
                 )
         elif self.recipe.reduced_space:
             raise StudyError(

@@ -20,6 +20,7 @@ from nas.testing.devices import check_device
 from nas.testing.distillation import check_distillation
 from nas.testing.networks import check_network
 from nas.testing.objectives import check_counted_objective, check_measured_objective
+from nas.testing.pretraining import check_pretraining
 from nas.testing.strategies import check_strategy, toy_evaluate, toy_problem
 from nas.testing.supernet_training import check_supernet_training
 from nas.testing.surrogates import check_surrogate
@@ -33,6 +34,7 @@ __all__ = [
     "check_distillation",
     "check_measured_objective",
     "check_network",
+    "check_pretraining",
     "check_quality",
     "check_strategy",
     "check_supernet_training",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from nas.data import Digits
+from nas.data import Digits, FewLabels
 from nas.data.scaled_images import ScaledImages
 from nas.errors import StudyError
 
@@ -17,6 +17,9 @@ def test_images_grow_and_nothing_else_changes() -> None:
         assert after.inputs.shape == (len(before), 1, 12, 12)
         assert torch.equal(after.targets, before.targets)
         assert float(after.inputs.mean()) == pytest.approx(float(before.inputs.mean()), abs=0.02)
+    assert (
+        ScaledImages(FewLabels(Digits(), 100), 1.5).load().unlabelled is None
+    )  # what is scaled isn't pre-trained
     assert scaled.fingerprint != own.fingerprint == Digits().load().fingerprint
 
 

@@ -11,6 +11,7 @@ import torch
 from fakes import Listener, tiny_study
 
 import nas
+from nas import Contrastive, Recipe
 from nas.errors import RunDirectoryError, StudyError
 from nas.export.model_card import validate_card
 from nas.report.results import Results
@@ -49,6 +50,11 @@ def test_macs_double_for_each_phi_within_a_tenth(results: Results, shares: Share
 def test_phi_of_zero_is_the_winner_itself(results: Results) -> None:
     member = family_of(results).member(Shares(1, 1, 1), 0.0)
     assert member.ratio == 1.0
+
+
+def test_a_family_of_a_pretrained_supernet_is_trained_from_scratch(results: Results) -> None:
+    family = family_of(results, replace(STUDY, pretraining=Contrastive(Recipe(epochs=1))))
+    assert family.study_of(family.member(Shares(1, 1, 1), 0.0)).pretraining is None
 
 
 def test_a_family_is_runs_with_cards_and_goes_on_where_it_was_left(results: Results, tmp_path: Path) -> None:

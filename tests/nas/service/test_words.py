@@ -78,6 +78,7 @@ def test_stages_are_done_current_or_to_come() -> None:
     assert adapting[1:4] == ["search", "adapt candidates", "finish winners"]
     proxy = stages(told(stage="choose proxy subset"))
     assert [s["is"] for s in proxy] == ["done", "current", *["to come"] * 3]
+    assert stages(told(stage="pre-train supernet"))[0]["is"] == "current"
     assert [s["is"] for s in stages(told(stage=""))] == ["to come"] * 4
     assert {s["is"] for s in stages(told(stage="done", state="finished"))} == {"done"}
     assert stages(told(stage="something new"))[-1] == {
