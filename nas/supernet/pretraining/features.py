@@ -100,9 +100,13 @@ def check_settings(holder: str, recipe: Recipe, num_random: int) -> None:
     """Refuse what no pre-training can be made with.
 
     Raises:
-        StudyError: the recipe mixes items, or the number is negative.
+        StudyError: the recipe mixes items or re-parametrises layers, or the number is negative.
     """
     if recipe.mix is not None:
         raise StudyError(f"{holder} has a recipe with mix={recipe.mix!r}, which needs labels: leave it out.")
+    if recipe.reduced_space:
+        raise StudyError(
+            f"{holder} has a recipe with reduced_space=True, which would change layers that subnets share: leave it out."
+        )
     if num_random < 0:
         raise StudyError(f"{holder} has num_random={num_random}: 0 or more is needed.")

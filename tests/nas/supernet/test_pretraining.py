@@ -204,6 +204,7 @@ def test_what_can_not_be_pretrained_is_one_sentence(
         (lambda _: Contrastive(SHORT, temperature=0), "both must be positive"),
         (lambda _: Contrastive(SHORT, num_random=-1), "num_random=-1: 0 or more"),
         (lambda _: Contrastive(Recipe(1, mix=Mixup())), "which needs labels"),
+        (lambda _: Contrastive(Recipe(1, reduced_space=True)), "layers that subnets share"),
         (lambda _: MaskedLanguage(SHORT, rate=1.0), "rate=1.0: a share between 0 and 1"),
         (lambda _: RandomViews(least_area=0), r"least_area lies in \(0, 1\]"),
         (lambda folder: specialized(folder, sampler="best"), "sampler='best': 'random' or 'kmeans'"),
