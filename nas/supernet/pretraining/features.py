@@ -106,7 +106,7 @@ def check_settings(holder: str, recipe: Recipe, num_random: int) -> None:
         raise StudyError(f"{holder} has a recipe with mix={recipe.mix!r}, which needs labels: leave it out.")
     if recipe.reduced_space:
         raise StudyError(
-            f"{holder} has a recipe with reduced_space=True, which would change layers that subnets share: leave it out."
+            f"{holder} has a recipe with reduced_space=True, which changes layers that subnets share: leave it out."
         )
     if num_random < 0:
         raise StudyError(f"{holder} has num_random={num_random}: 0 or more is needed.")
