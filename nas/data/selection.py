@@ -83,12 +83,16 @@ class Selection:
             raise DataError(
                 f"class_cap is {self.class_cap} and items of {parts.name} have masks of several classes: leave it out."
             )
-        rows = choose_stratified(np.arange(len(parts.train.labels)), parts.train.labels, self.limit, self.seed)
+        rows = choose_stratified(
+            np.arange(len(parts.train.labels)), parts.train.labels, self.limit, self.seed
+        )
         if parts.test is not None:
             check_apart(parts.name, parts.train.groups, parts.test.groups)
             test = Chosen(
                 parts.test,
-                choose_stratified(np.arange(len(parts.test.labels)), parts.test.labels, self.test_limit, self.seed),
+                choose_stratified(
+                    np.arange(len(parts.test.labels)), parts.test.labels, self.test_limit, self.seed
+                ),
             )
         else:
             count = min(round(self.test_share * len(rows)), self.test_limit or len(rows))
