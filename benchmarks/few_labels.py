@@ -36,9 +36,11 @@ from nas.runner.preparation import prepare
 from nas.runner.progress import Silent
 from nas.runner.supernet_training import train_supernet
 from nas.supernet import elastic
+from nas.supernet.attention_mask import AttentionMask
 from nas.supernet.recalibrate import extract_recalibrated
 from nas.training.loop import count_steps
-from search_spaces.text_transformer import SentenceEncoder
+from search_spaces.text_transformer import MaskedBlock, SentenceEncoder
+from search_spaces.transformer import EncoderBlock
 from surrogates.mixture import Mixture
 
 CPU = torch.device("cpu")
@@ -115,10 +117,15 @@ def convolutions(side: int) -> nn.Module:
 
 def encoder(num_words: int, length: int) -> nn.Module:
     """Return a Transformer of at most two blocks."""
-    network = SentenceEncoder(num_words, length, classes=2, scale=0.25)
-    blocks = list(network.blocks.blocks)
-    network.blocks = elastic.Repeat(lambda position: blocks[position], times=choice("depth", 1, 2))
-    return network
+    width = choice("width", 16, 32)
+
+    def block(position: int) -> nn.Module:
+        inner = EncoderBlock(f"block{position}", width, heads=(1, 2), head_size=16, ratios=(1, 2, 3, 4))
+        return MaskedBlock(inner, AttentionMask())
+
+    return SentenceEncoder(
+        num_words, length, classes=2, width=width, block=block, times=choice("depth", 1, 2)
+    )
 
 
 def digits(_: argparse.Namespace) -> Case:
