@@ -19,10 +19,10 @@ class MaskedBlock(nn.Module):
 
     Args:
         block: What it wraps.
-        mask: What else than padding its tokens don't see.
+        mask: What else than padding its tokens don't see; None for nothing else.
     """
 
-    def __init__(self, block: EncoderBlock, mask: AttentionMask) -> None:
+    def __init__(self, block: EncoderBlock, mask: AttentionMask | None = None) -> None:
         super().__init__()
         self.block = block
         self.mask = mask
@@ -30,7 +30,7 @@ class MaskedBlock(nn.Module):
     def forward(self, inputs: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         """Tokens ``(n, length, width)`` and mask of padding ``(n, 1, 1, length)``, to the same."""
         tokens, padding = inputs
-        return self.block(tokens, self.mask(padding)), padding
+        return self.block(tokens, padding if self.mask is None else self.mask(padding)), padding
 
 
 class SentenceEncoder(nn.Module):
