@@ -23,11 +23,11 @@ from nas import Accuracy, Architecture, Macs
 from nas.agreement import kendall_tau
 from nas.files import read_json, write_json
 from nas.regret import regret
-from nas.runner.adapting import adapted
+from nas.runner.adapting import adapt_candidate
 from nas.runner.choosing import choose_winners, near_front
 from nas.runner.context import RunContext
 from nas.runner.directory import RunDirectory
-from nas.runner.fine_tuning import final_quality, finished_network
+from nas.runner.fine_tuning import final_quality, finish_network
 from nas.runner.measuring import CALIBRATION, Known
 from nas.runner.preparation import prepare
 from nas.runner.progress import Silent
@@ -69,7 +69,7 @@ def compare(here: Workplace, record: optuna.Study, count: int, everything: bool)
     known, space = record.user_attrs[CALIBRATION], here.prepared.problem.space
     near = near_front(here.prepared, record, count)
     architectures = {trial.number: architecture_of(space, trial) for trial in near}
-    reached = {number: adapted(one, known, here) for number, one in architectures.items()}
+    reached = {number: adapt_candidate(one, known, here) for number, one in architectures.items()}
     by = {
         "search": {trial.number: measurements_of(trial)["accuracy"].value for trial in near},
         "adapted": {number: one.quality.value for number, one in reached.items()},
@@ -98,7 +98,7 @@ def finished_quality(here: Workplace, architecture: Architecture, known: Known) 
     """Return the quality of a candidate after all that winners go through; kept in a file."""
     path = here.run.path / "finished" / f"{architecture.id}.json"
     if not path.exists():
-        made = finished_network(here.prepared, architecture, here.weights, known, path.with_suffix(""))
+        made = finish_network(here.prepared, architecture, here.weights, known, path.with_suffix(""))
         path.parent.mkdir(exist_ok=True)
         write_json(path, final_quality(here.prepared, made.candidate(here.prepared), known).value)
     return float(read_json(path))

@@ -19,7 +19,7 @@ import numpy as np
 import optuna
 
 from nas.executors import Failed, Job, Lost, Outcome, Persistent, Work
-from nas.executors.serial import done_here
+from nas.executors.serial import do_here
 from nas.objective import Measurement
 from nas.search import SurrogateSearch, guard
 from nas.search.loop import Evaluate, search_with
@@ -76,7 +76,7 @@ class Crew:
         is_broken = self._names[seat] == "worker 0"
         self.here = self._names[seat]
         try:
-            outcome = done_here(job, self._judge if is_broken else self._table.evaluate)
+            outcome = do_here(job, self._judge if is_broken else self._table.evaluate)
         finally:
             self.here = "here"
         if isinstance(outcome, Failed) and isinstance(outcome.error, _EndedError):

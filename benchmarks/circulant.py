@@ -36,7 +36,7 @@ from nas.evaluation.turns import time_in_turns
 from nas.inputs import InputSpec
 from nas.protocols import Split, Splits
 from nas.supernet.circulant_layers import CirculantLinear
-from nas.training import supervised_step, train
+from nas.training import make_supervised_step, train
 
 CPU = torch.device("cpu")
 SIZES = (2, 4, 8, 16)
@@ -169,7 +169,7 @@ class Bench:
         """Train from new weights, in place."""
         reinitialize(network, self.seed)
         recipe = Recipe(epochs, learning_rate=RATE)
-        step = supervised_step(network, self.splits.task, recipe)
+        step = make_supervised_step(network, self.splits.task, recipe)
         train(network, step, self.splits.train, recipe, seed=self.seed, device=CPU)
         return network.eval()
 

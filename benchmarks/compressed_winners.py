@@ -27,7 +27,7 @@ from nas.files import write_bytes
 from nas.protocols import Bench
 from nas.runner import run
 from nas.runner.directory import RunDirectory
-from nas.runner.fine_tuning import finished_network
+from nas.runner.fine_tuning import finish_network
 from nas.runner.measuring import CALIBRATION
 from nas.runner.preparation import Prepared, prepare
 from nas.runner.progress import Silent
@@ -72,7 +72,7 @@ def finished_largest(study: Study, out: Path) -> tuple[Prepared, Path]:
         train_supernet(prepared, directory, Silent())
         record = directory.open_study(study.name, prepared.problem.objectives, None)
         weights, largest = SupernetWeights(prepared, directory), prepared.problem.space.largest()
-        made = finished_network(prepared, largest, weights, record.user_attrs[CALIBRATION], out / "largest")
+        made = finish_network(prepared, largest, weights, record.user_attrs[CALIBRATION], out / "largest")
         write_bytes(file, made.candidate(prepared).onnx_model)
     return prepared, file
 

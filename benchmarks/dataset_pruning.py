@@ -40,7 +40,7 @@ from nas.evaluation.quality.measuring import collect_statistics
 from nas.protocols import DataSource, Split, Splits
 from nas.space import Architecture
 from nas.tasks import Classification
-from nas.training import Recipe, supervised_step, train
+from nas.training import Recipe, make_supervised_step, train
 from search_spaces.mlp import mlp
 
 CPU = torch.device("cpu")
@@ -215,7 +215,7 @@ def equal_epochs(epochs: int, whole: int, items: int) -> int:
 
 
 def fit(module: nn.Module, splits: Splits, recipe: Recipe, seed: int) -> None:
-    step = supervised_step(module, splits.task, recipe)
+    step = make_supervised_step(module, splits.task, recipe)
     train(module, step, splits.train, recipe, seed=seed, device=CPU)
 
 

@@ -31,7 +31,7 @@ MOST_MACS = 5e5
 
 def quality(module: nn.Module, split: Split, splits: Splits) -> dict[str, float]:
     """Return the accuracy and the mean cross-entropy of a classifier on a split."""
-    outputs = SubnetCandidate(module, splits.inputs).predict(split.normalised(split.inputs))
+    outputs = SubnetCandidate(module, splits.inputs).predict(split.normalise(split.inputs))
     return {
         "accuracy": float((outputs.argmax(1) == split.targets).double().mean()),
         "loss": float(nn.functional.cross_entropy(outputs.double(), split.targets)),

@@ -46,7 +46,7 @@ from nas.training import (
     Lesson,
     Losses,
     Mixup,
-    supervised_step,
+    make_supervised_step,
     train,
 )
 from nas.training.distillation.curriculum import imitation_of_experts
@@ -221,7 +221,7 @@ def fresh(make: Callable[[], nn.Module], seed: int) -> nn.Module:
 
 def alone(network: nn.Module, data: Split, recipe: Recipe, seed: int) -> nn.Module:
     """Train a network in place with the targets alone, and return it."""
-    train(network, supervised_step(network, CLASSES, recipe), data, recipe, seed=seed, device=CPU)
+    train(network, make_supervised_step(network, CLASSES, recipe), data, recipe, seed=seed, device=CPU)
     return network
 
 

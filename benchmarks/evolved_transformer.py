@@ -32,7 +32,7 @@ from nas.runner.progress import Silent
 from nas.runner.searching import search_architectures
 from nas.runner.weights import EPOCHS
 from nas.search.record import architecture_of, complete_trials, measurements_of
-from search_spaces.evolved_transformer import evolved_transformer, known_cell
+from search_spaces.evolved_transformer import evolved_transformer, make_known_cell
 from studies import evolved_text
 from surrogates.mixture import Mixture
 
@@ -50,9 +50,9 @@ def main() -> None:
         bench = Bench(name, SOURCES[name].load(), arguments.seeds, arguments.out)
         print(f"{name}: MACs, accuracy on the test part, the same on the search part")
         for width, layers in _TRANSFORMERS:
-            bench.compare(f"transformer {width}x{layers}", known_cell("transformer", width, layers))
+            bench.compare(f"transformer {width}x{layers}", make_known_cell("transformer", width, layers))
         for width, cells in _EVOLVED:
-            bench.compare(f"evolved {width}x{cells}", known_cell("evolved", width, cells))
+            bench.compare(f"evolved {width}x{cells}", make_known_cell("evolved", width, cells))
         for seed in range(arguments.seeds):
             found = bench.search(seed)
             bench.compare(f"found {seed}", found)
@@ -103,13 +103,13 @@ class Bench:
         """Search, and return the cheapest cell that is as good as the Transformer, or the best where none is."""
         prepared = prepare(self.study(seed), CPU)
         directory = RunDirectory(self.out / f"{self.name}-search-{seed}")
-        with directory.locked():
+        with directory.lock():
             directory.claim(prepared.description())
             record = search_architectures(RunContext.alone(prepared, directory, Silent()), _EVALUATIONS)
         trials = complete_trials(record)
         whole = [t for t in trials if measurements_of(t)[EPOCHS].value == RECIPE.epochs] or trials
         label = "transformer {}x{}".format(*_REFERENCE)
-        wanted = mean(self.reached(label, known_cell("transformer", *_REFERENCE), "search"))
+        wanted = mean(self.reached(label, make_known_cell("transformer", *_REFERENCE), "search"))
         good = [t for t in whole if measurements_of(t)["accuracy"].value >= wanted]
         best = max(whole, key=lambda t: measurements_of(t)["accuracy"].value)
         chosen = min(good, key=lambda t: measurements_of(t)["macs"].value, default=best)

@@ -33,7 +33,7 @@ from nas.runner.preparation import Prepared, prepare
 from nas.runner.progress import Silent
 from nas.runner.searching import search_architectures
 from nas.runner.supernet_training import train_supernet
-from nas.search.record import SECONDS, architecture_of, complete_trials, indices_of, paid_trials
+from nas.search.record import SECONDS, architecture_of, complete_trials, indices_of, list_paid_trials
 from nas.space import Architecture, FloatArray
 from studies.fashion_mnist import study
 
@@ -55,7 +55,7 @@ def main() -> None:
     one_epoch = dataclasses.replace(study(epochs=1), evaluations=arguments.evaluations)
     prepared = prepare(one_epoch, torch.device("cpu"))
     directory = RunDirectory(arguments.out / "run")
-    with directory.locked():
+    with directory.lock():
         directory.claim(prepared.description())
         train_supernet(prepared, directory, Silent())
         context = RunContext.alone(prepared, directory, Silent())
@@ -77,7 +77,7 @@ def main() -> None:
         "single path, twice the epochs": single * epochs * 2,
         "sandwich rule": sandwich * epochs,
     }
-    evaluations = np.array([trial.user_attrs[SECONDS] for trial in paid_trials(record)])
+    evaluations = np.array([trial.user_attrs[SECONDS] for trial in list_paid_trials(record)])
     print_factors(float(alone.mean()), epochs, evaluations, trainings)
 
 
@@ -101,7 +101,7 @@ def supernet_epoch(study: Study, training: SupernetTraining, folder: Path) -> fl
     """Return the seconds of one epoch of the supernet; measured once."""
     prepared = prepare(dataclasses.replace(study, training=training), torch.device("cpu"))
     directory = RunDirectory(folder)
-    with directory.locked():
+    with directory.lock():
         return train_supernet(prepared, directory, Silent())
 
 

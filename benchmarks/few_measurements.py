@@ -72,7 +72,7 @@ def run_search(table: Table, known: Known, seed: int, evaluations: int, measurem
         }
 
     search(study, problem, evaluate, evaluations=evaluations, on_trial=lambda trial: None)
-    while unsettled := spared.unsettled(study):
+    while unsettled := spared.list_unsettled(study):
         for trial in unsettled:
             value = table.evaluate(table.space.architecture(trial.params))[latency]
             measure_later(study, trial.number, len(table.objectives) - 1, latency, value)

@@ -38,14 +38,14 @@ from nas.evaluation.quality.measuring import collect_statistics
 from nas.files import write_bytes
 from nas.objective import Measurement
 from nas.protocols import Bench, Candidate
-from nas.runner.compressing import compressed_in_search
+from nas.runner.compressing import compress_in_search
 from nas.runner.context import RunContext
 from nas.runner.directory import RunDirectory, open_record
-from nas.runner.fine_tuning import finished_network
+from nas.runner.fine_tuning import finish_network
 from nas.runner.measuring import Known, calibration, judge_architecture
 from nas.runner.preparation import Prepared, prepare
 from nas.runner.progress import Silent
-from nas.runner.proxy import on_proxy, stored_choice
+from nas.runner.proxy import on_proxy, read_choice
 from nas.runner.running import run
 from nas.runner.searching import search_architectures
 from nas.runner.supernet_training import train_supernet
@@ -89,7 +89,7 @@ def main() -> None:
 def searched(chosen: Study, folder: Path) -> tuple[Prepared, RunDirectory, optuna.Study, float]:
     """Search, or go on, and return what is there with the processor's seconds."""
     prepared, directory = prepare(chosen, _CPU), RunDirectory(folder)
-    with directory.locked():
+    with directory.lock():
         directory.claim(prepared.description())
         directory.claim_storage()
         train_supernet(prepared, directory, Silent())
@@ -105,7 +105,7 @@ def show_search(ours: Study, out: Path) -> None:
     """Print what our search came to, and on what part of the split."""
     prepared, directory, record, seconds = searched(ours, out / "ours")
     print_hypervolume("our search", prepared, record, record, seconds)
-    choice = stored_choice(directory)
+    choice = read_choice(directory)
     part = "the whole split" if choice.chosen is None else f"{choice.chosen.items} items"
     print(f"proxy: {part}; " + ", ".join(f"{s.items}: tau {s.mean_tau:.2f}" for s in choice.sizes))
 
@@ -265,7 +265,7 @@ def peak_bytes(ours: Study, out: Path, what: str) -> int:
     weights, record = SupernetWeights(prepared, directory), open_record(directory)[0]
     known, largest = calibration(prepared, record), prepared.problem.space.largest()
     if what == "evaluation":
-        made = compressed_in_search(prepared, largest, weights.module(largest))
+        made = compress_in_search(prepared, largest, weights.module(largest))
         judging = on_proxy(prepared, directory)
         judge_architecture(judging, largest, made, known).on_devices(judging, known)
     elif what == "finishing":
@@ -273,7 +273,7 @@ def peak_bytes(ours: Study, out: Path, what: str) -> int:
         winners = dataclasses.replace(ours.winners, recipe=recipe)
         once = dataclasses.replace(prepared, study=dataclasses.replace(ours, winners=winners))
         with tempfile.TemporaryDirectory() as scratch:
-            finished_network(once, largest, weights, known, Path(scratch))
+            finish_network(once, largest, weights, known, Path(scratch))
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 

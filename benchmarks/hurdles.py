@@ -79,7 +79,7 @@ def spent(variant: Study, budget: int, folder: Path) -> tuple[FloatArray, int]:
     directory = RunDirectory(folder)
     context = RunContext.alone(prepared, directory, Silent())
     evaluations, given = 0, np.zeros(0)
-    with directory.locked():
+    with directory.lock():
         directory.claim(prepared.description())
         while given.sum() < budget:
             evaluations += _STEP

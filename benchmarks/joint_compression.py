@@ -51,7 +51,7 @@ from nas.data import Digits
 from nas.evaluation import OnnxCandidate
 from nas.evaluation.onnx_export import export_onnx
 from nas.evaluation.quality.measuring import MeasuredQuality
-from nas.evaluation.stored import stored_bytes
+from nas.evaluation.stored import count_stored_bytes
 from nas.files import read_json, write_json
 from nas.inputs import InputSpec
 from nas.objective import Objective
@@ -185,7 +185,7 @@ def costs_of_files(files: Sequence[Path], prepared: Prepared) -> FloatArray:
     bench = Bench(prepared.splits.test, thorough=True, calibration=latency.calibrate())
     accuracies = MeasuredQuality(Accuracy()).measure(candidates, bench)
     times = latency.measure(candidates, bench)
-    sizes = [stored_bytes(file.read_bytes()) for file in files]
+    sizes = [count_stored_bytes(file.read_bytes()) for file in files]
     rows = [[1 - a.value, t.value, float(s)] for a, t, s in zip(accuracies, times, sizes, strict=True)]
     return np.array(rows)
 

@@ -34,11 +34,11 @@ from nas.compression.packed_file import PackedFile
 from nas.compression.pipeline import CompressionPass, Lab, Model
 from nas.data import Digits, TextTable
 from nas.evaluation.from_scratch import fresh_module
-from nas.evaluation.stored import stored_bytes
+from nas.evaluation.stored import count_stored_bytes
 from nas.inputs import InputSpec, call_network, place_inputs
 from nas.protocols import Split, Splits
 from nas.supernet.recalibrate import recalibrate_on
-from nas.training import supervised_step, train
+from nas.training import make_supervised_step, train
 from search_spaces.recurrent import recurrent_rows, recurrent_text
 
 CPU = torch.device("cpu")
@@ -145,7 +145,9 @@ def trained(model: Model, bits: int, steps: int, splits: Splits, recipe: Recipe,
     if steps:
         with torch.random.fork_rng([]):
             replace_recurrent(module, steps)
-    train(module, supervised_step(module, splits.task, recipe), splits.train, recipe, seed=seed, device=CPU)
+    train(
+        module, make_supervised_step(module, splits.task, recipe), splits.train, recipe, seed=seed, device=CPU
+    )
     recalibrate_on(module, splits.train, CPU)
     return Model(model.inputs, module.eval())
 
@@ -168,7 +170,7 @@ def sizes(model: Model, *behind: CompressionPass) -> str:
     embeddings = sum(
         layer.weight.numel() for layer in model.module.modules() if isinstance(layer, nn.Embedding)
     )
-    return f"{stored_bytes(content) - 4 * embeddings:,} of {len(content):,} bytes"
+    return f"{count_stored_bytes(content) - 4 * embeddings:,} of {len(content):,} bytes"
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ from benchmarks.pruning import (
     trained_whole,
 )
 from nas.protocols import Split
-from nas.supernet.copying import copied
+from nas.supernet.copying import copy_module
 
 _CALIBRATED = 50
 """Batches that batch norm is recalibrated on for each score: Model-Optimizer keeps so many, and warns of fewer."""
@@ -102,7 +102,7 @@ def fast_nas(whole: nn.Module, train: Split, score: Split) -> tuple[nn.Module, f
 
     rows = torch.randperm(len(train), generator=torch.Generator().manual_seed(0))[: _CALIBRATED * _BATCH]
     batches = [train.batch(some) for some in rows.split(_BATCH)]
-    given = copied(whole).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # asked for
+    given = copy_module(whole).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # asked for
     begin = time.perf_counter()
     pruned, _ = mtp.prune(
         model=given,

@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from nas import pareto
-from nas.objective import Measurement, combined
+from nas.objective import Measurement, combine_measurements
 from nas.runner.placing import Places, place_variants
 from nas.runner.settling import Row, settle_ties
 from nas.runner.steps import Step
@@ -94,7 +94,7 @@ def plain_again(device: Device, budget: int) -> _Found:
     """The front of values, of all files as many times as a budget of measurements allows."""
     rounds = max(1, round(budget / len(device.truth)))
     found = [device.measure_all() for _ in range(rounds)]
-    rows = [{_NAME: combined([row[_NAME] for row in of])} for of in zip(*found, strict=True)]
+    rows = [{_NAME: combine_measurements([row[_NAME] for row in of])} for of in zip(*found, strict=True)]
     return device.places(rows, knows_noise=False), device.count
 
 

@@ -36,7 +36,7 @@ from nas.data.text import token_ids, vocabulary
 from nas.evaluation.counts import count_params
 from nas.inputs import InputSpec
 from nas.protocols import Split
-from nas.supernet.copying import copied
+from nas.supernet.copying import copy_module
 from nas.tasks import Classification
 from search_spaces.text_transformer import text_transformer
 from search_spaces.vision_transformer import vision_transformer
@@ -165,7 +165,7 @@ def tuned(
 
 def frozen(network: nn.Module, head: str) -> nn.Module:
     """Return a copy of which biases, normalisation and the last layer learn."""
-    made = copied(network)
+    made = copy_module(network)
     for name, parameter in made.named_parameters():
         parameter.requires_grad_(parameter.ndim <= 1 or name.startswith(f"{head}."))
     return made
@@ -265,7 +265,7 @@ def measure_steps(turns: int = 15) -> None:
         num_params = count_params(network)
         ways = {
             "everything": network,
-            "embedding frozen": with_frozen(copied(network), "embedding"),
+            "embedding frozen": with_frozen(copy_module(network), "embedding"),
             "biases, normalisation, last layer": frozen(network, "head"),
             "FAR, 20% of the nodes": adapted(network, PartialFineTune(RANDOM_NODES, priming_epochs=0), ids),
             "FAR as two layers, concatenated": in_two(network),
@@ -291,7 +291,7 @@ def with_frozen(network: nn.Module, name: str) -> nn.Module:
 
 
 def adapted(network: nn.Module, plan: PartialFineTune, ids: Tensor) -> nn.Module:
-    made = copied(network)
+    made = copy_module(network)
     adapt_layers(made, network, plan, ids[:2], 0)
     return made
 

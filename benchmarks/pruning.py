@@ -34,10 +34,10 @@ from nas.compression.prune import Prune
 from nas.evaluation.counts import count_macs
 from nas.inputs import InputSpec
 from nas.protocols import Split
-from nas.supernet.copying import copied
+from nas.supernet.copying import copy_module
 from nas.supernet.recalibrate import recalibrate_on
 from nas.tasks import Classification
-from nas.training import supervised_step, train
+from nas.training import make_supervised_step, train
 
 CPU = torch.device("cpu")
 IMAGES = InputSpec.of_one((3, 32, 32))
@@ -136,7 +136,7 @@ def trained_whole(seed: int, split: Split, arguments: argparse.Namespace) -> nn.
         network.load_state_dict(torch.load(path, weights_only=True))
         return network.eval()
     plan = recipe(arguments.epochs, 5e-3)
-    train(network, supervised_step(network, CLASSES, plan), split, plan, seed=seed, device=CPU)
+    train(network, make_supervised_step(network, CLASSES, plan), split, plan, seed=seed, device=CPU)
     recalibrate_on(network, split, CPU)
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.save(network.state_dict(), path)
@@ -157,7 +157,7 @@ def ours(whole: nn.Module, setting: str, share: float, split: Split, seed: int) 
 
 def torch_prunings(whole: nn.Module, share: float) -> nn.Module:
     """Prune as https://github.com/VainF/Torch-Pruning shows it first."""
-    network = copied(whole)
+    network = copy_module(whole)
     torch_pruning.pruner.BasePruner(
         network,
         torch.randn(1, 3, 32, 32),

@@ -43,12 +43,12 @@ from nas.errors import ExportError
 from nas.evaluation import LatencyMs
 from nas.evaluation.from_scratch import fresh_network
 from nas.evaluation.onnx_export import feed_of
-from nas.evaluation.stored import stored_bytes
+from nas.evaluation.stored import count_stored_bytes
 from nas.inputs import Inputs
 from nas.protocols import Bench, DataSource, Split, Splits
 from nas.supernet.recalibrate import recalibrate_on
 from nas.training import Recipe, train
-from nas.training.steps import supervised_step
+from nas.training.steps import make_supervised_step
 from search_spaces.convnet import convnet
 from search_spaces.resnet import resnet
 from search_spaces.text_transformer import text_transformer
@@ -178,7 +178,7 @@ def compare_passes(subject: Subject) -> None:
     for (name, content), time_ms in zip(files.items(), found, strict=True):
         ratio = f"{time_ms.value / found[0].value:.2f} ± {time_ms.spread / found[0].value:.2f}"
         right = f"{100 * quality(content, splits.test):.2f}"
-        sizes = f"{stored_bytes(content):,} | {len(content):,}"
+        sizes = f"{count_stored_bytes(content):,} | {len(content):,}"
         print(
             f"| {subject.name} | {name} | {sizes} | {ratio} | {right} | {seconds.get(name, 0):.1f} |",
             flush=True,
@@ -203,7 +203,7 @@ def trained(subject: Subject, splits: Splits, seed: int) -> nn.Module:
     middle = space.architecture({c.name: c.options[len(c.options) // 2] for c in space.choices})
     sizes = {"smallest": space.smallest(), "middle": middle, "largest": space.largest()}
     module = supernet.extract(sizes[subject.size])
-    step = supervised_step(module, splits.task, subject.recipe)
+    step = make_supervised_step(module, splits.task, subject.recipe)
     train(module, step, splits.train, subject.recipe, seed=seed, device=CPU)
     recalibrate_on(module, splits.train, CPU)
     return module.eval()
@@ -213,7 +213,7 @@ def went_on(module: nn.Module | None, lab: Lab) -> nn.Module:
     """Return a copy that was trained as the lab says: what fine-tuning does."""
     assert module is not None
     copied = copy.deepcopy(module)
-    step = supervised_step(copied, lab.task, lab.recipe)
+    step = make_supervised_step(copied, lab.task, lab.recipe)
     train(copied, step, lab.train, lab.recipe, seed=lab.seed, device=CPU)
     recalibrate_on(copied, lab.train, CPU)
     return copied.eval()

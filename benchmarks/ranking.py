@@ -30,7 +30,7 @@ from nas.evaluation.from_scratch import fresh_network
 from nas.export.folder import load_weights, save_weights
 from nas.protocols import Splits
 from nas.regret import regret
-from nas.runner.adapting import trained_briefly
+from nas.runner.adapting import train_briefly
 from nas.space import FloatArray
 from nas.supernet import Supernet
 from nas.supernet.recalibrate import extract_recalibrated
@@ -75,7 +75,7 @@ def main() -> None:
         begin, found = time.process_time(), []
         for one in architectures:
             module = extract_recalibrated(supernet, one, splits.train)
-            made = trained_briefly(study(), splits, module, steps, CPU)
+            made = train_briefly(study(), splits, module, steps, CPU)
             found.append(quality(made, splits.search, splits))
         each = (time.process_time() - begin) / len(found)
         print(f"supernet {seconds:.0f} s, adapted by {steps} steps, an architecture {each:.2f} s", flush=True)

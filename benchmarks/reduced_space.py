@@ -23,7 +23,7 @@ from torch import nn
 from nas import Recipe
 from nas.data import Digits
 from nas.protocols import Splits
-from nas.training import supervised_step, train
+from nas.training import make_supervised_step, train
 from nas.training.reduced_space import UnitSpheres
 
 CPU = torch.device("cpu")
@@ -83,7 +83,7 @@ def trained(
 ) -> tuple[float, ...]:
     """Return the losses after some epochs and the accuracy in the end, of a copy that is trained."""
     network = copy.deepcopy(network)
-    step = supervised_step(network, splits.task, recipe)
+    step = make_supervised_step(network, splits.task, recipe)
     losses = train(network, step, splits.train, recipe, seed=seed, device=CPU)
     with torch.no_grad():
         outputs = network(splits.test.batch(slice(None)))

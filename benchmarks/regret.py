@@ -39,7 +39,7 @@ from nas.runner.supernet_training import train_supernet
 from nas.space import Architecture, FloatArray
 from nas.supernet.recalibrate import extract_recalibrated, recalibrate_on
 from nas.training import train
-from nas.training.steps import supervised_step
+from nas.training.steps import make_supervised_step
 
 _ADAPTATION = Recipe(epochs=1, batch_size=128, learning_rate=1e-3)
 _ADAPTATION_STEPS = 10
@@ -64,7 +64,7 @@ def adapted(prepared: Prepared, architecture: Architecture) -> nn.Module:
     rows = torch.randperm(len(whole), generator=torch.Generator().manual_seed(0))
     rows = rows[: _ADAPTATION_STEPS * _ADAPTATION.batch_size]
     part = dataclasses.replace(whole, inputs=take_items(whole.inputs, rows), targets=whole.targets[rows])
-    step = supervised_step(module, prepared.splits.task, _ADAPTATION)
+    step = make_supervised_step(module, prepared.splits.task, _ADAPTATION)
     train(module, step, part, _ADAPTATION, seed=0, device=prepared.device)
     recalibrate_on(module, whole, prepared.device)
     return module.eval()

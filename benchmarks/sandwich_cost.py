@@ -22,9 +22,9 @@ from torch import Tensor, nn
 from benchmarks.fashion import fashion_network
 from nas.evaluation.from_scratch import fresh_network
 from nas.supernet import Supernet
-from nas.supernet.sandwich import drawn, sandwich_step
+from nas.supernet.sandwich import draw_architectures, sandwich_step
 from nas.tasks import Classification
-from nas.training import Recipe, Step, supervised_step
+from nas.training import Recipe, Step, make_supervised_step
 from search_spaces.convnet import convnet
 
 CLASSES = Classification(10)
@@ -66,12 +66,12 @@ def compared(supernet: Supernet, images: Tensor, labels: Tensor, seed: int) -> t
     """Return the seconds of a sandwich step, and of plain steps of its four networks."""
     architectures = [
         supernet.space.largest(),
-        *drawn(supernet, 2, torch.Generator().manual_seed(seed)),
+        *draw_architectures(supernet, 2, torch.Generator().manual_seed(seed)),
         supernet.space.smallest(),
     ]
     together = updater(supernet, sandwich_step(supernet, CLASSES, RECIPE), images, labels, seed)
     networks = [supernet.extract(a).to(memory_format=torch.channels_last).train() for a in architectures]  # type: ignore[call-overload]
-    alone = [updater(n, supervised_step(n, CLASSES, RECIPE), images, labels, seed) for n in networks]
+    alone = [updater(n, make_supervised_step(n, CLASSES, RECIPE), images, labels, seed) for n in networks]
     runs = []
     for _ in range(3):  # the first pays for what torch allocates and chooses once
         runs.append((spent([together]), spent(alone)))

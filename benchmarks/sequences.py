@@ -26,7 +26,7 @@ from nas.evaluation.counts import count_macs, count_params
 from nas.evaluation.quality.measuring import collect_statistics
 from nas.protocols import Splits
 from nas.supernet import Supernet
-from nas.training import supervised_step, train
+from nas.training import make_supervised_step, train
 from search_spaces.sequence_transformer import sequence_transformer
 from studies.reversed_words import ReversedWords
 
@@ -81,7 +81,14 @@ def recurrent(splits: Splits) -> nn.Module:
 def results_of(network: nn.Module, splits: Splits, recipe: Recipe, seed: int) -> tuple[float, float, float]:
     """Return word error rate, character error rate, and the seconds of processor time of the training."""
     begin = time.process_time()
-    train(network, supervised_step(network, splits.task, recipe), splits.train, recipe, seed=seed, device=CPU)
+    train(
+        network,
+        make_supervised_step(network, splits.task, recipe),
+        splits.train,
+        recipe,
+        seed=seed,
+        device=CPU,
+    )
     seconds = time.process_time() - begin
     candidate = SubnetCandidate(network.eval(), splits.inputs)
     rates = [

@@ -33,7 +33,7 @@ from nas.evaluation.onnx_export import export_onnx
 from nas.inputs import InputSpec
 from nas.protocols import Split
 from nas.tasks import Classification
-from nas.training import supervised_step, train
+from nas.training import make_supervised_step, train
 
 CLASSES = Classification(10)
 CPU = torch.device("cpu")
@@ -85,7 +85,7 @@ def main() -> None:
 def variants(learn: Split, recipe: Recipe, seed: int, shares: list[float]) -> Iterator[tuple[str, nn.Module]]:
     """Yield trained networks: the dense one, then by share and schedule."""
     dense = lenet(seed)
-    train(dense, supervised_step(dense, CLASSES, recipe), learn, recipe, seed=seed, device=CPU)
+    train(dense, make_supervised_step(dense, CLASSES, recipe), learn, recipe, seed=seed, device=CPU)
     yield "dense", dense
     for keep in shares:
         for schedule in SCHEDULES:

@@ -36,7 +36,7 @@ from nas.protocols import Split
 from nas.supernet import Supernet, elastic
 from nas.supernet.pretraining.features import Features
 from nas.tasks import Classification
-from nas.training import supervised_step, train
+from nas.training import make_supervised_step, train
 
 Embed = Callable[[Inputs], Tensor]
 CPU = torch.device("cpu")
@@ -124,7 +124,7 @@ def train_teacher(data: Split, path: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         made, recipe = make_network(teacher), Recipe(epochs=5, batch_size=125)
         few = data.part(torch.arange(10_000))
-        train(made, supervised_step(made, Classification(10), recipe), few, recipe, seed=0, device=CPU)
+        train(made, make_supervised_step(made, Classification(10), recipe), few, recipe, seed=0, device=CPU)
         save_weights(path, made)
     return path
 

@@ -38,7 +38,7 @@ from nas.search.loop import search
 from nas.search.two_stage import TwoStage
 from nas.space import Architecture
 from nas.supernet import recalibrate
-from nas.training import Recipe, distillation_step, supervised_step
+from nas.training import Recipe, distillation_step, make_supervised_step
 from nas.training.loop import train
 from studies.sss3d_lidar import ARCHITECTURE, SAMPLING, study
 
@@ -262,7 +262,7 @@ def compare_cost(laboratory: Laboratory, trails: Sequence[Trail], epochs: int) -
     middle = evaluated[int(np.argsort(macs)[len(macs) // 2])]
     if "alone_epoch_seconds" not in laboratory.facts:
         module = fresh_network(prepared.study.network, 0).extract(middle)
-        step = supervised_step(module, prepared.splits.task, prepared.study.recipe)
+        step = make_supervised_step(module, prepared.splits.task, prepared.study.recipe)
         begin = time.process_time()
         train(
             module, step, prepared.splits.train, replace(prepared.study.recipe, epochs=1), seed=0, device=CPU
@@ -346,7 +346,7 @@ def finish(
     module = prepared.supernet.extract(architecture)
     path = laboratory.out / f"finished-{architecture.id}-{recipe.epochs}.safetensors"
     if not path.exists():
-        alone = supervised_step(module, task, recipe)
+        alone = make_supervised_step(module, task, recipe)
         step = alone if teacher is None else distillation_step(module, teacher, task, recipe)
         train(module, step, split, recipe, seed=0, device=CPU)
         calibrate(module, split)

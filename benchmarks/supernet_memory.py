@@ -24,7 +24,7 @@ from nas.protocols import Split
 from nas.supernet import elastic_module
 from nas.supernet.sandwich import sandwich_step
 from nas.tasks import Classification
-from nas.training import Recipe, supervised_step, train
+from nas.training import Recipe, make_supervised_step, train
 from search_spaces.convnet import convnet
 
 CLASSES = Classification(10)
@@ -50,7 +50,7 @@ def child(case: str, whole: bool) -> None:
     before = resident_mib()
     supernet = fresh_network(make, 0)
     model: nn.Module = supernet if whole else supernet.extract(supernet.space.largest())
-    step = sandwich_step(supernet, CLASSES, recipe) if whole else supervised_step(model, CLASSES, recipe)
+    step = sandwich_step(supernet, CLASSES, recipe) if whole else make_supervised_step(model, CLASSES, recipe)
     del supernet
     gc.collect()
     reset_peak()

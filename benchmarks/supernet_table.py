@@ -39,7 +39,7 @@ from nas.runner.directory import RunDirectory
 from nas.runner.preparation import Prepared, prepare
 from nas.runner.progress import Silent
 from nas.runner.supernet_training import train_supernet
-from nas.search.designs import tilted_samples
+from nas.search.designs import draw_tilted_samples
 from nas.search.proposals import neighbours
 from nas.space import FloatArray, IntArray
 from nas.supernet.recalibrate import extract_recalibrated
@@ -118,7 +118,7 @@ def make_table(study: Study, plan: Plan, folder: Path) -> Path:
     """Do what is left to do and return the table's file."""
     prepared = prepare(study, torch.device("cpu"))
     run = RunDirectory(folder)
-    with run.locked():
+    with run.lock():
         made_with = [plan.seeds, plan.recipe.fingerprint, plan.images, plan.recalibration]
         run.claim({**prepared.description(), "plan": made_with})
         trained_s = train_supernet(prepared, run, Silent())
@@ -180,14 +180,14 @@ def drawn_ones(prepared: Prepared, number: int) -> Iterator[IntArray]:
     rng, problem = np.random.default_rng([prepared.study.seed, number]), prepared.problem
     yield from problem.space.sample_indices(_UNIFORM, rng)
     while True:
-        yield from tilted_samples(problem, _TILTED, rng)
+        yield from draw_tilted_samples(problem, _TILTED, rng)
 
 
 def near_front(prepared: Prepared, earlier: IntArray, errors: FloatArray, number: int) -> Iterator[IntArray]:
     """Yield without end what differs from a member of the front so far in one to three choices."""
     rng, space = np.random.default_rng([prepared.study.seed, number, 1]), prepared.problem.space
     while not len(earlier):
-        yield from tilted_samples(prepared.problem, _NEAR_FRONT, rng)
+        yield from draw_tilted_samples(prepared.problem, _NEAR_FRONT, rng)
     front = earlier[pareto.non_dominated(np.column_stack([errors, prepared.counts(earlier).macs]))]
     while True:
         row = front[rng.integers(len(front))]

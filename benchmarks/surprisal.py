@@ -29,7 +29,7 @@ from nas.evaluation.expected import flops_by_item
 from nas.evaluation.onnx_export import export_onnx
 from nas.protocols import Split
 from nas.tasks import Classification
-from nas.training import supervised_step, train
+from nas.training import make_supervised_step, train
 from search_spaces.surprisal_gated import SurprisalGate, SurprisalGated, surprisal_gated
 
 CPU = torch.device("cpu")
@@ -109,7 +109,7 @@ def results_of(seed: int, epochs: int) -> dict[str, tuple[float, float]]:
             if made is not None:
                 network.gate = made(network.gate)
             recipe = Recipe(epochs, learning_rate=5e-3)
-            step = supervised_step(network, Classification(10), recipe)
+            step = make_supervised_step(network, Classification(10), recipe)
             train(network, step, learning, recipe, seed=seed, device=CPU)
             kind = "surprising" if made is None else "random"
             name = {0: "no row", 100: "all rows"}.get(percent, f"{kind}, {percent} %")

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import torch
 
-from nas.training import Ranks, joined_ranks
+from nas.training import Ranks, join_ranks
 
 T = TypeVar("T")
 
@@ -35,5 +35,5 @@ def in_processes(size: int, work: Callable[[Ranks], T]) -> list[T]:
 
 
 def _work(work: Callable[[Ranks], object], url: str, seat: Ranks, end: Connection) -> None:
-    with joined_ranks(torch.device("cpu"), (url, seat)) as ranks:
+    with join_ranks(torch.device("cpu"), (url, seat)) as ranks:
         end.send(work(ranks))

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from nas.lazy import imported_on_demand
+from nas.lazy import import_on_demand
 
 if TYPE_CHECKING:
     from nas.choices import Choice, choice
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from nas.supernet.scaling import Scaling
     from nas.training import Recipe
 else:
-    __getattr__ = imported_on_demand(
+    __getattr__ = import_on_demand(
         __name__,
         {
             "nas.choices": "Choice choice",

@@ -81,7 +81,7 @@ def rank_agreement(before: Sequence[float], after: Sequence[float], *, seed: int
     )
 
 
-def swapped_pairs(before: Sequence[float], after: Sequence[float]) -> list[tuple[int, int]]:
+def find_swapped_pairs(before: Sequence[float], after: Sequence[float]) -> list[tuple[int, int]]:
     """Return the positions of every pair that ``after`` puts in the opposite order; ties are no swaps."""
     return [
         (i, j)

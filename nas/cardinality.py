@@ -36,13 +36,13 @@ def num_architectures(num_options: Sequence[int], conditions: Mapping[int, Alter
             return num_options[fixed]
         others = {choice: alternatives for choice, alternatives in group if choice != fixed}
         rests = Counter(
-            _linked_groups({choice: _under(fixed, option, a) for choice, a in others.items()})
+            _group_linked({choice: _under(fixed, option, a) for choice, a in others.items()})
             for option in range(num_options[fixed])
         )
         return sum(times * math.prod(map(count, groups)) for groups, times in rests.items())
 
     whole = {choice: conditions.get(choice, _ALWAYS) for choice in range(len(num_options))}
-    return math.prod(map(count, _linked_groups(whole)))
+    return math.prod(map(count, _group_linked(whole)))
 
 
 def _controllers(alternatives: Alternatives) -> set[int]:
@@ -58,7 +58,7 @@ def _under(fixed: int, option: int, alternatives: Alternatives) -> Alternatives:
     )
 
 
-def _linked_groups(undecided: dict[int, Alternatives]) -> frozenset[frozenset[tuple[int, Alternatives]]]:
+def _group_linked(undecided: dict[int, Alternatives]) -> frozenset[frozenset[tuple[int, Alternatives]]]:
     """Return the choices that can still matter, together with those that a condition links them to."""
     while never := {choice for choice, alternatives in undecided.items() if not alternatives}:
         undecided = {

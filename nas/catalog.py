@@ -54,7 +54,7 @@ def find_study(name: str) -> Study:
     except NasError:
         raise
     except Exception as error:  # it is the user's code
-        raise CatalogError(f"study() in {name} failed: {_told(error)}.") from error
+        raise CatalogError(f"study() in {name} failed: {_describe_error(error)}.") from error
     if not isinstance(made, Study):
         raise CatalogError(f"study() in {name} returned {type(made).__name__}: a nas.Study is expected.")
     return made
@@ -110,7 +110,7 @@ def _modules(package: str) -> list[str]:
         paths = importlib.import_module(package).__path__
     except Exception as error:  # it is the operator's code, or a name that was mistyped
         raise CatalogError(
-            f"the studies in {package!r} can't be listed ({_told(error)}): correct the package, or its name in "
+            f"the studies in {package!r} can't be listed ({_describe_error(error)}): correct the package, or its name in "
             f"{STUDY_PACKAGES}."
         ) from error
     return [module.name for module in pkgutil.iter_modules(paths)]
@@ -124,7 +124,9 @@ def _from_package(name: str) -> ModuleType:
             except NasError:
                 raise
             except Exception as error:  # it is the user's code
-                raise CatalogError(f"{package}/{name}.py can't be imported: {_told(error)}.") from error
+                raise CatalogError(
+                    f"{package}/{name}.py can't be imported: {_describe_error(error)}."
+                ) from error
     raise CatalogError(
         f"there is no study {name!r}: the studies are {study_names()}; a file of your own is named with its "
         "path, ending in .py."
@@ -148,7 +150,7 @@ def _from_file(path: Path) -> ModuleType:
     except NasError:
         raise
     except Exception as error:  # it is the user's code
-        raise CatalogError(f"{path} can't be imported: {_told(error)}.") from error
+        raise CatalogError(f"{path} can't be imported: {_describe_error(error)}.") from error
     return module
 
 
@@ -161,5 +163,5 @@ def _is_free(path: Path) -> bool:
     return known is None or known.origin in (str(path), str(path.resolve()))
 
 
-def _told(error: Exception) -> str:
+def _describe_error(error: Exception) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())

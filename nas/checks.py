@@ -65,7 +65,7 @@ def check_kind(holder: str, name: str, value: object, kind: Any, wanted: str) ->
         StudyError: the value is something else.
     """
     if isinstance(value, type | bool) or not isinstance(value, kind):
-        raise StudyError(f"{holder} has {name}={told(value)}: {wanted} is expected.")
+        raise StudyError(f"{holder} has {name}={quote(value)}: {wanted} is expected.")
 
 
 def check_file_name(what: str, name: object) -> None:
@@ -117,7 +117,7 @@ def check_maker(holder: str, name: str, value: object, wanted: str) -> None:
         StudyError: it can't be.
     """
     if not callable(value):
-        raise StudyError(f"{holder} has {name}={told(value)}: {wanted} is expected.")
+        raise StudyError(f"{holder} has {name}={quote(value)}: {wanted} is expected.")
 
 
 def is_utf8(text: str) -> bool:
@@ -129,7 +129,7 @@ def is_utf8(text: str) -> bool:
     return True
 
 
-def told(value: object) -> str:
+def quote(value: object) -> str:
     """Return what a value is, in a few words."""
     if isinstance(value, type):
         return f"the class {value.__name__}"

@@ -17,7 +17,7 @@ from typing import NoReturn, final
 
 import numpy as np
 
-from nas.checks import is_utf8, told
+from nas.checks import is_utf8, quote
 from nas.errors import SpaceError
 
 Option = int | float | str | bool
@@ -79,18 +79,16 @@ class Expression(abc.ABC):
     def __rfloordiv__(self, other: int) -> Operation:
         return Operation("//", other, self)
 
-    def _unsupported(self, *_: object) -> NoReturn:
+    def _refuse(self, *_: object) -> NoReturn:
         raise SpaceError(
             f"{self} has no value yet, so it can be added, subtracted, multiplied and divided by // and no more: give "
             "sizes to layers of nas.supernet.elastic, and use other numbers in forward(), where an attribute that was "
             "given a choice holds the number."
         )
 
-    __truediv__ = __rtruediv__ = __mod__ = __rmod__ = __pow__ = __rpow__ = __divmod__ = __rdivmod__ = (
-        _unsupported
-    )
-    __lt__ = __le__ = __gt__ = __ge__ = __bool__ = __neg__ = __abs__ = _unsupported
-    __int__ = __float__ = __round__ = __trunc__ = __floor__ = __ceil__ = _unsupported
+    __truediv__ = __rtruediv__ = __mod__ = __rmod__ = __pow__ = __rpow__ = __divmod__ = __rdivmod__ = _refuse
+    __lt__ = __le__ = __gt__ = __ge__ = __bool__ = __neg__ = __abs__ = _refuse
+    __int__ = __float__ = __round__ = __trunc__ = __floor__ = __ceil__ = _refuse
 
     def __index__(self) -> int:
         raise SpaceError(f"{self} has no value yet: wrap the whole module in nas.Supernet before it is used.")
@@ -247,7 +245,7 @@ class Operation(Expression):
             if isinstance(number, np.integer):
                 object.__setattr__(self, side, int(number))
             elif not isinstance(number, int | Expression):
-                raise SpaceError(f"{self} needs integers on both sides, got {told(number)}.")
+                raise SpaceError(f"{self} needs integers on both sides, got {quote(number)}.")
         _ = self.choices  # from the innermost on, so that a long sum is not gone down at once
 
     def __str__(self) -> str:
@@ -262,9 +260,9 @@ class Operation(Expression):
         """Return the number under ``options``."""
         left = self.left.value(options) if isinstance(self.left, Expression) else self.left
         right = self.right.value(options) if isinstance(self.right, Expression) else self.right
-        return self.combined(left, right)
+        return self.apply(left, right)
 
-    def combined(self, left: Option, right: Option) -> Option:
+    def apply(self, left: Option, right: Option) -> Option:
         """Return the number where the sides are these."""
         if not isinstance(left, int) or not isinstance(right, int):
             raise SpaceError(f"{self} needs integers on both sides, got {left!r} and {right!r}.")
@@ -341,7 +339,7 @@ def _values_given(size: Size, given: Mapping[str, Option]) -> list[_Typed]:
     """Return the values that ``size`` can still have, without repeats."""
     if isinstance(size, Operation):
         pairs = _joint([size.left, size.right], given)
-        options: Iterable[Option] = (size.combined(left, right) for (_, left), (_, right) in pairs)
+        options: Iterable[Option] = (size.apply(left, right) for (_, left), (_, right) in pairs)
     elif isinstance(size, Choice):
         options = (given[size.name],) if size.name in given else size.options
     else:

@@ -64,10 +64,10 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(content.decode())
     except (ValueError, RecursionError) as error:
-        raise damaged(path, str(error)) from error
+        raise make_damage_error(path, str(error)) from error
 
 
-def damaged(path: Path, reason: str) -> DamagedFileError:
+def make_damage_error(path: Path, reason: str) -> DamagedFileError:
     """Return what to tell a user of a file that a step made: what is wrong with it, and what to do."""
     return DamagedFileError(
         f"{path} is damaged ({reason}): restore it, or delete it and run the same command again; the step that made "

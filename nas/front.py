@@ -136,7 +136,7 @@ def best_within(costs: FloatArray, limits: FloatArray, goal: int) -> int | None:
     if len(fits) == 0:
         return None
     first = fits[costs[fits, goal] == costs[fits, goal].min()]
-    return int(first[np.argmin(scaled(costs)[first].sum(axis=1))])
+    return int(first[np.argmin(scale_costs(costs)[first].sum(axis=1))])
 
 
 def next_steps(costs: FloatArray, limits: FloatArray, goal: int) -> list[Step]:
@@ -184,7 +184,9 @@ def knees(costs: FloatArray, count: int = 3) -> list[int]:
     if len(front) < 3:
         return []
     weights = np.linspace(0.0, 1.0, _NUM_WEIGHTS)
-    scores = np.outer(weights, scaled(costs[front])[:, 0]) + np.outer(1 - weights, scaled(costs[front])[:, 1])
+    scores = np.outer(weights, scale_costs(costs[front])[:, 0]) + np.outer(
+        1 - weights, scale_costs(costs[front])[:, 1]
+    )
     order = np.argsort(scores, axis=1)
     rows = np.arange(len(weights))
     loss = scores[rows, order[:, 1]] - scores[rows, order[:, 0]]
@@ -203,11 +205,11 @@ def compare_fronts(first: FloatArray, second: FloatArray) -> FrontComparison:
         second: ``(k, m)``, the same columns, k >= 1.
     """
     fronts = [costs[pareto.non_dominated(costs)] for costs in (first, second)]
-    ours, theirs = np.split(scaled(np.concatenate(fronts)), [len(fronts[0])])
+    ours, theirs = np.split(scale_costs(np.concatenate(fronts)), [len(fronts[0])])
     reference = np.full(first.shape[1], _BEYOND_WORST)
     return FrontComparison(
         (pareto.hypervolume(ours, reference), pareto.hypervolume(theirs, reference)),
-        (_covered(fronts[0], fronts[1]), _covered(fronts[1], fronts[0])),
+        (_cover(fronts[0], fronts[1]), _cover(fronts[1], fronts[0])),
     )
 
 
@@ -229,12 +231,12 @@ def is_noise(difference: float, *spreads: float) -> bool:
     return abs(difference) <= _STANDARD_DEVIATIONS * float(np.hypot.reduce(spreads))
 
 
-def _covered(front: FloatArray, other: FloatArray) -> float:
+def _cover(front: FloatArray, other: FloatArray) -> float:
     reached = [bool((other <= member).all(axis=1).any()) for member in front]
     return float(np.mean(reached))
 
 
-def scaled(costs: FloatArray) -> FloatArray:
+def scale_costs(costs: FloatArray) -> FloatArray:
     """Return costs with 0 at the lowest and 1 at the highest of each column; constant columns are 0."""
     extent = np.ptp(costs, axis=0)
     return np.asarray((costs - costs.min(axis=0)) / np.where(extent > 0, extent, 1.0))

@@ -12,7 +12,7 @@ from importlib import import_module
 from importlib.util import find_spec
 
 
-def imported_on_demand(package: str, homes: Mapping[str, str]) -> Callable[[str], object]:
+def import_on_demand(package: str, homes: Mapping[str, str]) -> Callable[[str], object]:
     """Return a ``__getattr__`` for a package, which imports a name's module when the name is first used.
 
     A submodule is found too: after ``import nas``, ``nas.supernet`` is there.

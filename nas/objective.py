@@ -117,7 +117,7 @@ class Measurement:
                     f"the {name} of a measurement is of type {type(given).__name__} ({one_line(error)}): give a number."
                 ) from error
 
-    def checked(self, name: str) -> Measurement:
+    def check_unit(self, name: str) -> Measurement:
         """Return self.
 
         Raises:
@@ -142,7 +142,7 @@ class Measurement:
         return asdict(self)
 
 
-def combined(measurements: Sequence[Measurement]) -> Measurement:
+def combine_measurements(measurements: Sequence[Measurement]) -> Measurement:
     """Return what measurements of the same thing say together; one alone is returned as it is.
 
     Their mean, each weighted by its repeats: spreads that were estimated from few blocks make poor weights. The spread

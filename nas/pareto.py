@@ -124,7 +124,7 @@ def _standard_deviations(confidence: float) -> float:
     return NormalDist().inv_cdf((1 + confidence) / 2)
 
 
-def constrained_non_dominated(
+def find_constrained_front(
     costs: FloatArray, excess: FloatArray, spreads: FloatArray | None = None
 ) -> NDArray[np.bool_]:
     """Return which rows no other one dominates, of those that exceed the limits least (Deb 2002, section VI).

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.checks import told
+from nas.checks import quote
 from nas.errors import ObjectiveError
 from nas.inputs import Inputs, InputSpec, map_inputs, take_items
 from nas.knowledge import Knowledge
 from nas.objective import Measurement, Objective, excess_over
-from nas.pareto import constrained_non_dominated
+from nas.pareto import find_constrained_front
 from nas.space import FloatArray, IntArray, SearchSpace
 from nas.task import Quality, Task, TaskFacts
 
@@ -114,7 +114,7 @@ class Constraint:
         is_number = isinstance(self.at_most, Real) and not isinstance(self.at_most, bool)
         if not is_number or not abs(self.at_most) < _BEYOND:
             raise ObjectiveError(
-                f"the constraint on {self.quantity.objective.name!r} is at most {told(self.at_most)}: give a finite "
+                f"the constraint on {self.quantity.objective.name!r} is at most {quote(self.at_most)}: give a finite "
                 "number."
             )
 
@@ -150,9 +150,9 @@ class Split:
 
     def batch(self, rows: slice | Tensor | IntArray) -> Inputs:
         """Return some rows as the network takes them, on the device that they lie on."""
-        return self.normalised(self.rows(rows))
+        return self.normalise(self.rows(rows))
 
-    def normalised(self, inputs: Inputs) -> Inputs:
+    def normalise(self, inputs: Inputs) -> Inputs:
         """Return rows of ``inputs``, changed or not, as the network takes them."""
         if not self.mean:
             return inputs
@@ -406,7 +406,7 @@ class Problem:
 
         Where none does, on the front of those nearest to that.
         """
-        return constrained_non_dominated(costs, self.excess(costs))
+        return find_constrained_front(costs, self.excess(costs))
 
 
 @dataclass(frozen=True)

@@ -63,9 +63,9 @@ def regret(
         rows = rng.choice(others, len(others)) if sampled else others
         moved = costs.copy()
         moved[:, 0] += spreads * rng.standard_normal(len(costs))
-        found.append((points_lost(moved[chosen], moved[rows]), box.kept(moved[chosen], moved[rows])))
+        found.append((points_lost(moved[chosen], moved[rows]), box.measure_kept(moved[chosen], moved[rows])))
     lost, kept = np.array(found).T
-    values = points_lost(costs[chosen], costs[others]), box.kept(costs[chosen], costs[others])
+    values = points_lost(costs[chosen], costs[others]), box.measure_kept(costs[chosen], costs[others])
     return Regret(len(costs), _interval(values[0], lost, 0.0, np.inf), _interval(values[1], kept, 0.0, 1.0))
 
 
@@ -92,7 +92,7 @@ class _Box:
         self._low, extent = costs.min(axis=0), np.ptp(costs, axis=0)
         self._extent = np.where(extent > 0, extent, 1.0)
 
-    def kept(self, winners: FloatArray, others: FloatArray) -> float:
+    def measure_kept(self, winners: FloatArray, others: FloatArray) -> float:
         """Return the winners' hypervolume over that of all."""
         both = self._hypervolume(np.concatenate([winners, others]))
         return self._hypervolume(winners) / both if both > 0 else 1.0

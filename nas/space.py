@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from nas.cardinality import num_architectures
 from nas.choices import Choice, Option
 from nas.errors import SpaceError
-from nas.typed import MismatchError, typed
+from nas.typed import MismatchError, read_as
 
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
@@ -313,7 +313,7 @@ def space_from_description(description: Mapping[str, Any]) -> SearchSpace:
         SpaceError: it describes no space.
     """
     try:
-        found = typed(_Description, description)
+        found = read_as(_Description, description)
     except MismatchError as error:
         raise SpaceError(f"a search space with choices and conditions is expected: {error}.") from error
     choices = tuple(Choice(name, options) for name, options in found.choices.items())

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar, final
 
-from nas.files import damaged, digest, file_digest, read_json, write_json
-from nas.typed import MismatchError, typed
+from nas.files import make_damage_error, digest, file_digest, read_json, write_json
+from nas.typed import MismatchError, read_as
 
 T = TypeVar("T")
 DIGEST = "digest"
@@ -23,7 +23,7 @@ def write_stored(path: Path, content: Mapping[str, object]) -> None:
 
 
 def read_stored(path: Path, kind: type[T]) -> T:
-    """Return what :func:`write_stored` wrote as ``kind``, see :func:`nas.typed.typed`.
+    """Return what :func:`write_stored` wrote as ``kind``, see :func:`nas.typed.read_as`.
 
     Raises:
         DamagedFileError: it isn't JSON, is something else, or doesn't match its digest.
@@ -32,9 +32,9 @@ def read_stored(path: Path, kind: type[T]) -> T:
     content = read_json(path)
     try:
         _check_digest(content)
-        return typed(kind, content)
+        return read_as(kind, content)
     except MismatchError as error:
-        raise damaged(path, str(error)) from error
+        raise make_damage_error(path, str(error)) from error
 
 
 def _check_digest(content: object) -> None:

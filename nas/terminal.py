@@ -159,7 +159,7 @@ def output_told() -> Iterator[None]:
                 "more files are open than this shell allows: raise its limit, as by 'ulimit -n 1024', and run the same "
                 "command again; finished work is kept."
             ) from error
-        failed = _failed_write(error)
+        failed = _find_failed_write(error)
         if failed is None:
             raise
         with contextlib.suppress(OSError):  # what is still buffered would fail once more at exit
@@ -177,7 +177,7 @@ def _is_out_of_files(error: BaseException) -> bool:
     return number in (errno.EMFILE, errno.ENFILE) or os.strerror(errno.EMFILE) in str(error)
 
 
-def _failed_write(error: BaseException) -> OSError | None:
+def _find_failed_write(error: BaseException) -> OSError | None:
     """Return the failure to write that ended the program; typer makes an exit of a closed pipe's."""
     if isinstance(error, SystemExit):
         return error.__context__ if isinstance(error.__context__, BrokenPipeError) else None
@@ -258,7 +258,7 @@ def print_profile(profile: Profile) -> None:
         console.print(str(profile.conversion), highlight=False, markup=False, soft_wrap=True)
 
 
-def described_status(state: Status, running: bool) -> str:
+def describe_status(state: Status, running: bool) -> str:
     """Return the stage of a run in a line.
 
     Args:

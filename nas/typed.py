@@ -48,7 +48,7 @@ class MismatchError(ValueError):
         return MismatchError(self._what, place + self._place)
 
 
-def typed(kind: type[T], value: object) -> T:
+def read_as(kind: type[T], value: object) -> T:
     """Return plain values, such as JSON gives, as ``kind``.
 
     Args:

@@ -55,7 +55,7 @@ class Answers(ABC):
         """Return the values of ``(k,)`` rows, ``(k, m)``."""
 
     @abstractmethod
-    def counted_at(self, rows: IntArray) -> Mapping[str, FloatArray]:
+    def read_counted(self, rows: IntArray) -> Mapping[str, FloatArray]:
         """Return what may be known beforehand of ``(k,)`` rows, by objective."""
 
     @abstractmethod
@@ -84,7 +84,7 @@ class Answers(ABC):
         """Return what a strategy sees: the space, the objectives, the counted columns; no constraint."""
 
         def count(indices: IntArray) -> Mapping[str, FloatArray]:
-            return self.counted_at(self.rows(indices))
+            return self.read_counted(self.rows(indices))
 
         return Problem(self.space, self.objectives, count, lambda indices: np.zeros(len(indices)))
 
@@ -121,7 +121,7 @@ class Answers(ABC):
             ratios.append(self._ratio(front))
         return np.array(ratios)
 
-    def found_share(self, rows: IntArray) -> float:
+    def measure_found_share(self, rows: IntArray) -> float:
         """Return the share of the true front's points that these rows hold, by their costs."""
         found = {cost.tobytes() for cost in self.costs_at(rows)}
         return float(np.mean([cost.tobytes() in found for cost in self.costs_at(self.true_front)]))
@@ -132,17 +132,15 @@ class Answers(ABC):
 
     def igd_plus(self, rows: IntArray) -> float:
         """Return how far these rows are from the true front in scaled costs: :func:`nas.pareto.igd_plus`."""
-        return pareto.igd_plus(
-            self._scaled(self.costs_at(rows)), self._scaled(self.costs_at(self.true_front))
-        )
+        return pareto.igd_plus(self._scale(self.costs_at(rows)), self._scale(self.costs_at(self.true_front)))
 
-    def _scaled(self, costs: FloatArray) -> FloatArray:
+    def _scale(self, costs: FloatArray) -> FloatArray:
         """Return costs with 0 and 1 at the extent's ends; a constant column is 0."""
         low, high = self.extent
         return (costs - low) / np.where(high > low, high - low, 1.0)
 
     def _hypervolume(self, costs: FloatArray) -> float:
-        return pareto.hypervolume(self._scaled(costs), np.ones(len(self.objectives)))
+        return pareto.hypervolume(self._scale(costs), np.ones(len(self.objectives)))
 
     def _ratio(self, costs: FloatArray) -> float:
         if self.front_hypervolume == 0:

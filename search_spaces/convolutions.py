@@ -80,6 +80,6 @@ def resize_like(features: Tensor, example: Tensor) -> Tensor:
     return F.interpolate(features, size=example.shape[-2:], mode="bilinear", align_corners=False)
 
 
-def scaled_widths(largest: int, scale: float) -> tuple[int, ...]:
+def scale_widths(largest: int, scale: float) -> tuple[int, ...]:
     """Return a half, three quarters and all of a width, in multiples of 4."""
     return tuple(sorted({max(4, round(largest * scale * part / 4) * 4) for part in (0.5, 0.75, 1)}))

@@ -13,7 +13,7 @@ from nas.choices import Size
 from nas.supernet import elastic
 from nas.supernet.skipping import Skippable
 from search_spaces.convnet import InvertedResidual
-from search_spaces.convolutions import Activated, Residual, Separable, Term, resize_like, scaled_widths
+from search_spaces.convolutions import Activated, Residual, Separable, Term, resize_like, scale_widths
 
 Backbone = Literal["mobilenet", "xception"]
 
@@ -140,13 +140,13 @@ class Pyramid(nn.Module):
     def __init__(self, in_width: Size, width: Size, rates: Sequence[tuple[int, int]]) -> None:
         super().__init__()
 
-        def joined() -> nn.Module:
+        def join() -> nn.Module:
             return elastic.Conv2d(width, width, 1, bias=False)
 
         def maybe(name: str, *layers: nn.Module) -> nn.Module:
-            return Skippable(Term(*layers, joined()), 0, choice(f"pyramid.{name}.present", 0, 1), alone=False)
+            return Skippable(Term(*layers, join()), 0, choice(f"pyramid.{name}.present", 0, 1), alone=False)
 
-        self.first = nn.Sequential(Activated(in_width, width), joined())
+        self.first = nn.Sequential(Activated(in_width, width), join())
         dilated = [
             maybe(
                 f"{number}",
@@ -182,8 +182,8 @@ class Decoder(nn.Module):
 
     def __init__(self, coarse_width: Size, fine_width: Size, classes: int, scale: float) -> None:
         super().__init__()
-        reduced = choice("decoder.fine_width", *scaled_widths(48, scale))
-        width = choice("decoder.width", *scaled_widths(128, scale))
+        reduced = choice("decoder.fine_width", *scale_widths(48, scale))
+        width = choice("decoder.width", *scale_widths(128, scale))
         kernel = choice("decoder.kernel", 3, 5)
 
         def half(in_width: Size) -> nn.Module:
@@ -248,7 +248,7 @@ def deeplabv3plus(
     """
     output_stride = 8 if resolution < _COARSEST_SMALL else 16
     encoder, fine_width, coarse_width = _encoder(channels, backbone, output_stride, scale)
-    width = choice("pyramid.width", *scaled_widths(128, scale))
+    width = choice("pyramid.width", *scale_widths(128, scale))
     pyramid = Pyramid(coarse_width, width, _rates(resolution // output_stride))
     return DeepLabV3Plus(encoder, pyramid, Decoder(width, fine_width, classes, scale))
 
@@ -259,7 +259,7 @@ def _encoder(
     """Return the encoder, and the widths of what it gives; strides past the output stride become dilation."""
     block = _BLOCKS[backbone]
     narrow, wide = (
-        choice(f"stem.width{n}", *scaled_widths(w, scale)) for n, w in enumerate(_STEM[backbone], 1)
+        choice(f"stem.width{n}", *scale_widths(w, scale)) for n, w in enumerate(_STEM[backbone], 1)
     )
     stem = nn.Sequential(Activated(channels, narrow, 3, stride=2), Activated(narrow, wide, 3))
     width: Size = wide
@@ -268,7 +268,7 @@ def _encoder(
     for number, stage in enumerate(_STAGES[backbone], start=1):
         stride = stage.stride if reached < output_stride else 1
         reached, dilation = reached * stride, dilation * stage.stride // stride
-        before, width = width, choice(f"stage{number}.width", *scaled_widths(stage.width, scale))
+        before, width = width, choice(f"stage{number}.width", *scale_widths(stage.width, scale))
         first = block(f"stage{number}.0", before, width, stride=stride, skip=False, dilation=dilation)
         stages.append(nn.Sequential(first, _following(block, f"stage{number}", width, dilation, stage)))
         widths.append(width)

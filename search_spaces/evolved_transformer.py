@@ -235,7 +235,7 @@ def evolved_transformer(
 
     All cells of a network are alike, as in So 2019; a cell has up to four stages. There a block takes any earlier
     state; here a stage takes the one before it and adds to it. Meant for ``FromScratch()`` with hurdles, and
-    :func:`known_cell` as the study's warm start, as there.
+    :func:`make_known_cell` as the study's warm start, as there.
 
     Args:
         classes: Size of the output.
@@ -278,7 +278,7 @@ _BRANCHES: dict[str, Option] = {
 _CELLS_KNOWN = {"transformer": (_ATTENTION, _DENSE), "evolved": (_GATED, _BRANCHES, _ATTENTION, _DENSE)}
 
 
-def known_cell(kind: Literal["transformer", "evolved"], width: int, cells: int) -> Mapping[str, Option]:
+def make_known_cell(kind: Literal["transformer", "evolved"], width: int, cells: int) -> Mapping[str, Option]:
     """Return an architecture of the space, for a study's warm start: an option for every choice.
 
     The Transformer has its attention as wide as its tokens, four times as many features in between, and GELU. The

@@ -56,7 +56,7 @@ class Neighbourhood(nn.Module):
         """Search ``(n, points, 3)`` coordinates."""
         near, kept = [], []
         for some in in_parts(coordinates, self.points):
-            squares = squared_distances(some, coordinates)
+            squares = square_distances(some, coordinates)
             near.append(nearest(squares, self.points, self.neighbours))
             kept.append(squares[..., : self.kept].argmin(-1, keepdim=True))
         rows = as_rows(torch.cat(near, 1), self.points)
@@ -91,11 +91,11 @@ def nearest(squares: Tensor, num_points: int, count: int) -> Tensor:
 def nearest_one(queries: Tensor, points: Tensor, num_points: int) -> Tensor:
     """Return ``(n * q,)`` rows of the nearest of ``(n, num_points, 3)`` points to each of ``(n, q, 3)`` queries."""
     parts = in_parts(queries, num_points)
-    found = [squared_distances(part, points).argmin(-1, keepdim=True) for part in parts]
+    found = [square_distances(part, points).argmin(-1, keepdim=True) for part in parts]
     return as_rows(torch.cat(found, 1), num_points)
 
 
-def squared_distances(queries: Tensor, points: Tensor) -> Tensor:
+def square_distances(queries: Tensor, points: Tensor) -> Tensor:
     """Return ``(n, q, p)`` squares between ``(n, q, 3)`` and ``(n, p, 3)``.
 
     Without a matrix product: its rounding is another in every software, and a near tie would be decided otherwise.

@@ -46,7 +46,7 @@ class RowClassifier(nn.Module):
 
     def __init__(self, classes: int, features: int, scale: float) -> None:
         super().__init__()
-        width = choice("width", *_scaled(scale, 16, 24, 32, 40, 48, 56, 64))
+        width = choice("width", *_scale_widths(scale, 16, 24, 32, 40, 48, 56, 64))
         self.reader = Reader(features, width)
         self.head = elastic.Linear(width, classes)
 
@@ -67,8 +67,8 @@ class SentenceClassifier(nn.Module):
 
     def __init__(self, classes: int, num_tokens: int, scale: float) -> None:
         super().__init__()
-        features = choice("embedding", *_scaled(scale, 32, 48, 64, 96))
-        width = choice("width", *_scaled(scale, 16, 32, 48, 64, 96))
+        features = choice("embedding", *_scale_widths(scale, 32, 48, 64, 96))
+        width = choice("width", *_scale_widths(scale, 16, 32, 48, 64, 96))
         self.embedding = Embedding(num_tokens, features)
         self.reader = Reader(features, width)
         self.head = elastic.Linear(width, classes)
@@ -82,7 +82,7 @@ class SentenceClassifier(nn.Module):
         return logits
 
 
-def _scaled(scale: float, *widths: int) -> list[int]:
+def _scale_widths(scale: float, *widths: int) -> list[int]:
     return sorted({max(8, round(width * scale / 8) * 8) for width in widths})
 
 

@@ -65,7 +65,7 @@ class Table(Answers):
         """Return the values of ``(k,)`` rows, ``(k, m)``."""
         return self.values[rows]
 
-    def counted_at(self, rows: IntArray) -> Mapping[str, FloatArray]:
+    def read_counted(self, rows: IntArray) -> Mapping[str, FloatArray]:
         """Return the counted columns of ``(k,)`` rows."""
         return {
             o.name: self.values[rows, column]

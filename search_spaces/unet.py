@@ -10,7 +10,7 @@ from nas import choice
 from nas.choices import Choice, Size
 from nas.supernet import elastic
 from nas.supernet.skipping import Skippable
-from search_spaces.convolutions import Activated, Residual, Term, resize_like, scaled_widths
+from search_spaces.convolutions import Activated, Residual, Term, resize_like, scale_widths
 
 _WIDTHS = (64, 128, 256, 512, 1024)
 """Of the published network, level by level (figure 1)."""
@@ -68,7 +68,7 @@ def unet(classes: int, channels: int = 3, scale: float = 0.25) -> nn.Module:
         ``(n, channels, h, w)`` to ``(n, classes, h, w)``, from 64 to 513 pixels.
     """
     widths = [
-        choice(f"level{number}.width", *scaled_widths(width, scale))
+        choice(f"level{number}.width", *scale_widths(width, scale))
         for number, width in enumerate(_WIDTHS, start=1)
     ]
     levels = choice("levels", *range(2, len(widths) + 1))

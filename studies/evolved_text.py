@@ -12,7 +12,7 @@ from functools import partial
 
 from nas import Accuracy, FromScratch, Hurdles, Macs, Recipe, Study, SurrogateSearch, Winners
 from nas.data import TextTable
-from search_spaces.evolved_transformer import evolved_transformer, known_cell
+from search_spaces.evolved_transformer import evolved_transformer, make_known_cell
 from surrogates.mixture import Mixture
 
 NUM_TOKENS = 8_000
@@ -54,7 +54,7 @@ def study(
         recipe=Recipe(epochs=epochs, batch_size=64, learning_rate=1e-3, weight_decay=0.1),
         strategy=SurrogateSearch(Mixture),
         training=FromScratch(Hurdles(after=(2,), every=8)),
-        warm_start=tuple(known_cell("transformer", width, layers) for width, layers in SIZES),
+        warm_start=tuple(make_known_cell("transformer", width, layers) for width, layers in SIZES),
         evaluations=evaluations,
         winners=Winners(
             count=winners,

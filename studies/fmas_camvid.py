@@ -30,7 +30,7 @@ from nas.space import Architecture
 from nas.study import stable_repr
 from nas.supernet import Supernet, order_by_importance
 from nas.tasks import SemanticSegmentation
-from nas.training import supervised_step, train
+from nas.training import make_supervised_step, train
 from search_spaces.deeplabv3plus import deeplabv3plus
 from surrogates.mixture import Mixture
 
@@ -151,7 +151,7 @@ def study(
         ),
         training=NoTraining(),
         warm_start=(_whole(network),),
-        weights=weights or partial(_trained, data, network, recipe),
+        weights=weights or partial(_train_network, data, network, recipe),
         proxy=ProxySubset(),
         recalibration=recalibration,
         trust=Trust(count=0),  # nothing but the front is fine-tuned
@@ -165,7 +165,9 @@ def _whole(network: partial[torch.nn.Module]) -> Architecture:
         return Supernet(network()).space.largest()
 
 
-def _trained(data: CamVid, network: partial[torch.nn.Module], recipe: Recipe, device: torch.device) -> Path:
+def _train_network(
+    data: CamVid, network: partial[torch.nn.Module], recipe: Recipe, device: torch.device
+) -> Path:
     """Return the file with the weights of the whole network, its channels in the order of their importance."""
     splits = data.load()
     known = [splits.fingerprint, stable_repr(recipe), stable_repr(network)]
@@ -176,7 +178,7 @@ def _trained(data: CamVid, network: partial[torch.nn.Module], recipe: Recipe, de
             supernet = Supernet(network())
         train(
             supernet,
-            supervised_step(supernet, splits.task, recipe),
+            make_supervised_step(supernet, splits.task, recipe),
             splits.train,
             recipe,
             seed=0,

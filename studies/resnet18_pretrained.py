@@ -24,7 +24,7 @@ from nas.files import digest
 from nas.study import stable_repr
 from nas.supernet import elastic_module
 from nas.tasks import Classification
-from nas.training import supervised_step, train
+from nas.training import make_supervised_step, train
 from search_spaces.resnet18 import plain_resnet18, resnet18
 from surrogates.mixture import Mixture
 
@@ -70,12 +70,12 @@ def study(
             recipe=Recipe(epochs=fine_tuning_epochs, batch_size=128, learning_rate=1e-3, augment=shift),
             passes=(Int8(),),
         ),
-        weights=partial(_trained, data, pretraining),
+        weights=partial(_train_network, data, pretraining),
         intended_use="Telling ten kinds of clothing apart on grey images of 28x28 pixels; a benchmark.",
     )
 
 
-def _trained(data: TorchvisionData, recipe: Recipe, device: torch.device) -> Path:
+def _train_network(data: TorchvisionData, recipe: Recipe, device: torch.device) -> Path:
     """Return the file with the weights of the elastic network, trained as a plain one."""
     splits = data.load()
     path = cache_folder() / f"resnet18-{digest([splits.fingerprint, stable_repr(recipe)])}.safetensors"
@@ -85,7 +85,7 @@ def _trained(data: TorchvisionData, recipe: Recipe, device: torch.device) -> Pat
             network = plain_resnet18(_CLASSES, _CHANNELS)
         train(
             network,
-            supervised_step(network, CLASSES, recipe),
+            make_supervised_step(network, CLASSES, recipe),
             splits.train,
             recipe,
             seed=0,

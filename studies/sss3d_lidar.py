@@ -28,7 +28,7 @@ SAMPLING = ("points", "stage?.neighbours", "stage?.decimation")
 ARCHITECTURE = ("layers", "stem.*", "head.*", "decoder?.width", "stage?.width", "stage?.extra_units")
 
 
-def turned(clouds: Tensor) -> Tensor:
+def turn(clouds: Tensor) -> Tensor:
     """Return ``(n, points, 3 + features)`` clouds turned around the vertical, mirrored and scaled by up to a tenth."""
     count = len(clouds)
     angle, size = 2 * math.pi * torch.rand(count, 1), 0.9 + 0.2 * torch.rand(count, 1)
@@ -83,12 +83,12 @@ def study(
             name="IGN LiDAR, six tiles",
         ),
         objectives=(MeanIoU(), Macs(), LatencyMs()),
-        recipe=Recipe(epochs=epochs, batch_size=8, learning_rate=5e-3, augment=turned),
+        recipe=Recipe(epochs=epochs, batch_size=8, learning_rate=5e-3, augment=turn),
         strategy=staged if two_stage else inner,
         evaluations=evaluations,
         winners=Winners(
             count=winners,
-            recipe=Recipe(epochs=fine_tuning_epochs, batch_size=8, learning_rate=1e-3, augment=turned),
+            recipe=Recipe(epochs=fine_tuning_epochs, batch_size=8, learning_rate=1e-3, augment=turn),
         ),
         intended_use="Telling ground, vegetation and buildings apart in airborne LiDAR of a town; a benchmark.",
     )

@@ -10,7 +10,7 @@ from sklearn.ensemble import GradientBoostingRegressor, HistGradientBoostingRegr
 
 from nas.protocols import Prediction
 from nas.space import FloatArray, IntArray, SearchSpace
-from surrogates.ensemble import agreed, joint_draws
+from surrogates.ensemble import combine_members, joint_draws
 
 _MIN_STD = 1e-3  # of a standardised cost
 _FEW = 1000
@@ -58,7 +58,7 @@ class BoostedTrees:
 
     def predict(self, indices: IntArray) -> Prediction:
         """Predict the costs of ``(n, num_choices)`` positions."""
-        return agreed(self._members(indices), _MIN_STD * self._scale)
+        return combine_members(self._members(indices), _MIN_STD * self._scale)
 
     def sample(self, indices: IntArray, count: int, rng: np.random.Generator) -> FloatArray:
         """Return ``(count, n, m)`` joint normal draws with the members' covariance."""

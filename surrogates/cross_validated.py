@@ -41,8 +41,8 @@ class CrossValidated:
 
     def fit(self, indices: IntArray, costs: FloatArray, rng: np.random.Generator) -> None:
         """Learn from ``(n, num_choices)`` positions and ``(n, m)`` costs, n >= 2; forgets earlier data."""
-        densities = np.stack([self._held_out(make, indices, costs, rng) for make in self.candidates])
-        self.chosen = [_preferred(densities[:, :, column]) for column in range(costs.shape[1])]
+        densities = np.stack([self._score_held_out(make, indices, costs, rng) for make in self.candidates])
+        self.chosen = [_choose_row(densities[:, :, column]) for column in range(costs.shape[1])]
         self._columns: list[tuple[Surrogate, list[int]]] = []
         for position in dict.fromkeys(self.chosen):
             columns = [column for column, by in enumerate(self.chosen) if by == position]
@@ -66,7 +66,7 @@ class CrossValidated:
             draws[:, :, columns] = surrogate.sample(indices, count, rng)
         return draws
 
-    def _held_out(
+    def _score_held_out(
         self, make: MakeSurrogate, indices: IntArray, costs: FloatArray, rng: np.random.Generator
     ) -> FloatArray:
         """Return the log density of every held-out cost, ``(k, m)``, the same trials for every candidate."""
@@ -91,7 +91,7 @@ def _noise(residuals: FloatArray) -> FloatArray:
     return noise
 
 
-def _preferred(densities: FloatArray) -> int:
+def _choose_row(densities: FloatArray) -> int:
     """Return which row of ``(num_candidates, k)`` log densities to go by."""
     gains = densities - densities[0]
     errors = gains.std(axis=1) / np.sqrt(gains.shape[1])

@@ -8,7 +8,7 @@ from nas.protocols import Prediction
 from nas.space import FloatArray
 
 
-def agreed(members: FloatArray, smallest_std: FloatArray) -> Prediction:
+def combine_members(members: FloatArray, smallest_std: FloatArray) -> Prediction:
     """Return mean and standard deviation over the members.
 
     Args:

@@ -65,7 +65,7 @@ class GaussianProcess:
         starts = [self._layout.start(rng) for _ in range(self.restarts)]
         self._posteriors = []
         for column in range(costs.shape[1]):
-            kernel = _fitted_kernel(
+            kernel = _fit_kernel(
                 self._layout, encodings[fitted], standard[fitted, column], starts, self.iterations
             )
             self._posteriors.append(_Posterior(kernel, encodings[kept], standard[kept, column]))
@@ -195,7 +195,7 @@ class _Kernel:
         return by_relevance, (by_points * layout.deviations).ravel()
 
 
-def _fitted_kernel(
+def _fit_kernel(
     layout: _Layout, encodings: FloatArray, targets: FloatArray, starts: list[FloatArray], iterations: int
 ) -> _Kernel:
     """Return the kernel of largest posterior density that L-BFGS finds from ``starts``."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from nas.protocols import Prediction
 from nas.space import FloatArray, IntArray, SearchSpace
-from surrogates.ensemble import agreed, joint_draws
+from surrogates.ensemble import combine_members, joint_draws
 
 Float32Array = NDArray[np.float32]
 
@@ -60,7 +60,7 @@ class MlpEnsemble:
 
     def predict(self, indices: IntArray) -> Prediction:
         """Predict the costs of ``(n, num_choices)`` positions."""
-        return agreed(self._members(indices), _MIN_STD * self._scale)
+        return combine_members(self._members(indices), _MIN_STD * self._scale)
 
     def sample(self, indices: IntArray, count: int, rng: np.random.Generator) -> FloatArray:
         """Return ``(count, n, m)`` joint normal draws with the members' covariance."""

@@ -27,7 +27,7 @@ def reached(result: Result, budget: int) -> bool:
 
 
 def found_share(chosen: BenchmarkTable) -> Measure:
-    return lambda result, budget: chosen.table.found_share(_rows(result, budget))
+    return lambda result, budget: chosen.table.measure_found_share(_rows(result, budget))
 
 
 def adrs(chosen: BenchmarkTable) -> Measure:

@@ -118,9 +118,9 @@ def run_command(
     from nas.runner import assist, run
     from nas.runner.preparation import choose_device
     from nas.search.warm_start import read_architectures
-    from nas.training import joined_ranks
+    from nas.training import join_ranks
 
-    make_study = partial(_chosen, study, device, sampler, evaluations, seed, objective, limits)
+    make_study = partial(_apply_options, study, device, sampler, evaluations, seed, objective, limits)
     chosen = make_study()
     stopping = dataclasses.replace(
         chosen.stopping,
@@ -133,7 +133,7 @@ def run_command(
     path = out or Path("runs") / chosen.name
     place = choose_device(device or DEFAULT_DEVICE)
     try:
-        with sigterm_interrupts(), joined_ranks(place) as ranks:
+        with sigterm_interrupts(), join_ranks(place) as ranks:
             if not ranks.first:
                 assist(chosen, path, device=place, ranks=ranks)
                 return
@@ -145,7 +145,7 @@ def run_command(
                     progress=bars,
                     ranks=ranks,
                     baselines=baselines,
-                    command=typed_command(storage),
+                    command=command_line(storage),
                     storage=storage,
                     executor=executor_of(jobs, ray, place),
                     make_study=make_study,
@@ -157,7 +157,7 @@ def run_command(
     print_results(results, path)
 
 
-def typed_command(storage: str | None) -> str:
+def command_line(storage: str | None) -> str:
     """Return what was typed, without a password and, of a run directory's absolute path, without the folders."""
     from nas.search.storage import check_url, without_password
 
@@ -173,7 +173,7 @@ def typed_command(storage: str | None) -> str:
     return shlex.join(typed)
 
 
-def _chosen(
+def _apply_options(
     study: str,
     device: str | None,
     sampler: str | None,
@@ -184,9 +184,9 @@ def _chosen(
 ) -> Study:
     """Return a study with what was changed on the command line."""
     from nas.search import OptunaSampler
-    from nas.study import changed
+    from nas.study import change_study
 
-    chosen = changed(
+    chosen = change_study(
         find_study(study),
         evaluations=evaluations,
         seed=seed,

@@ -25,7 +25,7 @@ from nas.report.results import Results
 from nas.report.tables import final_front_table, front_table
 from nas.report.trust import TrustResult
 from nas.service import remote
-from nas.terminal import console, described_status, log_to_terminal, print_table
+from nas.terminal import console, describe_status, log_to_terminal, print_table
 
 if TYPE_CHECKING:
     from nas.runner.directory import RunDirectory
@@ -42,7 +42,7 @@ def status(path: RunPath, storage: Storage = None, server: Server = None, verbos
 
     directory = RunDirectory(existing_run(path), storage)
     if directory.status.exists():
-        console.print(described_status(directory.read_status(), directory.is_running()), soft_wrap=True)
+        console.print(describe_status(directory.read_status(), directory.is_running()), soft_wrap=True)
     if directory.has_trials():
         with reading(directory):
             _print_record(directory)
@@ -132,16 +132,16 @@ def _print_record(directory: RunDirectory) -> None:
     from nas.runner.directory import open_record
     from nas.search.guard import tell_of_broken
     from nas.search.quality import quality_sentences
-    from nas.search.record import ENDED, ERROR, complete_trials, costs_of, doubts, paid_trials, stored_box
+    from nas.search.record import ENDED, ERROR, complete_trials, costs_of, doubts, list_paid_trials, read_box
     from nas.search.stopping import NEVER, forecast_of
 
     study, objectives = open_record(directory)
     trials = complete_trials(study)
-    failed = [t for t in paid_trials(study) if ERROR in t.user_attrs]
+    failed = [t for t in list_paid_trials(study) if ERROR in t.user_attrs]
     console.print(f"{len(trials)} evaluated, {len(failed)} failed")
     for error in dict.fromkeys(t.user_attrs[ERROR] for t in failed):
         console.print(f"  {error}", soft_wrap=True)
-    box = stored_box(study)
+    box = read_box(study)
     if box is not None:
         console.print(f"hypervolume {box.history(costs_of(objectives, trials))[-1]:.4f}")
     for sentence in (*doubts(objectives, trials), *tell_of_broken(study)):

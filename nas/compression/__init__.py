@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from nas.lazy import imported_on_demand
+from nas.lazy import import_on_demand
 
 if TYPE_CHECKING:
     from nas.compression.adapters import Adapter, FreezeAndReconfigure, Learners
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from nas.compression.sparsify import Sparsify
     from nas.compression.weight_only import WeightOnly
 else:
-    __getattr__ = imported_on_demand(
+    __getattr__ = import_on_demand(
         __name__,
         {
             "nas.compression.adapters": "Adapter FreezeAndReconfigure Learners",

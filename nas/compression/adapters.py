@@ -35,7 +35,7 @@ class AdaptedLinear(nn.Module, ABC):
         """The plain layer's weight; a network may read it."""
 
     @torch.no_grad()
-    def merged(self) -> nn.Linear:
+    def merge(self) -> nn.Linear:
         """Return the plain layer that computes the same."""
         count_out, count_in = self.frozen.shape
         layer = nn.Linear(count_in, count_out, self.bias is not None, device="meta")  # draws no random number

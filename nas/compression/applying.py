@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from nas.checks import failing_as, told
+from nas.checks import failing_as, quote
 from nas.choices import Option
 from nas.compression.onnx_files import onnx_of
 from nas.compression.pipeline import CompressionPass, Lab, Model, options_for
@@ -53,7 +53,7 @@ def apply_pass(made: CompressionPass, model: Model, options: Mapping[str, Option
         return model
     part = f"the pass {made.name!r}"
     if not isinstance(after, Model):
-        raise ExportError(f"{part} gave {told(after)}: a nas.compression.Model is expected.")
+        raise ExportError(f"{part} gave {quote(after)}: a nas.compression.Model is expected.")
     if made.works_on == "module" and (after.module is None or after.onnx is not None):
         raise ExportError(f"{part} works on the module and gave none, or a file: a module alone is expected.")
     if made.works_on == "file" and after.onnx is None:

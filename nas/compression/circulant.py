@@ -15,7 +15,7 @@ from nas.checks import check_kind
 from nas.choices import Choice, Option
 from nas.compression.pipeline import Lab, Model
 from nas.compression.settings import check_options
-from nas.compression.working import check_runs, finished, module_in, replace_layers, working_copy
+from nas.compression.working import check_runs, make_model, module_in, replace_layers, working_copy
 from nas.devices import Device, OnnxRuntime
 from nas.errors import SpaceError, StudyError
 from nas.evaluation.onnx_export import export_onnx
@@ -105,7 +105,7 @@ class Circulant:
         what = f"{self.name}: {count} layers in blocks of {size}"
         if fourier := sum(layer.fourier for layer in shapes):
             what += f", {fourier} multiplied in the frequency domain"
-        return finished(model, module, lab, what, recalibrates=count > 0)
+        return make_model(model, module, lab, what, recalibrates=count > 0)
 
 
 @torch.no_grad()

@@ -17,10 +17,10 @@ from nas.compression.onnx_files import (
     Packed,
     bits_space,
     check_bits,
-    chosen_bits,
+    choose_bits,
     onnx_of,
     pack_weights,
-    packed_nibbles,
+    pack_nibbles,
     with_file,
 )
 from nas.compression.pipeline import Lab, Model
@@ -73,13 +73,13 @@ class Cluster:
             SpaceError: the options are others than those of its choice.
             ExportError: the file can't hold numbers of 4 bits, because it can't be of a later opset.
         """
-        bits = chosen_bits(self.name, self.bits, options)
+        bits = choose_bits(self.name, self.bits, options)
         if bits == FLOAT_BITS:
             return model
         made = onnx.load_model_from_string(onnx_of(model))
         if bits < 8:
             made = _of_later_opset(made)
-        count = pack_weights(made.graph, lambda name, values: _looked_up(name, values, bits))
+        count = pack_weights(made.graph, lambda name, values: _make_lookup(name, values, bits))
         said = f"{self.name}: {count} weight tensors of {2**bits} values each"
         return with_file(model, made.SerializeToString(), said)
 
@@ -115,7 +115,7 @@ def nearest(values: np.ndarray[Any, Any], centres: np.ndarray[Any, Any]) -> np.n
     return np.searchsorted((centres[1:] + centres[:-1]) / 2, values).astype(np.uint8)
 
 
-def _looked_up(name: str, values: np.ndarray[Any, Any], bits: int) -> Packed | None:
+def _make_lookup(name: str, values: np.ndarray[Any, Any], bits: int) -> Packed | None:
     saved = values.size * (4 - bits / 8) - 4 * 2**bits - _NODE_BYTES
     if values.ndim < 2 or saved <= 0 or not np.isfinite(values).all():
         return None
@@ -123,7 +123,7 @@ def _looked_up(name: str, values: np.ndarray[Any, Any], bits: int) -> Packed | N
     places, book, stored, cast = nearest(values, centres), f"{name}.values", f"{name}.places", f"{name}.index"
     if bits == 4:
         tensor = helper.make_tensor(
-            stored, onnx.TensorProto.UINT4, values.shape, packed_nibbles(places), raw=True
+            stored, onnx.TensorProto.UINT4, values.shape, pack_nibbles(places), raw=True
         )
     else:
         tensor = numpy_helper.from_array(places, stored)

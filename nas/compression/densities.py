@@ -44,7 +44,7 @@ def gradual_density(density: float, progress: float) -> float:
     return density + (1 - density) * (1 - min(1.0, progress)) ** 3
 
 
-def annealed_drop(drop: float, progress: float) -> float:
+def anneal_drop(drop: float, progress: float) -> float:
     """Return the share of a layer's kept weights that is exchanged, which falls to 0 as a cosine (Evci 2020).
 
     Args:

@@ -11,9 +11,9 @@ from nas.choices import Option
 from nas.compression.pipeline import Lab, Model
 from nas.compression.settings import check_options
 from nas.compression.training import train_in
-from nas.compression.working import finished, module_in
+from nas.compression.working import make_model, module_in
 from nas.space import SearchSpace
-from nas.supernet.copying import copied
+from nas.supernet.copying import copy_module
 from nas.training import Distillation, Hinton, Recipe
 
 
@@ -59,7 +59,7 @@ class FineTune:
         """
         check_options(self.choices(), options)
         recipe = self.recipe or lab.recipe
-        module = copied(module_in(model, self.name)).to(lab.device)  # what is frozen stays so
+        module = copy_module(module_in(model, self.name)).to(lab.device)  # what is frozen stays so
         train_in(lab, module, recipe, self.distillation, "checkpoint")
         epochs = f"{recipe.epochs} epoch{'s' if recipe.epochs > 1 else ''}"
-        return finished(model, module, lab, f"fine-tuned for {epochs}")
+        return make_model(model, module, lab, f"fine-tuned for {epochs}")

@@ -17,7 +17,7 @@ from nas.compression.onnx_files import (
     Packed,
     bits_space,
     check_bits,
-    chosen_bits,
+    choose_bits,
     onnx_of,
     pack_weights,
     with_file,
@@ -76,7 +76,7 @@ class Half:
             SpaceError: the options are others than those of its choice.
             ExportError: it can't be converted.
         """
-        if chosen_bits(self.name, self.bits, options) == FLOAT_BITS:
+        if choose_bits(self.name, self.bits, options) == FLOAT_BITS:
             return model
         made = onnx.load_model_from_string(onnx_of(model))
         if self.computes:

@@ -13,14 +13,14 @@ from torch.nn import functional as F
 
 from nas.checks import check_integers, check_kind
 from nas.choices import Option
-from nas.compression.maps import insert_maps, matched_layers, merge_maps
+from nas.compression.maps import insert_maps, match_layers, merge_maps
 from nas.compression.pipeline import Lab, Model
 from nas.compression.settings import check_options
-from nas.compression.working import finished, module_in, working_copy
+from nas.compression.working import make_model, module_in, working_copy
 from nas.errors import ExportError, StudyError
 from nas.inputs import Inputs, call_network
 from nas.space import SearchSpace
-from nas.training import Losses, Recipe, Step, distillation_step, prepared, train
+from nas.training import Losses, Recipe, Step, distillation_step, prepare_batch, train
 
 
 @final
@@ -75,7 +75,7 @@ class WideThenNarrow:
         if lab.teacher is None:
             return model
         module = working_copy(module_in(model, self.name), lab)
-        layers = matched_layers(module, lab.teacher, model.inputs, lab.device)
+        layers = match_layers(module, lab.teacher, model.inputs, lab.device)
         if not layers:
             raise ExportError(
                 "no layer of the network has its counterpart in the teacher, of the same name and not narrower, so "
@@ -84,7 +84,7 @@ class WideThenNarrow:
         insert_maps(module, lab.teacher, layers)
         self._train(module, lab.teacher, layers, lab)
         merge_maps(module, layers)
-        return finished(model, module, lab, f"imitate {len(layers)} layers of the teacher and its outputs")
+        return make_model(model, module, lab, f"imitate {len(layers)} layers of the teacher and its outputs")
 
     def _train(self, module: nn.Module, teacher: nn.Module, layers: Sequence[str], lab: Lab) -> None:
         recipe = self.recipe or lab.recipe
@@ -122,10 +122,10 @@ def imitation_step(student: nn.Module, teacher: nn.Module, layers: Sequence[str]
     others = [teacher.get_submodule(name) for name in layers]
 
     def step(inputs: Inputs, targets: Tensor, generator: torch.Generator) -> Losses:
-        batch = prepared(inputs, targets, recipe, generator)
-        with torch.no_grad(), _recorded(others) as wanted:
+        batch = prepare_batch(inputs, targets, recipe, generator)
+        with torch.no_grad(), _record_inputs(others) as wanted:
             call_network(teacher, batch.inputs)
-        with _recorded(own) as found:
+        with _record_inputs(own) as found:
             call_network(student, batch.inputs)
         losses = [_relative_error(found[id(a)], wanted[id(b)]) for a, b in zip(own, others, strict=True)]
         yield torch.stack(losses).mean()
@@ -139,7 +139,7 @@ def _relative_error(found: Tensor, wanted: Tensor) -> Tensor:
 
 
 @contextlib.contextmanager
-def _recorded(modules: Sequence[nn.Module]) -> Iterator[dict[int, Tensor]]:
+def _record_inputs(modules: Sequence[nn.Module]) -> Iterator[dict[int, Tensor]]:
     """Record the last input of modules while the context lasts, by ``id``."""
     seen: dict[int, Tensor] = {}
 

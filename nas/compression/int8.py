@@ -8,7 +8,7 @@ from typing import ClassVar, Literal, final
 
 from nas.checks import check_integers, check_kind
 from nas.choices import Option
-from nas.compression.onnx_files import FLOAT_BITS, bits_space, check_bits, chosen_bits, onnx_of, with_file
+from nas.compression.onnx_files import FLOAT_BITS, bits_space, check_bits, choose_bits, onnx_of, with_file
 from nas.compression.onnx_int8 import calibration_batches, quantize
 from nas.compression.pipeline import Lab, Model
 from nas.compression.reduced_range import needs_reduced_range
@@ -60,7 +60,7 @@ class Int8:
             SpaceError: the options are others than those of its choice.
             ExportError: ONNX Runtime can't quantize the network.
         """
-        if chosen_bits(self.name, self.bits, options) == FLOAT_BITS:
+        if choose_bits(self.name, self.bits, options) == FLOAT_BITS:
             return model
         reduce_range = needs_reduced_range() if self.reduce_range is None else self.reduce_range
         batches = calibration_batches(lab.train, self.num_images)

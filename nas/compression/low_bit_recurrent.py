@@ -13,11 +13,11 @@ from torch.nn.utils import parametrize
 
 from nas.checks import check_integers, check_kind
 from nas.choices import Option
-from nas.compression.normed_recurrent import NormedCell, NormedRecurrent, normed_layer
+from nas.compression.normed_recurrent import NormedCell, NormedRecurrent, make_normed_layer
 from nas.compression.pipeline import Lab, Model
 from nas.compression.settings import check_options
 from nas.compression.training import train_in
-from nas.compression.working import finished, module_in, working_copy
+from nas.compression.working import make_model, module_in, working_copy
 from nas.errors import ExportError, StudyError
 from nas.space import SearchSpace
 from nas.training import Distillation, Hinton, Recipe
@@ -99,7 +99,7 @@ class LowBitRecurrent:
         keep_nearest(cells)
         kind = "binary" if self.bits == 1 else "ternary"
         said = f"trained for {recipe.epochs} epoch{'s' * (recipe.epochs > 1)} with {kind} weights in recurrent layers"
-        return finished(model, module, lab, said)
+        return make_model(model, module, lab, said)
 
 
 def replace_recurrent(network: nn.Module, steps: int) -> list[NormedCell]:
@@ -114,7 +114,7 @@ def replace_recurrent(network: nn.Module, steps: int) -> list[NormedCell]:
         for name, layer in parent._modules.items():
             if isinstance(layer, nn.LSTM | nn.GRU) and not layer.proj_size:
                 if layer not in made:
-                    made[layer] = normed_layer(layer, steps)
+                    made[layer] = make_normed_layer(layer, steps)
                 parent._modules[name] = made[layer]
     return [cast(NormedCell, cell) for layer in made.values() for cell in layer.cells]
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from nas.choices import Option
 from nas.compression.pipeline import Lab, Model
 from nas.compression.settings import check_options, check_shares, share_choices
-from nas.compression.working import check_runs, finished, module_in, replace_layers, working_copy
+from nas.compression.working import check_runs, make_model, module_in, replace_layers, working_copy
 from nas.space import SearchSpace
 
 _Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d
@@ -67,7 +67,7 @@ class LowRank:
         count = replace_layers(module, _LAYERS, lambda layer: _thinner(layer, share))
         check_runs(self.name, model, module, lab)
         what = f"{self.name} of {count} layers, for {share:g} of the energy"
-        return finished(model, module, lab, what, recalibrates=count > 0)
+        return make_model(model, module, lab, what, recalibrates=count > 0)
 
 
 @torch.no_grad()
@@ -143,7 +143,7 @@ def _pixel(matrix: Tensor, layer: _Convolution) -> Tensor:
 
 
 def _linear(weight: Tensor, bias: Tensor | None) -> nn.Module:
-    return _filled(nn.Linear(weight.shape[1], len(weight), bias is not None, device="meta"), weight, bias)
+    return _fill_layer(nn.Linear(weight.shape[1], len(weight), bias is not None, device="meta"), weight, bias)
 
 
 def _convolution(
@@ -154,10 +154,10 @@ def _convolution(
     settings: dict[str, Any] = {"bias": bias is not None, "device": "meta"}
     if is_core:
         settings |= {name: getattr(layer, name) for name in ("stride", "padding", "dilation", "padding_mode")}
-    return _filled(kind(weight.shape[1], len(weight), tuple(weight.shape[2:]), **settings), weight, bias)
+    return _fill_layer(kind(weight.shape[1], len(weight), tuple(weight.shape[2:]), **settings), weight, bias)
 
 
-def _filled(layer: nn.Module, weight: Tensor, bias: Tensor | None) -> nn.Module:
+def _fill_layer(layer: nn.Module, weight: Tensor, bias: Tensor | None) -> nn.Module:
     """Return a layer that was made without weights, so that no random number was drawn, with these."""
     layer.register_parameter("weight", nn.Parameter(weight.contiguous()))
     layer.register_parameter("bias", None if bias is None else nn.Parameter(bias.detach().clone()))

@@ -35,7 +35,7 @@ class _Mapped(nn.Module):
         outputs: Tensor = self.layer(self.down(self.up(inputs)))
         return outputs
 
-    def merged(self) -> nn.Module:
+    def merge(self) -> nn.Module:
         """Return the layer with both maps multiplied into its weights."""
         with torch.no_grad():
             weight = _weight(self.layer)
@@ -44,7 +44,7 @@ class _Mapped(nn.Module):
         return self.layer
 
 
-def matched_layers(
+def match_layers(
     student: nn.Module, teacher: nn.Module, inputs: InputSpec, device: torch.device
 ) -> list[str]:
     """Return the names of layers that have a counterpart that is as wide or wider, in the order of their calls.
@@ -72,7 +72,7 @@ def merge_maps(student: nn.Module, layers: Sequence[str]) -> None:
     for name in layers:
         mapped = student.get_submodule(name)
         assert isinstance(mapped, _Mapped)
-        student.set_submodule(name, mapped.merged())
+        student.set_submodule(name, mapped.merge())
 
 
 def _layer_inputs(network: nn.Module, inputs: Inputs) -> dict[str, tuple[type, int, tuple[int, ...]]]:

@@ -188,7 +188,7 @@ class NormedRecurrent(nn.Module):
         return (blank, blank) if self.kind == "lstm" else (blank,)
 
 
-def normed_layer(layer: nn.LSTM | nn.GRU, steps: int) -> NormedRecurrent:
+def make_normed_layer(layer: nn.LSTM | nn.GRU, steps: int) -> NormedRecurrent:
     """Return a layer of the form and with the weights of torch's, with batch norm inside where there are steps.
 
     Without, it computes the same; with, its biases are forgotten, which batch norm has of its own.

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from nas.checks import told
+from nas.checks import quote
 from nas.choices import Choice, Option
 from nas.compression.pipeline import Model
 from nas.errors import ExportError, StudyError
@@ -48,17 +48,17 @@ def check_bits(holder: str, bits: int | Sequence[int], allowed: Sequence[int]) -
     is_listed = isinstance(options, tuple | list) and len(options) > 0
     if not is_listed or any(isinstance(b, bool) or b not in allowed for b in options):
         raise StudyError(
-            f"{holder} has bits={_shown(bits)}: one of {tuple(allowed)} or several are expected."
+            f"{holder} has bits={_format_bits(bits)}: one of {tuple(allowed)} or several are expected."
         )
     if sorted(set(options)) != list(options) or (not isinstance(bits, int) and options[-1] != FLOAT_BITS):
         raise StudyError(
-            f"{holder} has bits={_shown(bits)}: several are a choice, so name each once, from small to large, and "
+            f"{holder} has bits={_format_bits(bits)}: several are a choice, so name each once, from small to large, and "
             f"{FLOAT_BITS} last, which changes nothing."
         )
 
 
-def _shown(bits: object) -> str:
-    return str(bits) if isinstance(bits, tuple | list) else told(bits)
+def _format_bits(bits: object) -> str:
+    return str(bits) if isinstance(bits, tuple | list) else quote(bits)
 
 
 def bits_space(name: str, bits: int | Sequence[int]) -> SearchSpace:
@@ -66,7 +66,7 @@ def bits_space(name: str, bits: int | Sequence[int]) -> SearchSpace:
     return SearchSpace(() if isinstance(bits, int) else (Choice(f"{name}.bits", tuple(bits)),))
 
 
-def chosen_bits(name: str, bits: int | Sequence[int], options: Mapping[str, Option]) -> int:
+def choose_bits(name: str, bits: int | Sequence[int], options: Mapping[str, Option]) -> int:
     """Return the bits that are chosen, or the only ones.
 
     Raises:
@@ -76,7 +76,7 @@ def chosen_bits(name: str, bits: int | Sequence[int], options: Mapping[str, Opti
     return bits if isinstance(bits, int) else int(chosen[f"{name}.bits"])
 
 
-def packed_nibbles(numbers: np.ndarray) -> bytes:
+def pack_nibbles(numbers: np.ndarray) -> bytes:
     """Return numbers from 0 to 15 as ONNX stores UINT4: two in a byte, the first in the lower half."""
     flat = numbers.astype(np.uint8).ravel()
     pairs = np.pad(flat, (0, flat.size % 2)).reshape(-1, 2)

@@ -57,7 +57,7 @@ def quantize(
     Raises:
         ExportError: ONNX Runtime can't quantize it.
     """
-    return Quantizer(model, batches).quantized(float_nodes=float_nodes, reduce_range=reduce_range)
+    return Quantizer(model, batches).quantize(float_nodes=float_nodes, reduce_range=reduce_range)
 
 
 @final
@@ -80,7 +80,7 @@ class Quantizer:
             failing_as(ExportError, fault, _ADVICE),
         ):
             path = Path(folder, "prepared.onnx")
-            self._prepared = _prepared(model, path)
+            self._prepared = _write_simplified(model, path)
             names = [entry.name for entry in self._prepared.graph.input]
             calibrator = create_calibrator(
                 path, QUANTIZABLE, augmented_model_path=str(Path(folder, "augmented.onnx"))
@@ -93,7 +93,7 @@ class Quantizer:
         """The model as ONNX Runtime simplifies it, batch norm in the convolutions; each operator has a name."""
         return self._prepared
 
-    def quantized(self, *, float_nodes: Collection[str] = (), reduce_range: bool) -> bytes:
+    def quantize(self, *, float_nodes: Collection[str] = (), reduce_range: bool) -> bytes:
         """Return the model in int8, but for some operators.
 
         Raises:
@@ -101,7 +101,7 @@ class Quantizer:
         """
         with quiet_log(), failing_as(ExportError, "ONNX Runtime can't quantize the network", _ADVICE):
             quantizer = QDQQuantizer(
-                _copied(self._prepared),
+                _copy_model(self._prepared),
                 True,  # per channel
                 reduce_range,
                 QuantType.QInt8,
@@ -121,7 +121,7 @@ class Quantizer:
         return content
 
 
-def _prepared(model: bytes, path: Path) -> Any:
+def _write_simplified(model: bytes, path: Path) -> Any:
     """Write the simplified model to ``path``, and return it."""
     source = path.with_name("source.onnx")
     source.write_bytes(model)
@@ -135,7 +135,7 @@ def _prepared(model: bytes, path: Path) -> Any:
     return prepared
 
 
-def _copied(model: Any) -> Any:
+def _copy_model(model: Any) -> Any:
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     return copy

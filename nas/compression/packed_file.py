@@ -83,12 +83,12 @@ def _pack_values(name: str, weights: np.ndarray[Any, Any]) -> Packed | None:
     few = find_few_values(weights)
     if few is None:
         return None
-    packed = _packed(name, few)
+    packed = _pack(name, few)
     stored = sum(part.ByteSize() for part in (*packed.tensors, *packed.nodes))
     return packed if stored < weights.nbytes else None
 
 
-def _packed(name: str, few: FewValues) -> Packed:
+def _pack(name: str, few: FewValues) -> Packed:
     """Return the tensors, and the operators that make weights of a name out of them."""
     tensors = {
         "bytes": few.positions[:, None],

@@ -18,11 +18,11 @@ from nas.compression.adapters import AdaptedLinear, Adapter, FreezeAndReconfigur
 from nas.compression.pipeline import Lab, Model
 from nas.compression.settings import check_options
 from nas.compression.training import train_in
-from nas.compression.working import finished, module_in
+from nas.compression.working import make_model, module_in
 from nas.errors import ExportError, StudyError
 from nas.inputs import Inputs, call_network
 from nas.space import SearchSpace
-from nas.supernet.copying import copied
+from nas.supernet.copying import copy_module
 from nas.training import Distillation, Hinton, Recipe
 
 
@@ -87,7 +87,7 @@ class PartialFineTune:
         """
         check_options(self.choices(), options)
         before = module_in(model, self.name)
-        module = copied(before).to(lab.device)  # what is frozen stays so
+        module = copy_module(before).to(lab.device)  # what is frozen stays so
         recipe = self.recipe or lab.recipe
         if self.priming_epochs:
             priming = replace(recipe, epochs=self.priming_epochs)
@@ -96,7 +96,7 @@ class PartialFineTune:
         learning = sum(p.numel() for p in module.parameters() if p.requires_grad)
         train_in(lab, module, recipe, self.distillation, "checkpoint")
         merge_layers(module)
-        return finished(model, module, lab, self._description(recipe, learning, module))
+        return make_model(model, module, lab, self._description(recipe, learning, module))
 
     def _description(self, recipe: Recipe, learning: int, module: nn.Module) -> str:
         share = learning / sum(p.numel() for p in module.parameters())
@@ -146,7 +146,7 @@ def merge_layers(network: nn.Module) -> None:
     """Put plain linear layers in the places of those that learned in part."""
     for name, module in list(network.named_modules()):
         if isinstance(module, AdaptedLinear):
-            network.set_submodule(name, module.merged())
+            network.set_submodule(name, module.merge())
 
 
 def _adaptable_layers(network: nn.Module, whole: Iterable[str]) -> dict[str, nn.Linear]:

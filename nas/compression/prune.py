@@ -16,7 +16,7 @@ from nas.compression.removal import copy_with_units
 from nas.compression.saliency import SALIENCIES, Saliency, unit_saliencies
 from nas.compression.settings import check_options, check_shares, share_choices
 from nas.compression.training import train_in
-from nas.compression.working import finished, module_in, working_copy
+from nas.compression.working import make_model, module_in, working_copy
 from nas.errors import ExportError, StudyError
 from nas.inputs import place_inputs
 from nas.space import Condition, SearchSpace
@@ -117,13 +117,13 @@ class Prune:
         module, first = before, dict[str, int]()
         for step in range(1, self.steps + 1):
             share = 1 - (1 - keep) * step / self.steps
-            module = self._pruned(module, model, share, saliency, first, lab)
+            module = self._prune_copy(module, model, share, saliency, first, lab)
             if step < self.steps:
                 train_in(lab, module, self.recipe or lab.recipe, Hinton(), f"step-{step}")
         what = f"{self.name} to {keep:g} of the channels ({saliency}, {self.distribution})"
-        return finished(model, module, lab, what)
+        return make_model(model, module, lab, what)
 
-    def _pruned(
+    def _prune_copy(
         self,
         before: nn.Module,
         model: Model,

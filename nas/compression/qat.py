@@ -15,10 +15,10 @@ from nas.compression.pipeline import Lab, Model
 from nas.compression.reduced_range import largest_weight, needs_reduced_range
 from nas.compression.settings import check_options
 from nas.compression.training import train_in
-from nas.compression.working import finished, module_in
+from nas.compression.working import make_model, module_in
 from nas.errors import ExportError
 from nas.space import SearchSpace
-from nas.supernet.copying import copied
+from nas.supernet.copying import copy_module
 from nas.supernet.recalibrate import recalibrate_on
 from nas.training import Distillation, Hinton, Recipe
 
@@ -75,7 +75,7 @@ class Qat:
             TrainingError: training can't go on.
         """
         check_options(self.choices(), options)
-        module = copied(module_in(model, self.name)).to(lab.device)
+        module = copy_module(module_in(model, self.name)).to(lab.device)
         reduce_range = needs_reduced_range() if self.reduce_range is None else self.reduce_range
         if not simulate_int8(module, largest=largest_weight(reduce_range=reduce_range)):
             raise ExportError(
@@ -88,4 +88,4 @@ class Qat:
         stop_simulation(module)
         module.to(memory_format=torch.contiguous_format)
         said = f"trained for {recipe.epochs} epoch{'s' * (recipe.epochs > 1)} with int8 simulated"
-        return finished(model, module, lab, said, recalibrates=False)
+        return make_model(model, module, lab, said, recalibrates=False)

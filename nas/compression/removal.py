@@ -46,7 +46,7 @@ def _attempt(
     before: nn.Module, kept: Mapping[str, Tensor], example: Inputs, shape: torch.Size, lab: Lab
 ) -> nn.Module | str:
     copy = working_copy(before, lab)
-    tied = _tied(copy)
+    tied = _find_tied(copy)
     try:
         for group in channel_groups(copy, example):
             if group.name in kept:
@@ -61,7 +61,7 @@ def _attempt(
     return copy if _tie(copy, tied) else "layers that share weights would keep different channels"
 
 
-def _tied(module: nn.Module) -> list[list[str]]:
+def _find_tied(module: nn.Module) -> list[list[str]]:
     """Return the names of parameters that several layers share."""
     names: dict[int, list[str]] = {}
     for name, parameter in module.named_parameters(remove_duplicate=False):

@@ -46,7 +46,7 @@ def unit_saliencies(
                 if saliency == "taylor":
                     total += share * _of_channels(group, _change, torch.square)
                 else:  # a mean of independent items' gradients has the square of one over their number
-                    total += share * size / 2 * _of_channels(group, _squared_change, lambda sums: sums)
+                    total += share * size / 2 * _of_channels(group, _square_change, lambda sums: sums)
     return [scores[group.units].mean(1) for scores, group in zip(found, groups, strict=True)]
 
 
@@ -71,7 +71,7 @@ def _change(tensor: Tensor) -> Tensor:
     return torch.zeros_like(tensor) if tensor.grad is None else tensor * tensor.grad
 
 
-def _squared_change(tensor: Tensor) -> Tensor:
+def _square_change(tensor: Tensor) -> Tensor:
     return _change(tensor).square()
 
 

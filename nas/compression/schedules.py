@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from nas.checks import check_integers, check_numbers
-from nas.compression.densities import annealed_drop, gradual_density
+from nas.compression.densities import anneal_drop, gradual_density
 from nas.errors import StudyError
 
 
@@ -141,7 +141,7 @@ class RigL:
     def renew(self, weight: Tensor, mask: Tensor, density: float, progress: float) -> Tensor:
         """Exchange some."""
         count = int(mask.sum())
-        exchanged = int(annealed_drop(self.drop, progress / self.until) * count)
+        exchanged = int(anneal_drop(self.drop, progress / self.until) * count)
         sizes = weight.detach().abs().masked_fill(~mask, -1.0)  # behind all that are kept
         kept = _top(sizes, count - exchanged)
         assert weight.grad is not None

@@ -13,14 +13,14 @@ import torch
 
 from nas.checks import check_integers, check_numbers
 from nas.choices import Option
-from nas.compression.onnx_files import FLOAT_BITS, bits_space, check_bits, chosen_bits, onnx_of, with_file
+from nas.compression.onnx_files import FLOAT_BITS, bits_space, check_bits, choose_bits, onnx_of, with_file
 from nas.compression.onnx_int8 import QUANTIZABLE, Quantizer, calibration_batches
 from nas.compression.pipeline import Lab, Model
 from nas.compression.reduced_range import needs_reduced_range
 from nas.errors import StudyError
 from nas.evaluation.candidate import OnnxCandidate
 from nas.evaluation.latency import LatencyMs
-from nas.evaluation.stored import stored_bytes
+from nas.evaluation.stored import count_stored_bytes
 from nas.protocols import Bench, Split
 from nas.space import SearchSpace
 from nas.task import Task
@@ -85,7 +85,7 @@ class SelectiveInt8:
             SpaceError: the options are others than those of its choice.
             ExportError: ONNX Runtime can't quantize the network.
         """
-        if chosen_bits(self.name, self.bits, options) == FLOAT_BITS:
+        if choose_bits(self.name, self.bits, options) == FLOAT_BITS:
             return model
         source = onnx_of(model)
         judge = _Judge(self._items(lab), lab.task)
@@ -124,7 +124,7 @@ class _File:
     @cached_property
     def cost(self) -> float:
         """Time × stored bytes."""
-        return self.time * stored_bytes(self.content)
+        return self.time * count_stored_bytes(self.content)
 
     @cached_property
     def loss(self) -> float:
@@ -189,9 +189,9 @@ class _Search:
         """Return the float file, that all in int8, those with one unit in float, and those with several."""
         units = float_units(self.quantizer.prepared)
         float_file: tuple[bytes, tuple[str, ...] | None] = (self.source, None)
-        alone = [self._made(units, [name]) for name in units]
-        given, whole, *single = self.judge.files([float_file, self._made(units, ()), *alone])
-        more = [self._made(units, chosen) for chosen in self._together(given, whole, single)]
+        alone = [self._quantize_but(units, [name]) for name in units]
+        given, whole, *single = self.judge.files([float_file, self._quantize_but(units, ()), *alone])
+        more = [self._quantize_but(units, chosen) for chosen in self._together(given, whole, single)]
         if not more:
             return [given, whole, *single]
         again, *rest = self.judge.files([float_file, *more])
@@ -199,11 +199,11 @@ class _Search:
         rest = [replace(file, time=file.time * given.time / again.time) for file in rest]
         return [given, whole, *single, *rest]
 
-    def _made(
+    def _quantize_but(
         self, units: Mapping[str, list[str]], chosen: Sequence[str]
     ) -> tuple[bytes, tuple[str, ...] | None]:
         nodes = [node for name in chosen for node in units[name]]
-        return self.quantizer.quantized(float_nodes=nodes, reduce_range=self.reduce_range), tuple(chosen)
+        return self.quantizer.quantize(float_nodes=nodes, reduce_range=self.reduce_range), tuple(chosen)
 
     def _together(self, given: _File, whole: _File, single: Sequence[_File]) -> list[tuple[str, ...]]:
         """Return which units stay float together: those that gain most by it, in cost, and in loss if that matters."""
@@ -244,10 +244,10 @@ def float_units(prepared: Any) -> dict[str, list[str]]:
         else:
             unit = others.setdefault(f"all {node.op_type}", [])
         unit.append(node.name)
-    return {**_joined(weighted, max(1, _MOST_UNITS - len(others))), **others}
+    return {**_join_units(weighted, max(1, _MOST_UNITS - len(others))), **others}
 
 
-def _joined(units: Mapping[str, list[str]], most: int) -> dict[str, list[str]]:
+def _join_units(units: Mapping[str, list[str]], most: int) -> dict[str, list[str]]:
     """Return at most so many units, of neighbours where there are more."""
     parts = np.array_split(list(units), min(most, len(units))) if units else []
     return {

@@ -17,10 +17,10 @@ from nas.compression.pipeline import Lab, Model
 from nas.compression.schedules import MaskSchedule, RigL
 from nas.compression.settings import check_options
 from nas.compression.training import train_in
-from nas.compression.working import finished, module_in
+from nas.compression.working import make_model, module_in
 from nas.errors import ExportError, StudyError
 from nas.space import SearchSpace
-from nas.supernet.copying import copied
+from nas.supernet.copying import copy_module
 from nas.training import Distillation, Hinton, Recipe, count_steps
 
 _DENSITIES = {"uniform": uniform_densities, "erk": erk_densities}
@@ -84,13 +84,13 @@ class Sparsify:
         check_options(self.choices(), options)
         if self.keep == 1:
             return model
-        module = copied(module_in(model, self.name)).to(lab.device)
+        module = copy_module(module_in(model, self.name)).to(lab.device)
         masks = self._train(module, lab)
         told = (
             f"sparsify to {masks.kept:.1%} of the weights ({self.schedule.name}): the others are 0, which makes a file "
             "smaller where it is stored sparse or compressed, and nothing faster"
         )
-        return finished(model, module, lab, told)
+        return make_model(model, module, lab, told)
 
     def _train(self, module: nn.Module, lab: Lab) -> Masks:
         weights = prunable_weights(module)

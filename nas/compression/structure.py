@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from nas.checks import failing_as
 from nas.compression.layers import LAYERS
 from nas.errors import ExportError
-from nas.supernet.copying import copied
-from nas.typed import MismatchError, typed
+from nas.supernet.copying import copy_module
+from nas.typed import MismatchError, read_as
 
 _OF_EVERY_MODULE = frozenset(vars(nn.Module()))
 _ADVICE = "give changes that were told of this module"
@@ -62,11 +62,11 @@ def changes_between(before: nn.Module, after: nn.Module) -> dict[str, Any]:
     tensors: dict[str, tuple[int, ...] | None] = {}
     for name, old, new in _pairs("", before, after):
         if not _are_alike(old, new):
-            layers += _described(name, new)
+            layers += _describe_layers(name, new)
             continue
-        if changed := dict(_changed_attributes(name, old, new)):
+        if changed := dict(_find_changed_attributes(name, old, new)):
             attributes[name] = changed
-        tensors |= _changed_shapes(name, old, new)
+        tensors |= _find_changed_shapes(name, old, new)
     changes: dict[str, Any] = json.loads(json.dumps(asdict(_Changes(tuple(layers), attributes, tensors))))
     _check_same_structure(with_changes(before, changes), after)
     return changes
@@ -81,14 +81,14 @@ def with_changes(module: nn.Module, changes: Mapping[str, Any]) -> nn.Module:
         ExportError: these are no changes, or not of such a module.
     """
     try:
-        found = typed(_Changes, dict(changes))
+        found = read_as(_Changes, dict(changes))
     except MismatchError as error:
         raise ExportError(f"changes of a module's structure are expected: {error}.") from error
-    made = copied(module)
+    made = copy_module(module)
     _put_layers(made, found.layers)
     modules = dict(made.named_modules(remove_duplicate=False))
     for name, values in found.attributes.items():
-        state = vars(_known(modules, name))
+        state = vars(_get_module(modules, name))
         for attribute, value in values.items():
             if attribute in _OF_EVERY_MODULE:
                 raise _unfit(f"attribute {attribute!r} of {name!r}")
@@ -123,7 +123,7 @@ def _children(module: nn.Module) -> dict[str, nn.Module]:
     return {name: child for name, child in module._modules.items() if child is not None}
 
 
-def _described(name: str, layer: nn.Module) -> Iterator[_Layer]:
+def _describe_layers(name: str, layer: nn.Module) -> Iterator[_Layer]:
     """Yield a layer and, of a Sequential, those inside."""
     if type(layer) not in LAYERS or not name:
         place = f"layer {name!r}" if name else "the network itself"
@@ -134,10 +134,10 @@ def _described(name: str, layer: nn.Module) -> Iterator[_Layer]:
     yield _Layer(name, type(layer).__name__, LAYERS[type(layer)](layer))
     if type(layer) is nn.Sequential:
         for child, inner in _children(layer).items():
-            yield from _described(f"{name}.{child}", inner)
+            yield from _describe_layers(f"{name}.{child}", inner)
 
 
-def _changed_attributes(name: str, old: nn.Module, new: nn.Module) -> Iterator[tuple[str, Any]]:
+def _find_changed_attributes(name: str, old: nn.Module, new: nn.Module) -> Iterator[tuple[str, Any]]:
     before = vars(old)
     for attribute, value in vars(new).items():
         if attribute in _OF_EVERY_MODULE:
@@ -174,7 +174,7 @@ def _as_before(before: object, value: Any) -> Any:
     return tuple(value) if isinstance(value, list) and not isinstance(before, list) else value
 
 
-def _changed_shapes(
+def _find_changed_shapes(
     name: str, old: nn.Module, new: nn.Module
 ) -> Iterator[tuple[str, tuple[int, ...] | None]]:
     for held, holds in ((old._parameters, new._parameters), (old._buffers, new._buffers)):
@@ -204,7 +204,7 @@ def _put_layers(network: nn.Module, layers: tuple[_Layer, ...]) -> None:
     example = next(network.parameters(), torch.empty(0))
     for layer in layers:
         outer, _, name = layer.name.rpartition(".")
-        parent = _known(dict(network.named_modules(remove_duplicate=False)), outer)
+        parent = _get_module(dict(network.named_modules(remove_duplicate=False)), outer)
         before = parent._modules.get(name)
         if layer.kind not in _BY_NAME or (before is None and type(parent) is not nn.Sequential):
             raise _unfit(f"{layer.kind} at {layer.name!r}")
@@ -226,7 +226,7 @@ def _put_tensors(modules: Mapping[str, nn.Module], shapes: Mapping[str, tuple[in
     example = next(modules[""].parameters(), torch.empty(0))
     for name, shape in shapes.items():
         outer, _, key = name.rpartition(".")
-        module = _known(modules, outer)
+        module = _get_module(modules, outer)
         held: dict[str, Any] = module._parameters if key in module._parameters else module._buffers
         if key not in held:
             raise _unfit(f"tensor {name!r}")
@@ -243,7 +243,7 @@ def _put_tensors(modules: Mapping[str, nn.Module], shapes: Mapping[str, tuple[in
         held[key] = made[id(before)][1]
 
 
-def _known(modules: Mapping[str, nn.Module], name: str) -> nn.Module:
+def _get_module(modules: Mapping[str, nn.Module], name: str) -> nn.Module:
     if name not in modules:
         raise _unfit(f"a layer {name!r}")
     return modules[name]
@@ -256,7 +256,7 @@ def _unfit(what: str) -> ExportError:
 def _check_same_structure(made: nn.Module, wanted: nn.Module) -> None:
     """Check that weights fit, and that tensors are one where they are one in what is wanted."""
     forms = [{name: (tuple(t.shape), t.dtype) for name, t in m.state_dict().items()} for m in (made, wanted)]
-    groups = [_tied(m) for m in (made, wanted)]
+    groups = [_find_tied(m) for m in (made, wanted)]
     for of_made, of_wanted in (forms, groups):
         for name in [*of_wanted, *of_made]:
             if of_made.get(name) != of_wanted.get(name):
@@ -266,7 +266,7 @@ def _check_same_structure(made: nn.Module, wanted: nn.Module) -> None:
                 )
 
 
-def _tied(module: nn.Module) -> dict[str, list[str]]:
+def _find_tied(module: nn.Module) -> dict[str, list[str]]:
     """Return, by the name of each parameter that has others, all of its names."""
     names: dict[int, list[str]] = {}
     for name, parameter in module.named_parameters(remove_duplicate=False):

@@ -17,10 +17,10 @@ from nas.compression.onnx_files import (
     Packed,
     bits_space,
     check_bits,
-    chosen_bits,
+    choose_bits,
     onnx_of,
     pack_weights,
-    packed_nibbles,
+    pack_nibbles,
     with_file,
 )
 from nas.compression.onnx_int8 import quiet_log
@@ -80,7 +80,7 @@ class WeightOnly:
             SpaceError: the options are others than those of its choice.
             ExportError: no MatMul has constant weights.
         """
-        bits = chosen_bits(self.name, self.bits, options)
+        bits = choose_bits(self.name, self.bits, options)
         if bits == FLOAT_BITS:
             return model
         made = onnx.load_model_from_string(onnx_of(model))
@@ -167,7 +167,7 @@ def _round_tables(model: Any, bits: int, block_size: int) -> int:
     }
     rounded = [name for name in tables if name not in skipped]
     for name in rounded:
-        packed, scales = _rounded_table(numpy_helper.to_array(tables[name]), bits, block_size)
+        packed, scales = _round_table(numpy_helper.to_array(tables[name]), bits, block_size)
         graph.initializer.remove(tables[name])
         for kind, values in (("rounded", packed), ("scales", scales)):
             graph.initializer.append(numpy_helper.from_array(values, f"{name}.{kind}"))
@@ -193,7 +193,7 @@ def _read_rounded(node: Any, name: str, bits: int, block_size: int) -> Any:
     )
 
 
-def _rounded_table(
+def _round_table(
     table: np.ndarray[Any, Any], bits: int, block_size: int
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """Return ``(rows, width × bits / 8)`` uint8 and ``(rows, blocks)`` scales; the middle of the range stands for 0."""
@@ -204,5 +204,5 @@ def _rounded_table(
     scales = np.maximum(np.abs(padded).max(2), np.finfo(np.float32).tiny) / (middle - 1)
     numbers = (np.rint(padded / scales[..., None]) + middle).astype(np.uint8).reshape(rows, -1)[:, :width]
     if bits == 4:
-        numbers = np.frombuffer(packed_nibbles(numbers), np.uint8).reshape(rows, -1)
+        numbers = np.frombuffer(pack_nibbles(numbers), np.uint8).reshape(rows, -1)
     return numbers, scales.astype(np.float32)

@@ -13,7 +13,7 @@ from nas.checks import failing_as
 from nas.compression.pipeline import Lab, Model
 from nas.errors import ExportError
 from nas.inputs import call_network, place_inputs
-from nas.supernet.copying import copied
+from nas.supernet.copying import copy_module
 from nas.supernet.recalibrate import recalibrate_on
 
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
@@ -36,7 +36,7 @@ def module_in(model: Model, name: str) -> nn.Module:
 
 def working_copy(module: nn.Module, lab: Lab) -> nn.Module:
     """Return a copy on the lab's device, all of whose parameters can be trained."""
-    return copied(module).to(lab.device).requires_grad_(True)
+    return copy_module(module).to(lab.device).requires_grad_(True)
 
 
 def replace_layers(
@@ -87,7 +87,7 @@ def check_runs(name: str, model: Model, module: nn.Module, lab: Lab) -> None:
         call_network(module, place_inputs(model.inputs.blank(2), lab.device))
 
 
-def finished(model: Model, module: nn.Module, lab: Lab, what: str, *, recalibrates: bool = True) -> Model:
+def make_model(model: Model, module: nn.Module, lab: Lab, what: str, *, recalibrates: bool = True) -> Model:
     """Return a model of a module that was worked on.
 
     Batch norm is recalibrated; the module gets back to where the one before lies, and so does what can be trained.

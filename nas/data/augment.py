@@ -19,7 +19,7 @@ _KEPT = 254
 """A value that nobody fills masks with: it is the number of no class in use, and 255 is what is ignored."""
 
 
-def augmented(
+def augment(
     inputs: Inputs, targets: Tensor, transform: Callable[..., Any] | None, ignored: int | None = None
 ) -> tuple[Inputs, Tensor]:
     """Return a batch with ``transform`` applied to groups of eight, whose targets go along where they are masks.
@@ -47,7 +47,7 @@ def augmented(
     with failing_as(StudyError, "the recipe's augment failed", "mend it, or leave it out"):
         for group, wanted in zip(inputs.split(GROUP_SIZE), targets.split(GROUP_SIZE), strict=True):
             if are_masks(inputs, targets):
-                group, wanted = _moved_together(group, wanted, transform, ignored)
+                group, wanted = _transform_together(group, wanted, transform, ignored)
             else:
                 group = transform(group)
             changed.append(group)
@@ -58,7 +58,7 @@ def augmented(
     return images, masks
 
 
-def _moved_together(
+def _transform_together(
     images: Tensor, masks: Tensor, transform: Callable[..., Any], ignored: int | None
 ) -> tuple[Tensor, Tensor]:
     """Return images and masks after one call of a transform."""

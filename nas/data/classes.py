@@ -39,7 +39,7 @@ def count_classes(name: str, labels: IntArray, needed: int, class_names: tuple[s
     if len(rare):
         count = 0 if len(gaps) else counts[rare[0]]
         raise DataError(
-            f"class {_called(int(rare[0]), class_names)} of {name}, whose labels go up to {known[-1]}, has {count} "
+            f"class {_label_text(int(rare[0]), class_names)} of {name}, whose labels go up to {known[-1]}, has {count} "
             f"items: every class needs at least {needed} to be in every part."
         )
     return len(known)
@@ -64,7 +64,7 @@ def count_held(name: str, holds: IntArray, needed: int, class_names: tuple[str, 
     if len(rare):
         others = "" if len(rare) == 1 else f", and {len(rare) - 1} other classes are as rare"
         raise DataError(
-            f"class {_called(int(rare[0]), class_names)} is in {counts[rare[0]]} of {len(holds)} masks "
+            f"class {_label_text(int(rare[0]), class_names)} is in {counts[rare[0]]} of {len(holds)} masks "
             f"of {name}{others}: at least {needed} are needed, for every class to be in every part; add masks, or say "
             "with classes= and values= what the values stand for, None for what is to be ignored."
         )
@@ -82,12 +82,12 @@ def check_every_class(labels: Sequence[IntArray], num_classes: int, class_names:
         missing = np.flatnonzero(counts == 0)
         if len(missing):
             raise DataError(
-                f"the {part} split has no item of class {_called(int(missing[0]), class_names)} (missing classes: "
+                f"the {part} split has no item of class {_label_text(int(missing[0]), class_names)} (missing classes: "
                 f"{len(missing)}): add items of it, or choose limit and the shares so that each split gets some."
             )
 
 
-def _called(label: int, class_names: tuple[str, ...]) -> str:
+def _label_text(label: int, class_names: tuple[str, ...]) -> str:
     return f"{label} ({class_names[label]!r})" if label < len(class_names) else str(label)
 
 

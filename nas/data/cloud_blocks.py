@@ -31,7 +31,7 @@ class Cloud:
     targets: IntArray
 
 
-def thinned(cloud: Cloud, cell: float) -> Cloud:
+def thin_cloud(cloud: Cloud, cell: float) -> Cloud:
     """Return one point for every cube of a grid that holds any: the mean place and features, the commonest target.
 
     As the code of Hu 2020 does it. Of equally common targets the smallest number is taken.

@@ -58,7 +58,7 @@ def items_of(
             time.
     """
     _check_map_style(dataset, name)
-    stated = _stated(dataset)
+    stated = _read_labels(dataset)
     rows, found = (range(len(dataset)), stated) if stated is not None else _read(dataset, name, skip_corrupt)
     labels = _integers(found, name)
     _check_same(dataset, name, rows, _image_of)
@@ -124,10 +124,10 @@ def _check_same(
             )
 
 
-def _stated(dataset: Any) -> Sequence[Any] | None:
+def _read_labels(dataset: Any) -> Sequence[Any] | None:
     """Return the labels that a data set knows without reading its items; None if it knows none."""
     if type(dataset) is Subset:  # a class of the user's own may change labels
-        known = _stated(dataset.dataset)
+        known = _read_labels(dataset.dataset)
         places = [int(index) for index in dataset.indices]
         if known is None or not all(-len(known) <= place < len(known) for place in places):
             return None

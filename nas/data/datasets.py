@@ -21,11 +21,11 @@ from nas.checks import check_kind
 from nas.data.dataset_items import MapDataset, items_of, pairs_of
 from nas.data.items import Decoding, Items
 from nas.data.locations import DATA, cache_folder, data_root
-from nas.data.masked import masked_parts, pairs_of_files
+from nas.data.masked import read_masked_parts, pairs_of_files
 from nas.data.masks import Masks
 from nas.data.raw import RawData
 from nas.data.selection import Parts
-from nas.data.torchvision_masks import MaskedData, masked_data
+from nas.data.torchvision_masks import MaskedData, find_masks
 from nas.errors import DataError, first_line, one_line
 
 _TRANSFORMS = ("transform", "target_transform", "transforms")
@@ -64,7 +64,7 @@ class DatasetPair(RawData):
                 used, or it changes from one reading to the next.
         """
         if self.masks is not None:
-            return _masked(self.name, self.train, self.test, self.masks, self._decoding)
+            return _make_masked(self.name, self.train, self.test, self.masks, self._decoding)
         train = items_of(self.train, f"train part of {self.name}", self.skip_corrupt)
         test = None
         if self.test is not None:
@@ -72,14 +72,14 @@ class DatasetPair(RawData):
         return Parts(self.name, train, test, _class_names(self.train))
 
 
-def _masked(name: str, train: MapDataset, test: MapDataset | None, masks: Masks, how: Decoding) -> Parts:
+def _make_masked(name: str, train: MapDataset, test: MapDataset | None, masks: Masks, how: Decoding) -> Parts:
     """Return the parts of data sets whose items are images and masks."""
     pairs = [
         pairs_of(dataset, f"{part} part of {name}", masks, how.size)
         for part, dataset in (("train", train), ("test", test))
         if dataset is not None
     ]
-    return masked_parts(name, pairs, masks, how)
+    return read_masked_parts(name, pairs, masks, how)
 
 
 @final
@@ -127,32 +127,32 @@ class TorchvisionData(RawData):
         Raises:
             DataError: torchvision has no such data set, or it is not there, is damaged or has other options.
         """
-        kind, known = _named(self.name), masked_data(self.name, self.options)
+        kind, known = _find_class(self.name), find_masks(self.name, self.options)
         root = data_root(self.root, self.name)
         options = {**({} if known is None else known.options), **self.options}
-        part = {"train": True} if "train" in _accepted(kind) else {}
-        dataset = self._opened(kind, root, {**part, **options})
+        part = {"train": True} if "train" in _list_arguments(kind) else {}
+        dataset = self._open(kind, root, {**part, **options})
         test = self._test(kind, root, options, () if known is None else known.test)
         if known is not None or self.masks is not None:
-            return self._masked(known, dataset, test)
+            return self._make_masked(known, dataset, test)
         items = None if test is None else self._items(test, "test")
-        train, items, names = _numbered(self._items(dataset, "train"), items, _class_names(dataset))
+        train, items, names = _number_labels(self._items(dataset, "train"), items, _class_names(dataset))
         return Parts(self.name, train, items, names)
 
     @property
     def _channels(self) -> int | None:
-        return 3 if masked_data(self.name, self.options) is not None else None  # as torchvision converts them
+        return 3 if find_masks(self.name, self.options) is not None else None  # as torchvision converts them
 
-    def _masked(self, known: MaskedData | None, train: MapDataset, test: MapDataset | None) -> Parts:
+    def _make_masked(self, known: MaskedData | None, train: MapDataset, test: MapDataset | None) -> Parts:
         masks = self.masks or (Masks() if known is None else known.masks)
         if known is None or any(self.options.get(name) is not None for name in _TRANSFORMS):
-            return _masked(self.name, train, test, masks, self._decoding)
+            return _make_masked(self.name, train, test, masks, self._decoding)
         pairs = [
             pairs_of_files(*known.files(dataset), masks, self._size)
             for dataset in (train, test)
             if dataset is not None
         ]
-        return masked_parts(self.name, pairs, masks, self._decoding)
+        return read_masked_parts(self.name, pairs, masks, self._decoding)
 
     def _test(
         self, kind: type, root: Path, options: Mapping[str, Any], best: Sequence[Mapping[str, Any]]
@@ -161,15 +161,15 @@ class TorchvisionData(RawData):
         stated = any(name in self.options for selection in best for name in selection)
         for selection in () if stated else best or _test_parts(kind, self.options):
             try:
-                return self._opened(kind, root, {**options, **selection})
+                return self._open(kind, root, {**options, **selection})
             except DataError as error:
                 if "split" in selection and "Unknown value" in str(error.__cause__):
                     continue  # one of our guesses, which torchvision doesn't know
                 raise
         return None
 
-    def _opened(self, kind: type, root: Path, arguments: dict[str, Any]) -> MapDataset:
-        accepted = _accepted(kind)
+    def _open(self, kind: type, root: Path, arguments: dict[str, Any]) -> MapDataset:
+        accepted = _list_arguments(kind)
         if self.download and "download" in accepted:
             arguments["download"] = True
         try:
@@ -220,14 +220,14 @@ def _key(what: str, folder: Path) -> str:
     return facts.hexdigest()
 
 
-def _named(name: str) -> type:
+def _find_class(name: str) -> type:
     kinds = {n: getattr(datasets, n) for n in datasets.__all__}
     known = [n for n, kind in kinds.items() if isinstance(kind, type) and kind is not datasets.VisionDataset]
     if name not in known:
         close = difflib.get_close_matches(name, known) or known
         raise DataError(f"torchvision has no data set {name!r}: did you mean {' or '.join(close[:3])}?")
     kind: type = kinds[name]
-    if "root" not in _accepted(kind):
+    if "root" not in _list_arguments(kind):
         raise DataError(
             f"{name} of torchvision takes no root, because it has no files: give it as "
             f"DatasetPair(torchvision.datasets.{name}(...))."
@@ -235,7 +235,7 @@ def _named(name: str) -> type:
     return kind
 
 
-def _accepted(kind: type) -> set[str]:
+def _list_arguments(kind: type) -> set[str]:
     """Return the arguments of a class, with those that its bases take where it passes more on to them."""
     names: set[str] = set()
     for base in inspect.getmro(kind):
@@ -250,7 +250,7 @@ def _accepted(kind: type) -> set[str]:
 
 def _test_parts(kind: type, options: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the arguments that may select an official test part, the best first."""
-    accepted = _accepted(kind)
+    accepted = _list_arguments(kind)
     if "train" in accepted:
         return [{"train": False}]
     if "split" in accepted and "split" not in options:
@@ -258,7 +258,7 @@ def _test_parts(kind: type, options: Mapping[str, Any]) -> list[dict[str, Any]]:
     return []
 
 
-def _numbered(
+def _number_labels(
     train: Items, test: Items | None, names: tuple[str, ...]
 ) -> tuple[Items, Items | None, tuple[str, ...]]:
     """Return both parts with labels from 0 without gaps; EMNIST's letters begin at 1, for instance."""
@@ -267,11 +267,11 @@ def _numbered(
     if not len(known) or known[0] < 0 or known[-1] == len(known) - 1:
         return train, test, names
 
-    def numbered(part: Items) -> Items:
+    def number(part: Items) -> Items:
         return dataclasses.replace(part, labels=np.searchsorted(known, part.labels))
 
     kept = tuple(names[label] for label in known.tolist() if label < len(names))
-    return numbered(train), None if test is None else numbered(test), kept
+    return number(train), None if test is None else number(test), kept
 
 
 def _class_names(dataset: object) -> tuple[str, ...]:

@@ -92,7 +92,7 @@ def _canvas(
         place = _free_place(mask, size, rng)
         if place is None:
             continue
-        digit = _scaled(digits[chosen], size) * rng.uniform(0.8, 1.0)
+        digit = _scale_digit(digits[chosen], size) * rng.uniform(0.8, 1.0)
         ink[place] = digit
         mask[place] = np.where(digit >= _INK * digit.max(), labels[chosen] + 1, 0)
     paper = rng.uniform(180, 240)
@@ -110,7 +110,7 @@ def _free_place(mask: NDArray[np.uint8], size: int, rng: np.random.Generator) ->
     return None
 
 
-def _scaled(digit: NDArray[np.float64], size: int) -> NDArray[np.float64]:
+def _scale_digit(digit: NDArray[np.float64], size: int) -> NDArray[np.float64]:
     """Return an 8x8 digit of darkness 0 to 16 as ``(size, size)`` of 0 to 1."""
     values: Tensor = torch.from_numpy(digit)[None, None] / 16
     larger = F.interpolate(values, (size, size), mode="bilinear", align_corners=False)

@@ -43,7 +43,7 @@ def fingerprint(
         hasher.update(repr((*forms, split.mean, split.std)).encode())
         found = np.zeros(len(split), dtype=np.int64)
         for tensor in as_tuple(split.inputs):
-            rows = (row for chunk in tensor.split(_ROWS) for row in _hashed(chunk, hasher))
+            rows = (row for chunk in tensor.split(_ROWS) for row in _hash_items(chunk, hasher))
             found = 31 * found + np.fromiter(rows, dtype=np.int64, count=len(split))
         for chunk in split.targets.split(_ROWS):
             hasher.update(chunk.contiguous().numpy().data)
@@ -52,7 +52,7 @@ def fingerprint(
     return hasher.hexdigest()[:16]
 
 
-def _hashed(chunk: Tensor, hasher: hashlib._Hash) -> list[int]:
+def _hash_items(chunk: Tensor, hasher: hashlib._Hash) -> list[int]:
     """Add some items to a digest, and return a number for each."""
     values = chunk.contiguous().numpy()
     hasher.update(values.data)

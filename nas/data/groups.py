@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import GroupShuffleSplit
 
-from nas.checks import told
+from nas.checks import quote
 from nas.errors import DataError
 from nas.space import FloatArray, IntArray
 
@@ -103,7 +103,7 @@ def check_group_rule(holder: str, rule: object) -> None:
         is_pattern = False
     if rule is not None and not is_level and not is_pattern:
         raise DataError(
-            f"{holder} has group={told(rule)}: None, the level of a folder from 1 on, or a regular expression with at "
+            f"{holder} has group={quote(rule)}: None, the level of a folder from 1 on, or a regular expression with at "
             "most one group in parentheses is expected."
         )
 

@@ -62,12 +62,12 @@ class Items:
     masks: Items | None = None
     groups: Groups | None = None
 
-    def opened(self, row: int) -> contextlib.AbstractContextManager[object]:
+    def open(self, row: int) -> contextlib.AbstractContextManager[object]:
         """Return the item at a position, to be used within ``with``."""
         item = self.read(row)
         return item if self.files and isinstance(item, Image.Image) else contextlib.nullcontext(item)
 
-    def taken(self, rows: IntArray) -> Items:
+    def take(self, rows: IntArray) -> Items:
         """Return some of the items as items of their own."""
         if np.array_equal(rows, np.arange(len(self.labels))):
             return self
@@ -78,7 +78,7 @@ class Items:
             read=lambda row: self.read(int(rows[row])),
             name=lambda row: self.name(int(rows[row])),
             key=None if stated is None else lambda: f"{stated()} {rows.tolist()}",
-            masks=None if self.masks is None else self.masks.taken(rows),
+            masks=None if self.masks is None else self.masks.take(rows),
             groups=None if self.groups is None else self.groups[rows],
         )
 
@@ -135,12 +135,12 @@ def decode(parts: Sequence[Chosen], how: Decoding) -> Decoded:
         DataError: items can't be read and may not be left out, or differ in shape.
     """
     try:
-        return _decoded(parts, how)
+        return _decode(parts, how)
     except _DeepImageFound:  # then all images are decoded as deep ones are, also those before it
-        return _decoded(parts, dataclasses.replace(how, deep=True))
+        return _decode(parts, dataclasses.replace(how, deep=True))
 
 
-def _decoded(parts: Sequence[Chosen], how: Decoding) -> Decoded:
+def _decode(parts: Sequence[Chosen], how: Decoding) -> Decoded:
     reader = _Reader(parts, how)
     first = reader.example()
     total = sum(len(part.rows) for part in parts)
@@ -150,14 +150,14 @@ def _decoded(parts: Sequence[Chosen], how: Decoding) -> Decoded:
     logger.info("%d items of shape %s: %.1f MB %s", total, tuple(first.shape), num_bytes / 1e6, place)
     if not mapped:
         values = store.in_memory(reader.chunks(), total)
-        return Decoded(values, _without(parts, reader.left_out()), mapped)
+        return Decoded(values, _without(parts, reader.list_left_out()), mapped)
     key = _key(parts, how)
-    known = None if key is None else store.known(key)
+    known = None if key is None else store.find_stored(key)
     if known is not None:
         values, left_out = known
         return Decoded(values, _without(parts, left_out), mapped)
-    values = store.on_disk(reader.chunks(), key, reader.left_out)
-    return Decoded(values, _without(parts, reader.left_out()), mapped)
+    values = store.on_disk(reader.chunks(), key, reader.list_left_out)
+    return Decoded(values, _without(parts, reader.list_left_out()), mapped)
 
 
 def _key(parts: Sequence[Chosen], how: Decoding) -> str | None:
@@ -213,14 +213,14 @@ class _Reader:
         with ThreadPoolExecutor(os.cpu_count()) as threads:
             for number, part in enumerate(self.parts):
                 for rows, values in self._read(part, threads):
-                    good = [self._checked(number, row, v) for row, v in zip(rows, values, strict=True)]
+                    good = [self._check_value(number, row, v) for row, v in zip(rows, values, strict=True)]
                     whole = [value for value in good if value is not None]
                     if whole:
                         yield torch.stack(whole)
         total = sum(len(part.rows) for part in self.parts)
         judge([text for _, _, text in self._damaged], total, self.how.skip_corrupt)
         for what, names in self._partly_used.items():
-            logger.warning("%d of %d items %s: %s", len(names), total, what, _listed(sorted(names)))
+            logger.warning("%d of %d items %s: %s", len(names), total, what, _list_names(sorted(names)))
 
     def _read(
         self, part: Chosen, threads: ThreadPoolExecutor
@@ -241,14 +241,14 @@ class _Reader:
         for rows, values in ahead:
             yield rows, list(values)
 
-    def left_out(self) -> list[list[int]]:
+    def list_left_out(self) -> list[list[int]]:
         """Return the number of the part and the row in it of each item that couldn't be read."""
         return [[number, row] for number, row, _ in self._damaged]
 
     def _tensor(self, items: Items, row: int) -> Tensor | str:
         """Return the item, or why it can't be read."""
         try:
-            with items.opened(row) as item:
+            with items.open(row) as item:
                 if is_deep(item) and not self.how.deep:
                     raise _DeepImageFound
                 what = losses(item)
@@ -263,7 +263,7 @@ class _Reader:
         except Exception as error:  # PIL, and whatever a user's data set reads with, raise almost anything
             return one_line(error).replace(f" {items.name(row)!r}", "")
 
-    def _checked(self, number: int, row: int, value: Tensor | str) -> Tensor | None:
+    def _check_value(self, number: int, row: int, value: Tensor | str) -> Tensor | None:
         name = self.parts[number].items.name(row)
         if isinstance(value, str):
             self._damaged.append((number, row, f"{name} ({value})"))
@@ -295,11 +295,11 @@ def judge(damaged: Sequence[str], total: int, skip_corrupt: bool) -> None:
     """
     if not damaged:
         return
-    what = f"{len(damaged)} of {total} items can't be used: {_listed(damaged)}"
+    what = f"{len(damaged)} of {total} items can't be used: {_list_names(damaged)}"
     if not skip_corrupt:
         raise DataError(f"{what}. Mend or remove them, or leave them out with skip_corrupt=True.")
     logger.warning("%s; they are left out", what)
 
 
-def _listed(names: Sequence[str]) -> str:
+def _list_names(names: Sequence[str]) -> str:
     return ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")

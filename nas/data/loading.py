@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nas.checks import failing_as, told
+from nas.checks import failing_as, quote
 from nas.errors import DataError
 from nas.inputs import as_tuple
 from nas.protocols import DataSource, Split, Splits
@@ -43,25 +43,25 @@ def check_splits(splits: Splits, origin: str) -> None:
     """
     holder = f"{origin} returned"
     wanted = "the Splits of nas.protocols, such as nas.data.split_images makes,"
-    _demand(isinstance(splits, Splits), f"{holder} {told(splits)}", wanted)
+    _demand(isinstance(splits, Splits), f"{holder} {quote(splits)}", wanted)
     for name in ("name", "fingerprint"):
         value = getattr(splits, name)
-        _demand(isinstance(value, str) and value != "", f"{holder} {name}={told(value)}", "a string")
+        _demand(isinstance(value, str) and value != "", f"{holder} {name}={quote(value)}", "a string")
     for name in ("vocabulary", "input_names", "notes"):
         value = getattr(splits, name)
         _demand(
-            _hold(value, str), f"{holder} {name}={told(value)}", "a tuple of strings, which may be empty,"
+            _hold(value, str), f"{holder} {name}={quote(value)}", "a tuple of strings, which may be empty,"
         )
     _demand(
         isinstance(splits.task, Task) and not isinstance(splits.task, type),
-        f"{holder} task={told(splits.task)}",
+        f"{holder} task={quote(splits.task)}",
         "an instance with loss(), imitation(), fault() and facts(), such as Classification(10),",
     )
     for name in ("train", "search", "test", "unlabelled"):
         part = getattr(splits, name)
         if (name == "test" and _stands_for_split(part)) or (name == "unlabelled" and part is None):
             continue
-        _demand(isinstance(part, Split), f"{holder} {name}={told(part)}", "a Split of nas.protocols")
+        _demand(isinstance(part, Split), f"{holder} {name}={quote(part)}", "a Split of nas.protocols")
         what = f"the {name} split that {origin} returned has"
         tensors = _check_tensors(part, splits.input_names, what)
         for position, tensor in enumerate(tensors):
@@ -82,7 +82,7 @@ def _check_tensors(part: Split, names: Sequence[str], what: str) -> tuple[Tensor
     wanted = f"a tensor for each of input_names={tuple(names)}"
     _demand(len(tensors) == len(names), f"{what} {len(tensors)} inputs", wanted)
     for name, value in [*(("inputs", tensor) for tensor in tensors), ("targets", part.targets)]:
-        _demand(isinstance(value, Tensor), f"{what} {name}={told(value)}", "a tensor")
+        _demand(isinstance(value, Tensor), f"{what} {name}={quote(value)}", "a tensor")
         stated = f"{what} {name} on {value.device}, {value.layout}, with requires_grad={value.requires_grad}"
         plain = value.device.type == "cpu" and value.layout == torch.strided and not value.requires_grad
         _demand(plain, stated, "a dense tensor on the CPU that was detached")

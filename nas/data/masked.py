@@ -81,7 +81,7 @@ def _key(paths: Sequence[Path], *facts: object) -> str:
     return digest([_MASK_RULES, files, *facts])
 
 
-def masked_parts(name: str, pairs: Sequence[Pairs], masks: Masks, how: Decoding) -> Parts:
+def read_masked_parts(name: str, pairs: Sequence[Pairs], masks: Masks, how: Decoding) -> Parts:
     """Read all masks, and return the parts of a data set, whose items know their masks and the classes in them.
 
     Args:
@@ -101,22 +101,22 @@ def masked_parts(name: str, pairs: Sequence[Pairs], masks: Masks, how: Decoding)
     num_classes = masks.num_classes or int(np.flatnonzero(holds.any(0)).max()) + 1
     ends = np.cumsum([0, *(len(part.rows) for part in decoded.kept)]).tolist()
     items = [
-        _known(pair, part.rows, holds[begin:end, :num_classes], decoded.values[begin:end, 0])
+        _make_items(pair, part.rows, holds[begin:end, :num_classes], decoded.values[begin:end, 0])
         for pair, part, begin, end in zip(pairs, decoded.kept, ends[:-1], ends[1:], strict=True)
     ]
     return Parts(name, items[0], items[1] if len(items) > 1 else None, masks.class_names)
 
 
-def _known(pair: Pairs, rows: IntArray, holds: IntArray, values: Tensor) -> Items:
+def _make_items(pair: Pairs, rows: IntArray, holds: IntArray, values: Tensor) -> Items:
     """Return the items of a pair that could be read, with their masks."""
     masks = dataclasses.replace(
-        pair.masks.taken(rows), labels=holds, read=lambda row: values[row], threads=False
+        pair.masks.take(rows), labels=holds, read=lambda row: values[row], threads=False
     )
-    return dataclasses.replace(pair.images.taken(rows), labels=holds, masks=masks)
+    return dataclasses.replace(pair.images.take(rows), labels=holds, masks=masks)
 
 
 def decode_masks(chosen: Sequence[Chosen], how: Decoding) -> Tensor:
-    """Return the masks of items as :func:`masked_parts` gives them, ``(n, height, width)`` uint8.
+    """Return the masks of items as :func:`read_masked_parts` gives them, ``(n, height, width)`` uint8.
 
     Args:
         chosen: Parts of which all items could be read.

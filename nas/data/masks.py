@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from nas.data.pixels import stated_turn
+from nas.data.pixels import read_turn
 from nas.errors import DataError
 from nas.tasks.segmentation import IGNORED
 
@@ -113,7 +113,7 @@ class Masks:
         if (classes < 0).any():
             strange = self._table[places] < 0
             raise UnusableMaskError(
-                f"{strange.sum()} pixels of the mask have values such as {values[strange][0]}, and {self._expected()}"
+                f"{strange.sum()} pixels of the mask have values such as {values[strange][0]}, and {self._describe_expected()}"
             )
         if (classes == IGNORED).all():
             raise UnusableMaskError("all pixels of the mask are ignored")
@@ -121,7 +121,7 @@ class Masks:
             return values
         return np.asarray(self._table[places], dtype=np.uint8)
 
-    def _expected(self) -> str:
+    def _describe_expected(self) -> str:
         if self.values:
             return f"only {', '.join(map(str, sorted(self.values)))} and {self.ignored} stand for something"
         last = (self.num_classes or IGNORED) - 1
@@ -147,7 +147,7 @@ def mask_tensor(mask: object, image: object, masks: Masks, size: tuple[int, int]
     """
     values = _upright_like(_integers(mask), mask, image)
     if size is not None:
-        values = _fitted(values, size)
+        values = _fit_size(values, size)
     return torch.from_numpy(masks.to_classes(values))
 
 
@@ -168,19 +168,19 @@ def _integers(mask: object) -> NDArray[Any]:
 
 
 def _upright_like(values: NDArray[Any], mask: object, image: object) -> NDArray[Any]:
-    own = stated_turn(mask) if isinstance(mask, Image.Image) else None
-    turn = stated_turn(image) if isinstance(image, Image.Image) else None
+    own = read_turn(mask) if isinstance(mask, Image.Image) else None
+    turn = read_turn(image) if isinstance(image, Image.Image) else None
     stored = _height_and_width(image)
     upright = stored[::-1] if turn in _QUARTER_TURNS else stored
     if own is None and values.shape == stored:
         own = turn
-    turned = values if own is None else _turned(values, own)
+    turned = values if own is None else _turn(values, own)
     if turned.shape != upright:
         raise UnusableMaskError(f"the mask is {_sides(values.shape)} and the image {_sides(stored)}")
     return turned
 
 
-def _turned(values: NDArray[Any], turn: Image.Transpose) -> NDArray[Any]:
+def _turn(values: NDArray[Any], turn: Image.Transpose) -> NDArray[Any]:
     kept = values if values.dtype == np.uint8 else values.astype(np.int32)  # what Pillow turns
     return np.array(Image.fromarray(kept).transpose(turn))
 
@@ -192,7 +192,7 @@ def _height_and_width(image: object) -> tuple[int, ...]:
     return shape[-2:] if isinstance(image, Tensor) else shape[:2]
 
 
-def _fitted(values: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
+def _fit_size(values: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
     """Return the nearest pixels of what is left of an image that is scaled to cover a size and cut at the centre."""
     scale = min(length / wanted for length, wanted in zip(values.shape, size, strict=True))
     rows, columns = (

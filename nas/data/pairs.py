@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nas.checks import told
+from nas.checks import quote
 from nas.data.tensors import split_tensors
 from nas.data.words import words
 from nas.errors import DataError
@@ -59,7 +59,7 @@ def split_pairs(
         DataError: there are not as many answers as sources, a text is too long, or there are too few pairs.
     """
     if unit not in _UNITS:
-        raise DataError(f"unit is {told(unit)}: 'character' or 'word' is expected.")
+        raise DataError(f"unit is {quote(unit)}: 'character' or 'word' is expected.")
     if len(sources) != len(answers):
         raise DataError(
             f"{name} has {len(sources)} sources and {len(answers)} answers: as many are expected."

@@ -117,7 +117,7 @@ def _from_pil(image: Image.Image, size: tuple[int, int] | None, channels: int | 
     return values.expand(wanted, -1, -1)
 
 
-def stated_turn(image: Image.Image) -> Image.Transpose | None:
+def read_turn(image: Image.Image) -> Image.Transpose | None:
     """Return what puts an image upright, as it is opened or decoded; None where it lies so already.
 
     Pixels are decoded only where they have to be: of formats that are turned as they are read, and of PNG files

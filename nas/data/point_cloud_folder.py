@@ -15,7 +15,7 @@ from torch import Tensor
 
 from nas.checks import check_kind
 from nas.data.classes import class_shares
-from nas.data.cloud_blocks import Cloud, blocks_of, thinned
+from nas.data.cloud_blocks import Cloud, blocks_of, thin_cloud
 from nas.data.cloud_files import READERS
 from nas.data.cloud_tiles import Layout, read_tiles
 from nas.data.locations import data_root
@@ -122,7 +122,7 @@ class PointCloudFolder:
         """
         name = self.name or Path(self.folder).stem
         inputs, targets = [], []
-        for number, part in enumerate(normalised(self.clouds())):
+        for number, part in enumerate(normalise(self.clouds())):
             blocks = [
                 blocks_of(cloud, self.points, 1 if number else self.cuts, rng)
                 for cloud, rng in zip(
@@ -168,12 +168,12 @@ class PointCloudFolder:
             for cloud in read_tiles(path, layout):
                 if cloud.name in tiles:
                     raise DataError(f"two tiles are named {cloud.name!r}: rename one of the files.")
-                tiles[cloud.name] = self._thinned(cloud)
-        parts = self._parted(sorted(tiles))
+                tiles[cloud.name] = self._thin(cloud)
+        parts = self._part_tiles(sorted(tiles))
         return [[tiles[name] for name in part] for part in parts]
 
-    def _thinned(self, cloud: Cloud) -> Cloud:
-        left = cloud if self.grid is None or not len(cloud.targets) else thinned(cloud, self.grid)
+    def _thin(self, cloud: Cloud) -> Cloud:
+        left = cloud if self.grid is None or not len(cloud.targets) else thin_cloud(cloud, self.grid)
         if len(left.targets) < self.fewest:
             grid = "" if self.grid is None else f" on the grid of {self.grid}"
             raise DataError(
@@ -195,7 +195,7 @@ class PointCloudFolder:
             )
         return files
 
-    def _parted(self, names: Sequence[str]) -> list[list[str]]:
+    def _part_tiles(self, names: Sequence[str]) -> list[list[str]]:
         """Return the names of the tiles of train, search and test."""
         held = []
         for what, patterns in (("search", self.search), ("test", self.test)):
@@ -211,7 +211,7 @@ class PointCloudFolder:
         return [train, *held]
 
 
-def normalised(parts: Sequence[Sequence[Cloud]]) -> list[list[Cloud]]:
+def normalise(parts: Sequence[Sequence[Cloud]]) -> list[list[Cloud]]:
     """Return clouds whose features have mean 0 and standard deviation 1 in the first part, or are 0 there."""
     train = np.concatenate([cloud.features for cloud in parts[0]])
     mean, std = train.mean(0), train.std(0)

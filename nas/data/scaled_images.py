@@ -46,14 +46,14 @@ class ScaledImages:
         """
         splits = self.source.load()
         train, search, test = (
-            self._resized(splits.name, split) for split in (splits.train, splits.search, splits.test)
+            self._resize(splits.name, split) for split in (splits.train, splits.search, splits.test)
         )
         fingerprint = f"{splits.fingerprint} x {self.factor!r}"
         return replace(
             splits, train=train, search=search, test=test, fingerprint=fingerprint, unlabelled=None
         )
 
-    def _resized(self, name: str, split: Split) -> Split:
+    def _resize(self, name: str, split: Split) -> Split:
         images = split.inputs
         if isinstance(images, tuple) or images.dim() != 4 or split.targets.dim() > 2:
             raise DataError(
@@ -61,11 +61,11 @@ class ScaledImages:
                 "depth and width alone."
             )
         size = [max(1, round(side * self.factor)) for side in images.shape[-2:]]
-        made = [_interpolated(part, size) for part in images.split(_AT_A_TIME)]
+        made = [_interpolate(part, size) for part in images.split(_AT_A_TIME)]
         return replace(split, inputs=torch.cat(made), mapped=False)
 
 
-def _interpolated(images: Tensor, size: list[int]) -> Tensor:
+def _interpolate(images: Tensor, size: list[int]) -> Tensor:
     found = F.interpolate(images.float(), size=size, mode="bilinear", antialias=True, align_corners=False)
     if images.dtype == torch.uint8:
         return found.round_().clamp_(0, 255).to(torch.uint8)

@@ -10,7 +10,7 @@ from typing import final
 
 from nas.checks import check_kind
 from nas.data.image_files import count_kinds, find_files, image_suffixes
-from nas.data.masked import Pairs, masked_parts, pairs_of_files
+from nas.data.masked import Pairs, read_masked_parts, pairs_of_files
 from nas.data.masks import Masks
 from nas.data.raw import RawData
 from nas.data.selection import Parts
@@ -94,7 +94,7 @@ class SegmentationFolder(RawData):
         if self.test_images is not None and self.test_masks is not None:
             pairs.append(self._pairs(self.test_images, self.test_masks))
         name = self.name or _folder(self.images).name
-        return masked_parts(name, pairs, self._reading, self._decoding)
+        return read_masked_parts(name, pairs, self._reading, self._decoding)
 
     def _pairs(self, images: str | Path, masks: str | Path) -> Pairs:
         found = _by_stem(_folder(images), "")
@@ -103,8 +103,8 @@ class SegmentationFolder(RawData):
         strange = [of_masks[stem] for stem in of_masks if stem not in found]
         if lonely or strange:
             what = (
-                f"{len(lonely)} of {len(found)} images in {images} have no mask{_listed(lonely)}, and {len(strange)} "
-                f"of {len(of_masks)} masks in {masks} no image{_listed(strange)}"
+                f"{len(lonely)} of {len(found)} images in {images} have no mask{_list_paths(lonely)}, and {len(strange)} "
+                f"of {len(of_masks)} masks in {masks} no image{_list_paths(strange)}"
             )
             if not self.skip_corrupt:
                 raise DataError(
@@ -152,6 +152,6 @@ def _by_stem(folder: Path, suffix: str) -> dict[str, Path]:
     return named
 
 
-def _listed(paths: Sequence[Path]) -> str:
+def _list_paths(paths: Sequence[Path]) -> str:
     shown = ", ".join(map(str, paths[:_SHOWN])) + (", …" if len(paths) > _SHOWN else "")
     return f" ({shown})" if paths else ""

@@ -23,7 +23,7 @@ from nas.protocols import Split, Splits
 from nas.space import IntArray
 from nas.task import Task
 from nas.tasks import Classification, SemanticSegmentation
-from nas.tasks.segmentation import ignored_by
+from nas.tasks.segmentation import find_ignored
 
 _ROWS = 1024
 _VALUES = 2**22
@@ -96,11 +96,11 @@ class Selection:
             )
         else:
             count = min(round(self.test_share * len(rows)), self.test_limit or len(rows))
-            kept = _held_out(parts.train, rows, count, self.seed)
+            kept = _hold_out(parts.train, rows, count, self.seed)
             test = Chosen(parts.train, kept)
             rows = rows[~np.isin(rows, kept)]
         whole = len(rows) + (0 if parts.test is not None else len(test.rows))
-        search = _held_out(parts.train, rows, round(self.search_share * whole), self.seed)
+        search = _hold_out(parts.train, rows, round(self.search_share * whole), self.seed)
         train = rows[~np.isin(rows, search)]
         if self.class_cap is not None:
             train = train[cap_classes(parts.train.labels[train], self.class_cap, self.seed)]
@@ -164,7 +164,7 @@ def check_seed(seed: int) -> None:
         raise DataError(f"seed is {seed}: an integer from 0 to {_SEEDS - 1} is expected.")
 
 
-def _held_out(items: Items, rows: IntArray, count: int, seed: int) -> IntArray:
+def _hold_out(items: Items, rows: IntArray, count: int, seed: int) -> IntArray:
     """Return about ``count`` of ``rows``, every class in proportion; whole groups where there are such."""
     if items.groups is None:
         return choose_stratified(rows, items.labels, count, seed)
@@ -207,7 +207,7 @@ def check_classes(parts: Parts) -> int:
     return num_classes
 
 
-def assembled(
+def split_values(
     name: str,
     values: Tensor,
     labels: Sequence[IntArray],
@@ -262,7 +262,7 @@ def assemble_splits(
     mean, std = statistics(values[: len(targets[0])]) if values.ndim == 4 else ((), ())
     ends = np.cumsum([0, *map(len, targets)]).tolist()
     splits = [
-        Split(values[begin:end], found, mean, std, mapped, ignored_by(task))
+        Split(values[begin:end], found, mean, std, mapped, find_ignored(task))
         for found, begin, end in zip(targets, ends[:-1], ends[1:], strict=True)
     ]
     train, search, test = splits

@@ -54,7 +54,7 @@ def on_disk(chunks: Iterable[Tensor], key: str | None, note: Callable[[], object
 
     Args:
         chunks: ``(k, *shape)`` each, at least one row in all.
-        key: The file's name, for :func:`known`; None for a file that vanishes with the process.
+        key: The file's name, for :func:`find_stored`; None for a file that vanishes with the process.
         note: Called after the last chunk; plain values to be stored beside the file.
 
     Raises:
@@ -64,7 +64,7 @@ def on_disk(chunks: Iterable[Tensor], key: str | None, note: Callable[[], object
     try:
         if key is None:
             with tempfile.TemporaryFile(dir=folder) as stream:  # the mapping keeps it alive
-                return _mapped(stream, *_write(stream, chunks))
+                return _map_file(stream, *_write(stream, chunks))
         with tempfile.NamedTemporaryFile(dir=folder, suffix=".part") as part:
             shape, dtype = _write(part, chunks)
             os.fsync(part.fileno())
@@ -72,7 +72,7 @@ def on_disk(chunks: Iterable[Tensor], key: str | None, note: Callable[[], object
             (folder / f"{key}.bin").hardlink_to(part.name)
         facts = {"shape": shape, "dtype": str(dtype).removeprefix("torch."), "note": note()}
         write_stored(folder / f"{key}.json", facts)
-        return _mapped(folder / f"{key}.bin", shape, dtype)
+        return _map_file(folder / f"{key}.bin", shape, dtype)
     except OSError as error:
         raise DataError(
             f"decoded data can't be written to {folder} ({error.strerror or error}): free some space, name "
@@ -80,7 +80,7 @@ def on_disk(chunks: Iterable[Tensor], key: str | None, note: Callable[[], object
         ) from error
 
 
-def known(key: str) -> tuple[Tensor, Any] | None:
+def find_stored(key: str) -> tuple[Tensor, Any] | None:
     """Return what :func:`on_disk` wrote under ``key``, and the note; None if nothing whole is there."""
     folder = cache_folder()
     content, description = folder / f"{key}.bin", folder / f"{key}.json"
@@ -95,7 +95,7 @@ def known(key: str) -> tuple[Tensor, Any] | None:
     if content.stat().st_size != math.prod(stated.shape) * dtype.itemsize:
         logger.warning("%s is not whole and is made again", content)
         return None
-    return _mapped(content, stated.shape, dtype), stated.note
+    return _map_file(content, stated.shape, dtype), stated.note
 
 
 def _write(stream: IO[bytes] | Any, chunks: Iterable[Tensor]) -> tuple[list[int], torch.dtype]:
@@ -108,7 +108,7 @@ def _write(stream: IO[bytes] | Any, chunks: Iterable[Tensor]) -> tuple[list[int]
     return [count, *shape], dtype
 
 
-def _mapped(content: Path | IO[bytes] | Any, shape: list[int], dtype: torch.dtype) -> Tensor:
+def _map_file(content: Path | IO[bytes] | Any, shape: list[int], dtype: torch.dtype) -> Tensor:
     kind = torch.empty(0, dtype=dtype).numpy().dtype
     # Copy-on-write, because torch takes writable memory only; nothing writes to it.
     return torch.from_numpy(np.memmap(content, dtype=kind, mode="c", shape=tuple(shape)))

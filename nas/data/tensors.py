@@ -16,7 +16,7 @@ from nas.inputs import Inputs, as_tuple, take_items
 from nas.protocols import Split, Splits
 from nas.space import IntArray
 from nas.task import Task
-from nas.tasks.segmentation import ignored_by
+from nas.tasks.segmentation import find_ignored
 
 
 def split_tensors(
@@ -72,7 +72,7 @@ def split_tensors(
             targets[np.sort(chosen)],
             mean,
             std,
-            ignored=ignored_by(task),
+            ignored=find_ignored(task),
         )
         for chosen in rows
     ]

@@ -19,7 +19,7 @@ from nas.checks import check_integers, check_kind
 from nas.data.groups import as_groups, tell_groups
 from nas.data.items import Items
 from nas.data.locations import data_root
-from nas.data.selection import Parts, Selection, assembled, check_classes
+from nas.data.selection import Parts, Selection, split_values, check_classes
 from nas.data.table import read_columns
 from nas.data.unlabelled import add_unlabelled
 from nas.data.words import words
@@ -164,7 +164,7 @@ class TextTable:
         ids = token_ids([text for part in parted for text in part], known, self.max_length)
         self._check_known(path, known, ids[: len(parted[0])], ids[len(parted[0]) :])
         _tell_lengths(path, [len(words(text)) for part in parted for text in part], self.max_length)
-        splits = assembled(
+        splits = split_values(
             self._selection.name(parts),
             ids,
             [part.items.labels[part.rows] for part in chosen],

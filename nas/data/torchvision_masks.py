@@ -48,7 +48,7 @@ class MaskedData:
     test: tuple[Mapping[str, Any], ...]
 
 
-def masked_data(name: str, options: Mapping[str, Any]) -> MaskedData | None:
+def find_masks(name: str, options: Mapping[str, Any]) -> MaskedData | None:
     """Return how a data set of torchvision gives masks; None if it gives none with these options.
 
     Known are Pascal VOC (Everingham 2010), Cityscapes (Cordts 2016) and the Oxford-IIIT pets (Parkhi 2012).

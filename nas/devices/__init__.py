@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from nas.lazy import imported_on_demand
+from nas.lazy import import_on_demand
 
 if TYPE_CHECKING:
     from nas.devices.device import Device, Session, Timings
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from nas.devices.pool import Pool
     from nas.devices.remote import Remote
 else:
-    __getattr__ = imported_on_demand(
+    __getattr__ = import_on_demand(
         __name__,
         {
             "nas.devices.device": "Device Session Timings",

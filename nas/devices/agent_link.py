@@ -18,7 +18,7 @@ from nas.errors import (
     ExportError,
     kind_and_line,
 )
-from nas.typed import MismatchError, typed
+from nas.typed import MismatchError, read_as
 
 if TYPE_CHECKING:
     import httpx2
@@ -144,16 +144,16 @@ class AgentLink:
             DeviceUnavailableError: it can't be reached.
             DeviceRefusedError: it is too old or too new, is no agent, or the token is wrong.
         """
-        content = self._asked("GET", "/v1/device", _ANSWER_S)
+        content = self._ask("GET", "/v1/device", _ANSWER_S)
         self._check_version(content)
         try:
-            return typed(AgentFacts, content)
+            return read_as(AgentFacts, content)
         except MismatchError as error:
             raise self._no_agent(str(error)) from error
 
     def store(self, digest: str, model: bytes) -> None:
         """Send a model."""
-        self._asked("PUT", f"/v1/models/{digest}", _ANSWER_S, content=model)
+        self._ask("PUT", f"/v1/models/{digest}", _ANSWER_S, content=model)
 
     def measure(self, work: Work, order: Sequence[int], runs: int) -> AgentTimes:
         """Have networks timed.
@@ -171,9 +171,9 @@ class AgentLink:
             MemoryError: its memory ran out.
         """
         plain = {**asdict(work), "order": [int(turn) for turn in order], "runs": runs, "wait": _WAIT_S}
-        found = self._asked("POST", "/v1/measure", work.seconds + _WAIT_S + _ANSWER_S, json=plain)
+        found = self._ask("POST", "/v1/measure", work.seconds + _WAIT_S + _ANSWER_S, json=plain)
         try:
-            times = typed(AgentTimes, found)
+            times = read_as(AgentTimes, found)
         except MismatchError as error:
             raise DeviceFaultError(f"the agent at {self._url} told no times ({error}).") from error
         if [len(turn) for turn in times.seconds] != [runs] * len(order):
@@ -183,12 +183,12 @@ class AgentLink:
             )
         return times
 
-    def _asked(
+    def _ask(
         self, method: str, path: str, seconds: float, *, content: bytes | None = None, json: object = None
     ) -> dict[str, Any]:
         import httpx2
 
-        client, limits = self._opened(), httpx2.Timeout(seconds, connect=_CONNECT_S)
+        client, limits = self._open_client(), httpx2.Timeout(seconds, connect=_CONNECT_S)
         request = client.build_request(
             method, f"{self._url}{path}", content=content, json=json, timeout=limits
         )
@@ -255,7 +255,7 @@ class AgentLink:
             f"what answers at {self._url} is no agent of nas ({found}): check the address and the port."
         )
 
-    def _opened(self) -> httpx2.Client:
+    def _open_client(self) -> httpx2.Client:
         """Return the client, made when it is first needed."""
         import httpx2
 
@@ -268,14 +268,14 @@ class AgentLink:
             ]
             limits = httpx2.Limits(max_connections=4, keepalive_expiry=_KEPT_S)
             self._client = httpx2.Client(
-                headers={"Authorization": f"Bearer {self._found_token()}"},
+                headers={"Authorization": f"Bearer {self._find_token()}"},
                 transport=httpx2.HTTPTransport(limits=limits, socket_options=options),
                 trust_env=False,  # a device isn't behind the proxy that the rest of the world is behind
             )
             weakref.finalize(self, self._client.close)
         return self._client
 
-    def _found_token(self) -> str:
+    def _find_token(self) -> str:
         token = self._token or ""
         if not token and self._token_file is not None:
             path = Path(self._token_file).expanduser()

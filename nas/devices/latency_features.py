@@ -59,7 +59,7 @@ class Encoder:
 
     def __init__(self, space: SearchSpace, known: Known) -> None:
         self._space, self._known = space, known
-        self._alike, self._ordered = _alike(space), _ordered(space)
+        self._alike, self._ordered = _alike(space), _order_options(space)
 
     def rows(self, indices: IntArray) -> Rows:
         """Encode ``(n, num_choices)`` positions.
@@ -94,7 +94,7 @@ def _alike(space: SearchSpace) -> FloatArray:
     return np.stack(columns, axis=1) if columns else np.zeros((starts[-1], 0))
 
 
-def _ordered(space: SearchSpace) -> FloatArray:
+def _order_options(space: SearchSpace) -> FloatArray:
     """Return ``(d, o)``: where the options of each choice of three numbers or more lie between the extremes."""
     columns = []
     starts = np.cumsum([0, *space.num_options])

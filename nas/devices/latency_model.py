@@ -10,7 +10,7 @@ from scipy.stats import t as student_t
 
 from nas.devices.latency_features import Encoder, Known, nothing_known
 from nas.devices.latency_parts import PRIORS, Parts, PowerLaws
-from nas.devices.latency_posterior import Posterior, drawn_shares, mixed
+from nas.devices.latency_posterior import Posterior, draw_shares, mix_moments
 from nas.errors import StudyError
 from nas.space import FloatArray, IntArray, SearchSpace
 
@@ -79,7 +79,7 @@ class LatencyModel:
             reference = space.sample_indices(_NUM_REFERENCE, np.random.default_rng(0))
         self._encoder = Encoder(space, known)
         self._reference = self._encoder.rows(reference)
-        self._guess = PowerLaws.unfitted(self._reference)
+        self._guess = PowerLaws.without_data(self._reference)
         self._parts = Parts(self._reference, self._guess)
         self._shares = self._parts.prior_shares
         self._noise = PRIORS["noise"][0] ** 2
@@ -99,19 +99,19 @@ class LatencyModel:
                 "more finite ones above 0 are expected."
             )
         rows = self._encoder.rows(indices)
-        self._guess = PowerLaws.fitted(rows, self._reference, np.log(ms))
+        self._guess = PowerLaws.fit(rows, self._reference, np.log(ms))
         self._parts = Parts(self._reference, self._guess)
         first = np.exp(self._guess.logs(rows))
         self._residuals = ms / first - 1
         blocks = self._parts.blocks(rows)
-        draws = drawn_shares(blocks, self._residuals, self._parts)
+        draws = draw_shares(blocks, self._residuals, self._parts)
         self._shares, self._noise = draws[:, :-1].mean(axis=0), float(draws[:, -1].mean())
         self._posteriors = [Posterior(blocks, self._residuals, drawn) for drawn in draws]
         return self._judge(ms, first)
 
     def _judge(self, ms: FloatArray, first: FloatArray) -> HeldOut:
         """Calibrate the deviations by what each measurement is off from what the others predict."""
-        off, variances = mixed([posterior.left_out() for posterior in self._posteriors])
+        off, variances = mix_moments([posterior.leave_one_out() for posterior in self._posteriors])
         scores, count = np.abs(off) / np.sqrt(variances), len(ms)
         prior = _WEIGHT_OF_PRIOR_INTERVAL
         self._stretch = float(np.sqrt((prior + np.square(scores).sum()) / (prior + count)))
@@ -125,7 +125,7 @@ class LatencyModel:
         rows = self._encoder.rows(indices)
         first = np.exp(self._guess.logs(rows))
         blocks = self._parts.blocks(rows)
-        mean, variance = mixed([posterior.at(blocks) for posterior in self._posteriors])
+        mean, variance = mix_moments([posterior.at(blocks) for posterior in self._posteriors])
         ms = first * np.maximum(1 + mean, _LEAST)
         std = first * np.sqrt(variance)
         reach = self._reach * std
@@ -146,10 +146,10 @@ class LatencyModel:
             ``(count,)`` rows of ``candidates``, fewer where there aren't as many.
         """
         features = self._features(candidates)
-        reference = self._parts.weighted(self._parts.blocks(self._reference), self._shares)
+        reference = self._parts.weigh(self._parts.blocks(self._reference), self._shares)
         posterior = np.eye(features.shape[1])
         for row in self._features(measured) if measured is not None else ():
-            posterior = _told(posterior, row, self._noise)
+            posterior = _update_covariance(posterior, row, self._noise)
         chosen: list[int] = []
         free = np.ones(len(candidates), dtype=np.bool_)
         spread = features @ posterior
@@ -165,10 +165,10 @@ class LatencyModel:
         return np.array(chosen, dtype=np.int64)
 
     def _features(self, indices: IntArray) -> FloatArray:
-        return self._parts.weighted(self._parts.blocks(self._encoder.rows(indices)), self._shares)
+        return self._parts.weigh(self._parts.blocks(self._encoder.rows(indices)), self._shares)
 
 
-def _told(posterior: FloatArray, row: FloatArray, noise: float) -> FloatArray:
+def _update_covariance(posterior: FloatArray, row: FloatArray, noise: float) -> FloatArray:
     """Return the covariance of weights after one more measurement."""
     along = posterior @ row
     updated: FloatArray = posterior - np.outer(along, along) / (row @ along + noise)

@@ -49,14 +49,14 @@ class PowerLaws:
     weights: FloatArray
 
     @classmethod
-    def unfitted(cls, reference: Rows) -> PowerLaws:
+    def without_data(cls, reference: Rows) -> PowerLaws:
         """Return what is believed before anything is measured: all columns say the same."""
         count = reference.logs.shape[1]
         middles = reference.logs.mean(axis=0)
         return cls(0.0, middles, np.full(count, _USUAL_SLOPE), np.full(count, 1 / max(count, 1)))
 
     @classmethod
-    def fitted(cls, rows: Rows, reference: Rows, logs: FloatArray) -> PowerLaws:
+    def fit(cls, rows: Rows, reference: Rows, logs: FloatArray) -> PowerLaws:
         """Return what ``(n,)`` logarithms of measured latencies say of each column, and of its worth."""
         level, count = float(logs.mean()), len(logs)
         middles = rows.logs.mean(axis=0)
@@ -121,7 +121,7 @@ class Parts:
         return [(raw[name] - self._centres[name]) / self._sizes[name] for name in self.names]
 
     @staticmethod
-    def weighted(blocks: list[FloatArray], shares: FloatArray) -> FloatArray:
+    def weigh(blocks: list[FloatArray], shares: FloatArray) -> FloatArray:
         """Return ``(n, *)`` features with independent standard normal weights."""
         return np.concatenate(
             [block * np.sqrt(share) for block, share in zip(blocks, shares, strict=True)], axis=1

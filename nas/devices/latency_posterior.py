@@ -28,32 +28,32 @@ class Posterior:
 
     def __init__(self, blocks: list[FloatArray], residuals: FloatArray, drawn: FloatArray) -> None:
         self._shares, self._noise = drawn[:-1], float(drawn[-1])
-        self._measured = Parts.weighted(blocks, self._shares)
+        self._measured = Parts.weigh(blocks, self._shares)
         covariance = self._measured @ self._measured.T + self._noise * np.eye(len(residuals))
         self._inverse = np.linalg.inv(covariance)
         self._solved = self._inverse @ residuals
 
-    def left_out(self) -> tuple[FloatArray, FloatArray]:
+    def leave_one_out(self) -> tuple[FloatArray, FloatArray]:
         """Return by how much each residual is off from what the others predict, and the variance of that."""
         variances = 1 / np.diag(self._inverse)
         return self._solved * variances, variances
 
     def at(self, blocks: list[FloatArray]) -> tuple[FloatArray, FloatArray]:
         """Return mean and variance of f in a measurement, ``(n,)`` each."""
-        part = Parts.weighted(blocks, self._shares)
+        part = Parts.weigh(blocks, self._shares)
         cross = part @ self._measured.T
         explained = np.einsum("nm,nm->n", cross @ self._inverse, cross)
         variance = np.maximum(np.square(part).sum(axis=1) - explained, 0.0) + self._noise
         return cross @ self._solved, variance
 
 
-def mixed(parts: list[tuple[FloatArray, FloatArray]]) -> tuple[FloatArray, FloatArray]:
+def mix_moments(parts: list[tuple[FloatArray, FloatArray]]) -> tuple[FloatArray, FloatArray]:
     """Return mean and variance of an even mixture of distributions with these means and variances."""
     means, variances = (np.stack(values) for values in zip(*parts, strict=True))
     return means.mean(axis=0), variances.mean(axis=0) + means.var(axis=0)
 
 
-def drawn_shares(blocks: list[FloatArray], residuals: FloatArray, parts: Parts) -> FloatArray:
+def draw_shares(blocks: list[FloatArray], residuals: FloatArray, parts: Parts) -> FloatArray:
     """Return ``(s, parts + 1)`` variances of the parts, and of the noise, drawn from their posterior.
 
     From a normal distribution around the densest point (Laplace), corrected by importance.

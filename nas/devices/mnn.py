@@ -18,7 +18,7 @@ import onnx
 
 from nas.devices.device import Session
 from nas.devices.local import check_threads, local_identity
-from nas.devices.other_runtimes import Feed, Loaded, installed_version, open_locally
+from nas.devices.other_runtimes import Feed, Loaded, find_version, open_locally
 
 _CONVERT = "import sys, _tools; sys.exit(not _tools.mnnconvert(sys.argv))"
 """Not ``mnnconvert`` of the command line, which installs packages with pip and reports what it converts to a server."""
@@ -54,7 +54,7 @@ class Mnn:
         Raises:
             StudyError: MNN isn't installed.
         """
-        return local_identity(self.threads, f"MNN {installed_version('mnn')}")
+        return local_identity(self.threads, f"MNN {find_version('mnn')}")
 
     def open(self, models: Sequence[bytes], batch_size: int) -> AbstractContextManager[Session]:
         """Load networks and warm them up.
@@ -63,7 +63,7 @@ class Mnn:
             StudyError: MNN isn't installed.
             ExportError: it can't run a network, or answers something else than ONNX Runtime.
         """
-        installed_version("mnn")
+        find_version("mnn")
         return open_locally("MNN", self._load, models, batch_size, self.threads)
 
     def _load(self, model: bytes, feed: Feed) -> Loaded:

@@ -12,7 +12,7 @@ import numpy as np
 
 from nas.devices.device import Session
 from nas.devices.local import check_threads, local_identity
-from nas.devices.other_runtimes import Feed, Loaded, installed_version, open_locally
+from nas.devices.other_runtimes import Feed, Loaded, find_version, open_locally
 
 
 @final
@@ -38,7 +38,7 @@ class OpenVino:
         Raises:
             StudyError: OpenVINO isn't installed.
         """
-        return local_identity(self.threads, f"OpenVINO {installed_version('openvino')}")
+        return local_identity(self.threads, f"OpenVINO {find_version('openvino')}")
 
     def open(self, models: Sequence[bytes], batch_size: int) -> AbstractContextManager[Session]:
         """Load networks and warm them up.
@@ -47,7 +47,7 @@ class OpenVino:
             StudyError: OpenVINO isn't installed.
             ExportError: it can't run a network, or answers something else than ONNX Runtime.
         """
-        installed_version("openvino")
+        find_version("openvino")
         return open_locally("OpenVINO", self._load, models, batch_size, self.threads)
 
     def _load(self, model: bytes, feed: Feed) -> Loaded:

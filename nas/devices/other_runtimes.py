@@ -39,7 +39,7 @@ Load = Callable[[bytes, Feed], Loaded]
 """Load a model and set its inputs; whatever it raises says that the runtime can't run it."""
 
 
-def installed_version(package: str) -> str:
+def find_version(package: str) -> str:
     """Return the version of a runtime's package, which is named as the extra of ours that brings it.
 
     Raises:

@@ -93,7 +93,7 @@ class Pool:
             DeviceUnavailableError: none can be reached, or one was found to be wrong at the end.
         """
         with contextlib.ExitStack() as stack:
-            session = self._opened(stack, models, batch_size)
+            session = self._open_session(stack, models, batch_size)
             yield session
         before, self._last[:] = self._last[:], [session]
         if any(session.contradicts(other) for other in before):
@@ -120,7 +120,9 @@ class Pool:
             return False
         return not board.agrees_with(replace(board, ratio=ratio, noise=noise))
 
-    def _opened(self, stack: contextlib.ExitStack, models: Sequence[bytes], batch_size: int) -> _Watched:
+    def _open_session(
+        self, stack: contextlib.ExitStack, models: Sequence[bytes], batch_size: int
+    ) -> _Watched:
         reasons = []
         self._compare(models[0])
         for board in sorted(self._in_turn(), key=_is_busy):

@@ -79,10 +79,10 @@ class Remote:
         self._check_fit(models, facts)
         digests = tuple(hashlib.sha256(model).hexdigest() for model in models)
         work = Work(digests, batch_size, self.threads, facts.max_seconds)
-        ready = self._prepared(work, dict(zip(digests, models, strict=True)))
+        ready = self._prepare_models(work, dict(zip(digests, models, strict=True)))
         yield _RemoteSession(self._link, self.url, work, ready.instance)
 
-    def _prepared(self, work: Work, models: Mapping[str, bytes]) -> AgentTimes:
+    def _prepare_models(self, work: Work, models: Mapping[str, bytes]) -> AgentTimes:
         """Have networks loaded, and send those that the agent lacks."""
         for _ in range(_ATTEMPTS):
             try:
@@ -129,12 +129,12 @@ class _RemoteSession:
         try:
             found = self._link.measure(self._work, order, runs)
         except MissingModelsError as error:
-            raise self._lost("lost models") from error
+            raise self._make_lost_error("lost models") from error
         if found.instance != self._instance:
-            raise self._lost("began anew")
+            raise self._make_lost_error("began anew")
         return Timings(np.asarray(found.seconds), min(max(found.cpu_share, 0.0), 1.0))
 
-    def _lost(self, what: str) -> DeviceUnavailableError:
+    def _make_lost_error(self, what: str) -> DeviceUnavailableError:
         return DeviceUnavailableError(
             f"the agent at {self._url} {what} during a measurement, which is made again"
         )

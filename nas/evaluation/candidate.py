@@ -16,7 +16,7 @@ from nas.devices.onnx_runtime import memory_told, open_session
 from nas.errors import ExportError
 from nas.evaluation.onnx_export import export_onnx, feed_of
 from nas.inputs import Form, Inputs, InputSpec, as_spec, call_network, map_inputs, place_inputs, split_items
-from nas.training.memory import halved_to_fit
+from nas.training.memory import halve_to_fit
 
 _BATCH_SIZE = 256
 
@@ -63,7 +63,7 @@ class SubnetCandidate:
             batches = (place_inputs(batch, device) for batch in split_items(inputs, size))
             return torch.cat([call_network(self._module, batch) for batch in batches])
 
-        return halved_to_fit(outputs, self._batch_size, "evaluation").float().cpu()
+        return halve_to_fit(outputs, self._batch_size, "evaluation").float().cpu()
 
     @cached_property
     def onnx_model(self) -> bytes:

@@ -60,7 +60,7 @@ class Table(_Lookup):
         return replace(self, macs=self.macs + other.macs, num_params=self.num_params + other.num_params)
 
 
-def stacked(column: int, tables: Sequence[Table]) -> Table:
+def stack_tables(column: int, tables: Sequence[Table]) -> Table:
     """Return one table of several for the options of another choice, which differ in nothing else."""
     return Table(
         (column, *tables[0].columns),

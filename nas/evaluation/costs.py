@@ -20,7 +20,7 @@ _SOME = Counts(_THOUSAND, _THOUSAND, stored_bytes=4 * _THOUSAND, training_macs=n
 """Of a network, to see what changes a quantity."""
 
 
-def counted(quantity: CountedObjective, counts: Counts) -> FloatArray:
+def count_costs(quantity: CountedObjective, counts: Counts) -> FloatArray:
     """Return what a quantity is for each architecture, ``(n,)`` float64, checked: the one place that calls ``count``.
 
     Raises:
@@ -54,7 +54,7 @@ def follows_passes(quantity: CountedObjective) -> bool:
 
 
 def _differs(quantity: CountedObjective, counts: Counts) -> bool:
-    return bool((counted(quantity, counts) != counted(quantity, _SOME)).any())
+    return bool((count_costs(quantity, counts) != count_costs(quantity, _SOME)).any())
 
 
 @final

@@ -17,7 +17,7 @@ from nas.evaluation.cost_tables import (
     cost_of,
     is_free,
     positions_chosen,
-    stacked,
+    stack_tables,
     sum_tables,
     tabulate,
     tabulate_positions,
@@ -73,7 +73,7 @@ class NetworkCounter:
     """
 
     def __init__(self, supernet: Supernet, form: Form, known: Mapping[str, int] | None = None) -> None:
-        self._twin, self._spare = (_copied(supernet, torch.device(name)) for name in ("meta", "cpu"))
+        self._twin, self._spare = (_copy_supernet(supernet, torch.device(name)) for name in ("meta", "cpu"))
         self._inputs = as_spec(form)
         self._cache: dict[str, tuple[int, int]] = {}
         tables = self._on_a_twin(self._build)
@@ -123,12 +123,12 @@ class NetworkCounter:
         probes = [*supernet.probes(), *space.from_indices(random)]
         unknown = [architecture for architecture in probes if architecture.id not in known]
         unknown = unknown[:: max(1, -(-len(unknown) * len(supernet.sites) // _MOST_MODULES))]
-        macs = {**known, **self._counted_by_torch(unknown)}
+        macs = {**known, **self._count_by_torch(unknown)}
         compared = [architecture for architecture in probes if architecture.id in macs]
         tabulated = sum_tables(tables, space.indices(compared)).macs
         return np.array_equal(tabulated, [macs[architecture.id] for architecture in compared])
 
-    def _counted_by_torch(self, architectures: Sequence[Architecture]) -> dict[str, int]:
+    def _count_by_torch(self, architectures: Sequence[Architecture]) -> dict[str, int]:
         """Return the multiply-accumulates of active subnets by their ids."""
         macs = self._spare.count_macs(architectures, self._inputs)
         for architecture in architectures:
@@ -151,7 +151,9 @@ class NetworkCounter:
         return (
             None
             if None in found
-            else [stacked(column, tables) for tables in zip(*cast(list[list[Table]], found), strict=True)]
+            else [
+                stack_tables(column, tables) for tables in zip(*cast(list[list[Table]], found), strict=True)
+            ]
         )
 
     def _tables(self, twin: Supernet, architecture: Architecture) -> list[Table] | None:
@@ -180,7 +182,7 @@ class NetworkCounter:
         return list(merged.values())
 
 
-def _copied(supernet: Supernet, device: torch.device) -> Supernet:
+def _copy_supernet(supernet: Supernet, device: torch.device) -> Supernet:
     """Return a copy in evaluation mode, in which what is shared stays shared; on the CPU it shares storage too."""
     memo: dict[int, object] = {id(b): b.detach().to(device) for b in supernet.buffers()}
     memo |= {id(p): nn.Parameter(p.detach().to(device), p.requires_grad) for p in supernet.parameters()}

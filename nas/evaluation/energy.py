@@ -95,9 +95,9 @@ class EnergyMj:
         """
         self.check_device(bench.calibration)
         seconds = self.long_seconds if bench.thorough else self.short_seconds
-        return [self._measured(one.onnx_model, seconds) for one in candidates]
+        return [self._measure_model(one.onnx_model, seconds) for one in candidates]
 
-    def _measured(self, model: bytes, seconds: float) -> Measurement:
+    def _measure_model(self, model: bytes, seconds: float) -> Measurement:
         with self.device.open([model], self.batch_size) as session:
             turn = float(session.time([0], _RUNS_PER_TURN).seconds.mean()) * (_RUNS_PER_TURN + 1)
             turns = max(1, round(seconds / _BLOCKS / turn))

@@ -14,7 +14,7 @@ from nas.checks import check_integers
 from nas.devices.onnx_runtime import memory_told
 from nas.errors import EvaluationError, StudyError
 from nas.evaluation.onnx_export import feed_of
-from nas.evaluation.onnx_static import folded_graph, of_one_item, watching_session
+from nas.evaluation.onnx_static import fold_graph, of_one_item, watching_session
 from nas.inputs import Inputs, split_items
 from nas.objective import Measurement, Objective
 from nas.protocols import Bench, Candidate
@@ -82,9 +82,9 @@ class ExpectedFlops:
             EvaluationError: an operator's multiplications can't be counted.
         """
         inputs = bench.split.sample(self.items)
-        return [self._measured(flops_by_item(one.onnx_model, inputs)) for one in candidates]
+        return [self._measure(flops_by_item(one.onnx_model, inputs)) for one in candidates]
 
-    def _measured(self, flops: np.ndarray) -> Measurement:
+    def _measure(self, flops: np.ndarray) -> Measurement:
         error = float(flops.std(ddof=1) / len(flops) ** 0.5) if len(flops) > 1 else 0.0
         return Measurement(float(flops.mean()), error, self.objective.unit, "counted", len(flops))
 
@@ -100,7 +100,7 @@ def flops_by_item(model: bytes, inputs: Inputs) -> np.ndarray:
         ExportError: ONNX Runtime can't run the model.
         EvaluationError: an operator's multiplications can't be counted.
     """
-    folded = folded_graph(of_one_item(model))
+    folded = fold_graph(of_one_item(model))
     unseen = next((node.name for node in folded.graph.node if node.op_type in _UNSEEN), None)
     if unseen is not None:
         raise EvaluationError(

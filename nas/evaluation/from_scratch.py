@@ -19,7 +19,7 @@ from nas.protocols import Split
 from nas.space import Architecture, SearchSpace
 from nas.supernet import Supernet
 from nas.task import Task
-from nas.training import Recipe, supervised_step, train
+from nas.training import Recipe, make_supervised_step, train
 
 EPOCHS_CHOICE = "training.epochs"
 """Name of the choice of how long a candidate is trained."""
@@ -133,7 +133,7 @@ def train_from_scratch(
     module = fresh_module(network, architecture, seed)
     train(
         module,
-        supervised_step(module, task, recipe),
+        make_supervised_step(module, task, recipe),
         data,
         recipe,
         seed=seed,

@@ -113,15 +113,15 @@ class HScoreSubset:
 
     def scores(self, splits: Splits) -> IntArray:
         """Return ``(n,)`` scores of the train split's items, from 0 to ``runs``."""
-        learned = np.array([self._learned(splits, run) for run in range(self.runs)])
+        learned = np.array([self._score_training(splits, run) for run in range(self.runs)])
         return np.asarray(learned.sum(axis=0))
 
-    def _learned(self, splits: Splits, run: int) -> IntArray:
+    def _score_training(self, splits: Splits, run: int) -> IntArray:
         """Return ``(n,)``: 1 where an item was right in all epochs of a training, which is kept in a file."""
-        module, seed = self._made(self.seed + run), self.seed + run
+        module, seed = self._make_network(self.seed + run), self.seed + run
         made_of = [splits.fingerprint, *_identity(module), self.recipe.fingerprint, repr(self.quality), seed]
         path = cache_folder() / f"h-score-{digest(made_of)}.json"
-        known = _kept(path, len(splits.train))
+        known = _read_kept(path, len(splits.train))
         if known is not None:
             return known
         logger.info("training %d of %d for the H-scores of %s", run + 1, self.runs, splits.name)
@@ -129,7 +129,7 @@ class HScoreSubset:
         write_stored(path, {"learned": "".join(map(str, learned.tolist()))})
         return learned
 
-    def _made(self, seed: int) -> nn.Module:
+    def _make_network(self, seed: int) -> nn.Module:
         advice = "let it make the network that is to be trained"
         with (
             torch.random.fork_rng(devices=[]),
@@ -240,7 +240,7 @@ def _identity(module: nn.Module) -> tuple[str, str]:
     return repr(module), weights.hexdigest()
 
 
-def _kept(path: Path, count: int) -> IntArray | None:
+def _read_kept(path: Path, count: int) -> IntArray | None:
     """Return what a training found, where its file is there and whole."""
     if not path.exists():
         return None

@@ -122,11 +122,11 @@ class ModelledGap8Ms:
             EvaluationError: it has an operator of which the model says nothing.
         """
         device = f"modelled: GAP8 cluster, {_CORES} cores at {self.megahertz:g} MHz, int8"
-        found = [modelled_cycles(static_graph(one.onnx_model)) for one in candidates]
+        found = [model_cycles(static_graph(one.onnx_model)) for one in candidates]
         return [Measurement(cycles / self.megahertz / 1e3, 0.0, "ms", device, 1) for cycles in found]
 
 
-def modelled_cycles(graph: StaticGraph) -> float:
+def model_cycles(graph: StaticGraph) -> float:
     """Return the cycles of a network.
 
     Raises:

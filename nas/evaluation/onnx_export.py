@@ -116,7 +116,7 @@ def _check_answers(module: nn.Module, spec: InputSpec, model: bytes, reason: str
     """
     session = ort.InferenceSession(model, providers=["CPUExecutionProvider"])
     for count in _CHECKED_BATCHES:
-        inputs = map_inputs(_filled, spec.blank(count))
+        inputs = map_inputs(_fill, spec.blank(count))
         with torch.no_grad():
             expected = call_network(module, inputs).numpy()
         found = session.run([OUTPUT], feed_of(spec.names, inputs))[0]
@@ -125,7 +125,7 @@ def _check_answers(module: nn.Module, spec: InputSpec, model: bytes, reason: str
             raise ExportError(reason)
 
 
-def _filled(inputs: Tensor) -> Tensor:
+def _fill(inputs: Tensor) -> Tensor:
     """Return inputs with different values; ids stay as they are."""
     if not inputs.is_floating_point():
         return inputs

@@ -31,7 +31,7 @@ def exportable(opset: int) -> Iterator[None]:
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     for name, mode in _ANTIALIASED.items():
-        torch.onnx.register_custom_op_symbolic(name, _antialiased(mode), opset)  # type: ignore[attr-defined]
+        torch.onnx.register_custom_op_symbolic(name, _make_antialiased(mode), opset)  # type: ignore[attr-defined]
     try:
         with _Rewritten():
             yield
@@ -94,7 +94,7 @@ _EQUAL: dict[Any, Callable[..., Tensor | None]] = {
 }
 
 
-def _antialiased(mode: str) -> Callable[..., Any]:
+def _make_antialiased(mode: str) -> Callable[..., Any]:
     """Return how the exporter writes antialiased resizing of images."""
 
     def resize(g: Any, input: Any, output_size: Any, align_corners: Any, scale_factors: Any) -> Any:

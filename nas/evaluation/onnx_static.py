@@ -87,7 +87,7 @@ def static_graph(model: bytes) -> StaticGraph:
     Raises:
         ExportError: ONNX Runtime can't run the model.
     """
-    folded = folded_graph(of_one_item(model))
+    folded = fold_graph(of_one_item(model))
     shapes = _shapes(folded)
     stored = {tensor.name: tuple(tensor.dims) for tensor in folded.graph.initializer}
     names = tuple(value.name for value in folded.graph.input if value.name not in stored)
@@ -119,7 +119,7 @@ def of_one_item(model: bytes) -> bytes:
     return bytes(parsed.SerializeToString())
 
 
-def folded_graph(model: bytes) -> onnx.ModelProto:
+def fold_graph(model: bytes) -> onnx.ModelProto:
     """Return a network in which everything is computed that no input changes, shapes first of all."""
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC

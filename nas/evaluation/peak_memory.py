@@ -105,7 +105,7 @@ def peak_values(graph: StaticGraph, *, in_place: bool) -> int:
     until = {name: needed[name] for name in graph.inputs}
     peak = sum(graph.num_values(name) for name in graph.inputs)
     for step, operator in enumerate(graph.operators):
-        over = _written_over(graph, operator, home, until, step, in_place=in_place)
+        over = _find_overwritten(graph, operator, home, until, step, in_place=in_place)
         for name in operator.outputs:
             home[name] = home[over] if over is not None else name
             until[home[name]] = max(until.get(home[name], 0), needed[name])
@@ -123,7 +123,7 @@ def _last_needs(graph: StaticGraph) -> dict[str, int]:
     return needed | dict.fromkeys(graph.outputs, len(graph.operators))
 
 
-def _written_over(
+def _find_overwritten(
     graph: StaticGraph,
     operator: Operator,
     home: Mapping[str, str],

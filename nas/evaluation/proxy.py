@@ -104,7 +104,7 @@ def proxy_sizes(
     return sizes
 
 
-def chosen_size(settings: ProxySubset, sizes: Sequence[ProxySize]) -> ProxySize | None:
+def choose_size(settings: ProxySubset, sizes: Sequence[ProxySize]) -> ProxySize | None:
     """Return the smallest size that ranks well enough; None if none does."""
     return next((size for size in sizes if size.low_tau >= settings.min_tau), None)
 

@@ -12,7 +12,7 @@ _BITS = {"INT2": 2, "UINT2": 2, "INT4": 4, "UINT4": 4, "FLOAT4E2M1": 4, "FLOAT6E
 """Of one number, where several share a byte: NumPy knows no such types."""
 
 
-def stored_bytes(model: bytes) -> int:
+def count_stored_bytes(model: bytes) -> int:
     """Return the bytes of all numbers that an ONNX model stores, each at its own width.
 
     Weights, and what a compression pass adds to them: scales, zero points, indices. Not the graph.

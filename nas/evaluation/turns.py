@@ -73,7 +73,7 @@ def time_in_turns(
         with device.open(models, batch_size) as session:
             rounds = rounds or _rounds(session, len(models), seconds)
             blocks += [
-                _undisturbed(session, len(models), rounds, nominal_seconds)
+                _pick_undisturbed(session, len(models), rounds, nominal_seconds)
                 for _ in range(_BLOCKS_PER_SESSION)
             ]
     return blocks
@@ -103,7 +103,7 @@ def _rounds(session: Session, count: int, seconds: float) -> int:
     return max(_FEWEST_ROUNDS, round(seconds * count / (_SESSIONS * _BLOCKS_PER_SESSION) / round_seconds))
 
 
-def _undisturbed(session: Session, count: int, rounds: int, nominal_seconds: float) -> Block:
+def _pick_undisturbed(session: Session, count: int, rounds: int, nominal_seconds: float) -> Block:
     """Return the block of the first attempt that wasn't disturbed, or of that which was disturbed least."""
     attempts: list[tuple[float, Block]] = []
     for _ in range(_MAX_ATTEMPTS):

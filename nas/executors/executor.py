@@ -97,7 +97,7 @@ class Executor(Protocol[W]):
             WorkerError: the job can't be sent to a worker, or no worker can be had.
         """
 
-    def finished(self, timeout_s: float | None) -> Sequence[Outcome]:
+    def collect(self, timeout_s: float | None) -> Sequence[Outcome]:
         """Return what became of jobs since the last call, each once.
 
         Args:

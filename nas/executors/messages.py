@@ -106,12 +106,12 @@ class Beginning:
             WorkerError: it can't be pickled.
         """
         level = logging.getLogger("nas").getEffectiveLevel()
-        return cls(packed(make_workplace, "what workers begin with"), level)
+        return cls(pack(make_workplace, "what workers begin with"), level)
 
     def begin(self) -> tuple[object, Begun | Fault]:
         """Make the workplace, and return it with what is to be told of that."""
         try:
-            return unpacked(self.make_workplace)(), Begun()
+            return unpack(self.make_workplace)(), Begun()
         except BaseException as error:  # of a user's code too
             return None, Fault.of(error, at_begin=True)
 
@@ -129,7 +129,7 @@ def outcome_of(key: int, message: Value | Fault) -> Done | Failed:
     return Failed(key, message.as_error())
 
 
-def packed(thing: object, what: str) -> bytes:
+def pack(thing: object, what: str) -> bytes:
     """Return a thing as bytes.
 
     Raises:
@@ -151,16 +151,16 @@ def message_bytes(message: object) -> bytes:
     return pickle.dumps(message)
 
 
-def unpacked(thing: bytes) -> Any:
-    """Undo :func:`packed`. The bytes are of a process of the same run, never of a file or a stranger."""
+def unpack(thing: bytes) -> Any:
+    """Undo :func:`pack`. The bytes are of a process of the same run, never of a file or a stranger."""
     return pickle.loads(thing)
 
 
 def answer(work: bytes, workplace: object) -> bytes:
     """Do a job that was sent, and return its :class:`Value` or :class:`Fault`, to be sent back."""
     try:
-        job: Work[object] = unpacked(work)
-        return packed(Value(job(workplace)), "what came out of a job")
+        job: Work[object] = unpack(work)
+        return pack(Value(job(workplace)), "what came out of a job")
     except BaseException as error:  # SystemExit of a user's code too
         logger.debug("a job failed", exc_info=True)
         return pickle.dumps(Fault.of(error))

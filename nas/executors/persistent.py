@@ -9,7 +9,7 @@ from typing import Generic, TypeVar, cast, final
 
 from nas.errors import WorkerError
 from nas.executors.executor import Done, Executor, Failed, Job, Lost, Outcome, Rest
-from nas.executors.serial import done_here
+from nas.executors.serial import do_here
 
 logger = logging.getLogger(__name__)
 
@@ -52,9 +52,9 @@ class Persistent(Generic[W]):
 
     def do_here(self, work: Callable[[W], object]) -> Done | Failed:
         """Do a whole job in this process, and return what came of it."""
-        outcome = done_here(Job(-1, work), self.home)
+        outcome = do_here(Job(-1, work), self.home)
         if isinstance(outcome, Done) and isinstance(outcome.value, Rest):
-            return done_here(Job(-1, outcome.value.work), self.home)
+            return do_here(Job(-1, outcome.value.work), self.home)
         return outcome
 
     @property
@@ -67,30 +67,30 @@ class Persistent(Generic[W]):
         self._jobs[job.key] = job
         self._executor.submit(job)
 
-    def finished(self, timeout_s: float | None) -> Sequence[Done | Failed]:
+    def collect(self, timeout_s: float | None) -> Sequence[Done | Failed]:
         """Return what became of jobs; nothing, also after waiting, where all that came were losses.
 
         Raises:
             WorkerError: workers die again and again before they can begin.
         """
-        settled = [self._settled(outcome) for outcome in self._executor.finished(timeout_s)]
+        settled = [self._settle(outcome) for outcome in self._executor.collect(timeout_s)]
         return [outcome for outcome in settled if outcome is not None]
 
     def close(self) -> None:
         """Stop all work."""
         self._executor.close()
 
-    def _settled(self, outcome: Outcome) -> Done | Failed | None:
+    def _settle(self, outcome: Outcome) -> Done | Failed | None:
         if isinstance(outcome, Lost):
-            return self._done_again(outcome)
+            return self._do_again(outcome)
         key, self._dead_at_begin = outcome.key, 0
         del self._jobs[key]
         self._losses.pop(key, None)
         if isinstance(outcome, Done) and isinstance(outcome.value, Rest):
-            return done_here(Job(key, outcome.value.work), self.home)
+            return do_here(Job(key, outcome.value.work), self.home)
         return outcome
 
-    def _done_again(self, lost: Lost) -> Failed | None:
+    def _do_again(self, lost: Lost) -> Failed | None:
         """Submit what was lost once more, unless it is what workers die at."""
         key = lost.key
         self._note_death(lost)
@@ -139,7 +139,7 @@ def all_done(
             timeout_s: float | None = 0.0
         else:
             timeout_s = None
-        for outcome in executor.finished(timeout_s):
+        for outcome in executor.collect(timeout_s):
             if isinstance(outcome, Failed):
                 raise outcome.error
             values[outcome.key] = cast(T, outcome.value)

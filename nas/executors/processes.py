@@ -22,9 +22,9 @@ from nas.executors.messages import (
     answer,
     message_bytes,
     outcome_of,
-    packed,
+    pack,
     tell_of_logs,
-    unpacked,
+    unpack,
 )
 
 W = TypeVar("W")
@@ -64,9 +64,9 @@ class Processes(Generic[W]):
 
     def submit(self, job: Job[W]) -> None:
         """Give a job to a worker."""
-        message = packed(job.work, "what a worker is to do")
+        message = pack(job.work, "what a worker is to do")
         while True:
-            worker = self._idle.pop() if self._idle else self._begun()
+            worker = self._idle.pop() if self._idle else self._start_worker()
             worker.key = job.key
             with contextlib.suppress(OSError):  # it died while it had nothing to do
                 worker.connection.send_bytes(message)
@@ -74,7 +74,7 @@ class Processes(Generic[W]):
                 return
             _bury(worker)
 
-    def finished(self, timeout_s: float | None) -> Sequence[Outcome]:
+    def collect(self, timeout_s: float | None) -> Sequence[Outcome]:
         """Return what became of jobs, and pass on what workers said meanwhile."""
         outcomes: list[Outcome] = []
         while self._busy and not outcomes:
@@ -84,7 +84,7 @@ class Processes(Generic[W]):
                 break
             for connection in ready:
                 assert isinstance(connection, Connection)
-                outcomes += self._heard(by_connection[connection])
+                outcomes += self._receive(by_connection[connection])
         return outcomes
 
     def close(self) -> None:
@@ -95,7 +95,7 @@ class Processes(Generic[W]):
         for worker in workers:
             _bury(worker)
 
-    def _begun(self) -> _Worker:
+    def _start_worker(self) -> _Worker:
         ours, theirs = self._context.Pipe()
         gpu = self._free_gpu()
         process = self._context.Process(target=_serve, args=(theirs, self._beginning))
@@ -108,10 +108,10 @@ class Processes(Generic[W]):
         taken = [worker.gpu for worker in (*self._idle, *self._busy)]
         return min(self._gpus, key=taken.count, default=None)
 
-    def _heard(self, worker: _Worker) -> list[Outcome]:
+    def _receive(self, worker: _Worker) -> list[Outcome]:
         """Return what a message means for the worker's job: nothing yet, where it only says something."""
         try:
-            message: Message = unpacked(worker.connection.recv_bytes())
+            message: Message = unpack(worker.connection.recv_bytes())
         except (EOFError, OSError):
             self._busy.remove(worker)
             return [Lost(worker.key, _bury(worker), worker.has_begun)]

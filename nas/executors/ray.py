@@ -22,9 +22,9 @@ from nas.executors.messages import (
     answer,
     message_bytes,
     outcome_of,
-    packed,
+    pack,
     tell_of_logs,
-    unpacked,
+    unpack,
 )
 
 W = TypeVar("W")
@@ -107,7 +107,7 @@ class RayCluster(Generic[W]):
         self._beginning = Beginning.of(make_workplace)
         self._needs, self._jobs = Needs(num_cpus, num_gpus), jobs
         self._cluster = contextlib.ExitStack()
-        self._ray = self._cluster.enter_context(entered(address))
+        self._ray = self._cluster.enter_context(enter_cluster(address))
         self._idle: list[_Worker] = []
         self._busy: dict[Any, _Worker] = {}
         if self._needs.room(self._ray) == 0:
@@ -124,12 +124,12 @@ class RayCluster(Generic[W]):
 
     def submit(self, job: Job[W]) -> None:
         """Give a job to a worker; a new one gets it when it has made its workplace."""
-        work = packed(job.work, "what a worker is to do")
+        work = pack(job.work, "what a worker is to do")
         worker = self._idle.pop() if self._idle else self._start_worker()
         worker.key, worker.work = job.key, work
         self._call(worker)
 
-    def finished(self, timeout_s: float | None) -> Sequence[Outcome]:
+    def collect(self, timeout_s: float | None) -> Sequence[Outcome]:
         """Return what became of jobs, and pass on what their workers said."""
         outcomes: list[Outcome] = []
         while self._busy and not outcomes:
@@ -165,9 +165,9 @@ class RayCluster(Generic[W]):
         worker = self._busy.pop(called)
         try:
             with self._fullness_told():
-                *said, last = [unpacked(message) for message in self._ray.get(called)]
+                *said, last = [unpack(message) for message in self._ray.get(called)]
         except self._ray.exceptions.RayError as error:  # of the worker, its node, or the way to it
-            return self._lost(worker, error)
+            return self._handle_loss(worker, error)
         for message in said:
             message.pass_on()
         if isinstance(last, Begun):
@@ -188,7 +188,7 @@ class RayCluster(Generic[W]):
                 "--object-store-memory, or leave room on their disk below Ray's --temp-dir, /tmp/ray."
             ) from error
 
-    def _lost(self, worker: _Worker, error: Exception) -> Lost:
+    def _handle_loss(self, worker: _Worker, error: Exception) -> Lost:
         if getattr(error, "_actor_init_failed", False):
             raise WorkerError(
                 f"a worker can't begin on the Ray cluster ({kind_and_line(error)}): install on its nodes what is "
@@ -254,12 +254,12 @@ def check_cluster(address: str) -> None:
         WorkerError: Ray isn't installed, or the cluster can't be reached or is of another version.
     """
     if address != "local":
-        with entered(address):
+        with enter_cluster(address):
             pass
 
 
 @contextlib.contextmanager
-def entered(address: str) -> Iterator[Any]:
+def enter_cluster(address: str) -> Iterator[Any]:
     """Within, this process is on a cluster: one that it was on before, or that at an address. Yields Ray.
 
     Raises:

@@ -20,11 +20,11 @@ from nas.executors.messages import (
     answer,
     message_bytes,
     outcome_of,
-    packed,
+    pack,
     tell_of_logs,
-    unpacked,
+    unpack,
 )
-from nas.executors.ray import Needs, entered, go_to
+from nas.executors.ray import Needs, enter_cluster, go_to
 from nas.protocols import Progress
 
 logger = logging.getLogger(__name__)
@@ -85,8 +85,8 @@ class RayRanks:
             WorkerError: they can't be had, or die at it.
             BaseException: what one of them raised.
         """
-        message = packed(work, "what the processes of a cluster do together")
-        with entered(self.address) as ray:
+        message = pack(work, "what the processes of a cluster do together")
+        with enter_cluster(self.address) as ray:
             needs = Needs(self.num_cpus, self.num_gpus)
             if needs.room(ray) < self.size:
                 raise WorkerError(
@@ -94,7 +94,7 @@ class RayRanks:
                     "or ask for fewer."
                 )
             for _ in range(_MAX_RETRIES + 1):
-                died = self._tried(ray, needs, message, progress)
+                died = self._try_once(ray, needs, message, progress)
                 if died is None:
                     return
                 logger.warning(
@@ -104,7 +104,7 @@ class RayRanks:
                 f"one of {self.size} processes died at it again and again, the last time with: {died}."
             )
 
-    def _tried(self, ray: Any, needs: Needs, message: bytes, progress: Progress) -> str | None:
+    def _try_once(self, ray: Any, needs: Needs, message: bytes, progress: Progress) -> str | None:
         """Return how one of them died; None where all did what they were to do."""
         placed = ray.util.placement_group(
             [needs.of_ray] * self.size, strategy="PACK" if self.num_gpus else "SPREAD"
@@ -144,8 +144,8 @@ def _hear(ray: Any, first: Any, tasks: Sequence[Any], progress: Progress) -> Non
     while waiting:
         ended, waiting = ray.wait(waiting, timeout=_POLL_S)
         for news in ray.get(first.news.remote()):
-            unpacked(news).pass_on(progress)
-        answers = [unpacked(answered) for answered in ray.get(ended)]
+            unpack(news).pass_on(progress)
+        answers = [unpack(answered) for answered in ray.get(ended)]
         faults = [one for one in answers if not isinstance(one, Value)]
         if faults:
             others, _ = (
@@ -226,5 +226,5 @@ class _Rank:
         return told
 
     def _log(self, said: bytes) -> None:
-        one: Said = unpacked(said)
+        one: Said = unpack(said)
         self._news.append(message_bytes(_News("log", (one.name, one.level, one.text))))

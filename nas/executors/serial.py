@@ -10,7 +10,7 @@ from nas.executors.executor import Done, Failed, Job, Outcome
 W = TypeVar("W")
 
 
-def done_here(job: Job[W], workplace: W) -> Done | Failed:
+def do_here(job: Job[W], workplace: W) -> Done | Failed:
     """Do a job in this process. Ctrl-C gets through, whatever else is raised is the job's failure."""
     try:
         return Done(job.key, job.work(workplace))
@@ -35,10 +35,10 @@ class Serial(Generic[W]):
         self._outcomes: list[Outcome] = []
 
     def submit(self, job: Job[W]) -> None:
-        """Do a job; see :func:`done_here`."""
-        self._outcomes.append(done_here(job, self._workplace))
+        """Do a job; see :func:`do_here`."""
+        self._outcomes.append(do_here(job, self._workplace))
 
-    def finished(self, timeout_s: float | None) -> Sequence[Outcome]:
+    def collect(self, timeout_s: float | None) -> Sequence[Outcome]:
         """Return what became of jobs since the last call."""
         outcomes, self._outcomes = self._outcomes, []
         return outcomes

@@ -13,9 +13,9 @@ from nas.export.folder import DEFAULT_SPACES
 from nas.export.names import ARCHITECTURE, CONFUSION, EXAMPLES, PICTURE, VOCABULARY, WEIGHTS
 from nas.objective import Objective
 from nas.report.confusion import commonest_confusions, confusion_table
-from nas.report.markdown import code, escaped, plain
+from nas.report.markdown import code, escape, plain
 from nas.report.results import FILE_BYTES, Results, Winner
-from nas.report.tables import Table, counted_sentence, details_table, kept_sentence, shown, with_spread
+from nas.report.tables import Table, tell_counted, details_table, tell_kept, format_value, with_spread
 
 _NO_MODULE = re.compile("__main__|study_[0-9a-f]{16}")
 """Names of what a script, or a file that is named like another module, is imported as."""
@@ -24,16 +24,16 @@ _NAMED_CLASSES = 20
 
 def card_text(results: Results, winner: Winner) -> str:
     """Return the card without its metadata."""
-    sections = (_head, _results, _intended_use, _data, _measuring, _limits, _making)
+    sections = (_head, _results, _write_intended_use, _data, _measuring, _limits, _making)
     return "\n".join(section(results, winner) for section in sections)
 
 
 def _head(results: Results, winner: Winner) -> str:
-    one = escaped(results.facts["task"]["item"])
-    return f"""# {escaped(f"{results.study}-{winner.id}")}
+    one = escape(results.facts["task"]["item"])
+    return f"""# {escape(f"{results.study}-{winner.id}")}
 
 A network of {winner.num_params:,} parameters and {winner.macs:,} multiply-accumulates per {one}, found by
-multi-objective architecture search over {escaped(", ".join(o.name for o in results.objectives))} among
+multi-objective architecture search over {escape(", ".join(o.name for o in results.objectives))} among
 {results.facts["space"]["cardinality"]} architectures{_fine_tuning(results, winner)}.
 
 ![The front, with this model marked]({PICTURE})
@@ -55,27 +55,27 @@ def _results(results: Results, winner: Winner) -> str:
 {_compression(winner)}{_by_class(results, winner)}{_confusion(results, winner)}{_beside_original(results, winner)}"""
 
 
-def _intended_use(results: Results, winner: Winner) -> str:
+def _write_intended_use(results: Results, winner: Winner) -> str:
     facts, task = results.facts, results.facts["task"]
     return f"""## Intended use
 
-{escaped(facts["intended_use"])}
+{escape(facts["intended_use"])}
 
 ```python
 {_loading(facts["network"])}
 ```
 
 or any ONNX runtime with {code(winner.variants[0].file)}.
-{_inputs(facts["data"])}{_prepared(facts["data"])}.
-Output `{OUTPUT}`: float32 {_shape(task["outputs"])}, {escaped(task["reading"])}{_classes(task)}.
+{_inputs(facts["data"])}{_describe_preparation(facts["data"])}.
+Output `{OUTPUT}`: float32 {_shape(task["outputs"])}, {escape(task["reading"])}{_classes(task)}.
 """
 
 
 def _data(results: Results, _winner: Winner) -> str:
-    facts, data, one = results.facts, results.facts["data"], escaped(results.facts["task"]["item"])
+    facts, data, one = results.facts, results.facts["data"], escape(results.facts["task"]["item"])
     return f"""## Data
 
-{escaped(data["name"])}: {data["train"]} {one}s to train on, {data["search"]} that judged the search, and
+{escape(data["name"])}: {data["train"]} {one}s to train on, {data["search"]} that judged the search, and
 {data["test"]} for the numbers above. The three parts are disjoint and seeded; fingerprint
 `{data["fingerprint"]}`.{_origin(facts)}
 """
@@ -83,32 +83,32 @@ def _data(results: Results, _winner: Winner) -> str:
 
 def _measuring(results: Results, winner: Winner) -> str:
     quality, machine = results.quality, results.facts["machine"]
-    name = escaped(quality.name)
+    name = escape(quality.name)
     measured = winner.variants[0].values
     devices = [m.device for known, m in measured.items() if m.device and known != quality.name]
-    tuned = shown(winner.fine_tuned.value, quality) + (", not kept" if winner.kept else "")
+    tuned = format_value(winner.fine_tuned.value, quality) + (", not kept" if winner.kept else "")
     stages = Table(
         ["", quality.name],
         [
-            ["in the search, search split", shown(winner.searched[quality.name].value, quality)],
+            ["in the search, search split", format_value(winner.searched[quality.name].value, quality)],
             ["fine-tuned, search split", tuned],
-            ["exported, test split", shown(measured[quality.name].value, quality)],
+            ["exported, test split", format_value(measured[quality.name].value, quality)],
         ],
     )
     return f"""## How it was measured
 
 Every measured number is of the exported file. {name}: on the test split, which was not read before the winners
 were chosen and fine-tuned; ± is one standard deviation.{_engine(results)}{_latency(devices)}
-{escaped(counted_sentence(results))} MACs: torch's counter, FLOPs / 2.
+{escape(tell_counted(results))} MACs: torch's counter, FLOPs / 2.
 
 {stages.markdown()}
 
-Machine and versions: {"; ".join(escaped(f"{part} {value}") for part, value in machine.items())}.
+Machine and versions: {"; ".join(escape(f"{part} {value}") for part, value in machine.items())}.
 """
 
 
 def _limits(results: Results, winner: Winner) -> str:
-    one = escaped(results.facts["task"]["item"])
+    one = escape(results.facts["task"]["item"])
     return f"""## Limits
 
 Measured on one data set and one machine; latency on another processor can rank models differently. The test
@@ -148,13 +148,13 @@ def _loading(network: str) -> str:
 def _fine_tuning(results: Results, winner: Winner) -> str:
     if winner.kept is None:
         return ", then fine-tuned"
-    return f". Its\n{escaped(kept_sentence(winner.fine_tuned, winner.kept, results.quality))}"
+    return f". Its\n{escape(tell_kept(winner.fine_tuned, winner.kept, results.quality))}"
 
 
 def _compression(winner: Winner) -> str:
     """Return what passes did to each variant; empty where none did anything."""
     lines = [
-        f"- {code(variant.name)}: {escaped('; '.join(variant.applied))}"
+        f"- {code(variant.name)}: {escape('; '.join(variant.applied))}"
         + ("" if variant.name == PLAIN else f" ({code(f'nas.load(folder, variant={variant.name!r})')})")
         for variant in winner.variants
         if variant.applied
@@ -180,7 +180,7 @@ def _confusion(results: Results, winner: Winner) -> str:
     table = confusion_table(of_test, names)
     numbers = "" if table is None else f"\n{table.markdown()}\n"
     return f"""
-Which classes the float32 file takes for which, on the test split. {escaped(commonest_confusions(of_test, names))}
+Which classes the float32 file takes for which, on the test split. {escape(commonest_confusions(of_test, names))}
 {numbers}
 ![Which classes are taken for which, on the search split and on the test split]({CONFUSION})
 """
@@ -204,7 +204,7 @@ def _beside_original(results: Results, winner: Winner) -> str:
 def _origin(facts: dict[str, Any]) -> str:
     """Return what the weights had learned before the search; older runs lack both."""
     sentences = [facts.get("outside_weights"), facts.get("pretrained")]
-    return "".join(f"\n\n{escaped(sentence)}" for sentence in sentences if sentence)
+    return "".join(f"\n\n{escape(sentence)}" for sentence in sentences if sentence)
 
 
 def _engine(results: Results) -> str:
@@ -217,7 +217,7 @@ def _latency(devices: list[str]) -> str:
     if not devices:
         return ""
     return (
-        f" Latency: on {escaped('; '.join(dict.fromkeys(devices)))},\nall variants of all winners taking turns with a "
+        f" Latency: on {escape('; '.join(dict.fromkeys(devices)))},\nall variants of all winners taking turns with a "
         "fixed reference network, first runs thrown away."
     )
 
@@ -235,7 +235,11 @@ def _shape(sizes: Sequence[int | str]) -> str:
 
 def _noise(winner: Winner, quality: Objective) -> str:
     spread = winner.variants[0].values[quality.name].spread
-    return f", so differences of about {escaped(shown(2 * spread, quality))} are noise" if spread > 0 else ""
+    return (
+        f", so differences of about {escape(format_value(2 * spread, quality))} are noise"
+        if spread > 0
+        else ""
+    )
 
 
 def _classes(task: dict[str, Any]) -> str:
@@ -247,7 +251,7 @@ def _classes(task: dict[str, Any]) -> str:
     return ", of the classes\n" + ", ".join(f"{number} {code(name)}" for number, name in enumerate(names))
 
 
-def _prepared(data: dict[str, Any]) -> str:
+def _describe_preparation(data: dict[str, Any]) -> str:
     if data.get("num_words"):
         return f", token ids below {data['num_words']}; `{VOCABULARY}` holds the word of each"
     if not data["mean"]:

@@ -24,12 +24,12 @@ from nas.errors import DamagedFileError, ExportError, first_line
 from nas.evaluation.candidate import OnnxCandidate
 from nas.evaluation.onnx_export import export_onnx
 from nas.export.names import ARCHITECTURE, ONNX, WEIGHTS, variant_file, variant_note, variant_weights
-from nas.files import damaged, file_digest, read_json, write_bytes
+from nas.files import make_damage_error, file_digest, read_json, write_bytes
 from nas.inputs import Form
 from nas.space import Architecture
 from nas.supernet import Supernet
 from nas.supernet.scaling import Growth, ScaledNetwork
-from nas.typed import MismatchError, typed
+from nas.typed import MismatchError, read_as
 
 TRUSTED_SPACES = "NAS_SEARCH_SPACES"
 """Environment variable: packages, by comma, whose networks ``load`` may import."""
@@ -70,11 +70,11 @@ def save_weights(path: Path, module: nn.Module) -> None:
         seen.add(storage)
     for name, parameter in module.named_parameters(remove_duplicate=False):
         if parameter.dtype == torch.float32 and parameter.ndim > 1:
-            state |= _packed(name, state.pop(name))
+            state |= _pack_weight(name, state.pop(name))
     write_bytes(path, safetensors.torch.save(state))
 
 
-def _packed(name: str, weight: Tensor) -> dict[str, Tensor]:
+def _pack_weight(name: str, weight: Tensor) -> dict[str, Tensor]:
     """Return what is stored of a weight: itself, or its values and where each stands, where that takes fewer bytes."""
     few = find_few_values(weight.detach().cpu().numpy())
     if few is None or few.positions.nbytes + few.values.nbytes + _NAMES_BYTES > weight.nbytes:
@@ -140,7 +140,7 @@ def load(
         raise ExportError(f"{folder} holds no {ARCHITECTURE}: name the folder of a winner.")
     if variant == PLAIN:
         return _plain(folder, network)
-    note = _noted(folder, variant)
+    note = _read_note(folder, variant)
     if note.changes is None:
         return OnnxModule(folder / variant_file(variant))
     module = with_changes(_plain(folder, network), note.changes)
@@ -168,20 +168,20 @@ class OnnxModule(nn.Module):
         return self._candidate.predict(inputs if len(inputs) > 1 else inputs[0])
 
 
-def _noted(folder: Path, variant: str) -> VariantNote:
+def _read_note(folder: Path, variant: str) -> VariantNote:
     path = folder / variant_note(variant)
     if not path.is_file():
         there = [PLAIN, *(found.name.split(".", 1)[1][:-5] for found in sorted(folder.glob("model.*.json")))]
         raise ExportError(f"{folder} has no variant {variant!r}: choose among {there}.")
     try:
-        return typed(VariantNote, read_json(path))
+        return read_as(VariantNote, read_json(path))
     except MismatchError as error:
-        raise damaged(path, f"it doesn't describe a variant: {error}") from error
+        raise make_damage_error(path, f"it doesn't describe a variant: {error}") from error
 
 
 def _plain(folder: Path, network: Callable[..., nn.Module] | None) -> nn.Module:
     """Return the module that the float32 file was exported from."""
-    description = _described(folder / ARCHITECTURE)
+    description = _read_description(folder / ARCHITECTURE)
     weights, known = folder / WEIGHTS, description.weights_sha256
     if known is not None and file_digest(weights) != known:
         raise DamagedFileError(
@@ -237,9 +237,9 @@ class _Description:
     changes: Mapping[str, Any] | None = None
 
 
-def _described(path: Path) -> _Description:
+def _read_description(path: Path) -> _Description:
     try:
-        return typed(_Description, read_json(path))
+        return read_as(_Description, read_json(path))
     except MismatchError as error:
         raise DamagedFileError(
             f"{path} doesn't describe a winner (choices and network, with factory and arguments, are expected; "

@@ -15,9 +15,9 @@ from nas.export.card_text import card_text
 from nas.export.names import CARD, PICTURE
 from nas.files import write_bytes, write_text
 from nas.report.figures import front_png
-from nas.report.markdown import Marked, escaped, plain
+from nas.report.markdown import Marked, escape, plain
 from nas.report.results import FILE_BYTES, Results, Winner
-from nas.report.tables import Table, counted_sentence, shown
+from nas.report.tables import Table, tell_counted, format_value
 
 _NO_ID = re.compile(r"[^A-Za-z0-9_.-]+")
 """What the Hub refuses in the type of a data set."""
@@ -102,22 +102,30 @@ def set_card(results: Results) -> str:
     """Return the ``README.md`` of the whole Pareto set."""
     objectives = [*results.objectives, FILE_BYTES]
     rows = [
-        [Marked(f"[{w.id}]({w.id}/{CARD})"), v.name, *(shown(v.values[o.name].value, o) for o in objectives)]
+        [
+            Marked(f"[{w.id}]({w.id}/{CARD})"),
+            v.name,
+            *(format_value(v.values[o.name].value, o) for o in objectives),
+        ]
         for w in results.winners
         for v in w.variants
         if v.on_front
     ]
     head = ["model", "variant", *(o.name for o in objectives)]
     beside = [
-        [o.name, v.name, *(shown(v.values[objective.name].value, objective) for objective in objectives)]
+        [
+            o.name,
+            v.name,
+            *(format_value(v.values[objective.name].value, objective) for objective in objectives),
+        ]
         for o in results.original
         for v in o.variants
     ]
     return (
-        f"# {escaped(results.study)}: the Pareto set\n\nNo model here is worse than another in every column"
+        f"# {escape(results.study)}: the Pareto set\n\nNo model here is worse than another in every column"
         f"{_beyond_noise(results)}. Quality "
         f"is of the test split; what is measured was measured on the exported file. "
-        f"{escaped(counted_sentence(results))}\n\n{Table(head, rows).markdown()}\n"
+        f"{escape(tell_counted(results))}\n\n{Table(head, rows).markdown()}\n"
         + (
             f"\nBeside them, the network that was converted:\n\n{Table(head, beside).markdown()}\n"
             if beside

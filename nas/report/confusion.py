@@ -28,7 +28,7 @@ def confusion_table(confusion: Sequence[Sequence[int]], names: Sequence[str]) ->
     """
     if len(confusion) > _MOST_CLASSES:
         return None
-    named = _named(names, len(confusion))
+    named = _name_classes(names, len(confusion))
     rows = [
         [name, *map(str, row), f"{row[number] / sum(row):.1%}" if sum(row) else "–"]
         for number, (name, row) in enumerate(zip(named, confusion, strict=True))
@@ -38,7 +38,7 @@ def confusion_table(confusion: Sequence[Sequence[int]], names: Sequence[str]) ->
 
 def commonest_confusions(confusion: Sequence[Sequence[int]], names: Sequence[str]) -> str:
     """Return a sentence with the commonest mistakes."""
-    counts, named = np.array(confusion), _named(names, len(confusion))
+    counts, named = np.array(confusion), _name_classes(names, len(confusion))
     mistakes = counts - np.diag(np.diag(counts))
     pairs = [
         np.unravel_index(place, counts.shape) for place in np.argsort(-mistakes, axis=None, kind="stable")
@@ -58,7 +58,7 @@ def confusion_png(confusions: Confusions, names: Sequence[str]) -> bytes:
     figure = Figure(figsize=(side * len(confusions), side), layout="constrained")
     axes = figure.subplots(1, len(confusions), squeeze=False)[0]
     for axis, (split, confusion) in zip(axes, confusions.items(), strict=True):
-        _draw(axis, np.array(confusion), _named(names, count))
+        _draw(axis, np.array(confusion), _name_classes(names, count))
         axis.set(title=f"{split} split", xlabel="taken for", ylabel="is")
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=120, bbox_inches="tight")  # the layout forgets titles of squares
@@ -78,6 +78,6 @@ def _draw(axis: Axes, counts: IntArray, names: Sequence[str]) -> None:
         axis.text(taken, true, str(counts[true, taken]), ha="center", va="center", color=colour, fontsize=7)
 
 
-def _named(names: Sequence[str], count: int) -> Sequence[str]:
+def _name_classes(names: Sequence[str], count: int) -> Sequence[str]:
     """Return the names of the classes, or their numbers where not each has one."""
     return names if len(names) == count else [str(number) for number in range(count)]

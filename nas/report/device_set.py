@@ -13,7 +13,7 @@ from nas.errors import ObjectiveError
 from nas.front import ModelSet, sets_for_devices
 from nas.objective import Objective
 from nas.report.results import FILE_BYTES, Results, Variant
-from nas.report.tables import Table, label, shown, shown_unit
+from nas.report.tables import Table, label, format_value, choose_unit
 from nas.space import FloatArray
 
 _LATENCY = "latency_ms"
@@ -46,7 +46,7 @@ class DeviceSet:
         names = ", ".join(self._name(row) for row in enough.rows)
         many = "1 model keeps" if len(enough.rows) == 1 else f"{len(enough.rows)} models keep"
         greedy = "" if enough.is_exact else " (built up model by model: a smaller set may do)"
-        return f"{many} every device within {self._lost(self.points)} of its own best{greedy}: {names}"
+        return f"{many} every device within {self._format_loss(self.points)} of its own best{greedy}: {names}"
 
     def devices_table(self) -> Table:
         """Return what each device gets."""
@@ -54,11 +54,11 @@ class DeviceSet:
         rows = [
             [
                 label(objective.name),
-                shown(limit, objective),
+                format_value(limit, objective),
                 f"{self._name(best[at])}, {self._quality(best[at])}",
                 f"{self._name(enough.chosen[at])}, {self._quality(enough.chosen[at])}",
-                shown(self._value(enough.chosen[at], objective), objective),
-                self._lost(self._points(enough.lost[at])),
+                format_value(self._value(enough.chosen[at], objective), objective),
+                self._format_loss(self._points(enough.lost[at])),
             ]
             for at, (objective, limit) in enumerate(self.devices)
         ]
@@ -69,7 +69,9 @@ class DeviceSet:
         rows = []
         for one in self.sets:
             unserved = sum(map(math.isinf, one.lost))
-            worst = f"{unserved} without a model" if unserved else self._lost(self._points(max(one.lost)))
+            worst = (
+                f"{unserved} without a model" if unserved else self._format_loss(self._points(max(one.lost)))
+            )
             rows.append([str(len(one.rows)), ", ".join(self._name(row) for row in one.rows), worst])
         return Table(["models", "which", "a device loses at most"], rows)
 
@@ -112,12 +114,12 @@ class DeviceSet:
         return f"{self.models[row][0]} {self.models[row][1].name}"
 
     def _quality(self, row: int) -> str:
-        return shown(self._value(row, self.quality), self.quality)
+        return format_value(self._value(row, self.quality), self.quality)
 
     def _points(self, cost: float) -> float:
         return cost * _factor(self.quality, self.models)
 
-    def _lost(self, points: float) -> str:
+    def _format_loss(self, points: float) -> str:
         text = f"{points:.3g}"
         in_points = "point" if text == "1" else "points"
         return (
@@ -185,4 +187,4 @@ def _devices(
 
 def _factor(quality: Objective, models: tuple[Model, ...]) -> float:
     """Return the factor from a quality to what is printed: rates are in percent."""
-    return shown_unit(quality, [v.values[quality.name].value for _, v in models])[1]
+    return choose_unit(quality, [v.values[quality.name].value for _, v in models])[1]

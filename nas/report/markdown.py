@@ -26,7 +26,7 @@ def plain(text: object) -> str:
     )
 
 
-def escaped(text: object) -> str:
+def escape(text: object) -> str:
     """Return text that Markdown shows as it is, in one line: in a sentence, a list, a heading or a cell.
 
     What is :class:`Marked` stays.

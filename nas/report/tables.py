@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, final
 
 from nas.objective import Measurement, Objective
-from nas.report.markdown import escaped
+from nas.report.markdown import escape
 from nas.report.results import FILE_BYTES, Results, Variant
 from nas.report.trust import TrustResult
 
@@ -22,21 +22,21 @@ class Table:
 
     def markdown(self) -> str:
         """Return the table in GitHub's markdown."""
-        head, *rows = ([escaped(cell) for cell in line] for line in (self.head, *self.rows))
+        head, *rows = ([escape(cell) for cell in line] for line in (self.head, *self.rows))
         lines = [head, ["---"] * len(head), *rows]
         return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def shown_unit(objective: Objective, values: Iterable[float]) -> tuple[str, float]:
+def choose_unit(objective: Objective, values: Iterable[float]) -> tuple[str, float]:
     """Return the unit to show values in, and the factor to it: rates are shown in percent, bytes in KiB."""
     if objective.unit == "" and objective.direction == "maximize" and all(0 <= v <= 1 for v in values):
         return "%", 100.0
     return ("KiB", 1 / 1024) if objective.unit == "B" else (objective.unit, 1.0)
 
 
-def shown(value: float, objective: Objective) -> str:
+def format_value(value: float, objective: Objective) -> str:
     """Return a value with the digits that mean something: rates as percent, counts with thousands."""
-    unit, factor = shown_unit(objective, [value])
+    unit, factor = choose_unit(objective, [value])
     if unit == "%":
         return f"{factor * value:.2f} %"
     if unit == "KiB":
@@ -48,9 +48,9 @@ def shown(value: float, objective: Objective) -> str:
 def with_spread(measurement: Measurement, objective: Objective) -> str:
     """Return value and standard deviation."""
     if measurement.spread == 0:
-        return shown(measurement.value, objective)
-    unit, factor = shown_unit(objective, [measurement.value])
-    number = shown(measurement.value, objective).removesuffix(f" {unit}")
+        return format_value(measurement.value, objective)
+    unit, factor = choose_unit(objective, [measurement.value])
+    number = format_value(measurement.value, objective).removesuffix(f" {unit}")
     return f"{number} ± {factor * measurement.spread:.2g} {unit}".rstrip()
 
 
@@ -99,7 +99,7 @@ def compression_table(results: Results) -> Table | None:
                     variant.name,
                     "; ".join(variant.applied),
                     *ratios,
-                    _gained(plain, variant, results.quality),
+                    _format_gain(plain, variant, results.quality),
                 ]
             )
     heads = [f"{label(o.name)}, times less" for o in others]
@@ -114,10 +114,10 @@ def _less(before: float, after: float) -> str:
     return f"{before / after:.2f}" if before > 0 and after > 0 else "–"
 
 
-def _gained(before: Variant, after: Variant, quality: Objective) -> str:
+def _format_gain(before: Variant, after: Variant, quality: Objective) -> str:
     """Return how much a quality rose, with the sign, in points where it is a rate."""
     old, new = before.values[quality.name].value, after.values[quality.name].value
-    unit, factor = shown_unit(quality, [old, new])
+    unit, factor = choose_unit(quality, [old, new])
     return f"{factor * (new - old):+.3g} {'points' if unit == '%' else unit}".rstrip()
 
 
@@ -129,7 +129,7 @@ def details_table(results: Results) -> Table | None:
     rows = [
         [
             names[number] if names else str(number),
-            *("–" if value is None else shown(value, quality) for value in values),
+            *("–" if value is None else format_value(value, quality) for value in values),
         ]
         for number, values in enumerate(zip(*(w.details for w in results.winners), strict=True))
     ]
@@ -149,19 +149,19 @@ def trust_table(results: Results) -> Table:
         [
             winner.id,
             str(winner.trial),
-            "–" if winner.predicted is None else shown(winner.predicted, quality),
-            shown(winner.searched[quality.name].value, quality),
-            shown(winner.fine_tuned.value, quality) + (", not kept" if winner.kept else ""),
-            shown(winner.variants[0].values[quality.name].value, quality),
+            "–" if winner.predicted is None else format_value(winner.predicted, quality),
+            format_value(winner.searched[quality.name].value, quality),
+            format_value(winner.fine_tuned.value, quality) + (", not kept" if winner.kept else ""),
+            format_value(winner.variants[0].values[quality.name].value, quality),
         ]
         for winner in results.winners
     ]
     return Table(head, rows)
 
 
-def kept_sentence(fine_tuned: Measurement, kept: Measurement, quality: Objective) -> str:
+def tell_kept(fine_tuned: Measurement, kept: Measurement, quality: Objective) -> str:
     """Return what is said of a winner that fine-tuning made worse: quality on the search split, after and before."""
-    after, before = (shown(measurement.value, quality) for measurement in (fine_tuned, kept))
+    after, before = (format_value(measurement.value, quality) for measurement in (fine_tuned, kept))
     return (
         f"fine-tuning made it worse ({after} after {before} on the search split), so the weights that it had in the "
         "search were kept"
@@ -178,9 +178,9 @@ def alone_table(trust: TrustResult, quality: Objective) -> Table:
             row.id,
             str(row.trial),
             "yes" if row.winner else "no",
-            shown(row.searched, quality),
+            format_value(row.searched, quality),
             str(before),
-            shown(row.alone, quality),
+            format_value(row.alone, quality),
             str(after),
         ]
         for row, before, after in zip(trust.rows, by_search, by_itself, strict=True)
@@ -211,7 +211,7 @@ def front_table(objectives: tuple[Objective, ...], trials: list[tuple[int, str, 
     """
     ordered = sorted(trials, key=lambda t: objectives[0].cost(t[2][0]))
     rows = [
-        [str(number), id_, *(shown(v, o) for v, o in zip(values, objectives, strict=True))]
+        [str(number), id_, *(format_value(v, o) for v, o in zip(values, objectives, strict=True))]
         for number, id_, values in ordered
     ]
     return Table(["trial", "architecture", *(label(o.name) for o in objectives)], rows)
@@ -222,7 +222,7 @@ def label(name: str) -> str:
     return " ".join(part for part in name.split("_") if part != "ms")
 
 
-def counted_sentence(results: Results) -> str:
+def tell_counted(results: Results) -> str:
     """Return what the counted columns of exported files are counted on; empty where nothing is counted."""
     counted = results.facts.get("counted", {})  # older runs lack it
     kinds = {kind: [name for name, of in counted.items() if of == kind] for kind in ("architecture", "file")}

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from nas.report.confusion import commonest_confusions
-from nas.report.markdown import code, escaped
+from nas.report.markdown import code, escape
 from nas.report.results import AS_GIVEN, FINISHED, Results
 from nas.report.tables import (
     alone_table,
     compression_table,
-    counted_sentence,
+    tell_counted,
     details_table,
     front_table,
-    kept_sentence,
+    tell_kept,
     proxy_table,
     trust_table,
     winners_table,
@@ -35,14 +35,14 @@ def report_markdown(results: Results) -> str:
     facts = results.facts
     front = [(results.trial_numbers[row], results.ids[row], results.values[row]) for row in results.front]
     sections = [
-        f"# {escaped(results.study)}",
+        f"# {escape(results.study)}",
         f"{facts['space']['cardinality']} architectures in {facts['space']['num_choices']} choices; "
         f"{results.trials['complete']} evaluated, {results.trials['failed']} failed, "
         f"{results.trials['turned_down']} turned down unpaid, "
         f"{results.trials['repeated']} proposed again and answered from the record.",
-        *map(escaped, facts.get("soft_limits", [])),
-        *map(escaped, facts.get("predicted", [])),
-        *[escaped(f"{sentence[0].upper()}{sentence[1:]}") for sentence in facts.get("doubts", [])],
+        *map(escape, facts.get("soft_limits", [])),
+        *map(escape, facts.get("predicted", [])),
+        *[escape(f"{sentence[0].upper()}{sentence[1:]}") for sentence in facts.get("doubts", [])],
         _durations(facts["seconds"]),
         *_ending(facts),
         "![front](front.png)",
@@ -50,19 +50,19 @@ def report_markdown(results: Results) -> str:
         "Every row was measured on the exported file: quality on the test split, which nothing in this run has read "
         "before this table; latency with all rows taking turns; ± is one standard deviation. The final front is "
         f"taken over all rows of winners{_within(facts)} and all columns.{_ties(results)}",
-        *filter(None, [escaped(counted_sentence(results)), escaped(facts.get("outside_weights") or "")]),
-        *_pretrained(facts),
+        *filter(None, [escape(tell_counted(results)), escape(facts.get("outside_weights") or "")]),
+        *_tell_pretraining(facts),
         " ".join([f"Chosen by {facts['winners_chosen_by']}.", *_adaptation(facts)]),
         winners_table(results).markdown(),
         *_original(results),
-        *_kept(results),
+        *_warn_of_kept(results),
         *_compression(results),
         *_details(results),
         *_confusion(results),
         "## Can the search's numbers be trusted?",
         *_trust(results),
         *_proxy(results),
-        *_untrained(results),
+        *_tell_untrained(results),
         "## Hypervolume",
         f"{results.hypervolume[-1]:.4f} after {len(results.hypervolume)} evaluations, as a multiple of the box "
         "that the first ten spanned; the reference point lies a tenth of the range beyond its worst corner."
@@ -74,7 +74,7 @@ def report_markdown(results: Results) -> str:
         front_table(results.objectives, front).markdown(),
         *_failures(results),
         "## How it was made",
-        "\n".join(f"- {escaped(name)}: {escaped(value)}" for name, value in _described(facts)),
+        "\n".join(f"- {escape(name)}: {escape(value)}" for name, value in _flatten_facts(facts)),
     ]
     return "\n\n".join(sections) + "\n"
 
@@ -84,9 +84,9 @@ def _adaptation(facts: dict[str, Any]) -> list[str]:
     return [f"{told[0].upper()}{told[1:]}."] if told else []
 
 
-def _pretrained(facts: dict[str, Any]) -> list[str]:
+def _tell_pretraining(facts: dict[str, Any]) -> list[str]:
     told = facts.get("pretrained")  # older runs lack it
-    return [escaped(told)] if told else []
+    return [escape(told)] if told else []
 
 
 def _original(results: Results) -> list[str]:
@@ -100,9 +100,9 @@ def _original(results: Results) -> list[str]:
     return [f"The original network is the one that was converted, whole: {told}. It is on no front."]
 
 
-def _kept(results: Results) -> list[str]:
+def _warn_of_kept(results: Results) -> list[str]:
     return [
-        escaped(f"Warning: {winner.id}: {kept_sentence(winner.fine_tuned, winner.kept, results.quality)}.")
+        escape(f"Warning: {winner.id}: {tell_kept(winner.fine_tuned, winner.kept, results.quality)}.")
         for winner in results.winners
         if winner.kept
     ]
@@ -136,10 +136,10 @@ def _ties(results: Results) -> str:
 def _trust(results: Results) -> list[str]:
     known = [
         *[
-            escaped(f"Predictions made before their trials: {sentence}.")
+            escape(f"Predictions made before their trials: {sentence}.")
             for sentence in results.facts["surrogate"]
         ],
-        *[escaped(f"Known from elsewhere: {sentence}") for sentence in results.facts.get("sources", [])],
+        *[escape(f"Known from elsewhere: {sentence}") for sentence in results.facts.get("sources", [])],
         "Of the winners, the first three columns are of the search split. The prediction was made before the trial "
         "was evaluated.",
         trust_table(results).markdown(),
@@ -178,9 +178,9 @@ def _proxy(results: Results) -> list[str]:
     ]
 
 
-def _untrained(results: Results) -> list[str]:
+def _tell_untrained(results: Results) -> list[str]:
     sentences = results.facts.get("zero_cost")
-    return ["## What untrained networks told", escaped(" ".join(sentences))] if sentences else []
+    return ["## What untrained networks told", escape(" ".join(sentences))] if sentences else []
 
 
 def _durations(seconds: dict[str, float]) -> str:
@@ -190,9 +190,9 @@ def _durations(seconds: dict[str, float]) -> str:
 def _ending(facts: dict[str, Any]) -> list[str]:
     sentences = []
     if facts.get("ended"):
-        sentences.append(escaped(f"The search ended because {facts['ended']}."))
+        sentences.append(escape(f"The search ended because {facts['ended']}."))
     if facts.get("forecast"):
-        sentences.append(escaped(f"Forecast: {facts['forecast']}."))
+        sentences.append(escape(f"Forecast: {facts['forecast']}."))
     return [" ".join(sentences)] if sentences else []
 
 
@@ -217,10 +217,10 @@ def _baselines(results: Results) -> list[str]:
 def _failures(results: Results) -> list[str]:
     if not results.failures:
         return []
-    return ["## Failed evaluations", "\n".join(f"- {escaped(failure)}" for failure in results.failures)]
+    return ["## Failed evaluations", "\n".join(f"- {escape(failure)}" for failure in results.failures)]
 
 
-def _described(facts: dict[str, object]) -> list[tuple[str, object]]:
+def _flatten_facts(facts: dict[str, object]) -> list[tuple[str, object]]:
     flat: list[tuple[str, object]] = []
     for name, value in facts.items():
         if isinstance(value, dict) and name in ("data", "machine"):
@@ -234,7 +234,7 @@ def _details(results: Results) -> list[str]:
     table = details_table(results)
     if table is None:
         return []
-    said = f"{escaped(results.quality.name)} of each winner's float32 file on the test split."
+    said = f"{escape(results.quality.name)} of each winner's float32 file on the test split."
     return ["## By class", said, table.markdown()]
 
 
@@ -248,6 +248,6 @@ def _confusion(results: Results) -> list[str]:
     return [
         "## Which classes are taken for which",
         f"By {code(best.id)}, the best winner on the search split, in its float32 file; the others have such a picture "
-        f"in their folders. {escaped(said)}",
+        f"in their folders. {escape(said)}",
         f"![confusion](winners/{best.id}/confusion.png)",
     ]

@@ -9,7 +9,7 @@ from typing import final
 
 import numpy as np
 
-from nas.agreement import Agreement, rank_agreement, swapped_pairs
+from nas.agreement import Agreement, rank_agreement, find_swapped_pairs
 from nas.objective import Objective
 from nas.regret import Regret, regret
 from nas.stored import read_stored, write_stored
@@ -77,7 +77,7 @@ class TrustResult:
     def front_swaps(self) -> tuple[int, int]:
         """Return how many pairs of winners changed places, and how many pairs there are."""
         winners = [row for row in self.rows if row.winner]
-        swaps = swapped_pairs([w.searched for w in winners], [w.alone for w in winners])
+        swaps = find_swapped_pairs([w.searched for w in winners], [w.alone for w in winners])
         return len(swaps), len(winners) * (len(winners) - 1) // 2
 
     def sentences(self, objectives: Sequence[Objective]) -> list[str]:

@@ -2,11 +2,11 @@
 
 from typing import TYPE_CHECKING
 
-from nas.lazy import imported_on_demand
+from nas.lazy import import_on_demand
 
 if TYPE_CHECKING:
     from nas.runner.running import assist, run
 else:
-    __getattr__ = imported_on_demand(__name__, {"nas.runner.running": "assist run"})
+    __getattr__ = import_on_demand(__name__, {"nas.runner.running": "assist run"})
 
 __all__ = ["assist", "run"]

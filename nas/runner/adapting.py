@@ -17,9 +17,9 @@ from torch import nn
 from nas.executors import all_done
 from nas.objective import Measurement, Objective
 from nas.protocols import ADAPT_CANDIDATES, Split, Splits
-from nas.report.tables import label, shown
+from nas.report.tables import label, format_value
 from nas.runner.choosing import near_front
-from nas.runner.compressing import compressed_in_search
+from nas.runner.compressing import compress_in_search
 from nas.runner.context import RunContext
 from nas.runner.fine_tuning import final_quality
 from nas.runner.measuring import CALIBRATION, Known
@@ -29,10 +29,10 @@ from nas.search.record import architecture_of, measurements_of
 from nas.search.stand_alone import stand_alone_values
 from nas.space import Architecture
 from nas.study import Adaptation, Study, stable_repr
-from nas.supernet.copying import copied
+from nas.supernet.copying import copy_module
 from nas.supernet.recalibrate import recalibrate_on
 from nas.training import Recipe, train
-from nas.training.steps import supervised_step
+from nas.training.steps import make_supervised_step
 
 _FIRST = 8
 """Candidates that are adapted to learn whether more should be: with fewer, a mean gain says little."""
@@ -53,7 +53,7 @@ class Adapted:
     sentence: str | None = None
     seconds: float = 0.0
 
-    def told_in(self, facts: Mapping[str, Any]) -> dict[str, Any]:
+    def add_to_facts(self, facts: Mapping[str, Any]) -> dict[str, Any]:
         """Return the facts of a report with what was done here among them."""
         told = {**facts, "adaptation": self.sentence}
         if self.sentence is not None:
@@ -99,7 +99,10 @@ def adapt_candidates(context: RunContext, record: optuna.Study) -> Adapted:
 
         all_done(
             context.workers,
-            [partial(adapted, architecture_of(prepared.problem.space, trial), known) for trial in trials],
+            [
+                partial(adapt_candidate, architecture_of(prepared.problem.space, trial), known)
+                for trial in trials
+            ],
             note,
         )
 
@@ -136,7 +139,9 @@ def _sentence(
     *,
     is_worth_it: bool,
 ) -> str:
-    before, after = (shown(float(np.mean([pair[side].value for pair in pairs])), quality) for side in (0, 1))
+    before, after = (
+        format_value(float(np.mean([pair[side].value for pair in pairs])), quality) for side in (0, 1)
+    )
     told = (
         f"{len(pairs)} candidates near the front were trained for {plan.steps} steps each, and had {after} after "
         f"{before} of {label(quality.name)} on average"
@@ -146,7 +151,7 @@ def _sentence(
     return f"{told}: no more than the noise, so winners were chosen by the search's values"
 
 
-def adapted(architecture: Architecture, known: Known, here: Workplace) -> Reached:
+def adapt_candidate(architecture: Architecture, known: Known, here: Workplace) -> Reached:
     """Return the quality of a candidate after a few steps of training; done once."""
     prepared, weights, plan = here.prepared, here.weights, here.prepared.study.winners.adaptation
     assert plan is not None
@@ -164,23 +169,23 @@ def adapted(architecture: Architecture, known: Known, here: Workplace) -> Reache
     stored = step.result(Reached)
     if stored is None:
         begin = time.perf_counter()
-        module = trained_briefly(
+        module = train_briefly(
             study, prepared.splits, weights.module(architecture), plan.steps, prepared.device
         )
-        made = compressed_in_search(prepared, architecture, module)
+        made = compress_in_search(prepared, architecture, module)
         quality = final_quality(prepared, made.candidate(prepared), known)
         stored = Reached(quality, time.perf_counter() - begin)
         step.store({"quality": stored.quality.to_json(), "seconds": stored.seconds})
     return stored
 
 
-def trained_briefly(
+def train_briefly(
     study: Study, splits: Splits, module: nn.Module, steps: int, device: torch.device
 ) -> nn.Module:
     """Return a copy of a network after so many steps with the winners' recipe, learning from the targets alone."""
-    network = copied(module).to(device)  # what is frozen stays so
+    network = copy_module(module).to(device)  # what is frozen stays so
     data, recipe = _short(splits.train, study.winners.recipe, steps, study.seed)
-    step = supervised_step(network, splits.task, recipe)
+    step = make_supervised_step(network, splits.task, recipe)
     train(network, step, data, recipe, seed=study.seed, device=device)
     if study.recalibration:
         recalibrate_on(network, splits.train, device, study.recalibration)

@@ -14,14 +14,14 @@ from nas.objective import Measurement
 from nas.protocols import RANDOM_SEARCH, UNIFORM_SCALING, Problem
 from nas.report.results import Baseline
 from nas.runner.by_hand import prune_by_hand
-from nas.runner.compressing import compressed_in_search
+from nas.runner.compressing import compress_in_search
 from nas.runner.context import RunContext
 from nas.runner.measuring import Judged, Known, calibration, judge_architecture
 from nas.runner.preparation import Prepared
 from nas.runner.searching import spend
 from nas.runner.weights import train_alone
 from nas.runner.workplace import Workplace, judging
-from nas.search.record import ReferenceBox, complete_trials, costs_of, paid_trials, reference_box
+from nas.search.record import ReferenceBox, complete_trials, costs_of, list_paid_trials, reference_box
 from nas.space import Architecture
 
 _LEVELS = 9
@@ -38,7 +38,7 @@ def run_baselines(context: RunContext, record: optuna.Study) -> tuple[Baseline, 
     """
     prepared, run = context.prepared, context.run
     known, objectives = calibration(prepared, record), prepared.problem.objectives
-    box, evaluations = reference_box(record, objectives), len(paid_trials(record))
+    box, evaluations = reference_box(record, objectives), len(list_paid_trials(record))
     name, seed = prepared.study.name, prepared.study.seed
     random = run.open_study(f"{name}-random", objectives, RandomSampler(seed=seed), to_search=True)
     spend(context, random, judging(context.workers.home, random, known), evaluations, RANDOM_SEARCH)
@@ -64,7 +64,7 @@ def _judge_alone(architecture: Architecture, known: Known, here: Workplace) -> R
     prepared = here.prepared
     recipe, checkpoint = prepared.study.recipe_of(architecture), here.run.baselines / f"{architecture.id}.pt"
     module = train_alone(prepared, architecture, recipe, checkpoint)
-    made = compressed_in_search(prepared, architecture, module)
+    made = compress_in_search(prepared, architecture, module)
     return Rest(partial(_measure, judge_architecture(prepared, architecture, made, known), known))
 
 

@@ -59,14 +59,14 @@ def prune_by_hand(context: RunContext, known: Known, box: ReferenceBox | None) -
 
 
 def _at(share: float, known: Known, here: Workplace) -> Rest[Workplace] | list[dict[str, Measurement]] | str:
-    """Return what :func:`_pruned` does, or why it can't be done."""
+    """Return what :func:`_prune` does, or why it can't be done."""
     try:
-        return _pruned(share, known, here)
+        return _prune(share, known, here)
     except ExportError as error:
         return str(error)
 
 
-def _pruned(share: float, known: Known, here: Workplace) -> Rest[Workplace] | list[dict[str, Measurement]]:
+def _prune(share: float, known: Known, here: Workplace) -> Rest[Workplace] | list[dict[str, Measurement]]:
     """Return all objectives of the float32 and of the int8 network with a share of the channels; done once."""
     prepared, weights = here.prepared, here.weights
     stored = _step(share, here).result(list[dict[str, Measurement]])
@@ -78,10 +78,10 @@ def _pruned(share: float, known: Known, here: Workplace) -> Rest[Workplace] | li
     lab = lab_of(prepared, scratch, module)
     int8 = compress(prepared, (*pruning, FineTune(), Int8()), largest, module, lab)
     plain = replace(int8, model=int8.plain)
-    return Rest(partial(_measured, share, known, [judge(prepared, made, known) for made in (plain, int8)]))
+    return Rest(partial(_measure, share, known, [judge(prepared, made, known) for made in (plain, int8)]))
 
 
-def _measured(
+def _measure(
     share: float, known: Known, pruned: Sequence[Judged], here: Workplace
 ) -> list[dict[str, Measurement]] | str:
     try:

@@ -24,7 +24,7 @@ from nas.search.record import (
     indices_of,
     reference_box,
 )
-from nas.search.stand_alone import expected_alone, stand_alone_values
+from nas.search.stand_alone import expect_alone, stand_alone_values
 from nas.space import FloatArray
 
 logger = logging.getLogger(__name__)
@@ -60,7 +60,7 @@ def choose_winners(
         return _spread_front(prepared, trials, costs, ReferenceBox.around(costs))
     searched = costs_of(problem.objectives, trials)
     numbers, indices = np.array([t.number for t in trials]), indices_of(problem.space, trials)
-    costs = expected_alone(problem, stand_alone_values(record), numbers, indices, searched)
+    costs = expect_alone(problem, stand_alone_values(record), numbers, indices, searched)
     stored = reference_box(record, problem.objectives) if costs is searched else None
     return _spread_front(prepared, trials, costs, stored or ReferenceBox.around(costs))
 
@@ -73,7 +73,7 @@ def near_front(prepared: Prepared, record: optuna.Study, count: int) -> list[Fro
     problem, trials = prepared.problem, _eligible_trials(prepared, record)
     costs = costs_of(problem.objectives, trials)
     box = reference_box(record, problem.objectives) or ReferenceBox.around(costs)
-    scaled, left, found = box.scaled(costs), np.arange(len(trials)), list[int]()
+    scaled, left, found = box.scale(costs), np.arange(len(trials)), list[int]()
     while len(found) < count and len(left):
         on_front = problem.front(costs[left])
         front = left[on_front]
@@ -90,7 +90,7 @@ def _spread_front(
     """Return the winners among trials with such costs."""
     front = np.flatnonzero(prepared.problem.front(costs))
     _warn_of_limits(prepared.problem, costs_of(prepared.problem.objectives, trials)[front])
-    scaled = box.scaled(costs[front])
+    scaled = box.scale(costs[front])
     best = int(np.argmin(scaled[:, 0]))
     rows = pareto.spread_subset(scaled, prepared.study.winners.count, box.reference, best)
     return [trials[front[row]] for row in rows]

@@ -17,7 +17,7 @@ from nas.compression.pipeline import CompressionPass, Lab, Model, as_pipeline
 from nas.errors import DeviceUnavailableError, one_line
 from nas.evaluation.candidate import OnnxCandidate
 from nas.evaluation.counts import count_macs, count_params
-from nas.evaluation.stored import stored_bytes
+from nas.evaluation.stored import count_stored_bytes
 from nas.protocols import Candidate, Counts, OnDevice
 from nas.runner.preparation import Prepared
 from nas.space import Architecture
@@ -62,7 +62,7 @@ class Compressed:
     def counts(self) -> Counts:
         """Return them as counts of one network; a plain export has 4 bytes for each parameter, as the search counts."""
         onnx = self.model.onnx
-        stored = BYTES_PER_PARAM * self.num_params if onnx is None else stored_bytes(onnx)
+        stored = BYTES_PER_PARAM * self.num_params if onnx is None else count_stored_bytes(onnx)
         return replace(self.network, stored_bytes=np.array([stored], dtype=np.int64))
 
     def candidate(self, prepared: Prepared) -> Candidate:
@@ -72,7 +72,7 @@ class Compressed:
         return OnnxCandidate(self.model.onnx)
 
 
-def compressed_in_search(prepared: Prepared, architecture: Architecture, module: nn.Module) -> Compressed:
+def compress_in_search(prepared: Prepared, architecture: Architecture, module: nn.Module) -> Compressed:
     """Return what the passes that don't train make of a candidate."""
     passes = [made for made in prepared.study.pipeline.passes if not made.trains]
     with tempfile.TemporaryDirectory() as folder:

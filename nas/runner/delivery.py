@@ -12,7 +12,7 @@ from nas.runner.steps import Step
 from nas.stored import StoredStep, fault_of
 
 
-def outdated_report(directory: RunDirectory) -> dict[str, str]:
+def check_report(directory: RunDirectory) -> dict[str, str]:
     """Return what is wrong with the report, cards and pictures, by path.
 
     Their digests are forgotten, because they are about to be made anew.

@@ -16,10 +16,10 @@ from nas.devices.latency_model import LatencyModel
 from nas.devices.latency_profile import LEAST_MEASUREMENTS, HeldOutAt, LatencyProfile
 from nas.errors import StudyError
 from nas.evaluation import LatencyMs
-from nas.runner.measuring import calibrated
+from nas.runner.measuring import calibrate_objective
 from nas.runner.preparation import Prepared, prepare
-from nas.runner.sparing import counted_numbers, measure_untrained
-from nas.search.patience import waited_for
+from nas.runner.sparing import make_counts, measure_untrained
+from nas.search.patience import wait_for_device
 from nas.space import IntArray
 from nas.study import Study
 
@@ -49,9 +49,9 @@ def profile_device(
     weights = None if callable(study.weights) else study.weights  # they change no latency
     prepared = prepare(dataclasses.replace(study, weights=weights), torch.device("cpu"))
     space = prepared.problem.space
-    known = waited_for(partial(calibrated, objective), f"the calibration of {objective.name!r}")
+    known = wait_for_device(partial(calibrate_objective, objective), f"the calibration of {objective.name!r}")
     candidates = _candidates(prepared)
-    model = LatencyModel(space, counted_numbers(prepared))
+    model = LatencyModel(space, make_counts(prepared))
     chosen = np.zeros(0, dtype=np.int64)
     latencies, held_out = [], []
     wanted = min(LEAST_MEASUREMENTS, len(candidates))

@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 from optuna.samplers import BaseSampler
 
 from nas.errors import DamagedFileError, RunDirectoryError, SpaceError, StudyChangedError
-from nas.files import damaged
+from nas.files import make_damage_error
 from nas.objective import Objective
 from nas.protocols import CHOOSE_PROXY, PRETRAIN_SUPERNET, SCORE_UNTRAINED, SEARCH, TRAIN_SUPERNET
 from nas.runner.progress import Status
@@ -25,7 +25,7 @@ from nas.search.storage import (
     Location,
     check_connection,
     check_url,
-    damaged_database,
+    make_database_error,
     open_study,
     read_study,
     storage_error,
@@ -77,7 +77,7 @@ class RunDirectory:
         self.reported = path / "files.json"
 
     @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
+    def lock(self) -> Iterator[None]:
         """Keep every other process from running in this directory.
 
         Raises:
@@ -205,7 +205,7 @@ class RunDirectory:
         else:
             fault = contradiction(space, objectives, study)
         if fault is not None:
-            raise damaged_database(self.location, fault)
+            raise make_database_error(self.location, fault)
 
     def read_manifest(self) -> Manifest:
         """Return what the run is made with, as far as readers need it.
@@ -226,7 +226,7 @@ class RunDirectory:
         try:
             return space_from_description(self.read_manifest().space)
         except SpaceError as error:
-            raise damaged(self.manifest, f"its space: {error}") from error
+            raise make_damage_error(self.manifest, f"its space: {error}") from error
 
     def read_status(self) -> Status:
         """Return how far the run is.

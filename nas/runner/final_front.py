@@ -12,15 +12,15 @@ import numpy as np
 import optuna
 
 from nas.evaluation import OnnxCandidate
-from nas.evaluation.stored import stored_bytes
+from nas.evaluation.stored import count_stored_bytes
 from nas.export.names import variant_file
-from nas.files import damaged, file_digest
+from nas.files import make_damage_error, file_digest
 from nas.objective import Measurement, Objective, excess_over
 from nas.protocols import Bench
 from nas.report.results import FILE_BYTES, Variant
 from nas.runner.compressing import BYTES_PER_PARAM
 from nas.runner.directory import RunDirectory
-from nas.runner.measuring import CALIBRATION, counted_measurements, measured_in_the_end, names_on_device
+from nas.runner.measuring import CALIBRATION, count_measurements, measure_winners, names_on_device
 from nas.runner.placing import Places, place_variants
 from nas.runner.preparation import Prepared
 from nas.runner.settling import Row, settle_ties
@@ -66,13 +66,13 @@ def measure_variants(
     table = _Table(
         objectives=(*prepared.problem.objectives, FILE_BYTES),
         limits=prepared.problem.soft_limits,
-        counted=[_counted(prepared, network, one) for network, one in made],
+        counted=[_count_variant(prepared, network, one) for network, one in made],
         on_device=names_on_device(prepared.measured, record.user_attrs[CALIBRATION]),
         starts=np.cumsum([0, *(len(network.made) for network in networks)]),
         num_winners=num_winners,
     )
     rows = table.whole(
-        _measured(prepared, run, record, table, [path for n in networks for path in n.files()])
+        _measure_files(prepared, run, record, table, [path for n in networks for path in n.files()])
     )
     places = table.places(rows)
     labels = [f"{network.architecture.id} {one.name}" for network, one in made]
@@ -134,7 +134,7 @@ class _Table:
         return {name: rows for name, rows in columns if rows}
 
 
-def _measured(
+def _measure_files(
     prepared: Prepared, run: RunDirectory, record: optuna.Study, table: _Table, files: Sequence[Path]
 ) -> list[Row]:
     """Return what is measured of files on the test split, by name; done once, and again where files tie."""
@@ -144,7 +144,7 @@ def _measured(
     def measure(name: str, rows: Sequence[int]) -> list[Measurement]:
         candidates = [OnnxCandidate(files[row]) for row in rows]
         bench = Bench(prepared.splits.test, thorough=True, calibration=record.user_attrs[CALIBRATION][name])
-        return measured_in_the_end(prepared, objectives[name], candidates, bench)
+        return measure_winners(prepared, objectives[name], candidates, bench)
 
     step = Step(run.winners / "measurements.json", inputs)
     stored = step.result(list[dict[str, Measurement]])
@@ -155,12 +155,12 @@ def _measured(
                 row[name] = measurement
         step.store([{name: m.to_json() for name, m in row.items()} for row in stored])
     if len(stored) != len(files) or any(row.keys() != objectives.keys() for row in stored):
-        raise damaged(step.path, f"the {sorted(objectives)} of {len(files)} files are expected")
+        raise make_damage_error(step.path, f"the {sorted(objectives)} of {len(files)} files are expected")
     again = Step(run.winners / "measured_again.json", inputs)
     return settle_ties(stored, table.ties, measure, again, prepared.study.winners.tie_rounds)
 
 
-def _counted(prepared: Prepared, network: Finished, made: Made) -> dict[str, Measurement]:
+def _count_variant(prepared: Prepared, network: Finished, made: Made) -> dict[str, Measurement]:
     """Return what is counted of a variant.
 
     The file of a plain export counts as the search counted it, 4 bytes for each parameter, though the exporter folds
@@ -168,11 +168,11 @@ def _counted(prepared: Prepared, network: Finished, made: Made) -> dict[str, Mea
     """
     path = network.folder / variant_file(made.name)
     is_plain = made is network.made[0]
-    stored = BYTES_PER_PARAM * made.num_params if is_plain else stored_bytes(path.read_bytes())
+    stored = BYTES_PER_PARAM * made.num_params if is_plain else count_stored_bytes(path.read_bytes())
     of_network = prepared.counts(prepared.problem.space.indices([network.architecture]))
     macs, num_params, bytes_ = (
         np.array([number], dtype=np.int64) for number in (made.macs, made.num_params, stored)
     )
     counts = replace(of_network, macs=macs, num_params=num_params, stored_bytes=bytes_)
     size = Measurement(float(path.stat().st_size), 0.0, FILE_BYTES.unit, "", 1)
-    return {**counted_measurements(prepared, counts), FILE_BYTES.name: size}
+    return {**count_measurements(prepared, counts), FILE_BYTES.name: size}

@@ -13,7 +13,7 @@ from nas.compression.pipeline import CompressionPass
 from nas.objective import Measurement
 from nas.protocols import Bench, Candidate
 from nas.runner.compressing import Compressed, compress, lab_of
-from nas.runner.measuring import Known, measured_in_the_end
+from nas.runner.measuring import Known, measure_winners
 from nas.runner.preparation import Prepared
 from nas.runner.weights import Weights
 from nas.space import Architecture
@@ -22,7 +22,7 @@ _ASSISTANTS = (1 / 3, 2 / 3)
 """Where between the smallest and the largest subnet further teachers lie, choice by choice."""
 
 
-def finished_network(
+def finish_network(
     prepared: Prepared, architecture: Architecture, weights: Weights, known: Known, folder: Path
 ) -> Compressed:
     """Return an evaluated architecture after all that winners go through, of which a killed call goes on.
@@ -73,4 +73,4 @@ def final_quality(prepared: Prepared, candidate: Candidate, known: Known) -> Mea
     """Return the quality of a network on the whole search split, measured at length."""
     quality = prepared.measured[0]
     bench = Bench(prepared.splits.search, thorough=True, calibration=known[quality.objective.name])
-    return measured_in_the_end(prepared, quality, [candidate], bench)[0]
+    return measure_winners(prepared, quality, [candidate], bench)[0]

@@ -24,16 +24,16 @@ from nas.files import digest
 from nas.objective import Measurement
 from nas.protocols import FINISH_WINNERS
 from nas.report.results import Original, Variant, Winner
-from nas.report.tables import kept_sentence
+from nas.report.tables import tell_kept
 from nas.runner.choosing import choose_winners
-from nas.runner.compressing import compressed_in_search, lab_of
+from nas.runner.compressing import compress_in_search, lab_of
 from nas.runner.context import RunContext
 from nas.runner.exporting import export, file_names, on_cpu
 from nas.runner.final_front import Finished, measure_variants
-from nas.runner.fine_tuning import better_teacher, final_quality, finished_network, is_better
+from nas.runner.fine_tuning import better_teacher, final_quality, finish_network, is_better
 from nas.runner.illustrating import illustrate_winner
 from nas.runner.measuring import CALIBRATION, Known
-from nas.runner.original import finished_originals, is_converted, original_rows, originals_variants
+from nas.runner.original import list_originals, is_converted, original_rows, originals_variants
 from nas.runner.preparation import Prepared
 from nas.runner.steps import Step, tell_remade
 from nas.runner.variants import Made, make_variant, plain_variant, variant_pipelines
@@ -80,7 +80,7 @@ def finish_winners(
     prepared, run, progress = context.prepared, context.run, context.progress
     chosen = choose_winners(prepared, record, adapted)
     architectures = [architecture_of(prepared.problem.space, trial) for trial in chosen]
-    extra = [a for a in finished_originals(prepared, context.weights) if a not in architectures]
+    extra = [a for a in list_originals(prepared, context.weights) if a not in architectures]
     progress.start(FINISH_WINNERS, len(chosen) + len(extra) + 1, 0)
     wanted = [*architectures, *extra]
 
@@ -108,7 +108,7 @@ def finish_winners(
 
 def _warn_of_kept(prepared: Prepared, architecture: Architecture, outcome: _Outcome) -> None:
     if outcome.kept is not None:
-        sentence = kept_sentence(outcome.fine_tuned, outcome.kept, prepared.problem.objectives[0])
+        sentence = tell_kept(outcome.fine_tuned, outcome.kept, prepared.problem.objectives[0])
         logger.warning(
             "%s: %s; a smaller learning rate in winners.recipe may help",
             architecture.id,
@@ -133,12 +133,12 @@ def _finish(architecture: Architecture, known: Known, here: Workplace) -> tuple[
         export(
             prepared,
             architecture,
-            _exported(prepared, architecture, folder, outcome),
+            _load_exported(prepared, architecture, folder, outcome),
             folder,
-            *_told(outcome),
+            *_list_applied(outcome),
         )
         step.store(asdict(outcome))
-    module = partial(_exported, prepared, architecture, folder, outcome)
+    module = partial(_load_exported, prepared, architecture, folder, outcome)
     made = [
         make_variant(
             prepared,
@@ -157,11 +157,13 @@ def _finish(architecture: Architecture, known: Known, here: Workplace) -> tuple[
     return outcome, Finished(architecture, folder, (plain, *(one for one in made if one is not None)))
 
 
-def _told(outcome: _Outcome) -> tuple[tuple[str, ...], Mapping[str, Any] | None]:
+def _list_applied(outcome: _Outcome) -> tuple[tuple[str, ...], Mapping[str, Any] | None]:
     return (() if outcome.made is None else outcome.made.applied), outcome.changes
 
 
-def _exported(prepared: Prepared, architecture: Architecture, folder: Path, outcome: _Outcome) -> nn.Module:
+def _load_exported(
+    prepared: Prepared, architecture: Architecture, folder: Path, outcome: _Outcome
+) -> nn.Module:
     """Return the module that lies in a winner's folder."""
     module = prepared.supernet.extract(prepared.network_of(architecture))
     if outcome.changes is not None:
@@ -187,8 +189,8 @@ def _train_and_export(
     prepared: Prepared, architecture: Architecture, weights: Weights, known: Known, folder: Path, key: str
 ) -> _Outcome:
     scratch = folder / f"passes-{key}"
-    finished = finished_network(prepared, architecture, weights, known, scratch)
-    searched = compressed_in_search(prepared, architecture, weights.module(architecture))
+    finished = finish_network(prepared, architecture, weights, known, scratch)
+    searched = compress_in_search(prepared, architecture, weights.module(architecture))
     before, after = (
         final_quality(prepared, made.candidate(prepared), known) for made in (searched, finished)
     )
@@ -202,7 +204,7 @@ def _train_and_export(
         cut = prepared.supernet.extract(prepared.network_of(architecture), config=False)
         made = Made(PLAIN, shipped.macs, shipped.num_params, shipped.plain.applied)
         outcome = replace(outcome, made=made, changes=changes_between(cut, module))
-    export(prepared, architecture, module, folder, *_told(outcome))
+    export(prepared, architecture, module, folder, *_list_applied(outcome))
     return outcome
 
 
@@ -217,7 +219,7 @@ def _winner(
         choices=dict(network.architecture),
         macs=plain.macs,
         num_params=plain.num_params,
-        predicted=_predicted_quality(prepared, trial),
+        predicted=_find_predicted_quality(prepared, trial),
         searched=measurements_of(trial),
         fine_tuned=outcome.fine_tuned,
         kept=outcome.kept,
@@ -227,6 +229,6 @@ def _winner(
     )
 
 
-def _predicted_quality(prepared: Prepared, trial: FrozenTrial) -> float | None:
+def _find_predicted_quality(prepared: Prepared, trial: FrozenTrial) -> float | None:
     predicted = predictions_of(trial).get(prepared.problem.objectives[0].name)
     return predicted[0] if predicted else None

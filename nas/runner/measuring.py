@@ -13,15 +13,15 @@ from typing import final
 
 import optuna
 
-from nas.checks import failing_as, told
+from nas.checks import failing_as, quote
 from nas.devices.machine import processor_name
 from nas.errors import EvaluationError, ObjectiveError, StudyChangedError
-from nas.evaluation.costs import counted, follows_file
+from nas.evaluation.costs import count_costs, follows_file
 from nas.objective import Measurement
 from nas.protocols import Bench, Calibration, Candidate, Counts, MeasuredObjective, OnDevice
 from nas.runner.compressing import Compressed
 from nas.runner.preparation import Prepared
-from nas.search.patience import Sleep, checked, waited_for
+from nas.search.patience import Sleep, check_finite, wait_for_device
 from nas.space import Architecture
 
 CALIBRATION, PROCESSOR = "calibration", "processor"
@@ -43,8 +43,8 @@ def calibration(prepared: Prepared, record: optuna.Study, sleep: Sleep = time.sl
     stored: Known | None = record.user_attrs.get(CALIBRATION)
     if stored is None:
         stored = {
-            o.objective.name: waited_for(
-                partial(calibrated, o), f"the calibration of {o.objective.name!r}", sleep
+            o.objective.name: wait_for_device(
+                partial(calibrate_objective, o), f"the calibration of {o.objective.name!r}", sleep
             )
             for o in prepared.measured
         }
@@ -54,7 +54,7 @@ def calibration(prepared: Prepared, record: optuna.Study, sleep: Sleep = time.sl
     for objective in prepared.measured:
         known = stored[objective.objective.name]
         if isinstance(objective, OnDevice):
-            waited_for(
+            wait_for_device(
                 partial(objective.check_device, known), f"the device of {objective.objective.name!r}", sleep
             )
         elif known:
@@ -117,7 +117,7 @@ class Judged:
                 results[name] = told
                 continue
             assert self.network is not None, "there is a network where an objective is of a device"
-            results[name] = _judged_briefly(prepared, objective, self.network, known)
+            results[name] = _measure_briefly(prepared, objective, self.network, known)
         for file in self.leftovers:
             file.unlink(missing_ok=True)
         return results
@@ -131,11 +131,11 @@ def judge(prepared: Prepared, made: Compressed, known: Known) -> Judged:
         made: The network.
         known: What every measured objective knows of its device.
     """
-    results = counted_measurements(prepared, made.counts())
+    results = count_measurements(prepared, made.counts())
     candidate, of_devices = made.candidate(prepared), _of_devices(prepared)
     for objective in prepared.measured:
         if objective not in of_devices:
-            results[objective.objective.name] = _judged_briefly(prepared, objective, candidate, known)
+            results[objective.objective.name] = _measure_briefly(prepared, objective, candidate, known)
     return Judged(results, candidate if of_devices else None)
 
 
@@ -144,21 +144,23 @@ def judge_architecture(
 ) -> Judged:
     """Do what :func:`judge` does; counted objectives are as they were known ahead, where they were."""
     judged = judge(prepared, made, known)
-    return replace(judged, results={**judged.results, **counted_ahead(prepared, architecture)})
+    return replace(judged, results={**judged.results, **count_ahead(prepared, architecture)})
 
 
 def _of_devices(prepared: Prepared) -> list[MeasuredObjective]:
     return [objective for objective in prepared.measured[1:] if isinstance(objective, OnDevice)]
 
 
-def _judged_briefly(
+def _measure_briefly(
     prepared: Prepared, objective: MeasuredObjective, candidate: Candidate, known: Known
 ) -> Measurement:
     bench = Bench(prepared.splits.search, thorough=False, calibration=known[objective.objective.name])
-    return judged(objective, [candidate], bench, of_device=objective is not prepared.measured[0])[0]
+    return measure_candidates(objective, [candidate], bench, of_device=objective is not prepared.measured[0])[
+        0
+    ]
 
 
-def judged(
+def measure_candidates(
     objective: MeasuredObjective, candidates: Sequence[Candidate], bench: Bench, *, of_device: bool
 ) -> list[Measurement]:
     """Return what an objective measures, checked: the one place that calls ``measure``.
@@ -167,7 +169,7 @@ def judged(
         objective: Measures.
         candidates: To measure.
         bench: On what.
-        of_device: Whether what is not finite may be finite in another attempt, see :func:`nas.search.patience.checked`.
+        of_device: Whether what is not finite may be finite in another attempt, see :func:`nas.search.patience.check_finite`.
 
     Raises:
         EvaluationError: it raised, or what it returned is not one finite measurement per candidate.
@@ -177,26 +179,26 @@ def judged(
         found = objective.measure(candidates, bench)
     if not isinstance(found, Sequence) or not all(isinstance(one, Measurement) for one in found):
         raise EvaluationError(
-            f"objective {name!r} gave {told(found)}: a list of nas.Measurement is expected."
+            f"objective {name!r} gave {quote(found)}: a list of nas.Measurement is expected."
         )
     if len(found) != len(candidates):
         raise EvaluationError(
             f"objective {name!r} gave {len(found)} measurements of {len(candidates)} candidates: one of each is "
             "expected, in order."
         )
-    return [checked(name, measurement, of_device=of_device) for measurement in found]
+    return [check_finite(name, measurement, of_device=of_device) for measurement in found]
 
 
-def measured_in_the_end(
+def measure_winners(
     prepared: Prepared, objective: MeasuredObjective, candidates: Sequence[Candidate], bench: Bench
 ) -> list[Measurement]:
     """Return what an objective measures of winners; a device that is away is waited for."""
     of_device = objective is not prepared.measured[0]
-    work = partial(judged, objective, candidates, bench, of_device=of_device)
-    return waited_for(work, f"measuring {objective.objective.name!r} of the winners")
+    work = partial(measure_candidates, objective, candidates, bench, of_device=of_device)
+    return wait_for_device(work, f"measuring {objective.objective.name!r} of the winners")
 
 
-def calibrated(objective: MeasuredObjective) -> dict[str, float | str]:
+def calibrate_objective(objective: MeasuredObjective) -> dict[str, float | str]:
     """Return what an objective knows of its device, as plain values: the one place that calls ``calibrate``.
 
     Raises:
@@ -207,7 +209,7 @@ def calibrated(objective: MeasuredObjective) -> dict[str, float | str]:
         found = objective.calibrate()
     if not isinstance(found, Mapping):
         raise ObjectiveError(
-            f"{what} returned {told(found)}: a dict of numbers and texts is expected, or {{}}."
+            f"{what} returned {quote(found)}: a dict of numbers and texts is expected, or {{}}."
         )
     advice = "return finite numbers by name, such as {'reference_ms': 1.5}"
     with failing_as(ObjectiveError, f"what {what} returned can't be stored", advice):
@@ -216,19 +218,19 @@ def calibrated(objective: MeasuredObjective) -> dict[str, float | str]:
     return plain
 
 
-def counted_ahead(prepared: Prepared, architecture: Architecture) -> dict[str, Measurement]:
+def count_ahead(prepared: Prepared, architecture: Architecture) -> dict[str, Measurement]:
     """Return the counted objectives of an architecture that are known before it is paid for, exact."""
     counts = prepared.problem.count(prepared.problem.space.indices([architecture]))
     units = {o.name: o.unit for o in prepared.problem.objectives}
     return {name: Measurement(float(v[0]), 0.0, units[name], "", 1) for name, v in counts.items()}
 
 
-def counted_measurements(prepared: Prepared, counts: Counts) -> dict[str, Measurement]:
+def count_measurements(prepared: Prepared, counts: Counts) -> dict[str, Measurement]:
     """Return the counted objectives of what is made already, a network or its file, exact."""
-    values = {o.objective: float(counted(o, counts)[0]) for o in prepared.counted}
+    values = {o.objective: float(count_costs(o, counts)[0]) for o in prepared.counted}
     return {o.name: Measurement(value, 0.0, o.unit, "", 1) for o, value in values.items()}
 
 
-def counted_on(prepared: Prepared) -> dict[str, str]:
+def tell_counted_on(prepared: Prepared) -> dict[str, str]:
     """Return on what each counted objective is counted: its ``architecture``, or the exported ``file``."""
     return {o.objective.name: "file" if follows_file(o) else "architecture" for o in prepared.counted}

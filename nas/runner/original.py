@@ -65,7 +65,7 @@ def originals_variants(prepared: Prepared, run: RunDirectory) -> Finished:
     )
 
 
-def finished_originals(prepared: Prepared, weights: Weights) -> list[Architecture]:
+def list_originals(prepared: Prepared, weights: Weights) -> list[Architecture]:
     """Return the whole network where it can be finished as winners are: out of a trained supernet."""
     return [prepared.problem.space.largest()] if is_converted(prepared) and weights.are_shared else []
 

@@ -52,8 +52,8 @@ def place_variants(
 def _front(costs: FloatArray, spreads: FloatArray, over: FloatArray, judges: IntArray) -> NDArray[np.bool_]:
     """Return which rows are on the front of some, or would be if they were added to these alone."""
     front = np.zeros(len(costs), dtype=np.bool_)
-    front[judges] = pareto.constrained_non_dominated(costs[judges], over[judges], spreads[judges])
+    front[judges] = pareto.find_constrained_front(costs[judges], over[judges], spreads[judges])
     for row in np.setdiff1d(np.arange(len(costs)), judges):
         rows = [*judges, row]
-        front[row] = pareto.constrained_non_dominated(costs[rows], over[rows], spreads[rows])[-1]
+        front[row] = pareto.find_constrained_front(costs[rows], over[rows], spreads[rows])[-1]
     return front

@@ -14,11 +14,11 @@ import torch
 from optuna.samplers import BaseSampler
 from torch import nn
 
-from nas.checks import check_kind, failing_as, told
+from nas.checks import check_kind, failing_as, quote
 from nas.data.loading import load_splits
 from nas.errors import InfeasibleError, StudyError, one_line
 from nas.evaluation import LatencyMs, NetworkCounter, SubnetCandidate
-from nas.evaluation.costs import counted
+from nas.evaluation.costs import count_costs
 from nas.evaluation.from_scratch import fresh_network
 from nas.evaluation.quality.measuring import MeasuredQuality, statistics_of
 from nas.export.folder import read_weights
@@ -27,7 +27,7 @@ from nas.inputs import as_tuple, call_network
 from nas.objective import relative_excess
 from nas.protocols import AnyObjective, CountedObjective, Counts, MeasuredObjective, Problem, Splits
 from nas.runner.counting import StudyCounter
-from nas.search.designs import downhill, tilted_samples
+from nas.search.designs import downhill, draw_tilted_samples
 from nas.space import Architecture, FloatArray, IntArray
 from nas.study import Study, network_reference, stable_repr
 from nas.supernet import Supernet
@@ -160,7 +160,7 @@ def prepare(study: Study, device: torch.device, ranks: Ranks = ALONE) -> Prepare
         recipe.check_device(device)
     _check_files(study)
     splits = load_splits(study.data)
-    supernet = _made_network(study)
+    supernet = _make_network(study)
     for recipe in recipes:
         StochasticDepth(supernet, recipe.stochastic_depth)  # to hear now if there are no blocks to leave out
     macs = supernet.check_shapes(splits.inputs, splits.task, splits.train.targets[:1])
@@ -178,7 +178,7 @@ def prepare(study: Study, device: torch.device, ranks: Ranks = ALONE) -> Prepare
     check_feasible(problem, study.hard_limits, counting)
     if study.hard_limits:
         supernet.draw = partial(feasible_architecture, problem)
-    made_sampler(study, problem)  # to hear now, not after the training, if it can't be made
+    make_sampler(study, problem)  # to hear now, not after the training, if it can't be made
     weights = _initial_weights(study, device, ranks)
     if weights is not None:
         _begin_with(weights, supernet.module)
@@ -195,7 +195,7 @@ def _check_files(study: Study) -> None:
             )
 
 
-def _made_network(study: Study) -> Supernet:
+def _make_network(study: Study) -> Supernet:
     name = f"the network of study {study.name!r}"
     with failing_as(StudyError, f"{name} can't be made", _MEND_NETWORK):
         supernet = fresh_network(study.network, study.seed)
@@ -260,7 +260,7 @@ def problem_of(study: Study, counting: StudyCounter) -> Problem:
     def count(indices: IntArray) -> dict[str, FloatArray]:
         with turns:
             counts = counting.counts(indices)
-        return {o.objective.name: counted(o, counts) for o in free}
+        return {o.objective.name: count_costs(o, counts) for o in free}
 
     def violation(indices: IntArray) -> FloatArray:
         if not study.hard_limits:
@@ -268,7 +268,7 @@ def problem_of(study: Study, counting: StudyCounter) -> Problem:
         with turns:
             counts = counting.counts(indices)
         excess = [
-            relative_excess(counted(quantity, counts), at_most) for quantity, at_most in study.hard_limits
+            relative_excess(count_costs(quantity, counts), at_most) for quantity, at_most in study.hard_limits
         ]
         return np.asarray(np.sum(excess, axis=0), dtype=np.float64)
 
@@ -276,7 +276,7 @@ def problem_of(study: Study, counting: StudyCounter) -> Problem:
     return Problem(counting.space, objectives, count, violation, study.soft_limits)
 
 
-def made_sampler(study: Study, problem: Problem) -> BaseSampler:
+def make_sampler(study: Study, problem: Problem) -> BaseSampler:
     """Return a new sampler of the study's strategy.
 
     Raises:
@@ -296,7 +296,7 @@ def _initial_weights(study: Study, device: torch.device, ranks: Ranks) -> Path |
     with failing_as(StudyError, f"{part} failed", advice):
         made = ranks.after_first(partial(study.weights, device))
     if not isinstance(made, Path):
-        raise StudyError(f"{part} returned {told(made)}: a pathlib.Path is expected.")
+        raise StudyError(f"{part} returned {quote(made)}: a pathlib.Path is expected.")
     return made
 
 
@@ -356,12 +356,12 @@ def check_feasible(
     space = problem.space
     rng = np.random.default_rng(0)
     ends = space.indices([space.smallest(), space.largest()])
-    rows = np.concatenate([ends, tilted_samples(problem, 4000, rng)])
+    rows = np.concatenate([ends, draw_tilted_samples(problem, 4000, rng)])
     closest, violation = downhill(problem, rows[np.argmin(problem.violation(rows))])
     if violation > 0:
         counts = counting.counts(closest[None])
         found = "; ".join(
-            f"{quantity.objective.name} is {counted(quantity, counts)[0]:,.0f} and at most {at_most:,.0f} is asked for"
+            f"{quantity.objective.name} is {count_costs(quantity, counts)[0]:,.0f} and at most {at_most:,.0f} is asked for"
             for quantity, at_most in limits
         )
         raise InfeasibleError(

@@ -12,13 +12,13 @@ from optuna.trial import FrozenTrial
 
 from nas.choices import Option
 from nas.errors import RunDirectoryError, SpaceError, StudyError, one_line
-from nas.files import damaged
+from nas.files import make_damage_error
 from nas.knowledge import Knowledge
 from nas.objective import Objective
 from nas.protocols import Problem
 from nas.runner.directory import RunDirectory, open_record, reading
 from nas.runner.preparation import Prepared
-from nas.search.cost_model import measured_columns
+from nas.search.cost_model import find_measured_columns
 from nas.search.record import complete_trials, costs_of, credible
 from nas.space import Architecture, SearchSpace
 from nas.stored import read_stored, write_stored
@@ -83,7 +83,7 @@ def with_priors(prepared: Prepared, directory: RunDirectory) -> Prepared:
     if not prepared.study.prior:
         return prepared
     if directory.prior.exists():
-        known = _kept(directory.prior, problem.space)
+        known = _read_kept(directory.prior, problem.space)
     else:
         known = [by for name in prepared.study.prior for by in _read(name, directory, problem)]
     return replace(prepared, problem=replace(problem, knowledge=(*problem.knowledge, *known)))
@@ -96,11 +96,11 @@ def keep_priors(prepared: Prepared, directory: RunDirectory) -> None:
         write_stored(directory.prior, {"taken": [asdict(taken) for taken in known]})
 
 
-def _kept(path: Path, space: SearchSpace) -> list[Knowledge]:
+def _read_kept(path: Path, space: SearchSpace) -> list[Knowledge]:
     try:
         return [taken.knowledge(space) for taken in read_stored(path, _Snapshot).taken]
     except SpaceError as error:
-        raise damaged(path, one_line(error)) from error
+        raise make_damage_error(path, one_line(error)) from error
 
 
 def _read(name: str, directory: RunDirectory, problem: Problem) -> list[Knowledge]:
@@ -164,7 +164,7 @@ def _pairs(problem: Problem, objectives: Sequence[Objective]) -> list[tuple[str,
     """
     space = problem.space
     pairs = []
-    for column in measured_columns(problem, space.indices([space.smallest()])):
+    for column in find_measured_columns(problem, space.indices([space.smallest()])):
         name = problem.objectives[column].name
         same = [by for by, o in enumerate(objectives) if o.name == name]
         quality = [0] if column == 0 else []

@@ -11,9 +11,9 @@ import torch
 
 from nas.errors import InfeasibleError
 from nas.evaluation import Macs, NumParams
-from nas.evaluation.costs import counted
+from nas.evaluation.costs import count_costs
 from nas.protocols import CountedObjective, Counts
-from nas.report.tables import Table, shown
+from nas.report.tables import Table, format_value
 from nas.runner.counting import StudyCounter
 from nas.runner.preparation import check_feasible, prepare, problem_of
 from nas.space import FloatArray, SearchSpace
@@ -92,7 +92,7 @@ class Profile:
                 cost.largest,
             )
             name = f"{objective.name} ({objective.unit})" if objective.unit else objective.name
-            rows.append([name, *(shown(float(value), objective) for value in values)])
+            rows.append([name, *(format_value(float(value), objective) for value in values)])
         return Table(["", "smallest", "min", "median", "max", "largest"], rows)
 
     def sentences(self) -> list[str]:
@@ -109,7 +109,7 @@ class Profile:
     def _shares(self) -> list[str]:
         return [
             f"{share:.1%} of the sample has {quantity.objective.name} of at most "
-            f"{shown(at_most, quantity.objective)}"
+            f"{format_value(at_most, quantity.objective)}"
             for quantity, at_most, share in self.limits
         ]
 
@@ -142,7 +142,7 @@ def profile(study: Study, num_samples: int = 2000) -> Profile:
     drawn = counting.counts(sample)
     ends = counting.counts(space.indices([space.smallest(), space.largest()]))
     limits = tuple(
-        (quantity, at_most, float(np.mean(counted(quantity, drawn) <= at_most)))
+        (quantity, at_most, float(np.mean(count_costs(quantity, drawn) <= at_most)))
         for quantity, at_most in study.hard_limits
     )
     problem = problem_of(study, counting)
@@ -168,8 +168,8 @@ def _quantities(study: Study) -> list[CountedObjective]:
 
 
 def _cost(quantity: CountedObjective, drawn: Counts, ends: Counts) -> Cost:
-    smallest, largest = counted(quantity, ends)
-    return Cost(quantity, float(smallest), np.sort(counted(quantity, drawn)), float(largest))
+    smallest, largest = count_costs(quantity, ends)
+    return Cost(quantity, float(smallest), np.sort(count_costs(quantity, drawn)), float(largest))
 
 
 def _why_infeasible(study: Study, counting: StudyCounter) -> str | None:

@@ -8,16 +8,16 @@ from typing import final
 
 import numpy as np
 
-from nas.evaluation.proxy import ProxySize, ProxySubset, chosen_size, proxy_sizes, subset_rows
+from nas.evaluation.proxy import ProxySize, ProxySubset, choose_size, proxy_sizes, subset_rows
 from nas.evaluation.quality.measuring import collect_statistics
-from nas.files import damaged
+from nas.files import make_damage_error
 from nas.protocols import CHOOSE_PROXY, Progress
-from nas.runner.compressing import compressed_in_search
+from nas.runner.compressing import compress_in_search
 from nas.runner.directory import RunDirectory
 from nas.runner.preparation import Prepared
 from nas.runner.steps import Step, result_in
 from nas.runner.weights import Weights
-from nas.search.designs import balanced_designs
+from nas.search.designs import draw_balanced_designs
 from nas.study import stable_repr
 from nas.task import Quality
 
@@ -51,21 +51,23 @@ def choose_proxy(prepared: Prepared, run: RunDirectory, weights: Weights, progre
     if step.result(ProxyChoice) is not None:
         return
     space = prepared.problem.space
-    rows = balanced_designs(prepared.problem, study.proxy.architectures, np.random.default_rng(study.seed))
+    rows = draw_balanced_designs(
+        prepared.problem, study.proxy.architectures, np.random.default_rng(study.seed)
+    )
     progress.start(CHOOSE_PROXY, len(rows), 0)
     split, statistics = prepared.splits.search, []
     for architecture in space.from_indices(rows):
-        made = compressed_in_search(prepared, architecture, weights.module(architecture))
+        made = compress_in_search(prepared, architecture, weights.module(architecture))
         candidate = made.candidate(prepared)
         statistics.append(collect_statistics(quality, candidate, split))
         progress.advance(architecture.id)
     sizes = proxy_sizes(study.proxy, quality, statistics, split, study.seed)
-    chosen = chosen_size(study.proxy, sizes)
-    progress.say(_told(sizes, chosen, study.proxy))
+    chosen = choose_size(study.proxy, sizes)
+    progress.say(_tell_choice(sizes, chosen, study.proxy))
     step.store(asdict(ProxyChoice(tuple(sizes), chosen, len(rows), study.proxy.min_tau)))
 
 
-def stored_choice(run: RunDirectory) -> ProxyChoice:
+def read_choice(run: RunDirectory) -> ProxyChoice:
     """Return what :func:`choose_proxy` stored.
 
     Raises:
@@ -79,17 +81,17 @@ def on_proxy(prepared: Prepared, run: RunDirectory) -> Prepared:
     """Return ``prepared`` with the chosen part in place of the search split."""
     if prepared.study.proxy is None:
         return prepared
-    size = stored_choice(run).chosen
+    size = read_choice(run).chosen
     if size is None:
         return prepared
     splits = prepared.splits
     rows = subset_rows(splits.search, size.share, prepared.study.seed)
     if len(rows) != size.items:
-        raise damaged(run.proxy, f"{size.items} items, {len(rows)} are expected")
+        raise make_damage_error(run.proxy, f"{size.items} items, {len(rows)} are expected")
     return dataclasses.replace(prepared, splits=dataclasses.replace(splits, search=splits.search.part(rows)))
 
 
-def _told(sizes: list[ProxySize], chosen: ProxySize | None, settings: ProxySubset) -> str:
+def _tell_choice(sizes: list[ProxySize], chosen: ProxySize | None, settings: ProxySubset) -> str:
     tried = ", ".join(f"{s.share:.0%} {s.low_tau:.2f}" for s in sizes)
     how = f"{chosen.items} items" if chosen else "the whole search split"
     return f"candidates are judged on {how} (tau of parts, at least {settings.min_tau} asked for: {tried})"

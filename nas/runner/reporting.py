@@ -22,15 +22,15 @@ from nas.report.text import report_markdown
 from nas.runner.context import RunContext
 from nas.runner.delivery import report_step
 from nas.runner.directory import RunDirectory
-from nas.runner.measuring import counted_on
+from nas.runner.measuring import tell_counted_on
 from nas.runner.origin import outside_weights
 from nas.runner.preparation import Prepared
 from nas.runner.pretraining import read_pretraining
-from nas.runner.proxy import stored_choice
-from nas.runner.searching import expected_gain
+from nas.runner.proxy import read_choice
+from nas.runner.searching import forecast_gain
 from nas.runner.steps import tell_remade
 from nas.runner.weights import EPOCHS
-from nas.runner.zero_cost import seconds_scoring, untrained_sentences
+from nas.runner.zero_cost import seconds_scoring, tell_untrained
 from nas.search.guard import tell_of_broken
 from nas.search.heard import source_sentences
 from nas.search.quality import quality_sentences
@@ -45,7 +45,7 @@ from nas.search.record import (
     credible_front,
     doubts,
     measurements_of,
-    paid_trials,
+    list_paid_trials,
     reference_box,
 )
 from nas.search.stand_alone import stand_alone_values
@@ -54,9 +54,9 @@ from nas.study import network_reference, stable_repr
 from nas.task import Illustrated
 
 
-def _spent(record: optuna.Study) -> float:
+def _sum_seconds(record: optuna.Study) -> float:
     """Return the seconds that proposing and evaluating took; those of killed attempts don't count."""
-    return float(sum(trial.user_attrs.get(SECONDS, 0.0) for trial in paid_trials(record)))
+    return float(sum(trial.user_attrs.get(SECONDS, 0.0) for trial in list_paid_trials(record)))
 
 
 def results_of(
@@ -80,15 +80,15 @@ def results_of(
     before = read_pretraining(prepared, context.run)
     if before is not None:
         trained = {"pre-training": before.seconds, **trained}
-    untrained = untrained_sentences(prepared, context.run, record)
+    untrained = tell_untrained(prepared, context.run, record)
     scored = {"zero-cost scores": seconds_scoring(context.run)} if untrained else {}
-    seconds = {**trained, **scored, "search": _spent(record)}
-    proxy = asdict(stored_choice(context.run)) if prepared.study.proxy is not None else None
+    seconds = {**trained, **scored, "search": _sum_seconds(record)}
+    proxy = asdict(read_choice(context.run)) if prepared.study.proxy is not None else None
     trials = complete_trials(record)
     costs = costs_of(prepared.problem.objectives, trials)
     box = reference_box(record, prepared.problem.objectives)
     everything = record.get_trials(deepcopy=False)
-    failed = [t for t in paid_trials(record) if t.state == TrialState.FAIL]
+    failed = [t for t in list_paid_trials(record) if t.state == TrialState.FAIL]
     errors = [t.user_attrs[ERROR] for t in failed if ERROR in t.user_attrs]
     return Results(
         study=prepared.study.name,
@@ -112,7 +112,7 @@ def results_of(
         values=[list(t.values) for t in trials],
         front=np.flatnonzero(credible_front(costs, prepared.problem.excess(costs))).tolist(),
         hypervolume=box.history(costs) if box else [],
-        finished_hypervolume=box.hypervolume(_finished_costs(prepared, winners)) if box else None,
+        finished_hypervolume=box.hypervolume(_find_costs(prepared, winners)) if box else None,
         winners=winners,
         baselines=(),
         trust=None,
@@ -124,7 +124,7 @@ def _facts(context: RunContext, record: optuna.Study, trials: list[FrozenTrial])
     """Return what the report and the cards tell besides numbers."""
     prepared = context.prepared
     study, splits = prepared.study, prepared.splits
-    gain = expected_gain(prepared, record)
+    gain = forecast_gain(prepared, record)
     return {
         "data": {
             "name": splits.name,
@@ -157,17 +157,17 @@ def _facts(context: RunContext, record: optuna.Study, trials: list[FrozenTrial])
             f"most {limit:g}, which was asked for."
             for name, limit in prepared.problem.soft_limits.items()
         ],
-        "predicted": _predicted(prepared, trials),
+        "predicted": _tell_predicted(prepared, trials),
         "doubts": [*doubts(prepared.problem.objectives, trials), *tell_of_broken(record)],
         "seed": study.seed,
         "ended": record.user_attrs.get(ENDED),
         "forecast": None if gain is None else str(gain),
-        "winners_chosen_by": _chosen_by(record),
+        "winners_chosen_by": _tell_choice(record),
         "surrogate": quality_sentences(prepared.problem.objectives, trials),
         "sources": source_sentences(prepared.problem, trials),
         "intended_use": study.intended_use,
         "hub_dataset": study.hub_dataset,
-        "counted": counted_on(prepared),
+        "counted": tell_counted_on(prepared),
         "outside_weights": outside_weights(prepared, context.weights),
         "engine": "ONNX Runtime" if prepared.runs_exported else f"PyTorch on {prepared.device.type}",
         "machine": machine_facts(),
@@ -175,7 +175,7 @@ def _facts(context: RunContext, record: optuna.Study, trials: list[FrozenTrial])
     }
 
 
-def _predicted(prepared: Prepared, trials: list[FrozenTrial]) -> list[str]:
+def _tell_predicted(prepared: Prepared, trials: list[FrozenTrial]) -> list[str]:
     """Return a sentence for each objective that was only predicted of some candidates."""
     names = [objective.name for objective in prepared.problem.objectives]
     repeats = {name: [measurements_of(trial)[name].repeats for trial in trials] for name in names}
@@ -204,7 +204,7 @@ def _pixel_range(splits: Splits) -> list[float] | None:
     return [float(ends.min()), float(ends.max())]
 
 
-def _chosen_by(record: optuna.Study) -> str:
+def _tell_choice(record: optuna.Study) -> str:
     known = stand_alone_values(record)
     if not known:
         return "their places on the search's front"
@@ -218,7 +218,7 @@ def _epochs_given(trials: list[FrozenTrial]) -> dict[str, int]:
     return {str(epochs): counts[epochs] for epochs in sorted(counts)}
 
 
-def _finished_costs(prepared: Prepared, winners: tuple[Winner, ...]) -> FloatArray:
+def _find_costs(prepared: Prepared, winners: tuple[Winner, ...]) -> FloatArray:
     """Return the winners' costs on the search split, with the weights exported, ``(n, num_objectives)``."""
     quality, *others = prepared.problem.objectives
     rows = [

@@ -19,7 +19,7 @@ from nas.runner.adapting import adapt_candidates
 from nas.runner.baselines import run_baselines
 from nas.runner.compressing import check_passes
 from nas.runner.context import RunContext
-from nas.runner.delivery import outdated_report
+from nas.runner.delivery import check_report
 from nas.runner.directory import RunDirectory
 from nas.runner.finishing import finish_winners
 from nas.runner.original import export_original
@@ -27,8 +27,8 @@ from nas.runner.preparation import Prepared, prepare
 from nas.runner.prior import keep_priors, with_priors
 from nas.runner.progress import Silent, StatusFile
 from nas.runner.reporting import results_of, write_report
-from nas.runner.searching import expected_gain, search_architectures
-from nas.runner.supernet_training import trained_supernet
+from nas.runner.searching import forecast_gain, search_architectures
+from nas.runner.supernet_training import find_trained
 from nas.runner.threads import suitable_threads
 from nas.runner.trust import measure_trust
 from nas.runner.weights import Weights, weights_of
@@ -36,9 +36,9 @@ from nas.runner.workplace import Workers, Workplace, open_workplace, this_proces
 from nas.runner.zero_cost import know_untrained
 from nas.search.record import complete_trials
 from nas.search.storage import DATABASE_ERRORS, storage_error
-from nas.search.warm_start import checked
+from nas.search.warm_start import check
 from nas.study import Study
-from nas.training import ALONE, Ranks, joined_ranks
+from nas.training import ALONE, Ranks, join_ranks
 
 
 def run(
@@ -78,10 +78,10 @@ def run(
         NasError: something is wrong with the study, its data, or the directory; says what to do.
     """
     directory = RunDirectory(path, storage)
-    with directory.locked():
+    with directory.lock():
         listener = StatusFile(directory.status, progress)
         prepared = prepare(study, device, ranks)
-        checked(prepared.problem, study.warm_start)
+        check(prepared.problem, study.warm_start)
         prepared = with_priors(prepared, directory)
         if not directory.has_trials():
             check_passes(prepared)
@@ -94,7 +94,7 @@ def run(
             with _suitable_threads(prepared):
                 export_original(prepared, directory)
                 weights = weights_of(prepared, directory)
-                make_study = make_study or partial(_given, prepared.study)
+                make_study = make_study or partial(_keep_study, prepared.study)
                 if trainers is not None:
                     _train_elsewhere(prepared, directory, weights, make_study, trainers, listener)
                 seconds = weights.train(listener, ranks)
@@ -137,12 +137,12 @@ def _train_elsewhere(
     """Let the processes of a cluster train the supernet, unless it is trained."""
     if not weights.are_shared:
         weights.train(progress, Ranks(size=trainers.size))  # which says that there is no supernet
-    if trained_supernet(prepared, directory) is None:
+    if find_trained(prepared, directory) is None:
         trainers.run(partial(_assist_at, make_study, directory.path.resolve(), prepared.device), progress)
 
 
 def _assist_at(make_study: Callable[[], Study], path: Path, device: torch.device, seat: Seat) -> None:
-    with joined_ranks(device, (seat.url, Ranks(seat.rank, seat.size))) as ranks:
+    with join_ranks(device, (seat.url, Ranks(seat.rank, seat.size))) as ranks:
         assist(make_study(), path, device=device, ranks=ranks, progress=seat.progress)
 
 
@@ -174,7 +174,7 @@ def _workers(
         yield Persistent(found, Workplace(prepared, directory, weights))
 
 
-def _given(study: Study) -> Study:
+def _keep_study(study: Study) -> Study:
     return study
 
 
@@ -182,7 +182,7 @@ def _stages(context: RunContext, baselines: bool, command: str, trained_seconds:
     """Return the results of all stages but the supernet's training."""
     progress = context.progress
     record = search_architectures(context, context.prepared.study.evaluations)
-    gain = expected_gain(context.prepared, record)
+    gain = forecast_gain(context.prepared, record)
     if gain is not None:
         progress.say(str(gain))
     if not complete_trials(record):
@@ -191,11 +191,11 @@ def _stages(context: RunContext, baselines: bool, command: str, trained_seconds:
         )
     adapted = adapt_candidates(context, record)
     winners, original = finish_winners(context, record, adapted.qualities)
-    outdated = outdated_report(context.run)
+    outdated = check_report(context.run)
     trust = measure_trust(context, record, winners)
     compared = run_baselines(context, record) if baselines else ()
     results = results_of(context, record, winners, command, trained_seconds)
-    facts = adapted.told_in(results.facts)
+    facts = adapted.add_to_facts(results.facts)
     results = replace(results, facts=facts, original=original, trust=trust, baselines=compared)
     write_report(context.run, results, outdated)
     progress.start(DONE, 0, 0)

@@ -25,7 +25,7 @@ from nas.protocols import Bench, Progress
 from nas.report.markdown import Marked
 from nas.report.results import FILE_BYTES, Results
 from nas.report.tables import Table, label, with_spread
-from nas.runner.measuring import judged
+from nas.runner.measuring import measure_candidates
 from nas.runner.preparation import prepare
 from nas.runner.running import run
 from nas.runner.steps import Step
@@ -148,12 +148,12 @@ class Family:
         base = shares.coefficients
         factors = Factors(base.depth**phi, base.width**phi, base.resolution**phi)
         if phi > 0 and shares.width:
-            factors = self._fitted(phi, lambda width: replace(factors, width=width))
+            factors = self._fit_factors(phi, lambda width: replace(factors, width=width))
         elif phi > 0 and shares.resolution:
-            factors = self._fitted(phi, lambda resolution: replace(factors, resolution=resolution))
+            factors = self._fit_factors(phi, lambda resolution: replace(factors, resolution=resolution))
         return Member(phi, factors, self._count(factors) / self._macs)
 
-    def _fitted(self, phi: float, with_factor: Callable[[float], Factors]) -> Factors:
+    def _fit_factors(self, phi: float, with_factor: Callable[[float], Factors]) -> Factors:
         """Return the factors, of which one is free, whose MACs are nearest to the target."""
         low, high, target = 1.0, 2.0 ** (phi + 1), _RATIO**phi * self._macs
         tried: dict[float, int] = {}
@@ -236,7 +236,7 @@ def scale_winner(
         found.append(
             run(family.study_of(member), out / f"phi-{member.phi:g}", device=device, progress=progress)
         )
-    write_text(out / "README.md", _described(study, winner, fitted, members, found))
+    write_text(out / "README.md", _write_card(study, winner, fitted, members, found))
     return found
 
 
@@ -282,13 +282,15 @@ def _quality_of(study: Study, path: Path, device: torch.device) -> Measurement:
         checkpoint=checkpoint,
     )
     bench = Bench(prepared.splits.search, thorough=False, calibration={})
-    quality = judged(prepared.measured[0], [prepared.candidate(module)], bench, of_device=False)[0]
+    quality = measure_candidates(prepared.measured[0], [prepared.candidate(module)], bench, of_device=False)[
+        0
+    ]
     step.store(quality)
     checkpoint.unlink(missing_ok=True)
     return quality
 
 
-def _described(
+def _write_card(
     study: Study,
     winner: str,
     fitted: Mapping[Shares, Member],

@@ -14,7 +14,7 @@ from nas.report.trust import TrustResult
 from nas.runner.context import RunContext
 from nas.runner.directory import RunDirectory
 from nas.runner.measuring import calibration
-from nas.runner.preparation import Prepared, made_sampler
+from nas.runner.preparation import Prepared, make_sampler
 from nas.runner.proxy import choose_proxy
 from nas.runner.sparing import measure_spared
 from nas.runner.workplace import Workplace, judging
@@ -30,7 +30,7 @@ from nas.search.record import (
     complete_trials,
     costs_of,
     is_paid,
-    paid_trials,
+    list_paid_trials,
     reference_box,
 )
 from nas.search.stand_alone import keep_stand_alone, stand_alone_values
@@ -49,7 +49,7 @@ def search_architectures(context: RunContext, evaluations: int) -> optuna.Study:
     """
     prepared, run, progress = context.prepared, context.run, context.progress
     study = prepared.study
-    sampler = made_sampler(study, prepared.problem)
+    sampler = make_sampler(study, prepared.problem)
     record = run.open_study(study.name, prepared.problem.objectives, sampler, to_search=True)
     run.check_trials(record, prepared.problem.space, prepared.problem.objectives)
     _check_weights(context, record)
@@ -57,7 +57,7 @@ def search_architectures(context: RunContext, evaluations: int) -> optuna.Study:
     known = calibration(prepared, record)
     choose_proxy(prepared, run, context.weights, progress)
     before = record.user_attrs.get(LIMITS)
-    goes_on = len(paid_trials(record)) < evaluations
+    goes_on = len(list_paid_trials(record)) < evaluations
     if goes_on and before is not None and Limits.from_json(before) != Limits(evaluations, study.stopping):
         learn_from_trust(run, record, progress)
     judge = judging(context.workers.home, record, known)
@@ -108,7 +108,7 @@ def spend(
 ) -> None:
     """Run the search loop on ``record`` until it ends, and tell how it stands."""
     problem, progress = context.prepared.problem, context.progress
-    done = len(paid_trials(record))
+    done = len(list_paid_trials(record))
     if done >= evaluations and not to_judge_again(record):
         return
     progress.start(stage, evaluations, done)
@@ -121,7 +121,7 @@ def spend(
         on_trial=Reporter(record, problem, progress),
         stopping=stopping,
     )
-    if len(paid_trials(record)) < evaluations:
+    if len(list_paid_trials(record)) < evaluations:
         progress.say(f"{stage}: {record.user_attrs[ENDED]}")
 
 
@@ -160,6 +160,6 @@ class Reporter:
         return f"hypervolume {self._front.hypervolume:.4f}"
 
 
-def expected_gain(prepared: Prepared, record: optuna.Study) -> Forecast | None:
+def forecast_gain(prepared: Prepared, record: optuna.Study) -> Forecast | None:
     """Return what more evaluations would bring; None when it is too early to tell."""
     return forecast_of(record, prepared.problem.objectives, prepared.study.stopping.horizon)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 
-from nas.files import damaged
-from nas.objective import Measurement, combined
+from nas.files import make_damage_error
+from nas.objective import Measurement, combine_measurements
 from nas.runner.steps import Step
 
 logger = logging.getLogger(__name__)
@@ -33,16 +33,16 @@ def settle_ties(
     """
     again = step.result(list[list[dict[str, Measurement]]]) or []
     if any(len(one) != len(first) for one in again):
-        raise damaged(step.path, f"rounds of {len(first)} files are expected")
+        raise make_damage_error(step.path, f"rounds of {len(first)} files are expected")
     for number in range(rounds):
-        known = _combined(first, again[:number])
+        known = _combine_rows(first, again[:number])
         tied = find(known)
         if not tied:
             return known
         if number == len(again):
             again.append(_measure_round(len(first), tied, measure))
             step.store([[{name: m.to_json() for name, m in row.items()} for row in one] for one in again])
-    return _combined(first, again[:rounds])
+    return _combine_rows(first, again[:rounds])
 
 
 def _measure_round(
@@ -58,10 +58,10 @@ def _measure_round(
     return found
 
 
-def _combined(first: Sequence[Row], again: Sequence[Sequence[Row]]) -> list[Row]:
+def _combine_rows(first: Sequence[Row], again: Sequence[Sequence[Row]]) -> list[Row]:
     return [
         {
-            name: combined([m, *(one[file][name] for one in again if name in one[file])])
+            name: combine_measurements([m, *(one[file][name] for one in again if name in one[file])])
             for name, m in row.items()
         }
         for file, row in enumerate(first)

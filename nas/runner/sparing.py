@@ -16,28 +16,28 @@ from nas.devices.latency_profile import LatencyProfile
 from nas.evaluation import LatencyMs
 from nas.objective import Measurement
 from nas.protocols import Bench, Calibration, Candidate, Progress
-from nas.runner.compressing import compressed_in_search
-from nas.runner.measuring import Known, Predict, judged
+from nas.runner.compressing import compress_in_search
+from nas.runner.measuring import Known, Predict, measure_candidates
 from nas.runner.preparation import Prepared
-from nas.search.patience import waited_for
+from nas.search.patience import wait_for_device
 from nas.search.record import architecture_of, complete_trials, measure_later, measurements_of
 from nas.search.spared import Spare, SparedLatency, SparedStanding
 from nas.space import Architecture, FloatArray, IntArray
 
 
-def counted_numbers(prepared: Prepared) -> KnownNumbers:
+def make_counts(prepared: Prepared) -> KnownNumbers:
     """Return what counts MACs and parameters of architectures, for a latency model."""
 
-    def known(indices: IntArray) -> FloatArray:
+    def count(indices: IntArray) -> FloatArray:
         counts = prepared.counts(indices)
         return np.maximum(np.stack([counts.macs, counts.num_params], axis=1), 1).astype(np.float64)
 
-    return known
+    return count
 
 
-def _known_numbers(prepared: Prepared, profile: Path | None) -> KnownNumbers:
+def _make_numbers(prepared: Prepared, profile: Path | None) -> KnownNumbers:
     """Return MACs, parameters, and what a profile says."""
-    counted = counted_numbers(prepared)
+    counted = make_counts(prepared)
     if profile is None:
         return counted
     model = LatencyProfile.load(profile).model(prepared.problem.space, counted)
@@ -62,9 +62,7 @@ class Sparing:
     def __init__(self, prepared: Prepared) -> None:
         self.objectives = _sparing(prepared)
         self.latencies = [
-            SparedLatency(
-                prepared.problem, Spare(o.name, o.measurements, _known_numbers(prepared, o.profile))
-            )
+            SparedLatency(prepared.problem, Spare(o.name, o.measurements, _make_numbers(prepared, o.profile)))
             for o in self.objectives
             if o.measurements is not None
         ]
@@ -76,9 +74,7 @@ class Sparing:
     def predict(self, architecture: Architecture, standings: Sequence[SparedStanding]) -> dict[str, Predict]:
         """Return what predicts a candidate's latencies, or says that they are to be measured, by objective."""
         pairs = zip(self.latencies, standings, strict=True)
-        return {
-            latency.name: partial(latency.predicted, standing, architecture) for latency, standing in pairs
-        }
+        return {latency.name: partial(latency.predict, standing, architecture) for latency, standing in pairs}
 
 
 def measure_spared(prepared: Prepared, record: optuna.Study, known: Known, progress: Progress) -> None:
@@ -86,14 +82,14 @@ def measure_spared(prepared: Prepared, record: optuna.Study, known: Known, progr
     sparing = Sparing(prepared)
     for objective, spared in zip(sparing.objectives, sparing.latencies, strict=True):
         column = [o.name for o in prepared.problem.objectives].index(spared.name)
-        while trials := spared.unsettled(record):
+        while trials := spared.list_unsettled(record):
             architectures = [architecture_of(prepared.problem.space, trial) for trial in trials]
             found = measure_untrained(prepared, objective, architectures, known[spared.name])
             for trial, measurement in zip(trials, found, strict=True):
                 measure_later(record, trial.number, column, spared.name, measurement)
         trials = complete_trials(record)
         progress.say(
-            f"{len(spared.measured(trials))} of {len(trials)} {spared.name} were measured, the others predicted"
+            f"{len(spared.list_measured(trials))} of {len(trials)} {spared.name} were measured, the others predicted"
         )
 
 
@@ -113,7 +109,7 @@ def measure_untrained(
     candidates: list[Candidate] = []
     for architecture in architectures:
         module = prepared.supernet.extract(prepared.network_of(architecture)).eval()
-        candidates.append(compressed_in_search(prepared, architecture, module).candidate(prepared))
+        candidates.append(compress_in_search(prepared, architecture, module).candidate(prepared))
     bench = Bench(prepared.splits.search, thorough=False, calibration=known)
-    work = partial(judged, objective, candidates, bench, of_device=True)
-    return waited_for(work, f"measuring {objective.name!r} of {len(candidates)} architectures")
+    work = partial(measure_candidates, objective, candidates, bench, of_device=True)
+    return wait_for_device(work, f"measuring {objective.name!r} of {len(candidates)} architectures")

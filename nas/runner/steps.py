@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar, final
 
-from nas.files import damaged, digest
+from nas.files import make_damage_error, digest
 from nas.stored import FileDigest, StoredStep
-from nas.typed import MismatchError, typed
+from nas.typed import MismatchError, read_as
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -36,12 +36,12 @@ class Step:
             DamagedFileError: the file is damaged.
             RunDirectoryError: it can't be read.
         """
-        stored = self._stored()
+        stored = self._read_stored()
         return None if stored is None else _as(kind, stored, self.path)
 
     def faults(self) -> dict[str, str]:
         """Return what is wrong with the files that were made with the result that is stored, by name."""
-        stored = self._stored()
+        stored = self._read_stored()
         return {} if stored is None else stored.faults(self.path.parent, self.files)
 
     def store(self, result: object) -> None:
@@ -51,7 +51,7 @@ class Step:
     def _digests(self) -> dict[str, FileDigest]:
         return {name: FileDigest.of(self.path.parent / name) for name in self.files}
 
-    def _stored(self) -> StoredStep | None:
+    def _read_stored(self) -> StoredStep | None:
         if not self.path.exists():
             return None
         stored = StoredStep.read(self.path)
@@ -70,9 +70,9 @@ def result_in(path: Path, kind: type[T]) -> T:
 
 def _as(kind: type[T], stored: StoredStep, path: Path) -> T:
     try:
-        return typed(kind, stored.result)
+        return read_as(kind, stored.result)
     except MismatchError as error:
-        raise damaged(path, f"its result: {error}") from error
+        raise make_damage_error(path, f"its result: {error}") from error
 
 
 def tell_remade(folder: Path, faults: Mapping[str, str]) -> None:

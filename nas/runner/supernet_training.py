@@ -44,7 +44,7 @@ def train_supernet(prepared: Prepared, run: RunDirectory, progress: Progress, ra
         DamagedFileError: a checkpoint or the weights are damaged.
     """
     supernet = prepared.supernet
-    seconds = trained_supernet(prepared, run)
+    seconds = find_trained(prepared, run)
     if ranks.agree(seconds is not None) and seconds is not None:
         load_supernet(prepared, run)
         return seconds
@@ -80,14 +80,14 @@ def _phases(prepared: Prepared) -> list[Phase]:
     return phases
 
 
-def _made_step(phase: Phase) -> TrainingStep:
+def _make_step(phase: Phase) -> TrainingStep:
     with failing_as(StudyError, f"step() of the training's phase {phase.name!r} failed", "mend it"):
         step = phase.step()
     check_maker(f"step() of the training's phase {phase.name!r}", "result", step, "a function of a batch")
     return step
 
 
-def trained_supernet(prepared: Prepared, run: RunDirectory) -> float | None:
+def find_trained(prepared: Prepared, run: RunDirectory) -> float | None:
     """Return the seconds that the directory's supernet was trained for; None if it has to be trained.
 
     Raises:
@@ -152,7 +152,7 @@ def _through(
 
         losses += train(
             prepared.supernet,
-            _made_step(phase),
+            _make_step(phase),
             prepared.splits.train,
             phase.recipe,
             seed=prepared.study.seed + number,

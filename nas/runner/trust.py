@@ -17,9 +17,9 @@ from nas.objective import Measurement
 from nas.protocols import CHECK_RANKING
 from nas.report.results import Winner
 from nas.report.trust import Alone, TrustResult
-from nas.runner.compressing import Compressed, compressed_in_search
+from nas.runner.compressing import Compressed, compress_in_search
 from nas.runner.context import RunContext
-from nas.runner.fine_tuning import final_quality, finished_network
+from nas.runner.fine_tuning import final_quality, finish_network
 from nas.runner.measuring import CALIBRATION, Known
 from nas.runner.preparation import Prepared
 from nas.runner.steps import Step
@@ -121,7 +121,7 @@ def _alone(architecture: Architecture, known: Known, here: Workplace) -> Measure
     alone = step.result(Measurement)
     if alone is None:
         folder = run.trust / f"{architecture.id}-{digest(inputs)}"
-        made = _trained(prepared, weights, architecture, known, folder)
+        made = _train_alone(prepared, weights, architecture, known, folder)
         alone = final_quality(prepared, made.candidate(prepared), known)
         step.store(alone.to_json())
         for leftover in run.trust.glob(f"{architecture.id}-*"):
@@ -129,14 +129,14 @@ def _alone(architecture: Architecture, known: Known, here: Workplace) -> Measure
     return alone
 
 
-def _trained(
+def _train_alone(
     prepared: Prepared, weights: Weights, architecture: Architecture, known: Known, folder: Path
 ) -> Compressed:
     study = prepared.study
     if study.trust.recipe is None:
-        return finished_network(prepared, architecture, weights, known, folder)
+        return finish_network(prepared, architecture, weights, known, folder)
     module = train_alone(prepared, architecture, study.trust.recipe, folder / "checkpoint.pt")
-    return compressed_in_search(prepared, architecture, module)
+    return compress_in_search(prepared, architecture, module)
 
 
 def _settings(prepared: Prepared) -> str:

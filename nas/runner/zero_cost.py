@@ -23,7 +23,7 @@ from nas.runner.directory import RunDirectory
 from nas.runner.preparation import Prepared
 from nas.runner.progress import Silent
 from nas.runner.steps import Step, result_in
-from nas.search.designs import balanced_designs
+from nas.search.designs import draw_balanced_designs
 from nas.search.record import complete_trials
 from nas.space import Architecture, FloatArray, IntArray
 from nas.study import stable_repr
@@ -99,7 +99,7 @@ class UntrainedNetworks:
         passes = settings.items * sum(_PASSES.get(name, 0) for name in self._names)
         count = int(settings.share * trainings / passes) if passes else settings.at_most
         count = min(max(count, settings.at_least), settings.at_most)
-        rows = balanced_designs(self._prepared.problem, count, np.random.default_rng(study.seed))
+        rows = draw_balanced_designs(self._prepared.problem, count, np.random.default_rng(study.seed))
         return tuple(tuple(row) for row in rows.tolist())
 
     def score(self, indices: IntArray, progress: Progress) -> None:
@@ -178,7 +178,7 @@ def _knowledge(untrained: UntrainedNetworks, quality: str) -> list[Knowledge]:
     return found
 
 
-def untrained_sentences(prepared: Prepared, run: RunDirectory, record: optuna.Study) -> list[str]:
+def tell_untrained(prepared: Prepared, run: RunDirectory, record: optuna.Study) -> list[str]:
     """Return what scores of untrained networks cost, and how well they rank what was evaluated, which is scored too."""
     settings = prepared.study.zero_cost
     if settings is None:

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from nas.lazy import imported_on_demand
+from nas.lazy import import_on_demand
 
 if TYPE_CHECKING:
     from nas.search.local_search import LocalSearch
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from nas.search.strategies import OptunaSampler, SurrogateSearch
     from nas.search.two_stage import TwoStage
 else:
-    __getattr__ = imported_on_demand(
+    __getattr__ = import_on_demand(
         __name__,
         {
             "nas.search.local_search": "LocalSearch",

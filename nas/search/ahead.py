@@ -60,7 +60,7 @@ class Ahead:
 
     def propose(self, study: Study, trial: FrozenTrial, rng: np.random.Generator) -> IntArray | None:
         """Return the first that no other trial holds, any where all are held; None where none is left."""
-        prepared, seen = self._prepared, self._held_by_others(study, trial)
+        prepared, seen = self._prepared, self._find_held(study, trial)
         for position, row in enumerate(prepared.rows):
             if row.tobytes() not in seen:
                 if prepared.predicted:
@@ -70,7 +70,7 @@ class Ahead:
                 return np.asarray(row)
         return any_fresh(self._problem, seen, rng)
 
-    def _held_by_others(self, study: Study, trial: FrozenTrial) -> set[bytes]:
+    def _find_held(self, study: Study, trial: FrozenTrial) -> set[bytes]:
         """Return ``tobytes()`` of what other trials hold. What a trial holds is looked at once: it doesn't change."""
         space = self._problem.space
         self._seen.pop(trial.number, None)

@@ -45,7 +45,7 @@ class Believer:
         terms = [*own, *(np.outer(column, column) for column in self._said.T)]
         noise, *variances = np.exp(_likeliest(terms, targets, len(own)))
         self._variances = np.array(variances)
-        covariance = _mixed(self._variances, terms) + (noise + _JITTER) * np.eye(len(kept))
+        covariance = _mix(self._variances, terms) + (noise + _JITTER) * np.eye(len(kept))
         self._inverse = np.linalg.inv(covariance)
         self._solved = self._inverse @ targets
         self.weights: FloatArray = self._scale * self._variances[len(own) :] * (self._said.T @ self._solved)
@@ -55,7 +55,7 @@ class Believer:
         """Return mean and standard deviation, each ``(n,)``, of architectures of which sources say ``(n, k)``."""
         cross = self._cross(indices, said)
         own = self._terms.diagonals(indices)
-        prior = _mixed(self._variances, [*own, *(column**2 for column in said.T)])
+        prior = _mix(self._variances, [*own, *(column**2 for column in said.T)])
         variance = prior - np.einsum("nk,kl,nl->n", cross, self._inverse, cross)
         std = self._scale * np.sqrt(np.maximum(variance, _JITTER))
         return self._center + self._scale * (cross @ self._solved), std
@@ -65,7 +65,7 @@ class Believer:
         cross = self._cross(indices, said)
         encodings = self._terms.encode(indices)
         own = self._terms.covariances(encodings, encodings)
-        prior = _mixed(self._variances, [*own, *(np.outer(column, column) for column in said.T)])
+        prior = _mix(self._variances, [*own, *(np.outer(column, column) for column in said.T)])
         values, vectors = np.linalg.eigh(prior - cross @ self._inverse @ cross.T)
         normal = rng.standard_normal((count, len(indices)))
         drawn = cross @ self._solved + normal @ (vectors * np.sqrt(np.maximum(values, 0.0))).T
@@ -75,7 +75,7 @@ class Believer:
     def _cross(self, indices: IntArray, said: FloatArray) -> FloatArray:
         own = self._terms.covariances(self._terms.encode(indices))
         others = [np.outer(theirs, ours) for theirs, ours in zip(said.T, self._said.T, strict=True)]
-        return _mixed(self._variances, [*own, *others])
+        return _mix(self._variances, [*own, *others])
 
 
 @final
@@ -121,7 +121,7 @@ class _Terms:
         return [np.ones(len(indices)), sizes, (counts**2).sum(axis=1) / self._typical]
 
 
-def _mixed(variances: FloatArray, terms: list[FloatArray]) -> FloatArray:
+def _mix(variances: FloatArray, terms: list[FloatArray]) -> FloatArray:
     """Return the sum of the terms, and 1 for a mean that may be any."""
     total: FloatArray = 1.0 + sum(v * term for v, term in zip(variances, terms, strict=True))
     return total
@@ -134,7 +134,7 @@ def _likeliest(terms: list[FloatArray], targets: FloatArray, num_own: int) -> Fl
 
     def loss(logs: FloatArray) -> tuple[float, FloatArray]:
         noise, *variances = np.exp(logs)
-        inverse = np.linalg.inv(_mixed(np.array(variances), terms) + (noise + _JITTER) * eye)
+        inverse = np.linalg.inv(_mix(np.array(variances), terms) + (noise + _JITTER) * eye)
         log_determinant = np.linalg.slogdet(inverse)[1]
         weights = inverse @ targets
         away = (logs - expected) / _SPREAD

@@ -137,13 +137,13 @@ class _LeftOut:
         return float(np.corrcoef(rankdata(predicted), rankdata(scores))[0, 1])
 
 
-def measured_columns(problem: Problem, indices: IntArray) -> list[int]:
+def find_measured_columns(problem: Problem, indices: IntArray) -> list[int]:
     """Return which objectives are measured; ``indices`` are ``(n, num_choices)`` positions of any, n >= 1."""
     counted = problem.count(indices[:1])
     return [column for column, o in enumerate(problem.objectives) if o.name not in counted]
 
 
-def counted_costs(problem: Problem, indices: IntArray) -> FloatArray:
+def count_costs(problem: Problem, indices: IntArray) -> FloatArray:
     """Return exact costs, and 0 where a cost is measured, ``(n, num_objectives)``."""
     counts = problem.count(indices)
     exact = np.zeros((len(indices), len(problem.objectives)))
@@ -175,7 +175,7 @@ class CostModel:
     ) -> None:
         self._problem = problem
         self._surrogate = surrogate
-        self.measured = measured_columns(problem, indices)
+        self.measured = find_measured_columns(problem, indices)
         encodings = problem.space.encode(indices)
         self._maps = [best_scale(encodings, costs[:, column]) for column in self.measured]
         self.front = indices[problem.front(costs)]
@@ -193,7 +193,7 @@ class CostModel:
     def at(self, indices: IntArray, deviations: float) -> FloatArray:
         """Return the costs so many standard deviations from the prediction, ``(n, num_objectives)``."""
         if not self.measured:
-            return counted_costs(self._problem, indices)
+            return count_costs(self._problem, indices)
         predicted = self._surrogate.predict(indices)
         scores = (predicted.mean + deviations * self._widening * predicted.std)[None]
         costs: FloatArray = self._with_exact(indices, scores)[0]
@@ -214,12 +214,12 @@ class CostModel:
     def draws(self, indices: IntArray, count: int, rng: np.random.Generator) -> FloatArray:
         """Return joint draws of the costs, ``(count, n, num_objectives)``."""
         if not self.measured:
-            return np.tile(counted_costs(self._problem, indices), (count, 1, 1))
+            return np.tile(count_costs(self._problem, indices), (count, 1, 1))
         return self._with_exact(indices, self._surrogate.sample(indices, count, rng))
 
     def _with_exact(self, indices: IntArray, scores: FloatArray) -> FloatArray:
         """Return all costs, given ``(s, n, num_measured)`` scores."""
-        costs = np.tile(counted_costs(self._problem, indices), (len(scores), 1, 1))
+        costs = np.tile(count_costs(self._problem, indices), (len(scores), 1, 1))
         for position, (column, to) in enumerate(zip(self.measured, self._maps, strict=True)):
             costs[:, :, column] = to.costs_at(scores[:, :, position])
         return costs

@@ -8,7 +8,7 @@ from nas.protocols import Problem
 from nas.space import IntArray
 
 
-def balanced_designs(problem: Problem, count: int, rng: np.random.Generator) -> IntArray:
+def draw_balanced_designs(problem: Problem, count: int, rng: np.random.Generator) -> IntArray:
     """Return random designs in which all options of a choice are equally frequent (McKay 1979).
 
     A design that breaks a hard constraint is led downhill until it doesn't.
@@ -57,7 +57,7 @@ def downhill(problem: Problem, row: IntArray) -> tuple[IntArray, float]:
     return row, violation
 
 
-def tilted_samples(problem: Problem, count: int, rng: np.random.Generator) -> IntArray:
+def draw_tilted_samples(problem: Problem, count: int, rng: np.random.Generator) -> IntArray:
     """Return ``(count, num_choices)`` random positions, each with its own leaning to small or large.
 
     A leaning p is drawn per architecture; every position is then binomial(options - 1, p).

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from nas.protocols import Problem
-from nas.search.cost_model import counted_costs, measured_columns
-from nas.search.designs import balanced_designs
+from nas.search.cost_model import count_costs, find_measured_columns
+from nas.search.designs import draw_balanced_designs
 from nas.search.improvement import most_improving
 from nas.search.nsga2 import evolve
 from nas.search.proposals import fresh
-from nas.search.sources import Source, Sources, drawn_from, said_by
+from nas.search.sources import Source, Sources, draw_from_sources, ask_sources
 from nas.space import FloatArray, IntArray
 
 _POPULATION = 96
@@ -19,7 +19,7 @@ _NUM_FOLLOWED = 4
 _IN_A_ROW = 2
 
 
-def guided_designs(problem: Problem, sources: Sources, count: int, rng: np.random.Generator) -> IntArray:
+def draw_guided_designs(problem: Problem, sources: Sources, count: int, rng: np.random.Generator) -> IntArray:
     """Return four architectures of which the sources promise most, among them and after them balanced designs.
 
     Nothing says yet whether the sources are right. So what they promise is spread over the whole front, and the
@@ -36,15 +36,15 @@ def guided_designs(problem: Problem, sources: Sources, count: int, rng: np.rando
     """
     promise = _Promise(problem, sources)
     known = np.concatenate([source.knowledge.indices for source in sources.all if source.knowledge.are_costs])
-    evolved = evolve(problem, promise.expected, start=known, avoid=set(), size=_POPULATION, rng=rng)
+    evolved = evolve(problem, promise.expect_costs, start=known, avoid=set(), size=_POPULATION, rng=rng)
     pool = fresh(problem, np.concatenate([known, evolved]), set())
-    costs, draws = promise.expected(pool), promise.drawn(pool, _NUM_DRAWS, rng)
+    costs, draws = promise.expect_costs(pool), promise.draw_costs(pool, _NUM_DRAWS, rng)
     best, worst = costs.min(axis=0), costs.max(axis=0)
     corners = np.where(
         np.eye(costs.shape[1], dtype=bool), best, worst
     )  # of a box in which nothing is reached
     picked = pool[most_improving(draws, corners, _NUM_FOLLOWED, rng, pending=None, excess=problem.excess)]
-    balanced = balanced_designs(problem, count, rng)
+    balanced = draw_balanced_designs(problem, count, rng)
     among = np.arange(_IN_A_ROW, len(picked) + 1, _IN_A_ROW)[: len(balanced)]
     rows = np.insert(picked, among, balanced[: len(among)], axis=0)
     return fresh(problem, np.concatenate([rows, balanced[len(among) :]]), set())[:count]
@@ -56,26 +56,28 @@ class _Promise:
     def __init__(self, problem: Problem, sources: Sources) -> None:
         self._problem = problem
         self._sources = [[s for s in of if s.knowledge.are_costs] for of in sources.by_column]
-        self._measured = measured_columns(problem, problem.space.indices([problem.space.smallest()]))
+        self._measured = find_measured_columns(problem, problem.space.indices([problem.space.smallest()]))
 
-    def expected(self, indices: IntArray) -> FloatArray:
+    def expect_costs(self, indices: IntArray) -> FloatArray:
         """Return the costs of ``(n, num_choices)`` positions, ``(n, num_objectives)``."""
-        costs = counted_costs(self._problem, indices)
+        costs = count_costs(self._problem, indices)
         for column, sources in zip(self._measured, self._sources, strict=True):
             if sources:
-                costs[:, column] = _agreed(sources, said_by(sources, indices)[0])
+                costs[:, column] = _average_sources(sources, ask_sources(sources, indices)[0])
         return costs
 
-    def drawn(self, indices: IntArray, count: int, rng: np.random.Generator) -> FloatArray:
+    def draw_costs(self, indices: IntArray, count: int, rng: np.random.Generator) -> FloatArray:
         """Return ``(count, n, num_objectives)`` joint draws of the costs."""
-        costs = np.tile(counted_costs(self._problem, indices), (count, 1, 1))
+        costs = np.tile(count_costs(self._problem, indices), (count, 1, 1))
         for column, sources in zip(self._measured, self._sources, strict=True):
             if sources:
-                costs[:, :, column] = _agreed(sources, drawn_from(sources, indices, count, rng))
+                costs[:, :, column] = _average_sources(
+                    sources, draw_from_sources(sources, indices, count, rng)
+                )
         return costs
 
 
-def _agreed(sources: list[Source], said: FloatArray) -> FloatArray:
+def _average_sources(sources: list[Source], said: FloatArray) -> FloatArray:
     """Return the mean of what sources say, ``(..., k)``, each in its own range of values, ``(...)``."""
     shares = []
     for source, scores in zip(sources, np.moveaxis(said, -1, 0), strict=True):

@@ -11,7 +11,7 @@ from nas.agreement import spearman_rho
 from nas.protocols import Problem
 from nas.search.belief import Believer
 from nas.search.cost_model import best_scale
-from nas.search.record import costs_of, credible, indices_of, said_of
+from nas.search.record import costs_of, credible, indices_of, read_said
 
 _MIN_TRIALS = 4
 
@@ -23,17 +23,17 @@ def source_sentences(problem: Problem, trials: Sequence[FrozenTrial]) -> list[st
         problem: With its knowledge.
         trials: Finished, with finite values, by number.
     """
-    return [s for column in range(len(problem.objectives)) for s in _told(problem, column, trials)]
+    return [s for column in range(len(problem.objectives)) for s in _tell_objective(problem, column, trials)]
 
 
-def _told(problem: Problem, column: int, trials: Sequence[FrozenTrial]) -> list[str]:
+def _tell_objective(problem: Problem, column: int, trials: Sequence[FrozenTrial]) -> list[str]:
     objective = problem.objectives[column].name
     known = {by.name: len(by.values) for by in problem.knowledge if by.objective == objective}
-    heard = [t for t in trials if known.keys() & said_of(t).get(objective, {}).keys()]
+    heard = [t for t in trials if known.keys() & read_said(t).get(objective, {}).keys()]
     if len(heard) < _MIN_TRIALS:
         return []
-    names = [name for name in known if name in said_of(heard[0])[objective]]
-    said = np.array([[said_of(t)[objective][name] for name in names] for t in heard])
+    names = [name for name in known if name in read_said(heard[0])[objective]]
+    said = np.array([[read_said(t)[objective][name] for name in names] for t in heard])
     indices, costs = (
         indices_of(problem.space, heard),
         credible(costs_of(problem.objectives, heard))[:, column],

@@ -59,7 +59,7 @@ def most_improving(
     directions = _directions(known.shape[1], rng)
 
     def reach(costs: FloatArray) -> FloatArray:
-        volumes = _reached(box, costs, directions)
+        volumes = _reach_of(box, costs, directions)
         if excess is not None:
             volumes[excess(costs) > 0] = 0.0
         return volumes
@@ -76,7 +76,7 @@ def most_improving(
         left[picked] = False
         best = None
         if parts is not None and picked:
-            best = gains.best(parts.drawn(left, rng) & left)
+            best = gains.best(parts.draw(left, rng) & left)
         picked.append(gains.best(left) if best is None or gains.bounds[best] <= 0 else best)
         gains.add(picked[-1])
     return picked
@@ -137,9 +137,9 @@ class _Parts:
             reached = np.interp(expected[:, objective], values, np.arange(len(values)))
             distances += ((reached[:, None] - ranks) / max(len(values) - 1, 1)) ** 2
         self._nearest = distances.argmin(axis=1)
-        self._weights = _loneliness(box.scaled(front), _NEARLY_WORST * box.reference)
+        self._weights = _loneliness(box.scale(front), _NEARLY_WORST * box.reference)
 
-    def drawn(self, left: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.bool_]:
+    def draw(self, left: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.bool_]:
         """Return which of the candidates lie in one part, which at least one of those that are ``left`` is in."""
         parts = np.unique(self._nearest[left])
         weights = self._weights[parts]
@@ -173,9 +173,9 @@ def _directions(num_objectives: int, rng: np.random.Generator) -> FloatArray:
     return np.maximum(directions, 1e-9)
 
 
-def _reached(box: ReferenceBox, costs: FloatArray, directions: FloatArray) -> FloatArray:
+def _reach_of(box: ReferenceBox, costs: FloatArray, directions: FloatArray) -> FloatArray:
     """Return how much hypervolume each of ``(n, m)`` costs reaches in each direction, ``(n, d)`` float32."""
-    room = np.maximum(box.reference - box.scaled(costs), 0.0).astype(np.float32)
+    room = np.maximum(box.reference - box.scale(costs), 0.0).astype(np.float32)
     inverse = (1.0 / directions).astype(np.float32)
     length = room[:, 0, None] * inverse[:, 0]
     for objective in range(1, room.shape[1]):

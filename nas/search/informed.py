@@ -8,7 +8,7 @@ import numpy as np
 
 from nas.protocols import Prediction, Surrogate
 from nas.search.belief import MAX_BELIEVED, Believer
-from nas.search.sources import Sources, drawn_from, said_by
+from nas.search.sources import Sources, draw_from_sources, ask_sources
 from nas.space import FloatArray, IntArray, SearchSpace
 
 _MIXED_FROM = 24
@@ -38,7 +38,7 @@ class InformedSurrogate:
     def fit(self, indices: IntArray, costs: FloatArray, rng: np.random.Generator) -> None:
         """Learn from ``(n, num_choices)`` positions and ``(n, m)`` costs, n >= 2; forgets earlier data."""
         self._believers = {
-            column: Believer(self._space, indices, costs[:, column], said_by(sources, indices)[0])
+            column: Believer(self._space, indices, costs[:, column], ask_sources(sources, indices)[0])
             for column, sources in enumerate(self._sources)
             if sources and len(costs) <= MAX_BELIEVED
         }
@@ -54,7 +54,7 @@ class InformedSurrogate:
         heard = Prediction(nothing, nothing) if self._heard is None else self._heard.predict(indices)
         mean, std = heard.mean.copy(), heard.std.copy()
         for column, believer in self._believers.items():
-            said, stds = said_by(self._sources[column], indices)
+            said, stds = ask_sources(self._sources[column], indices)
             believed, own = believer.predict(indices, said)
             variances = [heard.std[:, column] ** 2, own**2 + stds**2 @ believer.weights**2]
             apart = heard.mean[:, column] - believed
@@ -71,8 +71,8 @@ class InformedSurrogate:
         begin = round(self._share * count)
         for column, believer in self._believers.items():
             sources = self._sources[column]
-            said, _stds = said_by(sources, indices)
+            said, _stds = ask_sources(sources, indices)
             drawn = believer.sample(indices, said, count - begin, rng)
-            more = (drawn_from(sources, indices, count - begin, rng) - said) @ believer.weights
+            more = (draw_from_sources(sources, indices, count - begin, rng) - said) @ believer.weights
             costs[begin:, :, column] = drawn + more
         return costs

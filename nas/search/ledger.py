@@ -65,7 +65,7 @@ class Ledger:
         """How many architectures were evaluated, with or without success."""
         return len(self.known) + len(self.failed)
 
-    def claimed(self, besides: int = -1) -> set[str]:
+    def list_claimed(self, besides: int = -1) -> set[str]:
         """Return the architectures that trials evaluate just now, one trial not counted."""
         running = [t.user_attrs for t in self.running.values() if t.number != besides]
         return {attributes[ARCHITECTURE] for attributes in running if ARCHITECTURE in attributes}

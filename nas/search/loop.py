@@ -33,7 +33,7 @@ from nas.search import guard
 from nas.search.architecture_sampler import ArchitectureSampler, one_thread
 from nas.search.beside import Beside
 from nas.search.ledger import Ledger
-from nas.search.patience import Pauses, Sleep, checked, retried
+from nas.search.patience import Pauses, Sleep, check_finite, retry
 from nas.search.record import (
     ARCHITECTURE,
     ENDED,
@@ -53,7 +53,7 @@ from nas.search.record import (
     forgiven,
     measure_later,
     options_of,
-    paid_trials,
+    list_paid_trials,
 )
 from nas.search.recorder import together
 from nas.search.stopping import NEVER, Ending, Limits, Stopping
@@ -96,7 +96,7 @@ def search(
         executor,
         study,
         problem,
-        _called_with,
+        _bind,
         evaluations=evaluations,
         on_trial=on_trial,
         stopping=stopping,
@@ -128,7 +128,7 @@ def search_with(
     - A trial that another program queued with an unknown option is told as FAIL, unpaid.
     - A proposal that is evaluated just now is told as PRUNED, unpaid.
     - An evaluation that raises, or gives a value that is not finite, is told as FAIL. Where the reason may pass
-      (:func:`retried`), it is tried up to three times more before that.
+      (:func:`retry`), it is tried up to three times more before that.
     - An evaluation whose device is away is told as FAIL, unpaid and lost: after a pause, its architecture is
       proposed again, as often as it takes.
     - When nothing but failures came, they are forgiven: not paid, and evaluated again by the next call.
@@ -159,7 +159,7 @@ def search_with(
     return _Loop(executor, study, problem, work_of, on_trial, limits, sleep).run()
 
 
-def _called_with(architecture: Architecture) -> Work[Evaluate]:
+def _bind(architecture: Architecture) -> Work[Evaluate]:
     return partial(_call, architecture)
 
 
@@ -205,7 +205,7 @@ class _Attempt(Generic[W]):
     def __call__(self, workplace: W) -> _Judged | Rest[W]:
         if not self.by and guard.this_worker() in self.broken:
             guard.end_worker()
-        return retried(partial(self._judge, workplace), self.what, self.sleep)
+        return retry(partial(self._judge, workplace), self.what, self.sleep)
 
     def _judge(self, workplace: W) -> _Judged | Rest[W]:
         begin = time.perf_counter()
@@ -214,7 +214,7 @@ class _Attempt(Generic[W]):
         if isinstance(found, Rest):
             return Rest(replace(self, work=found.work, by=by, spent=seconds))
         of_device = self.of_device
-        finite = {name: checked(name, one, of_device=name in of_device) for name, one in found.items()}
+        finite = {name: check_finite(name, one, of_device=name in of_device) for name, one in found.items()}
         return _Judged(by, seconds, finite)
 
 
@@ -315,7 +315,7 @@ class _Loop(Generic[W]):
             self._give_up()
 
     def _give_up(self) -> None:
-        failed = {t.number for t in paid_trials(self._study) if t.state == TrialState.FAIL}
+        failed = {t.number for t in list_paid_trials(self._study) if t.state == TrialState.FAIL}
         failed |= forgiven(self._study)
         self._study.set_user_attr(FORGIVEN, sorted(failed))
         last = by_completion([t for t in self._study.get_trials(deepcopy=False) if t.number in failed])[-1]
@@ -375,7 +375,7 @@ class _Loop(Generic[W]):
     def _settle_again(self, number: int, outcome: Done | Failed) -> None:
         """Take what another worker found in place of what a broken one did; what devices told holds."""
         try:
-            found = _judged(outcome).measurements
+            found = _get_judged(outcome).measurements
             told = [(column, o.name) for column, o in enumerate(self._problem.objectives)]
             later = [(column, name, found[name]) for column, name in told if name not in self._of_device]
         except DeviceUnavailableError as error:
@@ -409,13 +409,13 @@ class _Loop(Generic[W]):
 
     def _process(self, trial: Trial, begin: float) -> None:
         with together(self._study):
-            architecture = self._claimed(trial)
+            architecture = self._read_claim(trial)
         if architecture is not None:
             self._submit(trial, architecture, begin)
         else:
             self._unpaid_in_a_row += 1
 
-    def _claimed(self, trial: Trial) -> Architecture | None:
+    def _read_claim(self, trial: Trial) -> Architecture | None:
         """Return what a trial is to evaluate; None if it was told without."""
         if not self._suggest(trial):
             self._refuse(trial)
@@ -451,7 +451,7 @@ class _Loop(Generic[W]):
         """Whether the trial may be evaluated; if not, tell it without paying."""
         violation = self._problem.infeasibility(self._problem.space.indices([architecture]))[0]
         ledger = self._ledger
-        if violation > 0 or architecture.id in ledger.failed | ledger.claimed(besides=trial.number):
+        if violation > 0 or architecture.id in ledger.failed | ledger.list_claimed(besides=trial.number):
             self._tell(trial, state=TrialState.PRUNED)
         elif architecture.id in ledger.known:
             earlier = ledger.known[architecture.id]
@@ -485,7 +485,7 @@ class _Loop(Generic[W]):
         return _Attempt(work, self._of_device, what, self._sleep, broken)
 
     def _settle_finished(self, timeout_s: float | None) -> None:
-        outcomes = self._executor.finished(timeout_s)
+        outcomes = self._executor.collect(timeout_s)
         with together(self._study):
             for outcome in outcomes:
                 evaluation = self._under_way.pop(outcome.key)
@@ -497,7 +497,7 @@ class _Loop(Generic[W]):
     def _settle(self, evaluation: _Evaluation, outcome: Done | Failed) -> None:
         trial, begin = evaluation.trial, evaluation.begin
         try:
-            judged = self._believed(evaluation, _judged(outcome))
+            judged = self._choose_believed(evaluation, _get_judged(outcome))
             found = judged.measurements
             values = [found[o.name].value for o in self._problem.objectives]
             stored = {name: measurement.to_json() for name, measurement in found.items()}
@@ -526,7 +526,7 @@ class _Loop(Generic[W]):
         if self._guard is not None:
             self._guard.note(evaluation.architecture, values[0])
 
-    def _believed(self, evaluation: _Evaluation, judged: _Judged) -> _Judged:
+    def _choose_believed(self, evaluation: _Evaluation, judged: _Judged) -> _Judged:
         """Return what a worker found, or what this process does where that doesn't fit and is wrong."""
         quality, by = self._problem.objectives[0].name, judged.by
         if not self._executor.has_home or by == guard.this_worker() or quality not in judged.measurements:
@@ -536,7 +536,7 @@ class _Loop(Generic[W]):
         broken, told = guard.broken_workers(self._study), judged.measurements[quality]
         if by not in broken and not self._guard.doubts(by, evaluation.architecture, told, judged.seconds):
             return judged
-        here = _judged(
+        here = _get_judged(
             self._executor.do_here(self._attempt(evaluation.architecture, evaluation.trial.number))
         )
         right = here.measurements[quality]
@@ -570,7 +570,7 @@ class _Loop(Generic[W]):
         self._away = error
 
 
-def _judged(outcome: Done | Failed) -> _Judged:
+def _get_judged(outcome: Done | Failed) -> _Judged:
     if isinstance(outcome, Failed):
         raise outcome.error
     return outcome.value  # type: ignore[return-value]

@@ -11,7 +11,7 @@ from pymoo.operators.survival.rank_and_crowding.metrics import calc_crowding_dis
 from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
 
 from nas.protocols import Problem
-from nas.search.designs import tilted_samples
+from nas.search.designs import draw_tilted_samples
 from nas.space import FloatArray, IntArray, SearchSpace
 
 _GENERATIONS = 25
@@ -48,7 +48,9 @@ def evolve(
     last = _whole_space(problem.space)
     if last is None or len(last) > size:
         population = _Population(problem, costs, avoid, size)
-        population.join(np.concatenate([seen_start, tilted_samples(problem, size - len(seen_start), rng)]))
+        population.join(
+            np.concatenate([seen_start, draw_tilted_samples(problem, size - len(seen_start), rng)])
+        )
         for _ in range(_GENERATIONS):
             population.join(_children(problem.space, population.parents(rng), rng))
         last = np.unique(population.rows, axis=0)

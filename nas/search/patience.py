@@ -35,7 +35,7 @@ class LostMeasurementError(EvaluationError):
     """A time, or whatever else a device tells, is not a finite number."""
 
 
-def checked(name: str, measurement: Measurement, *, of_device: bool) -> Measurement:
+def check_finite(name: str, measurement: Measurement, *, of_device: bool) -> Measurement:
     """Return a measurement that is finite.
 
     Args:
@@ -48,7 +48,7 @@ def checked(name: str, measurement: Measurement, *, of_device: bool) -> Measurem
         EvaluationError: it isn't.
     """
     try:
-        return measurement.checked(name)
+        return measurement.check_unit(name)
     except EvaluationError as error:
         if of_device:
             raise LostMeasurementError(str(error)) from error
@@ -61,17 +61,19 @@ def is_passing(error: Exception) -> bool:
     Errors of ``nas`` are no accidents, but for a measurement that was lost, a device that told nonsense, and a
     sentence about such a failure.
     """
-    if isinstance(error, LostMeasurementError) or isinstance(_told_of(error), DeviceFaultError):
+    if isinstance(error, LostMeasurementError) or isinstance(_unwrap_error(error), DeviceFaultError):
         return True
-    return isinstance(_told_of(error), OSError | MemoryError) and not isinstance(_told_of(error), NasError)
+    return isinstance(_unwrap_error(error), OSError | MemoryError) and not isinstance(
+        _unwrap_error(error), NasError
+    )
 
 
-def _told_of(error: BaseException) -> BaseException:
+def _unwrap_error(error: BaseException) -> BaseException:
     """Return what an objective raised, where the error is a sentence about that."""
     return (error.__cause__ or error) if isinstance(error, EvaluationError | ObjectiveError) else error
 
 
-def retried(work: Callable[[], T], what: str, sleep: Sleep = time.sleep) -> T:
+def retry(work: Callable[[], T], what: str, sleep: Sleep = time.sleep) -> T:
     """Return ``work()``; where it fails for a passing reason, try up to three times more.
 
     A connection that was lost, or a time-out, is given longer from one attempt to the next.
@@ -93,7 +95,7 @@ def retried(work: Callable[[], T], what: str, sleep: Sleep = time.sleep) -> T:
                 type(error).__name__,
                 one_line(error),
             )
-            if isinstance(_told_of(error), ConnectionError | TimeoutError):
+            if isinstance(_unwrap_error(error), ConnectionError | TimeoutError):
                 sleep(pause)
     return work()
 
@@ -122,11 +124,11 @@ class Pauses:
         self._count = 0
 
 
-def waited_for(work: Callable[[], T], what: str, sleep: Sleep = time.sleep) -> T:
-    """Return ``work()``, tried again as :func:`retried` does, and as often as its device is away."""
+def wait_for_device(work: Callable[[], T], what: str, sleep: Sleep = time.sleep) -> T:
+    """Return ``work()``, tried again as :func:`retry` does, and as often as its device is away."""
     pauses = Pauses(sleep)
     while True:
         try:
-            return retried(work, what, sleep)
+            return retry(work, what, sleep)
         except DeviceUnavailableError as error:
             pauses.wait(error)

@@ -12,7 +12,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from nas.protocols import Problem
-from nas.search.designs import downhill, tilted_samples
+from nas.search.designs import downhill, draw_tilted_samples
 from nas.search.record import costs_of, has_values, is_paid, options_of, with_later
 from nas.space import FloatArray, IntArray, SearchSpace
 
@@ -100,7 +100,7 @@ def _random_then_systematic(
     space = problem.space
     for size in (_FIRST_POOL_SIZE, _POOL_SIZE):
         yield space.sample_indices(size, rng)
-    yield tilted_samples(problem, _POOL_SIZE, rng)
+    yield draw_tilted_samples(problem, _POOL_SIZE, rng)
     if space.num_combinations <= MAX_LISTED:
         every = space.combinations(rng.permutation(space.num_combinations))
         yield from np.array_split(every, range(_POOL_SIZE, len(every), _POOL_SIZE))

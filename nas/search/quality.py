@@ -99,7 +99,7 @@ def latest_refits(trials: Sequence[FrozenTrial]) -> list[list[FrozenTrial]]:
     for trial in sorted(trials, key=lambda t: -t.number):
         if PREDICTED_FROM not in trial.system_attrs:
             continue
-        is_other = bool(groups[-1]) and _learned(trial) != _learned(groups[-1][-1])
+        is_other = bool(groups[-1]) and _count_learned(trial) != _count_learned(groups[-1][-1])
         if is_other and len(groups[-1]) >= _MIN_TRIALS_OF_REFITS:
             groups.append([])
         groups[-1].append(trial)
@@ -115,7 +115,7 @@ def refit_quality(
         objectives: In the order of a trial's values.
         trials: Finished, with finite values.
     """
-    return [(_named(group), surrogate_quality(objectives, group)) for group in latest_refits(trials)]
+    return [(_name_group(group), surrogate_quality(objectives, group)) for group in latest_refits(trials)]
 
 
 def quality_sentences(objectives: Sequence[Objective], trials: Sequence[FrozenTrial]) -> list[str]:
@@ -138,10 +138,10 @@ def quality_sentences(objectives: Sequence[Objective], trials: Sequence[FrozenTr
     return sentences
 
 
-def _named(group: Sequence[FrozenTrial]) -> str:
-    first, last = _learned(group[0]), _learned(group[-1])
+def _name_group(group: Sequence[FrozenTrial]) -> str:
+    first, last = _count_learned(group[0]), _count_learned(group[-1])
     return f"refit on {last} trials" if first == last else f"refits on {first} to {last} trials"
 
 
-def _learned(trial: FrozenTrial) -> int:
+def _count_learned(trial: FrozenTrial) -> int:
     return int(trial.system_attrs[PREDICTED_FROM])

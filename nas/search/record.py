@@ -21,7 +21,7 @@ from nas.choices import Option
 from nas.errors import SpaceError, one_line
 from nas.objective import Measurement, Objective, excess_over
 from nas.space import Architecture, FloatArray, IntArray, SearchSpace
-from nas.typed import MismatchError, typed
+from nas.typed import MismatchError, read_as
 
 PREDICTED, PREDICTED_FROM, NOTHING_LEFT = "predicted", "predicted_from", "nothing_left"
 WIDENED, SAID = "predicted_widened", "said"
@@ -83,7 +83,7 @@ def forgiven(study: Study) -> frozenset[int]:
     return frozenset(study.user_attrs.get(FORGIVEN, ()))
 
 
-def paid_trials(study: Study) -> list[FrozenTrial]:
+def list_paid_trials(study: Study) -> list[FrozenTrial]:
     """Return the trials that an evaluation was spent on, oldest first."""
     unpaid = forgiven(study)
     return [t for t in study.get_trials(deepcopy=False) if is_paid(t) and t.number not in unpaid]
@@ -108,7 +108,7 @@ def complete_trials(study: Study) -> list[FrozenTrial]:
 
     What was measured of one after it was finished is in place of what was predicted.
     """
-    return with_later(study, [trial for trial in paid_trials(study) if has_values(trial)])
+    return with_later(study, [trial for trial in list_paid_trials(study) if has_values(trial)])
 
 
 def measure_later(study: Study, number: int, column: int, name: str, measurement: Measurement) -> None:
@@ -140,10 +140,10 @@ def with_later(study: Study, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]
         if key.startswith(_MEASURED_LATER):
             number, column = map(int, key.removeprefix(_MEASURED_LATER).split(":"))
             later.setdefault(number, {})[column] = found
-    return [_replaced(t, later[t.number]) if t.number in later else t for t in trials]
+    return [_replace_values(t, later[t.number]) if t.number in later else t for t in trials]
 
 
-def _replaced(trial: FrozenTrial, later: Mapping[int, Mapping[str, Any]]) -> FrozenTrial:
+def _replace_values(trial: FrozenTrial, later: Mapping[int, Mapping[str, Any]]) -> FrozenTrial:
     made, values, stored = copy.copy(trial), list(trial.values), dict(trial.user_attrs[MEASUREMENTS])
     for column, found in later.items():
         values[column] = found["measurement"]["value"]
@@ -177,7 +177,7 @@ def contradiction(space: SearchSpace, objectives: Sequence[Objective], study: St
     trials = complete_trials(study)
     try:
         found = space.from_indices(indices_of(space, trials))
-        measured = [typed(dict[str, Measurement], trial.user_attrs.get(MEASUREMENTS)) for trial in trials]
+        measured = [read_as(dict[str, Measurement], trial.user_attrs.get(MEASUREMENTS)) for trial in trials]
     except (SpaceError, KeyError, MismatchError) as error:
         return f"an evaluated trial: {one_line(error)}"
     for trial, architecture, stored in zip(trials, found, measured, strict=True):
@@ -229,7 +229,7 @@ def keep_said(study: Study, trial: FrozenTrial, said: Mapping[str, Mapping[str, 
     study._storage.set_trial_system_attr(trial._trial_id, SAID, said)
 
 
-def said_of(trial: FrozenTrial) -> dict[str, dict[str, float]]:
+def read_said(trial: FrozenTrial) -> dict[str, dict[str, float]]:
     """Return what :func:`keep_said` stored with a trial; {} if it stored nothing."""
     said: dict[str, dict[str, float]] = trial.system_attrs.get(SAID, {})
     return said
@@ -286,7 +286,7 @@ def credible_front(costs: FloatArray, excess: FloatArray) -> NDArray[np.bool_]:
         excess: ``(n,)`` by how much each row exceeds the limits.
     """
     front = are_credible(costs)
-    front[front] = pareto.constrained_non_dominated(costs[front], excess[front])
+    front[front] = pareto.find_constrained_front(costs[front], excess[front])
     return front
 
 
@@ -331,7 +331,7 @@ class ReferenceBox:
         near = np.where(costs <= third + _FAR_OUT * usual, costs, -np.inf)
         return cls(costs.min(axis=0), near.max(axis=0))
 
-    def scaled(self, costs: FloatArray) -> FloatArray:
+    def scale(self, costs: FloatArray) -> FloatArray:
         """Return costs with 0 at ``best`` and 1 at ``worst``.
 
         Where these are equal, the unit is their absolute value, or 1 when they are 0.
@@ -347,7 +347,7 @@ class ReferenceBox:
 
     def hypervolume(self, costs: FloatArray) -> float:
         """Return the hypervolume of ``(n, m)`` costs, as a multiple of the box."""
-        return pareto.hypervolume(self.scaled(costs), self.reference)
+        return pareto.hypervolume(self.scale(costs), self.reference)
 
     def history(self, costs: FloatArray) -> list[float]:
         """Return the hypervolume after each row of costs in turn; what is too good to be true adds nothing."""
@@ -380,7 +380,7 @@ class GrowingFront:
         return self.hypervolume
 
 
-def stored_box(study: Study) -> ReferenceBox | None:
+def read_box(study: Study) -> ReferenceBox | None:
     """Return the study's box, for who only reads; None before :func:`reference_box` has made it."""
     stored = study.user_attrs.get(REFERENCE)
     return None if stored is None else ReferenceBox(np.array(stored[0]), np.array(stored[1]))
@@ -388,7 +388,7 @@ def stored_box(study: Study) -> ReferenceBox | None:
 
 def reference_box(study: Study, objectives: Sequence[Objective]) -> ReferenceBox | None:
     """Return the study's box; made and stored at the tenth finished evaluation, None before."""
-    box = stored_box(study)
+    box = read_box(study)
     if box is None:
         trials = complete_trials(study)[:_NUM_FOR_REFERENCE]
         if len(trials) < _NUM_FOR_REFERENCE:

@@ -16,7 +16,7 @@ from nas.errors import StudyError
 from nas.pareto import non_dominated
 from nas.protocols import MakeSurrogate, Problem, Surrogate
 from nas.search.architecture_sampler import ArchitectureSampler
-from nas.search.cost_model import counted_costs, measured_columns
+from nas.search.cost_model import count_costs, find_measured_columns
 from nas.search.proposals import History, any_fresh, fresh, history_of, others
 from nas.search.record import credible, keep_prediction
 from nas.space import FloatArray, IntArray, SearchSpace
@@ -95,12 +95,12 @@ class _Sampler(ArchitectureSampler):
         if len(history.finished) < self._settings.num_startup:
             return any_fresh(self._problem, history.seen, rng)
         surface = self._surface(history)
-        row = self._accepted(history, surface, rng)
+        row = self._accept(history, surface, rng)
         if row is not None:
-            keep_prediction(study, trial, surface.told(row), surface.num_learned)
+            keep_prediction(study, trial, surface.describe_prediction(row), surface.num_learned)
         return row
 
-    def _accepted(
+    def _accept(
         self, history: History, surface: _ResponseSurface, rng: np.random.Generator
     ) -> IntArray | None:
         settings, problem = self._settings, self._problem
@@ -115,7 +115,7 @@ class _Sampler(ArchitectureSampler):
             lucky = rng.random(len(candidates)) < settings.accept
             if not len(candidates):
                 continue
-            accepted = lucky | ~_dominated(surface.predict(candidates), known[front])
+            accepted = lucky | ~_find_dominated(surface.predict(candidates), known[front])
             if accepted.any():
                 return np.asarray(candidates[np.argmax(accepted)])
         return np.asarray(candidates[-1]) if len(candidates) else any_fresh(problem, history.seen, rng)
@@ -153,7 +153,7 @@ class _ResponseSurface:
         self.num_learned = len(rows)
         self._problem = problem
         self._surrogate = surrogate
-        self._measured = measured_columns(problem, rows)
+        self._measured = find_measured_columns(problem, rows)
         is_measured = np.isin(np.arange(costs.shape[1]), self._measured)
         self._positive: NDArray[np.bool_] = np.asarray((costs > 0).all(axis=0)) & is_measured
         if self._measured:
@@ -166,12 +166,12 @@ class _ResponseSurface:
         return np.where(self._positive, np.log(np.maximum(costs, floor)), costs)
 
     def predict(self, rows: IntArray) -> FloatArray:
-        predicted = counted_costs(self._problem, rows)
+        predicted = count_costs(self._problem, rows)
         if self._measured:
             predicted[:, self._measured] = self._surrogate.predict(rows).mean
         return predicted
 
-    def told(self, row: IntArray) -> dict[str, list[float]]:
+    def describe_prediction(self, row: IntArray) -> dict[str, list[float]]:
         """Return, by measured objective, the value predicted and those a standard deviation to either side."""
         if not self._measured:
             return {}
@@ -183,7 +183,7 @@ class _ResponseSurface:
         return {o.name: [o.cost(float(c)) for c in costs[:, position]] for position, o in enumerate(measured)}
 
 
-def _dominated(costs: FloatArray, front: FloatArray) -> NDArray[np.bool_]:
+def _find_dominated(costs: FloatArray, front: FloatArray) -> NDArray[np.bool_]:
     """Return which rows some row of ``front`` dominates or equals."""
     worse: NDArray[np.bool_] = np.all(front[None] <= costs[:, None], axis=2)
     return np.asarray(worse.any(axis=1))

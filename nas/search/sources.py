@@ -11,7 +11,7 @@ import numpy as np
 
 from nas.knowledge import Knowledge
 from nas.protocols import MakeSurrogate, Problem, Surrogate
-from nas.search.cost_model import Scale, best_scale, measured_columns
+from nas.search.cost_model import Scale, best_scale, find_measured_columns
 from nas.space import FloatArray, IntArray
 
 _MIN_ROWS = 4
@@ -56,7 +56,7 @@ class Sources:
     def __init__(self, problem: Problem, make: MakeSurrogate) -> None:
         self._problem, self._make = problem, make
         space = problem.space
-        measured = measured_columns(problem, space.indices([space.smallest()]))
+        measured = find_measured_columns(problem, space.indices([space.smallest()]))
         self._names = [problem.objectives[column].name for column in measured]
         self._heard = [
             known
@@ -67,14 +67,14 @@ class Sources:
     @cached_property
     def all(self) -> tuple[Source, ...]:
         """The sources that say something of a measured objective."""
-        return tuple(self._learned(known) for known in self._heard)
+        return tuple(self._learn(known) for known in self._heard)
 
     @property
     def promise_costs(self) -> bool:
         """Whether a search may follow some from the beginning."""
         return any(known.are_costs for known in self._heard)
 
-    def said_of(self, row: IntArray) -> dict[str, dict[str, float]]:
+    def ask(self, row: IntArray) -> dict[str, dict[str, float]]:
         """Return what sources say of ``(num_choices,)`` positions, by objective and by the source's name.
 
         In standard deviations of what the source knows, from its mean.
@@ -93,7 +93,7 @@ class Sources:
         """The sources of each measured objective."""
         return [[source for source in self.all if source.column == c] for c in range(len(self._names))]
 
-    def _learned(self, known: Knowledge) -> Source:
+    def _learn(self, known: Knowledge) -> Source:
         space = self._problem.space
         scale = best_scale(space.encode(known.indices), known.values)
         scores = scale.of(known.values)
@@ -103,7 +103,7 @@ class Sources:
         return Source(known, self._names.index(known.objective), surrogate, scale, center, unit)
 
 
-def said_by(sources: Sequence[Source], indices: IntArray) -> tuple[FloatArray, FloatArray]:
+def ask_sources(sources: Sequence[Source], indices: IntArray) -> tuple[FloatArray, FloatArray]:
     """Return what sources say of ``(n, num_choices)`` positions and how uncertain that is, each ``(n, k)``."""
     told = [source.surrogate.predict(indices) for source in sources]
     none = np.zeros((len(indices), 0))
@@ -113,7 +113,7 @@ def said_by(sources: Sequence[Source], indices: IntArray) -> tuple[FloatArray, F
     )
 
 
-def drawn_from(
+def draw_from_sources(
     sources: Sequence[Source], indices: IntArray, count: int, rng: np.random.Generator
 ) -> FloatArray:
     """Return ``(count, n, k)`` joint draws of what sources say."""

@@ -103,7 +103,7 @@ class SparedLatency:
     def standing(self, record: optuna.Study) -> SparedStanding:
         """Return what deciding on one more candidate rests on, whose trial runs already."""
         trials = complete_trials(record)
-        measured = self.measured(trials)
+        measured = self.list_measured(trials)
         others = len(record.get_trials(deepcopy=False, states=(TrialState.RUNNING,))) - 1
         taken = len(measured) + max(others, 0)
         return SparedStanding(
@@ -111,10 +111,10 @@ class SparedLatency:
             measured=tuple(measurements_of(trial)[self.name] for trial in measured),
             costs=costs_of(self._problem.objectives, trials),
             must_measure=len(measured) < _LEAST_AT_START or taken < self._num_at_start,
-            may_measure=taken < self._allowed(record, len(trials) + max(others, 0)),
+            may_measure=taken < self._count_allowed(record, len(trials) + max(others, 0)),
         )
 
-    def predicted(
+    def predict(
         self, standing: SparedStanding, architecture: Architecture, others: Mapping[str, Measurement]
     ) -> Measurement | None:
         """Return the latency of a candidate; None where it is to be measured.
@@ -133,7 +133,7 @@ class SparedLatency:
         unit = self._problem.objectives[self._column].unit
         return Measurement(float(found.ms[0]), float(found.std[0]), unit, text, 0)
 
-    def measured(self, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    def list_measured(self, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
         """Return the trials whose latency was measured."""
         return [t for t in trials if measurements_of(t)[self.name].repeats > 0]
 
@@ -142,7 +142,7 @@ class SparedLatency:
         budget = self._spare.measurements
         return min(budget, max(_LEAST_AT_START, round(_SHARE_AT_START * budget)))
 
-    def _allowed(self, record: optuna.Study, num_trials: int) -> float:
+    def _count_allowed(self, record: optuna.Study, num_trials: int) -> float:
         """Return how many measurements may have been made when so many evaluations are."""
         evaluations = int(record.user_attrs[LIMITS]["evaluations"])
         begun = self._num_at_start
@@ -170,14 +170,14 @@ class SparedLatency:
             self._learned = content
         return self._model.predict(indices)
 
-    def unsettled(self, record: optuna.Study) -> list[FrozenTrial]:
+    def list_unsettled(self, record: optuna.Study) -> list[FrozenTrial]:
         """Return the trials to measure next before winners are chosen; none when all is settled.
 
         Those that are on the front by what they were predicted, or would be by what the model says now: as many as
         measurements are left, of most hypervolume, a third of these at a time, because each tells more of the others.
         """
         trials = complete_trials(record)
-        measured = self.measured(trials)
+        measured = self.list_measured(trials)
         left = self._spare.measurements - len(measured)
         numbers = {t.number for t in measured}
         rows = np.array([row for row, t in enumerate(trials) if t.number not in numbers], dtype=np.int64)

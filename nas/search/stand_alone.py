@@ -41,7 +41,7 @@ def stand_alone_values(study: Study) -> dict[int, float]:
     return {int(number): value for number, value in values.items()} if len(values) >= _FEWEST else {}
 
 
-def expected_alone(
+def expect_alone(
     problem: Problem, values: Mapping[int, float], numbers: IntArray, indices: IntArray, costs: FloatArray
 ) -> FloatArray:
     """Return costs in which the quality is what architectures are expected to reach on their own.

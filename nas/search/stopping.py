@@ -137,7 +137,7 @@ class Ending:
         stopping = limits.stopping
         if ledger.paid >= limits.evaluations:
             return f"{limits.evaluations} evaluations are spent"
-        if self.is_exhausted(ledger.num_tried, unpaid_in_a_row) and not ledger.claimed():
+        if self.is_exhausted(ledger.num_tried, unpaid_in_a_row) and not ledger.list_claimed():
             return self._exhaustion(ledger.num_tried)
         if unpaid_in_a_row >= _MAX_UNPAID_IN_A_ROW + ledger.num_tried:
             return f"the sampler proposed nothing new {unpaid_in_a_row} times in a row"

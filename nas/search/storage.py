@@ -86,7 +86,7 @@ def read_study(path: Path, name: str) -> optuna.Study | None:
         RunDirectoryError: the file can't be read, or another process has it locked.
     """
     _check(path, reading=True)
-    pooling = {"creator": partial(_connected, path), "poolclass": sqlalchemy.pool.NullPool}
+    pooling = {"creator": partial(_connect, path), "poolclass": sqlalchemy.pool.NullPool}
     try:
         storage = RDBStorage("sqlite://", engine_kwargs=pooling, skip_table_creation=True)
         study = optuna.load_study(study_name=name, storage=storage)
@@ -110,11 +110,11 @@ def _readable(study: optuna.Study, location: Location) -> optuna.Study:
     except DATABASE_ERRORS:
         raise
     except Exception as error:  # what the database returns may be anything
-        raise damaged_database(location, f"{type(error).__name__}: {one_line(error)}") from error
+        raise make_database_error(location, f"{type(error).__name__}: {one_line(error)}") from error
     return study
 
 
-def damaged_database(location: Location, reason: str) -> DamagedFileError:
+def make_database_error(location: Location, reason: str) -> DamagedFileError:
     """Return what to tell a user of a database whose trials can't be right."""
     if isinstance(location, Path):
         place, remedy = (
@@ -128,7 +128,7 @@ def damaged_database(location: Location, reason: str) -> DamagedFileError:
     )
 
 
-def _connected(path: Path) -> sqlite3.Connection:
+def _connect(path: Path) -> sqlite3.Connection:
     """Return a connection for reading; SQLite's side files can't be made where nothing can be written."""
     log = Path(f"{path}-wal")
     if os.access(path.parent, os.W_OK):
@@ -264,14 +264,14 @@ def _check(path: Path, *, reading: bool = False) -> None:
     if not path.exists():
         return
     try:
-        with contextlib.closing(_connected(path) if reading else sqlite3.connect(path)) as connection:
+        with contextlib.closing(_connect(path) if reading else sqlite3.connect(path)) as connection:
             verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     except sqlite3.OperationalError as error:
         raise storage_error(path, error, reading=reading) from error
     except sqlite3.DatabaseError as error:
         verdict = str(error)
     if verdict != "ok":
-        raise damaged_database(path, " ".join(verdict.split()))
+        raise make_database_error(path, " ".join(verdict.split()))
 
 
 def write_ahead(connection: Any, _record: object) -> None:

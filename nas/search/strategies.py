@@ -83,7 +83,7 @@ class OptunaSampler:
     def sampler(self, problem: Problem, seed: int) -> BaseSampler:
         """Return the sampler."""
         directions = [objective.direction for objective in problem.objectives]
-        tried = optuna.create_study(directions=directions, sampler=self._made(seed))
+        tried = optuna.create_study(directions=directions, sampler=self._make(seed))
         try:
             tried.ask(distributions(problem.space))
         except Exception as error:  # each sampler has its own
@@ -91,9 +91,9 @@ class OptunaSampler:
                 f"{self.name} can't propose for this study of {len(directions)} objectives "
                 f"({one_line(error)}): name another sampler, for example NSGAIISampler or TPESampler."
             ) from error
-        return self._made(seed)  # another one, because asking moves its random generator on
+        return self._make(seed)  # another one, because asking moves its random generator on
 
-    def _made(self, seed: int) -> BaseSampler:
+    def _make(self, seed: int) -> BaseSampler:
         try:
             made: BaseSampler = getattr(optuna.samplers, self.name)(seed=seed)
         except TypeError as error:

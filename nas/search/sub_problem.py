@@ -107,11 +107,11 @@ class SubProblem:
             return ((),)
         found: list[tuple[Condition, ...]] = []
         for alternative in self.full.space.conditions[name]:
-            parts = [self._translated(condition, free) for condition in alternative]
+            parts = [self._translate(condition, free) for condition in alternative]
             found += [tuple(itertools.chain(*chosen)) for chosen in itertools.product(*parts)]
         return tuple(found)
 
-    def _translated(self, condition: Condition, free: set[str]) -> _Conjunctions:
+    def _translate(self, condition: Condition, free: set[str]) -> _Conjunctions:
         if condition.choice in free:
             return ((condition,),)
         column = [choice.name for choice in self.full.space.choices].index(condition.choice)

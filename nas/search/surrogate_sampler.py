@@ -17,15 +17,15 @@ from nas.search.architecture_sampler import ArchitectureSampler
 from nas.search.beside import Make, Take
 from nas.search.calibration import widening
 from nas.search.cost_model import CostModel
-from nas.search.designs import balanced_designs
-from nas.search.guided import guided_designs
+from nas.search.designs import draw_balanced_designs
+from nas.search.guided import draw_guided_designs
 from nas.search.improvement import most_improving
 from nas.search.informed import InformedSurrogate
 from nas.search.nsga2 import evolve
 from nas.search.proposals import History, any_fresh, fresh, history_of, neighbours, others
 from nas.search.record import credible, keep_prediction, keep_said, with_later
 from nas.search.sources import Sources
-from nas.search.stand_alone import expected_alone, stand_alone_values
+from nas.search.stand_alone import expect_alone, stand_alone_values
 from nas.space import FloatArray, IntArray
 
 logger = logging.getLogger(__name__)
@@ -116,7 +116,7 @@ class SurrogateSampler(ArchitectureSampler):
         if count < _MIN_TO_FIT:  # others hold values that are no numbers
             return lambda: None
         rng = np.random.default_rng([self._seed, count])
-        batch = self._proposed(trials, running, alone, rng, 2 * max(self._batch_size, in_flight))
+        batch = self._propose(trials, running, alone, rng, 2 * max(self._batch_size, in_flight))
         predicted = batch.all_predicted()
         return lambda: ahead.take(batch.rows, predicted, count, batch.widening)
 
@@ -135,12 +135,12 @@ class SurrogateSampler(ArchitectureSampler):
             rows = fresh(self._problem, batch.rows, history.seen)
             row = rows[0] if len(rows) else self._any(history, trial.number)
             if row is not None:
-                keep_prediction(study, trial, batch.predicted(row), count, batch.widening)
+                keep_prediction(study, trial, batch.describe_prediction(row), count, batch.widening)
         return self._noting_sources(study, trial, row)
 
     def _noting_sources(self, study: Study, trial: FrozenTrial, row: IntArray | None) -> IntArray | None:
         if row is not None and self._sources.all:
-            keep_said(study, trial, self._sources.said_of(row))
+            keep_said(study, trial, self._sources.ask(row))
         return row
 
     def _num_used(self, num_finished: int) -> int:
@@ -158,9 +158,9 @@ class SurrogateSampler(ArchitectureSampler):
             rng = np.random.default_rng([self._seed, 0])
             is_guided = self._sources.promise_costs
             self._made_designs[count] = (
-                guided_designs(self._problem, self._sources, count, rng)
+                draw_guided_designs(self._problem, self._sources, count, rng)
                 if is_guided
-                else balanced_designs(self._problem, count, rng)
+                else draw_balanced_designs(self._problem, count, rng)
             )
         return self._made_designs[count]
 
@@ -192,13 +192,13 @@ class SurrogateSampler(ArchitectureSampler):
         )
         if self._batch is None or self._batch[0] != content:
             rng = np.random.default_rng([self._seed, count])
-            made = self._proposed(
+            made = self._propose(
                 earlier, history_of(self._problem, running), alone, rng, 2 * self._batch_size
             )
             self._batch = content, made
         return self._batch[1]
 
-    def _proposed(
+    def _propose(
         self,
         earlier: Sequence[FrozenTrial],
         running: History,
@@ -209,7 +209,7 @@ class SurrogateSampler(ArchitectureSampler):
         problem = self._problem
         known = history_of(problem, earlier)
         measured = self._credible(known)
-        costs = expected_alone(problem, alone, known.numbers, known.finished, measured)
+        costs = expect_alone(problem, alone, known.numbers, known.finished, measured)
         surrogate = self._surrogate(problem.space)
         if self._sources.all:
             surrogate = InformedSurrogate(problem.space, surrogate, self._sources)
@@ -304,7 +304,7 @@ class _Batch:
         }
         self.rows = rows
 
-    def predicted(self, row: IntArray) -> dict[str, list[float]]:
+    def describe_prediction(self, row: IntArray) -> dict[str, list[float]]:
         """Return, by measured objective, the value predicted and those a standard deviation to either side."""
         return self._all_predicted(row[None])[0]
 

@@ -116,7 +116,7 @@ class TwoStageSampler(ArchitectureSampler):
         spent = list(dict.fromkeys(key for _, key in first))
         within = set(spent[: self._first_evaluations])
         stages = {_FIRST: self._first_stage} if len(spent) < self._first_evaluations else {}
-        carried = self._carried([trial for trial, key in first if key in within])
+        carried = self._choose_carried([trial for trial, key in first if key in within])
         if len(carried):
             stages[_SECOND] = SubProblem(self._problem, carried, self._second)
         return {**stages, _WHOLE: self._last_stage}
@@ -141,7 +141,7 @@ class TwoStageSampler(ArchitectureSampler):
                 self._first_evaluations,
             )
 
-    def _carried(self, first: Sequence[FrozenTrial]) -> IntArray:
+    def _choose_carried(self, first: Sequence[FrozenTrial]) -> IntArray:
         """Return the designs that the second stage goes on from, the best of the first objective first."""
         history = history_of(self._problem, first)
         costs = credible(history.costs)
@@ -149,7 +149,7 @@ class TwoStageSampler(ArchitectureSampler):
             return history.finished
         front = np.flatnonzero(self._problem.front(costs))
         if self._carry_knee:
-            distance = np.linalg.norm(ReferenceBox.around(costs[front]).scaled(costs[front]), axis=1)
+            distance = np.linalg.norm(ReferenceBox.around(costs[front]).scale(costs[front]), axis=1)
             front = front[[int(np.argmin(distance))]]
         return history.finished[front[np.lexsort(costs[front].T[::-1])]]
 
@@ -157,7 +157,7 @@ class TwoStageSampler(ArchitectureSampler):
         self, stage: SubProblem, trials: Sequence[FrozenTrial], rows: IntArray, rng: np.random.Generator
     ) -> tuple[IntArray, Mapping[str, Any]] | None:
         """Return positions in the whole space and what the inner sampler notes; None if nothing is left."""
-        seen = _seen(stage, rows)
+        seen = _find_seen(stage, rows)
         spare = any_fresh(stage.problem, seen, rng)
         if spare is None:
             return None
@@ -182,17 +182,17 @@ class TwoStageSampler(ArchitectureSampler):
         inside = np.flatnonzero(parts[:, 0] >= 0).tolist()
         wanted = distributions(space)
         for position, architecture in zip(inside, space.from_indices(parts[inside]), strict=True):
-            mirror.add_trial(_mirrored(trials[position], dict(architecture), wanted))
+            mirror.add_trial(_mirror_trial(trials[position], dict(architecture), wanted))
         return mirror
 
 
-def _seen(stage: SubProblem, rows: IntArray) -> set[bytes]:
+def _find_seen(stage: SubProblem, rows: IntArray) -> set[bytes]:
     """Return the keys of those rows that lie in a stage, in its choices."""
     parts = stage.project(rows)
     return keys(parts[parts[:, 0] >= 0])
 
 
-def _mirrored(
+def _mirror_trial(
     trial: FrozenTrial, options: dict[str, Option], wanted: dict[str, BaseDistribution]
 ) -> FrozenTrial:
     """Return a trial with other choices; a queued one as running, so that nobody is asked to run it."""

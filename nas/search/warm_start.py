@@ -44,7 +44,7 @@ def _choices(row: Any) -> Mapping[str, Option] | None:
     return inner if isinstance(inner, dict) else None
 
 
-def checked(problem: Problem, architectures: Sequence[Mapping[str, Option]]) -> list[Architecture]:
+def check(problem: Problem, architectures: Sequence[Mapping[str, Option]]) -> list[Architecture]:
     """Return canonical architectures without repeats, in order.
 
     Raises:
@@ -73,7 +73,7 @@ def queue(
     Raises:
         StudyError: one is not of this space.
     """
-    wanted = checked(problem, architectures)
+    wanted = check(problem, architectures)
     if not wanted:
         return
     options = [options_of(problem.space, trial) for trial in study.get_trials(deepcopy=False)]

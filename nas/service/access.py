@@ -42,13 +42,13 @@ class Access:
         """
         header = request.headers.get("authorization")
         if header is not None:
-            return self._verified(request, header)
+            return self._verify_header(request, header)
         cookie = request.cookies.get(COOKIE)
         if cookie is None:
             return None
         token = self._sessions.token_of(cookie)
         if token is None:
-            raise _unauthorised("This sign-in is over: sign in again.")
+            raise _make_unauthorised("This sign-in is over: sign in again.")
         return token
 
     def visitor(self, request: Request) -> Token | None:
@@ -64,7 +64,7 @@ class Access:
         Raises:
             Problem: the token is not valid (401), or the address must wait (429).
         """
-        token = self._checked(request, text.strip())
+        token = self._check_token(request, text.strip())
         response.set_cookie(
             COOKIE,
             self._sessions.open(token),
@@ -87,20 +87,22 @@ class Access:
         """Whether the token is still valid; for what lasts longer than a request."""
         return self._tokens.usable(token.id) is not None
 
-    def _verified(self, request: Request, header: str) -> Token:
+    def _verify_header(self, request: Request, header: str) -> Token:
         scheme, _, text = header.partition(" ")
         if scheme.lower() != "bearer":
-            raise _unauthorised("The Authorization header is not of a bearer token: send 'Bearer nas_...'.")
-        return self._checked(request, text.strip())
+            raise _make_unauthorised(
+                "The Authorization header is not of a bearer token: send 'Bearer nas_...'."
+            )
+        return self._check_token(request, text.strip())
 
-    def _checked(self, request: Request, text: str) -> Token:
+    def _check_token(self, request: Request, text: str) -> Token:
         token = self._tokens.verify(text)
         if token is not None and token.id in self._known:
             return token  # whoever is in stays in, whatever others behind the same address try
         address = request.client.host if request.client else ""
         self._attempts.check(address, is_right=token is not None)
         if token is None:
-            raise _unauthorised(
+            raise _make_unauthorised(
                 "The token is wrong, revoked, expired or of an older version: make one with 'nas token create'."
             )
         self._known.add(token.id)
@@ -132,7 +134,7 @@ def refuse_other_sites(request: Request) -> None:
         )
 
 
-def _unauthorised(detail: str) -> Problem:
+def _make_unauthorised(detail: str) -> Problem:
     return Problem(401, "not-signed-in", detail, headers={"WWW-Authenticate": "Bearer"})
 
 
@@ -150,7 +152,7 @@ def reader(request: Request, _b: object = Depends(_bearer), _c: object = Depends
     """
     token = access_of(request).token_of(request)
     if token is None:
-        raise _unauthorised(
+        raise _make_unauthorised(
             "Nobody is signed in: send 'Authorization: Bearer nas_...', or sign in on the page."
         )
     request.state.token = token

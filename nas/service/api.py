@@ -16,9 +16,9 @@ from nas.report.results import Winner
 from nas.runner.delivery import check_delivery
 from nas.service import models
 from nas.service.access import Reader, Runner, access_of, reader
-from nas.service.downloads import file_of, files_of, zipped
+from nas.service.downloads import file_of, files_of, zip_files
 from nas.service.numbers import Whole
-from nas.service.problems import Problem, documented
+from nas.service.problems import Problem, document_problems
 from nas.service.runs import RunView, Snapshot, describe_front, describe_run, describe_trial
 from nas.service.state import Action, State, state_of
 from nas.service.store import Run
@@ -26,7 +26,7 @@ from nas.service.supervisor import log_tail
 
 _RUN_ID = re.compile(r"[A-Za-z0-9_]{1,100}-[0-9a-f]{8}", re.ASCII)
 
-_ANSWERS = documented(401, 414, 422, 429)
+_ANSWERS = document_problems(401, 414, 422, 429)
 router = APIRouter(prefix="/api/v1", dependencies=[Depends(reader)], responses=_ANSWERS)
 open_router = APIRouter(prefix="/api/v1", responses=_ANSWERS)
 """What may be asked by whoever isn't signed in."""
@@ -64,7 +64,7 @@ TheAction = Annotated[Action, Path(description="pause, resume or cancel.")]
 _Cursor = Annotated[Whole | None, Query(ge=0, le=2**31 - 1, description="What the page before gave as next.")]
 
 
-@open_router.post("/session", responses=documented(400, 403, 413), tags=["session"])
+@open_router.post("/session", responses=document_problems(400, 403, 413), tags=["session"])
 def sign_in(asked: models.SignIn, request: Request, response: Response) -> models.SessionModel:
     """Exchange a token for a cookie, as the page does."""
     token = access_of(request).sign_in(request, response, asked.token)
@@ -77,13 +77,13 @@ def session(token: Reader) -> models.SessionModel:
     return models.SessionModel(name=token.name, role=token.role)
 
 
-@router.delete("/session", status_code=204, responses=documented(403), tags=["session"])
+@router.delete("/session", status_code=204, responses=document_problems(403), tags=["session"])
 def sign_out(request: Request, response: Response) -> None:
     """Sign out: the cookie is worth nothing from now on."""
     access_of(request).sign_out(request, response)
 
 
-@router.get("/studies", responses=documented(409), tags=["studies"])
+@router.get("/studies", responses=document_problems(409), tags=["studies"])
 def studies(service: Service) -> list[models.StudyModel]:
     """List the operator's studies, what each needs and what may be changed in it."""
     return service.catalogue()
@@ -95,7 +95,7 @@ def devices(service: Service) -> list[models.DeviceModel]:
     return [models.DeviceModel.of(found) for found in service.boards.states()]
 
 
-@router.post("/runs", status_code=201, responses=documented(400, 403, 404, 409, 413), tags=["runs"])
+@router.post("/runs", status_code=201, responses=document_problems(400, 403, 404, 409, 413), tags=["runs"])
 def start(token: Runner, asked: models.NewRun, service: Service) -> models.RunModel:
     """Put a study in the queue."""
     return _describe(service, service.start(asked, token.id))
@@ -114,20 +114,20 @@ def runs(
     return models.RunsPage(runs=[_describe(service, run) for run in shown], next=more)
 
 
-@router.get("/runs/{run}", responses=documented(404), tags=["runs"])
+@router.get("/runs/{run}", responses=document_problems(404), tags=["runs"])
 def run(run: TheRun, service: Service) -> models.RunModel:
     """Tell how a run stands."""
     return _describe(service, run)
 
 
-@router.post("/runs/{run}/{action:action}", responses=documented(403, 404, 409), tags=["runs"])
+@router.post("/runs/{run}/{action:action}", responses=document_problems(403, 404, 409), tags=["runs"])
 def act(_token: Runner, run: TheRun, action: TheAction, service: Service) -> models.RunModel:
     """Pause a run and keep it, resume a paused or failed one from where it was, or cancel it for good."""
     return _describe(service, service.act(run, action))
 
 
 @router.get(
-    "/runs/{run}/trials", response_model=models.TrialsPage, responses=documented(404), tags=["results"]
+    "/runs/{run}/trials", response_model=models.TrialsPage, responses=document_problems(404), tags=["results"]
 )
 def trials(
     view: TheView,
@@ -150,7 +150,7 @@ def trials(
 
 
 @router.get(
-    "/runs/{run}/front", response_model=models.FrontModel, responses=documented(404), tags=["results"]
+    "/runs/{run}/front", response_model=models.FrontModel, responses=document_problems(404), tags=["results"]
 )
 def front(view: TheView) -> Response:
     """Return the front so far."""
@@ -160,7 +160,7 @@ def front(view: TheView) -> Response:
 @router.get(
     "/runs/{run}/hypervolume",
     response_model=models.HypervolumeModel,
-    responses=documented(404),
+    responses=document_problems(404),
     tags=["results"],
 )
 def hypervolume(view: TheView) -> Response:
@@ -168,7 +168,7 @@ def hypervolume(view: TheView) -> Response:
     return _json(view.text("hypervolume", lambda s: {"hypervolume": list(s.hypervolume)}))
 
 
-@router.get("/runs/{run}/log", responses=documented(404), tags=["runs"])
+@router.get("/runs/{run}/log", responses=document_problems(404), tags=["runs"])
 def log(view: TheView, lines: Annotated[Whole, Query(ge=1, le=1000)] = 100) -> models.LogModel:
     """Return the end of the log."""
     return models.LogModel(lines=log_tail(view.directory.path, lines).splitlines())
@@ -179,7 +179,7 @@ def log(view: TheView, lines: Annotated[Whole, Query(ge=1, le=1000)] = 100) -> m
     response_class=StreamingResponse,
     responses={
         200: {"description": "Server-sent events.", "content": {"text/event-stream": {}}},
-        **documented(404),
+        **document_problems(404),
     },
     tags=["runs"],
 )
@@ -208,7 +208,7 @@ async def events(
     return StreamingResponse(stream, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
 
 
-@router.get("/runs/{run}/winners", responses=documented(404), tags=["results"])
+@router.get("/runs/{run}/winners", responses=document_problems(404), tags=["results"])
 def winners(view: TheView) -> models.WinnersModel:
     """List the winners; none before the run is finished."""
     snapshot = view.snapshot()
@@ -226,7 +226,7 @@ def _winner_of(view: TheView, winner: Annotated[str, Path(description="Of a winn
 TheWinner = Annotated[Winner, Depends(_winner_of)]
 
 
-@router.get("/runs/{run}/winners/{winner}", responses=documented(404), tags=["results"])
+@router.get("/runs/{run}/winners/{winner}", responses=document_problems(404), tags=["results"])
 def winner(view: TheView, winner: TheWinner) -> models.WinnerCard:
     """Return a winner with its model card."""
     card = next((path for path in files_of(view.directory, winner) if path.name == CARD), None)
@@ -237,7 +237,10 @@ def winner(view: TheView, winner: TheWinner) -> models.WinnerCard:
 @router.get(
     "/runs/{run}/winners/{winner}/files/{name}",
     response_class=FileResponse,
-    responses={200: {"content": {"application/octet-stream": {}, "image/png": {}}}, **documented(404, 409)},
+    responses={
+        200: {"content": {"application/octet-stream": {}, "image/png": {}}},
+        **document_problems(404, 409),
+    },
     tags=["results"],
 )
 def winner_file(
@@ -253,7 +256,7 @@ def winner_file(
 
 _ZIP: dict[int | str, dict[str, Any]] = {
     200: {"description": "A zip.", "content": {"application/zip": {}}},
-    **documented(404, 409),
+    **document_problems(404, 409),
 }
 
 
@@ -299,4 +302,4 @@ def _zip(
         (f"{winner.id}/{path.name}", path) for winner in winners for path in files_of(view.directory, winner)
     ]
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
-    return StreamingResponse(zipped([*more, *files]), media_type="application/zip", headers=headers)
+    return StreamingResponse(zip_files([*more, *files]), media_type="application/zip", headers=headers)

@@ -39,7 +39,7 @@ _ATTRIBUTES = {
 _TABLE = '<div class="scroll" tabindex="0" role="region" aria-label="Table">\n<table>\n'
 
 
-def rendered(card: str, pictures: Mapping[str, str]) -> Markup:
+def render_card(card: str, pictures: Mapping[str, str]) -> Markup:
     """Return a model card as safe HTML, without its metadata.
 
     Args:

@@ -10,7 +10,7 @@ from nas.service.models import NewRun, StudyModel
 from nas.service.problems import Problem
 
 
-def checked_changes(
+def check_changes(
     study: StudyModel, asked: NewRun, devices: Sequence[str], earlier: Sequence[str]
 ) -> dict[str, Any]:
     """Return what a request changes in a study, by aspect; what it leaves out or empty is no change.
@@ -33,16 +33,16 @@ def checked_changes(
         limitable=[quantity.name for quantity in study.constraints],
     )
     if fault is not None:
-        raise _refused(fault[0].upper() + fault[1:])
+        raise _make_refusal(fault[0].upper() + fault[1:])
     if "device" in changes and changes["device"] not in devices:
-        raise _refused(f"There is no device {changes['device']!r}: choose among {list(devices)}.")
+        raise _make_refusal(f"There is no device {changes['device']!r}: choose among {list(devices)}.")
     unknown = [run for run in changes.get("prior", []) if run not in earlier]
     if unknown:
-        raise _refused(
+        raise _make_refusal(
             f"There is no run {unknown[0]!r} that {study.name} could learn from: choose among {list(earlier)}."
         )
     return changes
 
 
-def _refused(sentence: str) -> Problem:
+def _make_refusal(sentence: str) -> Problem:
     return Problem(422, "not-valid", sentence)

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.front import FloatArray, scaled
+from nas.front import FloatArray, scale_costs
 from nas.service.record import TrialRow
 from nas.service.runs import Snapshot
-from nas.service.words import described_objective
+from nas.service.words import describe_objective
 from nas.space import SearchSpace
 
 MAX_DOMINATED = 1500
@@ -47,16 +47,16 @@ def columns(snapshot: Snapshot, space: SearchSpace | None, after: int = 0) -> di
     Returns:
         ``objectives``, ``choices``, ``number``, ``id``, ``values`` and ``spread`` (a list per objective),
         ``genes`` (see :func:`genes_of`), ``front`` (trial numbers), ``total`` (all rows), ``cursor`` (the next
-        ``after``), and ``winners`` (see :func:`finished`). At the first time dominated rows are thinned where they
+        ``after``), and ``winners`` (see :func:`list_finished`). At the first time dominated rows are thinned where they
         lie closest.
     """
     kept = np.arange(after, len(snapshot.rows))
     if after == 0:
-        kept = thinned(values_of(snapshot, snapshot.rows), snapshot.front, MAX_DOMINATED)
+        kept = thin_rows(values_of(snapshot, snapshot.rows), snapshot.front, MAX_DOMINATED)
     kept = np.union1d(kept, np.array(snapshot.front, dtype=np.int64))  # a member may have been thinned before
     rows = [snapshot.rows[position] for position in kept]
     values, spread = values_of(snapshot, rows), values_of(snapshot, rows, "spread")
-    described = [described_objective(o, values[:, at]) for at, o in enumerate(snapshot.objectives)]
+    described = [describe_objective(o, values[:, at]) for at, o in enumerate(snapshot.objectives)]
     return {
         "objectives": described,
         "choices": []
@@ -70,11 +70,11 @@ def columns(snapshot: Snapshot, space: SearchSpace | None, after: int = 0) -> di
         "front": [row.number for row in snapshot.front_rows],
         "total": len(snapshot.rows),
         "cursor": len(snapshot.rows),
-        "winners": finished(snapshot),
+        "winners": list_finished(snapshot),
     }
 
 
-def finished(snapshot: Snapshot) -> list[dict[str, Any]]:
+def list_finished(snapshot: Snapshot) -> list[dict[str, Any]]:
     """Return every exported file of every winner, as measured on the test split; empty before the run is finished.
 
     Each has the winner's ``id``, the ``trial`` that found it, the ``variant``, ``values`` and ``spread`` (one per
@@ -94,7 +94,7 @@ def finished(snapshot: Snapshot) -> list[dict[str, Any]]:
     ]
 
 
-def thinned(values: FloatArray, front: Sequence[int], most: int) -> NDArray[np.int64]:
+def thin_rows(values: FloatArray, front: Sequence[int], most: int) -> NDArray[np.int64]:
     """Return positions of all members of the front, and of at most ``most`` other rows.
 
     Of rows in one cell of a grid over all objectives the first stays; the grid is the finest that leaves few
@@ -107,7 +107,7 @@ def thinned(values: FloatArray, front: Sequence[int], most: int) -> NDArray[np.i
     """
     dominated = np.setdiff1d(np.arange(len(values)), np.array(front, dtype=np.int64))
     kept, grid = dominated, _FINEST_GRID
-    places = scaled(values)[dominated] if len(values) else values
+    places = scale_costs(values)[dominated] if len(values) else values
     while len(kept) > most and grid > 1:
         _, first = np.unique((places * grid).astype(np.int64), axis=0, return_index=True)
         kept, grid = dominated[np.sort(first)], round(grid * 0.8)

@@ -12,15 +12,13 @@ from nas.service.columns import bars_of
 from nas.service.record import TrialRow
 from nas.service.runs import RunView, Snapshot
 from nas.service.store import Run
-from nas.service.words import change, described_objective, measured
+from nas.service.words import change, describe_objective, describe_measurement
 from nas.space import SearchSpace
 
 _FEWEST_SHARED = 2
 
 
-def compared_architectures(
-    snapshot: Snapshot, space: SearchSpace, a: TrialRow, b: TrialRow
-) -> dict[str, Any]:
+def compare_architectures(snapshot: Snapshot, space: SearchSpace, a: TrialRow, b: TrialRow) -> dict[str, Any]:
     """Return two architectures of a run, line by line.
 
     Returns:
@@ -28,7 +26,7 @@ def compared_architectures(
         choice; one that doesn't matter has no option) and ``num_differing``.
     """
     sides = [_side(snapshot, space, row) for row in (a, b)]
-    lines = [_measured_line(objective, a, b) for objective in snapshot.objectives]
+    lines = [_compare_measured(objective, a, b) for objective in snapshot.objectives]
     options = [_options(space, row) for row in (a, b)]
     choices = [
         {"name": name, "a": first, "b": second, "differs": first != second}
@@ -43,7 +41,7 @@ def compared_architectures(
     }
 
 
-def compared_runs(a: Run, view_a: RunView, b: Run, view_b: RunView) -> dict[str, Any]:
+def compare_runs(a: Run, view_a: RunView, b: Run, view_b: RunView) -> dict[str, Any]:
     """Return two runs' fronts over the objectives that they share, or the ``problem`` why that can't be."""
     snapshots = (view_a.snapshot(), view_b.snapshot())
     shared = [o for o in snapshots[0].objectives if o in snapshots[1].objectives]
@@ -72,7 +70,7 @@ def compared_runs(a: Run, view_a: RunView, b: Run, view_b: RunView) -> dict[str,
         None if data[0] == data[1] else "The two were searched on different data: only counted costs compare."
     )
     values = np.concatenate(tables)
-    described = [described_objective(o, values[:, at] * o.cost(1.0)) for at, o in enumerate(shared)]
+    described = [describe_objective(o, values[:, at] * o.cost(1.0)) for at, o in enumerate(shared)]
     return {
         "compared": True,
         "shared": described,
@@ -92,12 +90,12 @@ def _side(snapshot: Snapshot, space: SearchSpace, row: TrialRow) -> dict[str, An
     }
 
 
-def _measured_line(objective: Objective, a: TrialRow, b: TrialRow) -> dict[str, Any]:
+def _compare_measured(objective: Objective, a: TrialRow, b: TrialRow) -> dict[str, Any]:
     first, second = (row.values[objective.name] for row in (a, b))
     return {
-        **measured(objective, first),
-        "a": measured(objective, first),
-        "b": measured(objective, second),
+        **describe_measurement(objective, first),
+        "a": describe_measurement(objective, first),
+        "b": describe_measurement(objective, second),
         "change": change(objective, second.value - first.value),
         "verdict": verdict(objective, first, second),
     }

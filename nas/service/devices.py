@@ -37,7 +37,7 @@ def fault_of(name: str) -> str | None:
 
     Whether a Ray cluster is there is seen by a run that begins on it: it may come and go meanwhile.
     """
-    place = Place.named(name)
+    place = Place.parse(name)
     if place.cluster is not None:
         if not re.fullmatch(r"auto|local|[^\s:]+:[0-9]+", place.cluster):
             return f"device {name!r} is not valid (ray:HOST:PORT, ray:auto and ray:local are)"

@@ -47,7 +47,7 @@ def file_of(directory: RunDirectory, winner: Winner, name: str) -> Path:
     return found
 
 
-def zipped(files: list[tuple[str, Path]]) -> Iterator[bytes]:
+def zip_files(files: list[tuple[str, Path]]) -> Iterator[bytes]:
     """Yield a zip piece by piece.
 
     Weights don't shrink, so nothing is compressed.
@@ -62,8 +62,8 @@ def zipped(files: list[tuple[str, Path]]) -> Iterator[bytes]:
             with path.open("rb") as source, archive.open(entry, "w") as target:
                 while chunk := source.read(_CHUNK_BYTES):
                     target.write(chunk)
-                    yield sink.taken()
-    yield sink.taken()
+                    yield sink.take()
+    yield sink.take()
 
 
 @final
@@ -83,7 +83,7 @@ class _Sink:
     def close(self) -> None:
         pass
 
-    def taken(self) -> bytes:
+    def take(self) -> bytes:
         """Return what was written since the last time."""
         pieces, self._pieces = self._pieces, []
         return b"".join(pieces)

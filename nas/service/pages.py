@@ -87,7 +87,7 @@ def start(request: Request, token: Runner, form: Posted, study: str, service: Se
     """Start a study and lead to its run."""
     chosen = service.study(study)
     try:
-        run = service.start(NewRun(study=chosen.name, **_asked(chosen, form)), token.id)
+        run = service.start(NewRun(study=chosen.name, **_read_changes(chosen, form)), token.id)
     except (Problem, ValidationError, ValueError) as error:
         said = error.detail if isinstance(error, Problem) else _sentence(error)
         status = error.status if isinstance(error, Problem) else 422
@@ -159,7 +159,7 @@ def _start_page(
     return page(request, "start.html", status, here="Studies", **more)
 
 
-def _asked(study: StudyModel, form: Form) -> dict[str, Any]:
+def _read_changes(study: StudyModel, form: Form) -> dict[str, Any]:
     """Return what a form changes in a study: what it leaves as it is isn't a change."""
     asked: dict[str, Any] = {}
     for name in ("evaluations", "seed"):

@@ -25,7 +25,7 @@ class Place:
     cluster: str | None = None
 
     @classmethod
-    def named(cls, name: str) -> Place:
+    def parse(cls, name: str) -> Place:
         """Read ``cuda:0``, ``ray:HOST:PORT``, ``cuda@ray:auto``."""
         found = _ON_RAY.fullmatch(name)
         return cls(name) if found is None else cls(found["device"] or DEFAULT_DEVICE, found["address"])

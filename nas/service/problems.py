@@ -74,7 +74,7 @@ class Problem(Exception):  # noqa: N818 # RFC 9457 has no errors, it has problem
         return Response(text, self.status, self.headers, MEDIA_TYPE)
 
 
-def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+def document_problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return the OpenAPI description of problems with these statuses."""
     schema = {"$ref": "#/components/schemas/ProblemDetails"}
     return {

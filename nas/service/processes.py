@@ -32,7 +32,7 @@ def command_of(run: Run, directory: Path) -> list[str]:
     for flag in ("evaluations", "seed"):
         if flag in changes:
             command += [f"--{flag}={changes[flag]}"]
-    command += Place.named(run.device).flags()  # the service's own default needs saying as well
+    command += Place.parse(run.device).flags()  # the service's own default needs saying as well
     command += [f"--objective={name}" for name in changes.get("objectives", [])]
     command += [f"--constraint={name}={value!r}" for name, value in changes.get("constraints", {}).items()]
     command += [f"--prior={directory.parent / earlier}" for earlier in changes.get("prior", [])]

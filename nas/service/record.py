@@ -33,7 +33,7 @@ from nas.search.record import (
     measurements_of,
     predictions_of,
     soft_limits,
-    stored_box,
+    read_box,
 )
 from nas.space import Architecture, FloatArray, SearchSpace
 
@@ -94,7 +94,7 @@ class Record:
         assert self._study is not None
         try:
             new = [t for t in self._study.get_trials(deepcopy=False) if self._is_news(t)]
-            box = None if self._growing is not None else stored_box(self._study)
+            box = None if self._growing is not None else read_box(self._study)
             limits, unpaid = soft_limits(self._study), forgiven(self._study)
         except (sqlalchemy.exc.OperationalError, optuna.exceptions.StorageInternalError):
             return False  # the writer has it for itself this moment; the next refresh reads it
@@ -128,7 +128,7 @@ class Record:
         members = self.front if before else []
         candidates = np.array([*members, *(before + np.flatnonzero(self._believed[before:]))], dtype=np.int64)
         excess = excess_over(limits, self.objectives, self._costs[candidates])
-        self.front = candidates[pareto.constrained_non_dominated(self._costs[candidates], excess)].tolist()
+        self.front = candidates[pareto.find_constrained_front(self._costs[candidates], excess)].tolist()
 
     def _change_of_mind(self) -> None:
         """Forget the hypervolume that values had which turn out too good to be true, or lacked which don't."""

@@ -33,7 +33,7 @@ def page(request: Request, template: str, status: int = 200, **more: Any) -> HTM
     return HTMLResponse(_templates().get_template(template).render({**frame, **more}), status)
 
 
-async def _posted(request: Request) -> Form:
+async def _read_form(request: Request) -> Form:
     """Return the fields of a form that was sent.
 
     Raises:
@@ -48,7 +48,7 @@ async def _posted(request: Request) -> Form:
         ) from None
 
 
-Posted = Annotated[Form, Depends(_posted)]
+Posted = Annotated[Form, Depends(_read_form)]
 """A route's parameter of this type is the form that was sent."""
 
 

@@ -60,7 +60,7 @@ def explore(
     """
     snapshot = view.snapshot()
     goal_column, *axes = (_column(snapshot, name) for name in (goal, x, y))
-    found = _explored(snapshot, _limits(snapshot, limit or []), goal_column, *axes)
+    found = _explore_front(snapshot, _limits(snapshot, limit or []), goal_column, *axes)
     return Response(json.dumps(found).encode(), media_type="application/json")
 
 
@@ -99,7 +99,7 @@ def _limits(snapshot: Snapshot, given: list[str]) -> FloatArray:
     return limits
 
 
-def _explored(snapshot: Snapshot, limits: FloatArray, goal: int, x: int, y: int) -> dict[str, Any]:
+def _explore_front(snapshot: Snapshot, limits: FloatArray, goal: int, x: int, y: int) -> dict[str, Any]:
     costs = costs_of_rows(snapshot)
     # The best within any budgets is on the front of all; the run's own front keeps to the study's limits.
     front = np.flatnonzero(credible_front(costs, np.zeros(len(costs))))
@@ -115,6 +115,6 @@ def _explored(snapshot: Snapshot, limits: FloatArray, goal: int, x: int, y: int)
         "within": int((costs <= limits).all(axis=1).sum()),
         "of": len(costs),
         "knees": [snapshot.rows[front[row]].number for row in bent],
-        "steps": [words.described_step(snapshot, step, goal) for step in steps],
+        "steps": [words.describe_step(snapshot, step, goal) for step in steps],
         "last": _NO_STEP if np.isfinite(limits).any() else _NO_BUDGET,
     }

@@ -13,10 +13,10 @@ from nas.objective import Objective
 from nas.report.results import FILE_BYTES, Variant, Winner
 from nas.service import words
 from nas.service.api import Service, TheRun, TheView, TheWinner
-from nas.service.cards import rendered as rendered_card
+from nas.service.cards import render_card as rendered_card
 from nas.service.cards import tags_of
 from nas.service.columns import bars_of, values_of
-from nas.service.comparing import compared_architectures, compared_runs
+from nas.service.comparing import compare_architectures, compare_runs
 from nas.service.downloads import file_of
 from nas.service.numbers import Whole
 from nas.service.prefix import root_of
@@ -74,7 +74,7 @@ def compare(
     offered = {row.number: row for row in [*_best_first(snapshot), *(row for row in chosen if row)]}
     more: dict[str, Any] = {"a": None, "b": None}
     if chosen[0] is not None and chosen[1] is not None and space is not None:
-        more = compared_architectures(snapshot, space, chosen[0], chosen[1])
+        more = compare_architectures(snapshot, space, chosen[0], chosen[1])
     rows = [words.table_row(snapshot, row) for row in offered.values()]
     return page(request, "versus.html", here="Runs", run=describe_run(run, snapshot), rows=rows, **more)
 
@@ -93,9 +93,7 @@ def compare_fronts(
         raise Problem(404, "unknown-run", "There is no run of that name that has evaluated something.")
     more: dict[str, Any] = {"compared": False, "problem": None, "a": chosen[0], "b": chosen[1]}
     if chosen[0] is not None and chosen[1] is not None:
-        more |= compared_runs(
-            chosen[0], service.runs.view(chosen[0]), chosen[1], service.runs.view(chosen[1])
-        )
+        more |= compare_runs(chosen[0], service.runs.view(chosen[0]), chosen[1], service.runs.view(chosen[1]))
     return page(request, "fronts.html", here="Compare", runs=offered, **more)
 
 
@@ -129,9 +127,9 @@ def _context(service: State, run: Run) -> dict[str, Any]:
     snapshot = view.snapshot()
     described = describe_run(run, snapshot)
     values = values_of(snapshot, snapshot.rows)
-    objectives = [words.described_objective(o, values[:, at]) for at, o in enumerate(snapshot.objectives)]
+    objectives = [words.describe_objective(o, values[:, at]) for at, o in enumerate(snapshot.objectives)]
     if not objectives:
-        objectives = [words.described_objective(o) for o in _planned_objectives(service, run)]
+        objectives = [words.describe_objective(o) for o in _plan_objectives(service, run)]
     quality = snapshot.objectives[0] if snapshot.objectives else None
     return {
         "run": described,
@@ -151,7 +149,7 @@ def _context(service: State, run: Run) -> dict[str, Any]:
     }
 
 
-def _planned_objectives(service: State, run: Run) -> list[Objective]:
+def _plan_objectives(service: State, run: Run) -> list[Objective]:
     """Return the objectives that a run will have, as the catalogue knows them, until the run itself says so."""
     planned = [o for study in service.catalogue() if study.name == run.study for o in study.objectives]
     kept = run.changes.get("objectives") or [o.name for o in planned]
@@ -183,12 +181,12 @@ def _card(snapshot: Snapshot, name: str, variants: Sequence[Variant]) -> dict[st
     """Return what the page shows of a network that was finished."""
     return {
         "name": name,
-        "facts": _measured(snapshot, variants[0]),
+        "facts": _list_measured(snapshot, variants[0]),
         "variants": [variant.name for variant in variants[1:]],
         "on_front": any(variant.on_front for variant in variants),
     }
 
 
-def _measured(snapshot: Snapshot, variant: Variant) -> list[dict[str, str]]:
+def _list_measured(snapshot: Snapshot, variant: Variant) -> list[dict[str, str]]:
     objectives = [o for o in (*snapshot.objectives, FILE_BYTES) if o.name in variant.values]
-    return [words.measured(objective, variant.values[objective.name]) for objective in objectives]
+    return [words.describe_measurement(objective, variant.values[objective.name]) for objective in objectives]

@@ -11,7 +11,7 @@ from fastapi import Request
 from nas.protocols import DEFAULT_DEVICE
 from nas.service.access import Access
 from nas.service.boards import Boards
-from nas.service.changes import checked_changes
+from nas.service.changes import check_changes
 from nas.service.earlier import earlier_runs
 from nas.service.events import Watches
 from nas.service.limits import Attempts, check_quota
@@ -96,7 +96,7 @@ class State:
 
     def catalogue(self) -> list[StudyModel]:
         """Return the studies with those devices of this service that they may train on."""
-        return [self._placed(study) for study in self.studies.all()]
+        return [self._place_study(study) for study in self.studies.all()]
 
     def study(self, name: str) -> StudyModel:
         """Return the study of that name in the catalogue.
@@ -113,10 +113,10 @@ class State:
         """Return the runs that a new one of a study may learn from, newest first."""
         return earlier_runs(self.store, self.supervisor.directory, study)
 
-    def _placed(self, study: StudyModel) -> StudyModel:
+    def _place_study(self, study: StudyModel) -> StudyModel:
         devices, error = list(self.settings.devices), study.error
         if error is None and "device" not in study.changeable:
-            devices = [name for name in devices if Place.named(name).device == DEFAULT_DEVICE]
+            devices = [name for name in devices if Place.parse(name).device == DEFAULT_DEVICE]
             if not devices:
                 error = (
                     f"it trains on {DEFAULT_DEVICE} alone, which this service doesn't have: name device in the "
@@ -135,7 +135,7 @@ class State:
         """
         study = self.study(asked.study)
         earlier = [run.id for run in self.earlier(study.name)]
-        changes = checked_changes(study, asked, self.settings.devices, earlier)
+        changes = check_changes(study, asked, self.settings.devices, earlier)
         wanted = study.defaults.model_dump() | changes
         evaluations, device = int(wanted["evaluations"]), str(wanted["device"])
         with self._quota:  # two requests at once can't both take the last place

@@ -129,7 +129,7 @@ class Store:
         except (sqlalchemy.exc.SQLAlchemyError, ImportError, OSError) as error:
             reason = first_line(getattr(error, "orig", None) or error)
             raise ServiceError(
-                f"the service's database{_shown(url)} can't be opened ({reason}): check the address given with "
+                f"the service's database{_format_url(url)} can't be opened ({reason}): check the address given with "
                 "--storage, that the database runs, and for PostgreSQL that nas[postgres] is installed."
             ) from None
         self._sessions = sessionmaker(self.engine, expire_on_commit=False)
@@ -210,7 +210,7 @@ class Store:
             return list(session.scalars(wanted))
 
 
-def _shown(url: str) -> str:
+def _format_url(url: str) -> str:
     try:
         return f" {without_password(url)}"
     except sqlalchemy.exc.ArgumentError:

@@ -177,7 +177,9 @@ class Supervisor:
         with self._lock:
             for running in list(self._running.values()):
                 if not running.child.is_alive():
-                    self._ended(running)  # first, so that it is tried again if the database can't be written
+                    self._end_run(
+                        running
+                    )  # first, so that it is tried again if the database can't be written
                     del self._running[running.run_id]
                 elif running.kill_at is not None and self._now() >= running.kill_at:
                     running.child.kill()
@@ -221,7 +223,7 @@ class Supervisor:
             return
         self._running[run.id] = _Running(run.id, run.device, child)
 
-    def _ended(self, running: _Running) -> None:
+    def _end_run(self, running: _Running) -> None:
         run = self._read(running.run_id)
         code = running.child.exit_code()
         if code == 0 or (code is None and self._is_done(run.id)):
@@ -235,9 +237,9 @@ class Supervisor:
         elif code == _MISTAKE:
             self._rest(run.id, "failed", running.child.last_words())
         else:
-            self._crashed(run, running.child.last_words(), code)
+            self._note_crash(run, running.child.last_words(), code)
 
-    def _crashed(self, run: Run, words: str, code: int | None) -> None:
+    def _note_crash(self, run: Run, words: str, code: int | None) -> None:
         logger.warning("run %s crashed (exit code %s)", run.id, code)
         if run.restarts >= self._settings.restarts:
             self._rest(run.id, "failed", words)

@@ -20,7 +20,7 @@ from nas.protocols import (
     TRAIN_SUPERNET,
 )
 from nas.report import tables
-from nas.report.tables import shown, shown_unit, with_spread
+from nas.report.tables import format_value, choose_unit, with_spread
 from nas.service.models import Refit, RunModel, Trust
 from nas.service.record import TrialRow
 from nas.service.runs import Snapshot
@@ -40,7 +40,7 @@ def label(name: str) -> str:
     return _NAMES.get(name) or tables.label(name)
 
 
-def described_objective(objective: Objective, values: Iterable[float] = ()) -> dict[str, Any]:
+def describe_objective(objective: Objective, values: Iterable[float] = ()) -> dict[str, Any]:
     """Return what the page needs of an objective.
 
     Args:
@@ -50,7 +50,7 @@ def described_objective(objective: Objective, values: Iterable[float] = ()) -> d
     Returns:
         ``name``, ``label``, ``unit``, ``direction``; ``shown_unit`` and the ``factor`` from the value to it.
     """
-    unit, factor = shown_unit(objective, values)
+    unit, factor = choose_unit(objective, values)
     return {
         "name": objective.name,
         "label": label(objective.name),
@@ -61,7 +61,7 @@ def described_objective(objective: Objective, values: Iterable[float] = ()) -> d
     }
 
 
-def measured(objective: Objective, value: Measurement) -> dict[str, str]:
+def describe_measurement(objective: Objective, value: Measurement) -> dict[str, str]:
     """Return a measurement as ``label`` and ``text``, with spread and unit."""
     return {"label": label(objective.name), "text": with_spread(value, objective)}
 
@@ -69,7 +69,7 @@ def measured(objective: Objective, value: Measurement) -> dict[str, str]:
 def change(objective: Objective, difference: float) -> str:
     """Return a difference with its sign and two digits that mean something; of rates, in points."""
     size = abs(difference)
-    text = shown(size, objective)
+    text = format_value(size, objective)
     if text.endswith(" %"):
         text = f"{100 * size:.2f} points"
     elif size < 1000 and objective.unit != "B":
@@ -77,7 +77,7 @@ def change(objective: Objective, difference: float) -> str:
     return f"{'+' if difference > 0 else '−' if difference < 0 else '±'}{text}"
 
 
-def described_step(snapshot: Snapshot, step: Step, goal: int) -> dict[str, Any]:
+def describe_step(snapshot: Snapshot, step: Step, goal: int) -> dict[str, Any]:
     """Return what the next step costs and buys, as sentences.
 
     Args:
@@ -93,9 +93,7 @@ def described_step(snapshot: Snapshot, step: Step, goal: int) -> dict[str, Any]:
         text = f"{cost} lets one in"
     else:
         text = f"{cost} buys {change(bought, -bought.value(step.gain))} {label(bought.name)}"
-    detail = (
-        f"{shown(reached.value, bought)} at {shown(row.values[spent.name].value, spent)}, {row.architecture}"
-    )
+    detail = f"{format_value(reached.value, bought)} at {format_value(row.values[spent.name].value, spent)}, {row.architecture}"
     if step.gain is not None and is_noise(step.gain, reached.spread, reached.spread):
         detail += "; the gain is within the noise of measuring"
     return {
@@ -109,7 +107,9 @@ def described_step(snapshot: Snapshot, step: Step, goal: int) -> dict[str, Any]:
 
 def table_row(snapshot: Snapshot, row: TrialRow) -> dict[str, Any]:
     """Return an evaluated architecture as a line of a table."""
-    values = [measured(objective, row.values[objective.name]) for objective in snapshot.objectives]
+    values = [
+        describe_measurement(objective, row.values[objective.name]) for objective in snapshot.objectives
+    ]
     return {"number": row.number, "architecture": row.architecture, "measured": values}
 
 

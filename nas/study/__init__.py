@@ -1,6 +1,6 @@
 """The description of an experiment: one frozen value, written in a Python file."""
 
-from nas.study.changes import changed, limitable
+from nas.study.changes import change_study, limitable
 from nas.study.parts import Adaptation, Trust, Winners
 from nas.study.reference import network_reference, stable_repr
 from nas.study.study import CHANGEABLE, Study
@@ -11,7 +11,7 @@ __all__ = [
     "Study",
     "Trust",
     "Winners",
-    "changed",
+    "change_study",
     "limitable",
     "network_reference",
     "stable_repr",

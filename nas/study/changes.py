@@ -14,7 +14,7 @@ from nas.study.study import Study
 _COUNTED: tuple[CountedObjective, ...] = (Macs(), Flops(), NumParams(), WeightBytes())
 
 
-def changed(
+def change_study(
     study: Study,
     *,
     evaluations: int | None = None,

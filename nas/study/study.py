@@ -11,7 +11,7 @@ from typing import Any, final
 import torch
 from torch import nn
 
-from nas.checks import check_file_name, check_kind, failing_as, is_hub_id, is_utf8, told
+from nas.checks import check_file_name, check_kind, failing_as, is_hub_id, is_utf8, quote
 from nas.choices import Option
 from nas.compression.pipeline import PLAIN, Pipeline
 from nas.errors import StudyError
@@ -300,7 +300,7 @@ class Study:
             check_kind(f"objectives[{position}] of {study}", "objective", item.objective, Objective, wanted)
         if not callable(self.network) or isinstance(self.network, nn.Module):
             raise StudyError(
-                f"{study} has network={told(self.network)}: a function that makes the network is expected, not "
+                f"{study} has network={quote(self.network)}: a function that makes the network is expected, not "
                 "called, such as network or partial(network, classes=10)."
             )
 

@@ -43,7 +43,7 @@ class Activation(nn.Module):
         )  # a forward may count on its input being overwritten
         self.options = nn.ModuleDict(
             {
-                str(name): given if kind_of(given) == name else _made(str(name), inplace)
+                str(name): given if kind_of(given) == name else _make_activation(str(name), inplace)
                 for name in kind.options
             }
         )
@@ -68,5 +68,5 @@ class Activation(nn.Module):
         return 0
 
 
-def _made(name: str, inplace: bool) -> nn.Module:
+def _make_activation(name: str, inplace: bool) -> nn.Module:
     return nn.GELU() if name == "gelu" else KINDS[name](inplace=inplace)

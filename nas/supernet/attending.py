@@ -10,7 +10,7 @@ from torch import nn
 
 from nas.choices import Choice, Size, largest_value
 from nas.supernet.cut import Cut
-from nas.supernet.narrowing import Narrowed, narrowed
+from nas.supernet.narrowing import Narrowed, narrow
 
 
 @final
@@ -41,7 +41,7 @@ class Attending(nn.Module):
         try:
             if self._channels is None:
                 return super().__call__(*inputs, **named)
-            with narrowed(self._channels, self._inner):
+            with narrow(self._channels, self._inner):
                 return super().__call__(*inputs, **named)
         finally:
             self.__dict__.update(kept)
@@ -56,7 +56,7 @@ class Attending(nn.Module):
             return attribute == "active_heads"
         return Cut.is_part(self, attribute)
 
-    def become_given(self) -> Narrowed | None:
+    def restore_class(self) -> Narrowed | None:
         """Turn a copy into a module of the class that it had, and return what must stand in its place, if anything."""
         state = self.__dict__
         channels, inner, fewer = self._channels, self._inner, self.active_heads < self._all_heads

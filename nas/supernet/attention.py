@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from nas.choices import Size
 from nas.errors import ShapeError
-from nas.supernet.cut import Axis, Part, total, unshared
+from nas.supernet.cut import Axis, Part, total, copy_containers
 
 _INPUTS = ("query", "key", "value")
 _OUT = "out"
@@ -66,15 +66,15 @@ class Attention(nn.Module):
         is_causal: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
         """As ``torch.nn.MultiheadAttention``."""
-        inputs = _batched((query, key, value), self.batch_first)
+        inputs = _add_batch((query, key, value), self.batch_first)
         projected = tuple(
             layer(x) for layer, x in zip((self.query, self.key, self.value), inputs, strict=True)
         )
         mixed, weights = _attend(
             projected, self.num_heads, _mask(key_padding_mask, attn_mask, query), self, need_weights
         )
-        output = _unbatched(self.out(mixed), query, self.batch_first)
-        return output, _averaged(weights, query, average_attn_weights)
+        output = _drop_batch(self.out(mixed), query, self.batch_first)
+        return output, _average_weights(weights, query, average_attn_weights)
 
 
 @final
@@ -93,7 +93,7 @@ class CutAttention(nn.MultiheadAttention):
             axes: Its elastic widths, by tensor (``out_proj.weight`` is one) and dimension; the others stay whole.
         """
         made = cls.__new__(cls)
-        made.__dict__.update(unshared(layer.__dict__))
+        made.__dict__.update(copy_containers(layer.__dict__))
         output = made._modules.pop("out_proj")  # a plain layer would count as one that is never cut
         made.register_parameter("out_weight", cast(nn.Parameter, cast(nn.Linear, output).weight))
         made.register_parameter("out_bias", cast(nn.Parameter | None, cast(nn.Linear, output).bias))
@@ -135,14 +135,16 @@ class CutAttention(nn.MultiheadAttention):
         is_causal: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
         """As ``torch.nn.MultiheadAttention``, with the active heads and widths."""
-        inputs = _batched((query, key, value), self.batch_first)
+        inputs = _add_batch((query, key, value), self.batch_first)
         self._num_keys = inputs[1].shape[1]
         projected = tuple(F.linear(x, *ws) for x, ws in zip(inputs, self._projections(), strict=True))
         mixed, weights = _attend(
             projected, self.num_heads, _mask(key_padding_mask, attn_mask, query), self, need_weights
         )
         output = F.linear(mixed, *self._output())
-        return _unbatched(output, query, self.batch_first), _averaged(weights, query, average_attn_weights)
+        return _drop_batch(output, query, self.batch_first), _average_weights(
+            weights, query, average_attn_weights
+        )
 
     @property
     def _inner(self) -> int:
@@ -233,20 +235,20 @@ def why_fixed(layer: nn.MultiheadAttention) -> str | None:
     return why_whole_attention(layer) or ("it has one head" if layer.num_heads < 2 else None)
 
 
-def _batched(inputs: tuple[Tensor, ...], batch_first: bool) -> tuple[Tensor, ...]:
+def _add_batch(inputs: tuple[Tensor, ...], batch_first: bool) -> tuple[Tensor, ...]:
     """Return inputs as ``(n, length, width)``."""
     if inputs[0].ndim == 2:
         return tuple(x.unsqueeze(0) for x in inputs)
     return inputs if batch_first else tuple(x.transpose(0, 1) for x in inputs)
 
 
-def _unbatched(output: Tensor, query: Tensor, batch_first: bool) -> Tensor:
+def _drop_batch(output: Tensor, query: Tensor, batch_first: bool) -> Tensor:
     if query.ndim == 2:
         return output.squeeze(0)
     return output if batch_first else output.transpose(0, 1)
 
 
-def _averaged(weights: Tensor | None, query: Tensor, average: bool) -> Tensor | None:
+def _average_weights(weights: Tensor | None, query: Tensor, average: bool) -> Tensor | None:
     if weights is None:
         return None
     weights = weights.mean(1) if average else weights

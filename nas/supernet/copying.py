@@ -8,7 +8,7 @@ from collections import OrderedDict
 from torch import nn
 
 
-def copied(root: nn.Module, memo: dict[int, object] | None = None) -> nn.Module:
+def copy_module(root: nn.Module, memo: dict[int, object] | None = None) -> nn.Module:
     """Return ``copy.deepcopy(root, memo)`` in half the time.
 
     A module holds a dozen dictionaries for hooks, nearly all of them empty, and most of the time goes into those.

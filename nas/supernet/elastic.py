@@ -126,7 +126,7 @@ class Conv2d(nn.Module):
                 bias=bias is not None,
                 device="meta",
             )
-            return _filled(blocks, weight=project(weight.flatten(2), self.block_size), bias=bias)
+            return _fill_layer(blocks, weight=project(weight.flatten(2), self.block_size), bias=bias)
         layer = nn.Conv2d(
             self.in_channels,
             self.out_channels,
@@ -138,7 +138,7 @@ class Conv2d(nn.Module):
             bias=bias is not None,
             device="meta",
         )
-        return _filled(layer, weight=weight, bias=bias)
+        return _fill_layer(layer, weight=weight, bias=bias)
 
     def num_active_params(self) -> int:
         """Return how many numbers the active weight and bias hold."""
@@ -204,9 +204,9 @@ class Linear(nn.Module):
         if self.block_size > 1:
             sizes = self.in_features, self.out_features, self.block_size
             blocks = CirculantLinear(*sizes, bias=bias is not None, device="meta")
-            return _filled(blocks, weight=project(weight, self.block_size), bias=bias)
+            return _fill_layer(blocks, weight=project(weight, self.block_size), bias=bias)
         layer = nn.Linear(self.in_features, self.out_features, bias=bias is not None, device="meta")
-        return _filled(layer, weight=weight, bias=bias)
+        return _fill_layer(layer, weight=weight, bias=bias)
 
     def num_active_params(self) -> int:
         """Return how many numbers the active weight and bias hold."""
@@ -276,7 +276,7 @@ class BatchNorm(nn.Module):
         """Return the active part as torch's batch norm."""
         count = self.num_features
         layer = self.plain(count, self.eps, self.momentum, device="meta")
-        return _filled(
+        return _fill_layer(
             layer,
             weight=self.weight[:count],
             bias=self.bias[:count],
@@ -384,7 +384,7 @@ def _reset(weight: Tensor, bias: Tensor | None) -> None:
         nn.init.uniform_(bias, -bound, bound)
 
 
-def _filled(layer: nn.Module, **values: Tensor | None) -> nn.Module:
+def _fill_layer(layer: nn.Module, **values: Tensor | None) -> nn.Module:
     """Give a layer that was made without storage its own copies of all that it holds."""
     for name, value in values.items():
         if value is not None:

@@ -35,15 +35,15 @@ class _Narrow(TorchFunctionMode):
     ) -> Any:
         named = kwargs or {}
         if function == _SHAPE or (function is torch.Tensor.size and len(args) == 1 and not named):
-            return self._said(function(*args))
+            return self._shorten_shape(function(*args))
         if function is torch.Tensor.size:
-            shape = self._said(args[0].size())
+            shape = self._shorten_shape(args[0].size())
             return shape[named["dim"] if named else args[1]]
         if function in _RESHAPES:
             return function(args[0], *self._fitting(args[0], args[1:]), **named)
         return function(*map(_plain, args), **{name: _plain(value) for name, value in named.items()})
 
-    def _said(self, shape: Iterable[int]) -> tuple[int, ...]:
+    def _shorten_shape(self, shape: Iterable[int]) -> tuple[int, ...]:
         """Return a shape in which the last axis that holds all channels is as long as all active heads."""
         said = list(shape)
         places = [place for place, length in enumerate(said) if length == self._channels]
@@ -76,7 +76,7 @@ def _plain(value: Any) -> Any:
 
 
 @contextmanager
-def narrowed(channels: int, inner: int) -> Iterator[None]:
+def narrow(channels: int, inner: int) -> Iterator[None]:
     """Let code that runs inside see ``inner`` where a tensor has ``channels``."""
     with _Narrow(channels, inner):
         yield
@@ -98,7 +98,7 @@ class Narrowed(nn.Module):
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
         """Run the attention."""
-        with narrowed(self.channels, self.inner):
+        with narrow(self.channels, self.inner):
             return self.module(*inputs, **named)
 
     def __getattr__(self, name: str) -> Any:

@@ -57,7 +57,7 @@ def describe(module: nn.Module, example: Example) -> None:
 
 def _config_set(module: Any, example: Example | None, kind: type) -> str | None:
     """Give a network the config that agrees with it, or return why there is none."""
-    built = _described(module)
+    built = _build_described(module)
     if isinstance(built, str):
         return built
     before = {part: part.config for part in module.modules() if isinstance(vars(part).get("config"), kind)}
@@ -67,7 +67,7 @@ def _config_set(module: Any, example: Example | None, kind: type) -> str | None:
             part.config = built.get_submodule(path).config
     if example is None or outputs is None:
         return None
-    twin = _filled(module)
+    twin = _fill_module(module)
     if all(difference(_outputs(one, example), outputs) < _SAME for one in (module, twin)):
         return None
     for part, config in before.items():
@@ -75,7 +75,7 @@ def _config_set(module: Any, example: Example | None, kind: type) -> str | None:
     return "with the config that gives the sizes that are left, its class computes something else"
 
 
-def _filled(module: Any) -> nn.Module:
+def _fill_module(module: Any) -> nn.Module:
     """Return what is read from what ``module`` saves."""
     first = next(module.parameters())
     twin: nn.Module = type(module)(copy.deepcopy(module.config))
@@ -99,10 +99,10 @@ def _calls(module: nn.Module, parts: list[nn.Module], example: Example) -> list[
     calls: dict[nn.Module, Example] = {}
 
     def remember(part: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> None:
-        calls.setdefault(part, Example(given, named).mapped(torch.clone).fresh())
+        calls.setdefault(part, Example(given, named).map_tensors(torch.clone).fresh())
 
     first = next(module.parameters(), None)
-    placed = example if first is None else example.mapped(lambda x: _placed(x, first))
+    placed = example if first is None else example.map_tensors(lambda x: _place_tensor(x, first))
     handles = [part.register_forward_pre_hook(remember, with_kwargs=True) for part in parts]
     try:
         if parts:
@@ -113,7 +113,7 @@ def _calls(module: nn.Module, parts: list[nn.Module], example: Example) -> list[
     return [calls.get(part) for part in parts]
 
 
-def _placed(tensor: Tensor, like: Tensor) -> Tensor:
+def _place_tensor(tensor: Tensor, like: Tensor) -> Tensor:
     return tensor.to(like.device, like.dtype if tensor.is_floating_point() else None)
 
 
@@ -184,9 +184,9 @@ class _Sizes:
         return Counter({pair: count for pair, count in found.items() if 0 < pair[1] < pair[0]})
 
 
-def _described(module: Any) -> nn.Module | str:
+def _build_described(module: Any) -> nn.Module | str:
     """Return the network that is built from a config that agrees, without storage, or why there is none."""
-    whole = _built(module, {})
+    whole = _build(module, {})
     if whole is None:
         return "its class can't be built from its config"
     sizes, wanted = _Sizes(whole), _Sizes(module)
@@ -194,10 +194,10 @@ def _described(module: Any) -> nn.Module | str:
         return whole
     places = dict(_places(module.config))
     unlike = _unlike(sizes, wanted) if all(position is None for _, position in places) else None
-    return unlike or _searched(module, sizes, wanted, places)
+    return unlike or _search_config(module, sizes, wanted, places)
 
 
-def _searched(module: Any, whole: _Sizes, wanted: _Sizes, places: dict[Place, int]) -> nn.Module | str:
+def _search_config(module: Any, whole: _Sizes, wanted: _Sizes, places: dict[Place, int]) -> nn.Module | str:
     """Change one number at a time, as long as fewer sizes differ; all likely ones at once to begin with."""
     changes = whole.changes(wanted)
     options = {place: _options(value, changes) for place, value in places.items()}
@@ -218,7 +218,7 @@ def _searched(module: Any, whole: _Sizes, wanted: _Sizes, places: dict[Place, in
             if values == best or builds == _MOST_BUILDS:
                 continue
             builds += 1
-            built = _built(module, values)
+            built = _build(module, values)
             found = faults if built is None else _Sizes(built).faults(whole, wanted)
             if built is not None and not found:
                 return _fewest(module, whole, wanted, values, built)
@@ -233,7 +233,7 @@ def _fewest(
     """Return the network of the config in which every number is left as it was that needn't change."""
     for place in list(values):
         fewer = {other: value for other, value in values.items() if other != place}
-        simpler = _built(module, fewer)
+        simpler = _build(module, fewer)
         if simpler is not None and not _Sizes(simpler).faults(whole, wanted):
             values, built = fewer, simpler
     return built
@@ -261,7 +261,7 @@ def _places(config: Any, prefix: str = "") -> Iterator[tuple[Place, int]]:
             yield from _places(value, f"{prefix}{name}.")
 
 
-def _built(module: Any, values: dict[Place, int]) -> nn.Module | None:
+def _build(module: Any, values: dict[Place, int]) -> nn.Module | None:
     """Return the module's class built from its config with other numbers, without storage; None if it refuses."""
     config = copy.deepcopy(module.config)
     try:

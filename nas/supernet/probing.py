@@ -18,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from nas.supernet import elastic, tokens
 from nas.supernet.token_convolution import TokenConvolution
-from nas.supernet.unfused import unfused
+from nas.supernet.unfused import avoid_fused_kernels
 
 _LAYERS = (
     elastic.Conv2d,
@@ -98,7 +98,7 @@ class _Known(NamedTuple):
 @contextlib.contextmanager
 def counting(network: nn.Module) -> Iterator[FlopCounter]:
     """Count what ``network`` runs inside, in operations that hide no product, without gradients."""
-    with torch.no_grad(), unfused(network), FlopCounter() as counter:
+    with torch.no_grad(), avoid_fused_kernels(network), FlopCounter() as counter:
         yield counter
 
 

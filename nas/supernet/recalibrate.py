@@ -13,7 +13,7 @@ from nas.protocols import Split
 from nas.space import Architecture
 from nas.supernet.elastic import BatchNorm
 from nas.supernet.supernet import Supernet
-from nas.training.memory import halved_to_fit
+from nas.training.memory import halve_to_fit
 
 ITEMS = 512
 """Training items that batch-norm statistics are recalibrated on, unless stated."""
@@ -85,4 +85,4 @@ def recalibrate_on(module: nn.Module, split: Split, device: torch.device, items:
         batches = recalibration_batches(split, size, items)
         recalibrate(module, (place_inputs(batch, device) for batch in batches))
 
-    halved_to_fit(by, _AT_A_TIME, "recalibration")
+    halve_to_fit(by, _AT_A_TIME, "recalibration")

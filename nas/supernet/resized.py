@@ -34,10 +34,10 @@ class Resized(nn.Module):
         """Run the network on resized images."""
         if self.side == self.given:
             return self.module(*inputs, **named)
-        inputs, named = tree_map(self._resized, (inputs, named))
+        inputs, named = tree_map(self._resize, (inputs, named))
         return self.module(*inputs, **named)
 
-    def _resized(self, value: Any) -> Any:
+    def _resize(self, value: Any) -> Any:
         if not isinstance(value, Tensor) or value.ndim != 4 or not value.is_floating_point():
             return value
         return F.interpolate(value, (self.side, self.side), mode="bilinear", antialias=True)

@@ -17,7 +17,7 @@ from nas.space import Architecture
 from nas.supernet.supernet import Supernet
 from nas.task import Task
 from nas.training import Losses, Recipe, Step
-from nas.training.steps import prepared, seeded_by
+from nas.training.steps import prepare_batch, make_generator
 
 
 @final
@@ -62,19 +62,19 @@ def sandwich_step(supernet: Supernet, task: Task, recipe: Recipe, *, num_random:
     largest, smallest = supernet.space.largest(), supernet.space.smallest()
 
     def step(inputs: Inputs, targets: Tensor, generator: torch.Generator) -> Losses:
-        batch = prepared(inputs, targets, recipe, generator)
+        batch = prepare_batch(inputs, targets, recipe, generator)
         with supernet.active(largest):
             outputs = call_network(supernet, batch.inputs)
             yield batch.loss(task, outputs, recipe.label_smoothing)
         taught = outputs.detach()
-        for architecture in [*drawn(supernet, num_random, generator), smallest]:
+        for architecture in [*draw_architectures(supernet, num_random, generator), smallest]:
             with supernet.active(architecture):
                 yield task.imitation(call_network(supernet, batch.inputs), taught)
 
     return step
 
 
-def drawn(supernet: Supernet, count: int, generator: torch.Generator) -> list[Architecture]:
+def draw_architectures(supernet: Supernet, count: int, generator: torch.Generator) -> list[Architecture]:
     """Return what the supernet draws; it depends on the state of torch's generator alone."""
-    rng = seeded_by(generator)
+    rng = make_generator(generator)
     return [supernet.draw(rng) for _ in range(count)]

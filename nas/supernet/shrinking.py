@@ -14,11 +14,11 @@ from nas.errors import StudyError
 from nas.inputs import Inputs, call_network
 from nas.protocols import Phase
 from nas.space import Architecture
-from nas.supernet.sandwich import drawn
+from nas.supernet.sandwich import draw_architectures
 from nas.supernet.supernet import Supernet
 from nas.task import Task
-from nas.training import Losses, Recipe, Step, supervised_step
-from nas.training.steps import distillation_loss, prepared, seeded_by
+from nas.training import Losses, Recipe, Step, make_supervised_step
+from nas.training.steps import distillation_loss, prepare_batch, make_generator
 
 Role = Literal["kernel", "depth", "width"]
 ROLES: tuple[Role, ...] = ("kernel", "depth", "width")
@@ -62,7 +62,7 @@ class ProgressiveShrinking:
         """
         roles = choice_roles(supernet)
         present = [role for role in ROLES if role in roles.values()]
-        epochs = _shared_out(recipe.epochs, self.largest_share, len(present))
+        epochs = _share_out(recipe.epochs, self.largest_share, len(present))
         teacher = _Snapshot(supernet)
         phases = [
             Phase("largest", replace(recipe, epochs=epochs[0]), lambda: _largest_step(supernet, task, recipe))
@@ -156,10 +156,10 @@ def shrinking_step(
     fixed = {name: option for name, option in supernet.space.largest().items() if name not in elastic}
 
     def step(inputs: Inputs, targets: Tensor, generator: torch.Generator) -> Losses:
-        batch = prepared(inputs, targets, recipe, generator)
+        batch = prepare_batch(inputs, targets, recipe, generator)
         with torch.no_grad():
             taught = call_network(teacher, batch.inputs)
-        for architecture in _drawn_with(fixed, supernet, num_random, generator):
+        for architecture in _draw_with(fixed, supernet, num_random, generator):
             with supernet.active(architecture):
                 outputs = call_network(supernet, batch.inputs)
                 yield distillation_loss(task, recipe, batch, outputs, taught)
@@ -167,7 +167,7 @@ def shrinking_step(
     return step
 
 
-def _drawn_with(
+def _draw_with(
     fixed: Mapping[str, Option], supernet: Supernet, count: int, generator: torch.Generator
 ) -> list[Architecture]:
     """Return random architectures with some choices fixed; all options of the others are equally likely.
@@ -176,9 +176,9 @@ def _drawn_with(
     largest depth.
     """
     if not fixed:
-        return drawn(supernet, count, generator)
+        return draw_architectures(supernet, count, generator)
     space = supernet.space
-    rng = seeded_by(generator)
+    rng = make_generator(generator)
     return [
         space.architecture(
             {**{c.name: c.options[rng.integers(len(c.options))] for c in space.choices}, **fixed}
@@ -188,7 +188,7 @@ def _drawn_with(
 
 
 def _largest_step(supernet: Supernet, task: Task, recipe: Recipe) -> Step:
-    step = supervised_step(supernet, task, recipe)
+    step = make_supervised_step(supernet, task, recipe)
 
     def largest(inputs: Inputs, targets: Tensor, generator: torch.Generator) -> Losses:
         with supernet.active(supernet.space.largest()):
@@ -197,7 +197,7 @@ def _largest_step(supernet: Supernet, task: Task, recipe: Recipe) -> Step:
     return largest
 
 
-def _shared_out(epochs: int, largest_share: float, num_later: int) -> list[int]:
+def _share_out(epochs: int, largest_share: float, num_later: int) -> list[int]:
     if epochs <= num_later:
         raise StudyError(
             f"progressive shrinking has {num_later + 1} phases in this space and the recipe has {epochs} epochs: "

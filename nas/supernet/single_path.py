@@ -11,11 +11,11 @@ from torch import Tensor
 
 from nas.inputs import Inputs, call_network
 from nas.protocols import Phase
-from nas.supernet.sandwich import drawn
+from nas.supernet.sandwich import draw_architectures
 from nas.supernet.supernet import Supernet
 from nas.task import Task
 from nas.training import Losses, Recipe, Step
-from nas.training.steps import prepared
+from nas.training.steps import prepare_batch
 
 
 @final
@@ -36,8 +36,8 @@ def single_path_step(supernet: Supernet, task: Task, recipe: Recipe) -> Step:
     """Return a step that trains one random subnet."""
 
     def step(inputs: Inputs, targets: Tensor, generator: torch.Generator) -> Losses:
-        batch = prepared(inputs, targets, recipe, generator)
-        (architecture,) = drawn(supernet, 1, generator)
+        batch = prepare_batch(inputs, targets, recipe, generator)
+        (architecture,) = draw_architectures(supernet, 1, generator)
         with supernet.active(architecture):
             yield batch.loss(task, call_network(supernet, batch.inputs), recipe.label_smoothing)
 

@@ -12,7 +12,7 @@ from torch import nn
 from nas.choices import Expression
 from nas.space import Condition
 from nas.supernet.attending import Attending
-from nas.supernet.copying import copied
+from nas.supernet.copying import copy_module
 from nas.supernet.cut import Cut
 from nas.supernet.elastic import ElasticLayer
 
@@ -107,14 +107,14 @@ def plain_copy(root: nn.Module, sites: list[Site]) -> nn.Module:
     rows = [site.module for site in sites if _has_depth(type(site.module))]  # type: ignore[arg-type]
     # Those that hold fewest others first, so that a row of blocks finds the rows inside it replaced.
     for row in sorted(rows, key=lambda r: sum(_has_depth(type(m)) for m in r.modules())):  # type: ignore[arg-type]
-        replaced[id(row)] = cast(ElasticDepth, row).extract_blocks(lambda block: copied(block, replaced))
-    plain = copied(root, replaced)
+        replaced[id(row)] = cast(ElasticDepth, row).extract_blocks(lambda block: copy_module(block, replaced))
+    plain = copy_module(root, replaced)
     wrapped: dict[nn.Module, nn.Module] = {}
     for module in list(plain.modules()):
-        if isinstance(module, Attending) and (wrapper := module.become_given()) is not None:
+        if isinstance(module, Attending) and (wrapper := module.restore_class()) is not None:
             wrapped[module] = wrapper
         if isinstance(module, Cut):
-            module.become_plain()
+            module.restore_class()
     for parent in list(plain.modules()):
         for name, child in parent.named_children():
             parent._modules[name] = wrapped.get(child, child)

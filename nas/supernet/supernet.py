@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nas.checks import told
+from nas.checks import quote
 from nas.choices import Choice, Option
 from nas.errors import ShapeError, SpaceError, one_line
 from nas.inputs import Form, Inputs, InputSpec, as_spec, call_network
@@ -55,7 +55,7 @@ class Supernet(nn.Module):
         super().__init__()
         if not isinstance(module, nn.Module) or isinstance(module, Supernet | torch.jit.ScriptModule):
             raise SpaceError(
-                f"a supernet can't be made of {told(module)}: an nn.Module is expected, neither a supernet already nor "
+                f"a supernet can't be made of {quote(module)}: an nn.Module is expected, neither a supernet already nor "
                 "compiled by torch.jit, because its sizes will change."
             )
         self.module = module
@@ -163,9 +163,9 @@ class Supernet(nn.Module):
             return [*ends, *self._ranks(largest)]
         if self.space.num_options.sum() - len(self.space.choices) <= _MOST_NEIGHBOURS:
             return [*ends, *(changed for changed, _ in self._neighbours(largest))]
-        return [*ends, *self._mixed(largest)]
+        return [*ends, *self._mix_extremes(largest)]
 
-    def _mixed(self, largest: Architecture) -> list[Architecture]:
+    def _mix_extremes(self, largest: Architecture) -> list[Architecture]:
         """Return the largest with all choices changed that control no other, and with all changed that do."""
         rng = np.random.default_rng(0)
         controlling = self._controlling()
@@ -225,9 +225,9 @@ class Supernet(nn.Module):
             for architecture in probes:
                 fault = None if architecture.id in fitting else fault_of(architecture)
                 if fault is not None:
-                    where = self._blamed(architecture, fault_of)
+                    where = self._blame_choices(architecture, fault_of)
                     raise ShapeError(
-                        f"the network doesn't fit {_told(spec)}, {where}: {fault}. "
+                        f"the network doesn't fit {_describe_inputs(spec)}, {where}: {fault}. "
                         "Make the sizes agree for every option."
                     )
         return fitting
@@ -274,7 +274,9 @@ class Supernet(nn.Module):
         finally:
             self.train(was_training)
 
-    def _blamed(self, architecture: Architecture, fault_of: Callable[[Architecture], str | None]) -> str:
+    def _blame_choices(
+        self, architecture: Architecture, fault_of: Callable[[Architecture], str | None]
+    ) -> str:
         """Return which choices alone would mend an architecture, of a large space among those that it has changed."""
         neighbours = self._neighbours(architecture)
         if len(neighbours) > _MOST_NEIGHBOURS:
@@ -305,7 +307,7 @@ class Supernet(nn.Module):
         return fault(output)
 
 
-def _told(spec: InputSpec) -> str:
+def _describe_inputs(spec: InputSpec) -> str:
     if len(spec.shapes) == 1:
         return f"an input of shape {spec.shapes[0]}"
     return f"inputs of the shapes {', '.join(map(str, spec.shapes))}"

@@ -169,7 +169,7 @@ class HeadMixing(nn.Module):
     def forward(self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None) -> Tensor:
         """Mix the values; ``mask`` ``(n, 1, 1 or queries, keys)`` is added to the scores."""
         self._num_keys = int(keys.shape[1])
-        return _mixed(queries, keys, values, mask, self.heads, self.head_size)
+        return _attend(queries, keys, values, mask, self.heads, self.head_size)
 
     def extract(self) -> nn.Module:
         """Return the active part as a module of plain torch."""
@@ -200,10 +200,10 @@ class PlainHeadMixing(nn.Module):
 
     def forward(self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None) -> Tensor:
         """Mix the values; ``mask`` ``(n, 1, 1 or queries, keys)`` is added to the scores."""
-        return _mixed(queries, keys, values, mask, self.heads, self.head_size)
+        return _attend(queries, keys, values, mask, self.heads, self.head_size)
 
 
-def _mixed(
+def _attend(
     queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, heads: int, head_size: int
 ) -> Tensor:
     query, key, value = (

@@ -13,7 +13,7 @@ from nas.supernet.recurrent import Recurrent
 
 
 @contextlib.contextmanager
-def unfused(module: nn.Module) -> Iterator[None]:
+def avoid_fused_kernels(module: nn.Module) -> Iterator[None]:
     """Keep torch from fused kernels of attention and of recurrent layers, which hide what they compute.
 
     Args:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from nas.checks import told
+from nas.checks import quote
 from nas.errors import DataError
 from nas.inputs import InputSpec
 
@@ -17,11 +17,11 @@ def check_classes(task: object, num_classes: object, class_names: object) -> Non
     """
     name = type(task).__name__
     if not isinstance(num_classes, int) or isinstance(num_classes, bool) or num_classes < 2:
-        raise DataError(f"{name} has num_classes={told(num_classes)}: an integer from 2 on is expected.")
+        raise DataError(f"{name} has num_classes={quote(num_classes)}: an integer from 2 on is expected.")
     are_names = isinstance(class_names, tuple) and all(isinstance(one, str) for one in class_names)
     if not are_names or len(class_names) not in (0, num_classes):  # type: ignore[arg-type]
         raise DataError(
-            f"{name} has class_names={told(class_names)}: a tuple of {num_classes} strings, or none, is expected."
+            f"{name} has class_names={quote(class_names)}: a tuple of {num_classes} strings, or none, is expected."
         )
 
 

@@ -55,7 +55,7 @@ def cloud_png(points: FloatArray, truth: IntArray, predicted: IntArray, class_na
 
 
 def _draw(axis: Axes, places: FloatArray, labels: IntArray, colours: Sequence[str], side: float) -> None:
-    across, up, depth = projected(places, side)
+    across, up, depth = project_points(places, side)
     order = np.argsort(depth)  # what is near covers what is behind it
     known = [colours[label] if 0 <= label < len(colours) else _IGNORED for label in labels[order].tolist()]
     size = 4000 / max(1, len(places)) ** 0.9 + 1
@@ -64,7 +64,7 @@ def _draw(axis: Axes, places: FloatArray, labels: IntArray, colours: Sequence[st
     axis.set_axis_off()
 
 
-def projected(places: FloatArray, side: float) -> tuple[FloatArray, FloatArray, FloatArray]:
+def project_points(places: FloatArray, side: float) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Return how far to the right, how far up and how near ``(n, 3)`` points are, seen from far away.
 
     Args:

@@ -31,7 +31,7 @@ def masks_png(images: FloatArray, truth: IntArray, predicted: IntArray, names: S
     for axis, title in zip(axes[0], ("image", "truth", "predicted"), strict=True):
         axis.set_title(title, fontsize=10)
     for row, image, true, found in zip(axes, images, truth, predicted, strict=True):
-        shown = (_pixels(image), _coloured(true, colours), _coloured(found, colours))
+        shown = (_pixels(image), _colour_mask(true, colours), _colour_mask(found, colours))
         for axis, picture in zip(row, shown, strict=True):
             axis.imshow(picture, interpolation="nearest")
             axis.set_axis_off()
@@ -60,7 +60,7 @@ def _pixels(image: FloatArray) -> FloatArray:
     )
 
 
-def _coloured(mask: IntArray, colours: Sequence[tuple[float, float, float]]) -> FloatArray:
+def _colour_mask(mask: IntArray, colours: Sequence[tuple[float, float, float]]) -> FloatArray:
     table = np.array([*colours, _IGNORED])
     known = (mask >= 0) & (mask < len(colours))
     picture: FloatArray = table[np.where(known, mask, len(colours))]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from nas.checks import told
+from nas.checks import quote
 from nas.errors import DataError
 from nas.inputs import Inputs, InputSpec
 from nas.task import TaskFacts
@@ -48,13 +48,13 @@ class SemanticSegmentation:
         ignored, weights = self.ignore_index, self.class_weights
         if not isinstance(ignored, int) or 0 <= ignored < self.num_classes:
             raise DataError(
-                f"SemanticSegmentation has ignore_index={told(ignored)}: an integer that is none of its "
+                f"SemanticSegmentation has ignore_index={quote(ignored)}: an integer that is none of its "
                 f"{self.num_classes} classes is expected."
             )
         finite = isinstance(weights, tuple) and all(math.isfinite(w) and w >= 0 for w in weights)
         if not finite or len(weights) not in (0, self.num_classes) or (weights and not any(weights)):
             raise DataError(
-                f"SemanticSegmentation has class_weights={told(weights)}: {self.num_classes} numbers of 0 or more, "
+                f"SemanticSegmentation has class_weights={quote(weights)}: {self.num_classes} numbers of 0 or more, "
                 "not all 0, or none at all, are expected."
             )
 
@@ -132,7 +132,7 @@ class SemanticSegmentation:
         return TaskFacts("other", "point cloud", (classes, "points"), reading, self.class_names)
 
 
-def ignored_by(task: object) -> int | None:
+def find_ignored(task: object) -> int | None:
     """Return the target that a task leaves out of account; None if it has none."""
     return task.ignore_index if isinstance(task, SemanticSegmentation) else None
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from nas.checks import told
+from nas.checks import quote
 from nas.errors import DataError
 from nas.inputs import Inputs, InputSpec
 from nas.task import TaskFacts
@@ -45,7 +45,7 @@ class SequenceToSequence:
         are_strings = isinstance(tokens, tuple) and all(isinstance(token, str) for token in tokens)
         if not are_strings or tokens[: len(SPECIAL)] != SPECIAL or len(tokens) == len(SPECIAL):
             raise DataError(
-                f"SequenceToSequence has tokens={told(tokens)}: a tuple of strings that begins with {SPECIAL} and "
+                f"SequenceToSequence has tokens={quote(tokens)}: a tuple of strings that begins with {SPECIAL} and "
                 "holds more is expected."
             )
         if len(set(tokens)) < len(tokens):

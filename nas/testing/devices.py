@@ -30,7 +30,7 @@ def check_device(device: Device) -> None:
         AssertionError: a promise is broken.
     """
     _check_identity(device)
-    small, large = _exported(_convolutions(2), _IMAGES), _exported(_convolutions(48), _IMAGES)
+    small, large = _export(_convolutions(2), _IMAGES), _export(_convolutions(48), _IMAGES)
     with device.open([small, large], 1) as session:
         times = _times(session, [0, 1, 1, 0], 8)
         fastest = times.min(axis=1)
@@ -80,7 +80,7 @@ def _check_batches(device: Device, model: bytes) -> None:
 
 def _check_inputs(device: Device) -> None:
     spec = InputSpec(("ids", "numbers"), ((5,), (6,)), (torch.int64, torch.float32))
-    models = [_exported(_IdsAndNumbers(), spec), _exported(_convolutions(2), _IMAGES)]
+    models = [_export(_IdsAndNumbers(), spec), _export(_convolutions(2), _IMAGES)]
     with device.open(models, 3) as session:
         _times(session, [0, 1, 0], 2)
 
@@ -96,7 +96,7 @@ def _check_malformed(device: Device, model: bytes) -> None:
             _times(session, [0], 1)
 
 
-def _exported(module: nn.Module, form: Form) -> bytes:
+def _export(module: nn.Module, form: Form) -> bytes:
     return export_onnx(module.eval(), form)
 
 

@@ -23,7 +23,7 @@ def check_distillation(distillation: Distillation) -> None:
     assert " at 0x" not in repr(distillation), "repr must tell the settings: make it a frozen dataclass"
     teachers = [small_network(1, width, 3) for width in (4, 8)]
     before = [_weights(teacher) for teacher in teachers]
-    first, second = (_taught(distillation, teachers) for _ in range(2))
+    first, second = (_teach(distillation, teachers) for _ in range(2))
     assert not _equal(first, _weights(small_network(1, 2, 3))), "the student must learn in place"
     assert _equal(first, second), "what comes out depends on something else than the seed and the arguments"
     for teacher, weights in zip(teachers, before, strict=True):
@@ -31,7 +31,7 @@ def check_distillation(distillation: Distillation) -> None:
         assert not teacher.training, "a teacher must stay in evaluation mode"
 
 
-def _taught(distillation: Distillation, teachers: list[nn.Module]) -> dict[str, Tensor]:
+def _teach(distillation: Distillation, teachers: list[nn.Module]) -> dict[str, Tensor]:
     student, recipe = small_network(1, 2, 3), Recipe(epochs=2, batch_size=6)
     generator = torch.Generator().manual_seed(1)
     data = Split(torch.randn(12, 1, 8, 8, generator=generator), torch.arange(12) % 3)

@@ -95,7 +95,7 @@ def check_measured_objective(
 def _check_measurements(objective: MeasuredObjective, got: list[Measurement], count: int) -> None:
     assert len(got) == count, f"measure() gives {len(got)} measurements for {count} candidates"
     for measurement in got:
-        measurement.checked(objective.objective.name)
+        measurement.check_unit(objective.objective.name)
         unit = objective.objective.unit
         assert measurement.unit == unit, f"a measurement has unit {measurement.unit!r}, expected {unit!r}"
         assert measurement.spread >= 0, f"a spread is negative: {measurement}"

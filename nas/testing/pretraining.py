@@ -32,13 +32,13 @@ def check_pretraining(
     assert told, "repr must tell the settings: make it a frozen dataclass"
     items = Split(inputs, torch.zeros(count_items(inputs), dtype=torch.int64))
     first, again = (
-        _learned(pretraining, fresh_network(network, 0), items, InputSpec.of_batch(inputs, (name,)))
+        _train_twice(pretraining, fresh_network(network, 0), items, InputSpec.of_batch(inputs, (name,)))
         for _ in range(2)
     )
     assert first == again, "what is learned depends on more than the seeds"
 
 
-def _learned(pretraining: Pretraining, supernet: Supernet, items: Split, spec: InputSpec) -> list[float]:
+def _train_twice(pretraining: Pretraining, supernet: Supernet, items: Split, spec: InputSpec) -> list[float]:
     """Return the losses of two batches."""
     before = {name: value.clone() for name, value in supernet.state_dict().items()}
     with torch.random.fork_rng(devices=[]):

@@ -48,15 +48,15 @@ def check_strategy(
         AssertionError: a promise is broken.
     """
     problem = toy_problem()
-    whole = _searched(strategy, problem, [num_trials])
-    assert _proposals(whole) == _proposals(_searched(strategy, problem, [num_trials])), (
+    whole = _search(strategy, problem, [num_trials])
+    assert _proposals(whole) == _proposals(_search(strategy, problem, [num_trials])), (
         "equal seeds and study contents must give equal proposals"
     )
     third = num_trials // 3
-    resumed = _searched(strategy, problem, [1, third, third + 1, num_trials])
+    resumed = _search(strategy, problem, [1, third, third + 1, num_trials])
     if exact_resume:
         assert _proposals(resumed) == _proposals(whole), "a new sampler must go on as the old one would have"
-        killed = _searched(strategy, problem, [third, num_trials], killed=True)
+        killed = _search(strategy, problem, [third, num_trials], killed=True)
         assert _proposals(killed) == _proposals(whole), (
             "after a kill, a new sampler must go on as the old one would have"
         )
@@ -93,9 +93,9 @@ def _check_record(
     feasible = {a.id for a in space.from_indices(every[problem.violation(every) <= 0])}
     left = feasible - seen
     count = len(left) + 2 if len(left) <= 2 * _NUM_WORKERS else _NUM_WORKERS
-    asked = _asked(strategy, problem, earlier, count)
+    asked = _ask(strategy, problem, earlier, count)
     if exact:
-        assert asked == _asked(strategy, problem, earlier, count), (
+        assert asked == _ask(strategy, problem, earlier, count), (
             f"{case}: equal seeds and study contents must give equal proposals"
         )
     if not never_wastes:
@@ -106,7 +106,7 @@ def _check_record(
         assert architecture.id in feasible, f"{case}: a proposal exceeds a hard constraint"
 
 
-def _asked(
+def _ask(
     strategy: Strategy, problem: Problem, earlier: Sequence[FrozenTrial], count: int
 ) -> list[Architecture]:
     """Return ``count`` proposals that all run at the same time."""
@@ -260,7 +260,7 @@ def _trial(problem: Problem, row: IntArray, values: FloatArray | None) -> Frozen
     )
 
 
-def _searched(
+def _search(
     strategy: Strategy, problem: Problem, marks: Sequence[int], *, killed: bool = False
 ) -> optuna.Study:
     """Search until each of ``marks`` in turn, every time with a new sampler on the same study.

@@ -30,7 +30,7 @@ def check_surrogate(make: MakeSurrogate) -> None:
     slopes = rng.normal(size=encodings.shape[1]), rng.uniform(size=encodings.shape[1])
     costs = np.stack([encodings @ slopes[0], 1e6 * (1 + encodings @ slopes[1])], axis=1)
     kept = rows.copy(), costs.copy(), queries.copy()
-    first = _fitted(make, rows, costs, queries)
+    first = _fit_and_predict(make, rows, costs, queries)
     unchanged = all(map(np.array_equal, kept, (rows, costs, queries)))
     assert unchanged, "the surrogate changes the arrays it is given"
     _check_prediction(first, (9, 2), "thirty rows")
@@ -47,7 +47,7 @@ def check_surrogate(make: MakeSurrogate) -> None:
         "twelve objectives": (rows, np.tile(costs, (1, 6))),
     }
     for case, (some, values) in cases.items():
-        _check_prediction(_fitted(make, some, values, queries), (9, values.shape[1]), case)
+        _check_prediction(_fit_and_predict(make, some, values, queries), (9, values.shape[1]), case)
 
 
 def _surrogate_space() -> SearchSpace:
@@ -69,7 +69,7 @@ def _check_surrogate_state(
 ) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
-        same = _fitted(make, rows, costs, queries)
+        same = _fit_and_predict(make, rows, costs, queries)
     assert _equal(first, same), "equal data and generator state must give equal predictions"
     surrogate = make(_surrogate_space())
     surrogate.fit(rows[::2], -5.0 * costs[::2, :1], np.random.default_rng(7))
@@ -99,7 +99,7 @@ def _check_draws(make: MakeSurrogate, rows: IntArray, costs: FloatArray, queries
     assert spread.max() < 1.5, "draws scatter more than the predicted standard deviation"
 
 
-def _fitted(make: MakeSurrogate, rows: IntArray, costs: FloatArray, queries: IntArray) -> Prediction:
+def _fit_and_predict(make: MakeSurrogate, rows: IntArray, costs: FloatArray, queries: IntArray) -> Prediction:
     surrogate = make(_surrogate_space())
     surrogate.fit(rows, costs, np.random.default_rng(0))
     return surrogate.predict(queries)

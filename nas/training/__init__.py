@@ -9,9 +9,9 @@ from nas.training.distillation import (
 )
 from nas.training.loop import count_steps, train
 from nas.training.mixing import Batch, CutMix, Mix, Mixup
-from nas.training.ranks import ALONE, Ranks, joined_ranks
+from nas.training.ranks import ALONE, Ranks, join_ranks
 from nas.training.recipe import Recipe
-from nas.training.steps import Losses, Step, distillation_step, prepared, supervised_step
+from nas.training.steps import Losses, Step, distillation_step, prepare_batch, make_supervised_step
 from nas.training.watching import Watcher
 
 __all__ = [
@@ -32,8 +32,8 @@ __all__ = [
     "Watcher",
     "count_steps",
     "distillation_step",
-    "joined_ranks",
-    "prepared",
-    "supervised_step",
+    "join_ranks",
+    "prepare_batch",
+    "make_supervised_step",
     "train",
 ]

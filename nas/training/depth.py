@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from nas.errors import StudyError, TrainingError
-from nas.training.steps import seeded_by
+from nas.training.steps import make_generator
 
 
 @runtime_checkable
@@ -66,7 +66,7 @@ class StochasticDepth:
             )
 
     @contextlib.contextmanager
-    def applied(self) -> Iterator[None]:
+    def apply(self) -> Iterator[None]:
         """Let the model's rows leave blocks out."""
         for row in self._rows:
             row.forward = partial(self._run, row)
@@ -79,7 +79,7 @@ class StochasticDepth:
     def seed(self, generator: torch.Generator) -> None:
         """Draw from now on what depends on the generator's state alone: the same in all parts of a batch and ranks."""
         if self._rows:
-            self._rng = seeded_by(generator)
+            self._rng = make_generator(generator)
 
     def _run(self, row: nn.Module, inputs: Tensor) -> Tensor:
         for position, block in enumerate(_blocks_of(row)):
@@ -87,7 +87,7 @@ class StochasticDepth:
             if survival == 1.0:
                 inputs = block(inputs)
             elif self._rng.random() < survival:
-                inputs = inputs + _added(block, inputs) / survival
+                inputs = inputs + _get_added(block, inputs) / survival
         return inputs
 
     def survival(self, row: nn.Module, position: int) -> float:
@@ -101,7 +101,7 @@ def _blocks_of(row: nn.Module) -> list[nn.Module]:
     return row.blocks_in_use() if isinstance(row, Row) else list(row.children())
 
 
-def _added(block: nn.Module, inputs: Tensor) -> Tensor:
+def _get_added(block: nn.Module, inputs: Tensor) -> Tensor:
     """Return what a block adds to its input.
 
     Raises:

@@ -72,7 +72,7 @@ class GradientFilter:
         accepted = within_lipschitz(self._ranks.gather(self._straying(loss, weight)), self._faulty)
         self._batches += 1
         self._left_out += ~accepted.cpu()
-        used = self._used()
+        used = self._find_used()
         own = torch.stack([loss, loss.new_tensor(weight)])
         if not accepted[self._ranks.rank]:
             own = torch.zeros_like(own)
@@ -111,7 +111,7 @@ class GradientFilter:
             for position, gradient in state["last"].items()
         }
 
-    def _used(self) -> dict[int, Tensor]:
+    def _find_used(self) -> dict[int, Tensor]:
         """Return the gradients of the parameters that this batch's subnets have, by position."""
         return {i: p.grad for i, p in enumerate(self._parameters) if p.grad is not None}
 
@@ -121,6 +121,6 @@ class GradientFilter:
             return loss.new_tensor(math.inf)
         squares = [
             (gradient / weight - self._last.get(i, torch.zeros_like(gradient))).square().sum()
-            for i, gradient in self._used().items()
+            for i, gradient in self._find_used().items()
         ]
         return torch.stack(squares).sum().sqrt()

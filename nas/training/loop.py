@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from nas.checks import failing_as, told
-from nas.data.augment import augmented
+from nas.checks import failing_as, quote
+from nas.data.augment import augment
 from nas.errors import TrainingError
 from nas.inputs import Inputs, count_items, place_inputs
 from nas.protocols import Split
@@ -96,11 +96,11 @@ def train(
     for epoch in range(len(losses), recipe.epochs):
         model.train()
         total = 0.0
-        with _seeded(generator, device, ranks.rank), loop.depth.applied():
+        with _seed(generator, device, ranks.rank), loop.depth.apply():
             for rows in _batches(len(data), recipe.batch_size, generator):
                 taken = loop.batch(data, rows, generator)
                 if taken.fault is not None:
-                    raise TrainingError(_diverged(taken.fault, epoch, recipe, checkpoint))
+                    raise TrainingError(_describe_divergence(taken.fault, epoch, recipe, checkpoint))
                 total += taken.loss * len(rows)
         losses.append(total / len(data))
         loop.end_epoch()
@@ -224,10 +224,8 @@ class _Loop:
         begin, shares = self._clock(), self._shares(rows)
         for part, weight in shares:
             generator.set_state(start)  # every part of a batch, on every rank, goes through the same subnets
-            inputs, targets = augmented(
-                data.rows(part), data.targets[part], self._recipe.augment, data.ignored
-            )
-            placed = place_inputs(data.normalised(inputs), self._device)
+            inputs, targets = augment(data.rows(part), data.targets[part], self._recipe.augment, data.ignored)
+            placed = place_inputs(data.normalise(inputs), self._device)
             self.depth.seed(generator)
             total += weight * self._backward(placed, targets, weight, generator)
         return self._over_ranks(total, shares, begin, len(rows)).item()
@@ -260,7 +258,7 @@ class _Loop:
             losses = self._step(inputs, targets, generator)
             if not isinstance(losses, Generator):
                 raise TrainingError(
-                    f"a training step gave {told(losses)}: a generator of losses is expected."
+                    f"a training step gave {quote(losses)}: a generator of losses is expected."
                 )
             with contextlib.closing(losses):
                 while True:
@@ -379,7 +377,7 @@ class _Loop:
 def _check_loss(loss: object) -> None:
     if not isinstance(loss, Tensor) or loss.numel() != 1 or not loss.is_floating_point():
         raise TrainingError(
-            f"a training step yielded {told(loss)} as a loss: a tensor of one float is expected."
+            f"a training step yielded {quote(loss)} as a loss: a tensor of one float is expected."
         )
     if not loss.requires_grad:
         raise TrainingError(
@@ -436,7 +434,7 @@ def _sizes(count: int, size: int) -> list[int]:
 
 
 @contextlib.contextmanager
-def _seeded(generator: torch.Generator, device: torch.device, rank: int) -> Iterator[None]:
+def _seed(generator: torch.Generator, device: torch.device, rank: int) -> Iterator[None]:
     """Seed torch's global generator, which augmentation and dropout draw from, and put it back after."""
     seed = int(torch.randint(2**62, (), generator=generator))
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
@@ -444,7 +442,7 @@ def _seeded(generator: torch.Generator, device: torch.device, rank: int) -> Iter
         yield
 
 
-def _diverged(fault: str, epoch: int, recipe: Recipe, checkpoint: Path | None) -> str:
+def _describe_divergence(fault: str, epoch: int, recipe: Recipe, checkpoint: Path | None) -> str:
     kept = f" The state after epoch {epoch} is kept in {checkpoint}." if checkpoint and epoch else ""
     return (
         f"{fault} in epoch {epoch + 1} of {recipe.epochs}, a finite number is expected: lower the recipe's "

@@ -80,7 +80,7 @@ def out_of_memory_told() -> Iterator[None]:
         ) from error
 
 
-def halved_to_fit(work: Callable[[int], T], size: int, doing: str) -> T:
+def halve_to_fit(work: Callable[[int], T], size: int, doing: str) -> T:
     """Return ``work(size)``; where memory runs out, do it again with half as many images at a time.
 
     Args:

@@ -131,9 +131,9 @@ class CutMix:
         rows, columns = _rectangle(
             inputs.shape[2], inputs.shape[3], float(rng.beta(self.alpha, self.alpha)), rng
         )
-        mixed = _pasted(inputs, rows, columns)
+        mixed = _paste(inputs, rows, columns)
         if are_masks(inputs, targets):
-            return Batch(mixed, ((1.0, _pasted(targets, rows, columns)),))
+            return Batch(mixed, ((1.0, _paste(targets, rows, columns)),))
         area = (rows.stop - rows.start) * (columns.stop - columns.start)
         share = 1 - area / (inputs.shape[2] * inputs.shape[3])
         return Batch(mixed, ((share, targets), (1 - share, targets.roll(1, 0))))
@@ -158,7 +158,7 @@ def _rectangle(height: int, width: int, share: float, rng: np.random.Generator) 
     return rows, columns
 
 
-def _pasted(tensor: Tensor, rows: slice, columns: slice) -> Tensor:
+def _paste(tensor: Tensor, rows: slice, columns: slice) -> Tensor:
     mixed = tensor.clone()
     mixed[..., rows, columns] = tensor.roll(1, 0)[..., rows, columns]
     return mixed

@@ -134,7 +134,7 @@ def own_device(device: torch.device) -> torch.device:
 
 
 @contextlib.contextmanager
-def joined_ranks(device: torch.device, at: tuple[str, Ranks] | None = None) -> Iterator[Ranks]:
+def join_ranks(device: torch.device, at: tuple[str, Ranks] | None = None) -> Iterator[Ranks]:
     """Join the processes that ``torchrun`` started; without it this process is alone.
 
     Args:

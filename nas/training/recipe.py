@@ -47,7 +47,7 @@ class Recipe:
             change while a run directory is used.
         mix: Blends items of a batch, such as ``Mixup()`` or ``CutMix()``, after they are augmented and normalised;
             None for items as they are. Works with every step that takes its batch from
-            :func:`nas.training.steps.prepared`, as all of ours do.
+            :func:`nas.training.steps.prepare_batch`, as all of ours do.
         reduced_space: Keep the weights of each ReLU neuron at length 1 and its threshold in an interval, see
             :class:`nas.training.reduced_space.UnitSpheres`. For networks that are trained alone: winners, and
             candidates with ``FromScratch()``.

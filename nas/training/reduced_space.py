@@ -98,7 +98,7 @@ def _find_neurons(network: nn.Module) -> Iterator[_Neurons]:
 
 def _rows(module: nn.Module) -> Iterator[list[nn.Module]]:
     """Yield the modules that run one after another in each outermost Sequential."""
-    row = list(_flattened(module))
+    row = list(_flatten(module))
     if len(row) > 1:
         yield row
     for part in row:
@@ -106,12 +106,12 @@ def _rows(module: nn.Module) -> Iterator[list[nn.Module]]:
             yield from _rows(child)
 
 
-def _flattened(module: nn.Module) -> Iterator[nn.Module]:
+def _flatten(module: nn.Module) -> Iterator[nn.Module]:
     if type(module).forward is not nn.Sequential.forward:
         yield module
         return
     for child in module.children():
-        yield from _flattened(child)
+        yield from _flatten(child)
 
 
 def _measure_lengths(

@@ -24,23 +24,23 @@ generator or from torch's global one.
 """
 
 
-def prepared(inputs: Inputs, targets: Tensor, recipe: Recipe, generator: torch.Generator) -> Batch:
+def prepare_batch(inputs: Inputs, targets: Tensor, recipe: Recipe, generator: torch.Generator) -> Batch:
     """Return what a step trains on: blends where the recipe mixes. Draws nothing where it doesn't."""
     if recipe.mix is None:
         return Batch(inputs, ((1.0, targets),))
-    return recipe.mix.mix(inputs, targets, seeded_by(generator))
+    return recipe.mix.mix(inputs, targets, make_generator(generator))
 
 
-def seeded_by(generator: torch.Generator) -> np.random.Generator:
+def make_generator(generator: torch.Generator) -> np.random.Generator:
     """Return a generator of numpy's that depends on the state of torch's alone."""
     return np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))
 
 
-def supervised_step(model: nn.Module, task: Task, recipe: Recipe) -> Step:
+def make_supervised_step(model: nn.Module, task: Task, recipe: Recipe) -> Step:
     """Return the step of ordinary training."""
 
     def step(inputs: Inputs, targets: Tensor, generator: torch.Generator) -> Losses:
-        batch = prepared(inputs, targets, recipe, generator)
+        batch = prepare_batch(inputs, targets, recipe, generator)
         yield batch.loss(task, call_network(model, batch.inputs), recipe.label_smoothing)
 
     return step
@@ -67,7 +67,7 @@ def distillation_step(
     """
 
     def step(inputs: Inputs, targets: Tensor, generator: torch.Generator) -> Losses:
-        batch = prepared(inputs, targets, recipe, generator)
+        batch = prepare_batch(inputs, targets, recipe, generator)
         with torch.no_grad():
             taught = call_network(teacher, batch.inputs)
         outputs = call_network(student, batch.inputs)

@@ -100,7 +100,7 @@ def test_without_order_options_are_words_and_the_same_is_paid_for() -> None:
 def test_the_whole_space_can_be_searched() -> None:
     result = results.run("digits", None, "local", 0, 258)
     assert result.hypervolume[-1] == 1.0
-    assert TABLE.found_share(np.array(result.rows)) == 1.0
+    assert TABLE.measure_found_share(np.array(result.rows)) == 1.0
 
 
 def test_results_are_read_as_they_were_stored(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nas.agreement import kendall_tau, rank_agreement, spearman_rho, swapped_pairs
+from nas.agreement import kendall_tau, rank_agreement, spearman_rho, find_swapped_pairs
 
 
 def test_equal_orders_agree_fully_and_opposite_ones_not_at_all() -> None:
@@ -53,8 +53,8 @@ def test_what_can_not_be_ranked_has_no_agreement(before: list[float], after: lis
 
 
 def test_swaps_are_pairs_in_opposite_order_and_ties_are_none() -> None:
-    assert swapped_pairs([1, 2, 3, 3], [2, 1, 3, 4]) == [(0, 1)]
-    assert swapped_pairs([1, 2], [1, 1]) == []
+    assert find_swapped_pairs([1, 2, 3, 3], [2, 1, 3, 4]) == [(0, 1)]
+    assert find_swapped_pairs([1, 2], [1, 1]) == []
 
 
 @pytest.mark.parametrize("count", [3, 17])

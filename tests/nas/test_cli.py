@@ -17,7 +17,7 @@ from filelock import FileLock
 
 import nas
 from nas import Architecture, OptunaSampler, cli
-from nas.commands.run import typed_command
+from nas.commands.run import command_line
 from nas.commands.workers import executor_of
 from nas.errors import CatalogError
 from nas.report.results import Results
@@ -452,4 +452,4 @@ def test_cards_tell_a_command_that_can_be_typed(
     monkeypatch: pytest.MonkeyPatch, typed: list[str], told: str
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["nas", *typed])
-    assert typed_command(None) == told
+    assert command_line(None) == told

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from nas.errors import EvaluationError, ObjectiveError
-from nas.objective import Measurement, Objective, combined
+from nas.objective import Measurement, Objective, combine_measurements
 
 
 def test_costs_are_minimised_whatever_the_direction() -> None:
@@ -42,7 +42,7 @@ def test_a_unit_is_text_of_one_line(unit: object) -> None:
 def test_a_measurements_texts_are_text(name: str) -> None:
     measurement = dataclasses.replace(Measurement(1.0, 0.0, "", "", 1), **{name: object()})  # type: ignore[arg-type]
     with pytest.raises(EvaluationError, match="strings are expected"):
-        measurement.checked("latency_ms")
+        measurement.check_unit("latency_ms")
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_a_measurements_texts_are_text(name: str) -> None:
 )
 def test_a_number_that_is_not_finite_is_no_measurement(value: float, spread: float) -> None:
     with pytest.raises(EvaluationError, match="'latency_ms'"):
-        Measurement(value, spread, "ms", "", 1).checked("latency_ms")
+        Measurement(value, spread, "ms", "", 1).check_unit("latency_ms")
 
 
 @pytest.mark.parametrize("no_number", [None, "0.9", [0.9], np.ones(2), torch.ones(2), 10**400])
@@ -63,7 +63,7 @@ def test_what_is_no_number_is_refused(name: str, no_number: object) -> None:
 
 def test_a_measurement_survives_json() -> None:
     measurement = Measurement(1.25, 0.5, "ms", "some CPU", 40)
-    assert measurement.checked("latency_ms") is measurement
+    assert measurement.check_unit("latency_ms") is measurement
     assert Measurement(**json.loads(json.dumps(measurement.to_json()))) == measurement
 
 
@@ -84,7 +84,7 @@ def in_ms(value: float, spread: float, repeats: int = 100) -> Measurement:
 def test_measurements_of_one_thing_are_combined(
     measurements: list[Measurement], expected: Measurement
 ) -> None:
-    found = combined(measurements)
+    found = combine_measurements(measurements)
     assert (found.value, found.spread) == pytest.approx((expected.value, expected.spread))
     assert (found.unit, found.device, found.repeats) == ("ms", "a device", expected.repeats)
 
@@ -94,7 +94,7 @@ def test_the_spread_of_combined_measurements_is_how_far_they_are_off() -> None:
     rng = np.random.default_rng(0)
     off = []
     for _ in range(2000):
-        found = combined([in_ms(value, 0.01) for value in rng.normal(1.0, 0.03, 5)])
+        found = combine_measurements([in_ms(value, 0.01) for value in rng.normal(1.0, 0.03, 5)])
         off.append(abs(found.value - 1.0) / found.spread)
     assert np.mean(np.array(off) < 2.78) == pytest.approx(
         0.95, abs=0.02

@@ -323,5 +323,5 @@ def test_noise_of_nothing_and_undefined_noise() -> None:
 def test_limits_and_noise_go_together() -> None:
     costs, spreads = np.array([[1, 1.0], [2, 1.05], [0, 0.0]]), np.array([[0.0, 0.05]] * 3)
     excess = np.array([0.0, 0.0, 1.0])
-    assert pareto.constrained_non_dominated(costs, excess).tolist() == [True, False, False]
-    assert pareto.constrained_non_dominated(costs, excess, spreads).tolist() == [True, True, False]
+    assert pareto.find_constrained_front(costs, excess).tolist() == [True, False, False]
+    assert pareto.find_constrained_front(costs, excess, spreads).tolist() == [True, True, False]

@@ -17,7 +17,7 @@ from nas.objective import Objective
 from nas.search import LocalSearch, Smithson, TwoStage
 from nas.search.stopping import Stopping
 from nas.space import SearchSpace
-from nas.study import Trust, changed, network_reference, stable_repr
+from nas.study import Trust, change_study, network_reference, stable_repr
 from nas.supernet import SandwichRule
 
 
@@ -189,7 +189,7 @@ def test_what_has_no_plain_name_says_so(network: object) -> None:
 
 def test_what_a_user_changes() -> None:
     study = tiny_study(constraints=(Constraint(NumParams(), 500),))
-    made = changed(
+    made = change_study(
         study,
         evaluations=9,
         seed=4,
@@ -200,7 +200,7 @@ def test_what_a_user_changes() -> None:
     assert [o.objective.name for o in made.objectives] == ["accuracy"]
     limits = {c.quantity.objective.name: c.at_most for c in made.constraints}
     assert limits == {"num_params": 100, "macs": 1e6}
-    assert changed(study) == study
+    assert change_study(study) == study
 
 
 @pytest.mark.parametrize(
@@ -215,7 +215,7 @@ def test_what_a_user_changes() -> None:
 )
 def test_a_change_that_makes_no_sense(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(StudyError, match=message):
-        changed(tiny_study(), **changes)
+        change_study(tiny_study(), **changes)
 
 
 @pytest.mark.parametrize(
@@ -224,9 +224,9 @@ def test_a_change_that_makes_no_sense(changes: dict[str, Any], message: str) -> 
 )
 def test_what_a_study_doesnt_let_be_changed(changes: dict[str, Any]) -> None:
     study = tiny_study(changeable=("seed",))
-    assert changed(study, seed=3).seed == 3
+    assert change_study(study, seed=3).seed == 3
     with pytest.raises(StudyError, match=r"what may be: seed"):
-        changed(study, **changes)
+        change_study(study, **changes)
 
 
 def test_only_known_aspects_are_changeable() -> None:

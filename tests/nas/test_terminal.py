@@ -16,7 +16,7 @@ from nas import terminal
 from nas.errors import OutputError
 from nas.report.tables import Table
 from nas.runner.progress import Status
-from nas.terminal import Bars, Terminated, described_status, output_told, print_table, sigterm_interrupts
+from nas.terminal import Bars, Terminated, describe_status, output_told, print_table, sigterm_interrupts
 
 
 def test_where_nobody_watches_a_stage_is_about_ten_lines(capsys: pytest.CaptureFixture[str]) -> None:
@@ -49,26 +49,26 @@ def state(**changes: Any) -> Status:
 
 @pytest.mark.parametrize(("done", "expected"), [(4, ", x ("), (9, "about 10 s left")])
 def test_a_status_tells_the_time_left_once_there_is_a_pace(done: int, expected: str) -> None:
-    text = described_status(state(done=done), running=True)
+    text = describe_status(state(done=done), running=True)
     assert text.startswith(f"search: {done} of 14")
     assert expected in text
 
 
 def test_a_stage_at_its_end_has_no_time_left_and_no_note_is_no_comma() -> None:
-    text = described_status(state(done=14, note=""), running=True)
+    text = describe_status(state(done=14, note=""), running=True)
     assert text.startswith("search: 14 of 14 (")
     assert "left" not in text
 
 
 def test_a_run_that_nobody_carries_on_is_stopped() -> None:
-    text = described_status(state(), running=False)
+    text = describe_status(state(), running=False)
     assert text.endswith("; stopped, and the same command goes on from there")
     assert "left" not in text
 
 
 @pytest.mark.parametrize("running", [True, False])
 def test_a_finished_run_is_finished(running: bool) -> None:
-    assert described_status(Status("done"), running) == "finished"
+    assert describe_status(Status("done"), running) == "finished"
 
 
 WIDE = Table(

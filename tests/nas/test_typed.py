@@ -7,7 +7,7 @@ from typing import Any, Literal
 import pytest
 
 from nas.objective import Measurement, Objective
-from nas.typed import MismatchError, typed
+from nas.typed import MismatchError, read_as
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ MEASURED = {"value": 1, "spread": 0.5, "unit": "ms", "device": "", "repeats": 3}
 
 def test_plain_values_become_what_they_are_meant_to_be() -> None:
     given = {"name": "a", "values": [1, 2.5], "best": MEASURED, "pair": ["b", [1, 2]], "by_name": {"c": 1}}
-    row = typed(Row, {**given, "of a later version": 1, "more": [None]})
+    row = read_as(Row, {**given, "of a later version": 1, "more": [None]})
     assert row == Row(
         "a", [1.0, 2.5], Measurement(1, 0.5, "ms", "", 3), 0, ("b", (1, 2)), "up", [None], {"c": 1}
     )
@@ -36,7 +36,7 @@ def test_plain_values_become_what_they_are_meant_to_be() -> None:
 
 @pytest.mark.parametrize("option", [1, 1.0, "1", True])
 def test_an_option_keeps_its_type(option: object) -> None:
-    found = typed(Row, {"name": "a", "values": [], "option": option}).option
+    found = read_as(Row, {"name": "a", "values": [], "option": option}).option
     assert (type(found), found) == (type(option), option)
 
 
@@ -63,15 +63,15 @@ def test_an_option_keeps_its_type(option: object) -> None:
 )
 def test_what_is_something_else_is_told_with_its_place(changes: dict[str, object], what: str) -> None:
     with pytest.raises(MismatchError, match=what):
-        typed(Row, {"name": "a", "values": [], **changes})
+        read_as(Row, {"name": "a", "values": [], **changes})
 
 
 @pytest.mark.parametrize("value", [None, [], "text", 1, True, {}])
 def test_the_whole_may_be_something_else(value: object) -> None:
     with pytest.raises(MismatchError, match=r"^it (is|lacks)"):
-        typed(Row, value)
+        read_as(Row, value)
 
 
 def test_what_a_dataclass_refuses_is_a_mismatch() -> None:
     with pytest.raises(MismatchError, match=r"^\[0\] is not valid: an objective needs a name"):
-        typed(list[Objective], [{"name": "", "unit": "", "direction": "minimize"}])
+        read_as(list[Objective], [{"name": "", "unit": "", "direction": "minimize"}])

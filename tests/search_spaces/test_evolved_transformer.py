@@ -14,7 +14,7 @@ from nas.inputs import InputSpec
 from nas.supernet import Supernet
 from nas.tasks import Classification
 from nas.testing import check_network
-from search_spaces.evolved_transformer import evolved_transformer, known_cell
+from search_spaces.evolved_transformer import evolved_transformer, make_known_cell
 from search_spaces.text_transformer import text_transformer
 
 FORM = InputSpec.of_one((9,), torch.int64)
@@ -39,7 +39,7 @@ def test_the_plain_transformer_is_in_the_space(supernet: Supernet) -> None:
     of_text = Supernet(text_transformer(classes=3, num_tokens=40, length=9)).eval()
     blocks = {f"block{n}.{name}": value for n in range(6) for name, value in (("heads", 2), ("mlp_ratio", 4))}
     wanted = of_text.space.architecture({"width": 32, "depth": 2, **blocks})
-    transformer = supernet.space.architecture(known_cell("transformer", width=32, cells=2))
+    transformer = supernet.space.architecture(make_known_cell("transformer", width=32, cells=2))
     expected, got = of_text.extract(wanted), supernet.extract(transformer)
     pairs = list(zip(expected.parameters(), got.parameters(), strict=True))
     assert [a.shape for a, _ in pairs] == [b.shape for _, b in pairs]
@@ -52,14 +52,14 @@ def test_the_plain_transformer_is_in_the_space(supernet: Supernet) -> None:
 
 
 def test_the_evolved_cell_costs_less_than_two_layers_of_the_transformer(supernet: Supernet) -> None:
-    cells = [known_cell("evolved", 64, 1), known_cell("transformer", 64, 2)]
+    cells = [make_known_cell("evolved", 64, 1), make_known_cell("transformer", 64, 2)]
     architectures = [supernet.space.architecture(cell) for cell in cells]
     evolved, transformer = (count_macs(supernet.extract(one), FORM) for one in architectures)
     assert 0.85 * transformer < evolved < transformer
 
 
 def test_padding_changes_nothing(supernet: Supernet) -> None:
-    network = supernet.extract(supernet.space.architecture(known_cell("evolved", 32, 2)))
+    network = supernet.extract(supernet.space.architecture(make_known_cell("evolved", 32, 2)))
     ids = torch.tensor([[5, 6, 7, 0, 0, 0, 0, 0, 0]])
     with torch.no_grad():
         before = network(ids)
@@ -73,7 +73,7 @@ def test_padding_changes_nothing(supernet: Supernet) -> None:
 def test_the_exported_file_says_the_same(
     supernet: Supernet, combiner: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    cell = {**known_cell("evolved", 32, 1), "stage1.combiner": combiner}
+    cell = {**make_known_cell("evolved", 32, 1), "stage1.combiner": combiner}
     plain = supernet.extract(supernet.space.architecture(cell))
     session = ort.InferenceSession(export_onnx(plain, FORM))
     assert "exporter failed" not in caplog.text
@@ -86,4 +86,4 @@ def test_the_exported_file_says_the_same(
 
 def test_a_cell_that_is_not_known_is_a_sentence() -> None:
     with pytest.raises(SpaceError, match="is expected"):
-        known_cell("perceiver", 32, 1)  # type: ignore[arg-type]
+        make_known_cell("perceiver", 32, 1)  # type: ignore[arg-type]

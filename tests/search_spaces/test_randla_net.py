@@ -14,7 +14,7 @@ from nas.evaluation.onnx_export import export_onnx
 from nas.supernet import Supernet, recalibrate
 from nas.tasks import SemanticSegmentation
 from nas.testing import check_network
-from search_spaces.neighbours import Neighbourhood, nearest, nearest_one, squared_distances
+from search_spaces.neighbours import Neighbourhood, nearest, nearest_one, square_distances
 from search_spaces.randla_net import randla_net
 
 small = partial(randla_net, classes=3, features=1, points=64, stages=2, first_width=8, width=16, neighbours=8)
@@ -97,7 +97,7 @@ def test_neighbours_are_the_nearest_and_of_equally_far_ones_the_first() -> None:
     places = on_a_grid(2)[..., :3]
     squares = (places[:, :, None].double() - places[:, None].double()).square().sum(-1).numpy()
     expected = np.argsort(squares, axis=-1, kind="stable")[..., :8]
-    found = nearest(squared_distances(places, places), 64, 8)
+    found = nearest(square_distances(places, places), 64, 8)
     assert np.array_equal(found.numpy(), expected)
 
 

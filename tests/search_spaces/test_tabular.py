@@ -70,8 +70,8 @@ def test_history_is_the_ratio_of_every_beginning() -> None:
 
 
 def test_share_of_the_front_and_distance_to_it() -> None:
-    assert SMALL.found_share(np.array([1, 3, 2])) == 0.5
-    assert SMALL.found_share(np.array([], dtype=np.int64)) == 0.0
+    assert SMALL.measure_found_share(np.array([1, 3, 2])) == 0.5
+    assert SMALL.measure_found_share(np.array([], dtype=np.int64)) == 0.0
     assert SMALL.igd_plus(SMALL.true_front) == 0.0
     error = Objective("error", "", "minimize")
     positive = dataclasses.replace(SMALL, objectives=(error, SIZE), values=SMALL.values * [-1, 1] + [1.5, 0])
@@ -82,7 +82,7 @@ def test_share_of_the_front_and_distance_to_it() -> None:
 def test_equal_points_of_the_front_count_once() -> None:
     table = grid([1.0, 1.0, 0.5, 0.5, 0.2, 0.2], [2.0, 2.0, 1.0, 1.0, 3.0, 3.0])
     assert len(table.true_front) == 2
-    assert table.found_share(np.array([1])) == table.found_share(np.array([0])) == 0.5
+    assert table.measure_found_share(np.array([1])) == table.measure_found_share(np.array([0])) == 0.5
 
 
 def test_measurements_say_what_is_known() -> None:

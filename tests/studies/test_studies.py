@@ -9,7 +9,7 @@ import torch
 from fake_data import write_camvid, write_cifar10, write_fashion_mnist, write_lidar, write_texts
 
 from nas.catalog import describe_study, find_study, study_names
-from nas.evaluation.modelled_gap8 import modelled_cycles
+from nas.evaluation.modelled_gap8 import model_cycles
 from nas.evaluation.onnx_export import export_onnx
 from nas.evaluation.onnx_static import static_graph
 from nas.runner.preparation import Prepared, prepare
@@ -83,7 +83,7 @@ def test_fmas_has_a_second_front_over_a_modelled_device() -> None:
     assert [objective.objective.name for objective in second.objectives] == ["mean_iou", "modelled_gap8_ms"]
     supernet = Supernet(second.network())
     latency = [
-        modelled_cycles(static_graph(export_onnx(supernet.extract(architecture).eval(), (3, 120, 160))))
+        model_cycles(static_graph(export_onnx(supernet.extract(architecture).eval(), (3, 120, 160))))
         for architecture in (supernet.space.smallest(), supernet.space.largest())
     ]
     assert 0 < 2 * latency[0] < latency[1]

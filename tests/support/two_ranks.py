@@ -17,7 +17,7 @@ from nas import Recipe, SandwichRule, Supernet, choice
 from nas.protocols import Split
 from nas.supernet import elastic
 from nas.tasks import Classification
-from nas.training import ALONE, Ranks, joined_ranks, supervised_step, train
+from nas.training import ALONE, Ranks, join_ranks, make_supervised_step, train
 
 CLASSES = Classification(10)
 
@@ -59,7 +59,7 @@ def averaged(ranks: Ranks, checkpoint: Path, stop_after: int | None = None) -> d
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(16, 2))
     recipe = Recipe(epochs=3, batch_size=16, ema_decay=0.9)
-    step = supervised_step(model, CLASSES, recipe)
+    step = make_supervised_step(model, CLASSES, recipe)
     train_here(model, step, recipe=recipe, ranks=ranks, checkpoint=checkpoint, on_epoch=on_epoch)
     return dict(model.state_dict())
 
@@ -92,7 +92,7 @@ def made_by_the_first(ranks: Ranks, out: Path) -> bool:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     out = Path(sys.argv[1])
-    with joined_ranks(CPU) as joined:
+    with join_ranks(CPU) as joined:
         result = trained(joined, out / "checkpoint.pt")
         made = made_by_the_first(joined, out)
         again = trained(joined, out / "checkpoint.pt")  # finished: read by rank 0, shared, nothing is run

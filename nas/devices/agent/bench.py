@@ -88,7 +88,7 @@ class Bench:
             before = self._sensors.throttle_count()
             if self._line is None:
                 self.begin()
-            answer = self._checked(self._asked(request), request)
+            answer = self._check_answer(self._ask(request), request)
             self._check_warmth()
             if self._sensors.throttle_count() != before:
                 raise self._too_warm()
@@ -96,7 +96,7 @@ class Bench:
         finally:
             self._turn.release()
 
-    def _asked(self, request: MeasureRequest) -> dict[str, Any]:
+    def _ask(self, request: MeasureRequest) -> dict[str, Any]:
         """Return what the child says."""
         assert self._line is not None
         limit = min(request.seconds, self._max_seconds)
@@ -121,9 +121,9 @@ class Bench:
                 "--max-seconds.",
             ) from None
         except OSError:
-            raise self._crashed(self._end()) from None
+            raise self._refuse_crash(self._end()) from None
 
-    def _checked(self, answer: dict[str, Any], request: MeasureRequest) -> dict[str, Any]:
+    def _check_answer(self, answer: dict[str, Any], request: MeasureRequest) -> dict[str, Any]:
         if "error" not in answer:
             return answer
         code, digest = answer["error"], answer["model"]
@@ -133,7 +133,7 @@ class Bench:
         code = "missing" if code == "damaged" else code
         raise Refusal(_STATUS.get(code, 422), code, f"{answer['message']}.", facts)
 
-    def _crashed(self, code: int) -> Refusal:
+    def _refuse_crash(self, code: int) -> Refusal:
         if -code in _CRASHES:
             name = signal.Signals(-code).name
             self._say(f"a network crashed ONNX Runtime ({name}); it was begun anew")

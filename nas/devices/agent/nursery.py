@@ -46,15 +46,15 @@ class Nursery:
         """End the child that there is, and return the line to a new one."""
         ours, theirs = socket.socketpair()
         with theirs:
-            self._told(_BEGIN, [theirs.fileno()])
+            self._send_order(_BEGIN, [theirs.fileno()])
         return ours
 
     def end(self) -> int:
         """End the child and return its exit code: -N where signal N ended it, which may have been before."""
-        status = self._told(_END, [])
+        status = self._send_order(_END, [])
         return -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
 
-    def _told(self, order: bytes, files: list[int]) -> int:
+    def _send_order(self, order: bytes, files: list[int]) -> int:
         with self._turn:
             try:
                 socket.send_fds(self._nurse, [order], files)

@@ -97,7 +97,7 @@ def _serve(options: argparse.Namespace, folder: Path) -> int:
     sensors = Sensors(cores)
     bench = Bench(nursery, models, sensors, options.max_seconds, _say)
     bench.begin()
-    describe = functools.partial(_described, options, bench, sensors)
+    describe = functools.partial(_describe_agent, options, bench, sensors)
     desk = Desk(token, bench, models, options.max_model_mb * _MIB, os.cpu_count() or 1, describe)
     with AgentServer((options.host, options.port), desk, _say) as server:
         _announce(options, server, sensors, bench, cores)
@@ -105,7 +105,7 @@ def _serve(options: argparse.Namespace, folder: Path) -> int:
     return 1  # it was shut down because its nurse is gone
 
 
-def _described(options: argparse.Namespace, bench: Bench, sensors: Sensors) -> dict[str, Any]:
+def _describe_agent(options: argparse.Namespace, bench: Bench, sensors: Sensors) -> dict[str, Any]:
     """Return what the agent tells of itself."""
     return {
         "agent": VERSION,

@@ -50,16 +50,16 @@ def read_request(body: bytes, cores: int) -> MeasureRequest:
     """
     content = _json(body)
     if not isinstance(content, dict):
-        raise _refused("an object", content)
+        raise _make_refusal("an object", content)
     models: Any = content.get("models")
     order: Any = content.get("order")
     if not _is_list(models, str, _MAX_MODELS) or not models or not all(map(DIGEST.fullmatch, models)):
-        raise _refused(f"a list of 1 to {_MAX_MODELS} SHA-256 as models", models)
+        raise _make_refusal(f"a list of 1 to {_MAX_MODELS} SHA-256 as models", models)
     if not _is_list(order, int, _MAX_TURNS) or not all(0 <= turn < len(models) for turn in order):
-        raise _refused(f"a list of at most {_MAX_TURNS} positions of models as order", order)
+        raise _make_refusal(f"a list of at most {_MAX_TURNS} positions of models as order", order)
     runs = _integer(content, "runs", 1, _MAX_TIMES)
     if runs * len(order) > _MAX_TIMES:
-        raise _refused(f"at most {_MAX_TIMES} timed runs in all", runs * len(order))
+        raise _make_refusal(f"at most {_MAX_TIMES} timed runs in all", runs * len(order))
     return MeasureRequest(
         models,
         order,
@@ -91,9 +91,9 @@ def _is_list(value: Any, kind: type, longest: int) -> bool:
 def _integer(content: dict[str, Any], name: str, low: int, high: int) -> int:
     value = content.get(name)
     if type(value) is not int or not low <= value <= high:
-        raise _refused(f"an integer from {low} to {high} as {name}", value)
+        raise _make_refusal(f"an integer from {low} to {high} as {name}", value)
     return value
 
 
-def _refused(wanted: str, found: Any) -> Refusal:
+def _make_refusal(wanted: str, found: Any) -> Refusal:
     return Refusal(400, "request", f"{wanted} is expected, and {str(found)[:60]!r} was sent.")

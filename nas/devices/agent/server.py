@@ -118,7 +118,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self._unread = 0
         try:
             self._check_token()
-            self._unread = self._announced()
+            self._unread = self._body_length()
             status, content = self._answer()
         except Refusal as refusal:
             status, content = refusal.status, refusal.content
@@ -173,7 +173,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.wfile.flush()
         return self._unread
 
-    def _announced(self) -> int:
+    def _body_length(self) -> int:
         """Return how long the body is."""
         lengths = self.headers.get_all("Content-Length", ["0"])
         if self.headers.get("Transfer-Encoding") is not None or len(lengths) > 1:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nas.checks import told
+from nas.checks import quote
 from nas.errors import EvaluationError
 from nas.inputs import Inputs
 from nas.objective import Measurement, Objective
@@ -87,7 +87,7 @@ def statistics_of(quality: Quality, outputs: Tensor, targets: Tensor) -> FloatAr
     """
     made = quality.statistics(outputs, targets)
     if not isinstance(made, Tensor) or made.ndim != 2 or len(made) != len(targets):
-        shape = f"shape {tuple(made.shape)}" if isinstance(made, Tensor) else told(made)
+        shape = f"shape {tuple(made.shape)}" if isinstance(made, Tensor) else quote(made)
         raise EvaluationError(
             f"statistics() of {quality!r} gave {shape} for {len(targets)} items: a tensor of shape (n, k) is expected."
         )

@@ -9,7 +9,7 @@ from typing import TypeVar, final
 
 from torch import Tensor
 
-from nas.checks import told
+from nas.checks import quote
 from nas.errors import ObjectiveError
 from nas.inputs import Inputs
 from nas.objective import Objective
@@ -41,7 +41,7 @@ class WordErrorRate:
         is_id = isinstance(self.separator, int) and not isinstance(self.separator, bool)
         if self.separator is not None and not (is_id and self.separator >= 0):
             raise ObjectiveError(
-                f"WordErrorRate has separator={told(self.separator)}: the id of a token, or None, is expected."
+                f"WordErrorRate has separator={quote(self.separator)}: the id of a token, or None, is expected."
             )
 
     def decode(self, predict: Callable[[Inputs], Tensor], inputs: Inputs) -> Tensor:

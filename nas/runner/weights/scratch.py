@@ -19,9 +19,9 @@ from nas.export.folder import load_weights, save_weights
 from nas.files import digest
 from nas.objective import Measurement
 from nas.protocols import Bench, Progress
-from nas.runner.compressing import compressed_in_search
+from nas.runner.compressing import compress_in_search
 from nas.runner.directory import RunDirectory
-from nas.runner.measuring import Judged, Known, counted_ahead, judge_architecture
+from nas.runner.measuring import Judged, Known, count_ahead, judge_architecture
 from nas.runner.preparation import Prepared
 from nas.runner.steps import Step, tell_remade
 from nas.runner.weights.protocol import Standing
@@ -35,7 +35,7 @@ from nas.search.record import (
 )
 from nas.space import Architecture, FloatArray
 from nas.study import stable_repr
-from nas.training import ALONE, Ranks, Recipe, supervised_step, train
+from nas.training import ALONE, Ranks, Recipe, make_supervised_step, train
 
 EPOCHS = "epochs"
 """Name under which a trial's measurements tell how long its candidate was trained."""
@@ -114,21 +114,21 @@ class ScratchWeights:
 
         Its checkpoints stay until it is measured, lest it be trained again after a device was away.
         """
-        module, reached, epochs = self._trained(architecture, known, standing)
-        model = compressed_in_search(prepared, architecture, module)
+        module, reached, epochs = self._train_with_hurdles(architecture, known, standing)
+        model = compress_in_search(prepared, architecture, module)
         judged = judge_architecture(prepared, architecture, model, known)
         given = {**reached, EPOCHS: Measurement(float(epochs), 0.0, "epochs", "", 1)}
         leftovers = self._keep(architecture, module, self._candidates / standing.record)
         return Judged({**judged.results, **given}, judged.network, leftovers)
 
-    def _trained(
+    def _train_with_hurdles(
         self, architecture: Architecture, known: Known, standing: Standing
     ) -> tuple[nn.Module, dict[str, Measurement], int]:
         """Train from hurdle to hurdle; return the network, its quality at each, and the epochs given."""
         prepared = self._prepared
         network = prepared.network_of(architecture)
         module = fresh_module(prepared.study.network, network, prepared.study.seed)
-        counted = counted_ahead(prepared, architecture)
+        counted = count_ahead(prepared, architecture)
         reached: dict[str, Measurement] = {}
         rungs = self._rungs_of(architecture)
         for rung, epochs in enumerate(rungs):
@@ -151,7 +151,7 @@ class ScratchWeights:
         recipe = dataclasses.replace(prepared.study.recipe, epochs=epochs)
         train(
             module,
-            supervised_step(module, prepared.splits.task, recipe),
+            make_supervised_step(module, prepared.splits.task, recipe),
             prepared.splits.train,
             recipe,
             seed=prepared.study.seed + rung,
@@ -165,7 +165,7 @@ class ScratchWeights:
     def _quality(self, module: nn.Module, known: Known) -> Measurement:
         prepared, quality = self._prepared, self._prepared.measured[0]
         bench = Bench(prepared.splits.search, thorough=False, calibration=known[quality.objective.name])
-        return quality.measure([prepared.candidate(module)], bench)[0].checked(quality.objective.name)
+        return quality.measure([prepared.candidate(module)], bench)[0].check_unit(quality.objective.name)
 
     def _costs_at_hurdles(self, known: Mapping[str, Measurement]) -> list[FloatArray]:
         """Return, for every hurdle that was reached, the quality's cost there and the counted costs."""

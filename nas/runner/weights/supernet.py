@@ -10,7 +10,7 @@ from torch import nn
 
 from nas.files import file_digest
 from nas.protocols import Progress
-from nas.runner.compressing import compressed_in_search
+from nas.runner.compressing import compress_in_search
 from nas.runner.directory import RunDirectory
 from nas.runner.measuring import Judged, Known, judge_architecture
 from nas.runner.preparation import Prepared
@@ -64,7 +64,7 @@ class SupernetWeights:
         self, prepared: Prepared, architecture: Architecture, known: Known, standing: Standing
     ) -> Judged:
         """Cut a subnet, recalibrate and judge it."""
-        model = compressed_in_search(prepared, architecture, self.module(architecture))
+        model = compress_in_search(prepared, architecture, self.module(architecture))
         return judge_architecture(prepared, architecture, model, known)
 
     def module(self, architecture: Architecture) -> nn.Module:

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from nas.errors import one_line
 from nas.supernet.convert.branches import Branch
 from nas.supernet.convert.reference import run_branch
-from nas.supernet.copying import copied
+from nas.supernet.copying import copy_module
 
 _NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
@@ -157,7 +157,7 @@ def _size(tensor: Tensor) -> str:
 
 def _without_weights(block: nn.Module) -> nn.Module:
     """Return a copy whose weights are zero and whose norms are as new."""
-    empty = copied(block)
+    empty = copy_module(block)
     for parameter in empty.parameters():
         parameter.zero_()
     for module in empty.modules():

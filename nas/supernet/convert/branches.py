@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from nas.supernet.convert.example import Example, tensors
-from nas.supernet.copying import copied
+from nas.supernet.copying import copy_module
 
 _MOST = 8
 """Branches; a forward that loops over its input is another one for every length."""
@@ -73,14 +73,14 @@ def branches_of(model: nn.Module, examples: Sequence[Example]) -> list[Branch]:
         model: In evaluation mode; isn't changed. It runs on each of the examples.
         examples: A user's.
     """
-    model = copied(model)
+    model = copy_module(model)
     without_chance(model)
-    first = _reduced(model, examples[0])
+    first = _reduce_example(model, examples[0])
     given = [Branch(first), *(Branch(x, how=f"on example {n}") for n, x in enumerate(examples[1:], 2))]
     varied = [Branch(example, how=how) for how, example in _variations(model, first, examples[0])]
     found: list[Branch] = []
     known: list[_Way] = []
-    for branch in [*given, *_trained(first, examples[0]), *varied]:
+    for branch in [*given, *_train_branches(first, examples[0]), *varied]:
         if len(found) == _MOST or (branch.training and any(b.training for b in found)):
             continue
         way = _way(model, branch)
@@ -94,7 +94,7 @@ def branches_of(model: nn.Module, examples: Sequence[Example]) -> list[Branch]:
     return found
 
 
-def _trained(*examples: Example) -> list[Branch]:
+def _train_branches(*examples: Example) -> list[Branch]:
     """Return training on the first example, and on the others in case that it doesn't run there."""
     return [Branch(example.twice(), training=True, how="in training mode") for example in examples]
 
@@ -112,7 +112,7 @@ def _same_shapes(one: Example, other: Example) -> bool:
     return [x.shape for x in one.tensors] == [x.shape for x in other.tensors]
 
 
-def _reduced(model: nn.Module, example: Example) -> Example:
+def _reduce_example(model: nn.Module, example: Example) -> Example:
     """Return the example with smaller images, where the network does the same with them."""
     images = [x for x in example.tensors if x.ndim == 4 and x.is_floating_point()]
     if not images or min(images[0].shape[2:]) < 1.5 * _SIDE:
@@ -122,7 +122,7 @@ def _reduced(model: nn.Module, example: Example) -> Example:
         factor = side / min(images[0].shape[2:])
         if way is None or factor > 0.7:
             break
-        smaller = _resized(example, {2: images[0].shape[2], 3: images[0].shape[3]}, factor, ndim=4)
+        smaller = _resize_example(example, {2: images[0].shape[2], 3: images[0].shape[3]}, factor, ndim=4)
         other = _way(model, Branch(smaller))
         if other is not None and way.same_calls(other):
             return smaller
@@ -132,14 +132,14 @@ def _reduced(model: nn.Module, example: Example) -> Example:
 def _variations(model: nn.Module, example: Example, whole: Example) -> Iterator[tuple[str, Example]]:
     """Yield the example with other values, with arguments left out, and with other sizes."""
     for how, change in _CHANGES.items():
-        changed = example.mapped(change)
+        changed = example.map_tensors(change)
         if any(not torch.equal(a, b) for a, b in zip(changed.tensors, example.tensors, strict=True)):
             yield how, changed
-    yield from _left_out(model, example)
+    yield from _leave_out(model, example)
     first = next(x for x in example.tensors)
     if first.ndim > 1 and first.shape[0] > 1:
         count = first.shape[0]
-        yield "on a batch of one", example.mapped(lambda x: x[:1] if x.ndim and len(x) == count else x)
+        yield "on a batch of one", example.map_tensors(lambda x: x[:1] if x.ndim and len(x) == count else x)
     yield "on a larger batch", example.twice()
     yield from _sizes(example, whole)
 
@@ -151,12 +151,12 @@ def _sizes(example: Example, whole: Example) -> Iterator[tuple[str, Example]]:
     if first.ndim == 4:
         sizes = dict(enumerate(first.shape[2:], 2))
         for factor, how in both:
-            yield f"on {how} inputs (images)", _resized(whole, sizes, factor)
+            yield f"on {how} inputs (images)", _resize_example(whole, sizes, factor)
         first = next(x for x in example.tensors)
     for axis in range(2 if first.ndim == 4 else 1, first.ndim):
         size = first.shape[axis]
         for factor, how in both[first.ndim == 4 :]:
-            changed = _resized(example, {axis: size}, factor)
+            changed = _resize_example(example, {axis: size}, factor)
             yield f"on {how} inputs (size {size} of axis {axis})", changed
 
 
@@ -183,7 +183,7 @@ _CHANGES: dict[str, Callable[[Tensor], Tensor]] = {
 """Ways to change the values of an input."""
 
 
-def _left_out(model: nn.Module, example: Example) -> Iterator[tuple[str, Example]]:
+def _leave_out(model: nn.Module, example: Example) -> Iterator[tuple[str, Example]]:
     """Yield the example with each argument left out that may be None."""
     parameters = list(inspect.signature(model.forward).parameters.values())
     for number, parameter in enumerate(parameters[: len(example.given)]):
@@ -195,7 +195,9 @@ def _left_out(model: nn.Module, example: Example) -> Iterator[tuple[str, Example
             yield f"without {parameter.name}", Example(example.given, {**example.named, parameter.name: None})
 
 
-def _resized(example: Example, sizes: dict[int, int], factor: float, ndim: int | None = None) -> Example:
+def _resize_example(
+    example: Example, sizes: dict[int, int], factor: float, ndim: int | None = None
+) -> Example:
     """Return the example with other sizes of the axes, in every tensor that has the same ones."""
 
     def change(x: Tensor) -> Tensor:
@@ -205,13 +207,13 @@ def _resized(example: Example, sizes: dict[int, int], factor: float, ndim: int |
             square = x.ndim == 2 and x.shape[0] == x.shape[1] == size  # a mask between positions
             for here in (0, 1) if square else (axis,):
                 if here < x.ndim and x.shape[here] == size:
-                    x = _stretched(x, here, max(1, round(size * factor)))
+                    x = _stretch(x, here, max(1, round(size * factor)))
         return x
 
-    return example.mapped(change)
+    return example.map_tensors(change)
 
 
-def _stretched(x: Tensor, axis: int, size: int) -> Tensor:
+def _stretch(x: Tensor, axis: int, size: int) -> Tensor:
     if size > 32:
         size -= size % 32  # what halves images again and again wants such sizes
     picked = torch.arange(size, device=x.device) * x.shape[axis] // size

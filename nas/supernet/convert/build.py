@@ -20,7 +20,7 @@ from nas.supernet.convert.proposals import (
     SplitHeads,
     Width,
 )
-from nas.supernet.copying import copied
+from nas.supernet.copying import copy_module
 from nas.supernet.cut import Axis, Part, Several, cut_in_place, kernel_axes, total
 from nas.supernet.resized import Resized
 from nas.supernet.skipping import Skippable
@@ -41,7 +41,7 @@ def build(model: nn.Module, proposals: Iterable[Proposal]) -> nn.Module:
     changed = {path for proposal in proposals for path in proposal.paths}
     same = [m for path, m in model.named_modules() if path not in changed and not any(m.children())]
     memo.update((id(module), module) for module in same)
-    model = copied(model, dict(memo))
+    model = copy_module(model, dict(memo))
     axes = _axes(model, proposals)
     widths = [one for one in proposals if isinstance(one, Width)]
     for width in widths:
@@ -63,9 +63,9 @@ def build(model: nn.Module, proposals: Iterable[Proposal]) -> nn.Module:
         if isinstance(depth, Depth):
             for position, (path, alone) in enumerate(zip(depth.row.paths, depth.row.alone, strict=True)):
                 block = model.get_submodule(path)
-                made = Skippable(copied(block, memo), position, depth.choice, alone=alone)
+                made = Skippable(copy_module(block, memo), position, depth.choice, alone=alone)
                 memo[id(block)] = made.train(block.training)
-    elastic = copied(model, memo) if len(memo) > known else model
+    elastic = copy_module(model, memo) if len(memo) > known else model
     for module in elastic.modules():
         if isinstance(module, nn.TransformerEncoderLayer):
             # Torch's fused form would read the whole weights; this keeps it from being used.

@@ -41,10 +41,10 @@ class Call:
         """Return a tensor with its dimension ``i`` called ``to[i]``."""
         names = range(tensor.ndim) if to is None else to
         layout = self.layouts(tensor)
-        blocks = tuple(block.moved(dict(enumerate(names))) for block in layout or ())
+        blocks = tuple(block.move(dict(enumerate(names))) for block in layout or ())
         return Operand(blocks, dict(zip(names, tensor.shape, strict=True)), layout is None)
 
-    def aligned(self, tensor: Tensor, ndim: int) -> Operand:
+    def align(self, tensor: Tensor, ndim: int) -> Operand:
         """Return a tensor as it is broadcast to ``ndim`` dimensions."""
         return self.operand(tensor, range(ndim - tensor.ndim, ndim))
 
@@ -62,13 +62,13 @@ def by_name(*rules: tuple[Rule, str]) -> dict[str, Rule]:
     return {name: rule for rule, names in rules for name in names.split()}
 
 
-def refused(call: Call) -> list[Layout]:
+def refuse(call: Call) -> list[Layout]:
     """Say that all channels that an operation takes must stay."""
     for tensor in call.tensors():
         call.ties.fix_all(call.layout(tensor), f"they go through {call.name}, which isn't followed")
     return [() for _ in call.outputs]
 
 
-def renumbered(kept: Sequence[int]) -> dict[int, int]:
+def renumber(kept: Sequence[int]) -> dict[int, int]:
     """Return new numbers for the dimensions that are left, by the old ones."""
     return {dim: number for number, dim in enumerate(kept)}

@@ -13,7 +13,7 @@ from nas.supernet.convert.example import Example, tensors
 from nas.supernet.convert.probe import activate
 from nas.supernet.convert.proposals import Proposal
 from nas.supernet.convert.reference import Reference, difference
-from nas.supernet.copying import copied
+from nas.supernet.copying import copy_module
 from nas.supernet.sites import find_sites
 
 _REPEATS = 1e-3
@@ -28,7 +28,7 @@ def runnable_copy(model: nn.Module, examples: Sequence[Example]) -> tuple[nn.Mod
     """
     name = type(model).__name__
     try:
-        work = copied(model)
+        work = copy_module(model)
     except Exception as error:  # a user's module may hold anything
         raise ConversionError(
             f"{name} can't be copied ({error}): keep only modules, parameters, buffers and plain values in it."
@@ -42,7 +42,7 @@ def runnable_copy(model: nn.Module, examples: Sequence[Example]) -> tuple[nn.Mod
 
 @torch.no_grad()
 def _check_runs(work: nn.Module, example: Example) -> None:
-    name, trial = type(work).__name__, copied(work)  # a forward may write into its modules
+    name, trial = type(work).__name__, copy_module(work)  # a forward may write into its modules
     try:
         output = example.call(trial)
     except Exception as error:  # whatever a user's forward raises
@@ -87,7 +87,7 @@ def check_whole(elastic: nn.Module, accepted: Sequence[Proposal], reference: Ref
         ConversionError: it doesn't.
     """
     largest = {p.choice.name: p.choice.options[p.choice.largest_index] for p in accepted}
-    trial = reference.prepared(build(elastic, ())).eval()
+    trial = reference.prepare_module(build(elastic, ())).eval()
     activate(find_sites(trial), largest)
     found = reference.departs(trial)
     if found is not None:

@@ -35,7 +35,7 @@ from nas.supernet.convert.proposals import (
     Width,
 )
 from nas.supernet.convert.reference import Reference
-from nas.supernet.convert.report import ACTIVATION, DEPTH, HEADS, KERNEL, RESOLUTION, Converted, reported
+from nas.supernet.convert.report import ACTIVATION, DEPTH, HEADS, KERNEL, RESOLUTION, Converted, make_report
 from nas.supernet.convert.settings import RATIOS, Settings
 from nas.supernet.convert.swaps import activation_choices, kernel_choices, resolution_choice, why_left_out
 from nas.supernet.unfused import without_fast_path
@@ -85,10 +85,10 @@ def elastic_module(
     settings = Settings(ratios, multiple_of, keep, max_choices, kernels, activations, resolutions)
     settings.check(model)
     with without_fast_path():
-        return _converted(model, examples, settings)
+        return _convert(model, examples, settings)
 
 
-def _converted(model: nn.Module, examples: list[Example], settings: Settings) -> Converted:
+def _convert(model: nn.Module, examples: list[Example], settings: Settings) -> Converted:
     work, modes = runnable_copy(model, examples)
     logger.info("converting %s: looking for the ways through its forward", type(model).__name__)
     branches = branches_of(work, examples)
@@ -96,8 +96,8 @@ def _converted(model: nn.Module, examples: list[Example], settings: Settings) ->
     whole = [Branch(example) for example in examples[:1] if example is not branches[0].example]
     reference = Reference(work, [*branches, *whole])
     resolution = resolution_choice(examples[0], settings)
-    proposals, fixed = _proposed(work, branches, settings)
-    proposals, more = _limited(work, [*proposals, *resolution], settings.max_choices)
+    proposals, fixed = _propose(work, branches, settings)
+    proposals, more = _limit_proposals(work, [*proposals, *resolution], settings.max_choices)
     logger.info("converting: trying %d possible choices", len(proposals))
     accepted, rejected = Probe(work, branches).settle(proposals)
     fixed += [*more, *(_of(proposal, reason) for proposal, reason in rejected)]
@@ -110,12 +110,12 @@ def _converted(model: nn.Module, examples: list[Example], settings: Settings) ->
     elastic = build(work, accepted)
     check_whole(elastic, accepted, reference)
     logger.info("%d choices, %d axes fixed", len(accepted), len(fixed))
-    converted = Converted(elastic, reported(work, accepted, fixed), branches[0].example)
+    converted = Converted(elastic, make_report(work, accepted, fixed), branches[0].example)
     converted.training = model.training
     return converted
 
 
-def _proposed(
+def _propose(
     work: nn.Module, branches: Sequence[Branch], settings: Settings
 ) -> tuple[list[Proposal], list[Fixed]]:
     """Return all that might become elastic, and what can't, with the reasons."""
@@ -211,7 +211,7 @@ def _depths(row: BlockRow) -> tuple[int, ...]:
     return tuple(sorted({count - round(step * (count - least) / steps) for step in range(steps + 1)}))
 
 
-def _limited(
+def _limit_proposals(
     model: nn.Module, proposals: list[Proposal], max_choices: int | None
 ) -> tuple[list[Proposal], list[Fixed]]:
     """Return the proposals that touch most weights, and what is said of the others."""

@@ -96,14 +96,14 @@ class _Graph:
             for name, parameter in module.named_parameters(recurse=False):
                 self._owners.setdefault(parameter, (path, name))
         self._users: dict[Any, list[Any]] = {}
-        self._nodes = self._walked(ends)
+        self._nodes = self._walk(ends)
         self._used: dict[Any, list[Named]] = {}
         for node in self._nodes:
             if node.name() == "torch::autograd::AccumulateGrad" and node.variable in self._owners:
                 for operation in self._operations(node):
                     self._used.setdefault(operation, []).append(self._owners[node.variable])
 
-    def _walked(self, ends: list[Any]) -> list[Any]:
+    def _walk(self, ends: list[Any]) -> list[Any]:
         nodes = dict.fromkeys(ends)
         waiting = list(nodes)
         while waiting:

@@ -14,8 +14,8 @@ from nas.space import IntArray
 from nas.supernet.attention import runs_along_heads, why_whole_attention
 from nas.supernet.convert.branches import Branch
 from nas.supernet.convert.following import Followed, follow
-from nas.supernet.copying import copied
-from nas.supernet.cut import OUT, Place, axis_name, channel_dims, held_tensors, why_whole
+from nas.supernet.copying import copy_module
+from nas.supernet.cut import OUT, Place, axis_name, channel_dims, list_tensors, why_whole
 
 OUTPUT = "they are the output of the network"
 _Members = dict[int, list[tuple[Place, int]]]
@@ -84,7 +84,7 @@ def channel_groups(
     Returns:
         The groups, what stays fixed, and the layers that no branch uses, by the module whose forward may.
     """
-    model = copied(model)  # a forward may change its buffers
+    model = copy_module(model)  # a forward may change its buffers
     try:
         followed = follow(model, [branch for branch in branches if branch.new_calls])
     except Exception as error:  # whatever a user's forward raises where its operations are watched
@@ -96,7 +96,7 @@ def _every_axis(model: nn.Module) -> tuple[tuple[str, str], ...]:
     axes = (
         (path, axis_name(module, name, dim))
         for path, module in model.named_modules()
-        for name, tensor in held_tensors(module)
+        for name, tensor in list_tensors(module)
         for dim in channel_dims(module, tensor)
     )
     return tuple(dict.fromkeys(axes))
@@ -178,20 +178,20 @@ class _Coupling:
                     number = names[place.path]
                     name = place.path if number == 1 else f"{place.path}.{number}"
                     unit = next(repeat for found, _, repeat in segments if found == place)
-                    groups.append(ChannelGroup(name, len(row), self._named(segments), unit))
+                    groups.append(ChannelGroup(name, len(row), self._name_segments(segments), unit))
         return groups, fixed
 
     def _rank(self, place: Place) -> int:
         """Return 0 for what layers make, which gives the groups their names, and more for what meets it."""
         layer = self._modules[place.path]
-        tensor = dict(held_tensors(layer)).get(place.name)
+        tensor = dict(list_tensors(layer)).get(place.name)
         makes = tensor is not None and tensor.ndim > 1 and not any(layer.children())
         return (not makes) + 2 * (self._axis(place)[1] != OUT)
 
     def _axis(self, place: Place) -> tuple[str, str]:
         return place.path, axis_name(self._modules[place.path], place.name, place.dim)
 
-    def _named(self, found: list[tuple[Place, int, int]]) -> tuple[Segment, ...]:
+    def _name_segments(self, found: list[tuple[Place, int, int]]) -> tuple[Segment, ...]:
         return tuple(
             Segment(place.path, self._axis(place)[1], place.name, place.dim, start, repeat)
             for place, start, repeat in found

@@ -91,20 +91,20 @@ class Example:
         )
         return Example(given, named)
 
-    def mapped(self, change: Callable[[Tensor], Tensor]) -> Example:
+    def map_tensors(self, change: Callable[[Tensor], Tensor]) -> Example:
         """Return the call with every tensor changed."""
         given, named = tree_map(
             lambda leaf: change(leaf) if isinstance(leaf, Tensor) else leaf, (self.given, self.named)
         )
         return Example(given, named)
 
-    def doubled(self) -> Example:
+    def to_double(self) -> Example:
         """Return the call with real numbers in double precision."""
-        return self.mapped(lambda x: x.double() if x.is_floating_point() else x)
+        return self.map_tensors(lambda x: x.double() if x.is_floating_point() else x)
 
     def twice(self) -> Example:
         """Return the call with every item twice; batch norms in training need two."""
-        return self.mapped(lambda x: torch.cat([x, x]) if x.ndim else x)
+        return self.map_tensors(lambda x: torch.cat([x, x]) if x.ndim else x)
 
 
 def examples_of(example_input: object) -> list[Example]:

@@ -21,8 +21,8 @@ from nas.supernet.convert.example import tensors
 from nas.supernet.convert.labels import Block, Layout, Ties
 from nas.supernet.convert.operations import layouts_after
 from nas.supernet.convert.sight import Sight
-from nas.supernet.cut import FEATURES, Place, channel_dims, held_tensors
-from nas.supernet.unfused import unfused
+from nas.supernet.cut import FEATURES, Place, channel_dims, list_tensors
+from nas.supernet.unfused import avoid_fused_kernels
 
 _NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm)
 
@@ -64,11 +64,11 @@ def follow(model: nn.Module, branches: Sequence[Branch]) -> Followed:
     for branch in branches:
         follower.take(branch.example.tensors)
         mode = training(model) if branch.training else contextlib.nullcontext()
-        with mode, unfused(model), follower.weightless_norms(model), sight.watching(), follower:
+        with mode, avoid_fused_kernels(model), follower.weightless_norms(model), sight.watching(), follower:
             made = tensors(branch.example.run(model))
         outputs += [follower.layout(x) or () for x in made]
     used = frozenset(place for place in follower.places if follower.is_used(place))
-    unused = sight.unused(follower.touched)
+    unused = sight.find_unused(follower.touched)
     return Followed(follower.places, follower.ties, tuple(outputs), used, unused, sight)
 
 
@@ -89,7 +89,7 @@ class _Follower(TorchDispatchMode):
         """Give nodes to the dimensions of parameters and buffers."""
         for path, module in model.named_modules():
             learned = isinstance(module, _NORMS) or any(True for _ in module.parameters(recurse=False))
-            for name, tensor in held_tensors(module):
+            for name, tensor in list_tensors(module):
                 if tensor not in self._layouts:
                     self._layouts[tensor] = tuple(
                         Block((dim,), self.ties.new(tensor.shape[dim], loose=not learned))
@@ -133,7 +133,7 @@ class _Follower(TorchDispatchMode):
         handles = [
             module.register_forward_pre_hook(remember(path))
             for path, module in model.named_modules()
-            if isinstance(module, _NORMS) and not held_tensors(module)
+            if isinstance(module, _NORMS) and not list_tensors(module)
         ]
         try:
             yield
@@ -153,14 +153,16 @@ class _Follower(TorchDispatchMode):
         name = func.overloadpacket.__name__
         fresh = name.startswith("new_") or name.endswith("_like")
         if made and not fresh and any(x in self._layouts for x in given):
-            call = Call(name.rstrip("_"), _bound(func, args, kwargs or {}), made, self.layout, self.ties)
+            call = Call(
+                name.rstrip("_"), _bind_arguments(func, args, kwargs or {}), made, self.layout, self.ties
+            )
             for tensor, layout in zip(made, layouts_after(call), strict=True):
                 if math.prod(tensor.shape) > 0:
                     self._layouts[tensor] = layout
         return output
 
 
-def _bound(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+def _bind_arguments(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
     """Return an operation's arguments by name."""
     parameters = func._schema.arguments
     bound = {p.name: p.default_value for p in parameters if p.has_default_value()}

@@ -12,7 +12,7 @@ from nas.choices import Choice
 from nas.supernet.convert.cores import Core, is_matrix
 from nas.supernet.convert.dependencies import ChannelGroup, Segment
 from nas.supernet.convert.proposals import Number, SplitHeads
-from nas.supernet.cut import Place, axis_name, channel_dims, held_tensors
+from nas.supernet.cut import Place, axis_name, channel_dims, list_tensors
 
 _COUNTS = ("h", "nh")
 """Names of a number of heads beside those with ``head`` in them."""
@@ -40,7 +40,7 @@ class Attention:
         self.between = tuple(dict.fromkeys(named for core in cores for named in core.between))
         self.paths = (*self.producers, *self.consumers, *(path for path, _ in self.between))
         self.holders = tuple(dict.fromkeys(self._holder(core) for core in cores))
-        self.around = self._called(_common(self.paths))
+        self.around = self._find_called(_common(self.paths))
         self.surroundings = tuple(self._surroundings())
         self.most = self._most()
 
@@ -62,17 +62,17 @@ class Attention:
         tensor: Tensor = getattr(self.model.get_submodule(place.path), place.name)
         return tensor.shape[place.dim]
 
-    def made(self, path: str) -> Place:
+    def output_place(self, path: str) -> Place:
         """Return where the output of a layer lies in its weight."""
         return Place(path, "weight", matrix_dims(self.model.get_submodule(path))[0])
 
-    def taken(self, path: str) -> Place:
+    def input_place(self, path: str) -> Place:
         """Return where the input of a layer lies in its weight."""
         return Place(path, "weight", matrix_dims(self.model.get_submodule(path))[1])
 
     def _holder(self, core: Core) -> str:
         """Return the innermost module that holds the layers around a softmax and, if any does, says how many heads."""
-        sizes = [(self.length(self.made(path)), path) for path in core.producers]
+        sizes = [(self.length(self.output_place(path)), path) for path in core.producers]
         large = [path for size, path in sizes if len(core.shape) < 4 or size > core.shape[-3]]
         holder = _common([path.rpartition(".")[0] for path in large or core.producers])
         while holder and not (
@@ -87,7 +87,7 @@ class Attention:
             if type(value) is int and value > 0 and names_heads(name):
                 yield name, value
 
-    def _called(self, path: str) -> str:
+    def _find_called(self, path: str) -> str:
         while path and (not self.times.get(path) or not any(self.model.get_submodule(path).children())):
             path = path.rpartition(".")[0]
         return path
@@ -96,7 +96,7 @@ class Attention:
         """Yield the smallest module that holds all of it, and those around that; called ones."""
         yield (path := self.around)
         while path:
-            yield (path := self._called(path.rpartition(".")[0]))
+            yield (path := self._find_called(path.rpartition(".")[0]))
 
     def _most(self) -> int:
         """Return how many heads the queries have."""
@@ -114,8 +114,8 @@ def guesses(attention: Attention, options: Callable[[int], tuple[int, ...]]) -> 
         choice = Choice(f"{holders[0]}.heads" if holders[0] else "heads", options(heads))
         for places in _layouts(attention, heads):
             group = ChannelGroup(holders[0], heads, _segments(attention, places))
-            channels = attention.length(attention.taken(attention.producers[0]))
-            size = places[attention.taken(attention.consumers[0])][0][1]
+            channels = attention.length(attention.input_place(attention.producers[0]))
+            size = places[attention.input_place(attention.consumers[0])][0][1]
             for narrowed, numbers in _numbers(attention, heads, places):
                 yield SplitHeads(choice, holders, group, numbers, (channels, size) if narrowed else None)
 
@@ -130,13 +130,16 @@ def _segments(attention: Attention, places: _Places) -> tuple[Segment, ...]:
 
 def _layouts(attention: Attention, heads: int) -> Iterator[_Places]:
     """Yield where the heads may lie; nothing where some axis isn't a multiple of their number."""
-    made = {path: attention.length(attention.made(path)) for path in attention.producers}
-    taken = {attention.taken(path): attention.length(attention.taken(path)) for path in attention.consumers}
+    made = {path: attention.length(attention.output_place(path)) for path in attention.producers}
+    taken = {
+        attention.input_place(path): attention.length(attention.input_place(path))
+        for path in attention.consumers
+    }
     if any(length % heads for length in (*made.values(), *taken.values())):
         return
     places: _Places = {place: ((0, length // heads),) for place, length in taken.items()}
     small: dict[str, _Parts] = {path: ((0, 1),) for path, length in made.items() if length == heads}
-    for large in _fused(attention, heads, {k: v for k, v in made.items() if v != heads}):
+    for large in _find_fused(attention, heads, {k: v for k, v in made.items() if v != heads}):
         rows = dict(small)
         rows.update(large)
         whole = places | {place: parts for path, parts in rows.items() for place in _rows(attention, path)}
@@ -146,12 +149,12 @@ def _layouts(attention: Attention, heads: int) -> Iterator[_Places]:
 
 def _rows(attention: Attention, path: str) -> Iterator[Place]:
     """Yield where the output of a layer lies."""
-    yield attention.made(path)
+    yield attention.output_place(path)
     if attention.model.get_submodule(path)._parameters.get("bias") is not None:
         yield Place(path, "bias", 0)
 
 
-def _fused(attention: Attention, heads: int, lengths: dict[str, int]) -> Iterator[dict[str, _Parts]]:
+def _find_fused(attention: Attention, heads: int, lengths: dict[str, int]) -> Iterator[dict[str, _Parts]]:
     """Yield the parts of projections: queries, keys and values may be rows of one layer, or of two or three."""
     count = max((sum(path in lengths for path in core.producers) for core in attention.cores), default=0)
     known: dict[int, list[tuple[int, ...]]] = {1: [(3,), (0,), (1,), (2,)], 2: [(1, 2), (2, 1), (1, 1)]}
@@ -192,7 +195,7 @@ def _between(attention: Attention, heads: int, places: _Places, parameters: bool
         if path in ends:
             continue  # a bias that is added by itself: where the heads lie there is known
         module = attention.model.get_submodule(path)
-        for name, tensor in held_tensors(module):
+        for name, tensor in list_tensors(module):
             known = small | large if (parameters if name in module._parameters else buffers) else large
             dims = [dim for dim in channel_dims(module, tensor) if tensor.shape[dim] in known]
             # One axis is that of heads, but where a layer mixes heads both are.
@@ -233,7 +236,7 @@ def _inside(attention: Attention) -> list[tuple[str, nn.Module]]:
         for holder in attention.holders
         for path, module in attention.model.get_submodule(holder).named_modules()
     }
-    return [(path, m) for path, m in found.items() if path in attention.holders or not held_tensors(m)]
+    return [(path, m) for path, m in found.items() if path in attention.holders or not list_tensors(m)]
 
 
 def names_heads(name: str) -> bool:

@@ -39,14 +39,14 @@ def split_heads(
     """
     cores = [core for core in attention_cores(model, example) if not _is_torchs(model, core)]
     times = _times_called(model, example)
-    groups = [Attention(model, tuple(group), times) for group in _merged(cores)]
+    groups = [Attention(model, tuple(group), times) for group in _merge_cores(cores)]
     calls = _calls(model, example, {path for group in groups for path in group.surroundings})
     found: list[SplitHeads] = []
     failed: dict[tuple[Any, ...], list[tuple[Attention, str]]] = {}
     known: dict[Any, int] = {}
     for group in groups:
         kept = [k for k in keep if any(path == k or path.startswith(f"{k}.") for path in group.paths)]
-        answer = f"{kept[0]} is to be kept" if kept else _settled(group, model, calls, known, options)
+        answer = f"{kept[0]} is to be kept" if kept else _settle_heads(group, model, calls, known, options)
         if isinstance(answer, str):
             failed.setdefault(group.kind if not kept else (group,), []).append((group, answer))
         else:
@@ -56,7 +56,7 @@ def split_heads(
         # Layers may share what they computed, such as biases, so that all of them need as many heads.
         together = Attention(model, tuple(core for group, _ in alike for core in group.cores), times)
         calls = _calls(model, example, set(together.surroundings)) if len(alike) > 1 else {}
-        answer = _settled(together, model, calls, known, options) if len(alike) > 1 else ""
+        answer = _settle_heads(together, model, calls, known, options) if len(alike) > 1 else ""
         if isinstance(answer, SplitHeads):
             found.append(answer)
         else:
@@ -64,7 +64,7 @@ def split_heads(
     return found, fixed
 
 
-def _settled(
+def _settle_heads(
     group: Attention,
     model: nn.Module,
     calls: dict[str, Example],
@@ -98,7 +98,7 @@ def _is_torchs(model: nn.Module, core: Core) -> bool:
     return any(isinstance(model.get_submodule(path), nn.MultiheadAttention) for path in parents)
 
 
-def _merged(cores: Iterable[Core]) -> list[list[Core]]:
+def _merge_cores(cores: Iterable[Core]) -> list[list[Core]]:
     """Return cores that share a parameter together: their heads are the same, or they run one after the other."""
     groups: list[tuple[set[Any], list[Core]]] = []
     for core in cores:
@@ -133,7 +133,7 @@ def _calls(model: nn.Module, example: Example, paths: set[str]) -> dict[str, Exa
     def remember(path: str) -> Any:
         def hook(_module: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> None:
             if path not in calls:
-                calls[path] = Example(given, named).mapped(torch.clone).fresh()
+                calls[path] = Example(given, named).map_tensors(torch.clone).fresh()
 
         return hook
 

@@ -32,7 +32,7 @@ class Block:
     dims: tuple[int, ...]
     nodes: IntArray
 
-    def moved(self, to: Mapping[int, int]) -> Block:
+    def move(self, to: Mapping[int, int]) -> Block:
         """Return the block after its dimensions were renamed; their order may change."""
         dims = [to[dim] for dim in self.dims]
         order = np.argsort(dims)
@@ -133,10 +133,10 @@ class Ties:
                 if any(_foreign(block, other) for other in operands):
                     self.fix(block.nodes, FOREIGN)
                 else:
-                    known = self._joined(known, block)
+                    known = self._join_blocks(known, block)
         return tuple(known)
 
-    def _joined(self, known: list[Block], block: Block) -> list[Block]:
+    def _join_blocks(self, known: list[Block], block: Block) -> list[Block]:
         """Add a block to others, one with those that it overlaps."""
         apart = []
         for other in known:
@@ -156,7 +156,7 @@ class Ties:
             block = Block(shared, ones[index])
         return [*apart, block]
 
-    def reduced(self, layout: Layout, dims: Iterable[int]) -> Layout:
+    def reduce(self, layout: Layout, dims: Iterable[int]) -> Layout:
         """Return a layout without dimensions over which was summed; their numbers stay free."""
         gone, kept = set(dims), []
         for block in layout:
@@ -166,7 +166,7 @@ class Ties:
                 kept.append(Block(left, self.tie_along(block.nodes, axes)))
         return tuple(kept)
 
-    def viewed(self, layout: Layout, shape: Sequence[int], new: Sequence[int]) -> Layout:
+    def view(self, layout: Layout, shape: Sequence[int], new: Sequence[int]) -> Layout:
         """Return the layout of a tensor of ``shape`` that is read as one of shape ``new``."""
         if not layout or 0 in shape:
             return ()
@@ -186,7 +186,7 @@ class Ties:
                 kept += [made] if made.dims else []
         return tuple(kept)
 
-    def permuted(self, layout: Layout, order: Sequence[int]) -> Layout:
+    def permute(self, layout: Layout, order: Sequence[int]) -> Layout:
         """Return the layout of a tensor whose dimension ``i`` is ``order[i]`` of the one before.
 
         Parts of channels that change their order (a shuffle) go together over all but the last part.
@@ -198,10 +198,10 @@ class Ties:
             if dims != sorted(dims):
                 last = block.dims[-1]
                 block = Block((last,), self.tie_along(block.nodes, range(len(dims) - 1)))
-            made.append(block.moved(to))
+            made.append(block.move(to))
         return tuple(made)
 
-    def taken(self, layout: Layout, dim: int, places: slice | IntArray) -> Layout:
+    def take(self, layout: Layout, dim: int, places: slice | IntArray) -> Layout:
         """Return a layout of which along one dimension only some positions are left.
 
         A slice that is one of several equal pieces ties them: what is cut must be so that they stay equal.
@@ -226,7 +226,7 @@ class Ties:
         if step == 1 and 0 < length < len(nodes) and len(nodes) % length == 0 and start % length == 0:
             self.tie_along(nodes.reshape(len(nodes) // length, length, *nodes.shape[1:]), [0])
 
-    def joined(self, operands: Sequence[Operand], dim: int) -> Layout:
+    def concatenate(self, operands: Sequence[Operand], dim: int) -> Layout:
         """Return the layout of operands that are concatenated along a dimension."""
         holders = [[b for b in operand.layout if dim in b.dims] for operand in operands]
         others = [

@@ -15,7 +15,7 @@ from torch import nn
 
 from nas.supernet.convert.build import lengths_of
 from nas.supernet.convert.proposals import Width
-from nas.supernet.cut import held_tensors, keeps_known_sizes
+from nas.supernet.cut import list_tensors, keeps_known_sizes
 
 _MOST_WAYS = 16
 """To take the numbers around one width; each is tried in a network of its own, of which most fail at once."""
@@ -60,7 +60,7 @@ def ways(model: nn.Module, width: Width, known: Iterable[Way]) -> list[Way]:
     return list(likely)[:_MOST_WAYS]
 
 
-def taken(model: nn.Module, width: Width, way: Way) -> Width:
+def take_as(model: nn.Module, width: Width, way: Way) -> Width:
     """Return a width with its numbers taken in a way."""
     turned = [number for number in _numbers(model, width) if number.kept in way]
     following = tuple((number.path, number.kept.name) for number in turned if not number.follows)
@@ -77,7 +77,7 @@ def _numbers(model: nn.Module, width: Width) -> list[_Found]:
     lengths = lengths_of(model, width.group)
     own: dict[str, set[int]] = {}
     for segment in width.group.segments:
-        tensor = dict(held_tensors(model.get_submodule(segment.path))).get(segment.tensor)
+        tensor = dict(list_tensors(model.get_submodule(segment.path))).get(segment.tensor)
         own.setdefault(segment.path, set()).update(() if tensor is None else [tensor.shape[segment.dim]])
     found = []
     for path in dict.fromkeys([*own, *_around(model, list(own))]):
@@ -101,5 +101,5 @@ def _around(model: nn.Module, paths: list[str]) -> Iterator[str]:
     for path in above:
         yield path
         for name, child in model.get_submodule(path).named_children():
-            if not any(child.children()) and not held_tensors(child):
+            if not any(child.children()) and not list_tensors(child):
                 yield f"{path}.{name}".removeprefix(".")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from nas.supernet.convert import moves, products
-from nas.supernet.convert.calls import Call, Rule, by_name, refused, renumbered
+from nas.supernet.convert.calls import Call, Rule, by_name, refuse, renumber
 from nas.supernet.convert.labels import Layout
 
 
@@ -31,13 +31,13 @@ def _unknown(call: Call) -> list[Layout]:
     one = [tensor for tensor in given if call.layout(tensor)]
     if len(one) == 1 and all(output.ndim == one[0].ndim for output in call.outputs):
         return [_spatial(call, one[0], output) for output in call.outputs]
-    return refused(call)
+    return refuse(call)
 
 
 def _elementwise(call: Call) -> list[Layout]:
     made = []
     for output in call.outputs:
-        operands = [call.aligned(tensor, output.ndim) for tensor in call.tensors()]
+        operands = [call.align(tensor, output.ndim) for tensor in call.tensors()]
         made.append(call.ties.combine(operands))
     return made
 
@@ -53,7 +53,7 @@ def _spatial(call: Call, tensor: Tensor, output: Tensor) -> Layout:
     return tuple(kept)
 
 
-def _ordered(call: Call) -> list[Layout]:
+def _keep_order(call: Call) -> list[Layout]:
     """Operations that depend on the order along some dimension."""
     tensor = call.tensors()[0]
     dims = _dims(call, tensor.ndim)
@@ -77,17 +77,20 @@ def _reduction(call: Call) -> list[Layout]:
         return _elementwise(call)
     dims = _dims(call, tensor.ndim)
     if call.name.startswith("arg"):
-        _ordered(call)
-    left = call.ties.reduced(call.layout(tensor), dims)
+        _keep_order(call)
+    left = call.ties.reduce(call.layout(tensor), dims)
     kept = [dim for dim in range(tensor.ndim) if dim not in dims]
-    names = {dim: dim for dim in kept} if call.outputs[0].ndim == tensor.ndim else renumbered(kept)
-    return [tuple(block.moved(names) for block in left) for _ in call.outputs]
+    names = {dim: dim for dim in kept} if call.outputs[0].ndim == tensor.ndim else renumber(kept)
+    return [tuple(block.move(names) for block in left) for _ in call.outputs]
 
 
 _OWN: dict[str, Rule] = by_name(
     (_reduction, "sum mean amax amin prod any all logsumexp argmax argmin var std var_mean std_mean norm"),
     (_reduction, "linalg_vector_norm aminmax nansum max min"),
-    (_ordered, "cumsum cumprod cummax cummin logcumsumexp sort argsort topk kthvalue median mode flip roll"),
-    (_ordered, "triu tril rot90 _fft_r2c _fft_c2c _fft_c2r"),
+    (
+        _keep_order,
+        "cumsum cumprod cummax cummin logcumsumexp sort argsort topk kthvalue median mode flip roll",
+    ),
+    (_keep_order, "triu tril rot90 _fft_r2c _fft_c2c _fft_c2r"),
 )
 _RULES = {**_OWN, **moves.RULES, **products.RULES}

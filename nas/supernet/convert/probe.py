@@ -15,7 +15,7 @@ from nas.choices import Choice, Option
 from nas.errors import one_line
 from nas.supernet.convert.branches import Branch
 from nas.supernet.convert.build import build
-from nas.supernet.convert.numbers import Way, taken, ways
+from nas.supernet.convert.numbers import Way, take_as, ways
 from nas.supernet.convert.proposals import Depth, Ordered, Proposal, Resolution, Width
 from nas.supernet.convert.reference import Reference, difference, run_branch
 from nas.supernet.sites import Site, find_sites, plain_copy
@@ -42,7 +42,7 @@ class Probe:
     def __init__(self, model: nn.Module, branches: Sequence[Branch]) -> None:
         self._generator = torch.Generator().manual_seed(0)
         first, *others = branches
-        varied = first.on(first.example.mapped(self._varied))
+        varied = first.on(first.example.map_tensors(self._vary))
         self._reference = Reference(model, [varied, *others], disturbed=True)
         self._trained = [b for b in branches if b.training]
         self._learned: dict[str, Way] = {}
@@ -51,7 +51,7 @@ class Probe:
         self._tried = 0
         self._total = 0
 
-    def _varied(self, value: Tensor) -> Tensor:
+    def _vary(self, value: Tensor) -> Tensor:
         """Return noise in place of a constant image, in which many faults would not show."""
         if not value.is_floating_point() or value.numel() < 2 or value.min() < value.max():
             return value
@@ -100,20 +100,20 @@ class Probe:
         reason = "" if wrong and len(proposals) > 1 else self.fault(proposals, check)
         if reason is None or len(proposals) == 1:
             self._tried += len(proposals)
-            return (proposals, []) if reason is None else self._mended(proposals[0], reason, check)
+            return (proposals, []) if reason is None else self._mend_proposals(proposals[0], reason, check)
         middle = len(proposals) // 2
         first, rejected = self._halve(proposals[:middle], check, wrong=False)
         second, others = self._halve(proposals[middle:], check, wrong=first == proposals[:middle])
         return [*first, *second], [*rejected, *others]
 
-    def _mended(
+    def _mend_proposals(
         self, proposal: Proposal, reason: str, check: _Check
     ) -> tuple[list[Proposal], list[tuple[Proposal, str]]]:
         """Return a proposal that doesn't hold with its numbers taken in another way, where it holds in one."""
         kind, known = _kind(proposal), self._learned.values()
         if _SMALLER in reason and kind not in self._hopeless and isinstance(proposal, Width):
             for way in ways(self._reference.model, proposal, known):
-                other = taken(self._reference.model, proposal, way)
+                other = take_as(self._reference.model, proposal, way)
                 if other != proposal and self.fault([other], check) is None:
                     self._learned[kind] = way
                     return [other], []
@@ -124,7 +124,7 @@ class Probe:
         """Return a proposal with its numbers taken as was right for another layer like it."""
         way = self._learned.get(_kind(proposal))
         return (
-            taken(self._reference.model, proposal, way) if way and isinstance(proposal, Width) else proposal
+            take_as(self._reference.model, proposal, way) if way and isinstance(proposal, Width) else proposal
         )
 
     def _first_wrong(self, proposals: list[Proposal], check: _Check) -> int:
@@ -178,7 +178,7 @@ class Probe:
         sizes = [proposal.choice for proposal in proposals if not isinstance(proposal, Depth)]
         everything = [proposal.choice for proposal in proposals]
         activate(sites, _largest(everything) | (_smallest(sizes) if sizes else _smallest(everything)))
-        if isinstance(made := self._made(elastic, branches), str):
+        if isinstance(made := self._run_smaller(elastic, branches), str):
             return made
         activate(sites, _largest(everything))
         return self._disorder(elastic, proposals, branches)
@@ -194,14 +194,14 @@ class Probe:
         thin = largest | _smallest(sizes)
         for options in (smallest, thin, *between):
             activate(sites, options)
-            if isinstance(made := self._made(elastic, None if options is smallest else 1), str):
+            if isinstance(made := self._run_smaller(elastic, None if options is smallest else 1), str):
                 return made
             if self._extraction_differs(elastic, sites, made[0]):
                 return f"{_SMALLER}, extracted, doesn't compute what it does in the network"
         parts = [_smallest(part) for part in _parts(sizes)]
         for part in [*parts, *_resolutions(proposals)]:
             activate(sites, largest | part)
-            if isinstance(made := self._made(elastic, 1), str):
+            if isinstance(made := self._run_smaller(elastic, 1), str):
                 return made
         activate(sites, thin)
         if (stop := self._stops_training(elastic)) is not None:
@@ -209,10 +209,10 @@ class Probe:
         activate(sites, largest)
         return self._disorder(elastic, proposals)
 
-    def _made(self, elastic: nn.Module, branches: int | None) -> list[list[Tensor]] | str:
+    def _run_smaller(self, elastic: nn.Module, branches: int | None) -> list[list[Tensor]] | str:
         """Return what a smaller network makes on so many branches, or on which it fails or makes other shapes."""
         reference, outputs = self._reference, []
-        for branch, expected in list(zip(reference.branches, reference.expected, strict=True))[:branches]:
+        for branch, expected in list(zip(reference.branches, reference.expect_costs, strict=True))[:branches]:
             try:
                 made = run_branch(elastic, branch)
             except Exception as error:  # whatever a user's forward raises where channels are missing

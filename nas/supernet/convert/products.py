@@ -17,10 +17,10 @@ def _product(call: Call, one: Tensor, other: Tensor, added: Tensor | None = None
     n, m, k = batch, batch + 1, batch + 2
     left = call.operand(one, [*range(batch), n, k])
     right = call.operand(other, [*range(batch), k, m])
-    layout = call.ties.reduced(call.ties.combine([left, right]), [k])
+    layout = call.ties.reduce(call.ties.combine([left, right]), [k])
     if added is not None:
         made = Operand(layout, dict(enumerate(output.shape)))
-        layout = call.ties.combine([made, call.aligned(added, output.ndim)])
+        layout = call.ties.combine([made, call.align(added, output.ndim)])
     return [layout]
 
 
@@ -33,7 +33,7 @@ def _matrices(call: Call) -> list[Layout]:
 def _vector_product(call: Call) -> list[Layout]:
     matrix, vector = call.tensors()[-2:]
     combined = call.ties.combine([call.operand(matrix), call.operand(vector, [1])])
-    return [call.ties.reduced(combined, [1])]
+    return [call.ties.reduce(combined, [1])]
 
 
 def _linear(call: Call) -> list[Layout]:
@@ -41,7 +41,7 @@ def _linear(call: Call) -> list[Layout]:
     (output,) = call.outputs
     last = output.ndim - 1
     left = call.operand(tensor, [*range(last), last + 1])
-    layout = call.ties.reduced(call.ties.combine([left, call.operand(weight, [last, last + 1])]), [last + 1])
+    layout = call.ties.reduce(call.ties.combine([left, call.operand(weight, [last, last + 1])]), [last + 1])
     if bias is not None:
         layout = call.ties.combine(
             [Operand(layout, dict(enumerate(output.shape))), call.operand(bias, [last])]
@@ -49,7 +49,7 @@ def _linear(call: Call) -> list[Layout]:
     return [layout]
 
 
-def _embedded(call: Call) -> list[Layout]:
+def _embed(call: Call) -> list[Layout]:
     weight, indices = call.arguments["weight"], call.arguments["indices"]
     call.ties.fix_all(call.layout(indices), FOREIGN)
     for block in call.layout(weight):
@@ -57,10 +57,10 @@ def _embedded(call: Call) -> list[Layout]:
             call.ties.fix(block.nodes, "they are numbers that the input holds")
     (output,) = call.outputs
     left = tuple(block for block in call.layout(weight) if block.dims == (1,))
-    return [tuple(block.moved({1: output.ndim - 1}) for block in left)]
+    return [tuple(block.move({1: output.ndim - 1}) for block in left)]
 
 
-def _convolved(call: Call) -> list[Layout]:
+def _convolve(call: Call) -> list[Layout]:
     tensor, weight, bias = (call.arguments[name] for name in ("input", "weight", "bias"))
     groups, transposed = call.arguments["groups"], call.arguments["transposed"]
     for held, channels in ((tensor, {1}), (weight, set[int]())):
@@ -70,13 +70,13 @@ def _convolved(call: Call) -> list[Layout]:
     if loses_groups(groups):
         made = _groups_met(call, tensor, weight, groups, transposed)
     elif groups > 1:
-        made = _met_in_groups(call, tensor, weight, groups, transposed)
+        made = _tie_groups(call, tensor, weight, groups, transposed)
     else:
         taken, given = (0, 1) if transposed else (1, 0)
         call.ties.combine([_row(call, tensor, 1), _row(call, weight, taken)])
         made = _row(call, weight, given)
     parts = [made] + ([] if bias is None else [_row(call, bias, 0)])
-    return [tuple(block.moved({0: 1}) for block in call.ties.combine(parts))]
+    return [tuple(block.move({0: 1}) for block in call.ties.combine(parts))]
 
 
 def _row(call: Call, tensor: Tensor, dim: int, units: int | None = None) -> Operand:
@@ -102,7 +102,7 @@ def _groups_met(call: Call, tensor: Tensor, weight: Tensor, groups: int, transpo
     return Operand(layout, {0: groups * repeat})
 
 
-def _met_in_groups(call: Call, tensor: Tensor, weight: Tensor, groups: int, transposed: bool) -> Operand:
+def _tie_groups(call: Call, tensor: Tensor, weight: Tensor, groups: int, transposed: bool) -> Operand:
     """Tie the same channels of all groups of a convolution, those in and those out; return those that go out."""
     inner = _row(call, weight, 1)
     taken, outer = (_over_groups(call, held, dim, groups) for held, dim in ((tensor, 1), (weight, 0)))
@@ -119,14 +119,14 @@ def _over_groups(call: Call, tensor: Tensor, dim: int, groups: int) -> Operand:
     return Operand(layout, {0: tensor.shape[dim] // groups}, call.layouts(tensor) is None)
 
 
-def _normalized(call: Call) -> list[Layout]:
+def _normalize(call: Call) -> list[Layout]:
     """Norms over the last dimensions, or elementwise with several outputs of which the first matters."""
     output = call.outputs[0]
-    layout = call.ties.combine([call.aligned(tensor, output.ndim) for tensor in call.tensors()])
+    layout = call.ties.combine([call.align(tensor, output.ndim) for tensor in call.tensors()])
     return [layout, *(() for _ in call.outputs[1:])]
 
 
-def _normalized_by_channel(call: Call) -> list[Layout]:
+def _normalize_channels(call: Call) -> list[Layout]:
     tensors = call.tensors()
     operands = [call.operand(tensors[0]), *(call.operand(held, [1]) for held in tensors[1:])]
     layout = call.ties.combine(operands)
@@ -142,11 +142,11 @@ RULES: dict[str, Rule] = by_name(
     (_matrices, "mm bmm addmm baddbmm _addmm_activation"),
     (_vector_product, "mv addmv"),
     (_linear, "linear"),
-    (_embedded, "embedding _embedding_bag"),
-    (_convolved, "convolution _convolution convolution_overrideable"),
-    (_normalized, "native_layer_norm layer_norm rms_norm _fused_rms_norm _weight_norm_interface"),
-    (_normalized_by_channel, "native_batch_norm _native_batch_norm_legit"),
-    (_normalized_by_channel, "_native_batch_norm_legit_no_training"),
-    (_normalized_by_channel, "cudnn_batch_norm miopen_batch_norm _batch_norm_with_update native_group_norm"),
-    (_normalized_by_channel, "_batch_norm_no_update _native_batch_norm_legit_functional"),
+    (_embed, "embedding _embedding_bag"),
+    (_convolve, "convolution _convolution convolution_overrideable"),
+    (_normalize, "native_layer_norm layer_norm rms_norm _fused_rms_norm _weight_norm_interface"),
+    (_normalize_channels, "native_batch_norm _native_batch_norm_legit"),
+    (_normalize_channels, "_native_batch_norm_legit_no_training"),
+    (_normalize_channels, "cudnn_batch_norm miopen_batch_norm _batch_norm_with_update native_group_norm"),
+    (_normalize_channels, "_batch_norm_no_update _native_batch_norm_legit_functional"),
 )

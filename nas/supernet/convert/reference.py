@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_leaves
 
 from nas.supernet.convert.branches import Branch, training, without_chance
 from nas.supernet.convert.example import Example, tensors
-from nas.supernet.copying import copied
+from nas.supernet.copying import copy_module
 
 _MARGIN = 30
 """A sum of many terms is rounded more often than each of its terms, which is what the yardstick does."""
@@ -48,24 +48,24 @@ class Reference:
 
     def _run(self, model: nn.Module, *, double: bool) -> None:
         self._double = double
-        self.model = self.prepared(model)
+        self.model = self.prepare_module(model)
         if self._disturbed:
             _disturb(self.model)
         self.branches = [self.in_precision(branch) for branch in self._given]
         seen = _Coarsest()
         with seen:
-            self.expected = [run_branch(self.model, branch) for branch in self.branches]
+            self.expect_costs = [run_branch(self.model, branch) for branch in self.branches]
         self._eps = seen.eps
 
-    def prepared(self, module: nn.Module) -> nn.Module:
+    def prepare_module(self, module: nn.Module) -> nn.Module:
         """Return a copy of ``module`` in the precision of the reference, without dropout."""
-        twin = copied(module)
+        twin = copy_module(module)
         without_chance(twin)
         return twin.double() if self._double else twin
 
     def in_precision(self, branch: Branch) -> Branch:
         """Return a branch with an example in the precision of the reference."""
-        return branch.on(branch.example.doubled()) if self._double else branch
+        return branch.on(branch.example.to_double()) if self._double else branch
 
     def _tolerances(self) -> list[float]:
         noisy = _noisy(self.model, self._eps)
@@ -74,7 +74,7 @@ class Reference:
             for branch in self.branches
         ]
         floor = _floor(self.model, self._eps)
-        pairs = zip(moved, self.expected, strict=True)
+        pairs = zip(moved, self.expect_costs, strict=True)
         return [min(0.1, max(floor, _MARGIN * difference(found, expected))) for found, expected in pairs]
 
     def departs(self, module: nn.Module, branches: int | None = None) -> tuple[float, str] | None:
@@ -84,7 +84,7 @@ class Reference:
             module: To compare.
             branches: How many of them to try; all by default.
         """
-        known = zip(self.branches, self.expected, self.tolerances, strict=True)
+        known = zip(self.branches, self.expect_costs, self.tolerances, strict=True)
         for branch, expected, tolerance in list(known)[:branches]:
             found = difference(run_branch(module, branch), expected)
             if found > tolerance:
@@ -134,7 +134,7 @@ def _statistics(model: nn.Module) -> Iterator[Tensor]:
 
 def _noisy(model: nn.Module, eps: float) -> nn.Module:
     """Return a copy whose weights are moved by one rounding each, up or down."""
-    moved = copied(model)
+    moved = copy_module(model)
     generator = torch.Generator().manual_seed(2)
     with torch.no_grad():
         for tensor in [*moved.parameters(), *moved.buffers()]:
@@ -145,7 +145,7 @@ def _noisy(model: nn.Module, eps: float) -> nn.Module:
 
 def _noisy_example(example: Example, eps: float) -> Example:
     generator = torch.Generator().manual_seed(3)
-    return example.mapped(lambda x: x * _roundings(x, eps, generator) if x.is_floating_point() else x)
+    return example.map_tensors(lambda x: x * _roundings(x, eps, generator) if x.is_floating_point() else x)
 
 
 def _roundings(tensor: Tensor, eps: float, generator: torch.Generator) -> Tensor:

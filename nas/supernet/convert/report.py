@@ -107,7 +107,7 @@ class Converted(nn.Module):
         return self.module(*inputs, **named)
 
 
-def reported(model: nn.Module, accepted: Iterable[Proposal], fixed: Iterable[Fixed]) -> Report:
+def make_report(model: nn.Module, accepted: Iterable[Proposal], fixed: Iterable[Fixed]) -> Report:
     """Return the report on a conversion.
 
     Args:

@@ -68,7 +68,7 @@ class Sight:
             for handle in handles:
                 handle.remove()
 
-    def unused(self, touched: set[int]) -> dict[str, tuple[str, ...]]:
+    def find_unused(self, touched: set[int]) -> dict[str, tuple[str, ...]]:
         """Return the layers and parameters that nothing used, by the path of the module whose ``forward`` may.
 
         That is the nearest module around them that was called.

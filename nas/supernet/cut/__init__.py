@@ -2,7 +2,7 @@
 
 from nas.supernet.cut.kernels import has_room, kernel_axes, kernel_sides, why_uncropped
 from nas.supernet.cut.layer import Cut, cut_in_place
-from nas.supernet.cut.parts import Axis, Part, Several, total, unshared
+from nas.supernet.cut.parts import Axis, Part, Several, total, copy_containers
 from nas.supernet.cut.places import (
     FEATURES,
     IN,
@@ -10,7 +10,7 @@ from nas.supernet.cut.places import (
     Place,
     axis_name,
     channel_dims,
-    held_tensors,
+    list_tensors,
     loses_groups,
     why_whole,
 )
@@ -29,13 +29,13 @@ __all__ = [
     "channel_dims",
     "cut_in_place",
     "has_room",
-    "held_tensors",
+    "list_tensors",
     "keeps_known_sizes",
     "kernel_axes",
     "kernel_sides",
     "loses_groups",
     "total",
-    "unshared",
+    "copy_containers",
     "why_uncropped",
     "why_whole",
 ]

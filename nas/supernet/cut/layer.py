@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from nas.choices import Expression, Size, choices_of
 from nas.supernet.cut.kernels import CROPPED
 from nas.supernet.cut.parts import Axis, Part, total
-from nas.supernet.cut.places import held_tensors
+from nas.supernet.cut.places import list_tensors
 from nas.supernet.cut.sizes import shape_of, sizes_of
 
 
@@ -112,7 +112,7 @@ class Cut(nn.Module):
                 copies[id(whole)] = part if parameter is None else nn.Parameter(part, parameter.requires_grad)
         return copies
 
-    def become_plain(self) -> None:
+    def restore_class(self) -> None:
         """Turn a copy that holds the active tensors alone into a module of the original's class."""
         state, plain = self.__dict__, self._plain
         computed = {name: getattr(self, name) for name in self._computed}
@@ -177,7 +177,7 @@ def cut_in_place(
         axes: The elastic ones, by tensor and dimension; the others stay whole.
         staying: Names of attributes that are as large as a dimension by chance.
     """
-    held = dict(held_tensors(module))
+    held = dict(list_tensors(module))
 
     def length(name: str, dim: int) -> Size:
         axis = axes.get((name, dim))
@@ -224,11 +224,11 @@ def _elastic_class(plain: Any, computed: tuple[str, ...], recurrent: bool) -> ty
     return cast(type[Cut], type(plain)(plain.__name__, (Cut, plain), body))
 
 
-def _normalized_shape(self: Any) -> tuple[int, ...]:
+def _read_shape(self: Any) -> tuple[int, ...]:
     return tuple(self.__dict__[name] for name in self._shape)
 
 
-_COMPUTED: dict[str, object] = {**CROPPED, "normalized_shape": property(_normalized_shape)}
+_COMPUTED: dict[str, object] = {**CROPPED, "normalized_shape": property(_read_shape)}
 
 
 def _flat_weights(self: Any) -> list[Tensor]:

@@ -66,6 +66,6 @@ def total(axis: Axis) -> Size:
     return functools.reduce(operator.add, (part.size for part in axis))
 
 
-def unshared(state: dict[str, Any]) -> dict[str, Any]:
+def copy_containers(state: dict[str, Any]) -> dict[str, Any]:
     """Return a module's attributes with containers of its own: hooks of one must not run in another."""
     return {key: copy.copy(value) if isinstance(value, dict | set) else value for key, value in state.items()}

@@ -26,7 +26,7 @@ class Place(NamedTuple):
     dim: int
 
 
-def held_tensors(module: nn.Module) -> list[tuple[str, Tensor]]:
+def list_tensors(module: nn.Module) -> list[tuple[str, Tensor]]:
     """Return the parameters and buffers of a module's own that may be made of channels, with their names."""
     held = {**module._parameters, **module._buffers}
     return [

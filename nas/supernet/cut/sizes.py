@@ -7,7 +7,7 @@ from collections.abc import Callable
 from torch import nn
 
 from nas.choices import Expression, Size
-from nas.supernet.cut.places import FEATURES, held_tensors, loses_groups
+from nas.supernet.cut.places import FEATURES, list_tensors, loses_groups
 
 Lengths = Callable[[str, int], Size]
 """Returns how many positions of a tensor's dimension are active."""
@@ -34,7 +34,7 @@ def shape_of(module: nn.Module, lengths: Lengths) -> tuple[Size, ...] | None:
     shape = vars(module).get("normalized_shape")
     if not isinstance(shape, tuple | list):
         return None
-    names = [name for name, tensor in held_tensors(module) if tuple(tensor.shape) == tuple(shape)]
+    names = [name for name, tensor in list_tensors(module) if tuple(tensor.shape) == tuple(shape)]
     if not names:
         return (lengths(FEATURES, 0),) if len(shape) == 1 else None
     return tuple(lengths(names[0], dim) for dim in range(len(shape)))
@@ -43,7 +43,7 @@ def shape_of(module: nn.Module, lengths: Lengths) -> tuple[Size, ...] | None:
 def _equal(module: nn.Module, lengths: Lengths) -> dict[str, Size]:
     """Return the numbers that equal the length of a dimension: those of a module that we don't know."""
     known: dict[int, list[Size]] = {}
-    for name, tensor in held_tensors(module):
+    for name, tensor in list_tensors(module):
         for dim, whole in enumerate(tensor.shape):
             known.setdefault(whole, []).append(lengths(name, dim))
     found = {}
@@ -91,7 +91,7 @@ def _cell(_module: nn.Module, lengths: Lengths) -> dict[str, Size]:
 
 def _channels(module: nn.Module, lengths: Lengths) -> Size:
     """Return the number of channels of a module whose tensors run along them."""
-    names = [name for name, _ in held_tensors(module)]
+    names = [name for name, _ in list_tensors(module)]
     return lengths(names[0] if names else FEATURES, 0)
 
 

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from nas.errors import StudyError
 from nas.inputs import Inputs, InputSpec, call_network
 from nas.space import Architecture
-from nas.supernet.sandwich import drawn
+from nas.supernet.sandwich import draw_architectures
 from nas.supernet.supernet import Supernet
 from nas.training import Recipe
 
@@ -93,7 +93,7 @@ def _last_to_run(network: nn.Module, inputs: Inputs) -> nn.Module:
 def draw_subnets(supernet: Supernet, num_random: int, generator: torch.Generator) -> list[Architecture]:
     """Return the largest subnet, random ones and the smallest (Yu 2019)."""
     space = supernet.space
-    return [space.largest(), *drawn(supernet, num_random, generator), space.smallest()]
+    return [space.largest(), *draw_architectures(supernet, num_random, generator), space.smallest()]
 
 
 def check_settings(holder: str, recipe: Recipe, num_random: int) -> None:

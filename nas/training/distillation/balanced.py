@@ -10,13 +10,13 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from nas.checks import check_numbers, told
+from nas.checks import check_numbers, quote
 from nas.errors import StudyError
 from nas.inputs import Inputs, call_network
 from nas.task import Probabilistic, Task
 from nas.training.distillation.protocol import Lesson, check_softening
 from nas.training.recipe import Recipe
-from nas.training.steps import Losses, check_alike, prepared
+from nas.training.steps import Losses, check_alike, prepare_batch
 
 
 @final
@@ -54,16 +54,16 @@ class BalancedDistillation:
         """Return the student beside a copy of the teacher, and the step of both."""
         if not isinstance(task, Probabilistic):
             raise StudyError(
-                f"BalancedDistillation compares probabilities and {told(task)} has none: use Hinton()."
+                f"BalancedDistillation compares probabilities and {quote(task)} has none: use Hinton()."
             )
         both = nn.ModuleList([student, copy.deepcopy(teachers[-1]).requires_grad_(True)])
 
         def step(inputs: Inputs, targets: Tensor, generator: torch.Generator) -> Losses:
-            batch = prepared(inputs, targets, recipe, generator)
+            batch = prepare_batch(inputs, targets, recipe, generator)
             outputs, taught = (call_network(network, batch.inputs) for network in both)
             check_alike(outputs, taught)
             hard = [batch.loss(task, found, recipe.label_smoothing) for found in (outputs, taught)]
-            yield self._total(hard[0], self._balanced(task, self._soft(outputs), self._soft(taught.detach())))
+            yield self._total(hard[0], self._balance(task, self._soft(outputs), self._soft(taught.detach())))
             yield self._total(
                 hard[1], task.divergences(self._soft(outputs.detach()), self._soft(taught)).mean()
             )
@@ -76,7 +76,7 @@ class BalancedDistillation:
     def _total(self, hard: Tensor, soft: Tensor) -> Tensor:
         return (1 - self.weight) * hard + self.weight * self.temperature**2 * soft
 
-    def _balanced(self, task: Probabilistic, outputs: Tensor, taught: Tensor) -> Tensor:
+    def _balance(self, task: Probabilistic, outputs: Tensor, taught: Tensor) -> Tensor:
         with torch.no_grad():
             too_certain = task.entropies(outputs) < task.entropies(taught)
         forward, reverse = task.divergences(taught, outputs), task.divergences(outputs, taught)

@@ -13,7 +13,7 @@ from nas.inputs import Inputs, call_network, take_items
 from nas.task import Task
 from nas.training.distillation.protocol import Lesson, check_softening
 from nas.training.recipe import Recipe
-from nas.training.steps import Losses, check_alike, prepared
+from nas.training.steps import Losses, check_alike, prepare_batch
 
 
 @final
@@ -45,7 +45,7 @@ class CurriculumDistillation:
         """Return the student and its step."""
 
         def step(inputs: Inputs, targets: Tensor, generator: torch.Generator) -> Losses:
-            batch = prepared(inputs, targets, recipe, generator)
+            batch = prepare_batch(inputs, targets, recipe, generator)
             outputs = call_network(student, batch.inputs)
             with torch.no_grad():
                 experts = experts_by_difficulty(batch.item_losses(task, outputs), len(teachers))

@@ -41,7 +41,7 @@ class Distillation(Protocol):
         Args:
             student: What is trained, in place.
             teachers: From small to large, at least one, in evaluation mode; not changed. Where nobody is better than
-                the student, no method helps: train with :func:`nas.training.supervised_step`.
+                the student, no method helps: train with :func:`nas.training.make_supervised_step`.
             task: What all are for.
             recipe: For the label smoothing and what is mixed.
 

@@ -47,7 +47,7 @@ def test_a_layer_computes_the_same_before_training_and_after_it_when_it_is_merge
     made = adapted(adapter, plain)
     assert torch.equal(made(inputs), expected)
     outputs = changed(made)(inputs)
-    merged = made.merged()
+    merged = made.merge()
     assert not torch.allclose(outputs, expected, atol=0.1)
     assert type(merged) is nn.Linear
     assert (merged(inputs) - outputs).abs().max() <= 1e-5
@@ -60,7 +60,7 @@ def test_fewer_numbers_learn_and_the_others_stay(adapter: Adapter) -> None:
     weight = plain.weight.detach().clone()
     made = adapted(adapter, plain)
     assert sum(p.numel() for p in made.parameters()) < weight.numel() / 2
-    change = changed(made).merged().weight - weight
+    change = changed(made).merge().weight - weight
     if isinstance(adapter, Learners):
         assert torch.linalg.matrix_rank(change, atol=1e-4) == adapter.rank
     else:

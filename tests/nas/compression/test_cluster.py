@@ -17,7 +17,7 @@ from nas.compression.pipeline import CompressionPass, Lab, Model
 from nas.devices.onnx_runtime import open_session
 from nas.errors import StudyError
 from nas.evaluation.onnx_export import export_onnx
-from nas.evaluation.stored import stored_bytes
+from nas.evaluation.stored import count_stored_bytes
 from nas.inputs import as_spec
 from nas.protocols import Split
 from nas.tasks import Classification
@@ -56,7 +56,7 @@ def test_the_file_shrinks_and_answers_nearly_the_same(
     made = Cluster(bits=bits).apply(given, {}, lab)
     assert made.onnx is not None
     assert given.onnx is not None
-    assert stored_bytes(made.onnx) < share * stored_bytes(given.onnx)
+    assert count_stored_bytes(made.onnx) < share * count_stored_bytes(given.onnx)
     assert len(made.onnx) < 0.4 * len(given.onnx)
     onnx.checker.check_model(onnx.load_model_from_string(made.onnx))
     np.testing.assert_allclose(answers(made.onnx), answers(given.onnx), atol=error)

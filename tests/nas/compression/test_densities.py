@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from nas.compression.densities import annealed_drop, erk_densities, gradual_density, uniform_densities
+from nas.compression.densities import anneal_drop, erk_densities, gradual_density, uniform_densities
 
 LENET: list[tuple[int, ...]] = [(300, 784), (100, 300), (10, 100)]
 
@@ -34,5 +34,5 @@ def test_gradual_pruning_follows_the_cube() -> None:
 
 
 def test_the_exchange_falls_as_a_cosine() -> None:
-    drops = [annealed_drop(0.3, progress) for progress in (0, 0.25, 0.5, 0.75, 1, 2)]
+    drops = [anneal_drop(0.3, progress) for progress in (0, 0.25, 0.5, 0.75, 1, 2)]
     assert drops == pytest.approx([0.3, 0.2561, 0.15, 0.0439, 0, 0], abs=1e-4)

@@ -15,7 +15,7 @@ from nas.compression.pipeline import CompressionPass, Lab, Model
 from nas.devices.onnx_runtime import open_session
 from nas.errors import StudyError
 from nas.evaluation.onnx_export import export_onnx
-from nas.evaluation.stored import stored_bytes
+from nas.evaluation.stored import count_stored_bytes
 from nas.inputs import as_spec
 from nas.protocols import Split
 from nas.tasks import Classification
@@ -53,7 +53,7 @@ def test_a_file_of_half_the_bytes_answers_nearly_the_same(lab: Lab, computes: bo
     made = Half(computes=computes).apply(given, {}, lab)
     assert made.onnx is not None
     assert given.onnx is not None
-    assert stored_bytes(made.onnx) < 0.51 * stored_bytes(given.onnx)
+    assert count_stored_bytes(made.onnx) < 0.51 * count_stored_bytes(given.onnx)
     onnx.checker.check_model(onnx.load_model_from_string(made.onnx))
     np.testing.assert_allclose(answers(made.onnx), answers(given.onnx), atol=5e-3)
     assert answers(made.onnx).dtype == np.float32

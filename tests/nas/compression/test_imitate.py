@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 import nas.compression.imitate as under_test
 from nas.compression.imitate import WideThenNarrow
-from nas.compression.maps import insert_maps, matched_layers, merge_maps
+from nas.compression.maps import insert_maps, match_layers, merge_maps
 from nas.compression.pipeline import CompressionPass, Lab, Model
 from nas.errors import ExportError, StudyError
 from nas.inputs import InputSpec
@@ -60,7 +60,7 @@ PAIRS = [
 def test_maps_change_nothing_at_first_and_merge_exactly_later(make: Any, layers: list[str]) -> None:
     torch.manual_seed(0)
     thin, wide = make(4), make(9)
-    assert matched_layers(thin, wide, SPEC, CPU) == layers
+    assert match_layers(thin, wide, SPEC, CPU) == layers
     known, images = weights(thin), blobs().inputs
     before = thin(images)
     insert_maps(thin, wide, layers)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nas.compression.normed_recurrent import NormedRecurrent, StepNorm, normed_layer
+from nas.compression.normed_recurrent import NormedRecurrent, StepNorm, make_normed_layer
 from nas.supernet import recalibrate
 
 STEPS = torch.randn(6, 5, 3, generator=torch.Generator().manual_seed(0))
@@ -20,7 +20,7 @@ STEPS = torch.randn(6, 5, 3, generator=torch.Generator().manual_seed(0))
 def test_without_batch_norm_it_is_torchs_layer(kind: Any, form: dict[str, Any]) -> None:
     torch.manual_seed(0)
     layer = kind(3, 4, **{"batch_first": True, **form})
-    made = normed_layer(layer, 0)
+    made = make_normed_layer(layer, 0)
     (expected, state), (found, other) = layer(STEPS), made(STEPS)
     torch.testing.assert_close(found, expected)
     torch.testing.assert_close(other, state)

@@ -12,10 +12,10 @@ from nas.compression.onnx_files import (
     Packed,
     bits_space,
     check_bits,
-    chosen_bits,
+    choose_bits,
     onnx_of,
     pack_weights,
-    packed_nibbles,
+    pack_nibbles,
     with_file,
 )
 from nas.compression.pipeline import Model
@@ -52,8 +52,8 @@ def test_other_bits_are_a_sentence(bits: Any) -> None:
 
 
 def test_options_of_others_are_a_sentence() -> None:
-    assert chosen_bits("pass", 8, {}) == 8
-    assert chosen_bits("pass", (8, 32), {"pass.bits": 32}) == 32
+    assert choose_bits("pass", 8, {}) == 8
+    assert choose_bits("pass", (8, 32), {"pass.bits": 32}) == 32
     assert bits_space("pass", 8).choices == ()
     for bits, options in (
         (8, {"pass.bits": 8}),
@@ -62,12 +62,12 @@ def test_options_of_others_are_a_sentence() -> None:
         (8, {"other": 1}),
     ):
         with pytest.raises(SpaceError):
-            chosen_bits("pass", bits, options)
+            choose_bits("pass", bits, options)
 
 
 def test_two_numbers_share_a_byte_as_onnx_has_them() -> None:
     numbers = np.array([1, 15, 7], np.uint8)
-    tensor = helper.make_tensor("t", TensorProto.UINT4, [3], packed_nibbles(numbers), raw=True)
+    tensor = helper.make_tensor("t", TensorProto.UINT4, [3], pack_nibbles(numbers), raw=True)
     np.testing.assert_array_equal(numpy_helper.to_array(tensor).astype(int), numbers)
 
 

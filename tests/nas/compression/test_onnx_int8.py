@@ -16,7 +16,7 @@ from nas.compression.reduced_range import largest_weight
 from nas.devices.onnx_runtime import open_session
 from nas.errors import ExportError
 from nas.evaluation.onnx_export import export_onnx
-from nas.evaluation.stored import stored_bytes
+from nas.evaluation.stored import count_stored_bytes
 from nas.inputs import count_items
 from nas.protocols import Split
 
@@ -55,10 +55,10 @@ def test_weights_use_the_range_that_is_asked_for(reduce_range: bool) -> None:
 def test_operators_stay_float_by_name() -> None:
     quantizer = Quantizer(exported(), [IMAGES])
     names = [node.name for node in quantizer.prepared.graph.node if node.op_type == "Conv"]
-    some = quantizer.quantized(float_nodes=names[:1], reduce_range=True)
-    whole = quantizer.quantized(reduce_range=True)
+    some = quantizer.quantize(float_nodes=names[:1], reduce_range=True)
+    whole = quantizer.quantize(reduce_range=True)
     assert len(integers(some)) == len(integers(whole)) - 1
-    assert stored_bytes(whole) < stored_bytes(some) < stored_bytes(exported())
+    assert count_stored_bytes(whole) < count_stored_bytes(some) < count_stored_bytes(exported())
 
 
 def test_all_operators_of_what_is_prepared_have_names_of_their_own() -> None:

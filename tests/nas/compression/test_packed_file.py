@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from nas.compression import LowBitRecurrent, Model, PackedFile
 from nas.evaluation.onnx_export import export_onnx
-from nas.evaluation.stored import stored_bytes
+from nas.evaluation.stored import count_stored_bytes
 from nas.inputs import InputSpec
 from nas.protocols import Split
 from nas.testing import check_compression_pass
@@ -66,7 +66,7 @@ def test_answers_are_the_same_out_of_as_few_bits(
     assert stored.size == -(-129 * 7 * bits // 8)
     assert made.onnx is not None
     assert model.onnx is not None
-    assert stored_bytes(made.onnx) < stored_bytes(model.onnx) - 129 * 7 * 4 + stored.size + 150
+    assert count_stored_bytes(made.onnx) < count_stored_bytes(model.onnx) - 129 * 7 * 4 + stored.size + 150
     assert made.applied == ("before", "packed: 1 weights stored in 1, 2 or 4 bits")
     assert made.module is None
 
@@ -103,7 +103,7 @@ def test_a_low_bit_layer_is_stored_in_its_bits(bits: int, tmp_path: Path) -> Non
     assert before.onnx is not None
     assert after.onnx is not None
     weights = 4 * 48 * (16 + 48)
-    assert stored_bytes(after.onnx) < stored_bytes(before.onnx) - weights * (4 - bits / 8) + 300
+    assert count_stored_bytes(after.onnx) < count_stored_bytes(before.onnx) - weights * (4 - bits / 8) + 300
     assert len(after.onnx) < len(before.onnx) - weights * (4 - bits / 8)
 
 

@@ -14,7 +14,7 @@ from nas.compression.pipeline import CompressionPass, Model
 from nas.errors import ExportError, SpaceError, StudyError
 from nas.protocols import Split
 from nas.supernet import Supernet
-from nas.supernet.copying import copied
+from nas.supernet.copying import copy_module
 from nas.testing import check_compression_pass
 from nas.training import Recipe
 from search_spaces.text_transformer import text_transformer
@@ -51,7 +51,7 @@ def encoder() -> nn.Module:
 def test_a_winner_merged_equals_the_one_that_learned_in_part(name: str, adapter: Adapter) -> None:
     network, split = (encoder().eval(), random_split(4, 16)) if name == "torch" else winner(name)
     expected, form = network(split.inputs), model_of(network, split).inputs
-    module = copied(network)
+    module = copy_module(network)
     adapt_layers(module, network, PartialFineTune(adapter), form.blank(2), 0)
     assert (module(split.inputs) - expected).abs().max() <= 1e-5
     with torch.no_grad():

@@ -14,7 +14,7 @@ from nas.compression.pipeline import CompressionPass, Lab, Model
 from nas.compression.selective import SelectiveInt8, float_units
 from nas.errors import StudyError
 from nas.evaluation.onnx_export import export_onnx
-from nas.evaluation.stored import stored_bytes
+from nas.evaluation.stored import count_stored_bytes
 from nas.inputs import as_spec
 from nas.protocols import Split
 from nas.tasks import Classification
@@ -79,7 +79,7 @@ def test_where_int8_is_fast_everything_is_int8(lab: Lab, monkeypatch: pytest.Mon
     made = SelectiveInt8(loss_share=1.0).apply(given, {}, lab)
     assert made.onnx is not None
     assert given.onnx is not None
-    assert stored_bytes(made.onnx) < 0.35 * stored_bytes(given.onnx)
+    assert count_stored_bytes(made.onnx) < 0.35 * count_stored_bytes(given.onnx)
     assert made.module is None
     assert made.applied == ("int8-selective, in float: none",)
 

@@ -14,7 +14,7 @@ from nas.compression.pipeline import Lab, Model, Pipeline
 from nas.compression.sparse_file import SparseFile
 from nas.errors import ExportError
 from nas.evaluation.onnx_export import export_onnx
-from nas.evaluation.stored import stored_bytes
+from nas.evaluation.stored import count_stored_bytes
 from nas.inputs import InputSpec
 from nas.tasks import Classification
 from nas.testing import check_compression_pass
@@ -59,8 +59,8 @@ def test_answers_are_the_same_out_of_fewer_bytes(tmp_path: Path, share: float) -
     left = sum(int(weight.count_nonzero()) for weight in pruned)
     whole = sum(parameter.numel() for parameter in dense.module.parameters())
     biases = whole - sum(weight.numel() for weight in pruned)
-    assert stored_bytes(dense.onnx) == 4 * whole
-    assert stored_bytes(sparse.onnx) == 12 * left + 4 * biases  # positions take 8
+    assert count_stored_bytes(dense.onnx) == 4 * whole
+    assert count_stored_bytes(sparse.onnx) == 12 * left + 4 * biases  # positions take 8
     assert sparse.module is dense.module
     assert sparse.applied == ("zeros", "sparse: 2 weights stored as what isn't 0, and where")
 

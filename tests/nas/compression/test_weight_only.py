@@ -18,7 +18,7 @@ from nas.compression.weight_only import WeightOnly
 from nas.devices.onnx_runtime import open_session
 from nas.errors import ExportError, StudyError
 from nas.evaluation.onnx_export import export_onnx
-from nas.evaluation.stored import stored_bytes
+from nas.evaluation.stored import count_stored_bytes
 from nas.inputs import InputSpec
 from nas.protocols import Split
 from nas.supernet import Supernet
@@ -58,7 +58,7 @@ def test_the_text_encoder_shrinks_and_answers_nearly_the_same(
     made = WeightOnly(bits=bits).apply(model, {}, lab)
     assert made.onnx is not None
     assert model.onnx is not None
-    assert stored_bytes(made.onnx) < share * stored_bytes(model.onnx)
+    assert count_stored_bytes(made.onnx) < share * count_stored_bytes(model.onnx)
     before, after = answers(model.onnx), answers(made.onnx)
     assert np.linalg.norm(after - before) < error * np.linalg.norm(before)
     kinds = [node.op_type for node in onnx.load_model_from_string(made.onnx).graph.node]

@@ -8,7 +8,7 @@ import torch
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from nas.data.augment import GROUP_SIZE, augmented
+from nas.data.augment import GROUP_SIZE, augment
 from nas.errors import StudyError
 from nas.protocols import Split
 
@@ -18,7 +18,7 @@ SHAKE = v2.RandomAffine(degrees=30, translate=(0.2, 0.2))
 @pytest.mark.parametrize("count", [1, GROUP_SIZE, GROUP_SIZE + 1, 30])
 def test_the_shape_and_dtype_stay(count: int) -> None:
     images = torch.randn(count, 3, 8, 10)
-    changed = augmented(images, torch.zeros(len(images)), SHAKE)[0]
+    changed = augment(images, torch.zeros(len(images)), SHAKE)[0]
     assert changed.shape == images.shape
     assert changed.dtype == images.dtype
 
@@ -28,7 +28,7 @@ def test_the_global_seed_decides() -> None:
     results = []
     for seed in (0, 0, 1):
         torch.manual_seed(seed)
-        results.append(augmented(images, torch.zeros(len(images)), SHAKE)[0])
+        results.append(augment(images, torch.zeros(len(images)), SHAKE)[0])
     assert torch.equal(results[0], results[1])
     assert not torch.equal(results[0], results[2])
 
@@ -36,20 +36,20 @@ def test_the_global_seed_decides() -> None:
 def test_groups_get_different_draws() -> None:
     images = torch.randn(1, 1, 8, 8).expand(3 * GROUP_SIZE, 1, 8, 8)
     torch.manual_seed(0)
-    changed = augmented(images, torch.zeros(len(images)), SHAKE)[0]
+    changed = augment(images, torch.zeros(len(images)), SHAKE)[0]
     assert torch.equal(changed[0], changed[GROUP_SIZE - 1])
     assert not torch.equal(changed[0], changed[GROUP_SIZE])
 
 
 def test_without_a_transform_nothing_changes() -> None:
     images = torch.randn(3, 1, 8, 8)
-    assert augmented(images, torch.zeros(len(images)), None)[0] is images
+    assert augment(images, torch.zeros(len(images)), None)[0] is images
 
 
 def test_the_given_images_are_not_changed() -> None:
     images = torch.randn(9, 1, 8, 8)
     kept = images.clone()
-    augmented(images, torch.zeros(len(images)), SHAKE)[0]
+    augment(images, torch.zeros(len(images)), SHAKE)[0]
     assert torch.equal(images, kept)
 
 
@@ -60,14 +60,14 @@ def test_bytes_that_are_shifted_and_then_normalised_are_as_if_shifted_after() ->
     for images, fill in ((pixels, 0), (split.batch(slice(None)), -72.9 / 90.0)):
         torch.manual_seed(0)
         shift = v2.Compose([v2.RandomCrop(8, padding=2, fill=fill), v2.RandomHorizontalFlip()])
-        results.append(augmented(images, torch.zeros(len(images)), shift)[0])
-    assert torch.allclose(split.normalised(results[0]), results[1])
+        results.append(augment(images, torch.zeros(len(images)), shift)[0])
+    assert torch.allclose(split.normalise(results[0]), results[1])
 
 
 @pytest.mark.parametrize("change", [v2.ToDtype(torch.float32, scale=True), v2.Resize(4)])
 def test_another_shape_or_dtype_is_a_sentence(change: v2.Transform) -> None:
     with pytest.raises(StudyError, match="let it keep both"):
-        augmented(torch.zeros(3, 1, 8, 8, dtype=torch.uint8), torch.zeros(3), change)[0]
+        augment(torch.zeros(3, 1, 8, 8, dtype=torch.uint8), torch.zeros(3), change)[0]
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_another_shape_or_dtype_is_a_sentence(change: v2.Transform) -> None:
 )
 def test_a_transform_that_gives_something_else_or_fails_is_a_sentence(change: Any) -> None:
     with pytest.raises(StudyError, match="the recipe's augment") as caught:
-        augmented(torch.zeros(3, 1, 8, 8), torch.zeros(3), change)[0]
+        augment(torch.zeros(3, 1, 8, 8), torch.zeros(3), change)[0]
     assert "\n" not in str(caught.value)
 
 
@@ -110,7 +110,7 @@ def test_masks_move_with_their_images_and_what_is_filled_is_ignored(
     transform: Any, dtype: torch.dtype
 ) -> None:
     images = (50 * MASKS + 20).unsqueeze(1)
-    moved, masks = augmented(images, MASKS.to(dtype), transform, ignored=255)
+    moved, masks = augment(images, MASKS.to(dtype), transform, ignored=255)
     assert isinstance(moved, torch.Tensor)
     assert type(moved) is type(masks) is torch.Tensor
     assert (moved.dtype, masks.dtype) == (torch.uint8, dtype)
@@ -121,14 +121,14 @@ def test_masks_move_with_their_images_and_what_is_filled_is_ignored(
 
 def test_colours_change_without_masks() -> None:
     images = (50 * MASKS).unsqueeze(1)
-    moved, masks = augmented(images, MASKS, v2.RandomInvert(p=1), ignored=255)
+    moved, masks = augment(images, MASKS, v2.RandomInvert(p=1), ignored=255)
     assert torch.equal(moved, 255 - images)
     assert torch.equal(masks, MASKS)
 
 
 def test_without_an_ignored_value_masks_hold_what_the_transform_fills_in() -> None:
     away = v2.Pad([8, 0, 0, 0], fill={tv_tensors.Image: 0, tv_tensors.Mask: 3})
-    _, masks = augmented(MASKS.unsqueeze(1), MASKS, v2.Compose([away, v2.Lambda(lambda x: x[..., :8])]))
+    _, masks = augment(MASKS.unsqueeze(1), MASKS, v2.Compose([away, v2.Lambda(lambda x: x[..., :8])]))
     assert set(masks.unique().tolist()) == {3}
 
 
@@ -138,5 +138,5 @@ def test_without_an_ignored_value_masks_hold_what_the_transform_fills_in() -> No
 )
 def test_a_transform_that_leaves_masks_alone_is_a_sentence(transform: Any) -> None:
     with pytest.raises(StudyError, match="the recipe's augment") as caught:
-        augmented(MASKS.unsqueeze(1), MASKS, transform)
+        augment(MASKS.unsqueeze(1), MASKS, transform)
     assert "\n" not in str(caught.value)

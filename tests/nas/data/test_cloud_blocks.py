@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from nas.data.cloud_blocks import Cloud, blocks_of, cut, thinned
+from nas.data.cloud_blocks import Cloud, blocks_of, cut, thin_cloud
 from nas.tasks.segmentation import IGNORED
 
 
@@ -74,7 +74,7 @@ def test_more_cuts_are_other_blocks_of_the_same_points() -> None:
 
 def test_thinning_by_hand() -> None:
     places = np.array([[0, 0, 0], [0.5, 0, 0], [0.5, 0.5, 0.5], [2.5, 0, 0], [2.6, 0, 0]])
-    found = thinned(
+    found = thin_cloud(
         Cloud("tile", places, np.array([[0.0], [3], [6], [1], [2]]), np.array([1, 1, 2, 2, 0])), 1
     )
     np.testing.assert_allclose(found.coordinates, [[1 / 3, 0.5 / 3, 0.5 / 3], [2.55, 0, 0]])
@@ -84,6 +84,6 @@ def test_thinning_by_hand() -> None:
 
 def test_thinning_a_cloud_without_features() -> None:
     whole = cloud(50)
-    found = thinned(Cloud("tile", whole.coordinates, np.zeros((50, 0)), whole.targets), 5.0)
+    found = thin_cloud(Cloud("tile", whole.coordinates, np.zeros((50, 0)), whole.targets), 5.0)
     assert found.features.shape == (len(found.coordinates), 0)
     assert len(found.coordinates) <= 16

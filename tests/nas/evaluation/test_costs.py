@@ -10,7 +10,7 @@ import torch
 
 from nas.errors import ObjectiveError
 from nas.evaluation import Flops, Macs, NumParams, TrainingMacs, WeightBytes
-from nas.evaluation.costs import counted, follows_file, follows_passes
+from nas.evaluation.costs import count_costs, follows_file, follows_passes
 from nas.objective import Objective
 from nas.protocols import CountedObjective, Counts
 from nas.testing import check_counted_objective
@@ -35,9 +35,9 @@ def test_each_counts_what_it_says() -> None:
 def test_a_training_is_counted_where_there_is_one() -> None:
     counts = Counts(np.array([10]), np.array([3]))
     with pytest.raises(ObjectiveError, match=r"use it with training=FromScratch\(\)"):
-        counted(TrainingMacs(), counts)
+        count_costs(TrainingMacs(), counts)
     known = dataclasses.replace(counts, training_macs=np.array([7e20]))
-    assert counted(TrainingMacs(), known).tolist() == [7e20]
+    assert count_costs(TrainingMacs(), known).tolist() == [7e20]
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ COUNTS = Counts(np.array([10, 20]), np.array([3, 5]))
 )
 def test_what_is_not_a_number_per_architecture_is_a_sentence(count: Callable[[Counts], object]) -> None:
     with pytest.raises(ObjectiveError, match=r"count\(\) of 'energy_mj'") as caught:
-        counted(Own(count), COUNTS)  # type: ignore[arg-type]
+        count_costs(Own(count), COUNTS)  # type: ignore[arg-type]
     assert "\n" not in str(caught.value)
 
 
@@ -95,6 +95,6 @@ def test_what_is_not_a_number_per_architecture_is_a_sentence(count: Callable[[Co
     "count", [lambda counts: [1, 2], lambda counts: torch.tensor([1, 2]), lambda counts: np.float32([1, 2])]
 )
 def test_numbers_of_any_kind_become_floats(count: Callable[[Counts], object]) -> None:
-    values = counted(Own(count), COUNTS)  # type: ignore[arg-type]
+    values = count_costs(Own(count), COUNTS)  # type: ignore[arg-type]
     assert values.dtype == np.float64
     assert values.tolist() == [1.0, 2.0]

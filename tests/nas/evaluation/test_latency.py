@@ -83,7 +83,7 @@ def test_the_contract_is_kept() -> None:
 
 
 def test_latency_is_positive_with_a_spread_and_its_circumstances(bench: Bench) -> None:
-    measured = BRIEF.measure([candidate(4)], bench)[0].checked("latency_ms")
+    measured = BRIEF.measure([candidate(4)], bench)[0].check_unit("latency_ms")
     assert measured.value > 0
     assert measured.spread >= 0
     assert measured.unit == "ms"

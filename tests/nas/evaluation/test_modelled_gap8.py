@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from nas.compression.onnx_int8 import quantize
 from nas.errors import EvaluationError, StudyError
 from nas.evaluation import ModelledGap8Ms, SubnetCandidate
-from nas.evaluation.modelled_gap8 import Layer, layer_cycles, modelled_cycles, plain_cycles
+from nas.evaluation.modelled_gap8 import Layer, layer_cycles, model_cycles, plain_cycles
 from nas.evaluation.onnx_export import export_onnx
 from nas.evaluation.onnx_static import static_graph
 from nas.protocols import Bench, Split
@@ -127,10 +127,10 @@ class Mobilenet(nn.Module):
 def test_mobilenet_takes_as_long_as_was_published() -> None:
     graph = static_graph(export_onnx(Mobilenet().eval(), (3, 128, 128)))
     assert sum(layer.macs for layer in mobilenet()) == 186_400_768
-    assert 100e6 / modelled_cycles(graph) == pytest.approx(4.3, rel=0.02)  # Burrello 2021
+    assert 100e6 / model_cycles(graph) == pytest.approx(4.3, rel=0.02)  # Burrello 2021
     pooling = plain_cycles(16 * 1024, 1024, 16 * 1024)
     layers = sum(map(layer_cycles, mobilenet())) + pooling
-    assert modelled_cycles(graph) == pytest.approx(1.77 * layers)
+    assert model_cycles(graph) == pytest.approx(1.77 * layers)
 
 
 def measured(objective: ModelledGap8Ms, module: nn.Module, shape: tuple[int, ...]) -> float:
@@ -151,7 +151,7 @@ def test_attention_counts() -> None:
         def forward(self, tokens: Tensor) -> Tensor:
             return (tokens @ tokens.transpose(1, 2)).softmax(dim=2) @ tokens
 
-    longer = [modelled_cycles(static_graph(export_onnx(Attention(), (length, 64)))) for length in (32, 64)]
+    longer = [model_cycles(static_graph(export_onnx(Attention(), (length, 64)))) for length in (32, 64)]
     assert longer[1] > 2.5 * longer[0]
 
 
@@ -160,7 +160,7 @@ def test_an_int8_file_takes_as_long_as_the_float_one() -> None:
     model = export_onnx(module.eval(), (3, 8, 8))
     images = torch.randn(8, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     small = quantize(model, [images], reduce_range=True)
-    assert modelled_cycles(static_graph(model)) == modelled_cycles(static_graph(small))
+    assert model_cycles(static_graph(model)) == model_cycles(static_graph(small))
 
 
 def test_what_the_model_does_not_know_is_told() -> None:

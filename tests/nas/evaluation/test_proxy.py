@@ -7,7 +7,7 @@ from torch import Tensor
 
 from nas import Accuracy, ProxySubset
 from nas.errors import ObjectiveError, StudyError
-from nas.evaluation.proxy import chosen_size, proxy_sizes, subset_rows
+from nas.evaluation.proxy import choose_size, proxy_sizes, subset_rows
 from nas.evaluation.quality.measuring import statistics_of
 from nas.protocols import Split
 from nas.space import FloatArray
@@ -37,9 +37,9 @@ def test_larger_parts_rank_better_and_the_smallest_good_one_is_chosen() -> None:
     assert [size.items for size in sizes] == [20, 200]
     assert sizes[0].mean_tau < sizes[1].mean_tau
     assert all(size.low_tau <= size.mean_tau for size in sizes)
-    assert chosen_size(settings, sizes) == sizes[1]
-    assert chosen_size(ProxySubset(min_tau=-1.0), sizes) == sizes[0]
-    assert chosen_size(ProxySubset(min_tau=1.0), sizes) is None
+    assert choose_size(settings, sizes) == sizes[1]
+    assert choose_size(ProxySubset(min_tau=-1.0), sizes) == sizes[0]
+    assert choose_size(ProxySubset(min_tau=1.0), sizes) is None
 
 
 def test_values_of_a_part_are_those_of_its_rows() -> None:

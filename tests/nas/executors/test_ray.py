@@ -16,7 +16,7 @@ from fakes import Listener
 
 from nas.errors import WorkerError
 from nas.executors import Done, Failed, Job, Lost, Outcome, Persistent, all_done
-from nas.executors.ray import RayCluster, check_cluster, entered
+from nas.executors.ray import RayCluster, check_cluster, enter_cluster
 from nas.executors.ray_ranks import RayRanks
 
 ray: Any = pytest.importorskip("ray")
@@ -176,7 +176,7 @@ def test_whoever_handles_sigterm_still_does_on_a_cluster(monkeypatch: pytest.Mon
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     monkeypatch.setattr(ray, "init", lambda **_: signal.signal(signal.SIGTERM, signal.SIG_IGN))
     monkeypatch.setattr(ray, "shutdown", lambda: None)
-    with entered("local"):
+    with enter_cluster("local"):
         assert signal.getsignal(signal.SIGTERM) is before
 
 

@@ -6,7 +6,7 @@ import pytest
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from nas.report.markdown import Marked, code, escaped, plain
+from nas.report.markdown import Marked, code, escape, plain
 from nas.report.tables import Table
 
 TEXTS = [
@@ -49,7 +49,7 @@ def inline(tokens: list[Token]) -> list[Token]:
 @pytest.mark.parametrize("text", TEXTS)
 @pytest.mark.parametrize("frame", ["{}", "# {}", "- {}", "Before {} after."])
 def test_escaped_text_is_shown_as_it_is(text: str, frame: str) -> None:
-    tokens = SHOWN.parse(frame.format(escaped(text)))
+    tokens = SHOWN.parse(frame.format(escape(text)))
     kinds = {"# {}": {"heading_open", "heading_close"}, "- {}": {"list_item_open", "bullet_list_open"}}
     assert not {t.type for t in tokens} & {"html_block", "hr", "blockquote_open", "ordered_list_open"}
     assert kinds.get(frame, set()) <= {t.type for t in tokens}
@@ -80,5 +80,5 @@ def test_a_cell_stays_a_cell(text: str) -> None:
 
 def test_what_needs_no_escape_stays_readable() -> None:
     text = "stage1.width 12.3 ± 0.4 %, 1,234 (a; b) weight_bytes {x} 'y' \"z\" – a/b: c"
-    assert escaped(text) == text
+    assert escape(text) == text
     assert code("a_b") == "`a_b`"

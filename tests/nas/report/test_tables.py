@@ -7,7 +7,7 @@ import pytest
 from nas.objective import Measurement, Objective
 from nas.report.figures import front_png, hypervolume_png
 from nas.report.results import FILE_BYTES, Results
-from nas.report.tables import Table, front_table, shown, trust_table, winners_table, with_spread
+from nas.report.tables import Table, front_table, format_value, trust_table, winners_table, with_spread
 from nas.report.text import report_markdown
 
 ACCURACY = Objective("accuracy", "", "maximize")
@@ -28,11 +28,11 @@ MACS = Objective("macs", "", "minimize")
     ],
 )
 def test_values_are_shown_as_people_read_them(value: float, objective: Objective, expected: str) -> None:
-    assert shown(value, objective) == expected
+    assert format_value(value, objective) == expected
 
 
 def test_a_value_never_loses_its_unit() -> None:
-    assert "ms" in shown(1500.0, LATENCY)
+    assert "ms" in format_value(1500.0, LATENCY)
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from nas.report.results import Results
 from nas.runner.delivery import check_delivery
 from nas.runner.directory import RunDirectory
 from nas.runner.preparation import Prepared, prepare
-from nas.runner.proxy import stored_choice
+from nas.runner.proxy import read_choice
 from nas.space import SearchSpace
 
 
@@ -204,7 +204,7 @@ def test_a_directory_in_a_files_place_is_a_sentence(run: Path, pattern: str) -> 
 def test_other_records_are_read_with_the_same_care(tmp_path: Path, how: Callable[[bytes], bytes]) -> None:
     directory = RunDirectory(tmp_path)
     for path, content, read in (
-        (directory.proxy, {"inputs": "", "result": {"sizes": [], "chosen": None}}, lambda: stored_choice(directory)),
+        (directory.proxy, {"inputs": "", "result": {"sizes": [], "chosen": None}}, lambda: read_choice(directory)),
         (directory.storage, {"url": "postgresql+psycopg://me@here/db", "run": "1234"}, lambda: directory.location),
         (directory.results, {"study": "tiny"}, lambda: Results.read(directory.results)),
     ):  # fmt: skip

@@ -43,14 +43,14 @@ def test_the_lock_is_free_again_after_an_error(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path / "run")
 
     def fail() -> None:
-        with run.locked():
+        with run.lock():
             raise KeyError("x")
 
     with pytest.raises(KeyError):
         fail()
-    with run.locked(), pytest.raises(RunDirectoryError, match="another process"), run.locked():
+    with run.lock(), pytest.raises(RunDirectoryError, match="another process"), run.lock():
         pass
-    with run.locked():
+    with run.lock():
         pass
 
 

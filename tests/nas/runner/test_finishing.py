@@ -22,13 +22,13 @@ from nas.objective import Measurement
 from nas.report.results import Results
 from nas.runner.directory import RunDirectory
 from nas.runner.exporting import on_cpu
-from nas.runner.fine_tuning import finished_network
+from nas.runner.fine_tuning import finish_network
 from nas.runner.measuring import Known
 from nas.runner.preparation import Prepared, prepare
 from nas.runner.weights import Standing, SupernetWeights
 from nas.space import Architecture
 from nas.tasks import Classification
-from nas.training import supervised_step, train
+from nas.training import make_supervised_step, train
 
 CLASSES = Classification(10)
 
@@ -62,14 +62,16 @@ def test_the_largest_subnet_teaches_only_who_is_worse(tmp_path: Path) -> None:
     largest = prepared.problem.space.largest()
     knowing = fresh_network(study.network, 0).extract(largest)
     recipe, split = Recipe(epochs=4, batch_size=8, learning_rate=0.05), prepared.splits.train
-    train(knowing, supervised_step(knowing, CLASSES, recipe), split, recipe, seed=0, device=prepared.device)
+    train(
+        knowing, make_supervised_step(knowing, CLASSES, recipe), split, recipe, seed=0, device=prepared.device
+    )
     knowing.eval()
     ignorant = copy.deepcopy(knowing)
     nn.init.zeros_(list(ignorant.parameters())[-2])
     known = {"accuracy": MeasuredQuality(Accuracy()).calibrate()}
 
     def tuned(student: nn.Module, teacher: nn.Module | None, name: str) -> Tensor:
-        made = finished_network(prepared, largest, Given(student, teacher), known, tmp_path / name)
+        made = finish_network(prepared, largest, Given(student, teacher), known, tmp_path / name)
         module = on_cpu(made.module)
         return nn.utils.parameters_to_vector(module.parameters())
 

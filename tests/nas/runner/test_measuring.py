@@ -20,8 +20,8 @@ from nas import Accuracy, LatencyMs, Trust
 from nas.errors import EvaluationError, ObjectiveError
 from nas.objective import Measurement, Objective
 from nas.protocols import Bench, Calibration, Candidate, MeasuredObjective, Split
-from nas.runner.compressing import compressed_in_search
-from nas.runner.measuring import Known, calibrated, judge_architecture, judged
+from nas.runner.compressing import compress_in_search
+from nas.runner.measuring import Known, calibrate_objective, judge_architecture, measure_candidates
 from nas.runner.preparation import prepare
 
 
@@ -112,7 +112,7 @@ def test_what_devices_tell_is_measured_at_last_and_elsewhere(tmp_path: Path) -> 
     measured = (Recorded("quality", calls), board, Recorded("robustness", calls))
     prepared = dataclasses.replace(prepared, measured=measured)
     architecture = prepared.problem.space.smallest()
-    made = compressed_in_search(prepared, architecture, prepared.supernet.extract(architecture))
+    made = compress_in_search(prepared, architecture, prepared.supernet.extract(architecture))
     known: Known = {name: {} for name in ("quality", "latency", "robustness")}
     found = judge_architecture(prepared, architecture, made, known)
     assert calls == ["quality", "robustness"]
@@ -162,12 +162,14 @@ BENCH = Bench(Split(torch.zeros(2, 1), torch.zeros(2, dtype=torch.int64)), thoro
 )
 def test_what_is_not_one_measurement_per_candidate_is_a_sentence(result: Callable[[], object]) -> None:
     with pytest.raises(EvaluationError, match="objective 'own'") as caught:
-        judged(Own(result), cast(Any, [object(), object()]), BENCH, of_device=False)
+        measure_candidates(Own(result), cast(Any, [object(), object()]), BENCH, of_device=False)
     assert "\n" not in str(caught.value)
 
 
 def test_a_tuple_of_measurements_will_do() -> None:
-    assert judged(Own(lambda: (ONE, ONE)), cast(Any, [object(), object()]), BENCH, of_device=False) == [
+    assert measure_candidates(
+        Own(lambda: (ONE, ONE)), cast(Any, [object(), object()]), BENCH, of_device=False
+    ) == [
         ONE,
         ONE,
     ]
@@ -191,12 +193,12 @@ def test_a_tuple_of_measurements_will_do() -> None:
 )
 def test_a_calibration_that_can_not_be_stored_is_a_sentence(result: Callable[[], object]) -> None:
     with pytest.raises(ObjectiveError, match=r"calibrate\(\) of objective 'own'") as caught:
-        calibrated(Own(result))
+        calibrate_objective(Own(result))
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("number", [2, np.float32(2), torch.tensor(2.0), np.int64(2)])
 def test_a_calibration_becomes_plain_numbers(number: object) -> None:
-    found = calibrated(Own(lambda: {"watts": number}))
+    found = calibrate_objective(Own(lambda: {"watts": number}))
     assert found == {"watts": 2.0}
     assert type(found["watts"]) is float

@@ -16,7 +16,7 @@ from torch import nn
 import nas
 from nas import Accuracy, FromScratch, Int8, Macs, NoTraining, Objective, Recipe, Trust, WeightBytes, Winners
 from nas.evaluation.from_scratch import fresh_network
-from nas.evaluation.stored import stored_bytes
+from nas.evaluation.stored import count_stored_bytes
 from nas.export.folder import save_weights
 from nas.export.model_card import set_card
 from nas.files import read_json
@@ -247,4 +247,4 @@ def test_numbers_count_at_their_width(kind: str, shape: tuple[int, ...], expecte
         onnx.helper.make_node("Constant", [], ["k"], value=tensor),
     ]
     graph = onnx.helper.make_graph(nodes, "g", [], [], initializer=[tensor])
-    assert stored_bytes(onnx.helper.make_model(graph).SerializeToString()) == 4 * expected
+    assert count_stored_bytes(onnx.helper.make_model(graph).SerializeToString()) == 4 * expected

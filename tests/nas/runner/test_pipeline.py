@@ -33,7 +33,7 @@ from nas.choices import Choice, Option
 from nas.compression import Lab, Model
 from nas.errors import ExportError, StudyError
 from nas.evaluation import OnnxCandidate
-from nas.evaluation.stored import stored_bytes
+from nas.evaluation.stored import count_stored_bytes
 from nas.report.results import Results
 from nas.runner.preparation import prepare
 
@@ -101,7 +101,7 @@ def test_costs_are_of_what_the_passes_make(joint_run: Path, results: Results) ->
         assert winner.num_params == num_params == winner.searched["num_params"].value
         file = (joint_run / "winners" / winner.id / winner.variants[-1].file).read_bytes()
         bits = winner.choices["int8.bits"]
-        stored = stored_bytes(file) if bits == 8 else 4 * num_params
+        stored = count_stored_bytes(file) if bits == 8 else 4 * num_params
         assert winner.variants[-1].values["weight_bytes"].value == stored
         assert winner.searched["weight_bytes"].value == stored
         seen.add((winner.choices["halve.keep"], bits))

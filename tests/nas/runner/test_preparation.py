@@ -31,7 +31,7 @@ from nas.objective import Objective
 from nas.protocols import Split, Splits
 from nas.runner.preparation import choose_device, prepare
 from nas.supernet import elastic
-from nas.supernet.sandwich import drawn
+from nas.supernet.sandwich import draw_architectures
 from nas.tasks import Classification
 
 CPU = torch.device("cpu")
@@ -95,10 +95,12 @@ def test_training_draws_what_meets_the_constraints(at_most: str) -> None:
     limit = float(sizes.min() if at_most == "smallest" else np.median(sizes))
     limited = prepare(tiny_study(constraints=(Constraint(NumParams(), limit),)), CPU)
     generators = [torch.Generator().manual_seed(seed) for seed in range(400)]
-    found = space.indices([drawn(limited.supernet, 1, generator)[0] for generator in generators])
+    found = space.indices([draw_architectures(limited.supernet, 1, generator)[0] for generator in generators])
     assert (counter.counts(found).num_params <= limit).all()
     assert {row.tobytes() for row in found} >= {row.tobytes() for row in rows[sizes <= limit]}
-    unlimited = space.indices([drawn(prepared.supernet, 1, generator)[0] for generator in generators])
+    unlimited = space.indices(
+        [draw_architectures(prepared.supernet, 1, generator)[0] for generator in generators]
+    )
     assert (counter.counts(unlimited).num_params > limit).any()
 
 

@@ -21,7 +21,7 @@ from nas.runner.directory import RunDirectory, open_record
 from nas.runner.workplace import open_workplace
 from nas.search import OptunaSampler
 from nas.search.guard import broken_workers, tell_of_broken
-from nas.search.record import complete_trials, paid_trials
+from nas.search.record import complete_trials, list_paid_trials
 
 CPU = torch.device("cpu")
 
@@ -52,7 +52,7 @@ def test_other_processes_find_what_this_one_finds(study: Study, jobs: int, tmp_p
     run_in(study, alone)
     run(study, together, device=CPU, progress=Listener(), executor=partial(Processes, jobs=jobs))
     assert found(together) == found(alone)
-    assert len(paid_trials(record_of(together))) == study.evaluations
+    assert len(list_paid_trials(record_of(together))) == study.evaluations
     models = ("model.safetensors", "trust/*.json")
     assert digests(together, *models) == digests(alone, *models)
 
@@ -82,7 +82,7 @@ def test_a_worker_that_judges_wrongly_is_replaced_and_its_trials_are_judged_agai
     results = run(study, out, device=CPU, progress=Listener(), executor=partial(Processes, jobs=2))
     record = record_of(out)
     assert all(t.values[0] < 1 for t in complete_trials(record))
-    assert len(paid_trials(record)) == study.evaluations
+    assert len(list_paid_trials(record)) == study.evaluations
     assert (tmp_path / "broken").read_text() in next(iter(broken_workers(record)))
     assert "a worker died (with exit code 1)" in caplog.text
     assert results.facts["doubts"] == tell_of_broken(record)

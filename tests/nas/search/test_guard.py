@@ -13,11 +13,11 @@ from optuna.trial import FrozenTrial
 
 from nas.errors import DeviceUnavailableError
 from nas.executors import Failed, Job, Lost, Outcome, Persistent, Work
-from nas.executors.serial import done_here
+from nas.executors.serial import do_here
 from nas.objective import Measurement
 from nas.search import guard
 from nas.search.loop import Evaluate, search_with
-from nas.search.record import WORKER, complete_trials, paid_trials
+from nas.search.record import WORKER, complete_trials, list_paid_trials
 from nas.space import Architecture
 
 PROBLEM = grid_problem()
@@ -53,7 +53,7 @@ class Crew:
         seat, job = self.held.pop(0)
         self.free.append(seat)
         self.here = self.names[seat]
-        outcome = done_here(job, self.judge_wrongly if self.here == "a" else evaluate)
+        outcome = do_here(job, self.judge_wrongly if self.here == "a" else evaluate)
         self.here = HOME
         if isinstance(outcome, Failed) and isinstance(outcome.error, EndedError):
             self.names[seat] += ", replaced"
@@ -130,7 +130,7 @@ def test_a_worker_that_judges_wrongly_is_ended_and_leaves_nothing_wrong_behind(
     with caplog.at_level(logging.WARNING):
         search_by(crew, study, monkeypatch)
     assert wrong_ones(study) == []
-    assert len(complete_trials(study)) == len(paid_trials(study)) == 40
+    assert len(complete_trials(study)) == len(list_paid_trials(study)) == 40
     assert guard.broken_workers(study) == {"a"}
     assert (
         "workers judged otherwise than the run's own process and were ended (a)"

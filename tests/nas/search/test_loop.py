@@ -33,7 +33,7 @@ from nas.search.record import (
     costs_of,
     distributions,
     measurements_of,
-    paid_trials,
+    list_paid_trials,
     reference_box,
     wall_seconds,
 )
@@ -89,7 +89,7 @@ def test_as_many_evaluations_as_asked_for_each_with_its_record() -> None:
     problem = grid_problem()
     study = memory_study(problem)
     told = run(study, problem, 9)
-    assert len(complete_trials(study)) == len(paid_trials(study)) == 9
+    assert len(complete_trials(study)) == len(list_paid_trials(study)) == 9
     assert [t.number for t in told] == [t.number for t in study.trials]
     for trial in complete_trials(study):
         architecture = problem.space.architecture(trial.params)
@@ -105,7 +105,7 @@ def test_more_evaluations_later_go_on_and_fewer_do_nothing() -> None:
     assert run(study, problem, 5) == []
     assert run(study, problem, 2) == []
     run(study, problem, 8)
-    assert len(paid_trials(study)) == 8
+    assert len(list_paid_trials(study)) == 8
 
 
 def test_a_failing_objective_fails_its_trial_and_the_search_goes_on() -> None:
@@ -122,7 +122,7 @@ def test_a_failing_objective_fails_its_trial_and_the_search_goes_on() -> None:
     assert failed
     assert all(t.user_attrs[ERROR] == "ZeroDivisionError: an accident" for t in failed)
     assert all(t.values is None for t in failed)
-    assert len(paid_trials(study)) == 20
+    assert len(list_paid_trials(study)) == 20
     assert len(complete_trials(study)) == 20 - len(failed)
 
 
@@ -196,9 +196,9 @@ def test_the_first_ten_failing_is_an_error_that_says_why() -> None:
         run(study, problem, 50, evaluate)
     assert "\n" not in str(caught.value)
     assert states(study) == [TrialState.FAIL] * 10
-    assert paid_trials(study) == []
+    assert list_paid_trials(study) == []
     run(study, problem, 15)
-    assert len(complete_trials(study)) == len(paid_trials(study)) == 15
+    assert len(complete_trials(study)) == len(list_paid_trials(study)) == 15
     assert params(study)[10:20] == params(study)[:10]
 
 
@@ -214,7 +214,7 @@ def test_a_small_space_is_searched_after_all_of_it_has_failed(num_options: int, 
         with pytest.raises(EvaluationError, match=r"evaluations all failed.*no such device"):
             run(study, problem, 50, evaluate)
     run(study, problem, 50)
-    assert len(complete_trials(study)) == len(paid_trials(study)) == min(num_options, at_most + 1)
+    assert len(complete_trials(study)) == len(list_paid_trials(study)) == min(num_options, at_most + 1)
 
 
 def test_a_single_image_that_does_not_fit_ends_the_search() -> None:
@@ -265,7 +265,7 @@ def test_a_space_smaller_than_the_budget_is_evaluated_once_and_stops(
 
     run(study, problem, 100, evaluate)
     assert len(evaluated) == len(set(evaluated)) == 9
-    assert len(paid_trials(study)) == 9
+    assert len(list_paid_trials(study)) == 9
 
 
 def test_a_space_with_fewer_feasible_ones_than_the_budget_stops(caplog: pytest.LogCaptureFixture) -> None:
@@ -273,7 +273,7 @@ def test_a_space_with_fewer_feasible_ones_than_the_budget_stops(caplog: pytest.L
     problem = grid_problem(num_choices=2, num_options=3, at_most=1)
     study = memory_study(problem)
     run(study, problem, 100)
-    assert len(paid_trials(study)) == 3
+    assert len(list_paid_trials(study)) == 3
     assert "all 3 architectures that meet the constraints are evaluated" in caplog.text
     assert study.user_attrs[ENDED] in caplog.text
 
@@ -326,7 +326,7 @@ def test_what_is_queued_is_evaluated_though_the_sampler_had_nothing_left_before(
 
     study = memory_study(problem, HistorySampler(problem, 0, propose))
     run(study, problem, 100)
-    assert len(paid_trials(study)) == 1
+    assert len(list_paid_trials(study)) == 1
     for position in range(12):
         study.enqueue_trial(dict(problem.space.largest()) | {"c0": position % 4})
     study.enqueue_trial(dict(problem.space.smallest()) | {"c3": 1})
@@ -346,7 +346,7 @@ def test_what_is_queued_with_an_unknown_option_is_failed_unpaid(
     run(study, problem, 8)
     assert states(study)[2] == TrialState.FAIL
     assert f"trial 2 was queued with {{'c1': {option}}}" in caplog.text
-    assert len(paid_trials(study)) == len(complete_trials(study)) == 8
+    assert len(list_paid_trials(study)) == len(complete_trials(study)) == 8
 
 
 def test_chance_that_finds_what_the_sampler_did_not_keeps_the_search_going() -> None:
@@ -362,7 +362,7 @@ def test_a_sampler_that_finds_nothing_new_ends_the_search_with_a_warning(
     problem = grid_problem()
     study = memory_study(problem, Sequence((0, 0, 0, 1), (1, 1, 0, 0)))
     run(study, problem, 3)
-    assert len(paid_trials(study)) == 2
+    assert len(list_paid_trials(study)) == 2
     assert "nothing new 502 times in a row" in caplog.text
     assert caplog.records[-1].levelno == logging.WARNING
 
@@ -372,7 +372,7 @@ def test_a_space_of_one_architecture_is_evaluated_once(caplog: pytest.LogCapture
     problem = grid_problem(num_choices=1, num_options=1)
     study = memory_study(problem, OURS.sampler(problem, 0))
     told = run(study, problem, 20)
-    assert len(told) == len(paid_trials(study)) == 1
+    assert len(told) == len(list_paid_trials(study)) == 1
     assert "all 1 architectures of the space are evaluated" in caplog.text
 
 
@@ -446,7 +446,7 @@ def test_the_search_stops_when_the_time_is_up_and_goes_on_with_more() -> None:
         )
 
     assert searched(Stopping(minutes=1e-9)) == "1e-09 minutes of searching are over"
-    assert len(paid_trials(study)) == 0
+    assert len(list_paid_trials(study)) == 0
     assert searched(Stopping(minutes=60.0)) == "8 evaluations are spent"
     assert study.user_attrs[ENDED] == "8 evaluations are spent"
 
@@ -466,7 +466,7 @@ def test_time_that_earlier_attempts_took_counts() -> None:
         stopping=Stopping(minutes=spent / 60),
     )
     assert "are over" in ended
-    assert len(paid_trials(study)) == 5
+    assert len(list_paid_trials(study)) == 5
 
 
 @pytest.mark.parametrize("interruptions", [(), (57,), (31, 60), (63, 66)])
@@ -491,7 +491,7 @@ def test_the_search_stops_on_a_plateau(interruptions: tuple[int, ...]) -> None:
             stopping=Stopping(plateau=0.001, horizon=60),
         )
     assert "the hypervolume has reached a plateau: 60 more evaluations" in ended
-    assert len(paid_trials(study)) == 60
+    assert len(list_paid_trials(study)) == 60
 
 
 def test_a_repeated_proposal_is_answered_from_the_record() -> None:
@@ -525,7 +525,7 @@ def test_a_repeat_of_a_failed_architecture_is_not_paid_again() -> None:
     run(study, problem, 3, evaluate)
     expected = [TrialState.COMPLETE, TrialState.FAIL, TrialState.PRUNED, TrialState.COMPLETE]
     assert states(study) == expected
-    assert len(paid_trials(study)) == 3
+    assert len(list_paid_trials(study)) == 3
 
 
 def test_a_proposal_against_a_constraint_is_pruned_unpaid() -> None:

@@ -17,8 +17,8 @@ from nas.objective import Measurement, Objective
 from nas.protocols import Problem, Strategy
 from nas.search import LocalSearch, OptunaSampler, Smithson, SurrogateSearch
 from nas.search.loop import search
-from nas.search.patience import Pauses, is_passing, retried, waited_for
-from nas.search.record import ERROR, LOST, RETRIES, complete_trials, paid_trials
+from nas.search.patience import Pauses, is_passing, retry, wait_for_device
+from nas.search.record import ERROR, LOST, RETRIES, complete_trials, list_paid_trials
 from nas.space import Architecture
 
 AWAY = DeviceUnavailableError("the board at 10.0.0.7 doesn't answer")
@@ -72,7 +72,7 @@ def test_an_evaluation_whose_device_is_away_is_lost_and_proposed_again(
         return timed(architecture)
 
     study, pauses = searched(evaluate, strategy=strategy)
-    assert len(complete_trials(study)) == len(paid_trials(study)) == 8
+    assert len(complete_trials(study)) == len(list_paid_trials(study)) == 8
     assert pauses == [1, 2, 4, 8, 16, 32, 60, 60]
     assert set(asked[4:13]) == {asked[4]}
     lost = [t for t in study.trials if t.state == TrialState.FAIL]
@@ -146,7 +146,7 @@ def test_what_may_pass_is_tried_up_to_three_times_more(lost: Exception | float, 
     study, _ = searched(failing(4))
     assert [t.state for t in study.trials].count(TrialState.FAIL) == 1
     assert study.trials[2].user_attrs[ERROR]
-    assert len(paid_trials(study)) == 8
+    assert len(list_paid_trials(study)) == 8
 
 
 @pytest.mark.parametrize("fault", [RuntimeError("of the network"), DamagedFileError("it is cut"), math.nan])
@@ -193,7 +193,7 @@ def test_outside_of_a_search_a_device_is_waited_for_as_well(caplog: pytest.LogCa
             raise outcome
         return outcome
 
-    assert waited_for(work, "the calibration", pauses.append) == 7.0
+    assert wait_for_device(work, "the calibration", pauses.append) == 7.0
     assert pauses == [1, 2, 1, 4]
     assert "the calibration failed for a reason that may pass (ConnectionResetError: closed)" in caplog.text
 
@@ -203,7 +203,7 @@ def test_what_does_not_pass_is_raised_as_it_is() -> None:
         raise EvaluationError("for good")
 
     with pytest.raises(EvaluationError, match="for good"):
-        retried(work, "it", Pauses().wait)  # type: ignore[arg-type] # never waits
+        retry(work, "it", Pauses().wait)  # type: ignore[arg-type] # never waits
 
 
 def test_a_sentence_about_a_passing_failure_is_one_too() -> None:

@@ -17,7 +17,7 @@ from nas.objective import Measurement
 from nas.search import SurrogateSearch, loop
 from nas.search.beside import Make, Take
 from nas.search.loop import Evaluate, search_with
-from nas.search.record import ARCHITECTURE, ENDED, ERROR, PREDICTED, complete_trials, paid_trials
+from nas.search.record import ARCHITECTURE, ENDED, ERROR, PREDICTED, complete_trials, list_paid_trials
 from nas.search.stopping import Stopping
 from nas.space import Architecture, FloatArray, IntArray
 
@@ -133,7 +133,7 @@ def test_an_architecture_that_every_worker_dies_of_fails_alone() -> None:
     failed = [t for t in study.trials if t.state == TrialState.FAIL]
     assert [t.number for t in failed] == [0]
     assert failed[0].user_attrs[ERROR].startswith("WorkerError: 4 workers died at it")
-    assert len(paid_trials(study)) == 5
+    assert len(list_paid_trials(study)) == 5
 
 
 def test_the_search_ends_when_what_is_under_way_has_ended() -> None:
@@ -163,7 +163,7 @@ def test_a_small_space_is_exhausted_each_architecture_once() -> None:
         evaluations=50,
         on_trial=lambda _: None,
     )
-    assert len(complete_trials(study)) == len(paid_trials(study)) == 9
+    assert len(complete_trials(study)) == len(list_paid_trials(study)) == 9
 
 
 def test_what_a_killed_process_left_running_is_evaluated_under_its_own_number() -> None:
@@ -211,7 +211,7 @@ def test_an_evaluation_whose_device_is_away_is_proposed_again() -> None:
         on_trial=lambda _: None,
         sleep=pauses.append,
     )
-    assert len(complete_trials(study)) == len(paid_trials(study)) == 6
+    assert len(complete_trials(study)) == len(list_paid_trials(study)) == 6
     assert pauses
 
 

@@ -57,7 +57,7 @@ def searched(
 
 def measure_what_is_left(study: optuna.Study, spared: SparedLatency) -> int:
     rounds = 0
-    while unsettled := spared.unsettled(study):
+    while unsettled := spared.list_unsettled(study):
         rounds += 1
         for trial in unsettled:
             measurement = evaluated(SPACE.architecture(trial.params))["ms"]
@@ -83,7 +83,7 @@ def test_what_is_on_the_front_in_the_end_was_measured() -> None:
     on_front = [trial for trial, on in zip(trials, front, strict=True) if on]
     assert len(spared.measured(trials)) <= 30
     assert spared.measured(on_front) == on_front
-    assert spared.unsettled(study) == []
+    assert spared.list_unsettled(study) == []
 
 
 def test_predictions_are_near_and_say_what_they_are() -> None:
@@ -123,7 +123,9 @@ def test_what_is_measured_later_is_what_the_record_tells() -> None:
 def test_a_resumed_search_decides_as_one_that_was_not_interrupted() -> None:
     whole, spared = searched(16)
     afresh = SparedLatency(PROBLEM, Spare("ms", 16))
-    assert [t.number for t in afresh.unsettled(whole)] == [t.number for t in spared.unsettled(whole)]
+    assert [t.number for t in afresh.list_unsettled(whole)] == [
+        t.number for t in spared.list_unsettled(whole)
+    ]
     other = SPACE.architecture(dict.fromkeys([c.name for c in SPACE.choices], 2))
     others = {"error": Measurement(30.0, 0.1, "%", "here", 1)}
     assert afresh.predicted(afresh.standing(whole), other, others) == spared.predicted(

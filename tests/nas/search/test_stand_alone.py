@@ -19,7 +19,7 @@ from nas.search.quality import surrogate_quality
 from nas.search.record import complete_trials, indices_of, predictions_of
 from nas.search.stand_alone import (
     TwoFidelities,
-    expected_alone,
+    expect_alone,
     keep_stand_alone,
     stand_alone_values,
 )
@@ -77,7 +77,7 @@ def test_results_that_tell_nothing_leave_the_ranking_alone(problem: Problem) -> 
     rows, _ = sample(problem, 20)
     costs = np.random.default_rng(0).normal(size=(20, 2))
     equal = dict.fromkeys(range(10), 0.5)
-    assert expected_alone(problem, equal, np.arange(20), rows, costs) is costs
+    assert expect_alone(problem, equal, np.arange(20), rows, costs) is costs
 
 
 def test_few_results_teach_nothing(problem: Problem) -> None:
@@ -87,7 +87,7 @@ def test_few_results_teach_nothing(problem: Problem) -> None:
     rows, _ = sample(problem, 20)
     costs = np.random.default_rng(0).normal(size=(20, 2))
     values = dict.fromkeys(range(100, 120), 0.5)  # of trials that aren't there
-    assert expected_alone(problem, values, np.arange(20), rows, costs) is costs
+    assert expect_alone(problem, values, np.arange(20), rows, costs) is costs
 
 
 def test_results_add_up_but_not_with_those_of_another_training() -> None:

@@ -13,8 +13,8 @@ from nas.errors import StudyError
 from nas.protocols import Problem
 from nas.search import OptunaSampler, SurrogateSearch
 from nas.search.loop import search
-from nas.search.record import paid_trials
-from nas.search.warm_start import checked, queue, read_architectures
+from nas.search.record import list_paid_trials
+from nas.search.warm_start import check, queue, read_architectures
 
 KNOWN: list[Mapping[str, Option]] = [
     {"c0": 3, "c1": 2, "c2": 1, "c3": 0},
@@ -44,7 +44,7 @@ def test_known_architectures_are_evaluated_first_once_and_with_any_sampler(
 ) -> None:
     study = searched(grid_problem(), strategy)
     assert [t.params for t in study.trials[:2]] == KNOWN
-    assert len(paid_trials(study)) == len(study.trials) == 7
+    assert len(list_paid_trials(study)) == len(study.trials) == 7
 
 
 def test_what_exceeds_a_constraint_is_left_out_with_a_sentence() -> None:
@@ -69,7 +69,7 @@ def test_what_is_not_of_the_space_is_refused_in_a_sentence(
     options: Mapping[str, Option], message: str
 ) -> None:
     with pytest.raises(StudyError, match=message) as caught:
-        checked(grid_problem(), [KNOWN[1], options])
+        check(grid_problem(), [KNOWN[1], options])
     assert "architecture 2 of the warm start" in str(caught.value)
     assert "\n" not in str(caught.value)
 

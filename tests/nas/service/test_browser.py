@@ -14,7 +14,7 @@ from chromium import PATIENCE_MS, chromium, served, sign_in, violations
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from nas.objective import Measurement, Objective
-from nas.report.tables import shown, with_spread
+from nas.report.tables import format_value, with_spread
 
 SUPPORT = Path(__file__).parents[2] / "support"
 
@@ -183,7 +183,7 @@ def test_numbers_on_the_page_are_those_of_the_report(run_page: Page) -> None:
         const { shown, withSpread } = await import("/static/format.js");
         return cases.map((c) => [shown(c.value, c), withSpread(c.value, c.spread, c).join(" ").trim()]);
     }"""
-    expected = [[shown(v, o), with_spread(Measurement(v, v / 37, o.unit, "", 1), o)] for o, v in cases]
+    expected = [[format_value(v, o), with_spread(Measurement(v, v / 37, o.unit, "", 1), o)] for o, v in cases]
     assert run_page.evaluate(script, asked) == expected
 
 

@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import pytest
 
-from nas.service.cards import rendered, tags_of
+from nas.service.cards import render_card, tags_of
 
 CARD = "---\ntags:\n- onnx\n- int8\nlicense: other\n---\n\n{body}\n"
 
 
 def html(body: str) -> str:
-    return str(rendered(CARD.format(body=body), {"front.png": "/picture"}))
+    return str(render_card(CARD.format(body=body), {"front.png": "/picture"}))
 
 
 def test_the_metadata_is_not_shown_but_its_tags_are_known() -> None:

@@ -9,7 +9,15 @@ import pytest
 from nas.choices import Choice
 from nas.objective import Measurement, Objective
 from nas.report.results import Results
-from nas.service.columns import MAX_DOMINATED, bars_of, columns, finished, genes_of, thinned, volume_steps
+from nas.service.columns import (
+    MAX_DOMINATED,
+    bars_of,
+    columns,
+    list_finished,
+    genes_of,
+    thin_rows,
+    volume_steps,
+)
 from nas.service.record import TrialRow
 from nas.service.runs import Snapshot
 from nas.space import SearchSpace
@@ -51,7 +59,7 @@ def test_finished_winners_are_sent_beside_the_search_with_what_is_known_of_each_
         objectives=results.objectives,
         results=dataclasses.replace(results, winners=(winner,)),
     )
-    first, second = finished(made)
+    first, second = list_finished(made)
     assert (first["id"], first["trial"], first["variant"]) == (winner.id, winner.trial, "fp32")
     assert first["values"] == [plain.values[o.name].value for o in results.objectives]
     assert second["values"] == [plain.values["accuracy"].value, None]
@@ -81,7 +89,7 @@ def test_thinning_keeps_the_front_and_every_region() -> None:
     random = np.random.default_rng(0)
     values = random.random((20_000, 3))
     front = [5, 19_999]
-    kept = thinned(values, front, MAX_DOMINATED)
+    kept = thin_rows(values, front, MAX_DOMINATED)
     assert set(front) <= set(kept.tolist())
     assert MAX_DOMINATED / 4 < len(kept) <= MAX_DOMINATED + len(front)
     nearest = [np.abs(values[kept] - point).max(axis=1).min() for point in values[::997]]
@@ -91,11 +99,11 @@ def test_thinning_keeps_the_front_and_every_region() -> None:
 @pytest.mark.parametrize("count", [0, 1, 100])
 def test_few_rows_are_not_thinned(count: int) -> None:
     values = np.random.default_rng(0).random((count, 2))
-    assert len(thinned(values, [], MAX_DOMINATED)) == count
+    assert len(thin_rows(values, [], MAX_DOMINATED)) == count
 
 
 def test_equal_rows_are_one_point_in_a_picture() -> None:
-    assert len(thinned(np.ones((5000, 2)), [], 100)) == 1
+    assert len(thin_rows(np.ones((5000, 2)), [], 100)) == 1
 
 
 def test_the_hypervolume_is_sent_where_it_changes() -> None:

@@ -10,7 +10,7 @@ from nas.service.models import RunModel, Trust
 from nas.service.words import (
     ago,
     change,
-    described_objective,
+    describe_objective,
     duration,
     label,
     now_line,
@@ -52,9 +52,9 @@ def test_a_change_has_its_sign_and_unit(objective: Objective, difference: float,
 
 
 def test_rates_are_typed_in_percent_and_other_qualities_are_not() -> None:
-    assert described_objective(ACCURACY, [0.2, 0.9])["factor"] == 100
-    assert described_objective(Objective("score", "", "maximize"), [12.0])["factor"] == 1
-    assert described_objective(BYTES)["shown_unit"] == "KiB"
+    assert describe_objective(ACCURACY, [0.2, 0.9])["factor"] == 100
+    assert describe_objective(Objective("score", "", "maximize"), [12.0])["factor"] == 1
+    assert describe_objective(BYTES)["shown_unit"] == "KiB"
 
 
 def test_labels_are_words() -> None:

@@ -13,7 +13,7 @@ from nas.evaluation.candidate import OnnxCandidate
 from nas.evaluation.counts import count_macs, count_params
 from nas.evaluation.onnx_export import export_onnx
 from nas.evaluation.reinitialize import reinitialize
-from nas.evaluation.stored import stored_bytes
+from nas.evaluation.stored import count_stored_bytes
 from nas.supernet import Supernet, elastic
 from nas.supernet.circulant import block_size, expand, project, vectors_shape
 from nas.supernet.circulant_layers import CirculantConv2d, CirculantLinear
@@ -95,8 +95,8 @@ def test_an_exported_layer_stores_the_vectors_alone(fourier: bool) -> None:
     held = 4 * count_params(network)
     assert held == 4 * (256 * 128 // 16 + 128)
     transforms = 3 * 4 * 16 * 18 if fourier else 0  # there, for inputs and for weights, and back
-    assert held <= stored_bytes(file) < held + transforms + 500  # shapes and the like
-    assert len(file) < stored_bytes(file) + 6_000  # the graph
+    assert held <= count_stored_bytes(file) < held + transforms + 500  # shapes and the like
+    assert len(file) < count_stored_bytes(file) + 6_000  # the graph
     inputs = torch.randn(3, 256)
     assert torch.allclose(OnnxCandidate(file).predict(inputs), network(inputs), atol=1e-5)
 
@@ -104,7 +104,7 @@ def test_an_exported_layer_stores_the_vectors_alone(fourier: bool) -> None:
 def test_an_exported_convolution_stores_the_vectors_alone() -> None:
     network = nn.Sequential(CirculantConv2d(32, 64, (3, 3), 8, padding=(1, 1))).eval()
     file = export_onnx(network, (32, 6, 6))
-    assert stored_bytes(file) < 4 * count_params(network) + 500
+    assert count_stored_bytes(file) < 4 * count_params(network) + 500
     images = torch.randn(3, 32, 6, 6)
     assert torch.allclose(OnnxCandidate(file).predict(images), network(images), atol=1e-5)
 

@@ -15,7 +15,7 @@ from nas.evaluation import NetworkCounter
 from nas.inputs import InputSpec
 from nas.supernet import Supernet, elastic
 from nas.supernet.probing import FlopCounter, probing
-from nas.supernet.unfused import unfused
+from nas.supernet.unfused import avoid_fused_kernels
 from nas.tasks import Classification
 from search_spaces.convnet import convnet
 from search_spaces.resnet import resnet
@@ -88,7 +88,7 @@ def test_what_is_counted_quickly_is_what_torch_counts(make: Callable[[], nn.Modu
     supernet.eval()
     for architecture in probes[:: max(1, len(probes) // 8)]:
         counter = FlopCounterMode(display=False)
-        with supernet.active(architecture), torch.no_grad(), unfused(supernet), counter:
+        with supernet.active(architecture), torch.no_grad(), avoid_fused_kernels(supernet), counter:
             supernet.module(spec.blank(1))
         assert got[architecture.id] == counter.get_total_flops() // 2, architecture
 

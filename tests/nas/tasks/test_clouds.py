@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nas.tasks.clouds import cloud_png, projected
+from nas.tasks.clouds import cloud_png, project_points
 
 
 @pytest.mark.parametrize("count", [1, 50_000])
@@ -25,7 +25,7 @@ def test_a_cloud_of_any_size_is_a_picture(count: int) -> None:
 def test_what_is_near_covers_what_is_behind() -> None:
     """Seen from the east, a point in the east is nearer, one in the north to the right, one above higher."""
     east, north, above = np.eye(3)
-    across, up, depth = projected(np.array([east, north, above]), 0.0)
+    across, up, depth = project_points(np.array([east, north, above]), 0.0)
     assert depth.argmax() == 0
     assert across.argmax() == 1
     assert up.argmax() == 2

@@ -13,7 +13,7 @@ from nas.errors import StudyError, TrainingError
 from nas.supernet import Supernet, elastic
 from nas.supernet.sandwich import sandwich_step
 from nas.tasks import Classification
-from nas.training import Recipe, supervised_step, train
+from nas.training import Recipe, make_supervised_step, train
 from nas.training.depth import StochasticDepth, mark_row
 
 TASK = Classification(2)
@@ -47,7 +47,7 @@ def supernet() -> Supernet:
 
 
 def trained(model: nn.Module, recipe: Recipe, **settings: object) -> None:
-    step = supervised_step(model, TASK, recipe)
+    step = make_supervised_step(model, TASK, recipe)
     train(model, step, blobs(), recipe, seed=0, device=CPU, **settings)  # type: ignore[arg-type]
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from nas import Recipe
 from nas.errors import StudyError, TrainingError
 from nas.tasks import Classification
-from nas.training import ALONE, Ranks, supervised_step, train
+from nas.training import ALONE, Ranks, make_supervised_step, train
 from nas.training.kardam import within_lipschitz
 
 BEGUN = nn.Sequential(nn.Flatten(), nn.Linear(16, 2))
@@ -76,7 +76,7 @@ def trained(
     recipe = Recipe(epochs=6, batch_size=24, faulty_ranks=faulty_ranks, learning_rate=0.02)
     losses = train(
         model,
-        supervised_step(model, Classification(2), recipe),
+        make_supervised_step(model, Classification(2), recipe),
         DATA,
         recipe,
         seed=3,

@@ -21,7 +21,7 @@ from nas.protocols import Split
 from nas.supernet import Supernet
 from nas.supernet.sandwich import sandwich_step
 from nas.tasks import Classification
-from nas.training import ALONE, Losses, Ranks, Recipe, Step, supervised_step, train
+from nas.training import ALONE, Losses, Ranks, Recipe, Step, make_supervised_step, train
 from nas.training.loop import _average, _Loop
 from nas.training.memory import out_of_memory
 
@@ -52,7 +52,7 @@ def trained(
         step = sandwich_step(model, CLASSES, recipe)  # type: ignore[arg-type]
     else:
         model = fresh(dropout=True)
-        step = supervised_step(model, CLASSES, recipe)
+        step = make_supervised_step(model, CLASSES, recipe)
     losses = train(
         model, step, data or blobs(), recipe, seed=seed, device=CPU, checkpoint=checkpoint, on_epoch=on_epoch
     )
@@ -100,7 +100,7 @@ def test_bytes_are_augmented_before_they_are_normalised() -> None:
     weights_of = []
     for augment in (None, unchanged):
         model, recipe = fresh(), Recipe(epochs=1, batch_size=16, augment=augment)
-        train(model, supervised_step(model, CLASSES, recipe), byte_blobs(), recipe, seed=0, device=CPU)
+        train(model, make_supervised_step(model, CLASSES, recipe), byte_blobs(), recipe, seed=0, device=CPU)
         weights_of.append(weights(model))
     assert equal(*weights_of)
 
@@ -109,7 +109,7 @@ def test_a_step_that_dies_in_the_middle_of_an_epoch_loses_that_epoch_alone(tmp_p
     recipe = Recipe(epochs=3, batch_size=16)
     expected = trained(recipe)
     model, checkpoint, calls = fresh(dropout=True), tmp_path / "checkpoint.pt", 0
-    inner = supervised_step(model, CLASSES, recipe)
+    inner = make_supervised_step(model, CLASSES, recipe)
 
     def dying(images: Tensor, labels: Tensor, generator: torch.Generator) -> Losses:
         nonlocal calls
@@ -147,13 +147,13 @@ def test_training_leaves_the_global_generator_alone() -> None:
     torch.manual_seed(42)
     expected = torch.rand(3)
     torch.manual_seed(42)
-    train(model, supervised_step(model, CLASSES, recipe), blobs(), recipe, seed=0, device=CPU)
+    train(model, make_supervised_step(model, CLASSES, recipe), blobs(), recipe, seed=0, device=CPU)
     assert torch.equal(torch.rand(3), expected)
 
 
 def test_training_learns_and_ends_in_evaluation_mode() -> None:
     model, recipe, data = fresh(), Recipe(epochs=10, batch_size=16), blobs()
-    losses = train(model, supervised_step(model, CLASSES, recipe), data, recipe, seed=0, device=CPU)
+    losses = train(model, make_supervised_step(model, CLASSES, recipe), data, recipe, seed=0, device=CPU)
     assert len(losses) == 10
     assert losses[-1] < losses[0] / 2
     assert not model.training
@@ -173,7 +173,7 @@ def test_a_supernet_learns_in_all_its_subnets() -> None:
 def test_a_nan_loss_stops_and_keeps_the_checkpoint(tmp_path: Path) -> None:
     recipe, checkpoint = Recipe(epochs=4, batch_size=25), tmp_path / "checkpoint.pt"
     model = fresh()
-    inner, calls = supervised_step(model, CLASSES, recipe), 0
+    inner, calls = make_supervised_step(model, CLASSES, recipe), 0
 
     def diverging(images: Tensor, labels: Tensor, generator: torch.Generator) -> Losses:
         nonlocal calls
@@ -230,7 +230,7 @@ def test_a_truly_diverging_training_is_told(tmp_path: Path) -> None:
     data = Split(torch.full((8, 1, 6, 6), math.nan), torch.zeros(8, dtype=torch.int64))
     model, recipe = fresh(), Recipe(epochs=1)
     with pytest.raises(TrainingError):
-        train(model, supervised_step(model, CLASSES, recipe), data, recipe, seed=0, device=CPU)
+        train(model, make_supervised_step(model, CLASSES, recipe), data, recipe, seed=0, device=CPU)
 
 
 @pytest.mark.parametrize("keep", [0, 100, 0.5, 0.99])
@@ -329,7 +329,7 @@ def rates(monkeypatch: pytest.MonkeyPatch, count: int, epochs: int) -> list[floa
 
     monkeypatch.setattr(torch.optim.AdamW, "step", noting)
     model, recipe = plain(), Recipe(epochs=epochs, batch_size=16)
-    train(model, supervised_step(model, CLASSES, recipe), blobs(count), recipe, seed=0, device=CPU)
+    train(model, make_supervised_step(model, CLASSES, recipe), blobs(count), recipe, seed=0, device=CPU)
     return taken
 
 
@@ -401,7 +401,9 @@ def test_parts_of_a_batch_add_up_to_the_batch(accumulate: int) -> None:
     results = []
     for parts in (1, accumulate):
         model, recipe = plain(), Recipe(epochs=2, batch_size=16, accumulate=parts)
-        losses = train(model, supervised_step(model, CLASSES, recipe), blobs(), recipe, seed=1, device=CPU)
+        losses = train(
+            model, make_supervised_step(model, CLASSES, recipe), blobs(), recipe, seed=1, device=CPU
+        )
         results.append((weights(model), losses))
     (whole, losses), (in_parts, same_losses) = results
     assert losses == pytest.approx(same_losses, rel=1e-4)
@@ -439,7 +441,7 @@ def test_the_average_is_what_remains_and_differs_from_the_last_weights() -> None
     results = {}
     for decay in (None, 0.0, 0.9):
         model, recipe = fresh(), Recipe(epochs=2, batch_size=16, ema_decay=decay)
-        train(model, supervised_step(model, CLASSES, recipe), blobs(), recipe, seed=1, device=CPU)
+        train(model, make_supervised_step(model, CLASSES, recipe), blobs(), recipe, seed=1, device=CPU)
         results[decay] = weights(model)
     floats = [name for name, value in results[None].items() if value.is_floating_point()]
     assert all(torch.allclose(results[None][name], results[0.0][name]) for name in floats)
@@ -448,7 +450,7 @@ def test_the_average_is_what_remains_and_differs_from_the_last_weights() -> None
 
 def test_the_average_of_a_short_training_forgets_the_first_weights() -> None:
     model, recipe, data = fresh(), Recipe(epochs=10, batch_size=16, ema_decay=0.999), blobs()
-    train(model, supervised_step(model, CLASSES, recipe), data, recipe, seed=0, device=CPU)
+    train(model, make_supervised_step(model, CLASSES, recipe), data, recipe, seed=0, device=CPU)
     assert (model(data.inputs).argmax(1) == data.targets).float().mean() > 0.95
 
 
@@ -467,7 +469,7 @@ def test_lower_precision_is_used_forwards_and_weights_stay_float32() -> None:
     model, recipe = plain(), Recipe(epochs=1, batch_size=16, precision="bfloat16")
     dtypes: set[torch.dtype] = set()
     model[0].register_forward_hook(lambda _m, _i, output: dtypes.add(output.dtype))  # type: ignore[operator]
-    train(model, supervised_step(model, CLASSES, recipe), blobs(), recipe, seed=0, device=CPU)
+    train(model, make_supervised_step(model, CLASSES, recipe), blobs(), recipe, seed=0, device=CPU)
     assert dtypes == {torch.bfloat16}
     assert {p.dtype for p in model.parameters()} == {torch.float32}
 
@@ -475,7 +477,7 @@ def test_lower_precision_is_used_forwards_and_weights_stay_float32() -> None:
 def test_half_precision_on_a_cpu_is_refused() -> None:
     model, recipe = plain(), Recipe(epochs=1, precision="float16")
     with pytest.raises(StudyError, match="use precision='bfloat16'"):
-        train(model, supervised_step(model, CLASSES, recipe), blobs(), recipe, seed=0, device=CPU)
+        train(model, make_supervised_step(model, CLASSES, recipe), blobs(), recipe, seed=0, device=CPU)
 
 
 @pytest.mark.parametrize(
@@ -533,7 +535,7 @@ def test_what_is_advised_when_memory_runs_out_can_be_done(batch_size: int, accum
 def test_a_resumed_training_takes_the_recipes_parts_or_what_halving_made_of_them(tmp_path: Path) -> None:
     sizes: list[int] = []
     model, checkpoint = plain(), tmp_path / "checkpoint.pt"
-    inner = supervised_step(model, CLASSES, Recipe(epochs=2))
+    inner = make_supervised_step(model, CLASSES, Recipe(epochs=2))
 
     def step(images: Tensor, labels: Tensor, generator: torch.Generator) -> Losses:
         sizes.append(len(images))
@@ -577,7 +579,7 @@ def test_out_of_memory_apart_from_the_images_is_one_sentence(
     model, recipe = plain(), Recipe(epochs=1, ema_decay=0.9)
     monkeypatch.setattr(f"torch.{place}", full)
     with pytest.raises(TrainingError, match="a smaller largest network, or another device") as caught:
-        train(model, supervised_step(model, CLASSES, recipe), blobs(), recipe, seed=0, device=CPU)
+        train(model, make_supervised_step(model, CLASSES, recipe), blobs(), recipe, seed=0, device=CPU)
     assert "\n" not in str(caught.value)
 
 
@@ -589,7 +591,7 @@ def test_images_that_do_not_fit_the_device_go_batch_by_batch() -> None:
     data, results = blobs(), []
     for split in (data, Large(data.inputs, data.targets)):
         model, recipe = plain(), Recipe(epochs=2, batch_size=16)
-        train(model, supervised_step(model, CLASSES, recipe), split, recipe, seed=0, device=CPU)
+        train(model, make_supervised_step(model, CLASSES, recipe), split, recipe, seed=0, device=CPU)
         results.append(weights(model))
     assert equal(*results)
 
@@ -609,7 +611,7 @@ def test_halving_takes_smaller_parts_until_they_fit_and_ends_as_those_would() ->
     for accumulate, limit in ((4, 16), (1, 4)):
         model = plain()
         recipe = Recipe(epochs=2, batch_size=16, accumulate=accumulate, halve_on_oom=True)
-        inner = supervised_step(model, CLASSES, recipe)
+        inner = make_supervised_step(model, CLASSES, recipe)
 
         def step(
             images: Tensor,
@@ -639,7 +641,14 @@ def test_the_averages_counter_is_not_shared_because_nccl_knows_no_cpu(
         Ranks, "share_buffers", lambda _, model: shared.extend(name for name, _ in model.named_buffers())
     )
     model, recipe = fresh(), Recipe(epochs=1, batch_size=16, ema_decay=0.9)
-    train(model, supervised_step(model, CLASSES, recipe), blobs(), recipe, seed=0, device=torch.device("cpu"))
+    train(
+        model,
+        make_supervised_step(model, CLASSES, recipe),
+        blobs(),
+        recipe,
+        seed=0,
+        device=torch.device("cpu"),
+    )
     assert len(shared) == 2 * len(list(model.named_buffers()))
     assert "n_averaged" not in shared
 
@@ -691,7 +700,12 @@ def test_batch_norm_on_a_single_value_is_a_sentence(count: int, batch_size: int)
     recipe = Recipe(epochs=1, batch_size=batch_size)
     with pytest.raises(TrainingError, match="batch norm needs two values per channel"):
         train(
-            model, supervised_step(model, CLASSES, recipe), data, recipe, seed=0, device=torch.device("cpu")
+            model,
+            make_supervised_step(model, CLASSES, recipe),
+            data,
+            recipe,
+            seed=0,
+            device=torch.device("cpu"),
         )
 
 
@@ -700,6 +714,6 @@ def test_the_last_batch_of_an_epoch_is_never_a_single_input(count: int) -> None:
     model = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.BatchNorm2d(1), nn.Flatten(), nn.Linear(1, 2))
     data = Split(torch.randn(count, 1, 4, 4), torch.zeros(count, dtype=torch.int64))
     recipe = Recipe(epochs=1, batch_size=4, accumulate=2)
-    step = supervised_step(model, CLASSES, recipe)
+    step = make_supervised_step(model, CLASSES, recipe)
     losses = train(model, step, data, recipe, seed=0, device=torch.device("cpu"))
     assert [math.isfinite(loss) for loss in losses] == [True]

@@ -15,7 +15,7 @@ from nas.protocols import Split
 from nas.supernet import Supernet
 from nas.supernet.sandwich import sandwich_step
 from nas.tasks import Classification, Regression, SemanticSegmentation
-from nas.training import Batch, CutMix, Mix, Mixup, Recipe, prepared, supervised_step, train
+from nas.training import Batch, CutMix, Mix, Mixup, Recipe, prepare_batch, make_supervised_step, train
 
 CLASSES = Classification(2)
 
@@ -90,7 +90,7 @@ def test_ids_are_refused_by_the_training_in_one_sentence() -> None:
     recipe = Recipe(epochs=1, mix=Mixup())
     data = Split(torch.ones(4, 1, dtype=torch.int64), torch.zeros(4, dtype=torch.int64))
     with pytest.raises(StudyError, match="ids and no amounts"):
-        train(model, supervised_step(model, CLASSES, recipe), data, recipe, seed=0, device=CPU)
+        train(model, make_supervised_step(model, CLASSES, recipe), data, recipe, seed=0, device=CPU)
 
 
 @pytest.mark.parametrize("alpha", [0, -1.0, float("inf"), float("nan"), "much", None])
@@ -109,7 +109,7 @@ def test_a_recipe_mixes_with_something_that_mixes(mix: Any) -> None:
 def test_without_mix_nothing_is_drawn_and_nothing_changed() -> None:
     generator = torch.Generator().manual_seed(0)
     before, images, labels = generator.get_state(), torch.randn(4, 1), torch.zeros(4)
-    batch = prepared(images, labels, Recipe(epochs=1), generator)
+    batch = prepare_batch(images, labels, Recipe(epochs=1), generator)
     assert batch.inputs is images
     assert batch.targets[0][1] is labels
     assert torch.equal(generator.get_state(), before)
@@ -118,7 +118,9 @@ def test_without_mix_nothing_is_drawn_and_nothing_changed() -> None:
 def test_what_is_drawn_does_not_depend_on_how_many_items_there_are() -> None:
     generators = [torch.Generator().manual_seed(0) for _ in range(2)]
     shares = [
-        prepared(torch.randn(count, 2), torch.zeros(count), Recipe(1, mix=Mixup()), generator).targets[0][0]
+        prepare_batch(torch.randn(count, 2), torch.zeros(count), Recipe(1, mix=Mixup()), generator).targets[
+            0
+        ][0]
         for count, generator in zip((3, 8), generators, strict=True)
     ]
     assert shares[0] == shares[1]
@@ -131,7 +133,7 @@ def test_a_mixed_training_resumes_bit_for_bit(tmp_path: Path, mix: Mix) -> None:
 
     def trained(checkpoint: Path | None = None, stop: int = 0) -> dict[str, torch.Tensor]:
         model = fresh(dropout=True)
-        step = supervised_step(model, CLASSES, recipe)
+        step = make_supervised_step(model, CLASSES, recipe)
         train(
             model,
             step,

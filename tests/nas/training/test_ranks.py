@@ -11,7 +11,7 @@ import pytest
 import torch
 import two_ranks
 
-from nas.training import ALONE, Ranks, joined_ranks
+from nas.training import ALONE, Ranks, join_ranks
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def test_what_rank_0_makes_is_there_for_both(together: list[dict[str, Any]]) -> 
 
 
 def test_without_torchrun_a_process_is_alone() -> None:
-    with joined_ranks(torch.device("cpu")) as ranks:
+    with join_ranks(torch.device("cpu")) as ranks:
         assert ranks == ALONE == Ranks(0, 1)
         assert ranks.first
         assert ranks.agree(True)

@@ -10,9 +10,9 @@ from torch import nn
 
 from nas.errors import StudyError
 from nas.protocols import Split
-from nas.supernet.copying import copied
+from nas.supernet.copying import copy_module
 from nas.tasks import Classification
-from nas.training import Recipe, supervised_step, train
+from nas.training import Recipe, make_supervised_step, train
 from nas.training.reduced_space import UnitSpheres
 
 CLASSES = Classification(2)
@@ -73,7 +73,7 @@ def test_a_threshold_is_moved_to_the_end_of_its_interval() -> None:
 def test_a_training_ends_on_the_spheres_and_learns(ema_decay: float | None) -> None:
     network, data = perceptron(), blobs()
     recipe = Recipe(epochs=12, batch_size=16, learning_rate=1e-2, reduced_space=True, ema_decay=ema_decay)
-    losses = train(network, supervised_step(network, CLASSES, recipe), data, recipe, seed=0, device=CPU)
+    losses = train(network, make_supervised_step(network, CLASSES, recipe), data, recipe, seed=0, device=CPU)
     check_held(network, float(data.inputs.flatten(1).norm(dim=1).max()))  # type: ignore[union-attr]
     assert losses[-1] < losses[0] / 2
 
@@ -83,7 +83,7 @@ def test_a_training_resumes_bit_for_bit(tmp_path: Path) -> None:
 
     def trained(checkpoint: Path | None = None, stop: int = 0) -> dict[str, torch.Tensor]:
         network = perceptron()
-        step = supervised_step(network, CLASSES, recipe)
+        step = make_supervised_step(network, CLASSES, recipe)
         train(
             network,
             step,
@@ -119,7 +119,7 @@ def test_what_is_shared_or_frozen_stays(frozen: bool) -> None:
     network = Normed()
     network.shared = nn.Linear(4, 4) if frozen else network.neurons[4]  # type: ignore[assignment]
     network.neurons[4].weight.requires_grad_(not frozen)  # type: ignore[union-attr]
-    before, copy = weights(network), copied(network)
+    before, copy = weights(network), copy_module(network)
     UnitSpheres(network, blobs(), CPU)
     after = weights(network)
     changed = {name for name in before if not torch.equal(before[name], after[name])}
@@ -138,7 +138,7 @@ def test_what_is_shared_or_frozen_stays(frozen: bool) -> None:
 def test_a_network_without_such_neurons_is_refused(network: nn.Module) -> None:
     recipe = Recipe(epochs=1, reduced_space=True)
     with pytest.raises(StudyError, match=r"no nn.Linear, nn.ReLU and nn.Linear in a row"):
-        train(network, supervised_step(network, CLASSES, recipe), blobs(), recipe, seed=0, device=CPU)
+        train(network, make_supervised_step(network, CLASSES, recipe), blobs(), recipe, seed=0, device=CPU)
 
 
 def test_several_networks_at_once_are_refused() -> None:

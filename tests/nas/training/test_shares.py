@@ -17,7 +17,7 @@ from nas import Recipe
 from nas.errors import StudyError
 from nas.inputs import Inputs
 from nas.tasks import Classification
-from nas.training import ALONE, Losses, Ranks, supervised_step, train
+from nas.training import ALONE, Losses, Ranks, make_supervised_step, train
 from nas.training.shares import SpeedShares, apportion
 
 BEGUN = nn.Sequential(nn.Flatten(), nn.Linear(16, 2))
@@ -94,7 +94,7 @@ def trained(
     model = copy.deepcopy(BEGUN)
     recipe = Recipe(epochs=3, batch_size=24, share_by_speed=True)
     inner, processor, items = (
-        supervised_step(model, Classification(2), recipe),
+        make_supervised_step(model, Classification(2), recipe),
         Processor(SPEEDS[ranks.rank]),
         [],
     )

@@ -52,7 +52,7 @@ def test_nan_logits_are_no_accuracy() -> None:
     logits[1, 2] = math.nan
     measured = MeasuredQuality(Accuracy()).measure([Answers(logits)], bench([0, 0, 0]))[0]
     with pytest.raises(EvaluationError, match="'accuracy'"):
-        measured.checked("accuracy")
+        measured.check_unit("accuracy")
 
 
 def test_infinite_logits_can_be_judged() -> None:
