@@ -34,7 +34,7 @@ from nas.runner.progress import Silent
 from nas.runner.searching import search_architectures
 from nas.runner.supernet_training import train_supernet
 from nas.runner.workplace import Workplace
-from nas.search.record import architecture_of, measurements_of
+from nas.search.record.trials import architecture_of, measurements_of
 from studies.digits import study
 
 CPU = torch.device("cpu")

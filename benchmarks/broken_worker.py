@@ -23,7 +23,8 @@ from nas.executors.serial import do_here
 from nas.objective import Measurement
 from nas.search import SurrogateSearch, guard
 from nas.search.loop import Evaluate, search_with
-from nas.search.record import complete_trials, costs_of, front_of, indices_of, is_measured_later
+from nas.search.record.credibility import front_of
+from nas.search.record.trials import complete_trials, costs_of, indices_of, is_measured_later
 from nas.space import Architecture
 from search_spaces.digits_mlp import digits_mlp_table
 from search_spaces.tabular import Table

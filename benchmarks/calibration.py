@@ -24,9 +24,9 @@ import torch
 from benchmarks.search import tables
 from benchmarks.search.methods import default_strategy
 from nas.errors import NasError
-from nas.search.calibration import surprise_of
 from nas.search.loop import search
-from nas.search.record import widening_of
+from nas.search.models.calibration import surprise_of
+from nas.search.record.trials import widening_of
 from search_spaces.tabular import Table
 
 BUDGETS = (25, 50, 100, 200)

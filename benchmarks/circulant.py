@@ -34,7 +34,7 @@ from nas.evaluation.onnx_export import export_onnx
 from nas.evaluation.reinitialize import reinitialize
 from nas.evaluation.turns import time_in_turns
 from nas.inputs import InputSpec
-from nas.protocols import Split, Splits
+from nas.splits import Split, Splits
 from nas.supernet.circulant_layers import CirculantLinear
 from nas.training import make_supervised_step, train
 

@@ -24,7 +24,7 @@ from nas.compression import Cluster, WeightOnly
 from nas.evaluation import OnnxCandidate
 from nas.evaluation.quality.measuring import MeasuredQuality
 from nas.files import write_bytes
-from nas.protocols import Bench
+from nas.objectives import Bench
 from nas.runner import run
 from nas.runner.directory import RunDirectory
 from nas.runner.fine_tuning import finish_network

@@ -20,7 +20,7 @@ from benchmarks.fashion import FashionSubset, fashion_network
 from nas import Accuracy, Macs, Recipe, SinglePath, Study, SurrogateSearch, Winners
 from nas.evaluation import SubnetCandidate
 from nas.evaluation.quality.measuring import MeasuredQuality
-from nas.protocols import Bench, Constraint
+from nas.objectives import Bench, Constraint
 from nas.runner.preparation import Prepared, feasible_architecture, prepare
 from nas.space import Architecture, FloatArray
 from nas.supernet.recalibrate import extract_recalibrated

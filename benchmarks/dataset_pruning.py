@@ -37,8 +37,8 @@ from nas.data.loading import load_splits
 from nas.evaluation import Accuracy, HScoreSubset, RandomSubset, SubnetCandidate
 from nas.evaluation.from_scratch import fresh_network, train_from_scratch
 from nas.evaluation.quality.measuring import collect_statistics
-from nas.protocols import DataSource, Split, Splits
 from nas.space import Architecture
+from nas.splits import DataSource, Split, Splits
 from nas.tasks import Classification
 from nas.training import Recipe, make_supervised_step, train
 from search_spaces.mlp import mlp

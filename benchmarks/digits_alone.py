@@ -22,7 +22,7 @@ from torch import nn
 from benchmarks.fashion import spread_architectures
 from nas.evaluation import NetworkCounter, SubnetCandidate
 from nas.evaluation.from_scratch import fresh_network, train_from_scratch
-from nas.protocols import Split, Splits
+from nas.splits import Split, Splits
 from studies.digits import study
 
 MOST_MACS = 5e5

@@ -34,7 +34,7 @@ from nas.compression.pipeline import Lab, Model
 from nas.data import Digits
 from nas.evaluation.quality.classes import CalibrationError
 from nas.inputs import Inputs, InputSpec, call_network
-from nas.protocols import Split
+from nas.splits import Split
 from nas.task import Probabilistic, Task
 from nas.tasks import Classification
 from nas.training import (

@@ -21,7 +21,7 @@ from benchmarks.fashion import FashionSubset, fashion_network
 from nas import Accuracy, LatencyMs
 from nas.evaluation import SubnetCandidate
 from nas.evaluation.from_scratch import fresh_network
-from nas.protocols import Bench
+from nas.objectives import Bench
 from nas.supernet import recalibrate
 from nas.supernet.recalibrate import recalibration_batches
 

@@ -24,14 +24,14 @@ from nas import Study, SurrogateSearch
 from nas.choices import Option
 from nas.evaluation.counts import count_macs
 from nas.evaluation.from_scratch import fresh_network
-from nas.protocols import Splits
 from nas.runner.context import RunContext
 from nas.runner.directory import RunDirectory
 from nas.runner.preparation import prepare
 from nas.runner.progress import Silent
 from nas.runner.searching import search_architectures
 from nas.runner.weights import EPOCHS
-from nas.search.record import architecture_of, complete_trials, measurements_of
+from nas.search.record.trials import architecture_of, complete_trials, measurements_of
+from nas.splits import Splits
 from search_spaces.evolved_transformer import evolved_transformer, make_known_cell
 from studies import evolved_text
 from surrogates.mixture import Mixture

@@ -24,11 +24,11 @@ from benchmarks.simulated import Clock, Simulated, SimulatedBeside, SkippingCloc
 from nas.choices import Choice
 from nas.executors import Persistent
 from nas.objective import Measurement, Objective
-from nas.protocols import Problem
 from nas.search import OptunaSampler, SurrogateSearch, loop
-from nas.search.record import complete_trials
-from nas.search.storage import open_study
+from nas.search.record.storage import open_study
+from nas.search.record.trials import complete_trials
 from nas.space import Architecture, SearchSpace
+from nas.strategy import Problem
 from surrogates.mixture import Mixture
 
 OBJECTIVES = (Objective("quality", "", "maximize"), Objective("size", "", "minimize"))

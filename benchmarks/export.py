@@ -20,7 +20,7 @@ from nas.evaluation import LatencyMs
 from nas.evaluation.from_scratch import fresh_network
 from nas.evaluation.onnx_export import _dynamo, _torchscript
 from nas.inputs import as_spec
-from nas.protocols import Bench
+from nas.objectives import Bench
 from studies.digits import study
 
 SHAPE = (1, 8, 8)

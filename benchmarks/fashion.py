@@ -13,8 +13,8 @@ from torchvision.datasets import FashionMNIST
 from nas import choice
 from nas.data import split_images
 from nas.evaluation import NetworkCounter
-from nas.protocols import Splits
 from nas.space import Architecture
+from nas.splits import Splits
 from nas.supernet import Supernet, elastic
 from search_spaces.convnet import GlobalAverage, InvertedResidual, residuals
 

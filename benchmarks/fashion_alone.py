@@ -18,7 +18,7 @@ from benchmarks.fashion import FashionSubset, fashion_network, spread_architectu
 from nas.evaluation import Accuracy, SubnetCandidate
 from nas.evaluation.from_scratch import fresh_network, train_from_scratch
 from nas.evaluation.quality.measuring import MeasuredQuality
-from nas.protocols import Bench
+from nas.objectives import Bench
 from nas.training import Recipe
 
 

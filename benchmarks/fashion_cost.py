@@ -26,15 +26,15 @@ import torch
 from benchmarks.fashion_front import kept_seconds
 from nas import SandwichRule, SinglePath, Study
 from nas.evaluation.from_scratch import train_from_scratch
-from nas.protocols import SupernetTraining
 from nas.runner.context import RunContext
 from nas.runner.directory import RunDirectory
 from nas.runner.preparation import Prepared, prepare
 from nas.runner.progress import Silent
 from nas.runner.searching import search_architectures
 from nas.runner.supernet_training import train_supernet
-from nas.search.record import SECONDS, architecture_of, complete_trials, indices_of, list_paid_trials
+from nas.search.record.trials import SECONDS, architecture_of, complete_trials, indices_of, list_paid_trials
 from nas.space import Architecture, FloatArray
+from nas.training.phases import SupernetTraining
 from studies.fashion_mnist import study
 
 _COUNTS = (1000, 3000)

@@ -31,14 +31,14 @@ from nas import Accuracy, LatencyMs, Macs, Recipe, Study, SurrogateSearch, Winne
 from nas.evaluation import SubnetCandidate
 from nas.evaluation.from_scratch import train_from_scratch
 from nas.files import read_json, write_json
+from nas.objectives import Bench
 from nas.pareto import non_dominated
-from nas.protocols import Bench
 from nas.report.results import Results
 from nas.runner import run
 from nas.runner.baselines import uniform_family
 from nas.runner.preparation import Prepared, prepare
 from nas.runner.progress import Silent
-from nas.search.record import ReferenceBox
+from nas.search.record.reference_box import ReferenceBox
 from nas.space import Architecture, FloatArray
 from surrogates.mixture import Mixture
 

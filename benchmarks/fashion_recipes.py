@@ -23,9 +23,10 @@ from nas.agreement import rank_agreement
 from nas.evaluation import Accuracy, SubnetCandidate
 from nas.evaluation.from_scratch import fresh_network
 from nas.evaluation.quality.measuring import MeasuredQuality
-from nas.protocols import Bench, Splits
-from nas.search.stand_alone import TwoFidelities
+from nas.objectives import Bench
+from nas.search.models.stand_alone import TwoFidelities
 from nas.space import SearchSpace
+from nas.splits import Splits
 from nas.supernet import recalibrate
 from nas.tasks import Classification
 from nas.training import train

@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 
 from nas import Macs, SinglePath
-from nas.protocols import Constraint
+from nas.objectives import Constraint
 from nas.runner import run
 from nas.runner.progress import Silent
 from nas.study import Trust

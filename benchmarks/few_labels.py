@@ -30,11 +30,12 @@ from nas import Accuracy, Contrastive, Macs, MaskedLanguage, Recipe, SandwichRul
 from nas.choices import Size, choice
 from nas.data import Digits, FewLabels, RandomViews, TextTable, TorchvisionData
 from nas.inputs import call_network
-from nas.protocols import DataSource, Pretraining, Split, Splits
+from nas.progress import Pretraining
 from nas.runner.directory import RunDirectory
 from nas.runner.preparation import prepare
 from nas.runner.progress import Silent
 from nas.runner.supernet_training import train_supernet
+from nas.splits import DataSource, Split, Splits
 from nas.supernet import elastic
 from nas.supernet.attention_mask import AttentionMask
 from nas.supernet.recalibrate import extract_recalibrated

@@ -28,7 +28,7 @@ from benchmarks.search.methods import default_strategy
 from nas.devices.latency_features import Known
 from nas.objective import Measurement
 from nas.search.loop import search
-from nas.search.record import complete_trials, indices_of, measure_later, measurements_of
+from nas.search.record.trials import complete_trials, indices_of, measure_later, measurements_of
 from nas.search.spared import Spare, SparedLatency
 from nas.space import Architecture, IntArray
 from search_spaces.tabular import Table

@@ -37,7 +37,7 @@ from nas.evaluation.from_scratch import train_from_scratch
 from nas.evaluation.quality.measuring import collect_statistics
 from nas.files import write_bytes
 from nas.objective import Measurement
-from nas.protocols import Bench, Candidate
+from nas.objectives import Bench, Candidate
 from nas.runner.compressing import compress_in_search
 from nas.runner.context import RunContext
 from nas.runner.directory import RunDirectory, open_record
@@ -50,7 +50,8 @@ from nas.runner.running import run
 from nas.runner.searching import search_architectures
 from nas.runner.supernet_training import train_supernet
 from nas.runner.weights import SupernetWeights
-from nas.search.record import complete_trials, costs_of, indices_of, reference_box
+from nas.search.record.reference_box import reference_box
+from nas.search.record.trials import complete_trials, costs_of, indices_of
 from nas.space import Architecture
 from nas.supernet.recalibrate import extract_recalibrated
 from studies.fmas_camvid import study

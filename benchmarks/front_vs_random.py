@@ -24,8 +24,9 @@ from nas.runner.progress import Silent
 from nas.runner.searching import search_architectures, spend
 from nas.runner.supernet_training import train_supernet
 from nas.runner.workplace import judging
-from nas.search.record import complete_trials, costs_of, reference_box
-from nas.search.storage import open_study
+from nas.search.record.reference_box import reference_box
+from nas.search.record.storage import open_study
+from nas.search.record.trials import complete_trials, costs_of
 from studies.digits import study
 
 

@@ -36,9 +36,9 @@ from nas.errors import TrainingError
 from nas.evaluation.candidate import SubnetCandidate
 from nas.evaluation.from_scratch import fresh_network
 from nas.inputs import InputSpec
-from nas.protocols import Split
 from nas.runner.preparation import prepare
 from nas.space import Architecture
+from nas.splits import Split
 from nas.supernet import Supernet
 from nas.supernet.recalibrate import extract_recalibrated
 from nas.supernet.sandwich import sandwich_step

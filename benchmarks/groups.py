@@ -29,8 +29,8 @@ from sklearn.neighbors import KNeighborsClassifier
 from nas.data import TextTable
 from nas.data.table import read_columns
 from nas.data.words import words
-from nas.protocols import Split, Splits
 from nas.space import FloatArray
+from nas.splits import Split, Splits
 
 BEGINNING = 5
 """Words by which a message is told; templates agree in more, and two people rarely in so many."""

@@ -26,7 +26,8 @@ from nas.runner.preparation import prepare
 from nas.runner.progress import Silent
 from nas.runner.searching import search_architectures
 from nas.runner.weights import EPOCHS
-from nas.search.record import ReferenceBox, complete_trials, costs_of, measurements_of
+from nas.search.record.reference_box import ReferenceBox
+from nas.search.record.trials import complete_trials, costs_of, measurements_of
 from nas.space import FloatArray
 from studies.digits import study
 

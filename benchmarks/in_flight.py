@@ -23,7 +23,7 @@ from benchmarks.search import tables
 from benchmarks.simulated import Simulated, SimulatedBeside, SkippingClock
 from nas.executors import Persistent
 from nas.search import SurrogateSearch, loop
-from nas.search.record import by_completion, complete_trials
+from nas.search.record.trials import by_completion, complete_trials
 from surrogates.gaussian_process import GaussianProcess
 from surrogates.mixture import Mixture
 

@@ -55,8 +55,8 @@ from nas.evaluation.stored import count_stored_bytes
 from nas.files import read_json, write_json
 from nas.inputs import InputSpec
 from nas.objective import Objective
+from nas.objectives import Bench
 from nas.pareto import non_dominated
-from nas.protocols import Bench
 from nas.runner import run
 from nas.runner.by_hand import SHARES
 from nas.runner.compressing import compress, lab_of
@@ -65,7 +65,7 @@ from nas.runner.preparation import Prepared, prepare
 from nas.runner.progress import Silent
 from nas.runner.supernet_training import train_supernet
 from nas.runner.weights import SupernetWeights
-from nas.search.record import ReferenceBox
+from nas.search.record.reference_box import ReferenceBox
 from nas.space import FloatArray
 from search_spaces.convnet import convnet
 from surrogates.mixture import Mixture

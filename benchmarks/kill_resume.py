@@ -28,7 +28,7 @@ from benchmarks.short_pipeline_study import COUNT, KILL
 from nas import Study
 from nas.catalog import find_study
 from nas.report.results import Results
-from nas.search.record import ARCHITECTURE, complete_trials
+from nas.search.record.trials import ARCHITECTURE, complete_trials
 from nas.stored import StoredStep
 
 Finished = dict[int, tuple[str, list[float]]]

@@ -30,7 +30,7 @@ import optuna
 import psutil
 import ray
 
-from nas.search.record import ARCHITECTURE, complete_trials
+from nas.search.record.trials import ARCHITECTURE, complete_trials
 
 _STUDY = Path(__file__).parent / "short_scratch_study.py"
 _PORT = 6388

@@ -31,7 +31,8 @@ import torch
 from nas.devices import Device, OnnxRuntime, Session, Timings
 from nas.evaluation import LatencyMs, OnnxCandidate, SubnetCandidate
 from nas.evaluation.from_scratch import fresh_network
-from nas.protocols import Bench, Split
+from nas.objectives import Bench
+from nas.splits import Split
 from studies.digits import study
 
 SHAPE = (1, 8, 8)

@@ -36,7 +36,7 @@ from nas.data import Digits, TextTable
 from nas.evaluation.from_scratch import fresh_module
 from nas.evaluation.stored import count_stored_bytes
 from nas.inputs import InputSpec, call_network, place_inputs
-from nas.protocols import Split, Splits
+from nas.splits import Split, Splits
 from nas.supernet.recalibrate import recalibrate_on
 from nas.training import make_supervised_step, train
 from search_spaces.recurrent import recurrent_rows, recurrent_text

@@ -35,7 +35,7 @@ from benchmarks.pruning import (
     ours,
     trained_whole,
 )
-from nas.protocols import Split
+from nas.splits import Split
 from nas.supernet.copying import copy_module
 
 _CALIBRATED = 50

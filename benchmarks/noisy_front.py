@@ -27,7 +27,7 @@ from nas.objective import Measurement, combine_measurements
 from nas.runner.placing import Places, place_variants
 from nas.runner.settling import Row, settle_ties
 from nas.runner.steps import Step
-from nas.search.record import ReferenceBox
+from nas.search.record.reference_box import ReferenceBox
 from nas.space import FloatArray
 
 _BLOCKS = 5

@@ -28,8 +28,8 @@ from benchmarks.browser import chromium, signed_in
 from benchmarks.serving import Service
 from nas import Supernet
 from nas.files import write_json
-from nas.search.record import distributions
-from nas.search.storage import open_study
+from nas.search.record.storage import open_study
+from nas.search.record.trials import distributions
 from nas.service.store import Run, Store
 from nas.space import Architecture
 from studies.digits import study as digits

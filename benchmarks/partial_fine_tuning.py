@@ -35,7 +35,7 @@ from nas.compression.partial import adapt_layers
 from nas.data.text import token_ids, vocabulary
 from nas.evaluation.counts import count_params
 from nas.inputs import InputSpec
-from nas.protocols import Split
+from nas.splits import Split
 from nas.supernet.copying import copy_module
 from nas.tasks import Classification
 from search_spaces.text_transformer import text_transformer

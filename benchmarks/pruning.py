@@ -33,7 +33,7 @@ from nas.compression.pipeline import Lab, Model
 from nas.compression.prune import Prune
 from nas.evaluation.counts import count_macs
 from nas.inputs import InputSpec
-from nas.protocols import Split
+from nas.splits import Split
 from nas.supernet.copying import copy_module
 from nas.supernet.recalibrate import recalibrate_on
 from nas.tasks import Classification

@@ -45,7 +45,8 @@ from nas.evaluation.from_scratch import fresh_network
 from nas.evaluation.onnx_export import feed_of
 from nas.evaluation.stored import count_stored_bytes
 from nas.inputs import Inputs
-from nas.protocols import Bench, DataSource, Split, Splits
+from nas.objectives import Bench
+from nas.splits import DataSource, Split, Splits
 from nas.supernet.recalibrate import recalibrate_on
 from nas.training import Recipe, train
 from nas.training.steps import make_supervised_step

@@ -28,10 +28,10 @@ from nas import SandwichRule, SinglePath, pareto
 from nas.agreement import kendall_tau
 from nas.evaluation.from_scratch import fresh_network
 from nas.export.folder import load_weights, save_weights
-from nas.protocols import Splits
 from nas.regret import regret
 from nas.runner.adapting import train_briefly
 from nas.space import FloatArray
+from nas.splits import Splits
 from nas.supernet import Supernet
 from nas.supernet.recalibrate import extract_recalibrated
 from nas.training import train

@@ -22,7 +22,7 @@ from torch import nn
 
 from nas import Recipe
 from nas.data import Digits
-from nas.protocols import Splits
+from nas.splits import Splits
 from nas.training import make_supervised_step, train
 from nas.training.reduced_space import UnitSpheres
 

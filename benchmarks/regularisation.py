@@ -30,8 +30,8 @@ from nas.data.scaled_images import ScaledImages
 from nas.evaluation import Accuracy, SubnetCandidate
 from nas.evaluation.from_scratch import fresh_network, train_from_scratch
 from nas.evaluation.quality.measuring import collect_statistics
-from nas.protocols import Splits
 from nas.space import Architecture, FloatArray
+from nas.splits import Splits
 from nas.supernet.recalibrate import extract_recalibrated
 from nas.supernet.sandwich import sandwich_step
 from nas.training import CutMix, Mixup, Recipe, train

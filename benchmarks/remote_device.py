@@ -40,8 +40,9 @@ from nas.devices.agent_link import TOKEN
 from nas.devices.bundle import write_bundle
 from nas.evaluation import SubnetCandidate
 from nas.evaluation.onnx_export import export_onnx
-from nas.protocols import Bench, Split
-from nas.search.record import ARCHITECTURE, ERROR, LOST, MEASUREMENTS, complete_trials
+from nas.objectives import Bench
+from nas.search.record.trials import ARCHITECTURE, ERROR, LOST, MEASUREMENTS, complete_trials
+from nas.splits import Split
 
 _PARTS = ("overhead", "kill", "wire", "hostile")
 _HERE = Path(__file__).parent

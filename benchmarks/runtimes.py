@@ -22,7 +22,8 @@ from nas.devices import Device, Mnn, OnnxRuntime, OpenVino
 from nas.evaluation import LatencyMs, SubnetCandidate
 from nas.evaluation.from_scratch import fresh_network
 from nas.evaluation.onnx_export import export_onnx
-from nas.protocols import Bench, Split
+from nas.objectives import Bench
+from nas.splits import Split
 from studies.digits import study
 
 DIGITS, PHOTO = (1, 8, 8), (3, 96, 96)

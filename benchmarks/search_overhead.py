@@ -22,11 +22,11 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from benchmarks.search.methods import default_strategy
 from nas.choices import choice
 from nas.objective import Measurement, Objective
-from nas.protocols import Problem, Strategy
 from nas.search import OptunaSampler
 from nas.search.loop import search
-from nas.search.record import ARCHITECTURE, MEASUREMENTS, SECONDS, distributions
+from nas.search.record.trials import ARCHITECTURE, MEASUREMENTS, SECONDS, distributions
 from nas.space import Architecture, FloatArray, IntArray, SearchSpace
+from nas.strategy import Problem, Strategy
 
 NUM_CHOICES, NUM_OPTIONS = 16, 4
 TARGETS = {100: 0.3, 1000: 0.6, 10000: 2.0}

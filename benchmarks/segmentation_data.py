@@ -31,7 +31,7 @@ from torchvision.datasets import VOCSegmentation
 from torchvision.transforms import v2
 
 from nas.data import SegmentationFolder
-from nas.protocols import Splits
+from nas.splits import Splits
 
 SIZE = (500, 375)
 CLASSES = 21

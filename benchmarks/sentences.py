@@ -15,8 +15,8 @@ from nas.choices import Option
 from nas.data import TextTable
 from nas.evaluation.from_scratch import fresh_network, train_from_scratch
 from nas.files import read_json, write_json
-from nas.protocols import Split, Splits
 from nas.space import Architecture
+from nas.splits import Split, Splits
 from nas.training import Recipe
 
 CPU = torch.device("cpu")

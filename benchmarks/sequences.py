@@ -24,7 +24,7 @@ from nas import Recipe
 from nas.evaluation import CharacterErrorRate, SubnetCandidate, WordErrorRate
 from nas.evaluation.counts import count_macs, count_params
 from nas.evaluation.quality.measuring import collect_statistics
-from nas.protocols import Splits
+from nas.splits import Splits
 from nas.supernet import Supernet
 from nas.training import make_supervised_step, train
 from search_spaces.sequence_transformer import sequence_transformer

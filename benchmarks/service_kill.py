@@ -24,7 +24,7 @@ import psutil
 import nas
 from benchmarks.serving import Service
 from benchmarks.short_study import study
-from nas.search.record import ARCHITECTURE, complete_trials
+from nas.search.record.trials import ARCHITECTURE, complete_trials
 
 Finished = dict[int, tuple[str, list[float]]]
 

@@ -31,7 +31,7 @@ from nas import (
 )
 from nas.compression import Cluster
 from nas.data import split_images
-from nas.protocols import Splits
+from nas.splits import Splits
 from search_spaces.plain_mlp import plain_mlp
 from surrogates.mixture import Mixture
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Generic, Protocol, TypeVar, final
 
 from nas.executors import Done, Failed, Job, Outcome
-from nas.search.beside import Make, Take
+from nas.search.strategies.beside import Make, Take
 
 W = TypeVar("W")
 T = TypeVar("T")
@@ -128,7 +128,7 @@ class Simulated(Generic[W]):
 
 @final
 class SimulatedBeside:
-    """In place of :class:`nas.search.beside.Beside`: what is made there is put into use when it would be made.
+    """In place of :class:`nas.search.strategies.beside.Beside`: what is made is put into use when it would be made.
 
     Args:
         clock: Tells the time.

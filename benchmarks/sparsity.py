@@ -31,7 +31,7 @@ from nas.compression.sparse_file import SparseFile
 from nas.compression.sparsify import Sparsify
 from nas.evaluation.onnx_export import export_onnx
 from nas.inputs import InputSpec
-from nas.protocols import Split
+from nas.splits import Split
 from nas.tasks import Classification
 from nas.training import make_supervised_step, train
 

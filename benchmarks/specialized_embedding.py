@@ -32,7 +32,7 @@ from nas.choices import Size
 from nas.evaluation.from_scratch import fresh_network
 from nas.export.folder import load_weights, save_weights
 from nas.inputs import Inputs, InputSpec
-from nas.protocols import Split
+from nas.splits import Split
 from nas.supernet import Supernet, elastic
 from nas.supernet.pretraining.features import Features
 from nas.tasks import Classification

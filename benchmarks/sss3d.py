@@ -31,12 +31,14 @@ from torch import nn
 from nas.evaluation import LatencyMs, Macs, MeanIoU, SubnetCandidate
 from nas.evaluation.from_scratch import fresh_network
 from nas.objective import Measurement
+from nas.objectives import Bench
 from nas.pareto import hypervolume
-from nas.protocols import Bench, Split, Strategy
 from nas.runner.preparation import Prepared, prepare
 from nas.search.loop import search
-from nas.search.two_stage import TwoStage
+from nas.search.strategies.two_stage import TwoStage
 from nas.space import Architecture
+from nas.splits import Split
+from nas.strategy import Strategy
 from nas.supernet import recalibrate
 from nas.training import Recipe, distillation_step, make_supervised_step
 from nas.training.loop import train

@@ -20,7 +20,7 @@ from torch import nn
 from torchvision import models
 
 from nas.evaluation.from_scratch import fresh_network
-from nas.protocols import Split
+from nas.splits import Split
 from nas.supernet import elastic_module
 from nas.supernet.sandwich import sandwich_step
 from nas.tasks import Classification

@@ -34,13 +34,13 @@ from nas import Accuracy, Architecture, LatencyMs, Macs, Recipe, SinglePath, Stu
 from nas.evaluation import SubnetCandidate
 from nas.evaluation.from_scratch import train_from_scratch
 from nas.files import read_json, write_json
-from nas.protocols import Bench
+from nas.objectives import Bench
 from nas.runner.directory import RunDirectory
 from nas.runner.preparation import Prepared, prepare
 from nas.runner.progress import Silent
 from nas.runner.supernet_training import train_supernet
-from nas.search.designs import draw_tilted_samples
-from nas.search.proposals import neighbours
+from nas.search.models.designs import draw_tilted_samples
+from nas.search.models.proposals import neighbours
 from nas.space import FloatArray, IntArray
 from nas.supernet.recalibrate import extract_recalibrated
 from surrogates.mixture import Mixture

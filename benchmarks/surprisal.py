@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from nas import Recipe, Supernet
 from nas.evaluation.expected import flops_by_item
 from nas.evaluation.onnx_export import export_onnx
-from nas.protocols import Split
+from nas.splits import Split
 from nas.tasks import Classification
 from nas.training import make_supervised_step, train
 from search_spaces.surprisal_gated import SurprisalGate, SurprisalGated, surprisal_gated

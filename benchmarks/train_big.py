@@ -27,7 +27,7 @@ from nas import Study
 from nas.runner import run
 from nas.runner.directory import RunDirectory
 from nas.runner.progress import Silent
-from nas.search.record import complete_trials
+from nas.search.record.trials import complete_trials
 from studies.train_big import study
 
 _BYTES = (2_500, 5_000, 10_000, 40_000)

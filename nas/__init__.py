@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from nas.evaluation.zero_cost import ZeroCost
     from nas.export import load
     from nas.objective import Measurement, Objective
-    from nas.protocols import Constraint
-    from nas.search import LocalSearch, OptunaSampler, Smithson, SurrogateSearch, TwoStage
+    from nas.objectives import Constraint
+    from nas.search import LocalSearch, OptunaSampler, ResponseSurfaceSearch, SurrogateSearch, TwoStage
     from nas.space import Architecture, SearchSpace
     from nas.study import Adaptation, Study, Trust, Winners
     from nas.supernet import (
@@ -45,8 +45,8 @@ else:
             "nas.evaluation.zero_cost": "ZeroCost",
             "nas.export": "load",
             "nas.objective": "Measurement Objective",
-            "nas.protocols": "Constraint",
-            "nas.search": "LocalSearch OptunaSampler Smithson SurrogateSearch TwoStage",
+            "nas.objectives": "Constraint",
+            "nas.search": "LocalSearch OptunaSampler ResponseSurfaceSearch SurrogateSearch TwoStage",
             "nas.space": "Architecture SearchSpace",
             "nas.study": "Adaptation Study Trust Winners",
             "nas.supernet": (
@@ -85,11 +85,11 @@ __all__ = [
     "ProxySubset",
     "Prune",
     "Recipe",
+    "ResponseSurfaceSearch",
     "SandwichRule",
     "Scaling",
     "SearchSpace",
     "SinglePath",
-    "Smithson",
     "SpecializedEmbedding",
     "Study",
     "Supernet",

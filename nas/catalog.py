@@ -71,7 +71,7 @@ def describe_study(name: str) -> dict[str, Any]:
         study's own limit or None), ``defaults``, ``changeable``, ``needs``, and ``error``: None, or the
         sentence that says why the study can't be used; the rest is empty then.
     """
-    from nas.protocols import CountedObjective
+    from nas.objectives import CountedObjective
     from nas.study import limitable, stable_repr
 
     nothing: dict[str, Any] = {"name": name, "title": name, "objectives": [], "constraints": []}
@@ -110,8 +110,8 @@ def _modules(package: str) -> list[str]:
         paths = importlib.import_module(package).__path__
     except Exception as error:  # it is the operator's code, or a name that was mistyped
         raise CatalogError(
-            f"the studies in {package!r} can't be listed ({_describe_error(error)}): correct the package, or its name in "
-            f"{STUDY_PACKAGES}."
+            f"the studies in {package!r} can't be listed ({_describe_error(error)}): correct the package, or its "
+            f"name in {STUDY_PACKAGES}."
         ) from error
     return [module.name for module in pkgutil.iter_modules(paths)]
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar, final
 
-from nas.files import make_damage_error, digest, file_digest, read_json, write_json
+from nas.files import digest, file_digest, make_damage_error, read_json, write_json
 from nas.typed import MismatchError, read_as
 
 T = TypeVar("T")

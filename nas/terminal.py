@@ -28,7 +28,7 @@ from rich.progress import (
 from rich.table import Table as RichTable
 
 from nas.errors import NasError, OutputError
-from nas.protocols import DONE
+from nas.progress import DONE
 from nas.report.results import Results
 from nas.report.tables import Table, trust_table, winners_table
 

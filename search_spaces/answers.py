@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from nas import pareto
 from nas.errors import ObjectiveError, SpaceError
 from nas.objective import Measurement, Objective
-from nas.protocols import Problem
 from nas.space import Architecture, FloatArray, IntArray, SearchSpace
+from nas.strategy import Problem
 
 
 class Answers(ABC):

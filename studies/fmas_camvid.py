@@ -25,8 +25,9 @@ from nas.errors import DataError
 from nas.evaluation import MeanIoU, ModelledGap8Ms
 from nas.export.folder import save_weights
 from nas.files import digest
-from nas.protocols import Split, Splits, Strategy
 from nas.space import Architecture
+from nas.splits import Split, Splits
+from nas.strategy import Strategy
 from nas.study import stable_repr
 from nas.supernet import Supernet, order_by_importance
 from nas.tasks import SemanticSegmentation

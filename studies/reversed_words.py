@@ -20,7 +20,7 @@ from nas.data import split_pairs
 from nas.data.locations import data_root
 from nas.data.table import read_columns
 from nas.evaluation import WordErrorRate
-from nas.protocols import Splits
+from nas.splits import Splits
 from nas.tasks.sequences import SPECIAL
 from search_spaces.sequence_transformer import sequence_transformer
 from surrogates.mixture import Mixture

@@ -8,8 +8,8 @@ from typing import Any, final
 import numpy as np
 from sklearn.ensemble import GradientBoostingRegressor, HistGradientBoostingRegressor
 
-from nas.protocols import Prediction
 from nas.space import FloatArray, IntArray, SearchSpace
+from nas.strategy import Prediction
 from surrogates.ensemble import combine_members, joint_draws
 
 _MIN_STD = 1e-3  # of a standardised cost

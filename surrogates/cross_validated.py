@@ -9,8 +9,8 @@ from typing import final
 import numpy as np
 from scipy.stats import norm
 
-from nas.protocols import MakeSurrogate, Prediction, Surrogate
 from nas.space import FloatArray, IntArray, SearchSpace
+from nas.strategy import MakeSurrogate, Prediction, Surrogate
 from surrogates.boosted_trees import BoostedTrees
 from surrogates.gaussian_process import GaussianProcess
 from surrogates.mlp_ensemble import MlpEnsemble

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from nas.protocols import Prediction
 from nas.space import FloatArray
+from nas.strategy import Prediction
 
 
 def combine_members(members: FloatArray, smallest_std: FloatArray) -> Prediction:

@@ -13,8 +13,8 @@ from scipy.optimize import minimize
 
 from nas.choices import Option
 from nas.pareto import non_dominated
-from nas.protocols import Prediction
 from nas.space import FloatArray, IntArray, SearchSpace
+from nas.strategy import Prediction
 
 _SQRT5 = math.sqrt(5)
 _JITTER = 1e-6

@@ -8,8 +8,8 @@ from typing import final
 
 import numpy as np
 
-from nas.protocols import MakeSurrogate, Prediction
 from nas.space import FloatArray, IntArray, SearchSpace
+from nas.strategy import MakeSurrogate, Prediction
 from surrogates.gaussian_process import GaussianProcess
 from surrogates.mlp_ensemble import MlpEnsemble
 

@@ -9,8 +9,8 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.protocols import Prediction
 from nas.space import FloatArray, IntArray, SearchSpace
+from nas.strategy import Prediction
 from surrogates.ensemble import combine_members, joint_draws
 
 Float32Array = NDArray[np.float32]

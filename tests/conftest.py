@@ -21,7 +21,7 @@ from fakes import run_in, tiny_study
 
 from nas.cli import main
 from nas.data import Digits
-from nas.protocols import Splits
+from nas.splits import Splits
 
 torch.set_num_threads(1)
 optuna.logging.set_verbosity(optuna.logging.WARNING)

@@ -25,13 +25,14 @@ from benchmarks.search.ledger import Ledger
 from nas import pareto
 from nas.choices import choice
 from nas.objective import Measurement
-from nas.protocols import MakeSurrogate, Prediction, Problem, Strategy, Surrogate
-from nas.search import LocalSearch, Smithson, SurrogateSearch, surrogate_sampler
-from nas.search.cost_model import CostModel
+from nas.search import LocalSearch, ResponseSurfaceSearch, SurrogateSearch
 from nas.search.loop import search
-from nas.search.proposals import neighbours
-from nas.search.record import distributions
+from nas.search.models.cost_model import CostModel
+from nas.search.models.proposals import neighbours
+from nas.search.record.trials import distributions
+from nas.search.strategies import surrogate_sampler
 from nas.space import Architecture, Condition, FloatArray, IntArray, SearchSpace
+from nas.strategy import MakeSurrogate, Prediction, Problem, Strategy, Surrogate
 from search_spaces.tabular import Table
 from surrogates.boosted_trees import BoostedTrees
 from surrogates.cross_validated import CrossValidated
@@ -254,7 +255,9 @@ METHODS: dict[str, Method] = {
         "ours, options unordered", functools.partial(ours, default_strategy, ordered=False), ours=True
     ),
     "smithson": Method(
-        "ours, Smithson", functools.partial(ours, functools.partial(Smithson, MlpEnsemble)), ours=True
+        "ours, ResponseSurfaceSearch",
+        functools.partial(ours, functools.partial(ResponseSurfaceSearch, MlpEnsemble)),
+        ours=True,
     ),
     "local": Method("ours, LocalSearch", functools.partial(ours, LocalSearch), ours=True),
     "random": Method("random", random),

@@ -18,7 +18,7 @@ from benchmarks.search.methods import METHODS
 from benchmarks.search.tables import BenchmarkTable
 
 ROOT = Path(__file__).parents[2]
-CODE = ("nas/search", "surrogates", "nas/pareto.py", "nas/choices.py", "nas/space.py", "nas/protocols.py")
+CODE = ("nas/search", "surrogates", "nas/pareto.py", "nas/choices.py", "nas/space.py", "nas/strategy.py")
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from nas.evaluation import NetworkCounter
 from nas.evaluation.from_scratch import fresh_network
 from nas.files import replacing
 from nas.objective import Measurement, Objective
-from nas.search.proposals import neighbours
+from nas.search.models.proposals import neighbours
 from nas.space import Architecture, FloatArray, IntArray, SearchSpace
 from search_spaces.answers import Answers, architecture_numbers
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nas.errors import RunDirectoryError, ServiceError, StudyError
-from nas.protocols import DEFAULT_DEVICE
+from nas.progress import DEFAULT_DEVICE
 from nas.report.results import Results
 from nas.terminal import console
 

@@ -26,7 +26,7 @@ from nas.commands.options import (
     refuse_local_only,
 )
 from nas.commands.workers import executor_of, trainers_of
-from nas.protocols import DEFAULT_DEVICE
+from nas.progress import DEFAULT_DEVICE
 from nas.service import remote
 from nas.terminal import Bars, Terminated, log_to_terminal, print_results, sigterm_interrupts
 
@@ -159,7 +159,7 @@ def run_command(
 
 def command_line(storage: str | None) -> str:
     """Return what was typed, without a password and, of a run directory's absolute path, without the folders."""
-    from nas.search.storage import check_url, without_password
+    from nas.search.record.storage import check_url, without_password
 
     typed = ["nas"]
     for word in sys.argv[1:]:

@@ -10,7 +10,7 @@ import typer
 
 from nas.catalog import find_study
 from nas.commands.options import Device, StudyName, Verbose, existing_run, read_finished, say
-from nas.protocols import DEFAULT_DEVICE
+from nas.progress import DEFAULT_DEVICE
 from nas.terminal import Bars, Terminated, log_to_terminal, sigterm_interrupts
 
 

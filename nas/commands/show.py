@@ -80,7 +80,8 @@ def front_command(
         return
     from nas.runner.directory import RunDirectory, open_record, reading
     from nas.search.guard import tell_of_broken
-    from nas.search.record import ARCHITECTURE, architecture_of, complete_trials, costs_of, doubts, front_of
+    from nas.search.record.credibility import doubts, front_of
+    from nas.search.record.trials import ARCHITECTURE, architecture_of, complete_trials, costs_of
 
     directory = RunDirectory(existing_run(path), storage)
     if devices:
@@ -131,8 +132,10 @@ def _print_record(directory: RunDirectory) -> None:
     """Print what the trials of a run say so far."""
     from nas.runner.directory import open_record
     from nas.search.guard import tell_of_broken
-    from nas.search.quality import quality_sentences
-    from nas.search.record import ENDED, ERROR, complete_trials, costs_of, doubts, list_paid_trials, read_box
+    from nas.search.models.quality import quality_sentences
+    from nas.search.record.credibility import doubts
+    from nas.search.record.reference_box import read_box
+    from nas.search.record.trials import ENDED, ERROR, complete_trials, costs_of, list_paid_trials
     from nas.search.stopping import NEVER, forecast_of
 
     study, objectives = open_record(directory)

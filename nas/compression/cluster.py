@@ -19,8 +19,8 @@ from nas.compression.onnx_files import (
     check_bits,
     choose_bits,
     onnx_of,
-    pack_weights,
     pack_nibbles,
+    pack_weights,
     with_file,
 )
 from nas.compression.pipeline import Lab, Model

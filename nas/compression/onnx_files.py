@@ -52,8 +52,8 @@ def check_bits(holder: str, bits: int | Sequence[int], allowed: Sequence[int]) -
         )
     if sorted(set(options)) != list(options) or (not isinstance(bits, int) and options[-1] != FLOAT_BITS):
         raise StudyError(
-            f"{holder} has bits={_format_bits(bits)}: several are a choice, so name each once, from small to large, and "
-            f"{FLOAT_BITS} last, which changes nothing."
+            f"{holder} has bits={_format_bits(bits)}: several are a choice, so name each once, from small to large, "
+            f"and {FLOAT_BITS} last, which changes nothing."
         )
 
 

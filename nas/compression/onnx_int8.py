@@ -28,7 +28,7 @@ from nas.checks import failing_as
 from nas.errors import ExportError
 from nas.evaluation.onnx_export import feed_of
 from nas.inputs import Inputs, count_items, split_items
-from nas.protocols import Split
+from nas.splits import Split
 
 QUANTIZABLE = sorted({*QDQRegistry, *QLinearOpsRegistry})
 """Types of operators that ONNX Runtime quantizes."""

@@ -13,8 +13,8 @@ from nas.checks import check_file_name, check_kind
 from nas.choices import Option
 from nas.errors import StudyError
 from nas.inputs import InputSpec
-from nas.protocols import Split
 from nas.space import SearchSpace
+from nas.splits import Split
 from nas.task import Task
 
 if TYPE_CHECKING:

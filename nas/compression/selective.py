@@ -21,8 +21,9 @@ from nas.errors import StudyError
 from nas.evaluation.candidate import OnnxCandidate
 from nas.evaluation.latency import LatencyMs
 from nas.evaluation.stored import count_stored_bytes
-from nas.protocols import Bench, Split
+from nas.objectives import Bench
 from nas.space import SearchSpace
+from nas.splits import Split
 from nas.task import Task
 
 _MOST_UNITS = 16

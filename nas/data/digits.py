@@ -9,7 +9,7 @@ import torch
 from sklearn.datasets import load_digits
 
 from nas.data.splits import split_images
-from nas.protocols import Splits
+from nas.splits import Splits
 
 
 @final

@@ -16,8 +16,8 @@ from nas.checks import check_integers
 from nas.data.selection import assemble_splits, check_seed
 from nas.data.stratify import three_shares
 from nas.errors import DataError
-from nas.protocols import Splits
 from nas.space import IntArray
+from nas.splits import Splits
 from nas.tasks import SemanticSegmentation
 
 _SIDES = (12, 14)

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from nas.errors import DataError
 from nas.inputs import as_tuple
-from nas.protocols import Split
 from nas.space import IntArray
+from nas.splits import Split
 
 logger = logging.getLogger(__name__)
 

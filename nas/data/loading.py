@@ -12,7 +12,7 @@ from torch import Tensor
 from nas.checks import failing_as, quote
 from nas.errors import DataError
 from nas.inputs import as_tuple
-from nas.protocols import DataSource, Split, Splits
+from nas.splits import DataSource, Split, Splits
 from nas.task import Task
 
 _ROWS = 1024
@@ -42,7 +42,7 @@ def check_splits(splits: Splits, origin: str) -> None:
         DataError: they are not; says what is expected.
     """
     holder = f"{origin} returned"
-    wanted = "the Splits of nas.protocols, such as nas.data.split_images makes,"
+    wanted = "the Splits of nas.splits, such as nas.data.split_images makes,"
     _demand(isinstance(splits, Splits), f"{holder} {quote(splits)}", wanted)
     for name in ("name", "fingerprint"):
         value = getattr(splits, name)
@@ -61,7 +61,7 @@ def check_splits(splits: Splits, origin: str) -> None:
         part = getattr(splits, name)
         if (name == "test" and _stands_for_split(part)) or (name == "unlabelled" and part is None):
             continue
-        _demand(isinstance(part, Split), f"{holder} {name}={quote(part)}", "a Split of nas.protocols")
+        _demand(isinstance(part, Split), f"{holder} {name}={quote(part)}", "a Split of nas.splits")
         what = f"the {name} split that {origin} returned has"
         tensors = _check_tensors(part, splits.input_names, what)
         for position, tensor in enumerate(tensors):

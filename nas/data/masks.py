@@ -113,7 +113,8 @@ class Masks:
         if (classes < 0).any():
             strange = self._table[places] < 0
             raise UnusableMaskError(
-                f"{strange.sum()} pixels of the mask have values such as {values[strange][0]}, and {self._describe_expected()}"
+                f"{strange.sum()} pixels of the mask have values such as {values[strange][0]}, and "
+                f"{self._describe_expected()}"
             )
         if (classes == IGNORED).all():
             raise UnusableMaskError("all pixels of the mask are ignored")

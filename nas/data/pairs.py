@@ -15,7 +15,7 @@ from nas.checks import quote
 from nas.data.tensors import split_tensors
 from nas.data.words import words
 from nas.errors import DataError
-from nas.protocols import Splits
+from nas.splits import Splits
 from nas.tasks.sequences import END, PADDING, SPECIAL, START, UNKNOWN, SequenceToSequence
 
 Unit = Literal["character", "word"]

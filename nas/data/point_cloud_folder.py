@@ -21,8 +21,8 @@ from nas.data.cloud_tiles import Layout, read_tiles
 from nas.data.locations import data_root
 from nas.data.selection import assemble_splits, check_seed
 from nas.errors import DataError
-from nas.protocols import Splits
 from nas.space import FloatArray
+from nas.splits import Splits
 from nas.tasks.segmentation import IGNORED, SemanticSegmentation
 
 

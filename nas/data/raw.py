@@ -16,7 +16,7 @@ from nas.data.items import Decoding, decode
 from nas.data.masked import decode_masks, for_images
 from nas.data.selection import Parts, Selection, assemble_splits, check_classes
 from nas.errors import DataError
-from nas.protocols import Splits
+from nas.splits import Splits
 from nas.tasks import Classification, SemanticSegmentation
 
 

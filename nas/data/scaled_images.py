@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nas.errors import DataError, StudyError
-from nas.protocols import DataSource, Split, Splits
+from nas.splits import DataSource, Split, Splits
 
 _AT_A_TIME = 512
 """Images that are resized together, in float32: the whole split may not fit into the memory so."""

@@ -10,7 +10,7 @@ from typing import final
 
 from nas.checks import check_kind
 from nas.data.image_files import count_kinds, find_files, image_suffixes
-from nas.data.masked import Pairs, read_masked_parts, pairs_of_files
+from nas.data.masked import Pairs, pairs_of_files, read_masked_parts
 from nas.data.masks import Masks
 from nas.data.raw import RawData
 from nas.data.selection import Parts
@@ -103,8 +103,8 @@ class SegmentationFolder(RawData):
         strange = [of_masks[stem] for stem in of_masks if stem not in found]
         if lonely or strange:
             what = (
-                f"{len(lonely)} of {len(found)} images in {images} have no mask{_list_paths(lonely)}, and {len(strange)} "
-                f"of {len(of_masks)} masks in {masks} no image{_list_paths(strange)}"
+                f"{len(lonely)} of {len(found)} images in {images} have no mask{_list_paths(lonely)}, and "
+                f"{len(strange)} of {len(of_masks)} masks in {masks} no image{_list_paths(strange)}"
             )
             if not self.skip_corrupt:
                 raise DataError(

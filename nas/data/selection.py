@@ -19,8 +19,8 @@ from nas.data.groups import cap_classes, check_apart, hold_out_groups
 from nas.data.items import Chosen, Items
 from nas.data.stratify import share_out
 from nas.errors import DataError
-from nas.protocols import Split, Splits
 from nas.space import IntArray
+from nas.splits import Split, Splits
 from nas.task import Task
 from nas.tasks import Classification, SemanticSegmentation
 from nas.tasks.segmentation import find_ignored

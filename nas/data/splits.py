@@ -15,8 +15,8 @@ from nas.data.selection import check_limit, check_seed, check_shares
 from nas.data.stratify import three_shares
 from nas.errors import DataError
 from nas.inputs import as_tuple
-from nas.protocols import Split, Splits
 from nas.space import IntArray
+from nas.splits import Split, Splits
 from nas.tasks import Classification
 
 _NEEDED = 5

@@ -13,8 +13,8 @@ from nas.data.groups import as_groups, tell_groups, three_shares_of_groups
 from nas.data.selection import check_seed, check_shares, statistics
 from nas.errors import DataError
 from nas.inputs import Inputs, as_tuple, take_items
-from nas.protocols import Split, Splits
 from nas.space import IntArray
+from nas.splits import Split, Splits
 from nas.task import Task
 from nas.tasks.segmentation import find_ignored
 

@@ -14,7 +14,7 @@ from nas.data.selection import check_seed, choose_stratified
 from nas.errors import DataError
 from nas.files import digest
 from nas.inputs import Inputs, as_tuple
-from nas.protocols import DataSource, Split, Splits
+from nas.splits import DataSource, Split, Splits
 
 
 @final

@@ -12,7 +12,7 @@ import numpy as np
 from torch import nn
 
 from nas.choices import Choice, Expression, choices_of, combinations
-from nas.protocols import Counts
+from nas.objectives import Counts
 from nas.space import IntArray, SearchSpace
 from nas.supernet import Supernet, elastic
 from nas.supernet.attending import Attending

@@ -10,7 +10,7 @@ import numpy as np
 from nas.checks import failing_as
 from nas.errors import ObjectiveError
 from nas.objective import Objective
-from nas.protocols import CountedObjective, Counts
+from nas.objectives import CountedObjective, Counts
 from nas.space import FloatArray
 
 TRAINING_PASSES = 3

@@ -24,7 +24,7 @@ from nas.evaluation.cost_tables import (
 )
 from nas.evaluation.module_costs import trace_all_costs
 from nas.inputs import Form, as_spec, call_network
-from nas.protocols import Counts
+from nas.objectives import Counts
 from nas.space import Architecture, IntArray
 from nas.supernet import Supernet
 from nas.supernet.probing import counting

@@ -14,7 +14,7 @@ from nas.devices.onnx_runtime import OnnxRuntime
 from nas.errors import DeviceFaultError, StudyError
 from nas.evaluation.on_device import DEVICE, check_same_device, device_identity, load_once
 from nas.objective import Measurement, Objective
-from nas.protocols import Bench, Calibration, Candidate
+from nas.objectives import Bench, Calibration, Candidate
 
 _BLOCKS = 5
 _RUNS_PER_TURN = 4

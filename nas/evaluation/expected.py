@@ -17,7 +17,7 @@ from nas.evaluation.onnx_export import feed_of
 from nas.evaluation.onnx_static import fold_graph, of_one_item, watching_session
 from nas.inputs import Inputs, split_items
 from nas.objective import Measurement, Objective
-from nas.protocols import Bench, Candidate
+from nas.objectives import Bench, Candidate
 
 _Shape = tuple[int, ...]
 

@@ -15,8 +15,8 @@ from nas.choices import Choice
 from nas.errors import StudyError
 from nas.evaluation.hurdles import Hurdles
 from nas.evaluation.reinitialize import reinitialize
-from nas.protocols import Split
 from nas.space import Architecture, SearchSpace
+from nas.splits import Split
 from nas.supernet import Supernet
 from nas.task import Task
 from nas.training import Recipe, make_supervised_step, train

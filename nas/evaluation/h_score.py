@@ -22,8 +22,8 @@ from nas.evaluation.quality import Accuracy
 from nas.evaluation.quality.measuring import statistics_of
 from nas.files import digest
 from nas.inputs import Inputs, call_network
-from nas.protocols import DataSource, Split, Splits
 from nas.space import IntArray
+from nas.splits import DataSource, Split, Splits
 from nas.stored import read_stored, write_stored
 from nas.task import Quality, Task
 from nas.training import Losses, Recipe, train

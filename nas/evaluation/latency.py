@@ -21,7 +21,7 @@ from nas.evaluation.on_device import DEVICE, check_same_device, device_identity,
 from nas.evaluation.onnx_export import export_onnx
 from nas.evaluation.turns import ratios, time_in_turns
 from nas.objective import Measurement, Objective
-from nas.protocols import Bench, Calibration, Candidate
+from nas.objectives import Bench, Calibration, Candidate
 
 _CALIBRATION_SHARE = 2.0
 """Of the time that a winner gets: long enough for a spell in which nothing else slows the device down."""

@@ -18,7 +18,7 @@ from nas.checks import check_numbers
 from nas.errors import EvaluationError, StudyError
 from nas.evaluation.onnx_static import VIEWS, Operator, StaticGraph, static_graph
 from nas.objective import Measurement, Objective
-from nas.protocols import Bench, Candidate
+from nas.objectives import Bench, Candidate
 from nas.space import FloatArray, IntArray
 
 _CORES = 8

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from nas.devices.device import Device
 from nas.errors import StudyChangedError
-from nas.protocols import Calibration
+from nas.objectives import Calibration
 
 DEVICE = "device"
 """Name under which a calibration tells which device it is of."""

@@ -10,7 +10,7 @@ from nas.checks import check_integers, check_kind
 from nas.errors import StudyError
 from nas.evaluation.onnx_static import VIEWS, Operator, StaticGraph, static_graph
 from nas.objective import Measurement, Objective
-from nas.protocols import Bench, Candidate
+from nas.objectives import Bench, Candidate
 
 _ACTIVATIONS = (
     *(

@@ -12,8 +12,8 @@ from scipy.stats import kendalltau
 from torch import Tensor
 
 from nas.errors import ObjectiveError, StudyError
-from nas.protocols import Split
 from nas.space import FloatArray
+from nas.splits import Split
 from nas.task import Quality
 
 

@@ -25,7 +25,7 @@ from nas.executors.messages import (
     unpack,
 )
 from nas.executors.ray import Needs, enter_cluster, go_to
-from nas.protocols import Progress
+from nas.progress import Progress
 
 logger = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from nas.objective import Objective
 from nas.report.confusion import commonest_confusions, confusion_table
 from nas.report.markdown import code, escape, plain
 from nas.report.results import FILE_BYTES, Results, Winner
-from nas.report.tables import Table, tell_counted, details_table, tell_kept, format_value, with_spread
+from nas.report.tables import Table, details_table, format_value, tell_counted, tell_kept, with_spread
 
 _NO_MODULE = re.compile("__main__|study_[0-9a-f]{16}")
 """Names of what a script, or a file that is named like another module, is imported as."""

@@ -24,7 +24,7 @@ from nas.errors import DamagedFileError, ExportError, first_line
 from nas.evaluation.candidate import OnnxCandidate
 from nas.evaluation.onnx_export import export_onnx
 from nas.export.names import ARCHITECTURE, ONNX, WEIGHTS, variant_file, variant_note, variant_weights
-from nas.files import make_damage_error, file_digest, read_json, write_bytes
+from nas.files import file_digest, make_damage_error, read_json, write_bytes
 from nas.inputs import Form
 from nas.space import Architecture
 from nas.supernet import Supernet

@@ -17,7 +17,7 @@ from nas.files import write_bytes, write_text
 from nas.report.figures import front_png
 from nas.report.markdown import Marked, escape, plain
 from nas.report.results import FILE_BYTES, Results, Winner
-from nas.report.tables import Table, tell_counted, format_value
+from nas.report.tables import Table, format_value, tell_counted
 
 _NO_ID = re.compile(r"[^A-Za-z0-9_.-]+")
 """What the Hub refuses in the type of a data set."""

@@ -13,7 +13,7 @@ from nas.errors import ObjectiveError
 from nas.front import ModelSet, sets_for_devices
 from nas.objective import Objective
 from nas.report.results import FILE_BYTES, Results, Variant
-from nas.report.tables import Table, label, format_value, choose_unit
+from nas.report.tables import Table, choose_unit, format_value, label
 from nas.space import FloatArray
 
 _LATENCY = "latency_ms"

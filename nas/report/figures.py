@@ -14,7 +14,7 @@ from nas.compression.pipeline import PLAIN
 from nas.objective import Objective
 from nas.report.markdown import plain
 from nas.report.results import Results
-from nas.search.record import are_credible
+from nas.search.record.credibility import are_credible
 
 _GREY, _BLUE, _ORANGE, _GREEN = "#b8bec6", "#2f6fb0", "#d9722c", "#3b8f5a"
 _BASELINE_COLOURS = ("#8a63b3", "#8c564b")

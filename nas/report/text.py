@@ -10,11 +10,11 @@ from nas.report.results import AS_GIVEN, FINISHED, Results
 from nas.report.tables import (
     alone_table,
     compression_table,
-    tell_counted,
     details_table,
     front_table,
-    tell_kept,
     proxy_table,
+    tell_counted,
+    tell_kept,
     trust_table,
     winners_table,
 )

@@ -9,7 +9,7 @@ from typing import final
 
 import numpy as np
 
-from nas.agreement import Agreement, rank_agreement, find_swapped_pairs
+from nas.agreement import Agreement, find_swapped_pairs, rank_agreement
 from nas.objective import Objective
 from nas.regret import Regret, regret
 from nas.stored import read_stored, write_stored

@@ -16,8 +16,8 @@ from torch import nn
 
 from nas.executors import all_done
 from nas.objective import Measurement, Objective
-from nas.protocols import ADAPT_CANDIDATES, Split, Splits
-from nas.report.tables import label, format_value
+from nas.progress import ADAPT_CANDIDATES
+from nas.report.tables import format_value, label
 from nas.runner.choosing import near_front
 from nas.runner.compressing import compress_in_search
 from nas.runner.context import RunContext
@@ -25,9 +25,10 @@ from nas.runner.fine_tuning import final_quality
 from nas.runner.measuring import CALIBRATION, Known
 from nas.runner.steps import Step
 from nas.runner.workplace import Workplace
-from nas.search.record import architecture_of, measurements_of
-from nas.search.stand_alone import stand_alone_values
+from nas.search.models.stand_alone import stand_alone_values
+from nas.search.record.trials import architecture_of, measurements_of
 from nas.space import Architecture
+from nas.splits import Split, Splits
 from nas.study import Adaptation, Study, stable_repr
 from nas.supernet.copying import copy_module
 from nas.supernet.recalibrate import recalibrate_on

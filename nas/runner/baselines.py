@@ -11,7 +11,7 @@ from optuna.samplers import RandomSampler
 
 from nas.executors import Rest
 from nas.objective import Measurement
-from nas.protocols import RANDOM_SEARCH, UNIFORM_SCALING, Problem
+from nas.progress import RANDOM_SEARCH, UNIFORM_SCALING
 from nas.report.results import Baseline
 from nas.runner.by_hand import prune_by_hand
 from nas.runner.compressing import compress_in_search
@@ -21,8 +21,10 @@ from nas.runner.preparation import Prepared
 from nas.runner.searching import spend
 from nas.runner.weights import train_alone
 from nas.runner.workplace import Workplace, judging
-from nas.search.record import ReferenceBox, complete_trials, costs_of, list_paid_trials, reference_box
+from nas.search.record.reference_box import ReferenceBox, reference_box
+from nas.search.record.trials import complete_trials, costs_of, list_paid_trials
 from nas.space import Architecture
+from nas.strategy import Problem
 
 _LEVELS = 9
 

@@ -18,7 +18,7 @@ from nas.compression.prune import Prune
 from nas.errors import ExportError
 from nas.executors import Rest, all_done
 from nas.objective import Measurement
-from nas.protocols import PRUNED_BY_HAND
+from nas.progress import PRUNED_BY_HAND
 from nas.report.results import Baseline
 from nas.runner.compressing import compress, lab_of
 from nas.runner.context import RunContext
@@ -27,7 +27,7 @@ from nas.runner.preparation import Prepared
 from nas.runner.steps import Step
 from nas.runner.weights import Weights, train_alone
 from nas.runner.workplace import Workplace
-from nas.search.record import ReferenceBox
+from nas.search.record.reference_box import ReferenceBox
 from nas.space import Architecture
 
 SHARES = (1.0, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125)

@@ -12,20 +12,14 @@ from optuna.trial import FrozenTrial
 
 from nas import pareto
 from nas.errors import EvaluationError
-from nas.protocols import Problem
 from nas.runner.preparation import Prepared
 from nas.runner.sparing import all_measured
-from nas.search.record import (
-    ReferenceBox,
-    are_credible,
-    complete_trials,
-    costs_of,
-    doubts,
-    indices_of,
-    reference_box,
-)
-from nas.search.stand_alone import expect_alone, stand_alone_values
+from nas.search.models.stand_alone import expect_alone, stand_alone_values
+from nas.search.record.credibility import are_credible, doubts
+from nas.search.record.reference_box import ReferenceBox, reference_box
+from nas.search.record.trials import complete_trials, costs_of, indices_of
 from nas.space import FloatArray
+from nas.strategy import Problem
 
 logger = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from nas.errors import DeviceUnavailableError, one_line
 from nas.evaluation.candidate import OnnxCandidate
 from nas.evaluation.counts import count_macs, count_params
 from nas.evaluation.stored import count_stored_bytes
-from nas.protocols import Candidate, Counts, OnDevice
+from nas.objectives import Candidate, Counts, OnDevice
 from nas.runner.preparation import Prepared
 from nas.space import Architecture
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import final
 
-from nas.protocols import Progress
+from nas.progress import Progress
 from nas.runner.directory import RunDirectory
 from nas.runner.preparation import Prepared
 from nas.runner.weights import Weights, weights_of

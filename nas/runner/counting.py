@@ -11,7 +11,7 @@ import numpy as np
 from nas.evaluation import NetworkCounter
 from nas.evaluation.costs import TRAINING_PASSES
 from nas.evaluation.from_scratch import EPOCHS_CHOICE
-from nas.protocols import Counts
+from nas.objectives import Counts
 from nas.space import FloatArray, IntArray, SearchSpace
 from nas.study import Study
 

@@ -17,10 +17,9 @@ from optuna.samplers import BaseSampler
 from nas.errors import DamagedFileError, RunDirectoryError, SpaceError, StudyChangedError
 from nas.files import make_damage_error
 from nas.objective import Objective
-from nas.protocols import CHOOSE_PROXY, PRETRAIN_SUPERNET, SCORE_UNTRAINED, SEARCH, TRAIN_SUPERNET
+from nas.progress import CHOOSE_PROXY, PRETRAIN_SUPERNET, SCORE_UNTRAINED, SEARCH, TRAIN_SUPERNET
 from nas.runner.progress import Status
-from nas.search.record import contradiction
-from nas.search.storage import (
+from nas.search.record.storage import (
     DATABASE_ERRORS,
     Location,
     check_connection,
@@ -31,6 +30,7 @@ from nas.search.storage import (
     storage_error,
     without_password,
 )
+from nas.search.record.trials import contradiction
 from nas.space import SearchSpace, space_from_description
 from nas.stored import read_stored, write_stored
 
@@ -248,7 +248,7 @@ class RunDirectory:
         *,
         to_search: bool = False,
     ) -> optuna.Study:
-        """Open or create one of this run's Optuna studies; ``to_search`` as in :func:`nas.search.storage.open_study`.
+        """Open or create one of this run's Optuna studies; ``to_search`` as for ``open_study``.
 
         Raises:
             DamagedFileError: the database is damaged.

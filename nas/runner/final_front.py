@@ -14,9 +14,9 @@ import optuna
 from nas.evaluation import OnnxCandidate
 from nas.evaluation.stored import count_stored_bytes
 from nas.export.names import variant_file
-from nas.files import make_damage_error, file_digest
+from nas.files import file_digest, make_damage_error
 from nas.objective import Measurement, Objective, excess_over
-from nas.protocols import Bench
+from nas.objectives import Bench
 from nas.report.results import FILE_BYTES, Variant
 from nas.runner.compressing import BYTES_PER_PARAM
 from nas.runner.directory import RunDirectory

@@ -11,7 +11,7 @@ from torch import nn
 from nas.compression.fine_tune import FineTune
 from nas.compression.pipeline import CompressionPass
 from nas.objective import Measurement
-from nas.protocols import Bench, Candidate
+from nas.objectives import Bench, Candidate
 from nas.runner.compressing import Compressed, compress, lab_of
 from nas.runner.measuring import Known, measure_winners
 from nas.runner.preparation import Prepared

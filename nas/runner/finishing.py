@@ -22,7 +22,7 @@ from nas.export.folder import load_weights
 from nas.export.names import WEIGHTS
 from nas.files import digest
 from nas.objective import Measurement
-from nas.protocols import FINISH_WINNERS
+from nas.progress import FINISH_WINNERS
 from nas.report.results import Original, Variant, Winner
 from nas.report.tables import tell_kept
 from nas.runner.choosing import choose_winners
@@ -33,13 +33,13 @@ from nas.runner.final_front import Finished, measure_variants
 from nas.runner.fine_tuning import better_teacher, final_quality, finish_network, is_better
 from nas.runner.illustrating import illustrate_winner
 from nas.runner.measuring import CALIBRATION, Known
-from nas.runner.original import list_originals, is_converted, original_rows, originals_variants
+from nas.runner.original import is_converted, list_originals, original_rows, originals_variants
 from nas.runner.preparation import Prepared
 from nas.runner.steps import Step, tell_remade
 from nas.runner.variants import Made, make_variant, plain_variant, variant_pipelines
 from nas.runner.weights import Weights
 from nas.runner.workplace import Workplace
-from nas.search.record import architecture_of, measurements_of, predictions_of
+from nas.search.record.trials import architecture_of, measurements_of, predictions_of
 from nas.space import Architecture
 from nas.study import stable_repr
 

@@ -17,11 +17,11 @@ from nas.evaluation.quality.measuring import collect_statistics, outputs_for
 from nas.export.names import CONFUSION, EXAMPLES, ONNX
 from nas.files import file_digest, write_bytes
 from nas.inputs import Inputs
-from nas.protocols import Splits
 from nas.report.confusion import confusion_png
 from nas.runner.preparation import Prepared
 from nas.runner.steps import Step, tell_remade
 from nas.space import IntArray
+from nas.splits import Splits
 from nas.study import stable_repr
 from nas.task import Confusable, Detailed, Illustrated, Quality
 

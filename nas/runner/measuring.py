@@ -18,7 +18,7 @@ from nas.devices.machine import processor_name
 from nas.errors import EvaluationError, ObjectiveError, StudyChangedError
 from nas.evaluation.costs import count_costs, follows_file
 from nas.objective import Measurement
-from nas.protocols import Bench, Calibration, Candidate, Counts, MeasuredObjective, OnDevice
+from nas.objectives import Bench, Calibration, Candidate, Counts, MeasuredObjective, OnDevice
 from nas.runner.compressing import Compressed
 from nas.runner.preparation import Prepared
 from nas.search.patience import Sleep, check_finite, wait_for_device
@@ -169,7 +169,8 @@ def measure_candidates(
         objective: Measures.
         candidates: To measure.
         bench: On what.
-        of_device: Whether what is not finite may be finite in another attempt, see :func:`nas.search.patience.check_finite`.
+        of_device: Whether what is not finite may be finite in another attempt, see
+            :func:`nas.search.patience.check_finite`.
 
     Raises:
         EvaluationError: it raised, or what it returned is not one finite measurement per candidate.

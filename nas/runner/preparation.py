@@ -25,10 +25,12 @@ from nas.export.folder import read_weights
 from nas.files import file_digest
 from nas.inputs import as_tuple, call_network
 from nas.objective import relative_excess
-from nas.protocols import AnyObjective, CountedObjective, Counts, MeasuredObjective, Problem, Splits
+from nas.objectives import AnyObjective, CountedObjective, Counts, MeasuredObjective
 from nas.runner.counting import StudyCounter
-from nas.search.designs import downhill, draw_tilted_samples
+from nas.search.models.designs import downhill, draw_tilted_samples
 from nas.space import Architecture, FloatArray, IntArray
+from nas.splits import Splits
+from nas.strategy import Problem
 from nas.study import Study, network_reference, stable_repr
 from nas.supernet import Supernet
 from nas.supernet.recalibrate import ITEMS
@@ -361,7 +363,8 @@ def check_feasible(
     if violation > 0:
         counts = counting.counts(closest[None])
         found = "; ".join(
-            f"{quantity.objective.name} is {count_costs(quantity, counts)[0]:,.0f} and at most {at_most:,.0f} is asked for"
+            f"{quantity.objective.name} is {count_costs(quantity, counts)[0]:,.0f} and at most {at_most:,.0f} is "
+            "asked for"
             for quantity, at_most in limits
         )
         raise InfeasibleError(

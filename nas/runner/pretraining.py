@@ -10,11 +10,12 @@ import torch
 from nas.checks import check_kind, failing_as
 from nas.errors import StudyError
 from nas.export.folder import load_weights, save_weights
-from nas.protocols import PRETRAIN_SUPERNET, Pretext, Pretraining, Progress, Split
+from nas.progress import PRETRAIN_SUPERNET, Pretext, Pretraining, Progress
 from nas.runner.clock import Clock
 from nas.runner.directory import RunDirectory
 from nas.runner.preparation import Prepared
 from nas.runner.steps import Step, tell_remade
+from nas.splits import Split
 from nas.study import stable_repr
 from nas.training import Ranks, train
 
@@ -96,7 +97,7 @@ def _make_pretext(prepared: Prepared, how: Pretraining) -> Pretext:
     with failing_as(StudyError, f"{name} failed", "mend it"), torch.random.fork_rng(devices=[]):
         torch.manual_seed(prepared.study.seed)
         pretext = how.pretext(prepared.supernet, _items(prepared), prepared.splits.inputs)
-    check_kind(name, "result", pretext, Pretext, "a nas.protocols.Pretext")
+    check_kind(name, "result", pretext, Pretext, "a nas.progress.Pretext")
     return pretext
 
 

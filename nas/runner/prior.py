@@ -15,13 +15,14 @@ from nas.errors import RunDirectoryError, SpaceError, StudyError, one_line
 from nas.files import make_damage_error
 from nas.knowledge import Knowledge
 from nas.objective import Objective
-from nas.protocols import Problem
 from nas.runner.directory import RunDirectory, open_record, reading
 from nas.runner.preparation import Prepared
-from nas.search.cost_model import find_measured_columns
-from nas.search.record import complete_trials, costs_of, credible
+from nas.search.models.cost_model import find_measured_columns
+from nas.search.record.credibility import credible
+from nas.search.record.trials import complete_trials, costs_of
 from nas.space import Architecture, SearchSpace
 from nas.stored import read_stored, write_stored
+from nas.strategy import Problem
 
 _MIN_ROWS = 4
 """Architectures that an earlier run must have in common with the space; fewer teach nothing."""

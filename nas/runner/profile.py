@@ -12,7 +12,7 @@ import torch
 from nas.errors import InfeasibleError
 from nas.evaluation import Macs, NumParams
 from nas.evaluation.costs import count_costs
-from nas.protocols import CountedObjective, Counts
+from nas.objectives import CountedObjective, Counts
 from nas.report.tables import Table, format_value
 from nas.runner.counting import StudyCounter
 from nas.runner.preparation import check_feasible, prepare, problem_of

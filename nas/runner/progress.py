@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import final
 
-from nas.protocols import Progress
+from nas.progress import Progress
 from nas.stored import write_stored
 
 

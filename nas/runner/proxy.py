@@ -11,13 +11,13 @@ import numpy as np
 from nas.evaluation.proxy import ProxySize, ProxySubset, choose_size, proxy_sizes, subset_rows
 from nas.evaluation.quality.measuring import collect_statistics
 from nas.files import make_damage_error
-from nas.protocols import CHOOSE_PROXY, Progress
+from nas.progress import CHOOSE_PROXY, Progress
 from nas.runner.compressing import compress_in_search
 from nas.runner.directory import RunDirectory
 from nas.runner.preparation import Prepared
 from nas.runner.steps import Step, result_in
 from nas.runner.weights import Weights
-from nas.search.designs import draw_balanced_designs
+from nas.search.models.designs import draw_balanced_designs
 from nas.study import stable_repr
 from nas.task import Quality
 

@@ -15,7 +15,6 @@ from optuna.trial import FrozenTrial, TrialState
 from nas.devices.machine import machine_facts
 from nas.export.model_card import set_card, write_card
 from nas.files import write_bytes, write_text
-from nas.protocols import Splits
 from nas.report.figures import front_png, hypervolume_png
 from nas.report.results import Results, Winner
 from nas.report.text import report_markdown
@@ -32,9 +31,12 @@ from nas.runner.steps import tell_remade
 from nas.runner.weights import EPOCHS
 from nas.runner.zero_cost import seconds_scoring, tell_untrained
 from nas.search.guard import tell_of_broken
-from nas.search.heard import source_sentences
-from nas.search.quality import quality_sentences
-from nas.search.record import (
+from nas.search.models.heard import source_sentences
+from nas.search.models.quality import quality_sentences
+from nas.search.models.stand_alone import stand_alone_values
+from nas.search.record.credibility import credible_front, doubts
+from nas.search.record.reference_box import reference_box
+from nas.search.record.trials import (
     ARCHITECTURE,
     ENDED,
     ERROR,
@@ -42,14 +44,11 @@ from nas.search.record import (
     SECONDS,
     complete_trials,
     costs_of,
-    credible_front,
-    doubts,
-    measurements_of,
     list_paid_trials,
-    reference_box,
+    measurements_of,
 )
-from nas.search.stand_alone import stand_alone_values
 from nas.space import FloatArray
+from nas.splits import Splits
 from nas.study import network_reference, stable_repr
 from nas.task import Illustrated
 

@@ -13,7 +13,7 @@ import torch
 from nas.errors import EvaluationError
 from nas.executors import MakeExecutor, Persistent
 from nas.executors.ray_ranks import RayRanks, Seat
-from nas.protocols import DONE, Progress
+from nas.progress import DONE, Progress
 from nas.report.results import Results
 from nas.runner.adapting import adapt_candidates
 from nas.runner.baselines import run_baselines
@@ -34,8 +34,8 @@ from nas.runner.trust import measure_trust
 from nas.runner.weights import Weights, weights_of
 from nas.runner.workplace import Workers, Workplace, open_workplace, this_process
 from nas.runner.zero_cost import know_untrained
-from nas.search.record import complete_trials
-from nas.search.storage import DATABASE_ERRORS, storage_error
+from nas.search.record.storage import DATABASE_ERRORS, storage_error
+from nas.search.record.trials import complete_trials
 from nas.search.warm_start import check
 from nas.study import Study
 from nas.training import ALONE, Ranks, join_ranks

@@ -20,8 +20,9 @@ from nas.evaluation.counts import count_macs
 from nas.evaluation.from_scratch import FromScratch, fresh_network, train_from_scratch
 from nas.files import write_text
 from nas.objective import Measurement
+from nas.objectives import Bench
 from nas.pareto import non_dominated
-from nas.protocols import Bench, Progress
+from nas.progress import Progress
 from nas.report.markdown import Marked
 from nas.report.results import FILE_BYTES, Results
 from nas.report.tables import Table, label, with_spread

@@ -9,7 +9,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.errors import StudyChangedError
-from nas.protocols import SEARCH, Problem, Progress
+from nas.progress import SEARCH, Progress
 from nas.report.trust import TrustResult
 from nas.runner.context import RunContext
 from nas.runner.directory import RunDirectory
@@ -21,21 +21,21 @@ from nas.runner.workplace import Workplace, judging
 from nas.search.forecast import Forecast
 from nas.search.guard import to_judge_again
 from nas.search.loop import WorkOf, search_with
-from nas.search.record import (
+from nas.search.models.stand_alone import keep_stand_alone, stand_alone_values
+from nas.search.record.credibility import are_credible
+from nas.search.record.reference_box import GrowingFront, reference_box
+from nas.search.record.trials import (
     ARCHITECTURE,
     ENDED,
     LIMITS,
-    GrowingFront,
-    are_credible,
     complete_trials,
     costs_of,
     is_paid,
     list_paid_trials,
-    reference_box,
 )
-from nas.search.stand_alone import keep_stand_alone, stand_alone_values
 from nas.search.stopping import NEVER, Limits, Stopping, forecast_of
 from nas.search.warm_start import queue
+from nas.strategy import Problem
 
 SUPERNET_DIGEST = "supernet"
 

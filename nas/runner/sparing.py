@@ -15,12 +15,13 @@ from nas.devices.latency_features import Known as KnownNumbers
 from nas.devices.latency_profile import LatencyProfile
 from nas.evaluation import LatencyMs
 from nas.objective import Measurement
-from nas.protocols import Bench, Calibration, Candidate, Progress
+from nas.objectives import Bench, Calibration, Candidate
+from nas.progress import Progress
 from nas.runner.compressing import compress_in_search
 from nas.runner.measuring import Known, Predict, measure_candidates
 from nas.runner.preparation import Prepared
 from nas.search.patience import wait_for_device
-from nas.search.record import architecture_of, complete_trials, measure_later, measurements_of
+from nas.search.record.trials import architecture_of, complete_trials, measure_later, measurements_of
 from nas.search.spared import Spare, SparedLatency, SparedStanding
 from nas.space import Architecture, FloatArray, IntArray
 

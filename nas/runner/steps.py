@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar, final
 
-from nas.files import make_damage_error, digest
+from nas.files import digest, make_damage_error
 from nas.stored import FileDigest, StoredStep
 from nas.typed import MismatchError, read_as
 

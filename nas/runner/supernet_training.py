@@ -9,7 +9,7 @@ from typing import final
 from nas.checks import check_kind, check_maker, failing_as
 from nas.errors import DamagedFileError, StudyError
 from nas.export.folder import load_weights, save_weights
-from nas.protocols import TRAIN_SUPERNET, Phase, Progress, SupernetTraining
+from nas.progress import TRAIN_SUPERNET, Progress
 from nas.runner.clock import Clock
 from nas.runner.directory import RunDirectory
 from nas.runner.preparation import Prepared
@@ -19,6 +19,7 @@ from nas.study import stable_repr
 from nas.training import ALONE, Ranks, Recipe, train
 from nas.training import Step as TrainingStep
 from nas.training.memory import out_of_memory_told
+from nas.training.phases import Phase, SupernetTraining
 
 WEIGHTS = "weights.safetensors"
 
@@ -74,7 +75,11 @@ def _phases(prepared: Prepared) -> list[Phase]:
         phases = list(training.phases(prepared.supernet, study.recipe, prepared.splits.task))
     for position, phase in enumerate(phases):
         check_kind(
-            "phases() of the study's training", f"result[{position}]", phase, Phase, "a nas.protocols.Phase"
+            "phases() of the study's training",
+            f"result[{position}]",
+            phase,
+            Phase,
+            "a nas.training.phases.Phase",
         )
         check_kind(f"phase {position} of the study's training", "recipe", phase.recipe, Recipe, "a Recipe")
     return phases

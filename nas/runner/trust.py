@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial
 from nas.executors import all_done
 from nas.files import digest
 from nas.objective import Measurement
-from nas.protocols import CHECK_RANKING
+from nas.progress import CHECK_RANKING
 from nas.report.results import Winner
 from nas.report.trust import Alone, TrustResult
 from nas.runner.compressing import Compressed, compress_in_search
@@ -25,14 +25,8 @@ from nas.runner.preparation import Prepared
 from nas.runner.steps import Step
 from nas.runner.weights import Weights, train_alone
 from nas.runner.workplace import Workplace
-from nas.search.record import (
-    architecture_of,
-    are_credible,
-    complete_trials,
-    costs_of,
-    indices_of,
-    measurements_of,
-)
+from nas.search.record.credibility import are_credible
+from nas.search.record.trials import architecture_of, complete_trials, costs_of, indices_of, measurements_of
 from nas.space import Architecture
 from nas.study import stable_repr
 

@@ -18,13 +18,13 @@ from nas.evaluation.reinitialize import reinitialize
 from nas.evaluation.zero_cost import SCORES, ScoredOn, applicable, score_untrained
 from nas.inputs import place_inputs
 from nas.knowledge import Knowledge
-from nas.protocols import SCORE_UNTRAINED, Progress
+from nas.progress import SCORE_UNTRAINED, Progress
 from nas.runner.directory import RunDirectory
 from nas.runner.preparation import Prepared
 from nas.runner.progress import Silent
 from nas.runner.steps import Step, result_in
-from nas.search.designs import draw_balanced_designs
-from nas.search.record import complete_trials
+from nas.search.models.designs import draw_balanced_designs
+from nas.search.record.trials import complete_trials
 from nas.space import Architecture, FloatArray, IntArray
 from nas.study import stable_repr
 

@@ -5,19 +5,21 @@ from typing import TYPE_CHECKING
 from nas.lazy import import_on_demand
 
 if TYPE_CHECKING:
-    from nas.search.local_search import LocalSearch
-    from nas.search.smithson import Smithson
-    from nas.search.strategies import OptunaSampler, SurrogateSearch
-    from nas.search.two_stage import TwoStage
+    from nas.search.strategies.local_search import LocalSearch
+    from nas.search.strategies.optuna_sampler import OptunaSampler
+    from nas.search.strategies.response_surface import ResponseSurfaceSearch
+    from nas.search.strategies.surrogate_search import SurrogateSearch
+    from nas.search.strategies.two_stage import TwoStage
 else:
     __getattr__ = import_on_demand(
         __name__,
         {
-            "nas.search.local_search": "LocalSearch",
-            "nas.search.smithson": "Smithson",
-            "nas.search.strategies": "OptunaSampler SurrogateSearch",
-            "nas.search.two_stage": "TwoStage",
+            "nas.search.strategies.local_search": "LocalSearch",
+            "nas.search.strategies.response_surface": "ResponseSurfaceSearch",
+            "nas.search.strategies.optuna_sampler": "OptunaSampler",
+            "nas.search.strategies.surrogate_search": "SurrogateSearch",
+            "nas.search.strategies.two_stage": "TwoStage",
         },
     )
 
-__all__ = ["LocalSearch", "OptunaSampler", "Smithson", "SurrogateSearch", "TwoStage"]
+__all__ = ["LocalSearch", "OptunaSampler", "ResponseSurfaceSearch", "SurrogateSearch", "TwoStage"]

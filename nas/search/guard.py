@@ -15,9 +15,9 @@ from optuna.trial import FrozenTrial
 
 from nas.choices import Option
 from nas.objective import Measurement
-from nas.protocols import Problem
-from nas.search.record import BROKEN, WORKER, complete_trials, is_measured_later
+from nas.search.record.trials import BROKEN, WORKER, complete_trials, is_measured_later
 from nas.space import FloatArray, IntArray
+from nas.strategy import Problem
 
 _FEWEST = 8
 """Results before one can be told from the others."""

@@ -28,13 +28,12 @@ from nas.executors.executor import Done, Failed, Job, Rest, Work
 from nas.executors.persistent import Persistent
 from nas.executors.serial import Serial
 from nas.objective import Measurement
-from nas.protocols import Problem
 from nas.search import guard
-from nas.search.architecture_sampler import ArchitectureSampler, one_thread
-from nas.search.beside import Beside
-from nas.search.ledger import Ledger
 from nas.search.patience import Pauses, Sleep, check_finite, retry
-from nas.search.record import (
+from nas.search.record.ledger import Ledger
+from nas.search.record.recorder import together
+from nas.search.record.storage import DATABASE_ERRORS
+from nas.search.record.trials import (
     ARCHITECTURE,
     ENDED,
     ERROR,
@@ -51,14 +50,15 @@ from nas.search.record import (
     architecture_of,
     by_completion,
     forgiven,
+    list_paid_trials,
     measure_later,
     options_of,
-    list_paid_trials,
 )
-from nas.search.recorder import together
 from nas.search.stopping import NEVER, Ending, Limits, Stopping
-from nas.search.storage import DATABASE_ERRORS
+from nas.search.strategies.architecture_sampler import ArchitectureSampler, one_thread
+from nas.search.strategies.beside import Beside
 from nas.space import Architecture
+from nas.strategy import Problem
 
 logger = logging.getLogger(__name__)
 

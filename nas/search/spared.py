@@ -17,17 +17,11 @@ from optuna.trial import FrozenTrial, TrialState
 from nas.devices.latency_features import Known, nothing_known
 from nas.devices.latency_model import HeldOut, LatencyModel, LatencyPrediction
 from nas.objective import Measurement
-from nas.protocols import Problem
-from nas.search.record import (
-    LIMITS,
-    ReferenceBox,
-    complete_trials,
-    costs_of,
-    credible_front,
-    indices_of,
-    measurements_of,
-)
+from nas.search.record.credibility import credible_front
+from nas.search.record.reference_box import ReferenceBox
+from nas.search.record.trials import LIMITS, complete_trials, costs_of, indices_of, measurements_of
 from nas.space import Architecture, FloatArray, IntArray
+from nas.strategy import Problem
 
 _SHARE_AT_START = 1 / 4
 _LEAST_AT_START = 8

@@ -14,22 +14,21 @@ from optuna.trial import FrozenTrial
 from nas.checks import check_integers, check_numbers
 from nas.errors import StudyError
 from nas.objective import Objective
-from nas.protocols import Problem
 from nas.search.forecast import Forecast, forecast
-from nas.search.ledger import Ledger
-from nas.search.proposals import MAX_LISTED
-from nas.search.record import (
+from nas.search.models.proposals import MAX_LISTED
+from nas.search.record.credibility import credible
+from nas.search.record.ledger import Ledger
+from nas.search.record.reference_box import ReferenceBox, reference_box
+from nas.search.record.trials import (
     NOTHING_LEFT,
-    ReferenceBox,
     complete_trials,
     costs_of,
-    credible,
     forgiven,
     has_values,
     is_paid,
-    reference_box,
     wall_seconds,
 )
+from nas.strategy import Problem
 
 _MAX_UNPAID_IN_A_ROW = 500
 _UNPAID_BEFORE_COUNTING = 50

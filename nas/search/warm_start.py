@@ -11,9 +11,9 @@ import optuna
 
 from nas.choices import Option
 from nas.errors import SpaceError, StudyError
-from nas.protocols import Problem
-from nas.search.record import options_of
+from nas.search.record.trials import options_of
 from nas.space import Architecture
+from nas.strategy import Problem
 
 
 def read_architectures(path: Path) -> tuple[Mapping[str, Option], ...]:

@@ -12,7 +12,7 @@ from nas.service.columns import bars_of
 from nas.service.record import TrialRow
 from nas.service.runs import RunView, Snapshot
 from nas.service.store import Run
-from nas.service.words import change, describe_objective, describe_measurement
+from nas.service.words import change, describe_measurement, describe_objective
 from nas.space import SearchSpace
 
 _FEWEST_SHARED = 2

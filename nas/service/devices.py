@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from nas.errors import ServiceError
-from nas.protocols import DEFAULT_DEVICE
+from nas.progress import DEFAULT_DEVICE
 from nas.service.environment import child_environment
 from nas.service.places import Place
 

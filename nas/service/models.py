@@ -10,9 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from nas.choices import Option
 from nas.devices.states import DeviceState
 from nas.objective import Direction, Measurement, Objective
-from nas.protocols import MAX_SEED
 from nas.report.results import Original, Variant
 from nas.service.store import Role, State
+from nas.strategy import MAX_SEED
 
 Name = Annotated[str, Field(max_length=100)]
 

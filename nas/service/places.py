@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import final
 
-from nas.protocols import DEFAULT_DEVICE
+from nas.progress import DEFAULT_DEVICE
 
 _ON_RAY = re.compile(r"(?:(?P<device>[^@]*)@)?ray:(?P<address>.*)")
 

@@ -19,12 +19,11 @@ from nas import pareto
 from nas.choices import Option
 from nas.objective import Measurement, Objective, excess_over
 from nas.runner.directory import RunDirectory
-from nas.search.quality import SurrogateQuality, refit_quality, surrogate_quality
-from nas.search.record import (
+from nas.search.models.quality import SurrogateQuality, refit_quality, surrogate_quality
+from nas.search.record.credibility import are_credible
+from nas.search.record.reference_box import GrowingFront, ReferenceBox, read_box
+from nas.search.record.trials import (
     ARCHITECTURE,
-    GrowingFront,
-    ReferenceBox,
-    are_credible,
     by_completion,
     costs_of,
     forgiven,
@@ -33,7 +32,6 @@ from nas.search.record import (
     measurements_of,
     predictions_of,
     soft_limits,
-    read_box,
 )
 from nas.space import Architecture, FloatArray, SearchSpace
 

@@ -13,7 +13,7 @@ from fastapi.responses import Response
 
 from nas.front import FloatArray, Step, best_within, knees, next_steps
 from nas.runner.directory import RunDirectory
-from nas.search.record import credible_front
+from nas.search.record.credibility import credible_front
 from nas.service import words
 from nas.service.api import TheView
 from nas.service.columns import columns, costs_of_rows, volume_steps

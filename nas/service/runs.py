@@ -23,7 +23,7 @@ from nas.report.results import Original, Results, Winner
 from nas.report.trust import TrustResult
 from nas.runner.directory import RunDirectory
 from nas.runner.progress import Status
-from nas.search.quality import SurrogateQuality
+from nas.search.models.quality import SurrogateQuality
 from nas.service.models import (
     Evaluations,
     FrontModel,

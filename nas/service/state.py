@@ -8,7 +8,7 @@ from typing import Literal, final
 
 from fastapi import Request
 
-from nas.protocols import DEFAULT_DEVICE
+from nas.progress import DEFAULT_DEVICE
 from nas.service.access import Access
 from nas.service.boards import Boards
 from nas.service.changes import check_changes

@@ -11,7 +11,7 @@ from sqlalchemy import JSON, String, Text, delete, select, update
 from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, mapped_column, sessionmaker
 
 from nas.errors import ServiceError, first_line
-from nas.search.storage import without_password, write_ahead
+from nas.search.record.storage import without_password, write_ahead
 
 Role = Literal["read", "run"]
 State = Literal["queued", "running", "paused", "cancelled", "failed", "finished"]

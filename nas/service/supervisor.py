@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol, final
 
 from nas.errors import NasError
-from nas.protocols import DONE
+from nas.progress import DONE
 from nas.runner.directory import RunDirectory
 from nas.service.problems import Problem
 from nas.service.processes import LOG, Process, command_of, tail

@@ -8,7 +8,7 @@ from typing import Any
 
 from nas.front import Step, is_noise
 from nas.objective import Measurement, Objective
-from nas.protocols import (
+from nas.progress import (
     ADAPT_CANDIDATES,
     CHECK_RANKING,
     CHOOSE_PROXY,
@@ -20,7 +20,7 @@ from nas.protocols import (
     TRAIN_SUPERNET,
 )
 from nas.report import tables
-from nas.report.tables import format_value, choose_unit, with_spread
+from nas.report.tables import choose_unit, format_value, with_spread
 from nas.service.models import Refit, RunModel, Trust
 from nas.service.record import TrialRow
 from nas.service.runs import Snapshot
@@ -93,7 +93,8 @@ def describe_step(snapshot: Snapshot, step: Step, goal: int) -> dict[str, Any]:
         text = f"{cost} lets one in"
     else:
         text = f"{cost} buys {change(bought, -bought.value(step.gain))} {label(bought.name)}"
-    detail = f"{format_value(reached.value, bought)} at {format_value(row.values[spent.name].value, spent)}, {row.architecture}"
+    price = format_value(row.values[spent.name].value, spent)
+    detail = f"{format_value(reached.value, bought)} at {price}, {row.architecture}"
     if step.gain is not None and is_noise(step.gain, reached.spread, reached.spread):
         detail += "; the gain is within the noise of measuring"
     return {

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from nas.changes import change_fault
 from nas.errors import StudyError
 from nas.evaluation import Flops, Macs, NumParams, TrainingMacs, WeightBytes
-from nas.protocols import AnyObjective, Constraint, CountedObjective
+from nas.objectives import AnyObjective, Constraint, CountedObjective
 from nas.study.study import Study
 
 _COUNTED: tuple[CountedObjective, ...] = (Macs(), Flops(), NumParams(), WeightBytes())

@@ -21,25 +21,19 @@ from nas.evaluation.from_scratch import EPOCHS_CHOICE, FromScratch
 from nas.evaluation.proxy import ProxySubset
 from nas.evaluation.zero_cost import ZeroCost
 from nas.objective import Objective
-from nas.protocols import (
-    MAX_SEED,
-    AnyObjective,
-    Constraint,
-    CountedObjective,
-    DataSource,
-    MeasuredObjective,
-    Pretraining,
-    Strategy,
-    SupernetTraining,
-)
+from nas.objectives import AnyObjective, Constraint, CountedObjective, MeasuredObjective
+from nas.progress import Pretraining
 from nas.search.stopping import NEVER, Stopping
 from nas.space import SearchSpace
+from nas.splits import DataSource
+from nas.strategy import MAX_SEED, Strategy
 from nas.study.parts import Trust, Winners
 from nas.supernet import SandwichRule
 from nas.supernet.recalibrate import ITEMS
 from nas.supernet.scaling import Scaling
 from nas.task import Quality
 from nas.training import Recipe
+from nas.training.phases import SupernetTraining
 
 CHANGEABLE = ("evaluations", "seed", "device", "objectives", "constraints")
 """What a study may let a user change without editing its file."""
@@ -127,7 +121,7 @@ class Study:
             judged; 0 to judge it with those of the supernet, as Xiong 2023 does. Fewer cost less, and do where an
             item has many positions.
         trust: How the supernet's ranking is checked.
-        seed: Seed of everything that is random, from 0 to :data:`nas.protocols.MAX_SEED`.
+        seed: Seed of everything that is random, from 0 to :data:`nas.strategy.MAX_SEED`.
         scaling: Which choices ``nas scale`` grows; None for those that are named ``*width`` and ``*depth``.
         intended_use: A sentence for the model cards.
         hub_dataset: Where the data are on the Hugging Face Hub, as ``owner/name`` or a single name; for the cards.
@@ -177,7 +171,7 @@ class Study:
                 raise StudyError(
                     f"objective {objective!r} of study {self.name!r} must have either count(), or calibrate() and "
                     "measure(), or statistics() and value(): see CountedObjective and MeasuredObjective in "
-                    "nas.protocols and Quality in nas.task."
+                    "nas.objectives and Quality in nas.task."
                 )
         if isinstance(self.objectives[0], CountedObjective):
             raise StudyError(

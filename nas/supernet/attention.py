@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from nas.choices import Size
 from nas.errors import ShapeError
-from nas.supernet.cut import Axis, Part, total, copy_containers
+from nas.supernet.cut import Axis, Part, copy_containers, total
 
 _INPUTS = ("query", "key", "value")
 _OUT = "out"

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
-from nas.protocols import Phase
 from nas.supernet.supernet import Supernet
 from nas.task import Task
 from nas.training import Recipe
+from nas.training.phases import Phase
 
 
 @final

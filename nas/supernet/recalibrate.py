@@ -9,8 +9,8 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from nas.inputs import Inputs, call_network, count_items, place_inputs, take_items
-from nas.protocols import Split
 from nas.space import Architecture
+from nas.splits import Split
 from nas.supernet.elastic import BatchNorm
 from nas.supernet.supernet import Supernet
 from nas.training.memory import halve_to_fit

@@ -12,12 +12,12 @@ from torch import Tensor
 from nas.checks import check_integers
 from nas.errors import StudyError
 from nas.inputs import Inputs, call_network
-from nas.protocols import Phase
 from nas.space import Architecture
 from nas.supernet.supernet import Supernet
 from nas.task import Task
 from nas.training import Losses, Recipe, Step
-from nas.training.steps import prepare_batch, make_generator
+from nas.training.phases import Phase
+from nas.training.steps import make_generator, prepare_batch
 
 
 @final

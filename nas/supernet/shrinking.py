@@ -12,13 +12,13 @@ from torch import Tensor, nn
 from nas.choices import Option
 from nas.errors import StudyError
 from nas.inputs import Inputs, call_network
-from nas.protocols import Phase
 from nas.space import Architecture
 from nas.supernet.sandwich import draw_architectures
 from nas.supernet.supernet import Supernet
 from nas.task import Task
 from nas.training import Losses, Recipe, Step, make_supervised_step
-from nas.training.steps import distillation_loss, prepare_batch, make_generator
+from nas.training.phases import Phase
+from nas.training.steps import distillation_loss, make_generator, prepare_batch
 
 Role = Literal["kernel", "depth", "width"]
 ROLES: tuple[Role, ...] = ("kernel", "depth", "width")

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from nas.inputs import Inputs, call_network
-from nas.protocols import Phase
 from nas.supernet.sandwich import draw_architectures
 from nas.supernet.supernet import Supernet
 from nas.task import Task
 from nas.training import Losses, Recipe, Step
+from nas.training.phases import Phase
 from nas.training.steps import prepare_batch
 
 

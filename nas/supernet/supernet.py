@@ -55,8 +55,8 @@ class Supernet(nn.Module):
         super().__init__()
         if not isinstance(module, nn.Module) or isinstance(module, Supernet | torch.jit.ScriptModule):
             raise SpaceError(
-                f"a supernet can't be made of {quote(module)}: an nn.Module is expected, neither a supernet already nor "
-                "compiled by torch.jit, because its sizes will change."
+                f"a supernet can't be made of {quote(module)}: an nn.Module is expected, neither a supernet already "
+                "nor compiled by torch.jit, because its sizes will change."
             )
         self.module = module
         self.sites = find_sites(module)

@@ -15,7 +15,7 @@ from nas.compression.pipeline import CompressionPass, Lab, Model
 from nas.compression.structure import changes_between, with_changes
 from nas.evaluation.candidate import OnnxCandidate
 from nas.inputs import Form, Inputs, as_spec, call_network, take_items
-from nas.protocols import Split
+from nas.splits import Split
 from nas.task import Task
 from nas.tasks import Classification
 from nas.testing.small_network import small_network

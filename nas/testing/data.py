@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nas.data.loading import check_splits
 from nas.errors import DataError
-from nas.protocols import DataSource
+from nas.splits import DataSource
 from nas.tasks import Classification
 
 

@@ -7,7 +7,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from nas.protocols import Split
+from nas.splits import Split
 from nas.tasks import Classification
 from nas.testing.small_network import small_network
 from nas.training import Distillation, Recipe, train

@@ -13,13 +13,8 @@ from torch import nn
 from nas.evaluation import SubnetCandidate
 from nas.evaluation.quality.measuring import MeasuredQuality
 from nas.objective import Measurement, Objective
-from nas.protocols import (
-    Bench,
-    CountedObjective,
-    Counts,
-    MeasuredObjective,
-    Split,
-)
+from nas.objectives import Bench, CountedObjective, Counts, MeasuredObjective
+from nas.splits import Split
 from nas.task import Quality
 from nas.testing.small_network import small_network
 

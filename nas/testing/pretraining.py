@@ -9,7 +9,8 @@ from torch import nn
 
 from nas.evaluation.from_scratch import fresh_network
 from nas.inputs import Inputs, InputSpec, count_items
-from nas.protocols import Pretext, Pretraining, Split
+from nas.progress import Pretext, Pretraining
+from nas.splits import Split
 from nas.supernet import Supernet
 
 
@@ -46,7 +47,7 @@ def _train_twice(pretraining: Pretraining, supernet: Supernet, items: Split, spe
         pretext = pretraining.pretext(supernet, items, spec)
         for name, value in supernet.state_dict().items():
             assert torch.equal(value, before[name]), f"pretext() changed {name}"
-        assert isinstance(pretext, Pretext), "pretext() must return a nas.protocols.Pretext"
+        assert isinstance(pretext, Pretext), "pretext() must return a nas.progress.Pretext"
         assert len(pretext.data) == len(items), "the items must stay"
         held = {id(parameter) for parameter in pretext.module.parameters()}
         assert {id(parameter) for parameter in supernet.parameters()} <= held, "module must hold the supernet"

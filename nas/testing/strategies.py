@@ -12,10 +12,10 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nas.choices import choice
 from nas.objective import Measurement, Objective
-from nas.protocols import Problem, Strategy
 from nas.search.loop import search
-from nas.search.record import REPEATS, distributions
+from nas.search.record.trials import REPEATS, distributions
 from nas.space import Architecture, Condition, FloatArray, IntArray, SearchSpace
+from nas.strategy import Problem, Strategy
 
 _SEED = 3
 _NUM_EARLIER = 32

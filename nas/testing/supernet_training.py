@@ -7,12 +7,10 @@ from torch import Tensor, nn
 
 from nas.choices import choice
 from nas.evaluation.from_scratch import fresh_network
-from nas.protocols import (
-    SupernetTraining,
-)
 from nas.supernet import elastic
 from nas.tasks import Classification
 from nas.training import Recipe, Step
+from nas.training.phases import SupernetTraining
 
 
 def check_supernet_training(training: SupernetTraining) -> None:

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 
 from nas.choices import choice
-from nas.protocols import MakeSurrogate, Prediction
 from nas.space import Condition, FloatArray, IntArray, SearchSpace
+from nas.strategy import MakeSurrogate, Prediction
 
 
 def check_surrogate(make: MakeSurrogate) -> None:

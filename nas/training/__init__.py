@@ -11,7 +11,7 @@ from nas.training.loop import count_steps, train
 from nas.training.mixing import Batch, CutMix, Mix, Mixup
 from nas.training.ranks import ALONE, Ranks, join_ranks
 from nas.training.recipe import Recipe
-from nas.training.steps import Losses, Step, distillation_step, prepare_batch, make_supervised_step
+from nas.training.steps import Losses, Step, distillation_step, make_supervised_step, prepare_batch
 from nas.training.watching import Watcher
 
 __all__ = [
@@ -33,7 +33,7 @@ __all__ = [
     "count_steps",
     "distillation_step",
     "join_ranks",
-    "prepare_batch",
     "make_supervised_step",
+    "prepare_batch",
     "train",
 ]

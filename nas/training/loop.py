@@ -20,7 +20,7 @@ from nas.checks import failing_as, quote
 from nas.data.augment import augment
 from nas.errors import TrainingError
 from nas.inputs import Inputs, count_items, place_inputs
-from nas.protocols import Split
+from nas.splits import Split
 from nas.training.checkpoint import Stateful, load_checkpoint, save_checkpoint
 from nas.training.depth import StochasticDepth
 from nas.training.kardam import GradientFilter

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from nas.checks import failing_as
 from nas.errors import StudyError
 from nas.inputs import call_network, place_inputs
-from nas.protocols import Split
+from nas.splits import Split
 
 _BATCH_SIZE = 256
 _ADVICE = "leave reduced_space out"

@@ -14,8 +14,8 @@ from benchmarks.search.methods import METHODS, ours
 from benchmarks.search.plot import plot
 from benchmarks.search.results import Result, Store
 from nas.errors import DataError
-from nas.protocols import Problem
 from nas.search import LocalSearch
+from nas.strategy import Problem
 from search_spaces.digits_mlp import digits_mlp_table
 
 TABLE = digits_mlp_table()

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nas.agreement import kendall_tau, rank_agreement, spearman_rho, find_swapped_pairs
+from nas.agreement import find_swapped_pairs, kendall_tau, rank_agreement, spearman_rho
 
 
 def test_equal_orders_agree_fully_and_opposite_ones_not_at_all() -> None:

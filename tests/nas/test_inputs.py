@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from nas.errors import DataError
 from nas.inputs import InputSpec, call_network, count_items, map_inputs, place_inputs, split_items, take_items
-from nas.protocols import Split
+from nas.splits import Split
 
 CPU = torch.device("cpu")
 

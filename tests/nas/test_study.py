@@ -14,7 +14,7 @@ from nas import Accuracy, Constraint, Int8, LatencyMs, Macs, NumParams, Recipe, 
 from nas.errors import ObjectiveError, StudyError
 from nas.evaluation.proxy import ProxySubset
 from nas.objective import Objective
-from nas.search import LocalSearch, Smithson, TwoStage
+from nas.search import LocalSearch, ResponseSurfaceSearch, TwoStage
 from nas.search.stopping import Stopping
 from nas.space import SearchSpace
 from nas.study import Trust, change_study, network_reference, stable_repr
@@ -105,7 +105,7 @@ def test_what_is_of_another_kind_is_named_in_one_line(changes: dict[str, object]
         (lambda: Trust(recipe=3), "recipe=3: a Recipe or None"),  # type: ignore[arg-type]
         (lambda: SurrogateSearch("Mixture"), "surrogate='Mixture': a class"),  # type: ignore[arg-type]
         (lambda: SurrogateSearch(NearestSurrogate, batch_size=2.5), "batch_size=2.5"),  # type: ignore[arg-type]
-        (lambda: Smithson("Mixture"), "surrogate='Mixture': a class"),  # type: ignore[arg-type]
+        (lambda: ResponseSurfaceSearch("Mixture"), "surrogate='Mixture': a class"),  # type: ignore[arg-type]
         (lambda: LocalSearch(num_startup=2.5), "num_startup=2.5"),  # type: ignore[arg-type]
         (lambda: TwoStage(LocalSearch, (("a",), ("b",)), 3), "inner=the class LocalSearch"),  # type: ignore[arg-type]
     ],

@@ -26,10 +26,12 @@ from nas.compression import Lab, Model
 from nas.errors import NasError
 from nas.evaluation.quality.measuring import MeasuredQuality
 from nas.objective import Measurement, Objective
-from nas.protocols import Bench, Candidate, Counts, Prediction, Problem, Splits
-from nas.search.proposals import any_fresh
-from nas.search.record import distributions, indices_of
+from nas.objectives import Bench, Candidate, Counts
+from nas.search.models.proposals import any_fresh
+from nas.search.record.trials import distributions, indices_of
 from nas.space import FloatArray, IntArray, SearchSpace
+from nas.splits import Splits
+from nas.strategy import Prediction, Problem
 from nas.supernet import elastic
 from nas.tasks import Classification
 from nas.testing import (

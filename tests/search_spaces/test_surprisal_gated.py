@@ -11,7 +11,7 @@ from nas.data import Digits
 from nas.evaluation.expected import flops_by_item
 from nas.evaluation.onnx_export import export_onnx
 from nas.inputs import InputSpec
-from nas.protocols import Splits
+from nas.splits import Splits
 from nas.supernet import Supernet
 from nas.tasks import Classification
 from nas.testing import check_network

@@ -12,11 +12,11 @@ from optuna.samplers import BaseSampler
 from nas.choices import choice
 from nas.errors import NasError, ObjectiveError, SpaceError
 from nas.objective import Objective
-from nas.protocols import Strategy
 from nas.search import OptunaSampler, SurrogateSearch
 from nas.search.loop import search
-from nas.search.record import complete_trials, indices_of
+from nas.search.record.trials import complete_trials, indices_of
 from nas.space import Condition, SearchSpace
+from nas.strategy import Strategy
 from search_spaces.tabular import Table
 
 ACCURACY = Objective("accuracy", "", "maximize")

@@ -22,10 +22,12 @@ from nas.choices import choice
 from nas.data import split_images
 from nas.files import read_json, write_json
 from nas.objective import Measurement, Objective
-from nas.protocols import Bench, Calibration, Candidate, Prediction, Problem, Splits
+from nas.objectives import Bench, Calibration, Candidate
 from nas.report.results import Results
 from nas.runner import run
 from nas.space import Architecture, FloatArray, IntArray, SearchSpace
+from nas.splits import Splits
+from nas.strategy import Prediction, Problem
 from nas.supernet import elastic
 
 

@@ -14,7 +14,7 @@ from fakes import tiny_study
 from nas import Accuracy, NumParams, Study
 from nas.evaluation.quality.measuring import MeasuredQuality
 from nas.objective import Measurement, Objective
-from nas.protocols import Bench, Candidate
+from nas.objectives import Bench, Candidate
 
 MARKER = "NAS_TEST_KILL"
 """Environment variable: the file whose absence asks for the kill."""

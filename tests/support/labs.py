@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from nas.compression import Lab
-from nas.protocols import Split
+from nas.splits import Split
 from nas.task import Task
 from nas.tasks import Classification
 from nas.training import Recipe

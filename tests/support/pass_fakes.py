@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from nas.compression.pipeline import Lab, Model
 from nas.inputs import InputSpec
-from nas.protocols import Split
+from nas.splits import Split
 from nas.task import Task
 from nas.tasks import Classification
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from nas.protocols import Split
+from nas.splits import Split
 
 CPU = torch.device("cpu")
 

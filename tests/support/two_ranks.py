@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from nas import Recipe, SandwichRule, Supernet, choice
-from nas.protocols import Split
+from nas.splits import Split
 from nas.supernet import elastic
 from nas.tasks import Classification
 from nas.training import ALONE, Ranks, join_ranks, make_supervised_step, train

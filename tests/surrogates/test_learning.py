@@ -9,8 +9,8 @@ import pytest
 from scipy.stats import kendalltau
 
 from nas.choices import choice
-from nas.protocols import MakeSurrogate
 from nas.space import SearchSpace
+from nas.strategy import MakeSurrogate
 from nas.testing import check_surrogate
 from surrogates.boosted_trees import BoostedTrees
 from surrogates.cross_validated import CrossValidated

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from nas.evaluation.quality.measuring import rows_at_a_time
-from nas.protocols import Candidate, Split
+from nas.objectives import Candidate
 from nas.space import IntArray
+from nas.splits import Split
 from nas.task import Confusable
 
 

@@ -15,8 +15,9 @@ from nas.checks import quote
 from nas.errors import EvaluationError
 from nas.inputs import Inputs
 from nas.objective import Measurement, Objective
-from nas.protocols import Bench, Candidate, Split
+from nas.objectives import Bench, Candidate
 from nas.space import FloatArray
+from nas.splits import Split
 from nas.task import Decoded, Quality
 
 _ROWS = 4096

@@ -8,7 +8,7 @@ from typing import Protocol, final
 import optuna
 from torch import nn
 
-from nas.protocols import Progress
+from nas.progress import Progress
 from nas.runner.measuring import Judged, Known
 from nas.runner.preparation import Prepared
 from nas.space import Architecture, FloatArray

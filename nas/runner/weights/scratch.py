@@ -18,21 +18,16 @@ from nas.evaluation.from_scratch import FromScratch, fresh_module, fresh_network
 from nas.export.folder import load_weights, save_weights
 from nas.files import digest
 from nas.objective import Measurement
-from nas.protocols import Bench, Progress
+from nas.objectives import Bench
+from nas.progress import Progress
 from nas.runner.compressing import compress_in_search
 from nas.runner.directory import RunDirectory
 from nas.runner.measuring import Judged, Known, count_ahead, judge_architecture
 from nas.runner.preparation import Prepared
 from nas.runner.steps import Step, tell_remade
 from nas.runner.weights.protocol import Standing
-from nas.search.record import (
-    ARCHITECTURE,
-    by_completion,
-    complete_trials,
-    costs_of,
-    credible_front,
-    measurements_of,
-)
+from nas.search.record.credibility import credible_front
+from nas.search.record.trials import ARCHITECTURE, by_completion, complete_trials, costs_of, measurements_of
 from nas.space import Architecture, FloatArray
 from nas.study import stable_repr
 from nas.training import ALONE, Ranks, Recipe, make_supervised_step, train

@@ -9,7 +9,7 @@ import optuna
 from torch import nn
 
 from nas.files import file_digest
-from nas.protocols import Progress
+from nas.progress import Progress
 from nas.runner.compressing import compress_in_search
 from nas.runner.directory import RunDirectory
 from nas.runner.measuring import Judged, Known, judge_architecture

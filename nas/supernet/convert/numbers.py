@@ -15,7 +15,7 @@ from torch import nn
 
 from nas.supernet.convert.build import lengths_of
 from nas.supernet.convert.proposals import Width
-from nas.supernet.cut import list_tensors, keeps_known_sizes
+from nas.supernet.cut import keeps_known_sizes, list_tensors
 
 _MOST_WAYS = 16
 """To take the numbers around one width; each is tried in a network of its own, of which most fail at once."""

@@ -2,7 +2,7 @@
 
 from nas.supernet.cut.kernels import has_room, kernel_axes, kernel_sides, why_uncropped
 from nas.supernet.cut.layer import Cut, cut_in_place
-from nas.supernet.cut.parts import Axis, Part, Several, total, copy_containers
+from nas.supernet.cut.parts import Axis, Part, Several, copy_containers, total
 from nas.supernet.cut.places import (
     FEATURES,
     IN,
@@ -27,15 +27,15 @@ __all__ = [
     "Several",
     "axis_name",
     "channel_dims",
+    "copy_containers",
     "cut_in_place",
     "has_room",
-    "list_tensors",
     "keeps_known_sizes",
     "kernel_axes",
     "kernel_sides",
+    "list_tensors",
     "loses_groups",
     "total",
-    "copy_containers",
     "why_uncropped",
     "why_whole",
 ]

@@ -15,7 +15,8 @@ from nas.checks import check_integers, check_kind, check_numbers
 from nas.data.views import RandomViews
 from nas.errors import StudyError
 from nas.inputs import Inputs, InputSpec
-from nas.protocols import Pretext, Split
+from nas.progress import Pretext
+from nas.splits import Split
 from nas.supernet.pretraining.features import Features, Leading, check_settings, draw_subnets
 from nas.supernet.supernet import Supernet
 from nas.training import Losses, Recipe

@@ -14,7 +14,8 @@ from nas.checks import check_integers, check_kind, check_numbers
 from nas.data.text import PADDING, UNKNOWN
 from nas.errors import StudyError
 from nas.inputs import Inputs, InputSpec, call_network
-from nas.protocols import Pretext, Split
+from nas.progress import Pretext
+from nas.splits import Split
 from nas.supernet.pretraining.features import Leading, check_settings, draw_subnets, run_in_evaluation
 from nas.supernet.supernet import Supernet
 from nas.supernet.tokens import Embedding

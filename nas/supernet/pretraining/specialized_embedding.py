@@ -19,8 +19,9 @@ from torch.nn import functional as F
 from nas.checks import check_integers, check_kind, failing_as
 from nas.errors import StudyError
 from nas.inputs import Inputs, InputSpec, place_inputs
-from nas.protocols import Pretext, Split
+from nas.progress import Pretext
 from nas.space import FloatArray, IntArray
+from nas.splits import Split
 from nas.supernet.pretraining.features import (
     Features,
     Leading,

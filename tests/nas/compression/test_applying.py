@@ -17,8 +17,8 @@ from nas.compression import Lab, Model
 from nas.compression.applying import apply_pass, export
 from nas.errors import ExportError
 from nas.inputs import InputSpec
-from nas.protocols import Split
 from nas.space import SearchSpace
+from nas.splits import Split
 
 IMAGES = Split(torch.zeros(4, 1, 2, 2), torch.zeros(4, dtype=torch.int64))
 

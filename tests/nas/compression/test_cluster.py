@@ -19,7 +19,7 @@ from nas.errors import StudyError
 from nas.evaluation.onnx_export import export_onnx
 from nas.evaluation.stored import count_stored_bytes
 from nas.inputs import as_spec
-from nas.protocols import Split
+from nas.splits import Split
 from nas.tasks import Classification
 from nas.testing import check_compression_pass
 from nas.training import Recipe

@@ -16,7 +16,7 @@ from nas.compression.applying import export
 from nas.errors import StudyError
 from nas.evaluation import OnnxCandidate
 from nas.inputs import InputSpec
-from nas.protocols import Split
+from nas.splits import Split
 from nas.supernet import Supernet, recalibrate
 from nas.testing import check_compression_pass
 from search_spaces.convnet import convnet

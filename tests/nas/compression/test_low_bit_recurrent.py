@@ -18,7 +18,7 @@ from nas.errors import ExportError, StudyError
 from nas.evaluation.candidate import OnnxCandidate
 from nas.evaluation.onnx_export import export_onnx
 from nas.inputs import as_spec
-from nas.protocols import Split
+from nas.splits import Split
 from nas.tasks import Classification
 from nas.testing import check_compression_pass
 from nas.training import Recipe

@@ -18,7 +18,7 @@ from nas.errors import ExportError
 from nas.evaluation.onnx_export import export_onnx
 from nas.evaluation.stored import count_stored_bytes
 from nas.inputs import count_items
-from nas.protocols import Split
+from nas.splits import Split
 
 IMAGES = torch.randn(64, 1, 8, 8, generator=torch.Generator().manual_seed(0))
 

@@ -15,7 +15,7 @@ from nas.compression import LowBitRecurrent, Model, PackedFile
 from nas.evaluation.onnx_export import export_onnx
 from nas.evaluation.stored import count_stored_bytes
 from nas.inputs import InputSpec
-from nas.protocols import Split
+from nas.splits import Split
 from nas.testing import check_compression_pass
 
 SPEC = InputSpec.of_one((7,))

@@ -12,7 +12,7 @@ from nas.compression.fine_tune import FineTune
 from nas.compression.partial import PartialFineTune, adapt_layers, merge_layers
 from nas.compression.pipeline import CompressionPass, Model
 from nas.errors import ExportError, SpaceError, StudyError
-from nas.protocols import Split
+from nas.splits import Split
 from nas.supernet import Supernet
 from nas.supernet.copying import copy_module
 from nas.testing import check_compression_pass

@@ -15,7 +15,7 @@ from nas.compression.prune import Prune
 from nas.compression.saliency import SALIENCIES
 from nas.compression.structure import changes_between, with_changes
 from nas.errors import ExportError, SpaceError, StudyError
-from nas.protocols import Split
+from nas.splits import Split
 from nas.supernet import Supernet, recalibrate
 from nas.testing import check_compression_pass
 from nas.training import Recipe

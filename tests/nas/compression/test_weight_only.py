@@ -20,7 +20,7 @@ from nas.errors import ExportError, StudyError
 from nas.evaluation.onnx_export import export_onnx
 from nas.evaluation.stored import count_stored_bytes
 from nas.inputs import InputSpec
-from nas.protocols import Split
+from nas.splits import Split
 from nas.supernet import Supernet
 from nas.tasks import Classification
 from nas.testing import check_compression_pass

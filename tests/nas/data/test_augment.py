@@ -10,7 +10,7 @@ from torchvision.transforms import v2
 
 from nas.data.augment import GROUP_SIZE, augment
 from nas.errors import StudyError
-from nas.protocols import Split
+from nas.splits import Split
 
 SHAKE = v2.RandomAffine(degrees=30, translate=(0.2, 0.2))
 

@@ -15,7 +15,7 @@ from PIL import Image
 from nas.data import DatasetPair, ImageFolder, Masks, TextTable, split_images, split_tensors
 from nas.data.groups import cap_classes, hold_out_groups
 from nas.errors import DataError, NasError
-from nas.protocols import Splits
+from nas.splits import Splits
 from nas.tasks import Regression
 from nas.testing import check_data_source
 

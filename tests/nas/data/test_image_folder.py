@@ -16,7 +16,7 @@ from PIL import ExifTags, Image
 from nas.data import ImageFolder
 from nas.data.loading import check_splits
 from nas.errors import DataError, NasError
-from nas.protocols import Split, Splits
+from nas.splits import Split, Splits
 from nas.testing import check_data_source
 
 

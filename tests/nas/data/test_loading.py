@@ -19,7 +19,7 @@ from torch.utils.data import TensorDataset
 from nas.data import DatasetPair, split_images
 from nas.data.loading import load_splits
 from nas.errors import DataError, NasError
-from nas.protocols import Splits
+from nas.splits import Splits
 from nas.tasks import Classification, SemanticSegmentation
 
 Change = Callable[[Splits], Any]

@@ -14,7 +14,7 @@ from torchvision.transforms import v2
 
 from nas.data import DatasetPair, Masks, TorchvisionData
 from nas.errors import DataError, NasError
-from nas.protocols import Split, Splits
+from nas.splits import Split, Splits
 from nas.tasks import SemanticSegmentation
 from nas.tasks.segmentation import IGNORED
 from nas.testing import check_data_source

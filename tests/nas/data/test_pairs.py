@@ -8,7 +8,7 @@ import torch
 
 from nas.data.pairs import split_pairs, token_ids_of
 from nas.errors import DataError
-from nas.protocols import Splits
+from nas.splits import Splits
 from nas.tasks.sequences import END, SPECIAL, START, read_tokens
 from nas.testing import check_data_source
 

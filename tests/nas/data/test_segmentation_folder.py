@@ -14,7 +14,7 @@ from PIL import ExifTags, Image
 from nas.data import SegmentationFolder
 from nas.data.loading import check_splits
 from nas.errors import DataError, NasError
-from nas.protocols import Split, Splits
+from nas.splits import Split, Splits
 from nas.tasks import SemanticSegmentation
 from nas.tasks.segmentation import IGNORED
 from nas.testing import check_data_source

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from nas.data import Digits, split_images
 from nas.errors import DataError, NasError
-from nas.protocols import Splits
+from nas.splits import Splits
 from nas.testing import check_data_source
 
 

@@ -21,7 +21,7 @@ from nas.data.tensors import split_tensors
 from nas.errors import DataError, StudyError
 from nas.evaluation import F1, Accuracy, MeanIoU, RootMeanSquaredError
 from nas.inputs import as_tuple
-from nas.protocols import Splits
+from nas.splits import Splits
 from nas.supernet import elastic
 from nas.task import Task
 from nas.tasks import Classification, MultiLabel, Regression, SemanticSegmentation

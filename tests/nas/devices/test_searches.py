@@ -16,10 +16,11 @@ from benchmarks.flaky_wire import Wire
 from nas import LatencyMs, Measurement, Objective
 from nas.devices import Device, Remote, Session, Timings
 from nas.evaluation.candidate import OnnxCandidate
-from nas.protocols import Bench, Split
+from nas.objectives import Bench
 from nas.search.loop import search
-from nas.search.record import ARCHITECTURE, ERROR, LOST, complete_trials
+from nas.search.record.trials import ARCHITECTURE, ERROR, LOST, complete_trials
 from nas.space import Architecture
+from nas.splits import Split
 
 PROBLEM = with_objectives(
     grid_problem(), Objective("quality", "", "maximize"), Objective("latency_ms", "ms", "minimize")

@@ -12,7 +12,7 @@ from nas.errors import ObjectiveError
 from nas.evaluation import Flops, Macs, NumParams, TrainingMacs, WeightBytes
 from nas.evaluation.costs import count_costs, follows_file, follows_passes
 from nas.objective import Objective
-from nas.protocols import CountedObjective, Counts
+from nas.objectives import CountedObjective, Counts
 from nas.testing import check_counted_objective
 
 

@@ -11,7 +11,8 @@ import torch
 from nas.devices import Rapl
 from nas.errors import DeviceFaultError, StudyChangedError, StudyError
 from nas.evaluation import EnergyMj, SubnetCandidate
-from nas.protocols import Bench, Split
+from nas.objectives import Bench
+from nas.splits import Split
 from nas.testing import check_measured_objective
 from nas.testing.small_network import small_network
 

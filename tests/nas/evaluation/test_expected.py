@@ -10,7 +10,8 @@ from nas.evaluation import ExpectedFlops, SubnetCandidate
 from nas.evaluation.counts import count_macs
 from nas.evaluation.expected import flops_by_item
 from nas.evaluation.onnx_export import export_onnx
-from nas.protocols import Bench, Split
+from nas.objectives import Bench
+from nas.splits import Split
 from nas.supernet import Supernet
 from nas.testing import check_measured_objective
 from search_spaces.convnet import convnet

@@ -9,7 +9,7 @@ from fakes import tiny_network, trained_tiny_network
 from nas import FromScratch, Hurdles, choice
 from nas.errors import StudyError
 from nas.evaluation.from_scratch import fresh_network, train_from_scratch
-from nas.protocols import Split
+from nas.splits import Split
 from nas.tasks import Classification
 from nas.training import Recipe
 

@@ -16,7 +16,7 @@ from nas.errors import DataError, StudyError
 from nas.evaluation import h_score
 from nas.evaluation.h_score import HScoreSubset, RandomSubset
 from nas.evaluation.quality import BalancedAccuracy
-from nas.protocols import Split, Splits
+from nas.splits import Split, Splits
 from nas.tasks import Classification
 from nas.testing import check_data_source
 from nas.training import Mixup, Recipe

@@ -20,7 +20,8 @@ from nas.devices import OnnxRuntime, Timings
 from nas.devices.local import LocalSession
 from nas.errors import StudyChangedError, StudyError
 from nas.evaluation import LatencyMs, SubnetCandidate
-from nas.protocols import Bench, Split
+from nas.objectives import Bench
+from nas.splits import Split
 from nas.testing import check_measured_objective
 
 SHAPE = (1, 16, 16)

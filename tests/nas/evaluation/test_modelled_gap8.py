@@ -14,7 +14,8 @@ from nas.evaluation import ModelledGap8Ms, SubnetCandidate
 from nas.evaluation.modelled_gap8 import Layer, layer_cycles, model_cycles, plain_cycles
 from nas.evaluation.onnx_export import export_onnx
 from nas.evaluation.onnx_static import static_graph
-from nas.protocols import Bench, Split
+from nas.objectives import Bench
+from nas.splits import Split
 from nas.testing import check_measured_objective
 
 

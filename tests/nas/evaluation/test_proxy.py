@@ -9,8 +9,8 @@ from nas import Accuracy, ProxySubset
 from nas.errors import ObjectiveError, StudyError
 from nas.evaluation.proxy import choose_size, proxy_sizes, subset_rows
 from nas.evaluation.quality.measuring import statistics_of
-from nas.protocols import Split
 from nas.space import FloatArray
+from nas.splits import Split
 
 
 def split(count: int = 400) -> Split:

@@ -7,7 +7,7 @@ import pytest
 from nas.objective import Measurement, Objective
 from nas.report.figures import front_png, hypervolume_png
 from nas.report.results import FILE_BYTES, Results
-from nas.report.tables import Table, front_table, format_value, trust_table, winners_table, with_spread
+from nas.report.tables import Table, format_value, front_table, trust_table, winners_table, with_spread
 from nas.report.text import report_markdown
 
 ACCURACY = Objective("accuracy", "", "maximize")

@@ -21,7 +21,7 @@ from nas.report.results import Results
 from nas.runner import adapting
 from nas.runner.choosing import choose_winners, near_front
 from nas.runner.preparation import Prepared, prepare
-from nas.search.record import distributions
+from nas.search.record.trials import distributions
 from nas.study import Study
 
 FEW = Adaptation(candidates=10, steps=3)

@@ -10,7 +10,7 @@ from fakes import run_in, tiny_study
 
 from nas.runner.baselines import uniform_family
 from nas.runner.preparation import prepare
-from nas.search.record import architecture_of
+from nas.search.record.trials import architecture_of
 
 
 @pytest.fixture(autouse=True)

@@ -24,9 +24,9 @@ from nas import (
     TrainingMacs,
 )
 from nas.errors import InfeasibleError, StudyError
-from nas.protocols import Problem
 from nas.runner.preparation import Prepared, prepare
 from nas.runner.profile import profile
+from nas.strategy import Problem
 from nas.study import limitable
 
 CPU = torch.device("cpu")

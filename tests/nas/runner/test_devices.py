@@ -18,7 +18,7 @@ from nas import Accuracy, LatencyMs
 from nas.devices import Session, Timings
 from nas.errors import DeviceUnavailableError, ExportError, StudyChangedError
 from nas.search.patience import Pauses
-from nas.search.record import LOST
+from nas.search.record.trials import LOST
 from nas.study import Study
 
 

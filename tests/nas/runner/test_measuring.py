@@ -19,10 +19,11 @@ from fakes import exact, run_in, tiny_study
 from nas import Accuracy, LatencyMs, Trust
 from nas.errors import EvaluationError, ObjectiveError
 from nas.objective import Measurement, Objective
-from nas.protocols import Bench, Calibration, Candidate, MeasuredObjective, Split
+from nas.objectives import Bench, Calibration, Candidate, MeasuredObjective
 from nas.runner.compressing import compress_in_search
 from nas.runner.measuring import Known, calibrate_objective, judge_architecture, measure_candidates
 from nas.runner.preparation import prepare
+from nas.splits import Split
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from nas.evaluation.stored import count_stored_bytes
 from nas.export.folder import save_weights
 from nas.export.model_card import set_card
 from nas.files import read_json
-from nas.protocols import Counts
+from nas.objectives import Counts
 from nas.report.results import AS_GIVEN, FINISHED, Results
 from nas.report.tables import winners_table
 from nas.report.text import report_markdown

@@ -28,8 +28,8 @@ from nas import (
 )
 from nas.errors import InfeasibleError, NasError, ObjectiveError, StudyError
 from nas.objective import Objective
-from nas.protocols import Split, Splits
 from nas.runner.preparation import choose_device, prepare
+from nas.splits import Split, Splits
 from nas.supernet import elastic
 from nas.supernet.sandwich import draw_architectures
 from nas.tasks import Classification

@@ -13,11 +13,12 @@ from nas import Contrastive, FromScratch, Recipe
 from nas.data import FewLabels, RandomViews
 from nas.errors import DataError, StudyChangedError, StudyError
 from nas.inputs import InputSpec
-from nas.protocols import Pretext, Split, Splits
+from nas.progress import Pretext
 from nas.runner.directory import RunDirectory
 from nas.runner.preparation import prepare
 from nas.runner.pretraining import read_pretraining
 from nas.runner.supernet_training import train_supernet
+from nas.splits import Split, Splits
 from nas.study import Study
 from nas.supernet import Supernet
 
@@ -128,7 +129,7 @@ class Own:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"pretraining": Own(3)}, "result=3: a nas.protocols.Pretext"),
+        ({"pretraining": Own(3)}, "result=3: a nas.progress.Pretext"),
         ({"pretraining": Own("")}, r"pretext\(\) of the study's pretraining failed .*a fault of theirs"),
         ({"pretraining": Own(3, files=(Path("gone"),))}, "pretraining of study 'tiny' reads gone, which"),
     ],

@@ -12,7 +12,7 @@ from torch import nn
 from nas.choices import choice
 from nas.errors import NasError, StudyChangedError
 from nas.runner.directory import RunDirectory, open_record
-from nas.search.record import read_said
+from nas.search.record.trials import read_said
 from nas.supernet import elastic
 
 

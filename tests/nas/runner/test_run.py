@@ -55,12 +55,13 @@ from nas.errors import (
 )
 from nas.evaluation import OnnxCandidate
 from nas.objective import Measurement, Objective
-from nas.protocols import Bench, Candidate, Splits
+from nas.objectives import Bench, Candidate
 from nas.report.results import Results
 from nas.runner.directory import RunDirectory
-from nas.search.record import predictions_of
+from nas.search.record.trials import predictions_of
 from nas.service.downloads import files_of
 from nas.space import SearchSpace
+from nas.splits import Splits
 from nas.supernet import elastic, recalibrate
 
 PAID = (
@@ -504,7 +505,7 @@ def test_a_disk_that_fills_up_is_one_sentence_and_nothing_is_lost(
 def test_a_database_that_can_not_grow_is_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from nas.search import storage
+    from nas.search.record import storage
 
     relax = storage.write_ahead
 

@@ -19,7 +19,7 @@ from nas.devices.latency_profile import LatencyProfile
 from nas.errors import DamagedFileError, StudyError
 from nas.objective import Measurement
 from nas.runner.device_profile import device_of, latency_to_profile, profile_device
-from nas.search.record import complete_trials, measurements_of
+from nas.search.record.trials import complete_trials, measurements_of
 from nas.study import Study
 
 NAME = "latency_ms"

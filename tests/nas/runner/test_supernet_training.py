@@ -13,7 +13,6 @@ from fakes import tiny_study
 from torch import nn
 
 from nas.errors import DamagedFileError, StudyError, TrainingError
-from nas.protocols import Phase
 from nas.runner.directory import RunDirectory
 from nas.runner.preparation import prepare
 from nas.runner.progress import Silent
@@ -21,6 +20,7 @@ from nas.runner.supernet_training import train_supernet
 from nas.supernet import Supernet
 from nas.task import Task
 from nas.training import Recipe
+from nas.training.phases import Phase
 
 
 def test_a_supernet_that_does_not_fit_is_one_sentence(
@@ -59,7 +59,7 @@ class Own:
         (lambda recipe: [][1], r"phases\(\) of the study's training failed"),
         (lambda recipe: sys.exit(), r"phases\(\) .* failed \(SystemExit"),
         (lambda recipe: None, r"phases\(\) .* failed \(TypeError"),
-        (lambda recipe: [3], r"result\[0\]=3: a nas.protocols.Phase"),
+        (lambda recipe: [3], r"result\[0\]=3: a nas.training.phases.Phase"),
         (lambda recipe: [Phase("own", None, lambda: None)], "recipe=None"),  # type: ignore[arg-type,return-value]
         (lambda recipe: [Phase("own", recipe, lambda: [][1])], r"step\(\) of .* 'own' failed"),
         (lambda recipe: [Phase("own", recipe, lambda: 3)], "result=3: a function"),  # type: ignore[arg-type,return-value]

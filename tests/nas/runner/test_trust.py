@@ -20,8 +20,8 @@ from nas.report.results import Results
 from nas.report.trust import TrustResult
 from nas.runner.choosing import choose_winners
 from nas.runner.preparation import prepare
-from nas.search.record import distributions
-from nas.search.stand_alone import keep_stand_alone, stand_alone_values
+from nas.search.models.stand_alone import keep_stand_alone, stand_alone_values
+from nas.search.record.trials import distributions
 
 
 def test_every_study_with_a_supernet_has_it_in_its_report(tiny_run: Path) -> None:

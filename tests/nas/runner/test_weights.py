@@ -39,7 +39,7 @@ from nas.errors import InfeasibleError, StudyChangedError, StudyError
 from nas.evaluation.quality.measuring import MeasuredQuality
 from nas.files import read_json
 from nas.objective import Measurement
-from nas.protocols import Bench, Candidate, MeasuredObjective
+from nas.objectives import Bench, Candidate, MeasuredObjective
 from nas.report.results import Results
 from nas.runner import assist
 from nas.runner.preparation import prepare

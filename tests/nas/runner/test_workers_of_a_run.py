@@ -21,7 +21,7 @@ from nas.runner.directory import RunDirectory, open_record
 from nas.runner.workplace import open_workplace
 from nas.search import OptunaSampler
 from nas.search.guard import broken_workers, tell_of_broken
-from nas.search.record import complete_trials, list_paid_trials
+from nas.search.record.trials import complete_trials, list_paid_trials
 
 CPU = torch.device("cpu")
 

@@ -19,13 +19,14 @@ from nas.evaluation.from_scratch import fresh_module
 from nas.evaluation.zero_cost import COUNTED, SCORES, score_untrained
 from nas.files import read_json
 from nas.knowledge import Knowledge
-from nas.protocols import SCORE_UNTRAINED, Problem
+from nas.progress import SCORE_UNTRAINED
 from nas.report.results import Results
 from nas.runner import zero_cost
 from nas.runner.directory import RunDirectory
 from nas.runner.preparation import prepare
 from nas.runner.progress import Silent
 from nas.runner.zero_cost import UntrainedNetworks, know_untrained
+from nas.strategy import Problem
 
 CPU, ALL = torch.device("cpu"), (*SCORES, *COUNTED)
 

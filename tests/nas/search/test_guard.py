@@ -17,7 +17,7 @@ from nas.executors.serial import do_here
 from nas.objective import Measurement
 from nas.search import guard
 from nas.search.loop import Evaluate, search_with
-from nas.search.record import WORKER, complete_trials, list_paid_trials
+from nas.search.record.trials import WORKER, complete_trials, list_paid_trials
 from nas.space import Architecture
 
 PROBLEM = grid_problem()

@@ -17,12 +17,12 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nas.errors import EvaluationError, OutOfMemoryError, StudyError
 from nas.objective import Measurement, Objective
-from nas.protocols import Problem, Strategy
 from nas.search import LocalSearch, OptunaSampler, SurrogateSearch
-from nas.search.architecture_sampler import HistorySampler
 from nas.search.loop import search
-from nas.search.proposals import History
-from nas.search.record import (
+from nas.search.models.proposals import History
+from nas.search.record.reference_box import reference_box
+from nas.search.record.storage import open_study
+from nas.search.record.trials import (
     ARCHITECTURE,
     ENDED,
     ERROR,
@@ -32,14 +32,14 @@ from nas.search.record import (
     complete_trials,
     costs_of,
     distributions,
-    measurements_of,
     list_paid_trials,
-    reference_box,
+    measurements_of,
     wall_seconds,
 )
 from nas.search.stopping import Stopping
-from nas.search.storage import open_study
+from nas.search.strategies.architecture_sampler import HistorySampler
 from nas.space import Architecture, IntArray
+from nas.strategy import Problem, Strategy
 
 OURS = SurrogateSearch(NearestSurrogate, num_startup=6, batch_size=4)
 Evaluate = Callable[[Architecture], Mapping[str, Measurement]]

@@ -11,18 +11,18 @@ from pathlib import Path
 import optuna
 from fakes import NearestSurrogate
 
-from nas.protocols import Strategy
-from nas.search import LocalSearch, Smithson, SurrogateSearch, TwoStage
+from nas.search import LocalSearch, ResponseSurfaceSearch, SurrogateSearch, TwoStage
 from nas.search.loop import search
-from nas.search.record import distributions
-from nas.search.storage import open_study
+from nas.search.record.storage import open_study
+from nas.search.record.trials import distributions
+from nas.strategy import Strategy
 from nas.testing import toy_evaluate, toy_problem
 from surrogates.gaussian_process import GaussianProcess
 
 STRATEGIES: dict[str, Strategy] = {
     "surrogate search": SurrogateSearch(GaussianProcess, num_startup=12, batch_size=4),
     "local search": LocalSearch(),
-    "smithson": Smithson(NearestSurrogate),
+    "smithson": ResponseSurfaceSearch(NearestSurrogate),
     "two stages": TwoStage(LocalSearch(4), (("width", "kernel"), ("depth", "second.*", "mode")), 12),
 }
 NUM_ASKED = 3

@@ -14,12 +14,12 @@ from optuna.trial import TrialState
 
 from nas.errors import DamagedFileError, DeviceRefusedError, DeviceUnavailableError, EvaluationError
 from nas.objective import Measurement, Objective
-from nas.protocols import Problem, Strategy
-from nas.search import LocalSearch, OptunaSampler, Smithson, SurrogateSearch
+from nas.search import LocalSearch, OptunaSampler, ResponseSurfaceSearch, SurrogateSearch
 from nas.search.loop import search
 from nas.search.patience import Pauses, is_passing, retry, wait_for_device
-from nas.search.record import ERROR, LOST, RETRIES, complete_trials, list_paid_trials
+from nas.search.record.trials import ERROR, LOST, RETRIES, complete_trials, list_paid_trials
 from nas.space import Architecture
+from nas.strategy import Problem, Strategy
 
 AWAY = DeviceUnavailableError("the board at 10.0.0.7 doesn't answer")
 Evaluate = Callable[[Architecture], Mapping[str, Measurement]]
@@ -53,7 +53,7 @@ def searched(
     [
         SurrogateSearch(NearestSurrogate, num_startup=4, batch_size=2),
         LocalSearch(),
-        Smithson(NearestSurrogate),
+        ResponseSurfaceSearch(NearestSurrogate),
         OptunaSampler("RandomSampler"),
         OptunaSampler("NSGAIISampler"),
         OptunaSampler("TPESampler"),

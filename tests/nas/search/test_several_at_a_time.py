@@ -15,10 +15,10 @@ from nas.errors import DeviceUnavailableError, EvaluationError, StudyError
 from nas.executors import Done, Failed, Job, Lost, Outcome, Persistent, Work
 from nas.objective import Measurement
 from nas.search import SurrogateSearch, loop
-from nas.search.beside import Make, Take
 from nas.search.loop import Evaluate, search_with
-from nas.search.record import ARCHITECTURE, ENDED, ERROR, PREDICTED, complete_trials, list_paid_trials
+from nas.search.record.trials import ARCHITECTURE, ENDED, ERROR, PREDICTED, complete_trials, list_paid_trials
 from nas.search.stopping import Stopping
+from nas.search.strategies.beside import Make, Take
 from nas.space import Architecture, FloatArray, IntArray
 
 PROBLEM = grid_problem()

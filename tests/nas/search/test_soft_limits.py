@@ -11,11 +11,12 @@ import pytest
 from fakes import exact, grid_evaluate, grid_problem
 
 from nas.objective import Measurement
-from nas.protocols import Problem, Strategy
 from nas.search import OptunaSampler, SurrogateSearch
 from nas.search.loop import search
-from nas.search.record import complete_trials, costs_of, front_of
+from nas.search.record.credibility import front_of
+from nas.search.record.trials import complete_trials, costs_of
 from nas.space import Architecture, FloatArray
+from nas.strategy import Problem, Strategy
 from surrogates.gaussian_process import GaussianProcess
 
 FREE = dataclasses.replace(grid_problem(num_choices=4, num_options=5), count=lambda _: {})

@@ -12,11 +12,11 @@ from fakes import NearestSurrogate
 from nas import SurrogateSearch
 from nas.choices import choice
 from nas.objective import Measurement, Objective
-from nas.protocols import Problem
 from nas.search.loop import search
-from nas.search.record import complete_trials, contradiction, costs_of, measure_later, measurements_of
+from nas.search.record.trials import complete_trials, contradiction, costs_of, measure_later, measurements_of
 from nas.search.spared import Spare, SparedLatency
 from nas.space import Architecture, IntArray, SearchSpace
+from nas.strategy import Problem
 
 SPACE = SearchSpace(tuple(choice(f"layer{i}", 1, 2, 4, 8) for i in range(5)))
 OBJECTIVES = (Objective("error", "%", "minimize"), Objective("ms", "ms", "minimize"))

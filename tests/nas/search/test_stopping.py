@@ -10,7 +10,8 @@ from optuna.trial import create_trial
 
 from nas.errors import StudyError
 from nas.objective import Objective
-from nas.search.record import SECONDS, costs_of, reference_box
+from nas.search.record.reference_box import reference_box
+from nas.search.record.trials import SECONDS, costs_of
 from nas.search.stopping import Limits, Stopping, count_feasible, forecast_of
 from nas.testing import toy_problem
 

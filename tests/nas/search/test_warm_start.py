@@ -10,11 +10,11 @@ from fakes import NearestSurrogate, grid_evaluate, grid_problem
 
 from nas.choices import Option
 from nas.errors import StudyError
-from nas.protocols import Problem
 from nas.search import OptunaSampler, SurrogateSearch
 from nas.search.loop import search
-from nas.search.record import list_paid_trials
+from nas.search.record.trials import list_paid_trials
 from nas.search.warm_start import check, queue, read_architectures
+from nas.strategy import Problem
 
 KNOWN: list[Mapping[str, Option]] = [
     {"c0": 3, "c1": 2, "c2": 1, "c3": 0},

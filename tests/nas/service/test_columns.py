@@ -13,8 +13,8 @@ from nas.service.columns import (
     MAX_DOMINATED,
     bars_of,
     columns,
-    list_finished,
     genes_of,
+    list_finished,
     thin_rows,
     volume_steps,
 )

@@ -12,27 +12,26 @@ from fakes import grid_evaluate, grid_problem
 
 from nas.files import write_json
 from nas.objective import Measurement
-from nas.protocols import Problem
 from nas.report.results import Results
 from nas.runner.directory import RunDirectory
 from nas.search.loop import search
-from nas.search.record import (
+from nas.search.record.credibility import credible_front
+from nas.search.record.reference_box import ReferenceBox, reference_box
+from nas.search.record.storage import open_study
+from nas.search.record.trials import (
     ARCHITECTURE,
     MEASUREMENTS,
     REFERENCE,
-    ReferenceBox,
     complete_trials,
     costs_of,
-    credible_front,
     distributions,
     keep_prediction,
-    reference_box,
 )
-from nas.search.storage import open_study
 from nas.service.models import Refit
 from nas.service.record import Record
 from nas.service.runs import Runs, RunView, describe_trust
 from nas.service.store import Run
+from nas.strategy import Problem
 
 
 class Guessing(optuna.samplers.RandomSampler):

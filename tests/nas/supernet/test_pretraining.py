@@ -17,7 +17,8 @@ from nas.data import RandomViews
 from nas.errors import StudyError
 from nas.evaluation.from_scratch import fresh_network
 from nas.inputs import InputSpec
-from nas.protocols import Pretraining, Split
+from nas.progress import Pretraining
+from nas.splits import Split
 from nas.supernet import Contrastive, MaskedLanguage, SpecializedEmbedding, elastic
 from nas.supernet.pretraining.contrastive import nt_xent
 from nas.supernet.pretraining.masked_language import hide_words

@@ -8,7 +8,7 @@ from fakes import tiny_network
 from torch import Tensor, nn
 
 from nas.errors import OutOfMemoryError
-from nas.protocols import Split
+from nas.splits import Split
 from nas.supernet import Supernet, recalibrate
 from nas.supernet.recalibrate import extract_recalibrated, recalibrate_on
 

@@ -11,11 +11,11 @@ from fakes import tiny_network
 
 from nas import NoTraining, ProgressiveShrinking, Recipe, SandwichRule, SinglePath, Supernet
 from nas.errors import StudyError
-from nas.protocols import Phase, SupernetTraining
 from nas.space import Architecture
 from nas.supernet.shrinking import choice_roles
 from nas.tasks import Classification
 from nas.testing import check_supernet_training
+from nas.training.phases import Phase, SupernetTraining
 
 CLASSES = Classification(10)
 

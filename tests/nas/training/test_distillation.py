@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nas.errors import StudyError, TrainingError
-from nas.protocols import Split
+from nas.splits import Split
 from nas.task import Probabilistic, Task
 from nas.tasks import Classification, MultiLabel, Regression, SemanticSegmentation
 from nas.testing import check_distillation

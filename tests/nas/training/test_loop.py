@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torchvision.transforms import v2
 
 from nas.errors import DamagedFileError, RunDirectoryError, StudyError, TrainingError
-from nas.protocols import Split
+from nas.splits import Split
 from nas.supernet import Supernet
 from nas.supernet.sandwich import sandwich_step
 from nas.tasks import Classification

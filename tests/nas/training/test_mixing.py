@@ -11,11 +11,11 @@ from torch import nn
 
 from nas.errors import StudyError
 from nas.inputs import Inputs
-from nas.protocols import Split
+from nas.splits import Split
 from nas.supernet import Supernet
 from nas.supernet.sandwich import sandwich_step
 from nas.tasks import Classification, Regression, SemanticSegmentation
-from nas.training import Batch, CutMix, Mix, Mixup, Recipe, prepare_batch, make_supervised_step, train
+from nas.training import Batch, CutMix, Mix, Mixup, Recipe, make_supervised_step, prepare_batch, train
 
 CLASSES = Classification(2)
 

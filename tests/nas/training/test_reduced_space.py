@@ -9,7 +9,7 @@ from short_training import CPU, StopError, blobs, equal, stop_after, weights
 from torch import nn
 
 from nas.errors import StudyError
-from nas.protocols import Split
+from nas.splits import Split
 from nas.supernet.copying import copy_module
 from nas.tasks import Classification
 from nas.training import Recipe, make_supervised_step, train

@@ -10,7 +10,8 @@ from torch import Tensor
 from nas.errors import EvaluationError
 from nas.evaluation import Accuracy
 from nas.evaluation.quality.measuring import MeasuredQuality
-from nas.protocols import Bench, Split
+from nas.objectives import Bench
+from nas.splits import Split
 from nas.testing import check_measured_objective
 
 

@@ -30,7 +30,8 @@ from nas.evaluation.quality.measuring import (
     statistics_of,
 )
 from nas.inputs import Inputs, InputSpec
-from nas.protocols import Bench, Split
+from nas.objectives import Bench
+from nas.splits import Split
 from nas.task import Quality
 from nas.testing import check_quality
 

@@ -15,7 +15,7 @@ from nas.evaluation import CharacterErrorRate, WordErrorRate
 from nas.evaluation.quality.measuring import collect_statistics, measure_statistics, statistics_of
 from nas.evaluation.quality.sequences import edit_distance
 from nas.inputs import Inputs, InputSpec
-from nas.protocols import Split
+from nas.splits import Split
 from nas.task import Decoded, Quality
 from nas.tasks.sequences import END, SPECIAL, START
 from nas.testing import check_quality

@@ -1,0 +1,1 @@
+"""What a strategy computes with: predicted costs, what candidates would add, proposals, designs."""

@@ -1,0 +1,1 @@
+"""The Optuna study as the record of a search."""

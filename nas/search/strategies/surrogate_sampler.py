@@ -1,0 +1,321 @@
+"""Surrogate-assisted multi-objective search as an Optuna sampler."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import final
+
+import numpy as np
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from nas.search.models.calibration import widening
+from nas.search.models.cost_model import CostModel
+from nas.search.models.designs import draw_balanced_designs
+from nas.search.models.guided import draw_guided_designs
+from nas.search.models.improvement import most_improving
+from nas.search.models.informed import InformedSurrogate
+from nas.search.models.nsga2 import evolve
+from nas.search.models.proposals import History, any_fresh, fresh, history_of, neighbours, others
+from nas.search.models.sources import Sources
+from nas.search.models.stand_alone import expect_alone, stand_alone_values
+from nas.search.record.credibility import credible
+from nas.search.record.trials import keep_prediction, keep_said, with_later
+from nas.search.strategies.ahead import Ahead
+from nas.search.strategies.architecture_sampler import ArchitectureSampler
+from nas.search.strategies.beside import Make, Take
+from nas.space import FloatArray, IntArray
+from nas.strategy import MakeSurrogate, Problem
+
+logger = logging.getLogger(__name__)
+
+_POPULATION = 96
+_MAX_NEIGHBOURS = 192
+_NUM_DRAWS = 24
+_MIN_TO_FIT = 4
+_MIN_OBJECTIVES_FOR_TURNS = 3  # with fewer, turns and exploration don't pay: docs/strategies.md
+_EXPLORED_EVERY = 4
+_NUM_SAMPLED = 512
+_GROWTH = 4  # a fit for each 1/4 more trials, while these are fewer than a whole batch
+
+
+@final
+class SurrogateSampler(ArchitectureSampler):
+    """Fits a surrogate to the finished trials and proposes what should add most to the front.
+
+    The first proposals are random designs in which all options are equally frequent. Then, batch after batch:
+    the surrogate learns the measured objectives; NSGA-II (Deb 2002) searches the space on optimistic
+    predictions and exact counted objectives, away from what was seen, within the hard constraints; of its last
+    population and the front's neighbours those are proposed that are expected to add most hypervolume, over
+    joint draws of what the surrogate holds possible. With three objectives or more the parts of the front take
+    turns, and every fourth proposal is drawn at random from what the surrogate thinks well of: what it promises
+    at one end of the front would take the whole search there.
+
+    Where the problem knows something of architectures from elsewhere, what sources promise is among the first
+    designs, and the model weighs what they say (:mod:`nas.search.models.informed`). Where the study knows what
+    architectures reached on their own, the surrogate learns what all are expected to reach so.
+
+    There is no state besides the study: proposals depend on the seed, the trial's number and the other
+    trials alone. A batch rests on the first so many finished trials and on nothing that came later, so a
+    search that was killed and resumed goes on as it would have. Where several evaluations are in flight, whose ends
+    have no order anyway, a batch rests on all that is finished and running when it is begun, in a thread, and the one
+    before it is proposed from until it is made: nobody waits for a fit.
+
+    Args:
+        problem: What is searched.
+        surrogate: Makes an untrained surrogate.
+        seed: Seed of designs, surrogate and NSGA-II.
+        num_startup: Finished trials before the first fit.
+        batch_size: Finished trials between two fits, at most.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        surrogate: MakeSurrogate,
+        *,
+        seed: int,
+        num_startup: int,
+        batch_size: int,
+    ) -> None:
+        super().__init__(problem, seed)
+        self._surrogate = surrogate
+        self._sources = Sources(problem, surrogate)
+        self._num_startup = num_startup
+        # What is promised is followed early, and checked by designs that take turns with it.
+        is_guided = self._sources.promise_costs
+        self._num_designs = max(num_startup // 2 if is_guided else num_startup, _MIN_TO_FIT)
+        self._batch_size = batch_size
+        self._batch: tuple[object, _Batch] | None = None
+        self._ahead: Ahead | None = None
+        self._num_due = 0
+        self._doubted: set[int] = set()
+        self._made_designs: dict[int, IntArray] = {}
+
+    def to_make(self, study: Study, in_flight: int) -> Make | None:
+        """Return the making of the next batch, once enough trials are finished since the last.
+
+        From then on proposals are from the newest batch that is made, and from designs until there is one.
+        """
+        if self._ahead is None:
+            self._ahead = Ahead(self._problem, self._designs(max(in_flight, self._num_startup)))
+        trials = with_later(study, study.get_trials(deepcopy=False))
+        num_finished = sum(trial.state == TrialState.COMPLETE for trial in trials)
+        if num_finished < max(self._num_due, self._num_designs - in_flight, _MIN_TO_FIT):
+            return None
+        self._num_due = num_finished + self._size_of_batch(num_finished)
+        alone = stand_alone_values(study)
+        return partial(self._make, self._ahead, trials, alone, in_flight)
+
+    def _make(
+        self, ahead: Ahead, trials: Sequence[FrozenTrial], alone: Mapping[int, float], in_flight: int
+    ) -> Take:
+        running = history_of(self._problem, [t for t in trials if not t.state.is_finished()])
+        count = len(history_of(self._problem, trials).finished)
+        if count < _MIN_TO_FIT:  # others hold values that are no numbers
+            return lambda: None
+        rng = np.random.default_rng([self._seed, count])
+        batch = self._propose(trials, running, alone, rng, 2 * max(self._batch_size, in_flight))
+        predicted = batch.all_predicted()
+        return lambda: ahead.take(batch.rows, predicted, count, batch.widening)
+
+    def propose(self, study: Study, trial: FrozenTrial) -> IntArray | None:
+        """Return the best-ranked architecture of the batch that no other trial holds."""
+        if self._ahead is not None:
+            row = self._ahead.propose(study, trial, np.random.default_rng([self._seed, trial.number]))
+            return self._noting_sources(study, trial, row)
+        trials = others(study, trial)
+        history = history_of(self._problem, trials)
+        count = self._num_used(len(history.finished))
+        if count < self._num_designs or self._takes_turns(history, trial.number):
+            row = self._design(history, trial.number)
+        else:
+            batch = self._batch_after(history, count, trials, stand_alone_values(study))
+            rows = fresh(self._problem, batch.rows, history.seen)
+            row = rows[0] if len(rows) else self._any(history, trial.number)
+            if row is not None:
+                keep_prediction(study, trial, batch.describe_prediction(row), count, batch.widening)
+        return self._noting_sources(study, trial, row)
+
+    def _noting_sources(self, study: Study, trial: FrozenTrial, row: IntArray | None) -> IntArray | None:
+        if row is not None and self._sources.all:
+            keep_said(study, trial, self._sources.ask(row))
+        return row
+
+    def _num_used(self, num_finished: int) -> int:
+        """Return how many finished trials the batch under way rests on."""
+        used = self._num_designs
+        while (after := used + self._size_of_batch(used)) <= num_finished:
+            used = after
+        return min(used, num_finished)
+
+    def _size_of_batch(self, num_finished: int) -> int:
+        return min(self._batch_size, max(1, num_finished // _GROWTH))
+
+    def _designs(self, count: int) -> IntArray:
+        if count not in self._made_designs:
+            rng = np.random.default_rng([self._seed, 0])
+            is_guided = self._sources.promise_costs
+            self._made_designs[count] = (
+                draw_guided_designs(self._problem, self._sources, count, rng)
+                if is_guided
+                else draw_balanced_designs(self._problem, count, rng)
+            )
+        return self._made_designs[count]
+
+    def _takes_turns(self, history: History, number: int) -> bool:
+        """Whether a design is due although a model is there."""
+        is_turn = self._sources.promise_costs and number % 2 == 1
+        return is_turn and len(fresh(self._problem, self._designs(self._num_startup), history.seen)) > 0
+
+    def _design(self, history: History, number: int) -> IntArray | None:
+        rows = fresh(self._problem, self._designs(self._num_startup), history.seen)
+        return np.asarray(rows[0]) if len(rows) else self._any(history, number)
+
+    def _any(self, history: History, number: int) -> IntArray | None:
+        return any_fresh(self._problem, history.seen, np.random.default_rng([self._seed, number]))
+
+    def _batch_after(
+        self, history: History, count: int, trials: Sequence[FrozenTrial], alone: Mapping[int, float]
+    ) -> _Batch:
+        """Return the batch that follows ``count`` finished trials; what is the same isn't made again."""
+        horizon = history.numbers[count - 1]
+        earlier = [t for t in trials if t.number <= horizon]
+        running = [t for t in earlier if not t.state.is_finished()]
+        content = (
+            history.finished[:count].tobytes(),
+            history.costs[:count].tobytes(),
+            len(earlier),
+            tuple(t.number for t in running),
+            tuple(alone.items()),
+        )
+        if self._batch is None or self._batch[0] != content:
+            rng = np.random.default_rng([self._seed, count])
+            made = self._propose(
+                earlier, history_of(self._problem, running), alone, rng, 2 * self._batch_size
+            )
+            self._batch = content, made
+        return self._batch[1]
+
+    def _propose(
+        self,
+        earlier: Sequence[FrozenTrial],
+        running: History,
+        alone: Mapping[int, float],
+        rng: np.random.Generator,
+        num_picked: int,
+    ) -> _Batch:
+        problem = self._problem
+        known = history_of(problem, earlier)
+        measured = self._credible(known)
+        costs = expect_alone(problem, alone, known.numbers, known.finished, measured)
+        surrogate = self._surrogate(problem.space)
+        if self._sources.all:
+            surrogate = InformedSurrogate(problem.space, surrogate, self._sources)
+        model = CostModel(problem, surrogate, known.finished, costs, rng)
+        teachers = set(known.numbers.tolist())
+        factors = widening(problem.objectives, [t for t in earlier if t.number in teachers])
+        # An evaluation doesn't check what the model then says of the quality, so it is not kept with the trial.
+        told = model.measured if costs is measured else [c for c in model.measured if c != 0]
+        evolved = evolve(
+            problem,
+            lambda indices: model.at(indices, -1.0),
+            start=model.front,
+            avoid=known.seen,
+            size=_POPULATION,
+            rng=rng,
+        )
+        beside = np.concatenate([neighbours(problem.space, row) for row in model.front])
+        beside = fresh(problem, rng.permutation(beside)[:_MAX_NEIGHBOURS], known.seen)
+        pool = np.unique(np.concatenate([evolved, beside]), axis=0)
+        if not len(pool):
+            return _Batch(problem, model, pool, told, factors)
+        pending = np.frombuffer(b"".join(sorted(running.seen)), dtype=np.int64).reshape(-1, pool.shape[1])
+        rows = np.concatenate([pending, pool])
+        draws = model.draws(rows, _NUM_DRAWS, rng)
+        in_turns = costs.shape[1] >= _MIN_OBJECTIVES_FOR_TURNS
+        picked = most_improving(
+            draws[:, len(pending) :],
+            costs,
+            num_picked,
+            rng,
+            pending=draws[:, : len(pending)],
+            excess=problem.excess,
+            in_turns=in_turns,
+        )
+        others_near = rng.permutation(np.setdiff1d(np.arange(len(pool)), picked))
+        excess = problem.excess(draws[:, len(pending) + others_near]).mean(axis=0)
+        others_near = others_near[np.argsort(excess, kind="stable")]
+        rows = pool[picked]
+        if in_turns:
+            rows = self._with_explored(rows, model, known, rng)
+        return _Batch(problem, model, np.concatenate([rows, pool[others_near]]), told, factors)
+
+    def _with_explored(
+        self, rows: IntArray, model: CostModel, known: History, rng: np.random.Generator
+    ) -> IntArray:
+        """Return the proposals with a random architecture after every third.
+
+        Those that a search picks are alike, and teach ever less about what else is good. Random ones of which the
+        model thinks well do.
+        """
+        sampled = fresh(self._problem, self._problem.space.sample_indices(_NUM_SAMPLED, rng), known.seen)
+        if not len(sampled) or not model.measured:
+            return rows
+        within = self._problem.excess(model.at(sampled, 0.0)) <= 0
+        explored = sampled[model.promising(sampled) & within]
+        places = np.arange(_EXPLORED_EVERY - 1, len(rows), _EXPLORED_EVERY - 1)[: len(explored)]
+        return np.insert(rows, places, explored[: len(places)], axis=0)
+
+    def _credible(self, known: History) -> FloatArray:
+        costs = credible(known.costs)
+        for number in known.numbers[(costs != known.costs).any(axis=1)]:
+            if number not in self._doubted:
+                logger.warning(
+                    "trial %d has values too good to be true: taken for the worst there are", number
+                )
+                self._doubted.add(number)
+        return costs
+
+
+@final
+class _Batch:
+    """Architectures to propose, best first, and what the model thinks of any, as far as evaluations will check it.
+
+    What is told of them has the deviations that earlier predictions call for. What was picked has not: searches that
+    pick by widened deviations find less in their first 25 evaluations, and no more later (docs/strategies.md).
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        model: CostModel,
+        rows: IntArray,
+        told: Sequence[int],
+        widening: Mapping[str, float],
+    ) -> None:
+        self._problem = problem
+        self._model = model
+        self._model.widen(widening)
+        self._told = told
+        self.widening = {
+            o.name: widening[o.name] for column, o in enumerate(problem.objectives) if column in told
+        }
+        self.rows = rows
+
+    def describe_prediction(self, row: IntArray) -> dict[str, list[float]]:
+        """Return, by measured objective, the value predicted and those a standard deviation to either side."""
+        return self._all_predicted(row[None])[0]
+
+    def all_predicted(self) -> list[dict[str, list[float]]]:
+        """Return that of each architecture to propose."""
+        return self._all_predicted(self.rows) if len(self.rows) else []
+
+    def _all_predicted(self, rows: IntArray) -> list[dict[str, list[float]]]:
+        costs = np.stack([self._model.at(rows, z) for z in (0.0, -1.0, 1.0)], axis=1)
+        told = [(column, o) for column, o in enumerate(self._problem.objectives) if column in self._told]
+        return [
+            {o.name: [o.cost(float(cost)) for cost in row[:, column]] for column, o in told} for row in costs
+        ]

@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import dataclasses
+from functools import partial
+
+import numpy as np
+import optuna
+import pytest
+from fakes import NearestSurrogate, grid_evaluate, grid_problem
+from optuna.samplers import BaseSampler
+
+from nas.knowledge import Knowledge
+from nas.search import SurrogateSearch
+from nas.search.loop import search
+from nas.search.models.belief import Believer
+from nas.search.models.heard import source_sentences
+from nas.search.models.informed import InformedSurrogate
+from nas.search.models.sources import Sources
+from nas.search.record.trials import indices_of
+from nas.space import FloatArray, IntArray
+from nas.strategy import Problem
+from nas.testing import check_strategy
+from search_spaces.digits_mlp import digits_mlp_table
+from search_spaces.tabular import Table
+from surrogates.gaussian_process import GaussianProcess
+
+OURS = SurrogateSearch(NearestSurrogate, num_startup=8, batch_size=4)
+
+
+def told(problem: Problem, values: FloatArray, rows: IntArray) -> Problem:
+    """Return a problem of whose first objective an earlier run told."""
+    earlier = Knowledge("earlier", rows, values, problem.objectives[0].name, are_costs=True)
+    return dataclasses.replace(problem, knowledge=(earlier,))
+
+
+def grid_knowledge(problem: Problem, count: int = 40) -> tuple[IntArray, FloatArray]:
+    rows = np.unique(problem.space.sample_indices(count, np.random.default_rng(5)), axis=0)
+    return rows, -np.sqrt(rows).sum(axis=1) + 0.2 * rows[:, 0]
+
+
+@dataclasses.dataclass(frozen=True)
+class Knowing:
+    """Our search of a problem that knows something of its first objective."""
+
+    def sampler(self, problem: Problem, seed: int) -> BaseSampler:
+        rows = np.unique(problem.space.sample_indices(30, np.random.default_rng(1)), axis=0)
+        values = rows.sum(axis=1).astype(np.float64)
+        return OURS.sampler(told(problem, values, rows), seed)
+
+
+def test_the_contract_of_a_strategy_holds_with_knowledge() -> None:
+    check_strategy(Knowing(), num_trials=15, never_wastes=True)
+
+
+def test_the_contract_of_a_surrogate_holds_with_knowledge() -> None:
+    problem = grid_problem()
+    rows, values = grid_knowledge(problem)
+    problem = told(dataclasses.replace(problem, count=lambda _: {}), values, rows)
+    informed = partial(_informed, problem)
+    indices = np.unique(problem.space.sample_indices(30, np.random.default_rng(0)), axis=0)
+    costs = np.column_stack([-np.sqrt(indices).sum(axis=1), indices.sum(axis=1).astype(np.float64)])
+    surrogate = informed()
+    surrogate.fit(indices, costs, np.random.default_rng(0))
+    predicted = surrogate.predict(indices)
+    draws = surrogate.sample(indices, 400, np.random.default_rng(1))
+    assert draws.shape == (400, *costs.shape)
+    assert (predicted.std > 0).all()
+    np.testing.assert_allclose(draws.mean(axis=0)[:, 0], predicted.mean[:, 0], atol=0.3)
+    np.testing.assert_allclose(draws.std(axis=0)[:, 0], predicted.std[:, 0], rtol=0.4)
+
+
+def _informed(problem: Problem) -> InformedSurrogate:
+    sources = Sources(problem, GaussianProcess)
+    return InformedSurrogate(problem.space, NearestSurrogate(problem.space), sources)
+
+
+def test_constant_costs_and_few_trials_are_no_trouble() -> None:
+    problem = grid_problem()
+    rows, values = grid_knowledge(problem)
+    surrogate = _informed(told(problem, values, rows))
+    for costs in (np.full((5, 1), 3.0), np.arange(2.0)[:, None]):
+        surrogate.fit(rows[: len(costs)], costs, np.random.default_rng(0))
+        assert np.isfinite(surrogate.predict(rows).mean).all()
+        assert np.isfinite(surrogate.sample(rows, 3, np.random.default_rng(0))).all()
+
+
+def test_a_source_is_believed_as_far_as_it_is_right() -> None:
+    table = digits_mlp_table()
+    rng = np.random.default_rng(0)
+    rows = rng.choice(len(table.costs), 30, replace=False)
+    right = (table.costs[:, 0] - table.costs[:, 0].mean()) / table.costs[:, 0].std()
+    wrong = rng.permutation(right)
+    said = np.stack([right + 0.3 * rng.standard_normal(len(right)), wrong], axis=1)
+    believer = Believer(table.space, table.positions[rows], right[rows], said[rows])
+    assert believer.weights[0] > 0.3
+    assert abs(believer.weights[1]) < 0.15
+    mean, std = believer.predict(table.positions, said)
+    surprises = np.delete((right - mean) / std, rows)
+    assert 0.5 < np.mean(np.abs(surprises) < 1) < 0.9
+    assert np.corrcoef(mean, right)[0, 1] > 0.9
+
+
+def found(table: Table, knowledge: tuple[Knowledge, ...], seed: int) -> float:
+    """Return the share of the front's hypervolume that ten evaluations find."""
+    problem = dataclasses.replace(table.problem(), knowledge=knowledge)
+    strategy = SurrogateSearch(GaussianProcess)
+    study = optuna.create_study(
+        directions=[o.direction for o in table.objectives], sampler=strategy.sampler(problem, seed)
+    )
+    search(study, problem, table.evaluate, evaluations=10, on_trial=lambda _: None)
+    return table.hypervolume_ratio(table.rows(indices_of(table.space, study.trials)))
+
+
+def test_a_good_prior_helps_and_a_shuffled_one_does_little_harm() -> None:
+    table = digits_mlp_table()
+    rng = np.random.default_rng(0)
+    rows = rng.choice(len(table.costs), 80, replace=False)
+    noisy = table.costs[rows, 0] + 0.1 * table.costs[:, 0].std() * rng.standard_normal(len(rows))
+    good, shuffled = (
+        (Knowledge("earlier", table.positions[rows], values, "error", are_costs=True),)
+        for values in (noisy, rng.permutation(noisy))
+    )
+    seeds = range(3)
+    with_good, without, with_shuffled = (
+        np.mean([found(table, known, seed) for seed in seeds]) for known in (good, (), shuffled)
+    )
+    assert with_good > without
+    assert with_shuffled > without - 0.02
+
+
+def test_what_sources_said_is_kept_with_trials_and_told() -> None:
+    problem = grid_problem()
+    rows, values = grid_knowledge(problem)
+    problem = told(problem, values, rows)
+    study = optuna.create_study(
+        directions=[o.direction for o in problem.objectives], sampler=OURS.sampler(problem, 0)
+    )
+    search(study, problem, lambda a: grid_evaluate(problem, a), evaluations=14, on_trial=lambda _: None)
+    [sentence] = source_sentences(problem, study.trials)
+    assert sentence.startswith(f"earlier ({len(rows)} architectures) on quality: Spearman ")
+    assert "14 trials measured, weight" in sentence
+
+
+@pytest.mark.parametrize("values", [np.zeros(9), np.arange(3.0)])
+def test_a_source_that_tells_nothing_is_not_heard(values: FloatArray) -> None:
+    problem = grid_problem()
+    rows = np.unique(problem.space.sample_indices(20, np.random.default_rng(0)), axis=0)[: len(values)]
+    assert Sources(told(problem, values, rows), NearestSurrogate).all == ()
