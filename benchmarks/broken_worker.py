@@ -68,7 +68,7 @@ class Crew:
         """Give a job to the worker that has been free longest."""
         self._held.append((self._free.pop(0), job))
 
-    def finished(self, timeout_s: float | None) -> Sequence[Outcome]:
+    def collect(self, timeout_s: float | None) -> Sequence[Outcome]:
         """Let a random job end."""
         if timeout_s is not None or not self._held:
             return []

@@ -145,7 +145,7 @@ def compare(count: int, noise: float, rounds: int, repeats: int) -> None:
 def choose(costs: FloatArray, box: ReferenceBox) -> list[int]:
     """Return the rows of up to six winners, as a run chooses them."""
     front = np.flatnonzero(pareto.non_dominated(costs))
-    scaled = box.scaled(costs[front])
+    scaled = box.scale(costs[front])
     rows = pareto.spread_subset(scaled, _WINNERS, box.reference, int(np.argmin(scaled[:, 0])))
     return [int(front[row]) for row in rows]
 

@@ -106,7 +106,7 @@ class Simulated(Generic[W]):
         due = self._clock.now() + self._seconds()
         heapq.heappush(self._under_way, (due, next(self._order), outcome))
 
-    def finished(self, timeout_s: float | None) -> Sequence[Outcome]:
+    def collect(self, timeout_s: float | None) -> Sequence[Outcome]:
         """Return the jobs whose time has come; None waits for the first."""
         if timeout_s is None and self._under_way:
             self._clock.wait_until(self._under_way[0][0])

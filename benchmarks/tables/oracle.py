@@ -97,7 +97,7 @@ class Oracle(Answers):
         positions = self.space.combinations(rows)
         return np.stack([model(positions) for model in self.models], axis=1)
 
-    def counted_at(self, rows: IntArray) -> Mapping[str, FloatArray]:
+    def read_counted(self, rows: IntArray) -> Mapping[str, FloatArray]:
         """Return the counted columns of ``(k,)`` rows."""
         positions = self.space.combinations(rows)
         pairs = zip(self.objectives, self.models, strict=True)

@@ -75,8 +75,8 @@ def test_an_oracle_is_asked_as_a_table_is() -> None:
         "error": (3.0, "small"),
         "size": (6.0, ""),
     }
-    assert oracle.counted_at(same)["size"].tolist() == [1, 1]
-    assert not oracle.all_measured().counted_at(same)
+    assert oracle.read_counted(same)["size"].tolist() == [1, 1]
+    assert not oracle.all_measured().read_counted(same)
     with pytest.raises(SpaceError):
         oracle.rows(np.array([[0, 3, 0]]))
 

@@ -336,7 +336,10 @@ def test_the_front_is_json_for_programs(
     members = json.loads(capsys.readouterr().out)
     assert [m["trial"] for m in members] == [results.trial_numbers[row] for row in results.front]
     by_id = {m["architecture"]: m for m in members}
-    for winner in results.winners:
+    # A winner that a few steps of its own brought up lies off the search's front.
+    on_front = [winner for winner in results.winners if winner.id in by_id]
+    assert on_front
+    for winner in on_front:
         assert by_id[winner.id]["choices"] == winner.choices
         assert by_id[winner.id]["values"]["macs"] == winner.macs
 

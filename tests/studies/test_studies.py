@@ -60,7 +60,7 @@ def test_listing_and_profiling_train_nothing(monkeypatch: pytest.MonkeyPatch) ->
         raise AssertionError("trained")
 
     for name in ("resnet18_pretrained", "fmas_camvid"):
-        monkeypatch.setattr(f"studies.{name}._trained", train)
+        monkeypatch.setattr(f"studies.{name}._train_network", train)
     assert [describe_study(name)["error"] for name in study_names()] == [None] * len(study_names())
     assert profile(find_study("resnet18_pretrained"), 10).num_samples == 10
 

@@ -212,7 +212,7 @@ class Probe:
     def _run_smaller(self, elastic: nn.Module, branches: int | None) -> list[list[Tensor]] | str:
         """Return what a smaller network makes on so many branches, or on which it fails or makes other shapes."""
         reference, outputs = self._reference, []
-        for branch, expected in list(zip(reference.branches, reference.expect_costs, strict=True))[:branches]:
+        for branch, expected in list(zip(reference.branches, reference.expected, strict=True))[:branches]:
             try:
                 made = run_branch(elastic, branch)
             except Exception as error:  # whatever a user's forward raises where channels are missing

@@ -54,7 +54,7 @@ class Reference:
         self.branches = [self.in_precision(branch) for branch in self._given]
         seen = _Coarsest()
         with seen:
-            self.expect_costs = [run_branch(self.model, branch) for branch in self.branches]
+            self.expected = [run_branch(self.model, branch) for branch in self.branches]
         self._eps = seen.eps
 
     def prepare_module(self, module: nn.Module) -> nn.Module:
@@ -74,7 +74,7 @@ class Reference:
             for branch in self.branches
         ]
         floor = _floor(self.model, self._eps)
-        pairs = zip(moved, self.expect_costs, strict=True)
+        pairs = zip(moved, self.expected, strict=True)
         return [min(0.1, max(floor, _MARGIN * difference(found, expected))) for found, expected in pairs]
 
     def departs(self, module: nn.Module, branches: int | None = None) -> tuple[float, str] | None:
@@ -84,7 +84,7 @@ class Reference:
             module: To compare.
             branches: How many of them to try; all by default.
         """
-        known = zip(self.branches, self.expect_costs, self.tolerances, strict=True)
+        known = zip(self.branches, self.expected, self.tolerances, strict=True)
         for branch, expected, tolerance in list(known)[:branches]:
             found = difference(run_branch(module, branch), expected)
             if found > tolerance:

@@ -20,11 +20,11 @@ class Network(nn.Module):
         self.zeros = nn.Parameter(torch.zeros(16))
         self.table = nn.Parameter(torch.arange(16.0), requires_grad=False)
         self.attention = nn.MultiheadAttention(16, 2)
-        self.weigh = weight_norm(nn.Linear(16, 16))
+        self.weighted = weight_norm(nn.Linear(16, 16))
         self.norm = nn.BatchNorm1d(16)
         self.head = nn.Linear(16, 20, bias=False)
         self.head.weight = self.embedding.weight
-        nn.init.zeros_(self.weigh.bias)
+        nn.init.zeros_(self.weighted.bias)
 
 
 def trained(network: nn.Module) -> nn.Module:
@@ -85,7 +85,7 @@ def test_what_is_constant_frozen_or_tied_stays_so(network: Network) -> None:
     reinitialize(network, 0)
     assert network.head.weight is network.embedding.weight
     assert network.embedding.weight[3].tolist() == network.zeros.tolist() == [0] * 16
-    assert network.weigh.bias.tolist() == [0] * 16
+    assert network.weighted.bias.tolist() == [0] * 16
     assert network.table.tolist() == list(range(16))
     assert 0.5 * spread < network.token.std() < 2 * spread
 

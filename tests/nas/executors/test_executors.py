@@ -38,7 +38,7 @@ def executor(request: pytest.FixtureRequest) -> Iterator[Executor[int]]:
 
 def outcome_of(executor: Executor[int], work: Work[int]) -> Outcome:
     executor.submit(Job(5, work))
-    outcomes = executor.finished(None)
+    outcomes = executor.collect(None)
     assert len(outcomes) == 1
     assert outcomes[0].key == 5
     return outcomes[0]
@@ -53,12 +53,12 @@ def test_as_many_as_there_is_capacity_for_come_back_each_once(executor: Executor
         executor.submit(Job(key, partial(jobs.add, key)))
     found: list[Outcome] = []
     while len(found) < executor.capacity:
-        found += executor.finished(None)
+        found += executor.collect(None)
     assert sorted(found, key=lambda o: o.key) == [Done(key, 10 + key) for key in range(executor.capacity)]
 
 
 def test_nothing_to_wait_for_is_not_waited_for(executor: Executor[int]) -> None:
-    assert executor.finished(None) == executor.finished(0.0) == []
+    assert executor.collect(None) == executor.collect(0.0) == []
 
 
 @pytest.mark.parametrize(

@@ -22,28 +22,28 @@ def test_several_work_at_the_same_time_and_the_first_that_ends_is_told_first(tmp
     with closing(Processes(jobs.make_ten, 2)) as executor:
         for key in range(2):
             executor.submit(Job(key, partial(jobs.wait_for, tmp_path / str(key), key)))
-        assert executor.finished(0.0) == []
+        assert executor.collect(0.0) == []
         (tmp_path / "1").touch()
-        assert executor.finished(None) == [Done(1, 1)]
+        assert executor.collect(None) == [Done(1, 1)]
         (tmp_path / "0").touch()
-        assert executor.finished(None) == [Done(0, 0)]
+        assert executor.collect(None) == [Done(0, 0)]
 
 
 def test_a_worker_that_dies_loses_its_job_alone_and_is_replaced(tmp_path: Path) -> None:
     with closing(Processes(jobs.make_ten, 2)) as executor:
         executor.submit(Job(0, partial(jobs.wait_for, tmp_path / "go", 0)))
         executor.submit(Job(1, jobs.die))
-        assert executor.finished(None) == [Lost(1, "by signal 9")]
+        assert executor.collect(None) == [Lost(1, "by signal 9")]
         executor.submit(Job(2, partial(jobs.add, 1)))
-        assert executor.finished(None) == [Done(2, 11)]
+        assert executor.collect(None) == [Done(2, 11)]
         (tmp_path / "go").touch()
-        assert executor.finished(None) == [Done(0, 0)]
+        assert executor.collect(None) == [Done(0, 0)]
 
 
 def test_a_worker_that_dies_idle_loses_nothing() -> None:
     with closing(Processes(jobs.make_ten, 1)) as executor:
         executor.submit(Job(0, jobs.process_id))
-        (outcome,) = executor.finished(None)
+        (outcome,) = executor.collect(None)
         assert isinstance(outcome, Done)
         worker = psutil.Process(int(str(outcome.value)))
         worker.kill()
@@ -78,11 +78,11 @@ def test_every_process_sees_one_gpu_and_its_successor_the_same(
         for key in range(3):
             persistent.submit(Job(key, partial(jobs.gpus_once, tmp_path / "go")))
         executor._busy[1].process.kill()
-        assert persistent.finished(None) == []  # it is replaced
+        assert persistent.collect(None) == []  # it is replaced
         (tmp_path / "go").touch()
         told: list[Done | Failed] = []
         while len(told) < 3:
-            told += persistent.finished(None)
+            told += persistent.collect(None)
     seen = [outcome.value for outcome in told if isinstance(outcome, Done)]
     assert len(dict(seen)) == 3
     assert sorted(dict(seen).values()) == ["4", "4", "GPU-7"]
@@ -93,7 +93,7 @@ def test_what_kills_every_worker_is_a_failure_of_its_own() -> None:
     with closing(Processes(jobs.make_ten, 1)) as executor:
         persistent = Persistent(executor)
         persistent.submit(Job(0, jobs.die))
-        told = [outcome for _ in range(4) for outcome in persistent.finished(None)]
+        told = [outcome for _ in range(4) for outcome in persistent.collect(None)]
         assert isinstance(told[0], Failed)
         assert str(told[0].error) == "4 workers died at it, the last one with: by signal 9."
 
@@ -118,13 +118,13 @@ def test_a_worker_that_can_not_begin_is_told_in_a_sentence() -> None:
         with pytest.raises(
             WorkerError, match=r"a worker can't begin .ModuleNotFoundError: No module named 'away'"
         ):
-            executor.finished(None)
+            executor.collect(None)
 
 
 def test_what_can_not_be_sent_back_is_a_failure() -> None:
     with closing(Processes(jobs.make_ten, 1)) as executor:
         executor.submit(Job(0, jobs.not_sent_back))
-        (outcome,) = executor.finished(None)
+        (outcome,) = executor.collect(None)
         assert isinstance(outcome, Failed)
         assert "what came out of a job can't be sent" in str(outcome.error)
 

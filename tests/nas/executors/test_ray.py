@@ -54,7 +54,7 @@ def test_a_failure_is_the_job_s_and_what_is_logged_is_logged_here(
     executor: RayCluster[int], caplog: pytest.LogCaptureFixture
 ) -> None:
     executor.submit(Job(0, jobs.stub))
-    (outcome,) = executor.finished(None)
+    (outcome,) = executor.collect(None)
     assert isinstance(outcome, Failed)
     assert f"{type(outcome.error).__name__}: {outcome.error}" == "StubbornError: 7 was an accident"
     all_done(Persistent(executor), [jobs.warn])
@@ -65,7 +65,7 @@ def test_a_worker_that_dies_is_replaced_and_its_job_done_again(
     executor: RayCluster[int], tmp_path: Path
 ) -> None:
     executor.submit(Job(0, jobs.die))
-    assert executor.finished(None) == [Lost(0, "ActorDiedError")]
+    assert executor.collect(None) == [Lost(0, "ActorDiedError")]
     assert all_done(Persistent(executor), [partial(jobs.die_at_first, tmp_path, 1)]) == [10]
 
 
@@ -76,20 +76,20 @@ def test_workers_that_died_together_lose_a_job_once(cluster: None, tmp_path: Pat
         (tmp_path / "go").touch()
         told: list[Outcome] = []
         while len(told) < 2:
-            told += executor.finished(None)
+            told += executor.collect(None)
         for outcome in told:
             assert isinstance(outcome, Done)
             os.kill(cast(tuple[int, str], outcome.value)[0], signal.SIGKILL)
         executor.submit(Job(0, partial(jobs.add, 1)))
-        assert isinstance(executor.finished(None)[0], Lost)
+        assert isinstance(executor.collect(None)[0], Lost)
         executor.submit(Job(0, partial(jobs.add, 1)))
-        assert executor.finished(None) == [Done(0, 11)]
+        assert executor.collect(None) == [Done(0, 11)]
 
 
 def test_a_death_before_there_is_a_workplace_is_none_of_the_job_s(cluster: None, tmp_path: Path) -> None:
     with closing(RayCluster(partial(jobs.make_ten_at_last, tmp_path, 1), jobs=1)) as executor:
         executor.submit(Job(0, partial(jobs.add, 1)))
-        assert executor.finished(None) == [Lost(0, "ActorDiedError", begun=False)]
+        assert executor.collect(None) == [Lost(0, "ActorDiedError", begun=False)]
         assert all_done(Persistent(executor, home=7), [partial(jobs.half_done, 3)]) == [317]
 
 
@@ -125,7 +125,7 @@ def test_a_full_object_store_is_told_in_a_sentence(
     with monkeypatch.context() as patched:
         patched.setattr(ray, "get", full)
         with pytest.raises(WorkerError, match="the object store of the Ray cluster is full"):
-            executor.finished(None)
+            executor.collect(None)
 
 
 def test_a_worker_that_can_not_begin_is_told_in_a_sentence(cluster: None) -> None:
@@ -134,7 +134,7 @@ def test_a_worker_that_can_not_begin_is_told_in_a_sentence(cluster: None) -> Non
         with pytest.raises(
             WorkerError, match=r"a worker can't begin .ModuleNotFoundError: No module named 'away'"
         ):
-            executor.finished(None)
+            executor.collect(None)
 
 
 def test_a_worker_that_no_node_has_room_for_is_refused(cluster: None) -> None:

@@ -305,7 +305,7 @@ def test_weights_that_a_network_comes_with_do_not_help_its_candidates(tmp_path: 
 def test_hurdles_must_stand_before_the_recipes_end_and_a_proxy_needs_a_supernet() -> None:
     with pytest.raises(StudyError, match="before the end"):
         scratch_study(recipe=Recipe(epochs=2))
-    with pytest.raises(StudyError, match="proxy and weights are for studies with a supernet"):
+    with pytest.raises(StudyError, match="proxy, weights and pretraining are for studies with a supernet"):
         scratch_study(proxy=ProxySubset())
     with pytest.raises(StudyError, match="one of SandwichRule"):
         tiny_study(training="sandwich")

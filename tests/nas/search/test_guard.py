@@ -47,7 +47,7 @@ class Crew:
     def submit(self, job: Job[Evaluate]) -> None:
         self.held.append((self.free.pop(0), job))
 
-    def finished(self, timeout_s: float | None) -> Sequence[Outcome]:
+    def collect(self, timeout_s: float | None) -> Sequence[Outcome]:
         if timeout_s is not None or not self.held:
             return []
         seat, job = self.held.pop(0)

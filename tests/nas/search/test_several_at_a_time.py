@@ -44,7 +44,7 @@ class Several:
         self.most_held = max(self.most_held, len(self._held))
         self.submissions += 1
 
-    def finished(self, timeout_s: float | None) -> Sequence[Outcome]:
+    def collect(self, timeout_s: float | None) -> Sequence[Outcome]:
         if timeout_s is not None or not self._held:
             return []
         self.while_held()
@@ -125,8 +125,8 @@ def test_an_architecture_that_every_worker_dies_of_fails_alone() -> None:
         return work_of(architecture)
 
     class Deadly(Several):
-        def finished(self, timeout_s: float | None) -> Sequence[Outcome]:
-            outcomes = super().finished(timeout_s)
+        def collect(self, timeout_s: float | None) -> Sequence[Outcome]:
+            outcomes = super().collect(timeout_s)
             return [Lost(0, "by signal 9") if outcome.key == 0 else outcome for outcome in outcomes]
 
     search_by(Deadly(2), study, 5, deadly)

@@ -49,7 +49,7 @@ def searched(
     def evaluate(architecture: Architecture) -> Mapping[str, Measurement]:
         found = evaluated(architecture)
         others = {"error": found["error"]}
-        return {**others, "ms": spared.predicted(spared.standing(study), architecture, others) or found["ms"]}
+        return {**others, "ms": spared.predict(spared.standing(study), architecture, others) or found["ms"]}
 
     search(study, problem, evaluate, evaluations=evaluations, on_trial=lambda trial: None)
     return study, spared
@@ -68,11 +68,11 @@ def measure_what_is_left(study: optuna.Study, spared: SparedLatency) -> int:
 @pytest.mark.parametrize("budget", [10, 18, 100])
 def test_no_more_is_measured_than_may_be(budget: int) -> None:
     study, spared = searched(budget)
-    before = len(spared.measured(complete_trials(study)))
+    before = len(spared.list_measured(complete_trials(study)))
     measure_what_is_left(study, spared)
     trials = complete_trials(study)
     assert len(trials) == 30
-    assert before <= len(spared.measured(trials)) <= min(budget, 30)
+    assert before <= len(spared.list_measured(trials)) <= min(budget, 30)
 
 
 def test_what_is_on_the_front_in_the_end_was_measured() -> None:
@@ -81,8 +81,8 @@ def test_what_is_on_the_front_in_the_end_was_measured() -> None:
     trials = complete_trials(study)
     front = PROBLEM.front(costs_of(OBJECTIVES, trials))
     on_front = [trial for trial, on in zip(trials, front, strict=True) if on]
-    assert len(spared.measured(trials)) <= 30
-    assert spared.measured(on_front) == on_front
+    assert len(spared.list_measured(trials)) <= 30
+    assert spared.list_measured(on_front) == on_front
     assert spared.list_unsettled(study) == []
 
 
@@ -104,8 +104,8 @@ def test_a_candidate_that_others_dominate_for_sure_is_not_measured() -> None:
     study, spared = searched(100)
     standing = spared.standing(study)
     worst = SPACE.largest()
-    assert spared.predicted(standing, worst, {"error": Measurement(99.0, 0.1, "%", "here", 1)}) is not None
-    assert spared.predicted(standing, worst, {"error": Measurement(0.0, 0.1, "%", "here", 1)}) is None
+    assert spared.predict(standing, worst, {"error": Measurement(99.0, 0.1, "%", "here", 1)}) is not None
+    assert spared.predict(standing, worst, {"error": Measurement(0.0, 0.1, "%", "here", 1)}) is None
 
 
 def test_what_is_measured_later_is_what_the_record_tells() -> None:
@@ -115,7 +115,7 @@ def test_what_is_measured_later_is_what_the_record_tells() -> None:
     trial = next(t for t in complete_trials(study) if t.number == number)
     assert trial.values[1] == 3.25
     assert measurements_of(trial)["ms"] == Measurement(3.25, 0.1, "ms", "there", 5)
-    assert trial in spared.measured([trial])
+    assert trial in spared.list_measured([trial])
     assert contradiction(SPACE, OBJECTIVES, study) is None
     assert study.trials[number].values[1] != 3.25  # Optuna keeps it as it was
 
@@ -128,6 +128,6 @@ def test_a_resumed_search_decides_as_one_that_was_not_interrupted() -> None:
     ]
     other = SPACE.architecture(dict.fromkeys([c.name for c in SPACE.choices], 2))
     others = {"error": Measurement(30.0, 0.1, "%", "here", 1)}
-    assert afresh.predicted(afresh.standing(whole), other, others) == spared.predicted(
+    assert afresh.predict(afresh.standing(whole), other, others) == spared.predict(
         spared.standing(whole), other, others
     )

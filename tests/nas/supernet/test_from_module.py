@@ -90,7 +90,7 @@ class Awkward(nn.Module):
         self.after = nn.Conv2d(16, 48, 1)
         self.scale = nn.Parameter(torch.ones(1, 48, 1, 1))
         self.grouped = nn.Conv2d(48, 48, 1, groups=4)
-        self.view = nn.Conv2d(48, 32, 1)
+        self.viewed = nn.Conv2d(48, 32, 1)
         self.sliced = nn.Conv2d(32, 32, 1)
         self.tied = nn.Linear(16, 16)
         self.tied_too = nn.Linear(16, 16)
@@ -103,7 +103,7 @@ class Awkward(nn.Module):
         left, right = self.split(x).chunk(2, 1)
         x = F.pixel_shuffle(self.shuffled(self.left(left) * torch.sigmoid(self.right(right))), 2)
         x = self.grouped(self.after(x) * self.scale)
-        x = self.view(x)
+        x = self.viewed(x)
         mixed = x.view(-1, 4, x.shape[1] // 4, *x.shape[2:]).transpose(1, 2).reshape(x.shape)
         x = x * mixed
         x = self.sliced(x)

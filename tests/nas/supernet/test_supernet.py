@@ -24,11 +24,11 @@ class Scaled(nn.Module):
         super().__init__()
         self.factor = choice("factor", 1, 2, 3)
         self.mode = choice("mode", "add", "multiply")
-        self.to_double = self.factor * 2
+        self.doubled = self.factor * 2
         self.offset = nn.Parameter(torch.tensor(10.0))
 
     def forward(self, inputs: Tensor) -> Tensor:
-        scaled = inputs * self.factor + self.to_double
+        scaled = inputs * self.factor + self.doubled
         return scaled + self.offset if self.mode == "add" else scaled * self.offset
 
 
@@ -147,7 +147,7 @@ def test_a_users_module_computes_with_its_active_options() -> None:
                 assert supernet(torch.tensor(1.0)).item() == expected
             assert plain(torch.tensor(1.0)).item() == expected
             assert type(plain[0].factor) is int  # type: ignore[index]
-            assert type(plain[0].to_double) is int  # type: ignore[index]
+            assert type(plain[0].doubled) is int  # type: ignore[index]
 
 
 def test_the_largest_architecture_is_active_at_first() -> None:

@@ -63,7 +63,7 @@ def test_later_blocks_survive_less_often_and_the_expected_depth_is_the_papers(
     model, rate, steps = make().train(), 0.5, 1500
     depth, inputs = StochasticDepth(model, rate), torch.ones(2, 36)
     depth.seed(torch.Generator().manual_seed(0))
-    with depth.applied(), torch.no_grad():
+    with depth.apply(), torch.no_grad():
         for _ in range(steps):
             model(inputs)
     shares = torch.tensor([block.runs / steps for block in blocks(model)])
@@ -76,7 +76,7 @@ def test_the_expected_output_is_the_networks_own() -> None:
     model = network()[2]
     depth, inputs = StochasticDepth(model, 0.6), torch.ones(1, 4)
     depth.seed(torch.Generator().manual_seed(0))
-    with depth.applied(), torch.no_grad():
+    with depth.apply(), torch.no_grad():
         drawn = torch.stack([model.train()(inputs) for _ in range(4000)])
         assert torch.equal(model.eval()(inputs), torch.full((1, 4), 1.5**3))
     assert len(drawn[:, 0, 0].unique()) == 2**3

@@ -50,7 +50,7 @@ def test_the_box_is_that_of_the_first_ten_for_ever() -> None:
 
 def test_hypervolume_is_in_boxes() -> None:
     box = ReferenceBox(np.array([-10.0, 100.0]), np.array([0.0, 300.0]))
-    assert box.scaled(np.array([[-5.0, 200.0]])).tolist() == [[0.5, 0.5]]
+    assert box.scale(np.array([[-5.0, 200.0]])).tolist() == [[0.5, 0.5]]
     assert box.hypervolume(np.array([[-10.0, 100.0]])) == pytest.approx(1.21)
     assert box.hypervolume(np.array([[50.0, 100.0]])) == 0.0
     assert box.hypervolume(np.zeros((0, 2))) == 0.0
@@ -107,7 +107,7 @@ def test_a_constant_objective_is_measured_in_its_own_size(constant: float) -> No
     box = ReferenceBox.around(np.array([[1.0, constant], [2.0, constant], [3.0, constant]]))
     assert box.hypervolume(np.array([[1.0, constant]])) == pytest.approx(1.21)
     unit = abs(constant) or 1.0
-    assert box.scaled(np.array([[1.0, constant + 0.05 * unit]]))[0, 1] == pytest.approx(0.05)
+    assert box.scale(np.array([[1.0, constant + 0.05 * unit]]))[0, 1] == pytest.approx(0.05)
 
 
 def test_one_value_far_out_does_not_make_everything_else_equal() -> None:
