@@ -54,7 +54,7 @@ from nas.search.record.trials import (
     measure_later,
     options_of,
 )
-from nas.search.stopping import NEVER, Ending, Limits, Stopping
+from nas.search.stopping import NEVER, Ending, Limits, Reason, Stopping
 from nas.search.strategies.architecture_sampler import ArchitectureSampler, one_thread
 from nas.search.strategies.beside import Beside
 from nas.space import Architecture
@@ -245,7 +245,7 @@ class _Loop(Generic[W]):
         self._study, self._problem = study, problem
         self._executor, self._work_of, self._on_trial = executor, work_of, on_trial
         self._under_way: dict[int, _Evaluation | None] = {}  # None for what is judged again
-        self._ended = ""
+        self._ended: Reason | None = None
         self._limits = limits
         self._ledger = Ledger(study, problem.space)
         self._ending = Ending(study, problem)
@@ -399,13 +399,13 @@ class _Loop(Generic[W]):
             self._ledger.num_tried + running, self._unpaid_in_a_row
         )
 
-    def _end(self, reason: str) -> str:
+    def _end(self, reason: Reason) -> str:
         """Tell the study, and wait for what is under way, so that the record is at rest afterwards."""
         self._ended = reason
-        if self._study.user_attrs.get(ENDED) != reason:
-            logger.log(logging.WARNING if "nothing new" in reason else logging.INFO, "search: %s", reason)
-            self._study.set_user_attr(ENDED, reason)
-        return "" if self._under_way else reason
+        if self._study.user_attrs.get(ENDED) != reason.sentence:
+            logger.log(logging.WARNING if reason.is_early else logging.INFO, "search: %s", reason.sentence)
+            self._study.set_user_attr(ENDED, reason.sentence)
+        return "" if self._under_way else reason.sentence
 
     def _process(self, trial: Trial, begin: float) -> None:
         with together(self._study):

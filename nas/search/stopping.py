@@ -96,6 +96,20 @@ NEVER = Stopping()
 
 
 @final
+@dataclass(frozen=True)
+class Reason:
+    """Why a search ends.
+
+    Args:
+        sentence: For people to read.
+        is_early: Whether evaluations and architectures are left, and only the strategy finds none.
+    """
+
+    sentence: str
+    is_early: bool = False
+
+
+@final
 class Ending:
     """Tells why a search ends, if it does.
 
@@ -131,21 +145,21 @@ class Ending:
         if not self._has_box:  # stored with the study, for reports
             self._has_box = reference_box(self._study, self._problem.objectives) is not None
 
-    def reason(self, ledger: Ledger, limits: Limits, unpaid_in_a_row: int) -> str:
-        """Return why the search ends as a sentence, or nothing."""
+    def reason(self, ledger: Ledger, limits: Limits, unpaid_in_a_row: int) -> Reason | None:
+        """Return why the search ends; None while it goes on."""
         stopping = limits.stopping
         if ledger.paid >= limits.evaluations:
-            return f"{limits.evaluations} evaluations are spent"
+            return Reason(f"{limits.evaluations} evaluations are spent")
         if self.is_exhausted(ledger.num_tried, unpaid_in_a_row) and not ledger.list_claimed():
-            return self._exhaustion(ledger.num_tried)
+            return Reason(self._exhaustion(ledger.num_tried))
         if unpaid_in_a_row >= _MAX_UNPAID_IN_A_ROW + ledger.num_tried:
-            return f"the sampler proposed nothing new {unpaid_in_a_row} times in a row"
+            return Reason(f"the sampler proposed nothing new {unpaid_in_a_row} times in a row", is_early=True)
         if stopping.minutes is not None and self._seconds() >= 60 * stopping.minutes:
-            return f"{stopping.minutes:g} minutes of searching are over"
+            return Reason(f"{stopping.minutes:g} minutes of searching are over")
         if stopping.plateau is not None and self._num_to_judge > self._num_judged:
             self._num_judged = self._num_to_judge
             return self._plateau(stopping.plateau, stopping.horizon)
-        return ""
+        return None
 
     def is_exhausted(self, num_tried: int, unpaid_in_a_row: int) -> bool:
         """Whether so many evaluated architectures are all there are, or all that the sampler finds.
@@ -184,14 +198,14 @@ class Ending:
     def _seconds(self) -> float:
         return (self._seconds_before or 0.0) + time.monotonic() - self._began
 
-    def _plateau(self, share: float, horizon: int) -> str:
+    def _plateau(self, share: float, horizon: int) -> Reason | None:
         judged = self._evaluated[: self._num_judged]
         if len(judged) < horizon:  # no looking farther ahead than back
-            return ""
+            return None
         expected = _forecast_of(judged, self._problem.objectives, horizon)
         if expected is None or expected.high >= share:
-            return ""
-        return f"the hypervolume has reached a plateau: {expected}"
+            return None
+        return Reason(f"the hypervolume has reached a plateau: {expected}")
 
 
 def count_feasible(problem: Problem) -> int | None:
