@@ -107,7 +107,8 @@ def test_every_promised_file_is_there_and_no_leftover(cli_run: Path) -> None:
     assert {p.name for p in (cli_run / "supernet").iterdir()} == {"weights.safetensors", "training.json"}
     folders = winner_folders(cli_run)
     results = Results.read(cli_run / "report.json")
-    assert len(folders) == min(2, len(results.front))
+    # A few steps of their own may bring up candidates beside the front, so a front of one may have two winners.
+    assert min(2, len(results.front)) <= len(folders) <= 2
     assert {folder.name for folder in folders} == {winner.id for winner in results.winners}
     for folder in folders:
         files = {path.name for path in folder.iterdir()}
