@@ -109,6 +109,8 @@ def test_every_promised_file_is_there_and_no_leftover(cli_run: Path) -> None:
     results = Results.read(cli_run / "report.json")
     # A few steps of their own may bring up candidates beside the front, so a front of one may have two winners.
     assert min(2, len(results.front)) <= len(folders) <= 2
+    adapted = {path.stem for path in (cli_run / "adapted").iterdir()}
+    assert {folder.name for folder in folders} <= adapted | {results.ids[row] for row in results.front}
     assert {folder.name for folder in folders} == {winner.id for winner in results.winners}
     for folder in folders:
         files = {path.name for path in folder.iterdir()}
@@ -726,7 +728,9 @@ class Guarded:
 
     def _open(self, name: str) -> torch.Tensor:
         done = sum(stage == "finish winners" for stage, _ in self._listener.steps)
-        assert done >= self._num_winners, f"the test split was read after {self._listener.steps[-1:]}"
+        # After the winners' own steps, or after the one that says that they are measured, and in no later stage.
+        assert done in (self._num_winners, self._num_winners + 1), f"read after {self._listener.steps[-1:]}"
+        assert self._listener.stages[-1] == "finish winners"
         self.reads += 1
         return getattr(self._part, name)  # type: ignore[no-any-return]
 
