@@ -335,13 +335,11 @@ def test_the_front_is_json_for_programs(
     assert nas_command("front", cli_run, "--json") == 0
     members = json.loads(capsys.readouterr().out)
     assert [m["trial"] for m in members] == [results.trial_numbers[row] for row in results.front]
-    by_id = {m["architecture"]: m for m in members}
-    # A winner that a few steps of its own brought up lies off the search's front.
-    on_front = [winner for winner in results.winners if winner.id in by_id]
-    assert on_front
-    for winner in on_front:
-        assert by_id[winner.id]["choices"] == winner.choices
-        assert by_id[winner.id]["values"]["macs"] == winner.macs
+    assert [m["architecture"] for m in members] == [results.ids[row] for row in results.front]
+    names = [objective.name for objective in results.objectives]
+    for member, row in zip(members, results.front, strict=True):
+        assert Architecture(member["choices"]).id == member["architecture"]
+        assert member["values"] == pytest.approx(dict(zip(names, results.values[row], strict=True)))
 
 
 def test_the_front_tells_architectures_in_their_canonical_form(
