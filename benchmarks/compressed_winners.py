@@ -19,8 +19,10 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.cifar10_jpeg import FILE, Cifar10Jpeg
 from nas import Accuracy, FineTune, LatencyMs, Pipeline, Prune, SinglePath, Study, WeightBytes
 from nas.compression import Cluster, WeightOnly
+from nas.data import DatasetPair
 from nas.evaluation import OnnxCandidate
 from nas.evaluation.quality.measuring import MeasuredQuality
 from nas.files import write_bytes
@@ -51,6 +53,10 @@ def asked_study(arguments: argparse.Namespace) -> Study:
     }
     stated = {name: value for name, value in settings.items() if value is not None}
     plain: Study = _STUDIES[arguments.study](**stated)
+    if arguments.study == "cifar10" and (arguments.data / FILE).exists():
+        train, test = (Cifar10Jpeg(arguments.data, part) for part in ("train", "test"))
+        jpeg = DatasetPair(train, test, name="CIFAR-10 as JPEG files", limit=arguments.limit)
+        plain = dataclasses.replace(plain, data=jpeg)
     is_text = arguments.study == "sst2_text"
     smaller = WeightOnly(bits=(4, 8, 32)) if is_text else Cluster(bits=(4, 8, 32))
     return dataclasses.replace(

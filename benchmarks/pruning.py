@@ -12,7 +12,6 @@ say nothing.
 from __future__ import annotations
 
 import argparse
-import io
 import statistics
 import tempfile
 import time
@@ -22,11 +21,11 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch_pruning
-from PIL import Image
 from torch import nn
 from torchvision.models import resnet18
 from torchvision.transforms import v2
 
+from benchmarks.cifar10_jpeg import Cifar10Jpeg
 from nas import Recipe
 from nas.compression.fine_tune import FineTune
 from nas.compression.pipeline import Lab, Model
@@ -111,15 +110,13 @@ def results_of(seed: int, arguments: argparse.Namespace) -> dict[str, float]:
 
 def load_split(root: Path, part: str, count: int, seed: int) -> Split:
     """Return random images, as many of each class; files are sorted by class."""
-    with np.load(root / "cifar10_jpeg" / "cifar10_jpeg.npz", allow_pickle=False) as held:
-        data, starts, labels = (held[f"{part}_{what}"] for what in ("jpeg", "offsets", "labels"))
-    rng = np.random.default_rng(seed)
+    held, rng = Cifar10Jpeg(root, part), np.random.default_rng(seed)
+    labels = np.asarray(held.targets)
     rows = np.concatenate(
         [rng.choice(np.flatnonzero(labels == c), count // 10, replace=False) for c in range(10)]
     )
-    read = (Image.open(io.BytesIO(data[starts[row] : starts[row + 1]].tobytes())) for row in rows)
-    images = np.stack([np.asarray(image.convert("RGB")) for image in read]).transpose(0, 3, 1, 2)
-    return Split(torch.from_numpy(images.copy()), torch.from_numpy(labels[rows].astype(np.int64)), MEAN, STD)
+    images = np.stack([np.asarray(held[row][0]) for row in rows]).transpose(0, 3, 1, 2)
+    return Split(torch.from_numpy(images.copy()), torch.from_numpy(labels[rows]), MEAN, STD)
 
 
 def recipe(epochs: int, rate: float) -> Recipe:

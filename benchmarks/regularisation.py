@@ -24,9 +24,9 @@ import torch
 from scipy import stats
 from torch import nn
 
+from benchmarks.scaled_images import ScaledImages
 from nas.data import TorchvisionData
 from nas.data.loading import load_splits
-from nas.data.scaled_images import ScaledImages
 from nas.evaluation import Accuracy, SubnetCandidate
 from nas.evaluation.from_scratch import fresh_network, train_from_scratch
 from nas.evaluation.quality.measuring import collect_statistics

@@ -14,7 +14,6 @@ import torch
 
 from nas.choices import Option
 from nas.compression.pipeline import Pipeline
-from nas.data.scaled_images import ScaledImages
 from nas.errors import RunDirectoryError, StudyError
 from nas.evaluation.counts import count_macs
 from nas.evaluation.from_scratch import FromScratch, fresh_network, train_from_scratch
@@ -129,12 +128,13 @@ class Family:
 
     @cached_property
     def _shape(self) -> tuple[int, ...]:
-        inputs = self._study.data.load().inputs
-        if not inputs.is_image:
+        splits = self._study.data.load()
+        if not splits.inputs.is_image or splits.train.targets.dim() > 2:
             raise StudyError(
-                f"study {self._study.name!r} has no images: compound scaling is for networks that take images."
+                f"study {self._study.name!r} doesn't judge whole images: compound scaling is for networks that take "
+                "images and give none."
             )
-        return inputs.shapes[0]
+        return splits.inputs.shapes[0]
 
     @cached_property
     def _macs(self) -> int:
@@ -165,23 +165,21 @@ class Family:
         return with_factor(min(tried, key=lambda factor: abs(np.log(tried[factor] / target))))
 
     def _count(self, factors: Factors) -> int:
-        channels, *sides = self._shape
         with torch.device("meta"):
             supernet = Supernet(self._network(factors)())
             module = supernet.extract(supernet.space.smallest(), config=False).eval()
-        return count_macs(module, (channels, *(max(1, round(side * factors.resolution)) for side in sides)))
+        return count_macs(module, self._shape)
 
     def _network(self, factors: Factors) -> ScaledNetwork:
         return ScaledNetwork(self._study.network, Growth(self._options, self._scaling, factors))
 
     def study_of(self, member: Member) -> Study:
         """Return the study that trains, finishes and measures a member."""
-        study, resolution = self._study, member.factors.resolution
+        study = self._study
         return replace(
             study,
             name=f"{study.name}-phi-{member.phi:g}",
             network=self._network(member.factors),
-            data=study.data if resolution == 1.0 else ScaledImages(study.data, resolution),
             training=FromScratch(),
             evaluations=1,
             winners=replace(study.winners, count=1),

@@ -1,4 +1,4 @@
-"""Networks whose images are made smaller first."""
+"""Networks whose images are resized first."""
 
 from __future__ import annotations
 
@@ -41,3 +41,25 @@ class Resized(nn.Module):
         if not isinstance(value, Tensor) or value.ndim != 4 or not value.is_floating_point():
             return value
         return F.interpolate(value, (self.side, self.side), mode="bilinear", antialias=True)
+
+
+@final
+class Enlarged(nn.Module):
+    """A network that is given its images larger than they come, bilinearly.
+
+    It takes the images as the data source has them, and so do their augmentation and the exported file.
+
+    Args:
+        module: The network; takes ``(n, channels, height, width)``.
+        factor: What height and width are multiplied by, from 1 on.
+    """
+
+    def __init__(self, module: nn.Module, factor: float) -> None:
+        super().__init__()
+        self.module = module
+        self.factor = factor
+
+    def forward(self, images: Tensor) -> Any:
+        """Run the network on enlarged images."""
+        size = [round(side * self.factor) for side in images.shape[-2:]]
+        return self.module(F.interpolate(images, size, mode="bilinear"))

@@ -13,6 +13,7 @@ from torch import nn
 from nas.checks import check_integers, check_kind
 from nas.choices import Option, replace_options
 from nas.errors import SpaceError, StudyError
+from nas.supernet.resized import Enlarged
 
 _LEAST_KEPT = 0.9
 """Of a width that is rounded (Tan 2019, after Sandler 2018): rounding down by more would undo the scaling."""
@@ -124,6 +125,8 @@ class Growth:
 class ScaledNetwork:
     """Makes a grown architecture by the space's own code: a network whose choices have one option each.
 
+    A network for larger images enlarges them itself.
+
     Args:
         network: Makes the network with choices, which it makes by :func:`nas.choice`.
         growth: Which architecture grows, and by how much.
@@ -135,7 +138,9 @@ class ScaledNetwork:
     def __call__(self, **arguments: object) -> nn.Module:
         """Return the network, its arguments those of the space's own function."""
         with replace_options(self.growth):
-            return self.network(**arguments)
+            network = self.network(**arguments)
+        factor = self.growth.factors.resolution
+        return network if factor == 1.0 else Enlarged(network, factor)
 
 
 def scale_depth(chosen: int, besides: int, factor: float) -> int:

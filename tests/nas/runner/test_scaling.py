@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 from fakes import Listener, tiny_study
+from torchvision.transforms import v2
 
 import nas
 from nas import Contrastive, Recipe
+from nas.data.digits_segmentation import DigitsSegmentation
 from nas.errors import RunDirectoryError, StudyError
 from nas.export.model_card import validate_card
 from nas.report.results import Results
@@ -80,7 +82,9 @@ def test_a_family_is_runs_with_cards_and_goes_on_where_it_was_left(results: Resu
 
 
 def test_the_best_way_to_grow_comes_first(results: Results, tmp_path: Path) -> None:
-    fitted = fit_scaling(family_of(results), tmp_path, CPU, Listener())
+    # The augmentation gives images of the data source's size, whatever the network makes of them.
+    recipe = replace(STUDY.recipe, augment=v2.RandomCrop(8, padding=1))
+    fitted = fit_scaling(family_of(results, replace(STUDY, recipe=recipe)), tmp_path, CPU, Listener())
     qualities = [one.quality.value for one in fitted.values() if one.quality is not None]
     assert len(qualities) == 10
     assert qualities == sorted(qualities, reverse=True)
@@ -91,3 +95,6 @@ def test_what_can_not_be_scaled_is_told(results: Results) -> None:
         Family.of_winner(STUDY, results, "other")
     with pytest.raises(StudyError, match="no choice of study 'tiny' matches"):
         family_of(results, replace(STUDY, scaling=Scaling(width=("wide",), depth={})))
+    segmentation = replace(STUDY, data=DigitsSegmentation())
+    with pytest.raises(StudyError, match="'tiny' doesn't judge whole images"):
+        family_of(results, segmentation).member(Shares(1, 1, 1), 1.0)

@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from nas.errors import SpaceError, StudyError
 from nas.supernet import Supernet
@@ -56,6 +56,20 @@ def active_options(which: str) -> dict[str, object]:
     architecture = getattr(space, which)()
     active = space.active(space.indices([architecture]))[0]
     return {c.name: architecture[c.name] for c, is_on in zip(space.choices, active, strict=True) if is_on}
+
+
+class SeesSize(nn.Module):
+    """Tells height and width of what it is given."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return torch.tensor(images.shape[-2:])
+
+
+def test_a_network_for_larger_images_enlarges_them_itself() -> None:
+    grown = ScaledNetwork(SeesSize, Growth({}, Scaling(), Factors(resolution=1.5)))()
+    assert grown(torch.zeros(2, 3, 8, 12)).tolist() == [12, 18]
+    same = ScaledNetwork(SeesSize, Growth({}, Scaling(), Factors()))()
+    assert same(torch.zeros(2, 3, 8, 12)).tolist() == [8, 12]
 
 
 @pytest.mark.parametrize("which", ["smallest", "largest"])
