@@ -11,14 +11,15 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from nas import pareto
+from nas.compression.pipeline import Pipeline
 from nas.errors import EvaluationError
 from nas.runner.preparation import Prepared
 from nas.runner.sparing import all_measured
 from nas.search.models.stand_alone import expect_alone, stand_alone_values
 from nas.search.record.credibility import are_credible, doubts
 from nas.search.record.reference_box import ReferenceBox, reference_box
-from nas.search.record.trials import complete_trials, costs_of, indices_of
-from nas.space import FloatArray
+from nas.search.record.trials import architecture_of, complete_trials, costs_of, indices_of
+from nas.space import Architecture, FloatArray
 from nas.strategy import Problem
 
 logger = logging.getLogger(__name__)
@@ -27,7 +28,7 @@ logger = logging.getLogger(__name__)
 def choose_winners(
     prepared: Prepared, record: optuna.Study, adapted: Mapping[int, float] = MappingProxyType({})
 ) -> list[FrozenTrial]:
-    """Return up to ``winners.count`` front members.
+    """Return up to ``winners.count`` front members, whose networks differ before the passes on the file.
 
     Those that meet the soft limits, or the one nearest to that. The one of best quality first, then those that
     keep most of the front's hypervolume. Where the search knew what architectures reach on their own, the front
@@ -86,8 +87,20 @@ def _spread_front(
     _warn_of_limits(prepared.problem, costs_of(prepared.problem.objectives, trials)[front])
     scaled = box.scale(costs[front])
     best = int(np.argmin(scaled[:, 0]))
-    rows = pareto.spread_subset(scaled, prepared.study.winners.count, box.reference, best)
-    return [trials[front[row]] for row in rows]
+    members = [trials[row] for row in front]
+    networks = [_network_to_finish(prepared, trial) for trial in members]
+    count, distinct = prepared.study.winners.count, len(set(networks)) == len(networks)
+    ranked = pareto.spread_subset(scaled, count if distinct else len(members), box.reference, best)
+    chosen: dict[Architecture, FrozenTrial] = {}
+    for row in ranked:
+        chosen.setdefault(networks[row], members[row])
+    return list(chosen.values())[:count]
+
+
+def _network_to_finish(prepared: Prepared, trial: FrozenTrial) -> Architecture:
+    """Return an architecture without the options of the passes on the file: each file is made of one training."""
+    space, row = prepared.problem.space, Pipeline(*prepared.study.pipeline.on_file)
+    return space.architecture({**architecture_of(space, trial), **row.space.largest()})
 
 
 def _eligible_trials(prepared: Prepared, record: optuna.Study) -> list[FrozenTrial]:

@@ -144,12 +144,12 @@ def _finish(architecture: Architecture, known: Known, here: Workplace) -> tuple[
             prepared,
             name,
             pipeline,
-            architecture,
+            options,
             folder,
             module,
             _lab_of_variants(prepared, weights, known, module),
         )
-        for name, pipeline in variant_pipelines(prepared).items()
+        for name, (pipeline, options) in variant_pipelines(prepared, architecture).items()
     ]
     for leftover in folder.glob("passes-*"):
         shutil.rmtree(leftover)

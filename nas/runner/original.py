@@ -56,8 +56,8 @@ def originals_variants(prepared: Prepared, run: RunDirectory) -> Finished:
         return on_cpu(plain)
 
     made = [
-        make_variant(prepared, name, pipeline, whole, folder, module, partial(lab_of, prepared))
-        for name, pipeline in variant_pipelines(prepared).items()
+        make_variant(prepared, name, pipeline, options, folder, module, partial(lab_of, prepared))
+        for name, (pipeline, options) in variant_pipelines(prepared, whole).items()
         if not any(one.trains for one in pipeline.passes)
     ]
     return Finished(

@@ -54,11 +54,25 @@ def plain_variant(prepared: Prepared, architecture: Architecture) -> Made:
     return Made(PLAIN, int(counts.macs[0]), int(counts.num_params[0]))
 
 
-def variant_pipelines(prepared: Prepared) -> dict[str, Pipeline]:
-    """Return what every finished network goes through, by the name of what comes out."""
+def variant_pipelines(
+    prepared: Prepared, architecture: Architecture
+) -> dict[str, tuple[Pipeline, Architecture]]:
+    """Return what a finished network goes through, by the name of what comes out, with the options of each.
+
+    The study's passes on the file are applied with the options that were searched, and with each other option of one of
+    them: a file costs seconds, where the network that it is made of cost a training.
+    """
     own = prepared.study.pipeline
-    found = {own.file_name: Pipeline(*own.on_file)} if own.on_file else {}
-    return found | {made.name: as_pipeline(made) for made in prepared.study.winners.passes}
+    found: dict[str, tuple[Pipeline, Architecture]] = {}
+    if own.on_file:
+        row, space = Pipeline(*own.on_file), prepared.problem.space
+        found[own.file_name] = (row, architecture)
+        for choice in row.space.choices:
+            for option in choice.options:
+                other = space.architecture({**architecture, choice.name: option})
+                if other != architecture:
+                    found[f"{choice.name.replace('.', '-')}-{option}"] = (row, other)
+    return found | {made.name: (as_pipeline(made), architecture) for made in prepared.study.winners.passes}
 
 
 def make_variant(

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import optuna
 import pytest
 import torch
 import torch_pruning as tp
 from fakes import FewDigits, run_in, tiny_network, tiny_study
+from optuna.trial import create_trial
 
 import nas
 from nas import (
@@ -35,7 +37,9 @@ from nas.errors import ExportError, StudyError
 from nas.evaluation import OnnxCandidate
 from nas.evaluation.stored import count_stored_bytes
 from nas.report.results import Results
+from nas.runner.choosing import choose_winners
 from nas.runner.preparation import prepare
+from nas.search.record.trials import distributions
 
 
 @dataclass(frozen=True)
@@ -99,22 +103,39 @@ def test_costs_are_of_what_the_passes_make(joint_run: Path, results: Results) ->
         module = nas.load(joint_run / "winners" / winner.id, network=tiny_network)
         num_params = sum(parameter.numel() for parameter in module.parameters())
         assert winner.num_params == num_params == winner.searched["num_params"].value
-        file = (joint_run / "winners" / winner.id / winner.variants[-1].file).read_bytes()
         bits = winner.choices["int8.bits"]
+        searched = winner.variants[-1] if bits == 8 else winner.variants[0]
+        file = (joint_run / "winners" / winner.id / searched.file).read_bytes()
         stored = count_stored_bytes(file) if bits == 8 else 4 * num_params
-        assert winner.variants[-1].values["weight_bytes"].value == stored
+        assert searched.values["weight_bytes"].value == stored
         assert winner.searched["weight_bytes"].value == stored
         seen.add((winner.choices["halve.keep"], bits))
     assert len(seen) > 1, "the joint search should come to more than one way to compress"
 
 
-def test_a_variant_is_there_where_its_pass_changed_something(results: Results) -> None:
+def test_every_option_of_a_pass_on_the_file_that_changes_something_is_a_variant(results: Results) -> None:
     for winner in results.winners:
-        expected = ["fp32", "int8"] if winner.choices["int8.bits"] == 8 else ["fp32"]
-        assert [variant.name for variant in winner.variants] == expected
-        applied = winner.variants[-1].applied
-        assert ("halved" in applied) == (winner.choices["halve.keep"] == 0.5)
-        assert ("quantized to int8" in applied) == (winner.choices["int8.bits"] == 8)
+        name = "int8" if winner.choices["int8.bits"] == 8 else "int8-bits-8"
+        assert [variant.name for variant in winner.variants] == ["fp32", name]
+        plain, quantized = winner.variants
+        assert ("halved" in plain.applied) == (winner.choices["halve.keep"] == 0.5)
+        assert quantized.applied == ("quantized to int8",)
+
+
+def test_no_network_is_trained_twice_for_two_files() -> None:
+    prepared = prepare(STUDY, torch.device("cpu"))
+    space = prepared.problem.space
+    record = optuna.create_study(directions=["maximize", "minimize", "minimize"])
+    wide, narrow = space.largest(), space.smallest()
+    front = [(wide, 32, 0.90, 9e4), (wide, 8, 0.89, 3e4), (narrow, 8, 0.50, 1e3), (narrow, 32, 0.51, 4e3)]
+    for network, bits, *values in front:
+        params = dict(space.architecture({**network, "int8.bits": bits}))
+        values.insert(1, 10.0 if network is narrow else 100.0)
+        record.add_trial(create_trial(params=params, distributions=distributions(space), values=values))
+    chosen = choose_winners(prepared, record)
+    assert len(chosen) == 2
+    assert {trial.number for trial in chosen} & {0, 1} == {0}, "the best one first"
+    assert {trial.params["width"] for trial in chosen} == {wide["width"], narrow["width"]}
 
 
 def test_every_variant_can_be_loaded_back(joint_run: Path, results: Results) -> None:
