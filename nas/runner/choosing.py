@@ -87,7 +87,7 @@ def _spread_front(
     _warn_of_limits(prepared.problem, costs_of(prepared.problem.objectives, trials)[front])
     scaled = box.scale(costs[front])
     best = int(np.argmin(scaled[:, 0]))
-    members = [trials[row] for row in front]
+    members = [trials[int(row)] for row in front]
     networks = [_network_to_finish(prepared, trial) for trial in members]
     count, distinct = prepared.study.winners.count, len(set(networks)) == len(networks)
     ranked = pareto.spread_subset(scaled, count if distinct else len(members), box.reference, best)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -39,6 +40,9 @@ _THIRDS = 3
 """Of a doubling that depth, width and resolution share: ten ways, of which three scale one of them alone."""
 _BISECTIONS = 16
 """Of a factor between 1 and 16: to a thousandth, which no rounded width tells apart."""
+
+_NEAR = math.log(1.1)
+"""A tenth more or less is near enough: Tan 2019 has rounded members too."""
 
 FIT = "fit how to scale"
 
@@ -141,28 +145,37 @@ class Family:
         return self._count(Factors())
 
     def member(self, shares: Shares, phi: float) -> Member:
-        """Return a member that costs ``2**phi`` times as much, as nearly as whole blocks and pixels allow.
+        """Return a member that costs ``2**phi`` times as much, as nearly as whole blocks, channels and pixels allow.
 
         Depth and resolution are rounded first; width takes up what that leaves, or resolution where width isn't
-        scaled.
+        scaled. Where that is a tenth or more, because widths are few and come in steps, the other dimensions that are
+        scaled take it up.
         """
         base = shares.coefficients
         factors = Factors(base.depth**phi, base.width**phi, base.resolution**phi)
-        if phi > 0 and shares.width:
-            factors = self._fit_factors(phi, lambda width: replace(factors, width=width))
-        elif phi > 0 and shares.resolution:
-            factors = self._fit_factors(phi, lambda resolution: replace(factors, resolution=resolution))
+        scaled = [d for d in ("width", "resolution", "depth") if phi > 0 and getattr(shares, d)]
+        error = math.inf if shares.width or shares.resolution else self._error(factors, phi)
+        for dimension in scaled:
+            if error > _NEAR:
+                fitted = self._fit_factors(phi, factors, dimension)
+                if self._error(fitted, phi) < error:
+                    factors, error = fitted, self._error(fitted, phi)
         return Member(phi, factors, self._count(factors) / self._macs)
 
-    def _fit_factors(self, phi: float, with_factor: Callable[[float], Factors]) -> Factors:
+    def _error(self, factors: Factors, phi: float) -> float:
+        """Return how far the MACs are from ``2**phi`` times the winner's, as a logarithm."""
+        return abs(math.log(self._count(factors) / (_RATIO**phi * self._macs)))
+
+    def _fit_factors(self, phi: float, factors: Factors, dimension: str) -> Factors:
         """Return the factors, of which one is free, whose MACs are nearest to the target."""
         low, high, target = 1.0, 2.0 ** (phi + 1), _RATIO**phi * self._macs
-        tried: dict[float, int] = {}
+        tried: dict[Factors, int] = {}
         for _ in range(_BISECTIONS):
             middle = (low * high) ** 0.5
-            tried[middle] = self._count(with_factor(middle))
-            low, high = (middle, high) if tried[middle] < target else (low, middle)
-        return with_factor(min(tried, key=lambda factor: abs(np.log(tried[factor] / target))))
+            one = replace(factors, **{dimension: middle})
+            tried[one] = self._count(one)
+            low, high = (middle, high) if tried[one] < target else (low, middle)
+        return min(tried, key=lambda one: abs(np.log(tried[one] / target)))
 
     def _count(self, factors: Factors) -> int:
         with torch.device("meta"):
@@ -240,14 +253,25 @@ def scale_winner(
 
 
 def fit_scaling(
-    family: Family, folder: Path, device: torch.device, progress: Progress
+    family: Family,
+    folder: Path,
+    device: torch.device,
+    progress: Progress,
+    ways: Sequence[Shares] | None = None,
 ) -> dict[Shares, Member]:
     """Train a network of twice the winner's MACs for each way to scale, and return all, the best one first.
 
     Each is trained from scratch by the study's recipe and judged on the search split. What was trained is kept in
     ``folder``.
+
+    Args:
+        family: Whose growth it is.
+        folder: Where to keep what was trained.
+        device: Where to train.
+        progress: Is told how it goes.
+        ways: Those to try; None for all.
     """
-    ways = list(ways_to_scale())
+    ways = list(ways_to_scale()) if ways is None else ways
     progress.start(FIT, len(ways), 0)
     found: dict[Shares, Member] = {}
     costs: dict[Shares, float] = {}
