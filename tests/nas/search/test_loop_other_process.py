@@ -60,7 +60,7 @@ def test_another_process_proposes_the_same(tmp_path: Path) -> None:
         optuna.copy_study(from_study_name=name, from_storage=study._storage, to_storage=copy)
         here[name] = proposals(strategy, copy, name)
     environment = {**os.environ, "PYTHONHASHSEED": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
-    code = f"import test_other_process as t; t.main({str(tmp_path)!r})"
+    code = f"import test_loop_other_process as t; t.main({str(tmp_path)!r})"
     there = subprocess.run(
         [sys.executable, "-c", code],
         cwd=Path(__file__).parent,
