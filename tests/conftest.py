@@ -10,13 +10,14 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
 import torch
+from command_line import SMALL_STUDY, Command
 from fakes import run_in, tiny_study
 
 from nas.cli import main
@@ -25,9 +26,6 @@ from nas.splits import Splits
 
 torch.set_num_threads(1)
 optuna.logging.set_verbosity(optuna.logging.WARNING)
-
-SMALL_STUDY = Path(__file__).parent / "support" / "small_study.py"
-Command = Callable[..., int]
 
 
 def close_databases() -> None:

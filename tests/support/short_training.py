@@ -7,7 +7,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from nas.space import Architecture
 from nas.splits import Split
+from nas.supernet import Supernet
+from nas.training.phases import Phase
 
 CPU = torch.device("cpu")
 
@@ -46,3 +49,14 @@ def stop_after(epochs: int) -> Callable[[int, float], None]:
             raise StopError
 
     return on_epoch
+
+
+def run_one_batch(supernet: Supernet, phase: Phase, seed: int = 0) -> list[Architecture]:
+    """Train on one batch of eight grey images of 8 pixels and return the architectures that ran, in order."""
+    run: list[Architecture] = []
+    handle = supernet.register_forward_pre_hook(lambda *_: run.append(supernet.architecture))
+    generator = torch.Generator().manual_seed(seed)
+    for loss in phase.step()(torch.randn(8, 1, 8, 8), torch.arange(8), generator):
+        loss.backward()
+    handle.remove()
+    return run

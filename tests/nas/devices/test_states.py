@@ -1,16 +1,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from agents import RunningAgent
+from command_line import Command
 
 from nas.devices import Remote
 from nas.devices.states import COLUMNS, states_of
-
-Command = Callable[..., int]
 
 
 def test_devices_are_listed_with_their_state(

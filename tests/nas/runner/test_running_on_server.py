@@ -5,12 +5,12 @@ from __future__ import annotations
 import itertools
 import json
 import shutil
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
+from command_line import Command
 from fakes import Listener, tiny_study
 from optuna.trial import FrozenTrial, TrialState
 
@@ -25,7 +25,6 @@ from nas.study import Study
 
 CPU = torch.device("cpu")
 SECRET = "s3cret"
-Command = Callable[..., int]
 
 
 def run_on(study: Study, path: Path, storage: str | None, listener: Listener | None = None) -> Results:

@@ -7,11 +7,12 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx2
 import pytest
+from command_line import Command
 
 from nas.errors import CatalogError, ServiceError
 from nas.files import read_json
@@ -24,7 +25,6 @@ from nas.service.store import Store
 from nas.service.studies import Studies
 from nas.service.tokens import Tokens
 
-Command = Callable[..., int]
 SUPPORT = Path(__file__).parents[2] / "support"
 ROOT = Path(__file__).parents[3]
 

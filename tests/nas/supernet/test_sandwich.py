@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import pytest
 import torch
 from fakes import tiny_network
 
+from nas import SandwichRule
+from nas.errors import StudyError
 from nas.space import Architecture
 from nas.supernet import Supernet
 from nas.supernet.sandwich import sandwich_step
 from nas.tasks import Classification
+from nas.testing import check_supernet_training
 from nas.training import Losses, Recipe
 
 CLASSES = Classification(10)
@@ -68,3 +72,13 @@ def test_the_gradients_of_the_subnets_add_up() -> None:
         torch.nn.functional.cross_entropy(supernet(images), logits.detach().softmax(1)).backward()
     theirs = [p.grad for p in supernet.parameters()]
     assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(ours, theirs, strict=True))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("num_random", [0, 2])
+def test_the_contract_is_kept(num_random: int) -> None:
+    check_supernet_training(SandwichRule(num_random))
+
+
+def test_a_negative_number_of_random_ones_is_refused() -> None:
+    with pytest.raises(StudyError, match="num_random="):
+        SandwichRule(num_random=-1)

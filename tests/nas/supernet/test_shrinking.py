@@ -1,52 +1,26 @@
-"""What a batch trains under each training recipe."""
-
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from fakes import tiny_network
+from short_training import run_one_batch
 
-from nas import NoTraining, ProgressiveShrinking, Recipe, SandwichRule, SinglePath, Supernet
+from nas import ProgressiveShrinking, Recipe, Supernet
 from nas.errors import StudyError
-from nas.space import Architecture
 from nas.supernet.shrinking import choice_roles
 from nas.tasks import Classification
 from nas.testing import check_supernet_training
-from nas.training.phases import Phase, SupernetTraining
+from nas.training.phases import Phase
 
 CLASSES = Classification(10)
-
-ALL = [SandwichRule(), SandwichRule(num_random=0), ProgressiveShrinking(), SinglePath(), NoTraining()]
-
-
-@pytest.mark.parametrize("training", ALL, ids=repr)
-def test_our_recipes_keep_the_contract(training: SupernetTraining) -> None:
-    check_supernet_training(training)
-
-
-def run_one_batch(supernet: Supernet, phase: Phase, seed: int = 0) -> list[Architecture]:
-    run: list[Architecture] = []
-    handle = supernet.register_forward_pre_hook(lambda *_: run.append(supernet.architecture))
-    generator = torch.Generator().manual_seed(seed)
-    for loss in phase.step()(torch.randn(8, 1, 8, 8), torch.arange(8), generator):
-        loss.backward()
-    handle.remove()
-    return run
 
 
 def names(phases: Sequence[Phase]) -> list[str]:
     return [phase.name for phase in phases]
-
-
-def test_a_single_path_is_another_one_for_every_batch() -> None:
-    supernet = Supernet(tiny_network())
-    (phase,) = SinglePath().phases(supernet, Recipe(epochs=1), CLASSES)
-    batches = [run_one_batch(supernet, phase, seed) for seed in range(10)]
-    assert {len(batch) for batch in batches} == {1}
-    assert len({batch[0] for batch in batches}) > 3
 
 
 def test_choices_are_told_apart_by_what_they_decide() -> None:
@@ -114,20 +88,14 @@ def test_shrinking_learns_from_the_largest_as_the_first_phase_left_it() -> None:
         assert loss.item() > 15  # labels and teacher both say 3
 
 
-def test_no_training_leaves_the_weights_as_they_are() -> None:
-    assert NoTraining().phases(Supernet(tiny_network()), Recipe(epochs=1), CLASSES) == []
+def test_the_contract_is_kept() -> None:
+    check_supernet_training(ProgressiveShrinking())
 
 
 @pytest.mark.parametrize(
-    "make",
-    [
-        lambda: SandwichRule(num_random=-1),
-        lambda: ProgressiveShrinking(largest_share=0.0),
-        lambda: ProgressiveShrinking(largest_share=1.0),
-        lambda: ProgressiveShrinking(shrinking_rate=0.0),
-        lambda: ProgressiveShrinking(num_random=0),
-    ],
+    "settings",
+    [{"largest_share": 0.0}, {"largest_share": 1.0}, {"shrinking_rate": 0.0}, {"num_random": 0}],
 )
-def test_settings_out_of_range_are_refused(make: object) -> None:
-    with pytest.raises(StudyError):
-        make()  # type: ignore[operator]
+def test_settings_out_of_range_are_refused(settings: dict[str, Any]) -> None:
+    with pytest.raises(StudyError, match=f"{next(iter(settings))}="):
+        ProgressiveShrinking(**settings)
