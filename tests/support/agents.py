@@ -18,6 +18,9 @@ from onnx import TensorProto, helper, numpy_helper
 from nas.devices import Remote
 from nas.devices.bundle import write_bundle
 
+PATIENCE_S = 120
+"""How long tests wait for what should come at once, before they fail: for a machine with much else to do."""
+
 
 @dataclass
 class RunningAgent:
@@ -71,7 +74,7 @@ def running_agent(folder: Path, *options: object, port: int = 0) -> Iterator[Run
         yield RunningAgent(process, folder / "kept", _address(process))
     finally:
         process.terminate()
-        process.wait(timeout=30)
+        process.wait(timeout=PATIENCE_S)
         assert process.stderr is not None
         process.stderr.close()
 

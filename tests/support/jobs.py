@@ -114,7 +114,7 @@ def wait_for(path: Path, number: int, workplace: int) -> int:
     return number
 
 
-def touch_at_the_end(begun: Path, late: Path, workplace: int) -> None:
+def touch_and_go_on(begun: Path, workplace: int) -> None:
+    """Say that it has begun, and never end."""
     begun.touch()
-    time.sleep(1)
-    late.touch()
+    wait_for(begun.with_name("never"), 0, workplace)

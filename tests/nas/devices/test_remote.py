@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import http.server
 import json
+import platform
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from agents import RunningAgent, endless_network, greedy_network, network, running_agent, unknown_operator
+from agents import (
+    PATIENCE_S,
+    RunningAgent,
+    endless_network,
+    greedy_network,
+    network,
+    running_agent,
+    unknown_operator,
+)
 
 from nas import LatencyMs
 from nas.devices import Device, Remote
@@ -105,9 +114,8 @@ def test_networks_are_timed_by_the_agent_turn_by_turn(agent: RunningAgent) -> No
     assert found.seconds.shape == (3, 5)
     assert 0 <= found.cpu_share <= 1
     assert np.median(found.seconds[1]) > np.median(found.seconds[[0, 2]])
-    assert (
-        device.identity().endswith("(x86_64), 1 thread(s), ONNX Runtime " + device.facts().onnxruntime)
-        or True
+    assert device.identity().endswith(
+        f"({platform.machine()}), 1 thread(s), ONNX Runtime {device.facts().onnxruntime}"
     )
 
 
@@ -185,7 +193,7 @@ def test_an_agent_that_is_killed_and_started_again_has_kept_everything(tmp_path:
             with pytest.raises(DeviceUnavailableError, match="doesn't answer"):
                 device.identity()
             for process in (nurse, timer):
-                process.wait(timeout=10)
+                process.wait(timeout=PATIENCE_S)
             with running_agent(tmp_path, port=port) as second:
                 assert second.token == token
                 with pytest.raises(DeviceUnavailableError, match="began anew during a measurement"):
@@ -200,10 +208,10 @@ def test_without_its_nurse_the_agent_ends(tmp_path: Path) -> None:
     with running_agent(tmp_path) as agent:
         timer = agent.timer
         agent.nurse.kill()
-        timer.wait(timeout=10)
+        timer.wait(timeout=PATIENCE_S)
         with pytest.raises(DeviceUnavailableError, match="is being ended"):
             agent.remote().open([network()], 1).__enter__()
-        assert agent.process.wait(timeout=10) == 1
+        assert agent.process.wait(timeout=PATIENCE_S) == 1
 
 
 def test_a_wrong_token_ends_the_run_and_is_not_waited_for(agent: RunningAgent) -> None:

@@ -1,21 +1,16 @@
 from __future__ import annotations
 
-import io
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 from torch import Tensor
-from torch.nn import functional as F
-from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 from nas.errors import DataError
-from nas.inputs import Form, Inputs, InputSpec
-from nas.task import Illustrated, Task
+from nas.inputs import Form, InputSpec
+from nas.task import Task
 from nas.tasks import Classification, MultiLabel, Regression, SemanticSegmentation, SequenceToSequence
-from nas.tasks.sequences import END, SPECIAL, decode_greedily, read_tokens
+from nas.tasks.sequences import END, SPECIAL
 from nas.testing import check_task
 
 TASKS: dict[str, tuple[Task, Tensor, Tensor]] = {
@@ -115,28 +110,6 @@ def test_a_task_that_can_not_be_is_refused(make: Any, said: str) -> None:
         make()
 
 
-def test_classification_is_torchs_cross_entropy_to_the_bit() -> None:
-    outputs, targets = torch.randn(8, 5), torch.randint(0, 5, (8,))
-    expected = torch.nn.CrossEntropyLoss(label_smoothing=0.1)(outputs, targets)
-    assert torch.equal(Classification(5).loss(outputs, targets, 0.1), expected)
-
-
-@pytest.mark.parametrize("weights", [(), (1.0, 2.0, 0.5)])
-def test_positions_that_are_ignored_neither_teach_nor_count(weights: tuple[float, ...]) -> None:
-    task = SemanticSegmentation(3, class_weights=weights)
-    outputs, targets = torch.randn(2, 3, 4, 4), torch.randint(0, 3, (2, 4, 4))
-    targets[0, :2] = 255
-    expected = F.cross_entropy(outputs, targets, torch.tensor(weights) if weights else None, ignore_index=255)
-    assert torch.allclose(task.loss(outputs, targets), expected)
-    outputs.requires_grad_()
-    task.loss(outputs, targets).backward()
-    assert outputs.grad is not None
-    assert not outputs.grad[0, :, :2].any()
-    nothing = task.loss(outputs, torch.full((2, 4, 4), 255))
-    assert nothing.item() == 0
-    assert nothing.requires_grad
-
-
 @pytest.mark.parametrize(
     ("task", "shape", "dtype", "tag", "item"),
     [
@@ -155,58 +128,3 @@ def test_cards_say_what_the_hub_calls_a_task(
 ) -> None:
     facts = task.facts(InputSpec.of_one(shape, dtype))
     assert (facts.pipeline_tag, facts.item) == (tag, item)
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-def test_segmented_images_and_clouds_are_drawn(channels: int) -> None:
-    task = SemanticSegmentation(3, ("sky", "road", "car"))
-    assert isinstance(task, Illustrated)
-    assert not isinstance(Classification(3), Illustrated)
-    outputs, targets = torch.randn(2, 3, 6, 9), torch.randint(0, 3, (2, 6, 9), dtype=torch.uint8)
-    targets[0, 0] = 255
-    picture = Image.open(io.BytesIO(task.draw_examples(torch.rand(2, channels, 6, 9), targets, outputs)))
-    assert picture.width > 300
-    assert len(np.unique(np.asarray(picture.convert("L")))) > 5
-    cloud = task.draw_examples(torch.rand(2, 50, 4), torch.randint(0, 3, (2, 50)), torch.randn(2, 3, 50))
-    assert Image.open(io.BytesIO(cloud)).format == "PNG"
-
-
-def test_padding_of_answers_neither_teaches_nor_counts() -> None:
-    task, outputs, targets = TASKS["sequences"]
-    changed = outputs.clone()
-    changed[1, :, 1:] += 5 * torch.randn(7, 2)  # behind the end of an empty answer
-    assert torch.equal(task.loss(outputs, targets), task.loss(changed, targets))
-    assert task.loss(outputs, targets).item() == pytest.approx(
-        F.cross_entropy(outputs, targets, reduction="none")[targets != 0].mean().item()
-    )
-
-
-def test_an_answer_is_written_from_its_own_beginning_to_its_end() -> None:
-    """The network of this test answers with the source, one position at a time, and ends where that ends."""
-    passes = []
-
-    def copy_source(inputs: Inputs) -> Tensor:
-        source, answer = inputs
-        passes.append(answer.clone())
-        padded = F.pad(source, (0, answer.shape[1] - source.shape[1]))
-        return F.one_hot(torch.where(padded == 0, END, padded), 7).transpose(1, 2).float()
-
-    tokens = (*SPECIAL, "a", "b")
-    sources = torch.tensor([[5, 6, 6, 0], [6, 0, 0, 0]])
-    outputs = decode_greedily(copy_source, sources, 9)
-    assert [read_tokens(ids, tokens) for ids in outputs.argmax(1)] == ["abb", "b"]
-    assert len(passes) == 4  # three letters and an end, not nine
-    assert passes[-1].tolist() == [[2, 5, 6, 6, 0, 0, 0, 0, 0], [2, 6, 3, 3, 0, 0, 0, 0, 0]]
-
-
-def test_answers_are_drawn_also_where_matplotlib_would_see_a_formula() -> None:
-    task = SequenceToSequence((*SPECIAL, "$", "\\"))
-    source, targets = torch.tensor([[5, 6, 0]] * 2), torch.tensor([[5, 6, END], [5, 5, END]])
-    picture = task.draw_examples((source, targets), targets, torch.randn(2, 7, 3))
-    assert Image.open(io.BytesIO(picture)).format == "PNG"
-
-
-def test_confusions_are_those_of_torchmetrics() -> None:
-    outputs, targets = torch.randn(200, 5), torch.randint(0, 4, (200,))  # nothing is of class 4
-    found = Classification(5).confusion(outputs, targets)
-    assert torch.equal(found, multiclass_confusion_matrix(outputs, targets, 5))
