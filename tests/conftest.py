@@ -19,10 +19,15 @@ import pytest
 import torch
 from command_line import SMALL_STUDY, Command
 from fakes import run_in, tiny_study
+from matplotlib.figure import Figure
+from PIL import Image
 
 from nas.cli import main
 from nas.data import Digits
 from nas.splits import Splits
+
+SAVE_FIGURE = Figure.savefig
+"""What really draws."""
 
 torch.set_num_threads(1)
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -43,6 +48,31 @@ def _logging_as_before() -> Iterator[None]:
         root.removeHandler(handler)
     root.setLevel(levels[0])
     of_us.setLevel(levels[1])
+
+
+@pytest.fixture(autouse=True)
+def _equal_random_numbers() -> None:
+    """Begin every test with the same random numbers, whatever ran before it in this process."""
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_pictures() -> Iterator[None]:
+    """Leave out the drawing of pictures, half of the time of a small run."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(Figure, "savefig", write_empty_picture)
+        yield
+
+
+def write_empty_picture(figure: Figure, file: Any, **_: object) -> None:
+    Image.new("RGB", (1, 1)).save(file, format="PNG")
+
+
+@pytest.fixture(autouse=True)
+def _pictures_where_they_matter(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw in tests that are marked as such."""
+    if request.node.get_closest_marker("draws"):
+        monkeypatch.setattr(Figure, "savefig", SAVE_FIGURE)
 
 
 @pytest.fixture(scope="session")
@@ -68,9 +98,10 @@ def run_command(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
 
 @pytest.fixture(scope="session")
 def cli_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The small study on digits, run by the command line. Not to be changed: copy it."""
+    """The small study on digits, run by the command line, with pictures. Not to be changed: copy it."""
     out = tmp_path_factory.mktemp("runs") / "small"
     with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(Figure, "savefig", SAVE_FIGURE)
         assert run_command(monkeypatch, "run", SMALL_STUDY, "--out", out) == 0
     close_databases()
     return out

@@ -163,6 +163,7 @@ def test_evaluations_to_a_ratio_by_hand() -> None:
     assert report.evaluations_to(runs, 0.99) == np.inf
 
 
+@pytest.mark.draws
 def test_the_plot_is_drawn_for_any_methods(tmp_path: Path) -> None:
     plot(tmp_path / "search.png", {"digits": [[made(), made(seed=1)], []]}, {"digits": DIGITS})
     assert (tmp_path / "search.png").read_bytes().startswith(b"\x89PNG")

@@ -14,7 +14,7 @@ from nas.evaluation.onnx_export import export_onnx
 from nas.supernet import Supernet, recalibrate
 from nas.tasks import SemanticSegmentation
 from nas.testing import check_network
-from search_spaces.neighbours import Neighbourhood, nearest, nearest_one, square_distances
+from search_spaces.neighbours import nearest_one
 from search_spaces.randla_net import randla_net
 
 small = partial(randla_net, classes=3, features=1, points=64, stages=2, first_width=8, width=16, neighbours=8)
@@ -91,22 +91,6 @@ def test_clouds_of_a_batch_do_not_see_each_other() -> None:
         together = supernet(clouds)
         alone = torch.cat([supernet(cloud[None]) for cloud in clouds])
     torch.testing.assert_close(together, alone)
-
-
-def test_neighbours_are_the_nearest_and_of_equally_far_ones_the_first() -> None:
-    places = on_a_grid(2)[..., :3]
-    squares = (places[:, :, None].double() - places[:, None].double()).square().sum(-1).numpy()
-    expected = np.argsort(squares, axis=-1, kind="stable")[..., :8]
-    found = nearest(square_distances(places, places), 64, 8)
-    assert np.array_equal(found.numpy(), expected)
-
-
-def test_the_surroundings_of_a_point_by_hand() -> None:
-    line = torch.tensor([[0.0, 0, 0], [4, 0, 0], [1, 0, 0], [6, 0, 0]])[None]
-    around = Neighbourhood(points=4, neighbours=2, kept=2)(line)
-    assert around.near.view(4, 2).tolist() == [[0, 2], [1, 3], [2, 0], [3, 1]]
-    assert around.kept.tolist() == [0, 1, 0, 1]
-    assert around.relative[1].tolist() == [1, -1, 0, 0, 0, 0, 0, 1, 0, 0]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import optuna
 import torch
+from optuna.samplers import RandomSampler
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
@@ -25,6 +27,7 @@ from nas.objective import Measurement, Objective
 from nas.objectives import Bench, Calibration, Candidate
 from nas.report.results import Results
 from nas.runner import run
+from nas.search.loop import search
 from nas.space import Architecture, FloatArray, IntArray, SearchSpace
 from nas.splits import Splits
 from nas.strategy import Prediction, Problem
@@ -118,6 +121,15 @@ def grid_evaluate(problem: Problem, architecture: Architecture) -> Mapping[str, 
     row = problem.space.indices([architecture])[0]
     quality = float(np.sqrt(row).sum() - 0.2 * row[0])
     return {"quality": exact(quality), "size": exact(float(row.sum()))}
+
+
+def search_at_random(problem: Problem, evaluations: int) -> optuna.Study:
+    """Evaluate architectures of :func:`grid_problem` that are drawn at random."""
+    study = optuna.create_study(directions=["maximize", "minimize"], sampler=RandomSampler(seed=0))
+    search(
+        study, problem, lambda a: grid_evaluate(problem, a), evaluations=evaluations, on_trial=lambda _: None
+    )
+    return study
 
 
 def exact(value: float, unit: str = "") -> Measurement:

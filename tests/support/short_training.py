@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, nn
 
 from nas.space import Architecture
 from nas.splits import Split
 from nas.supernet import Supernet
+from nas.tasks import Classification
+from nas.training import Recipe, make_supervised_step, train
 from nas.training.phases import Phase
 
 CPU = torch.device("cpu")
+TWO_CLASSES = Classification(2)
 
 
 def blobs(count: int = 50) -> Split:
@@ -60,3 +65,24 @@ def run_one_batch(supernet: Supernet, phase: Phase, seed: int = 0) -> list[Archi
         loss.backward()
     handle.remove()
     return run
+
+
+def plain() -> nn.Module:
+    """Without batch norm and dropout, so that a batch's mean is the mean of its parts."""
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(64, 2))
+
+
+def rates(monkeypatch: pytest.MonkeyPatch, count: int, epochs: int) -> list[float]:
+    """Return the learning rate of every step of a training with batches of 16."""
+    taken: list[float] = []
+    step = torch.optim.AdamW.step
+
+    def noting(optimizer: torch.optim.AdamW, *args: Any) -> object:
+        taken.append(optimizer.param_groups[0]["lr"])
+        return step(optimizer, *args)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", noting)
+    model, recipe = plain(), Recipe(epochs=epochs, batch_size=16)
+    train(model, make_supervised_step(model, TWO_CLASSES, recipe), blobs(count), recipe, seed=0, device=CPU)
+    return taken

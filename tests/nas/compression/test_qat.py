@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from nas.compression import training
-from nas.compression.fake_quantization import simulate_int8, stop_simulation
 from nas.compression.onnx_int8 import quantize
 from nas.compression.pipeline import CompressionPass, Lab, Model
 from nas.compression.qat import Qat
@@ -165,17 +164,6 @@ def network_of_attention() -> nn.Module:
 
     torch.manual_seed(0)
     return Attending().eval()
-
-
-def test_what_is_simulated_is_undone() -> None:
-    module = network()
-    before = module(IMAGES)
-    assert simulate_int8(module, largest=127) == 3
-    module.train()(IMAGES)
-    rounded = module.eval()(IMAGES)
-    assert not torch.equal(before, rounded)
-    stop_simulation(module)
-    assert module.state_dict().keys() == network().state_dict().keys()
 
 
 def test_a_network_that_int8_rounds_nothing_of_is_a_sentence(lab: Lab) -> None:

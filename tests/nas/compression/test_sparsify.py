@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 import torch
 from short_training import CPU, StopError, blobs, equal, fresh, weights
-from torch import Tensor, nn
+from torch import nn
 
 import nas.compression.training as under_test
-from nas.compression.masks import Masks
 from nas.compression.pipeline import Lab, Model, Pipeline
 from nas.compression.schedules import Gradual, MaskSchedule, RigL, StaticMask
 from nas.compression.sparse_file import SparseFile
@@ -93,48 +92,6 @@ def test_a_teacher_teaches_where_there_is_one(tmp_path: Path, distilled: dict[st
     assert kept(taught) == pytest.approx(0.2, abs=0.01)
 
 
-def test_rigl_exchanges_the_smallest_for_those_that_the_loss_asks_for() -> None:
-    weight = nn.Parameter(torch.tensor([[4.0, 3.0, 1.0, 2.0], [0.0, 0.0, 0.0, 0.0]]))
-    weight.grad = torch.tensor([[0.0, 0.0, 0.0, 0.0], [5.0, 9.0, 7.0, 8.0]])
-    mask = weight != 0
-    renewed = RigL(drop=0.5).renew(weight, mask, 0.5, 0.0)
-    assert renewed.tolist() == [[True, True, False, False], [False, True, False, True]]
-    assert torch.equal(RigL(drop=0.5, until=0.5).renew(weight, mask, 0.5, 0.5), mask)
-
-
-def test_gradual_pruning_begins_whole_and_lets_go_of_the_smallest() -> None:
-    weight = nn.Parameter(torch.arange(1.0, 9.0))
-    schedule = Gradual(until=1.0)
-    mask = schedule.begin(weight, 0.25, torch.Generator())
-    assert mask.all()
-    assert schedule.renew(weight, mask, 0.25, 0.0).all()
-    assert schedule.renew(weight, mask, 0.25, 1.0).nonzero().flatten().tolist() == [6, 7]
-
-
-@pytest.mark.parametrize("num_steps", [1, 2, 10, 1000])
-@pytest.mark.parametrize("until", [0.1, 0.75, 1.0])
-def test_the_last_update_is_where_changes_end(num_steps: int, until: float) -> None:
-    schedule = Gradual(updates=10, until=until)
-    due = [step for step in range(num_steps + 1) if schedule.is_due(step, num_steps)]
-    assert due[-1] == max(1, int(until * num_steps))
-    assert len(due) <= 11
-
-
-def test_an_optimizer_forgets_what_is_held_at_0() -> None:
-    layer = nn.Linear(4, 4)
-    masks = Masks({"weight": layer.weight}, [0.25], StaticMask(), num_steps=5, seed=0)
-    optimizer = torch.optim.AdamW(layer.parameters(), weight_decay=0.1)
-    for _ in range(3):
-        layer(torch.randn(8, 4)).square().mean().backward()
-        masks.before_update()
-        optimizer.step()
-        masks.after_update(optimizer)
-    held = layer.weight == 0
-    assert held.sum() == 12
-    assert (optimizer.state[layer.weight]["exp_avg"][held] == 0).all()
-    assert masks.kept == 0.25
-
-
 def test_all_layers_that_multiply_are_pruned_and_nothing_else() -> None:
     class Network(nn.Module):
         def __init__(self) -> None:
@@ -200,30 +157,3 @@ def test_a_network_without_such_layers_is_told(tmp_path: Path) -> None:
 def test_settings_are_checked(settings: dict[str, Any]) -> None:
     with pytest.raises(StudyError, match=f"Sparsify has {next(iter(settings))}="):
         Sparsify(**settings)
-
-
-@pytest.mark.parametrize(
-    ("kind", "settings"),
-    [
-        (RigL, {"drop": 0}),
-        (RigL, {"drop": 1.0}),
-        (RigL, {"updates": 0}),
-        (RigL, {"begin_with": "small"}),
-        (Gradual, {"until": 0}),
-        (Gradual, {"until": 1.1}),
-        (Gradual, {"updates": 2.5}),
-        (StaticMask, {"begin_with": None}),
-    ],
-)
-def test_schedules_are_checked(kind: Any, settings: dict[str, Any]) -> None:
-    with pytest.raises(StudyError, match=f"{kind.__name__} has .*{next(iter(settings))}="):
-        kind(**settings)
-
-
-def test_masks_know_what_is_kept_of_tensors_on_their_device() -> None:
-    layer = nn.Linear(4, 4)
-    masks = Masks({"weight": layer.weight}, [0.5], RigL(), num_steps=5, seed=0)
-    other = Masks({"weight": layer.weight}, [0.5], RigL(begin_with="random"), num_steps=5, seed=3)
-    other.load_state_dict(masks.state_dict())
-    found: dict[str, Tensor] = other.state_dict()["masks"]
-    assert torch.equal(found["weight"], masks.state_dict()["masks"]["weight"])

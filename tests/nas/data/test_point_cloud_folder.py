@@ -6,9 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
-from nas.data.classes import class_shares
 from nas.data.point_cloud_folder import PointCloudFolder
 from nas.errors import DataError, NasError
 from nas.tasks.segmentation import IGNORED, SemanticSegmentation
@@ -107,11 +105,6 @@ def test_codes_of_classes_and_points_that_do_not_count(tmp_path: Path) -> None:
         np.savez(tmp_path / f"tile_{number}.npz", **arrays)
     cloud = source(tmp_path, class_codes=(2, 6), ignored=(7,)).clouds()[0][0]
     assert cloud.targets[:13].tolist() == [IGNORED] * 10 + [0, 0, 1]
-
-
-def test_class_shares_leave_out_what_is_ignored() -> None:
-    targets = torch.tensor([[0, 1, 1, 1], [IGNORED, IGNORED, 1, 3]], dtype=torch.uint8)
-    np.testing.assert_allclose(class_shares(targets, 4), [1 / 6, 4 / 6, 0, 1 / 6])
 
 
 def one_point(arrays: Arrays) -> None:

@@ -122,6 +122,7 @@ def test_digits_have_several_labels(tmp_path: Path) -> None:
     assert "| five or more |" in report
 
 
+@pytest.mark.draws
 def test_pixels_of_digits_are_segmented_and_drawn(tmp_path: Path) -> None:
     task = SemanticSegmentation(2, ("paper", "ink"))
     segmenting = study(

@@ -42,6 +42,7 @@ def test_the_commonest_mistakes_are_told_in_words(counts: list[list[int]], said:
     assert commonest_confusions(counts, NAMES[: len(counts)]) == said
 
 
+@pytest.mark.draws
 @pytest.mark.parametrize("count", [2, 10, 100])
 def test_search_and_test_are_drawn_beside_each_other(count: int) -> None:
     counts = np.eye(count, dtype=int).tolist()

@@ -69,6 +69,7 @@ def test_markdown_tables_are_rectangular(cli_run: Path) -> None:
         assert len(lines) == len(table.rows) + 2
 
 
+@pytest.mark.draws
 def test_report_and_figures_are_made_of_the_stored_results_alone(cli_run: Path) -> None:
     results = Results.read(cli_run / "report.json")
     assert report_markdown(results) == (cli_run / "report.md").read_text()

@@ -23,6 +23,7 @@ def trials(run: Path, name: str) -> list[tuple[dict[str, Any], list[float]]]:
     return [(trial.params, trial.values) for trial in study.trials]
 
 
+@pytest.mark.draws
 def test_baselines_have_the_same_budget_and_are_paid_for_once(tiny_copy: Path) -> None:
     results = run_in(tiny_study(evaluations=10), tiny_copy, baselines=True)
     assert [b.name for b in results.baselines] == ["random search", "uniform scaling", "pruned and quantized"]

@@ -166,6 +166,7 @@ def test_a_network_that_was_not_converted_has_no_original_row(tiny_run: Path) ->
     assert "original" not in (tiny_run / "report.md").read_text()
 
 
+@pytest.mark.draws
 def test_candidates_trained_from_scratch_leave_the_original_as_given(tmp_path: Path) -> None:
     study = dataclasses.replace(
         STUDY, training=FromScratch(), evaluations=2, winners=dataclasses.replace(STUDY.winners, passes=())

@@ -87,12 +87,9 @@ def prepared() -> Prepared:
 
 @pytest.fixture(scope="module", autouse=True)
 def _quick(prepared: Prepared) -> Iterator[None]:
-    """Prepare once and draw nothing, because every test runs the study again."""
+    """Prepare once, because every test runs the study again."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("nas.runner.running.prepare", lambda *_: prepared)
-        patched.setattr("nas.runner.reporting.front_png", lambda *_: b"picture")
-        patched.setattr("nas.runner.reporting.hypervolume_png", lambda *_: b"picture")
-        patched.setattr("nas.export.model_card.front_png", lambda *_, **__: b"picture")
         yield
 
 

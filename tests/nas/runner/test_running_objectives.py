@@ -64,6 +64,7 @@ def test_an_objective_that_fails_on_the_winners_is_one_sentence_and_can_be_mende
     assert trials(tmp_path / "run") == before
 
 
+@pytest.mark.draws
 def test_one_objective_that_is_constant_is_a_study(tmp_path: Path) -> None:
     results = run_in(tiny_study(objectives=(Moody(),)), tmp_path / "run")
     assert len(results.values) == 6

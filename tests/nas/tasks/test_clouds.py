@@ -9,6 +9,7 @@ from PIL import Image
 from nas.tasks.clouds import cloud_png, project_points
 
 
+@pytest.mark.draws
 @pytest.mark.parametrize("count", [1, 50_000])
 def test_a_cloud_of_any_size_is_a_picture(count: int) -> None:
     rng = np.random.default_rng(0)

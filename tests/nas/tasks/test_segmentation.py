@@ -28,6 +28,7 @@ def test_positions_that_are_ignored_neither_teach_nor_count(weights: tuple[float
     assert nothing.requires_grad
 
 
+@pytest.mark.draws
 @pytest.mark.parametrize("channels", [1, 3])
 def test_segmented_images_and_clouds_are_drawn(channels: int) -> None:
     task = SemanticSegmentation(3, ("sky", "road", "car"))

@@ -42,6 +42,7 @@ def test_an_answer_is_written_from_its_own_beginning_to_its_end() -> None:
     assert passes[-1].tolist() == [[2, 5, 6, 6, 0, 0, 0, 0, 0], [2, 6, 3, 3, 0, 0, 0, 0, 0]]
 
 
+@pytest.mark.draws
 def test_answers_are_drawn_also_where_matplotlib_would_see_a_formula() -> None:
     task = SequenceToSequence((*SPECIAL, "$", "\\"))
     source, targets = torch.tensor([[5, 6, 0]] * 2), torch.tensor([[5, 6, END], [5, 5, END]])

@@ -1,14 +1,13 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from lessons import CLASSES, RECIPE, items, linears
 from short_training import CPU, StopError, blobs, equal, fresh, stop_after, weights
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from nas.errors import StudyError, TrainingError
 from nas.splits import Split
@@ -22,64 +21,10 @@ from nas.training import (
     Hinton,
     Mixup,
     Recipe,
-    distillation_step,
     train,
 )
-from nas.training.distillation.curriculum import experts_by_difficulty
 
-CLASSES = Classification(3)
-RECIPE = Recipe(epochs=1, label_smoothing=0.0)
 METHODS = [Hinton(), Hinton(4.0, 0.9), BalancedDistillation(2.0), CurriculumDistillation(2.0)]
-
-
-def linears(count: int) -> list[nn.Linear]:
-    torch.manual_seed(0)
-    return [nn.Linear(4, 3).eval() for _ in range(count)]
-
-
-def items(count: int = 9) -> tuple[Tensor, Tensor]:
-    torch.manual_seed(1)
-    return torch.randn(count, 4), torch.arange(count) % 3
-
-
-def losses_of(method: Distillation, student: nn.Module, teachers: Sequence[nn.Module]) -> list[Tensor]:
-    return list(method.lesson(student, teachers, CLASSES, RECIPE).step(*items(), torch.Generator()))
-
-
-def test_hinton_is_the_plain_step_by_default() -> None:
-    student, small, large = linears(3)
-    (loss,) = losses_of(Hinton(), student, [small, large])
-    (plain,) = distillation_step(student, large, CLASSES, RECIPE)(*items(), torch.Generator())
-    images, labels = items()
-    outputs = student(images)
-    halves = (
-        F.cross_entropy(outputs, labels) + F.cross_entropy(outputs, large(images).softmax(1).detach())
-    ) / 2
-    assert torch.equal(loss, plain)
-    assert torch.equal(loss, halves)  # bit for bit
-    assert torch.equal(
-        *(torch.autograd.grad(value, student.weight, retain_graph=True)[0] for value in (loss, halves))
-    )
-
-
-def test_a_temperature_softens_both_and_its_square_makes_up_for_it() -> None:
-    student, teacher = linears(2)
-    (loss,) = losses_of(Hinton(temperature=4.0, weight=0.9), student, [teacher])
-    images, labels = items()
-    outputs, taught = student(images), teacher(images)
-    soft = F.cross_entropy(outputs / 4, (taught / 4).softmax(1)) * 16
-    assert torch.allclose(loss, 0.1 * F.cross_entropy(outputs, labels) + 0.9 * soft)
-
-
-def test_balanced_divergences_follow_who_is_more_certain() -> None:
-    student, teacher = linears(2)
-    loss, of_teacher = losses_of(BalancedDistillation(weight=1.0, balance=1.0), student, [teacher])
-    p, q = (network(items()[0]).softmax(1) for network in (student, teacher))
-    forward, reverse = (q * (q / p).log()).sum(1), (p * (p / q).log()).sum(1)
-    too_certain = -(p * p.log()).sum(1) < -(q * q.log()).sum(1)
-    assert 0 < too_certain.sum() < len(too_certain)
-    assert torch.allclose(loss, torch.where(too_certain, forward, reverse).mean(), atol=1e-6)
-    assert torch.allclose(of_teacher, reverse.mean(), atol=1e-6)
 
 
 def test_each_of_two_that_learn_together_is_constant_to_the_other() -> None:
@@ -99,24 +44,6 @@ def test_each_of_two_that_learn_together_is_constant_to_the_other() -> None:
     assert own is student
     assert torch.equal(teacher.weight, before)
     assert not torch.equal(copied.weight, before)
-
-
-def test_difficult_items_have_large_teachers() -> None:
-    difficulty = torch.tensor([0.3, 0.1, 0.9, 0.5, 0.2, 0.4, 0.8])
-    assert experts_by_difficulty(difficulty, 3).tolist() == [0, 0, 2, 1, 0, 1, 2]
-    assert experts_by_difficulty(difficulty, 1).tolist() == [0] * 7
-    assert experts_by_difficulty(difficulty[:2], 3).tolist() == [1, 0]
-
-
-def test_each_item_learns_from_its_own_teacher() -> None:
-    student, *teachers = linears(4)
-    (loss,) = losses_of(CurriculumDistillation(temperature=2.0, weight=1.0), student, teachers)
-    images, labels = items()
-    outputs = student(images)
-    ranks = F.cross_entropy(outputs, labels, reduction="none").argsort().argsort()
-    taught = torch.stack([teachers[rank // 3](images[row]) for row, rank in enumerate(ranks.tolist())])
-    expected = F.cross_entropy(outputs / 2, (taught / 2).softmax(1)) * 4
-    assert torch.allclose(loss, expected)
 
 
 TASKS: list[tuple[Task, Tensor, Tensor]] = [
@@ -219,8 +146,3 @@ def test_settings_are_checked(kind: Any, settings: dict[str, Any]) -> None:
 @pytest.mark.parametrize("method", METHODS, ids=str)
 def test_methods_keep_their_contract(method: Distillation) -> None:
     check_distillation(method)
-
-
-def test_a_balance_is_for_the_larger_share() -> None:
-    with pytest.raises(StudyError, match=r"balance=0.4: 0.5 to 1"):
-        BalancedDistillation(balance=0.4)

@@ -2,9 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import re
 import sys
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,18 +10,17 @@ from typing import Any
 import pytest
 import torch
 from fakes import tiny_network
-from short_training import CPU, StopError, blobs, equal, fresh, stop_after, weights
+from short_training import CPU, StopError, blobs, equal, fresh, plain, rates, stop_after, trained, weights
 from torch import Tensor, nn
 from torchvision.transforms import v2
 
-from nas.errors import DamagedFileError, RunDirectoryError, StudyError, TrainingError
+from nas.errors import StudyError, TrainingError
 from nas.splits import Split
 from nas.supernet import Supernet
 from nas.supernet.sandwich import sandwich_step
 from nas.tasks import Classification
 from nas.training import ALONE, Losses, Ranks, Recipe, Step, make_supervised_step, train
 from nas.training.loop import _average, _Loop
-from nas.training.memory import out_of_memory
 
 CLASSES = Classification(10)
 
@@ -34,29 +31,6 @@ def byte_blobs() -> Split:
     """The same as bytes, to be normalised per batch."""
     data = blobs()
     return Split((data.inputs * 25 + 100).clamp(0, 255).to(torch.uint8), data.targets, (125.0,), (35.0,))
-
-
-def trained(
-    recipe: Recipe,
-    *,
-    supernet: bool = False,
-    seed: int = 1,
-    checkpoint: Path | None = None,
-    on_epoch: Callable[[int, float], None] = lambda _epoch, _loss: None,
-    data: Split | None = None,
-) -> tuple[dict[str, Tensor], list[float]]:
-    """Train a fresh network and return its weights and losses."""
-    if supernet:
-        torch.manual_seed(0)
-        model: nn.Module = Supernet(tiny_network(classes=2))
-        step = sandwich_step(model, CLASSES, recipe)  # type: ignore[arg-type]
-    else:
-        model = fresh(dropout=True)
-        step = make_supervised_step(model, CLASSES, recipe)
-    losses = train(
-        model, step, data or blobs(), recipe, seed=seed, device=CPU, checkpoint=checkpoint, on_epoch=on_epoch
-    )
-    return weights(model), losses
 
 
 OPTIONS = [
@@ -233,74 +207,6 @@ def test_a_truly_diverging_training_is_told(tmp_path: Path) -> None:
         train(model, make_supervised_step(model, CLASSES, recipe), data, recipe, seed=0, device=CPU)
 
 
-@pytest.mark.parametrize("keep", [0, 100, 0.5, 0.99])
-def test_a_truncated_checkpoint_is_told_and_the_previous_one_serves(tmp_path: Path, keep: float) -> None:
-    recipe, checkpoint = Recipe(epochs=4, batch_size=16), tmp_path / "checkpoint.pt"
-    expected = trained(recipe)
-    with pytest.raises(StopError):
-        trained(recipe, checkpoint=checkpoint, on_epoch=stop_after(3))
-    content = checkpoint.read_bytes()
-    checkpoint.unlink()  # the previous one must not share its bytes
-    checkpoint.write_bytes(content[: int(keep * len(content)) if keep < 1 else int(keep)])
-    with pytest.raises(DamagedFileError, match=r"replace it by checkpoint\.pt\.previous") as caught:
-        trained(recipe, checkpoint=checkpoint)
-    assert "\n" not in str(caught.value)
-    checkpoint.with_name("checkpoint.pt.previous").replace(checkpoint)
-    epochs: list[int] = []
-    resumed = trained(recipe, checkpoint=checkpoint, on_epoch=lambda epoch, _: epochs.append(epoch))
-    assert epochs == [3, 4]
-    assert equal(resumed[0], expected[0])
-
-
-@pytest.mark.parametrize("share", [0.2, 0.5, 0.8])
-def test_no_flipped_byte_of_a_checkpoint_is_trained_on(tmp_path: Path, share: float) -> None:
-    recipe, checkpoint = Recipe(epochs=3, batch_size=16), tmp_path / "checkpoint.pt"
-    with pytest.raises(StopError):
-        trained(recipe, checkpoint=checkpoint, on_epoch=stop_after(2))
-    with zipfile.ZipFile(checkpoint) as archive:
-        largest = max(archive.infolist(), key=lambda entry: entry.file_size)
-    content = bytearray(checkpoint.read_bytes())
-    content[largest.header_offset + 128 + int(share * largest.file_size)] ^= 1
-    checkpoint.write_bytes(content)
-    with pytest.raises(
-        DamagedFileError, match=r"checkpoint\.pt can't be read \(the checksum of .* is wrong\)"
-    ):
-        trained(recipe, checkpoint=checkpoint)
-
-
-def test_damaging_the_checkpoint_in_place_leaves_the_previous_one_whole(tmp_path: Path) -> None:
-    recipe, checkpoint = Recipe(epochs=3, batch_size=16), tmp_path / "checkpoint.pt"
-    trained(recipe, checkpoint=checkpoint)
-    checkpoint.write_bytes(b"\0" * 10)
-    assert len(torch.load(tmp_path / "checkpoint.pt.previous", weights_only=True)["losses"]) == 2
-
-
-def test_without_a_previous_one_the_advice_is_to_delete(tmp_path: Path) -> None:
-    (tmp_path / "checkpoint.pt").write_bytes(b"not a checkpoint")
-    with pytest.raises(DamagedFileError, match="delete it to train from the start"):
-        trained(Recipe(epochs=1), checkpoint=tmp_path / "checkpoint.pt")
-
-
-def test_a_checkpoint_runs_no_code_of_its_own(tmp_path: Path) -> None:
-    class Payload:
-        def __reduce__(self) -> tuple[object, tuple[str]]:
-            return (Path.touch, (tmp_path / "touched",))  # type: ignore[return-value]
-
-    torch.save(Payload(), tmp_path / "checkpoint.pt")
-    with pytest.raises(DamagedFileError):
-        trained(Recipe(epochs=1), checkpoint=tmp_path / "checkpoint.pt")
-    assert not (tmp_path / "touched").exists()
-
-
-def test_a_full_disk_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(_path: Path, _content: bytes) -> int:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(RunDirectoryError, match="No space left on device"):
-        trained(Recipe(epochs=1), checkpoint=tmp_path / "checkpoint.pt")
-
-
 @pytest.mark.parametrize("count", [1, 2, 16, 17, 33])
 def test_no_batch_of_one_image_unless_there_is_but_one(count: int) -> None:
     sizes: list[int] = []
@@ -316,28 +222,6 @@ def test_no_batch_of_one_image_unless_there_is_but_one(count: int) -> None:
     train(model, step, data, Recipe(epochs=1, batch_size=16), seed=0, device=CPU)
     assert sum(sizes) == count
     assert count == 1 or 1 not in sizes
-
-
-def rates(monkeypatch: pytest.MonkeyPatch, count: int, epochs: int) -> list[float]:
-    """Return the learning rate of every step of a training with batches of 16."""
-    taken: list[float] = []
-    step = torch.optim.AdamW.step
-
-    def noting(optimizer: torch.optim.AdamW, *args: Any) -> object:
-        taken.append(optimizer.param_groups[0]["lr"])
-        return step(optimizer, *args)
-
-    monkeypatch.setattr(torch.optim.AdamW, "step", noting)
-    model, recipe = plain(), Recipe(epochs=epochs, batch_size=16)
-    train(model, make_supervised_step(model, CLASSES, recipe), blobs(count), recipe, seed=0, device=CPU)
-    return taken
-
-
-@pytest.mark.parametrize(("count", "epochs"), [(17, 10), (33, 10), (32, 10), (40, 10), (16, 2)])
-def test_the_schedule_ends_with_the_training(
-    monkeypatch: pytest.MonkeyPatch, count: int, epochs: int
-) -> None:
-    assert rates(monkeypatch, count, epochs)[-1] < 1e-6
 
 
 def test_a_single_step_trains(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -358,42 +242,6 @@ def test_every_epoch_sees_every_image_once_in_another_order() -> None:
     train(model, step, data, Recipe(epochs=2, batch_size=20), seed=0, device=CPU)
     assert sorted(seen[0]) == sorted(seen[1]) == list(range(20))
     assert seen[0] != seen[1]
-
-
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"epochs": 0},
-        {"epochs": -1},
-        {"batch_size": 0},
-        {"learning_rate": 0.0},
-        {"learning_rate": -1e-3},
-        {"learning_rate": math.nan},
-        {"learning_rate": math.inf},
-        {"weight_decay": -0.1},
-        {"weight_decay": math.nan},
-        {"label_smoothing": -0.1},
-        {"label_smoothing": 1.5},
-        {"max_grad_norm": 0.0},
-        {"max_grad_norm": -1.0},
-        {"max_grad_norm": math.nan},
-        {"accumulate": 0},
-        {"batch_size": 8, "accumulate": 9},
-        {"precision": "float8"},
-        {"ema_decay": 1.0},
-        {"ema_decay": -0.1},
-    ],
-    ids=str,
-)
-def test_a_recipe_out_of_range_is_refused(settings: dict[str, float]) -> None:
-    with pytest.raises(StudyError):
-        Recipe(**{"epochs": 1, **settings})  # type: ignore[arg-type]
-
-
-def plain() -> nn.Module:
-    """Without batch norm and dropout, so that a batch's mean is the mean of its parts."""
-    torch.manual_seed(0)
-    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(64, 2))
 
 
 @pytest.mark.parametrize("accumulate", [2, 3, 7])
@@ -480,58 +328,6 @@ def test_half_precision_on_a_cpu_is_refused() -> None:
         train(model, make_supervised_step(model, CLASSES, recipe), blobs(), recipe, seed=0, device=CPU)
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
-        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
-        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"),
-        MemoryError(),
-        RuntimeError("CUDA error: out of memory"),
-        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
-        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
-    ],
-    ids=["cuda", "cpu", "python", "driver", "cublas", "cudnn"],
-)
-def test_out_of_memory_says_which_batch_size_to_try(error: Exception) -> None:
-    def step(_images: Tensor, _labels: Tensor, _generator: torch.Generator) -> Losses:
-        raise error
-        yield
-
-    recipe = Recipe(epochs=1, batch_size=32, halve_on_oom=True)  # which a CPU doesn't do
-    with pytest.raises(
-        TrainingError, match=r"32 images at a time: try accumulate=2.*batch_size=16"
-    ) as caught:
-        train(plain(), step, blobs(), recipe, seed=0, device=CPU)
-    assert "\n" not in str(caught.value)
-    assert "halve_on_oom" not in str(caught.value)
-
-
-def test_halving_is_advised_where_it_can_be_done() -> None:
-    assert "halve_on_oom=True" in str(out_of_memory(32, 32, 1, halves=True))
-    assert "halve_on_oom" not in str(out_of_memory(32, 32, 1, halves=False))
-
-
-@pytest.mark.parametrize(
-    ("batch_size", "accumulate"), [(3, 2), (3, 1), (2, 2), (1, 1), (8, 8), (9, 3), (8, 2)]
-)
-def test_what_is_advised_when_memory_runs_out_can_be_done(batch_size: int, accumulate: int) -> None:
-    recipe, seen = Recipe(epochs=1, batch_size=batch_size, accumulate=accumulate), 0
-
-    def step(images: Tensor, _labels: Tensor, _generator: torch.Generator) -> Losses:
-        nonlocal seen
-        seen = len(images)
-        raise MemoryError
-        yield
-
-    with pytest.raises(TrainingError) as caught:
-        train(plain(), step, blobs(), recipe, seed=0, device=CPU)
-    advised = re.search(r"accumulate=(\d+).*batch_size=(\d+)", str(caught.value))
-    assert (advised is None) == (seen < 4)
-    if advised is not None:
-        dataclasses.replace(recipe, accumulate=int(advised[1]))
-        dataclasses.replace(recipe, batch_size=int(advised[2]))
-
-
 def test_a_resumed_training_takes_the_recipes_parts_or_what_halving_made_of_them(tmp_path: Path) -> None:
     sizes: list[int] = []
     model, checkpoint = plain(), tmp_path / "checkpoint.pt"
@@ -565,72 +361,6 @@ def test_a_resumed_training_takes_the_recipes_parts_or_what_halving_made_of_them
     loops[1].restore(checkpoint, torch.Generator())
     loops[1].batch(blobs(16), torch.arange(16), torch.Generator())
     assert sizes[7:] == [4] * 4
-
-
-@pytest.mark.parametrize("place", ["nn.Module.to", "optim.AdamW.step", "optim.swa_utils.deepcopy"])
-def test_out_of_memory_apart_from_the_images_is_one_sentence(
-    monkeypatch: pytest.MonkeyPatch, place: str
-) -> None:
-    """The weights, the optimizer's moments, the average."""
-
-    def full(*_args: object, **_settings: object) -> None:
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
-
-    model, recipe = plain(), Recipe(epochs=1, ema_decay=0.9)
-    monkeypatch.setattr(f"torch.{place}", full)
-    with pytest.raises(TrainingError, match="a smaller largest network, or another device") as caught:
-        train(model, make_supervised_step(model, CLASSES, recipe), blobs(), recipe, seed=0, device=CPU)
-    assert "\n" not in str(caught.value)
-
-
-def test_images_that_do_not_fit_the_device_go_batch_by_batch() -> None:
-    class Large(Split):
-        def to(self, device: torch.device) -> Split:
-            raise torch.OutOfMemoryError(f"too large for {device}")
-
-    data, results = blobs(), []
-    for split in (data, Large(data.inputs, data.targets)):
-        model, recipe = plain(), Recipe(epochs=2, batch_size=16)
-        train(model, make_supervised_step(model, CLASSES, recipe), split, recipe, seed=0, device=CPU)
-        results.append(weights(model))
-    assert equal(*results)
-
-
-def test_other_runtime_errors_pass_through() -> None:
-    def step(_images: Tensor, _labels: Tensor, _generator: torch.Generator) -> Losses:
-        raise RuntimeError("shapes don't fit")
-        yield
-
-    with pytest.raises(RuntimeError, match="shapes don't fit"):
-        train(plain(), step, blobs(), Recipe(epochs=1), seed=0, device=CPU)
-
-
-def test_halving_takes_smaller_parts_until_they_fit_and_ends_as_those_would() -> None:
-    """The loop's own answer to a GPU's error; the device alone is pretended."""
-    results = []
-    for accumulate, limit in ((4, 16), (1, 4)):
-        model = plain()
-        recipe = Recipe(epochs=2, batch_size=16, accumulate=accumulate, halve_on_oom=True)
-        inner = make_supervised_step(model, CLASSES, recipe)
-
-        def step(
-            images: Tensor,
-            labels: Tensor,
-            generator: torch.Generator,
-            limit: int = limit,
-            inner: Step = inner,
-        ) -> Losses:
-            if len(images) > limit:
-                raise torch.OutOfMemoryError("too many")
-            yield from inner(images, labels, generator)
-
-        loop = _Loop(model, step, recipe, 48, CPU, ALONE)
-        loop._may_halve = True
-        generator = torch.Generator().manual_seed(0)
-        for rows in torch.arange(48).split(16):
-            loop.batch(blobs(48), rows, generator)
-        results.append(weights(model))
-    assert equal(*results)
 
 
 def test_the_averages_counter_is_not_shared_because_nccl_knows_no_cpu(
