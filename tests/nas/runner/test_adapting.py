@@ -6,22 +6,17 @@ import dataclasses
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-import optuna
 import pytest
 import torch
 from fakes import Listener, run_in, tiny_study
-from optuna.trial import create_trial
 
-from nas import Adaptation, Winners
+from nas import Adaptation
 from nas.errors import StudyError
 from nas.files import read_json
 from nas.objective import Measurement, Objective
 from nas.report.results import Results
 from nas.runner import adapting
-from nas.runner.choosing import choose_winners, near_front
-from nas.runner.preparation import Prepared, prepare
-from nas.search.record.trials import distributions
+from nas.runner.preparation import prepare
 from nas.study import Study
 
 FEW = Adaptation(candidates=10, steps=3)
@@ -78,33 +73,6 @@ def test_otherwise_nothing_is_done(tmp_path: Path, quiet: Study) -> None:
     assert not (tmp_path / "adapted").exists()
     assert results.facts["adaptation"] is None
     assert "adaptation" not in results.facts["seconds"]
-
-
-def recorded(prepared: Prepared, values: list[list[float]]) -> optuna.Study:
-    record = optuna.create_study(directions=["maximize", "minimize"])
-    space = prepared.problem.space
-    rows = np.unique(space.canonical(space.sample_indices(200, np.random.default_rng(0))), axis=0)
-    for architecture, pair in zip(space.from_indices(rows), values, strict=False):
-        record.add_trial(
-            create_trial(params=dict(architecture), distributions=distributions(space), values=pair)
-        )
-    return record
-
-
-def test_the_front_comes_first_then_the_front_of_what_is_left() -> None:
-    prepared = prepare(tiny_study(), torch.device("cpu"))
-    record = recorded(prepared, [[0.5, 1.0], [0.9, 5.0], [0.4, 1.0], [0.8, 5.0], [0.3, 1.0]])
-    assert [t.number for t in near_front(prepared, record, 1)] == [1]
-    assert sorted(t.number for t in near_front(prepared, record, 2)) == [0, 1]
-    assert sorted(t.number for t in near_front(prepared, record, 4)) == [0, 1, 2, 3]
-    assert len(near_front(prepared, record, 9)) == 5
-
-
-def test_winners_are_of_those_that_were_adapted() -> None:
-    prepared = prepare(tiny_study(winners=Winners(count=1)), torch.device("cpu"))
-    record = recorded(prepared, [[0.9, 1.0], [0.8, 1.0], [0.7, 1.0]])
-    assert choose_winners(prepared, record)[0].number == 0
-    assert choose_winners(prepared, record, {0: 0.91, 1: 0.95})[0].number == 1
 
 
 def test_a_few_steps_of_many_items_are_a_part_of_an_epoch() -> None:

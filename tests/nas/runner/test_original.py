@@ -14,24 +14,17 @@ from fakes import Listener, digests, run_in, tiny_study
 from torch import nn
 
 import nas
-from nas import Accuracy, FromScratch, Int8, Macs, NoTraining, Objective, Recipe, Trust, WeightBytes, Winners
+from nas import Accuracy, FromScratch, Int8, Macs, Objective, Recipe, Trust, WeightBytes, Winners
 from nas.evaluation.from_scratch import fresh_network
 from nas.evaluation.stored import count_stored_bytes
-from nas.export.folder import save_weights
 from nas.export.model_card import set_card
 from nas.files import read_json
 from nas.objectives import Counts
 from nas.report.results import AS_GIVEN, FINISHED, Results
 from nas.report.tables import winners_table
 from nas.report.text import report_markdown
-from nas.runner.directory import RunDirectory
-from nas.runner.origin import outside_weights
-from nas.runner.preparation import prepare
-from nas.runner.weights import weights_of
 from nas.space import FloatArray
 from nas.supernet import elastic_module
-
-CPU = torch.device("cpu")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -211,21 +204,6 @@ def test_weights_from_outside_are_told(finished: Path, results: Results) -> None
     assert said in results.facts["outside_weights"]
     for path in [finished / "report.md", *(finished / "winners").glob("*/README.md")]:
         assert said in path.read_text()
-
-
-def test_where_weights_come_from(tmp_path: Path, tiny_run: Path) -> None:
-    def told(**changes: object) -> str | None:
-        prepared = prepare(tiny_study(**changes), CPU)
-        return outside_weights(prepared, weights_of(prepared, RunDirectory(tmp_path)))
-
-    save_weights(tmp_path / "own.safetensors", tiny_study().network())
-    assert told() is None
-    assert told(training=FromScratch(), network=existing_network) is None
-    assert "that the study's network is made with" in str(told(training=NoTraining()))
-    assert "that the study's network is made with" in str(told(network=existing_network))
-    assert "a file of the study's own (SHA-256" in str(told(weights=tmp_path / "own.safetensors"))
-    assert Results.read(tiny_run / "report.json").facts["outside_weights"] is None
-    assert "not known" not in (tiny_run / "report.md").read_text()
 
 
 @pytest.mark.parametrize(

@@ -6,22 +6,16 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import optuna
 import pytest
-import torch
 from fakes import Listener, run_in, tiny_study
-from optuna.trial import create_trial
 
-from nas import Recipe, Trust, Winners
-from nas.errors import EvaluationError, StudyError
+from nas import Recipe, Trust
+from nas.errors import StudyError
 from nas.files import read_json
 from nas.report.results import Results
 from nas.report.trust import TrustResult
-from nas.runner.choosing import choose_winners
-from nas.runner.preparation import prepare
-from nas.search.models.stand_alone import keep_stand_alone, stand_alone_values
-from nas.search.record.trials import distributions
+from nas.search.models.stand_alone import stand_alone_values
 
 
 def test_every_study_with_a_supernet_has_it_in_its_report(tiny_run: Path) -> None:
@@ -117,52 +111,6 @@ def test_a_search_that_ended_before_its_time_does_not_learn_from_its_own_winners
     assert len(first.values) < 60
     assert run_in(study, tmp_path).winners == first.winners
     assert "front" in first.facts["winners_chosen_by"]
-
-
-def test_winners_are_chosen_by_what_they_are_expected_to_reach() -> None:
-    prepared = prepare(tiny_study(), torch.device("cpu"))
-    problem, record = prepared.problem, optuna.create_study(directions=["maximize", "minimize"])
-    rows = problem.space.canonical(problem.space.sample_indices(30, np.random.default_rng(0)))
-    sizes = problem.count(rows)[problem.objectives[1].name]
-    for architecture, size in zip(problem.space.from_indices(rows), sizes, strict=True):
-        searched = 1.0 - architecture["width"] / 10  # the supernet has it the wrong way round
-        values, space = [searched, float(size)], distributions(problem.space)
-        record.add_trial(create_trial(params=dict(architecture), distributions=space, values=values))
-    assert choose_winners(prepared, record)[0].params["width"] == 2
-    alone = {trial.number: trial.params["width"] / 10 for trial in record.trials[:12]}
-    keep_stand_alone(record, "alone", alone)
-    assert choose_winners(prepared, record)[0].params["width"] == 8
-
-
-def test_no_winner_has_values_too_good_to_be_true(caplog: pytest.LogCaptureFixture) -> None:
-    prepared = prepare(tiny_study(winners=Winners(count=30)), torch.device("cpu"))
-    space, record = prepared.problem.space, optuna.create_study(directions=["maximize", "minimize"])
-    rows = np.unique(space.canonical(space.sample_indices(30, np.random.default_rng(0))), axis=0)
-    for number, architecture in enumerate(space.from_indices(rows)):
-        values = [0.5 + number / 100, 1000.0 + number]
-        record.add_trial(
-            create_trial(params=dict(architecture), distributions=distributions(space), values=values)
-        )
-    for absurd in ([1e12, 1.0], [0.4, -1e12]):
-        record.add_trial(
-            create_trial(params=dict(architecture), distributions=distributions(space), values=absurd)
-        )
-    assert sorted(t.number for t in choose_winners(prepared, record)) == list(range(len(rows)))
-    told = [r.getMessage() for r in caplog.records if "too good" in r.getMessage()]
-    assert told == [
-        f"trials {len(rows)}, {len(rows) + 1} have values too good to be true in accuracy, num_params and can't be "
-        "on the front: check what measures that."
-    ]
-
-
-def test_without_a_credible_evaluation_there_are_no_winners() -> None:
-    prepared = prepare(tiny_study(), torch.device("cpu"))
-    space, record = prepared.problem.space, optuna.create_study(directions=["maximize", "minimize"])
-    params = dict(space.from_indices(space.canonical(space.sample_indices(1, np.random.default_rng(0))))[0])
-    for values in ([1e12, 5.0], [0.5, -1e12]):
-        record.add_trial(create_trial(params=params, distributions=distributions(space), values=values))
-    with pytest.raises(EvaluationError, match="there is no front: trials 0, 1 have values"):
-        choose_winners(prepared, record)
 
 
 def test_what_was_checked_of_another_search_teaches_nothing(tmp_path: Path) -> None:

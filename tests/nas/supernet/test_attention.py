@@ -6,7 +6,7 @@ from torch import nn
 
 from nas.choices import choice
 from nas.errors import ShapeError
-from nas.supernet.attention import Attention, CutAttention, why_fixed
+from nas.supernet.attention import Attention, CutAttention
 from nas.supernet.cut import Part
 from nas.supernet.sites import find_sites
 
@@ -101,15 +101,3 @@ def test_a_mask_for_every_head_is_refused() -> None:
     layer = cut(nn.MultiheadAttention(12, 3, batch_first=True), 2)
     with pytest.raises(ShapeError, match="three axes"):
         layer(QUERY, KEY, KEY, attn_mask=torch.zeros(6, 5, 7))
-
-
-@pytest.mark.parametrize(
-    ("layer", "said"),
-    [
-        (nn.MultiheadAttention(12, 1), "one head"),
-        (nn.MultiheadAttention(12, 3, add_bias_kv=True), "keys of its own"),
-        (nn.MultiheadAttention(12, 3, add_zero_attn=True), "keys of its own"),
-    ],
-)
-def test_what_cannot_lose_heads_says_why(layer: nn.MultiheadAttention, said: str) -> None:
-    assert said in (why_fixed(layer) or "")

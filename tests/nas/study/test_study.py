@@ -2,22 +2,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import partial
-from typing import Any
 
 import pytest
 from fakes import FewDigits, NearestSurrogate, tiny_network, tiny_study
 from torch import nn
-from torchvision.transforms import v2
 
-from nas import Accuracy, Constraint, Int8, LatencyMs, Macs, NumParams, Recipe, SurrogateSearch, Winners
+from nas import Accuracy, Constraint, Int8, LatencyMs, Macs, Recipe, SurrogateSearch, Winners
 from nas.errors import ObjectiveError, StudyError
 from nas.evaluation.proxy import ProxySubset
 from nas.objective import Objective
 from nas.search import LocalSearch, ResponseSurfaceSearch, TwoStage
 from nas.search.stopping import Stopping
 from nas.space import SearchSpace
-from nas.study import Trust, change_study, network_reference, stable_repr
+from nas.study import Trust
 from nas.supernet import SandwichRule
 
 
@@ -158,80 +155,6 @@ def test_winners_are_at_least_one_and_their_variants_have_names_of_their_own() -
     with pytest.raises(StudyError, match="same name"):
         Winners(passes=(Int8(name="fp32"),))
     assert len(Winners(passes=(Int8(), Int8(num_images=9, name="int8-few"))).passes) == 2
-
-
-def test_a_repr_without_addresses_is_equal_in_every_process() -> None:
-    class Plain:
-        pass
-
-    shake = partial(lambda image: image, 3)
-    assert stable_repr(Plain()) == stable_repr(Plain())
-    assert "0x" not in stable_repr([Plain(), shake])
-    recipes = [Recipe(epochs=1, augment=v2.RandomAffine(degrees=d)) for d in (5, 5, 6)]
-    assert stable_repr(recipes[0]) == stable_repr(recipes[1]) != stable_repr(recipes[2])
-
-
-def test_a_network_is_told_by_name_and_arguments() -> None:
-    reference = network_reference(partial(tiny_network, classes=10))
-    assert reference == {"factory": "fakes:tiny_network", "arguments": {"classes": 10}}
-    assert network_reference(tiny_network) == {"factory": "fakes:tiny_network", "arguments": {}}
-
-
-def test_an_argument_without_a_name_is_refused() -> None:
-    with pytest.raises(StudyError, match="name the arguments"):
-        network_reference(partial(tiny_network, 10))
-
-
-@pytest.mark.parametrize("network", [lambda: tiny_network(), partial(tiny_network, classes=nn.ReLU)])
-def test_what_has_no_plain_name_says_so(network: object) -> None:
-    assert "<" in str(network_reference(network)["factory"])  # type: ignore[arg-type]
-
-
-def test_what_a_user_changes() -> None:
-    study = tiny_study(constraints=(Constraint(NumParams(), 500),))
-    made = change_study(
-        study,
-        evaluations=9,
-        seed=4,
-        objectives=["accuracy"],
-        constraints={"num_params": 100, "macs": 1e6},
-    )
-    assert (made.evaluations, made.seed) == (9, 4)
-    assert [o.objective.name for o in made.objectives] == ["accuracy"]
-    limits = {c.quantity.objective.name: c.at_most for c in made.constraints}
-    assert limits == {"num_params": 100, "macs": 1e6}
-    assert change_study(study) == study
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"objectives": ["num_params"]}, "'accuracy' must stay"),
-        ({"objectives": ["accuracy", "nosuch"]}, "no objective 'nosuch'"),
-        ({"objectives": ["accuracy", "accuracy"]}, "name each once"),
-        ({"constraints": {"accuracy": 1.0}}, "no quantity 'accuracy'"),
-        ({"evaluations": 0}, "at least 1"),
-    ],
-)
-def test_a_change_that_makes_no_sense(changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(StudyError, match=message):
-        change_study(tiny_study(), **changes)
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [{"evaluations": 3}, {"device": "cuda"}, {"objectives": ["accuracy"]}, {"constraints": {"macs": 1.0}}],
-)
-def test_what_a_study_doesnt_let_be_changed(changes: dict[str, Any]) -> None:
-    study = tiny_study(changeable=("seed",))
-    assert change_study(study, seed=3).seed == 3
-    with pytest.raises(StudyError, match=r"what may be: seed"):
-        change_study(study, **changes)
-
-
-def test_only_known_aspects_are_changeable() -> None:
-    with pytest.raises(StudyError, match="choose among"):
-        tiny_study(changeable=("weather",))
 
 
 class Odd:
