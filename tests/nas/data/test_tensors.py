@@ -90,7 +90,7 @@ def test_a_network_of_two_inputs_is_searched_for_regression(tmp_path: Path) -> N
     of_two = study(
         network=Two,
         data=Diabetes(),
-        objectives=(quality, Macs(), LatencyMs()),
+        objectives=(quality, Macs(), LatencyMs(short_seconds=0.005, long_seconds=0.02)),
         proxy=ProxySubset(sizes=(0.5,)),
     )
     results = run_in(of_two, tmp_path)

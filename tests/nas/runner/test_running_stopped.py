@@ -42,9 +42,9 @@ class StopsAt(Listener):
             raise StopError
 
 
-@pytest.mark.parametrize("steps", [1, 3, 7, 9, 10])
+@pytest.mark.parametrize("steps", [1, 7, 9])
 def test_a_run_stopped_anywhere_ends_as_one_that_was_not(tiny_run: Path, tmp_path: Path, steps: int) -> None:
-    """Two epochs, six evaluations, two winners and a measurement are eleven steps."""
+    """Two epochs, six evaluations, two winners and a measurement are eleven steps: in each of the three stages."""
     with pytest.raises(StopError):
         run_in(tiny_study(), tmp_path / "run", StopsAt(steps))
     results = run_in(tiny_study(), tmp_path / "run")

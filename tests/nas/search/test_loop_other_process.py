@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import optuna
@@ -20,7 +21,7 @@ from nas.testing import toy_evaluate, toy_problem
 from surrogates.gaussian_process import GaussianProcess
 
 STRATEGIES: dict[str, Strategy] = {
-    "surrogate search": SurrogateSearch(GaussianProcess, num_startup=12, batch_size=4),
+    "surrogate search": SurrogateSearch(partial(GaussianProcess, restarts=1, iterations=10), num_startup=12),
     "local search": LocalSearch(),
     "smithson": ResponseSurfaceSearch(NearestSurrogate),
     "two stages": TwoStage(LocalSearch(4), (("width", "kernel"), ("depth", "second.*", "mode")), 12),

@@ -48,6 +48,7 @@ class Knowing:
         return OURS.sampler(told(problem, values, rows), seed)
 
 
+@pytest.mark.usefixtures("short_evolution")
 def test_the_contract_of_a_strategy_holds_with_knowledge() -> None:
     check_strategy(Knowing(), num_trials=15, never_wastes=True)
 

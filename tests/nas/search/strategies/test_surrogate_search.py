@@ -15,6 +15,7 @@ from nas.testing import check_strategy
 OURS = SurrogateSearch(NearestSurrogate, num_startup=8, batch_size=4)
 
 
+@pytest.mark.usefixtures("short_evolution")
 def test_surrogate_search_keeps_the_contract_and_wastes_nothing() -> None:
     check_strategy(OURS, num_trials=22, never_wastes=True)
 
