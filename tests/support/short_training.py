@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from fakes import tiny_network
 from torch import Tensor, nn
 
 from nas.space import Architecture
 from nas.splits import Split
 from nas.supernet import Supernet
+from nas.supernet.sandwich import sandwich_step
 from nas.tasks import Classification
 from nas.training import Recipe, make_supervised_step, train
 from nas.training.phases import Phase
@@ -86,3 +89,26 @@ def rates(monkeypatch: pytest.MonkeyPatch, count: int, epochs: int) -> list[floa
     model, recipe = plain(), Recipe(epochs=epochs, batch_size=16)
     train(model, make_supervised_step(model, TWO_CLASSES, recipe), blobs(count), recipe, seed=0, device=CPU)
     return taken
+
+
+def trained(
+    recipe: Recipe,
+    *,
+    supernet: bool = False,
+    seed: int = 1,
+    checkpoint: Path | None = None,
+    on_epoch: Callable[[int, float], None] = lambda _epoch, _loss: None,
+    data: Split | None = None,
+) -> tuple[dict[str, Tensor], list[float]]:
+    """Train a fresh network and return its weights and losses."""
+    if supernet:
+        torch.manual_seed(0)
+        model: nn.Module = Supernet(tiny_network(classes=2))
+        step = sandwich_step(model, TWO_CLASSES, recipe)  # type: ignore[arg-type]
+    else:
+        model = fresh(dropout=True)
+        step = make_supervised_step(model, TWO_CLASSES, recipe)
+    losses = train(
+        model, step, data or blobs(), recipe, seed=seed, device=CPU, checkpoint=checkpoint, on_epoch=on_epoch
+    )
+    return weights(model), losses

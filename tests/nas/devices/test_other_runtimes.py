@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import onnx
 import pytest
-import torch
 from onnx import helper
+from runtimes import SHAPE, has_mnn, has_openvino, perceptron, ran
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nas.compression.onnx_int8 import quantize
 from nas.devices import Device, Mnn, OpenVino, other_runtimes
 from nas.errors import ExportError, StudyError
 from nas.evaluation import LatencyMs
 from nas.evaluation.onnx_export import export_onnx
 
-has_openvino = pytest.mark.skipif(
-    importlib.util.find_spec("openvino") is None, reason="OpenVINO isn't installed"
-)
-has_mnn = pytest.mark.skipif(importlib.util.find_spec("MNN") is None, reason="MNN isn't installed")
 both = pytest.mark.parametrize(
     "device", [pytest.param(OpenVino(), marks=has_openvino), pytest.param(Mnn(), marks=has_mnn)], ids=repr
 )
-SHAPE = (3, 8, 8)
 
 
 class Shrunk(nn.Module):
@@ -53,21 +43,6 @@ class Recurrent(nn.Module):
         return output
 
 
-def perceptron() -> nn.Module:
-    torch.manual_seed(0)
-    return nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(288, 4))
-
-
-def quantized(module: nn.Module) -> bytes:
-    images = torch.randn(32, *SHAPE, generator=torch.Generator().manual_seed(0))
-    return quantize(export_onnx(module.eval(), SHAPE), [images], reduce_range=True)
-
-
-def ran(device: Device, model: bytes, batch_size: int = 2) -> float:
-    with device.open([model], batch_size) as session:
-        return float(session.time([0], 3).seconds.min())
-
-
 @both
 @pytest.mark.parametrize("batch_size", [1, 3])
 def test_recurrent_networks_run_in_any_batch(device: Device, batch_size: int) -> None:
@@ -83,19 +58,6 @@ def test_two_threads_run(device: Device) -> None:
 def test_other_answers_than_in_onnx_runtime_are_refused_and_the_layer_named(device: Device) -> None:
     with pytest.raises(ExportError, match=r"operator Resize .* '/Resize' .* off ONNX Runtime's"):
         ran(device, export_onnx(Shrunk().eval(), SHAPE))
-
-
-@has_openvino
-def test_openvino_runs_int8() -> None:
-    assert ran(OpenVino(), quantized(perceptron())) > 0
-
-
-@has_mnn
-def test_int8_that_mnn_cant_run_is_told_in_a_sentence() -> None:
-    with pytest.raises(
-        ExportError, match=r"^MNN can't run operator DequantizeLinear of the layer .* measure on another"
-    ):
-        ran(Mnn(), quantized(perceptron()))
 
 
 @pytest.mark.parametrize(
@@ -145,16 +107,3 @@ def test_a_runtime_that_isnt_installed_is_told_with_its_extra(
 @both
 def test_the_runtime_and_its_version_are_part_of_what_a_latency_is(device: Device) -> None:
     assert re.search(r", 1 thread\(s\), (OpenVINO|MNN) \d[\d.]+, batch 4$", LatencyMs(device, 4).identity())
-
-
-@has_mnn
-def test_mnn_prints_nothing_where_a_command_answers(tmp_path: Path) -> None:
-    (tmp_path / "model.onnx").write_bytes(export_onnx(perceptron().eval(), SHAPE))
-    code = (
-        "import pathlib; from nas.devices import Mnn\n"
-        "with Mnn().open([pathlib.Path('model.onnx').read_bytes()], 1) as session: session.time([0], 1)\n"
-        "print('done')"
-    )
-    command = [sys.executable, "-c", code]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert done.stdout == "done\n"

@@ -16,7 +16,6 @@ from torch import nn
 import nas
 from nas import Accuracy, FromScratch, Int8, Macs, Objective, Recipe, Trust, WeightBytes, Winners
 from nas.evaluation.from_scratch import fresh_network
-from nas.evaluation.stored import count_stored_bytes
 from nas.export.model_card import set_card
 from nas.files import read_json
 from nas.objectives import Counts
@@ -204,26 +203,3 @@ def test_weights_from_outside_are_told(finished: Path, results: Results) -> None
     assert said in results.facts["outside_weights"]
     for path in [finished / "report.md", *(finished / "winners").glob("*/README.md")]:
         assert said in path.read_text()
-
-
-@pytest.mark.parametrize(
-    ("kind", "shape", "expected"),
-    [
-        ("FLOAT", (3, 5), 60),
-        ("INT8", (3, 5), 15),
-        ("INT4", (3, 5), 8),
-        ("FLOAT16", (7,), 14),
-        ("INT32", (), 4),
-    ],
-)
-def test_numbers_count_at_their_width(kind: str, shape: tuple[int, ...], expected: int) -> None:
-    data_type = onnx.TensorProto.DataType.Value(kind)
-    size = int(np.prod(shape, dtype=int))
-    tensor = onnx.helper.make_tensor("w", data_type, shape, np.zeros(size))
-    inner = onnx.helper.make_graph([], "branch", [], [], initializer=[tensor])
-    nodes = [
-        onnx.helper.make_node("If", ["c"], ["y"], then_branch=inner, else_branch=inner),
-        onnx.helper.make_node("Constant", [], ["k"], value=tensor),
-    ]
-    graph = onnx.helper.make_graph(nodes, "g", [], [], initializer=[tensor])
-    assert count_stored_bytes(onnx.helper.make_model(graph).SerializeToString()) == 4 * expected

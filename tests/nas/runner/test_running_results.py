@@ -164,12 +164,6 @@ def test_the_report_tells_what_the_search_predicted_and_what_became_of_it(cli_ru
     assert all(w.id in report for w in results.winners)
 
 
-def test_results_survive_being_stored(cli_run: Path, tmp_path: Path) -> None:
-    results = Results.read(cli_run / "report.json")
-    results.save(tmp_path / "again.json")
-    assert Results.read(tmp_path / "again.json") == results
-
-
 def test_a_network_with_an_argument_that_is_an_object_is_exported_and_loaded(tmp_path: Path) -> None:
     network = partial(activated_network, activation=nn.SiLU)
     results = run_in(tiny_study(network=network), tmp_path / "run")

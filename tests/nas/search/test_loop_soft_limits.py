@@ -63,20 +63,6 @@ def test_the_best_within_the_limit_is_found() -> None:
     assert within[:, 0].min() == pytest.approx(best_of_all)
 
 
-def test_a_front_is_of_what_meets_the_limits_or_of_what_is_nearest_to_it() -> None:
-    costs = np.array([[-3.0, 9.0], [-2.0, 5.0], [-1.0, 4.0], [0.0, 5.0]])
-    assert LIMITED.front(costs).tolist() == [False, True, True, False]
-    assert LIMITED.excess(costs + 2).tolist() == pytest.approx([1.2, 0.4, 0.2, 0.4])
-    assert LIMITED.front(costs + 2).tolist() == [False, False, True, False]
-    assert FREE.front(costs).tolist() == [True, True, True, False]
-    assert (FREE.excess(costs) == 0).all()
-
-
-def test_where_nothing_meets_the_limits_a_tie_goes_to_what_no_other_dominates() -> None:
-    tied = np.array([[-1.0, 9.0], [-2.0, 9.0], [-3.0, 9.5]])
-    assert LIMITED.front(tied).tolist() == [False, True, False]
-
-
 def test_whoever_reads_the_record_finds_the_same_front() -> None:
     study = optuna.create_study(
         directions=["maximize", "minimize"], sampler=optuna.samplers.RandomSampler(seed=0)

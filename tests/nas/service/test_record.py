@@ -29,8 +29,7 @@ from nas.search.record.trials import (
 )
 from nas.service.models import Refit
 from nas.service.record import Record
-from nas.service.runs import Runs, RunView, describe_trust
-from nas.service.store import Run
+from nas.service.runs import RunView, describe_trust
 from nas.strategy import Problem
 
 
@@ -200,16 +199,3 @@ def test_a_database_that_is_only_just_made(tmp_path: Path) -> None:
     assert len(record.rows) + record.failed == 3
     study._storage.remove_session()
     record.close()
-
-
-def test_runs_are_looked_at_ahead_of_their_readers(tiny_run: Path, tmp_path: Path) -> None:
-    (tmp_path / "tiny").symlink_to(tiny_run)
-    (tmp_path / "broken").mkdir()
-    (tmp_path / "broken" / "run.json").write_text("{")
-    known = [
-        Run(name, "tiny", {}, 1, "cpu", "token", "finished", 0.0) for name in ("broken", "not there", "tiny")
-    ]
-    runs = Runs(tmp_path)
-    runs.warm(known).join()
-    assert runs.view(known[-1])._snapshot.rows
-    runs.close()

@@ -14,15 +14,12 @@ import httpx2
 import pytest
 from command_line import Command
 
-from nas.errors import CatalogError, ServiceError
+from nas.errors import ServiceError
 from nas.files import read_json
 from nas.report.results import Results
-from nas.service.devices import fault_of
-from nas.service.processes import Process, tail
 from nas.service.serving import only_service, serve
 from nas.service.settings import Settings
 from nas.service.store import Store
-from nas.service.studies import Studies
 from nas.service.tokens import Tokens
 
 SUPPORT = Path(__file__).parents[2] / "support"
@@ -134,25 +131,6 @@ def test_a_device_that_isnt_there_is_refused_at_the_start(tmp_path: Path) -> Non
     assert not (tmp_path / "svc").exists()
 
 
-@pytest.mark.parametrize(
-    ("name", "told"),
-    [
-        ("foo", "is not valid"),
-        ("cuda:4096", "isn't there"),
-        ("meta", "isn't there"),
-        ("", "is not valid"),
-        ("cpu:0", None),
-        ("ray:10.0.0.1", "is not valid"),
-        ("ray:10.0.0.1:6379", None),
-        ("ray:auto", None),
-        ("cuda:4096@ray:auto", "isn't there"),
-    ],
-)
-def test_what_is_wrong_with_a_device(name: str, told: str | None) -> None:
-    fault = fault_of(name)
-    assert fault is None if told is None else f"device {name!r} {told}" in str(fault)
-
-
 def test_the_server_believes_no_forwarded_address(served: Served) -> None:
     served.start()
     address = f"{served.http.base_url}session"
@@ -255,55 +233,3 @@ def test_sigterm_ends_a_run_as_ctrl_c_does(tmp_path: Path) -> None:
     _, told = process.communicate(timeout=60)
     assert process.returncode == 143
     assert told.strip() == "nas: stopped; the same command goes on from here."
-
-
-def test_a_catalogue_that_cant_be_listed_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NAS_STUDIES", "no_such_package.studies")
-    with pytest.raises(CatalogError, match="No module named 'no_such_package'"):
-        Studies().all()
-
-
-def test_a_process_is_found_again_by_its_directory(tmp_path: Path) -> None:
-    sleeper = tmp_path / "nas"
-    sleeper.mkdir()
-    (sleeper / "__init__.py").touch()
-    (sleeper / "__main__.py").write_text("import sys, time\nprint('here', flush=True)\ntime.sleep(600)\n")
-    directory = tmp_path / "run"
-    command = [sys.executable, "-m", "nas", "run", "tiny", "--out", str(directory)]
-    child = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True, start_new_session=True)
-    wait_for(child, "here")
-    found = Process.find(directory)
-    assert found is not None
-    assert found.pid == child.pid
-    assert found.exit_code() is None
-    assert Process.find(tmp_path / "ru") is None
-    found.kill()
-    child.wait(timeout=60)
-    assert not found.is_alive()
-    assert Process.find(directory) is None
-    assert child.stdout is not None
-    child.stdout.close()
-
-
-def test_a_process_writes_its_last_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NAS_SERVICE_STORAGE", "postgresql+psycopg://nas:hunter2@server/nas")
-    monkeypatch.setenv("NAS_TOKEN", "nas_secret")
-    directory = tmp_path / "run"
-    directory.mkdir()
-    (directory / "log.txt").write_text("earlier words\n")
-    show = "import os; print({k: v for k, v in os.environ.items() if 'NAS' in k}); 1 / 0"
-    process = Process.start([sys.executable, "-c", show], directory, None)
-    process._process.wait(timeout=60)
-    assert not process.is_alive()
-    assert process.exit_code() == 1
-    words = process.last_words()
-    assert words.endswith("ZeroDivisionError: division by zero")
-    assert "earlier" not in words
-    assert "hunter2" not in words
-    assert "nas_secret" not in words
-
-
-def test_the_tail_of_a_long_log(tmp_path: Path) -> None:
-    (tmp_path / "log").write_text("".join(f"line {n}\n" for n in range(100_000)))
-    assert tail(tmp_path / "log", 2) == "line 99998\nline 99999"
-    assert tail(tmp_path / "nothing", 2) == ""

@@ -6,18 +6,16 @@ from functools import partial
 import numpy as np
 import optuna
 import pytest
-from fakes import NearestSurrogate, grid_evaluate, grid_problem
+from earlier_runs import grid_knowledge, told
+from fakes import NearestSurrogate, grid_problem
 from optuna.samplers import BaseSampler
 
 from nas.knowledge import Knowledge
 from nas.search import SurrogateSearch
 from nas.search.loop import search
-from nas.search.models.belief import Believer
-from nas.search.models.heard import source_sentences
 from nas.search.models.informed import InformedSurrogate
 from nas.search.models.sources import Sources
 from nas.search.record.trials import indices_of
-from nas.space import FloatArray, IntArray
 from nas.strategy import Problem
 from nas.testing import check_strategy
 from search_spaces.digits_mlp import digits_mlp_table
@@ -25,17 +23,6 @@ from search_spaces.tabular import Table
 from surrogates.gaussian_process import GaussianProcess
 
 OURS = SurrogateSearch(NearestSurrogate, num_startup=8, batch_size=4)
-
-
-def told(problem: Problem, values: FloatArray, rows: IntArray) -> Problem:
-    """Return a problem of whose first objective an earlier run told."""
-    earlier = Knowledge("earlier", rows, values, problem.objectives[0].name, are_costs=True)
-    return dataclasses.replace(problem, knowledge=(earlier,))
-
-
-def grid_knowledge(problem: Problem, count: int = 40) -> tuple[IntArray, FloatArray]:
-    rows = np.unique(problem.space.sample_indices(count, np.random.default_rng(5)), axis=0)
-    return rows, -np.sqrt(rows).sum(axis=1) + 0.2 * rows[:, 0]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,22 +72,6 @@ def test_constant_costs_and_few_trials_are_no_trouble() -> None:
         assert np.isfinite(surrogate.sample(rows, 3, np.random.default_rng(0))).all()
 
 
-def test_a_source_is_believed_as_far_as_it_is_right() -> None:
-    table = digits_mlp_table()
-    rng = np.random.default_rng(0)
-    rows = rng.choice(len(table.costs), 30, replace=False)
-    right = (table.costs[:, 0] - table.costs[:, 0].mean()) / table.costs[:, 0].std()
-    wrong = rng.permutation(right)
-    said = np.stack([right + 0.3 * rng.standard_normal(len(right)), wrong], axis=1)
-    believer = Believer(table.space, table.positions[rows], right[rows], said[rows])
-    assert believer.weights[0] > 0.3
-    assert abs(believer.weights[1]) < 0.15
-    mean, std = believer.predict(table.positions, said)
-    surprises = np.delete((right - mean) / std, rows)
-    assert 0.5 < np.mean(np.abs(surprises) < 1) < 0.9
-    assert np.corrcoef(mean, right)[0, 1] > 0.9
-
-
 def found(table: Table, knowledge: tuple[Knowledge, ...], seed: int) -> float:
     """Return the share of the front's hypervolume that ten evaluations find."""
     problem = dataclasses.replace(table.problem(), knowledge=knowledge)
@@ -127,23 +98,3 @@ def test_a_good_prior_helps_and_a_shuffled_one_does_little_harm() -> None:
     )
     assert with_good > without
     assert with_shuffled > without - 0.02
-
-
-def test_what_sources_said_is_kept_with_trials_and_told() -> None:
-    problem = grid_problem()
-    rows, values = grid_knowledge(problem)
-    problem = told(problem, values, rows)
-    study = optuna.create_study(
-        directions=[o.direction for o in problem.objectives], sampler=OURS.sampler(problem, 0)
-    )
-    search(study, problem, lambda a: grid_evaluate(problem, a), evaluations=14, on_trial=lambda _: None)
-    [sentence] = source_sentences(problem, study.trials)
-    assert sentence.startswith(f"earlier ({len(rows)} architectures) on quality: Spearman ")
-    assert "14 trials measured, weight" in sentence
-
-
-@pytest.mark.parametrize("values", [np.zeros(9), np.arange(3.0)])
-def test_a_source_that_tells_nothing_is_not_heard(values: FloatArray) -> None:
-    problem = grid_problem()
-    rows = np.unique(problem.space.sample_indices(20, np.random.default_rng(0)), axis=0)[: len(values)]
-    assert Sources(told(problem, values, rows), NearestSurrogate).all == ()
