@@ -109,7 +109,7 @@ def test_threads_without_sense_are_refused(threads: Any) -> None:
 
 def test_networks_are_timed_by_the_agent_turn_by_turn(agent: RunningAgent) -> None:
     device = agent.remote()
-    with device.open([network(8), network(256)], 2) as session:
+    with device.open([network(8), network(400)], 2) as session:
         found = session.time([0, 1, 0], 5)
     assert found.seconds.shape == (3, 5)
     assert 0 <= found.cpu_share <= 1

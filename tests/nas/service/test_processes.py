@@ -32,7 +32,7 @@ def test_a_process_is_found_again_by_its_directory(tmp_path: Path) -> None:
     assert found.exit_code() is None
     assert Process.find(tmp_path / "ru") is None
     found.kill()
-    child.wait(timeout=60)
+    child.wait(timeout=300)
     assert not found.is_alive()
     assert Process.find(directory) is None
     assert child.stdout is not None
@@ -47,7 +47,7 @@ def test_a_process_writes_its_last_words(tmp_path: Path, monkeypatch: pytest.Mon
     (directory / "log.txt").write_text("earlier words\n")
     show = "import os; print({k: v for k, v in os.environ.items() if 'NAS' in k}); 1 / 0"
     process = Process.start([sys.executable, "-c", show], directory, None)
-    process._process.wait(timeout=60)
+    process._process.wait(timeout=300)
     assert not process.is_alive()
     assert process.exit_code() == 1
     words = process.last_words()

@@ -56,7 +56,7 @@ class Served:
         assert self._process is not None
         self.http.close()
         self._process.send_signal(number)
-        code = self._process.wait(timeout=60)
+        code = self._process.wait(timeout=300)
         assert self._process.stdout is not None
         self._process.stdout.close()
         return code
@@ -230,6 +230,6 @@ def test_sigterm_ends_a_run_as_ctrl_c_does(tmp_path: Path) -> None:
     )
     wait_for(process, "train supernet")
     process.send_signal(signal.SIGTERM)
-    _, told = process.communicate(timeout=60)
+    _, told = process.communicate(timeout=300)
     assert process.returncode == 143
     assert told.strip() == "nas: stopped; the same command goes on from here."
