@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import gc
 import logging
 import os
 
@@ -21,6 +20,7 @@ from command_line import SMALL_STUDY, Command
 from fakes import run_in, tiny_study
 from matplotlib.figure import Figure
 from PIL import Image
+from run_folders import copy_run
 
 from nas.cli import main
 from nas.data import Digits
@@ -31,11 +31,6 @@ SAVE_FIGURE = Figure.savefig
 
 torch.set_num_threads(1)
 optuna.logging.set_verbosity(optuna.logging.WARNING)
-
-
-def close_databases() -> None:
-    """Let go of what earlier runs left open, so that SQLite's side files don't vanish under a copy."""
-    gc.collect()
 
 
 @pytest.fixture(autouse=True)
@@ -103,7 +98,6 @@ def cli_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(Figure, "savefig", SAVE_FIGURE)
         assert run_command(monkeypatch, "run", SMALL_STUDY, "--out", out) == 0
-    close_databases()
     return out
 
 
@@ -141,12 +135,10 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny study, run without interruption. Not to be changed: copy it."""
     out = tmp_path_factory.mktemp("runs") / "tiny"
     run_in(tiny_study(), out)
-    close_databases()
     return out
 
 
 @pytest.fixture
 def tiny_copy(tiny_run: Path, tmp_path: Path) -> Path:
     """A copy of the tiny run, to be changed."""
-    close_databases()
-    return Path(shutil.copytree(tiny_run, tmp_path / "tiny"))
+    return copy_run(tiny_run, tmp_path / "tiny")

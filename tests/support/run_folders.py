@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
+import shutil
 from pathlib import Path
 
 import optuna
@@ -40,3 +42,10 @@ def comparable(results: Results) -> dict[str, object]:
     plain = dataclasses.asdict(results)
     plain["facts"] = {k: v for k, v in plain["facts"].items() if k not in ("seconds", "command", "machine")}
     return plain
+
+
+def copy_run(run: Path, to: Path) -> Path:
+    """Copy the directory of a run, once its database is let go of: SQLite's side files would vanish under the copy."""
+    if any(run.glob("study.db-*")):
+        gc.collect()
+    return Path(shutil.copytree(run, to))

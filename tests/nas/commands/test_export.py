@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from command_line import Command, one_sentence
+from run_folders import copy_run
 
 import nas
 from nas.report.results import Results
@@ -56,7 +57,7 @@ def test_exporting_to_a_place_that_can_not_be_written_is_one_sentence(
 def test_exporting_before_the_end_is_one_sentence(
     nas_command: Command, capsys: pytest.CaptureFixture[str], tmp_path: Path, cli_run: Path
 ) -> None:
-    run = Path(shutil.copytree(cli_run, tmp_path / "run"))
+    run = copy_run(cli_run, tmp_path / "run")
     (run / "report.json").unlink()
     capsys.readouterr()
     assert nas_command("export", run, "--to", tmp_path / "models") == 2
@@ -66,7 +67,7 @@ def test_exporting_before_the_end_is_one_sentence(
 def test_exporting_a_winner_that_lost_its_folder_is_one_sentence(
     nas_command: Command, capsys: pytest.CaptureFixture[str], tmp_path: Path, cli_run: Path
 ) -> None:
-    run = Path(shutil.copytree(cli_run, tmp_path / "run"))
+    run = copy_run(cli_run, tmp_path / "run")
     shutil.rmtree(run / "winners")
     capsys.readouterr()
     assert nas_command("export", run, "--to", tmp_path / "models") == 2
@@ -77,7 +78,7 @@ def test_exporting_a_winner_that_lost_its_folder_is_one_sentence(
 def test_no_damaged_file_is_exported(
     nas_command: Command, capsys: pytest.CaptureFixture[str], tmp_path: Path, cli_run: Path, name: str
 ) -> None:
-    run = Path(shutil.copytree(cli_run, tmp_path / "run"))
+    run = copy_run(cli_run, tmp_path / "run")
     path = sorted(run.glob(f"winners/*/{name}"))[0]
     path.write_bytes(path.read_bytes()[:-1] + b"~")
     capsys.readouterr()

@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
 from command_line import Command, one_sentence
 from fakes import run_in, tiny_study
 from filelock import FileLock
+from run_folders import copy_run
 
 from nas import Architecture, OptunaSampler
 from nas.report.results import Results
@@ -29,7 +29,7 @@ def test_a_finished_run_says_so(
 def test_a_run_under_way_says_how_far_it_is(
     nas_command: Command, capsys: pytest.CaptureFixture[str], tmp_path: Path, cli_run: Path
 ) -> None:
-    run = Path(shutil.copytree(cli_run, tmp_path / "run"))
+    run = copy_run(cli_run, tmp_path / "run")
     state = {
         "stage": "search",
         "total": 20,
@@ -63,7 +63,7 @@ def test_a_damaged_run_is_one_sentence(
     file: str,
     content: str,
 ) -> None:
-    run = Path(shutil.copytree(cli_run, tmp_path / "run"))
+    run = copy_run(cli_run, tmp_path / "run")
     for leftover in run.glob(f"{file}*"):
         leftover.unlink()
     (run / file).write_text(content)

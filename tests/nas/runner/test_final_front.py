@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ from typing import Literal
 import numpy as np
 import pytest
 from fakes import run_in, tiny_study
+from run_folders import copy_run
 
 from nas import Accuracy, LatencyMs, NumParams, Recipe, Trust, Winners
 from nas.choices import Option
@@ -109,7 +109,7 @@ def test_ties_were_measured_again_as_often_as_they_may(noisy_run: Path) -> None:
 
 
 def test_the_same_command_measures_nothing_again(noisy_run: Path, tmp_path: Path) -> None:
-    copy = Path(shutil.copytree(noisy_run, tmp_path / "noisy"))
+    copy = copy_run(noisy_run, tmp_path / "noisy")
     before, known = len(OPENED), Results.read(copy / "report.json").winners
     assert run_in(noisy_study(ROUNDS), copy).winners == known
     assert len(OPENED) == before

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
 import torch
 from fakes import edit_json, run_in, tiny_network, tiny_study
+from run_folders import copy_run
 
 import nas
 from nas import Recipe, Trust, Winners
@@ -51,7 +51,7 @@ def test_a_winner_that_fine_tuning_ruins_keeps_its_weights(ruined_run: Path) -> 
 def test_kept_weights_are_told_everywhere_and_again(
     ruined_run: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    path = Path(shutil.copytree(ruined_run, tmp_path / "run"))
+    path = copy_run(ruined_run, tmp_path / "run")
     winners = run_in(RUINOUS, path).winners
     assert winners == Results.read(ruined_run / "report.json").winners
     for winner in winners:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ import onnx
 import pytest
 import torch
 from fakes import Listener, digests, run_in, tiny_study
+from run_folders import copy_run
 from torch import nn
 
 import nas
@@ -128,7 +128,7 @@ def test_the_originals_are_on_no_front_and_change_none(results: Results) -> None
 
 
 def test_the_same_command_makes_nothing_of_the_original_again(finished: Path, tmp_path: Path) -> None:
-    path = Path(shutil.copytree(finished, tmp_path / "run"))
+    path = copy_run(finished, tmp_path / "run")
     before = digests(path, "original/*", "winners/*/*.onnx", "winners/*/*.safetensors")
     stamps = {file: file.stat().st_mtime_ns for file in (path / "original").iterdir()}
     again = run_in(STUDY, path)
@@ -140,7 +140,7 @@ def test_the_same_command_makes_nothing_of_the_original_again(finished: Path, tm
 def test_damaged_files_of_the_original_are_made_again_and_said(
     finished: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    path = Path(shutil.copytree(finished, tmp_path / "run"))
+    path = copy_run(finished, tmp_path / "run")
     before = digests(path, "original/*")
     names = ("model.safetensors", "model.onnx", "architecture.json", "model.int8.onnx")
     hurt = [path / "original" / name for name in names]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from fakes import run_in, tiny_study
+from run_folders import copy_run
 from torch import nn
 
 from nas.choices import choice
@@ -35,7 +36,7 @@ def proposals(path: Path) -> list[dict[str, object]]:
 
 def test_a_prior_is_heard_told_of_and_not_needed_again(tmp_path: Path, earlier: Path) -> None:
     gone = tmp_path / "gone"
-    shutil.copytree(earlier, gone)
+    copy_run(earlier, gone)
     study = tiny_study(prior=(str(gone),))
     whole = run_in(tiny_study(prior=(str(gone),), evaluations=9), tmp_path / "whole")
     run_in(study, tmp_path / "run")
@@ -66,14 +67,14 @@ def empty(folder: Path, _earlier: Path) -> Path:
 
 
 def damaged(name: str, folder: Path, earlier: Path) -> Path:
-    shutil.copytree(earlier, folder / "damaged")
+    copy_run(earlier, folder / "damaged")
     (folder / "damaged" / name).write_bytes(b"no more " * 4096)
     return folder / "damaged"
 
 
 def untold(folder: Path, earlier: Path) -> Path:
     """Return a run directory in which the search hasn't begun."""
-    shutil.copytree(earlier, folder / "untold")
+    copy_run(earlier, folder / "untold")
     (folder / "untold" / "study.db").unlink()
     return folder / "untold"
 

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 from pathlib import Path
 from typing import Any
 
 import optuna
 from fakes import run_in, tiny_study
+from run_folders import copy_run
 
 from nas import (
     ProxySubset,
@@ -35,6 +35,6 @@ def test_a_proxy_is_chosen_stored_used_and_shown(tmp_path: Path) -> None:
     assert all(winner.fine_tuned.repeats == 60 for winner in results.winners)
     before = (tmp_path / "run" / "proxy.json").read_bytes()
     (tmp_path / "run" / "proxy.json").unlink()
-    shutil.copytree(tmp_path / "run", tmp_path / "again")
+    copy_run(tmp_path / "run", tmp_path / "again")
     run_in(dataclasses.replace(study, evaluations=7), tmp_path / "again")
     assert (tmp_path / "again" / "proxy.json").read_bytes() == before

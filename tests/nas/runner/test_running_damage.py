@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
 import json
-import shutil
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -14,6 +12,7 @@ from typing import Any, Literal
 import pytest
 import torch
 from fakes import digests, run_in, tiny_study
+from run_folders import copy_run
 
 from nas import Recipe, Trust, Winners
 from nas.choices import Option
@@ -98,14 +97,13 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run with everything that a stage's result names. Not to be changed: copy it."""
     path = tmp_path_factory.mktemp("runs") / "whole"
     run_in(STUDY, path)
-    gc.collect()  # lets go of the database, so that no side files vanish under a copy
     return path
 
 
 @pytest.fixture
 def run(whole: Path, tmp_path: Path) -> Path:
     """A copy of it, to be damaged."""
-    return Path(shutil.copytree(whole, tmp_path / "run"))
+    return copy_run(whole, tmp_path / "run")
 
 
 def kept(path: Path) -> dict[str, str]:

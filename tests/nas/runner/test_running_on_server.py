@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import shutil
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import torch
 from command_line import Command
 from fakes import Listener, tiny_study
 from optuna.trial import FrozenTrial, TrialState
+from run_folders import copy_run
 
 from nas import Winners
 from nas.errors import NasError, StorageError, StudyChangedError
@@ -135,7 +135,7 @@ def test_a_warm_start_is_evaluated_first_and_what_does_not_fit_is_told_before_tr
 def test_a_search_that_ends_early_says_why_in_the_report_and_to_the_listener(
     tiny_run: Path, tmp_path: Path
 ) -> None:
-    path = Path(shutil.copytree(tiny_run, tmp_path / "tiny"))
+    path = copy_run(tiny_run, tmp_path / "tiny")
     listener = Listener()
     run_on(tiny_study(evaluations=100), path, None, listener)
     ended = "all 42 architectures of the space are evaluated"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from fakes import Listener, digests, run_in, tiny_study
 from optuna.trial import TrialState
-from run_folders import PAID, comparable, trials, winner_folders
+from run_folders import PAID, comparable, copy_run, trials, winner_folders
 
 from nas import (
     Recipe,
@@ -74,7 +74,7 @@ def test_fine_tuning_stopped_and_changed_begins_anew(
         raise StopError
 
     other = Winners(count=1, recipe=Recipe(epochs=2, batch_size=32, learning_rate=2e-3))
-    clean, stopped = (Path(shutil.copytree(tiny_run, tmp_path / name)) for name in ("clean", "stopped"))
+    clean, stopped = (copy_run(tiny_run, tmp_path / name) for name in ("clean", "stopped"))
     for path in (clean, stopped):
         shutil.rmtree(path / "winners")
     with monkeypatch.context() as patched:

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from run_folders import copy_run
 from service_fakes import FINISHED, KnownStudies
 
 from nas.service.app import create_app
@@ -79,7 +79,7 @@ def reader(app: FastAPI, read_token: str) -> TestClient:
 @pytest.fixture
 def finished_run(service: State, tiny_run: Path) -> Run:
     """The tiny study's run, as one of the service."""
-    shutil.copytree(tiny_run, service.settings.runs / FINISHED)
+    copy_run(tiny_run, service.settings.runs / FINISHED)
     (service.settings.runs / FINISHED / "log.txt").write_text("first line\nsecond line\nlast line\n")
     return service.store.add_run(
         Run(FINISHED, "tiny", {"seed": 0}, 6, "cpu", "nobody", "finished", 1.0, started=2.0, finished=3.0)

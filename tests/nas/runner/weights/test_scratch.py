@@ -11,6 +11,7 @@ import pytest
 import safetensors.torch
 import torch
 from fakes import digests, run_in, tiny_network, tiny_study, trained_tiny_network
+from run_folders import copy_run
 from scratch_runs import StopError, StopsAt, scratch_study
 
 import nas
@@ -102,7 +103,7 @@ def test_the_weights_of_the_front_are_kept_and_no_others_than_the_last(scratch_r
 def test_damaged_weights_of_a_candidate_are_trained_again(
     scratch_run: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, lost: bool
 ) -> None:
-    out = Path(shutil.copytree(scratch_run, tmp_path / "run"))
+    out = copy_run(scratch_run, tmp_path / "run")
     shutil.rmtree(out / "winners")
     winners = Results.read(out / "report.json").winners
     for winner in winners:
@@ -153,7 +154,7 @@ def test_a_killed_search_goes_on_as_if_nothing_happened(scratch_run: Path, tmp_p
 
 
 def test_a_search_goes_on_with_less_memory(scratch_run: Path, tmp_path: Path) -> None:
-    copy = Path(shutil.copytree(scratch_run, tmp_path / "scratch"))
+    copy = copy_run(scratch_run, tmp_path / "scratch")
     recipe = dataclasses.replace(scratch_study().recipe, accumulate=2, halve_on_oom=True)
     run_in(scratch_study(recipe=recipe), copy)
     assert records(copy) == records(scratch_run)
@@ -222,7 +223,7 @@ def test_a_killed_search_with_a_choice_of_epochs_goes_on_as_if_nothing_happened(
 
 
 def test_lost_weights_are_trained_again_for_as_many_epochs(big_run: Path, tmp_path: Path) -> None:
-    out = Path(shutil.copytree(big_run, tmp_path / "run"))
+    out = copy_run(big_run, tmp_path / "run")
     shutil.rmtree(out / "winners")
     for weights in out.glob("candidates/tiny/*.safetensors"):
         weights.unlink()
