@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,8 +28,20 @@ def documented_order() -> list[str]:
     return [name for line in table.splitlines()[2:] for name in re.findall(r"`(\w+)`", line.split("|")[1])]
 
 
-def imported(path: Path) -> Iterator[str]:
-    """Yield the full names of imported modules; of ``from a import b``, ``a.b``."""
+@functools.cache
+def imported(path: Path) -> tuple[str, ...]:
+    """Return the full names of imported modules; of ``from a import b``, ``a.b``."""
+    return tuple(find_imported(path))
+
+
+@functools.cache
+def calls_in(path: Path) -> tuple[tuple[str, str], ...]:
+    """Return what a file calls: names of functions, and calls as they are written."""
+    calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+    return tuple((ast.unparse(call.func), ast.unparse(call)) for call in calls)
+
+
+def find_imported(path: Path) -> Iterator[str]:
     tree = ast.parse(path.read_text())
     for node in ast.walk(tree):
         if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
@@ -134,11 +147,9 @@ def test_the_library_never_prints_and_adds_no_handlers() -> None:
             or path == BETWEEN_PROCESSES
         ):
             continue
-        calls = [
-            ast.unparse(n.func) for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Call)
-        ]
-        assert not {"print", "logging.basicConfig"} & set(calls), path
-        assert not [call for call in calls if call.endswith(".addHandler")], path
+        names = {name for name, _ in calls_in(path)}
+        assert not {"print", "logging.basicConfig"} & names, path
+        assert not [name for name in names if name.endswith(".addHandler")], path
 
 
 def test_type_checkers_of_users_read_our_types() -> None:
@@ -149,12 +160,9 @@ def test_nothing_is_unpickled_but_between_the_processes_of_a_run() -> None:
     for path in (ROOT / "nas").rglob("*.py"):
         if path == BETWEEN_PROCESSES:
             continue
-        tree = ast.parse(path.read_text())
         assert not {"pickle", "dill", "joblib"} & {name.partition(".")[0] for name in imported(path)}, path
-        for call in (
-            n for n in ast.walk(tree) if isinstance(n, ast.Call) and ast.unparse(n.func) == "torch.load"
-        ):
-            assert "weights_only=True" in ast.unparse(call), path
+        loads = [call for name, call in calls_in(path) if name == "torch.load"]
+        assert all("weights_only=True" in call for call in loads), path
 
 
 KNOW_CLASSES = ("nas/tasks/", "nas/data/", "nas/evaluation/quality/", "nas/testing/")
