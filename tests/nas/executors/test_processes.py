@@ -119,14 +119,14 @@ def test_workers_die_with_the_process_that_gives_the_work_however_long_their_job
     begun = tmp_path / "begun"
     code = f"""
 import sys; sys.path.insert(0, {str(Path(jobs.__file__).parent)!r})
-import multiprocessing, os, signal, time, jobs
+import multiprocessing, os, signal, jobs
 from functools import partial
 from pathlib import Path
 from nas.executors import Processes, Job
 executor = Processes(jobs.make_ten, 1)
 executor.submit(Job(0, partial(jobs.touch_and_go_on, Path({str(begun)!r}))))
 while not Path({str(begun)!r}).exists():
-    time.sleep(0.01)
+    executor.collect(0.01)
 print(multiprocessing.active_children()[0].pid, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
