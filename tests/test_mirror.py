@@ -35,13 +35,10 @@ def paths_of(package: str) -> dict[Path, Path]:
     return {p.parent if p.name == "__init__.py" else p.with_suffix(""): file for p, file in files.items()}
 
 
-def test_files(package: str) -> list[Path]:
+def find_tests(package: str) -> list[Path]:
     """Return the test files of a package, from the folder of tests on."""
     tests = ROOT / "tests"
     return sorted(path.relative_to(tests) for path in (tests / package).rglob("test_*.py"))
-
-
-test_files.__test__ = False  # type: ignore[attr-defined]
 
 
 def is_named_after(test: Path, module: Path) -> bool:
@@ -72,7 +69,7 @@ def has_code(path: Path) -> bool:
 @pytest.mark.parametrize("package", [*PACKAGES, *BESIDE])
 def test_every_test_file_is_named_after_a_module_of_its_folder(package: str) -> None:
     modules = paths_of(package)
-    lost = [str(test) for test in test_files(package) if not any(is_named_after(test, m) for m in modules)]
+    lost = [str(test) for test in find_tests(package) if not any(is_named_after(test, m) for m in modules)]
     assert not lost, (
         "rename it to test_<module>.py or test_<module>_<subject>.py, in the folder of the module"
     )
@@ -85,7 +82,7 @@ def test_what_stands_at_the_top_is_of_no_single_module() -> None:
 def test_every_module_with_code_of_its_own_has_tests_of_its_name() -> None:
     without = set()
     for package in set(PACKAGES) - {RUN_BY_NAME}:
-        tests = test_files(package)
+        tests = find_tests(package)
         for module, file in paths_of(package).items():
             if not any(is_named_after(test, module) for test in tests) and has_code(file):
                 without.add(str(file.relative_to(ROOT)))
