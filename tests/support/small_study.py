@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from nas import Accuracy, Int8, LatencyMs, Macs, Recipe, Study, SurrogateSearch, Winners
+from nas import Accuracy, Adaptation, Int8, LatencyMs, Macs, Recipe, Study, SurrogateSearch, Winners
 from nas.data import Digits
 from search_spaces.convnet import convnet
 from surrogates.mlp_ensemble import MlpEnsemble
@@ -17,5 +17,10 @@ def study() -> Study:
         recipe=Recipe(epochs=1),
         strategy=SurrogateSearch(partial(MlpEnsemble, steps=20), num_startup=8, batch_size=4),
         evaluations=12,
-        winners=Winners(count=2, recipe=Recipe(epochs=1, learning_rate=1e-3), passes=(Int8(num_images=64),)),
+        winners=Winners(
+            count=2,
+            recipe=Recipe(epochs=1, learning_rate=1e-3),
+            adaptation=Adaptation(steps=4),
+            passes=(Int8(num_images=64),),
+        ),
     )
