@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, final
 
-from nas.checks import check_kind
 from nas.choices import Option
 from nas.compression.pipeline import Lab, Model
 from nas.compression.settings import check_options
-from nas.compression.training import train_in
+from nas.compression.training import check_distillation, check_recipe, describe_epochs, train_in
 from nas.compression.working import make_model, module_in
 from nas.space import SearchSpace
 from nas.supernet.copying import copy_module
@@ -42,8 +41,8 @@ class FineTune:
     trains: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_kind("FineTune", "recipe", self.recipe, Recipe | None, "a Recipe or None")
-        check_kind("FineTune", "distillation", self.distillation, Distillation, "a method such as Hinton()")
+        check_recipe("FineTune", self.recipe)
+        check_distillation("FineTune", self.distillation)
 
     def choices(self) -> SearchSpace:
         """Return nothing to choose."""
@@ -61,5 +60,4 @@ class FineTune:
         recipe = self.recipe or lab.recipe
         module = copy_module(module_in(model, self.name)).to(lab.device)  # what is frozen stays so
         train_in(lab, module, recipe, self.distillation, "checkpoint")
-        epochs = f"{recipe.epochs} epoch{'s' if recipe.epochs > 1 else ''}"
-        return make_model(model, module, lab, f"fine-tuned for {epochs}")
+        return make_model(model, module, lab, f"fine-tuned for {describe_epochs(recipe)}")

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nas.checks import check_integers, check_kind
+from nas.checks import check_integers
 from nas.choices import Option
 from nas.compression.maps import insert_maps, match_layers, merge_maps
 from nas.compression.pipeline import Lab, Model
 from nas.compression.settings import check_options
+from nas.compression.training import check_recipe
 from nas.compression.working import make_model, module_in, working_copy
 from nas.errors import ExportError, StudyError
 from nas.inputs import Inputs, call_network
@@ -57,7 +58,7 @@ class WideThenNarrow:
         check_integers(self, "layer_epochs")
         if self.layer_epochs < 1:
             raise StudyError(f"WideThenNarrow has layer_epochs={self.layer_epochs}: 1 or more is expected.")
-        check_kind("WideThenNarrow", "recipe", self.recipe, Recipe | None, "a Recipe or None")
+        check_recipe("WideThenNarrow", self.recipe)
 
     def choices(self) -> SearchSpace:
         """Return none."""

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal, final
 
-from nas.checks import check_integers, check_kind
+from nas.checks import check_integers
 from nas.choices import Option
 from nas.compression.onnx_files import FLOAT_BITS, bits_space, check_bits, choose_bits, onnx_of, with_file
 from nas.compression.onnx_int8 import calibration_batches, quantize
 from nas.compression.pipeline import Lab, Model
-from nas.compression.reduced_range import needs_reduced_range
+from nas.compression.reduced_range import check_reduced_range, choose_reduced_range
 from nas.errors import StudyError
 from nas.space import SearchSpace
 
@@ -45,9 +45,7 @@ class Int8:
         check_integers(self, "num_images")
         if self.num_images < 1:
             raise StudyError(f"Int8 has num_images={self.num_images}: an item or more is needed.")
-        wanted = "True, False, or None for what the processor needs,"
-        if not isinstance(self.reduce_range, bool):
-            check_kind("Int8", "reduce_range", self.reduce_range, bool | None, wanted)
+        check_reduced_range("Int8", self.reduce_range)
 
     def choices(self) -> SearchSpace:
         """Return the choice of bits, where there are several."""
@@ -62,8 +60,6 @@ class Int8:
         """
         if choose_bits(self.name, self.bits, options) == FLOAT_BITS:
             return model
-        reduce_range = needs_reduced_range() if self.reduce_range is None else self.reduce_range
         batches = calibration_batches(lab.train, self.num_images)
-        return with_file(
-            model, quantize(onnx_of(model), batches, reduce_range=reduce_range), "quantized to int8"
-        )
+        made = quantize(onnx_of(model), batches, reduce_range=choose_reduced_range(self.reduce_range))
+        return with_file(model, made, "quantized to int8")

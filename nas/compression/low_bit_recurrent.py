@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from nas.checks import check_integers, check_kind
+from nas.checks import check_integers
 from nas.choices import Option
 from nas.compression.normed_recurrent import NormedCell, NormedRecurrent, make_normed_layer
 from nas.compression.pipeline import Lab, Model
 from nas.compression.settings import check_options
-from nas.compression.training import train_in
+from nas.compression.training import check_distillation, check_recipe, describe_epochs, train_in
 from nas.compression.working import make_model, module_in, working_copy
 from nas.errors import ExportError, StudyError
 from nas.space import SearchSpace
@@ -65,10 +65,8 @@ class LowBitRecurrent:
                 f"LowBitRecurrent has bits={self.bits} and steps={self.steps}: 1 or 2 bits, and 0 steps or more, are "
                 "expected."
             )
-        check_kind("LowBitRecurrent", "recipe", self.recipe, Recipe | None, "a Recipe or None")
-        check_kind(
-            "LowBitRecurrent", "distillation", self.distillation, Distillation, "a method such as Hinton()"
-        )
+        check_recipe("LowBitRecurrent", self.recipe)
+        check_distillation("LowBitRecurrent", self.distillation)
 
     def choices(self) -> SearchSpace:
         """Return nothing to choose: it trains."""
@@ -98,7 +96,7 @@ class LowBitRecurrent:
         train_in(lab, module, recipe, self.distillation, "checkpoint")
         keep_nearest(cells)
         kind = "binary" if self.bits == 1 else "ternary"
-        said = f"trained for {recipe.epochs} epoch{'s' * (recipe.epochs > 1)} with {kind} weights in recurrent layers"
+        said = f"trained for {describe_epochs(recipe)} with {kind} weights in recurrent layers"
         return make_model(model, module, lab, said)
 
 

@@ -17,7 +17,7 @@ from nas.choices import Option
 from nas.compression.adapters import AdaptedLinear, Adapter, FreezeAndReconfigure
 from nas.compression.pipeline import Lab, Model
 from nas.compression.settings import check_options
-from nas.compression.training import train_in
+from nas.compression.training import check_distillation, check_recipe, describe_epochs, train_in
 from nas.compression.working import make_model, module_in
 from nas.errors import ExportError, StudyError
 from nas.inputs import Inputs, call_network
@@ -69,9 +69,8 @@ class PartialFineTune:
         check_kind("PartialFineTune", "whole", self.whole, tuple, "a tuple of names such as ('embedding',)")
         for position, pattern in enumerate(self.whole):
             check_kind("PartialFineTune", f"whole[{position}]", pattern, str, "a name such as 'embedding'")
-        check_kind("PartialFineTune", "recipe", self.recipe, Recipe | None, "a Recipe or None")
-        wanted = "a method such as Hinton()"
-        check_kind("PartialFineTune", "distillation", self.distillation, Distillation, wanted)
+        check_recipe("PartialFineTune", self.recipe)
+        check_distillation("PartialFineTune", self.distillation)
 
     def choices(self) -> SearchSpace:
         """Return nothing to choose."""
@@ -102,7 +101,7 @@ class PartialFineTune:
         share = learning / sum(p.numel() for p in module.parameters())
         primed = f" after {self.priming_epochs} of everything" if self.priming_epochs else ""
         return (
-            f"fine-tuned for {recipe.epochs} epoch{'s' * (recipe.epochs > 1)}{primed}, {share:.1%} of the parameters "
+            f"fine-tuned for {describe_epochs(recipe)}{primed}, {share:.1%} of the parameters "
             f"({self.adapter.description})"
         )
 

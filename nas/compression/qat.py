@@ -8,13 +8,12 @@ from typing import ClassVar, Literal, final
 
 import torch
 
-from nas.checks import check_kind
 from nas.choices import Option
 from nas.compression.fake_quantization import simulate_int8, stop_simulation
 from nas.compression.pipeline import Lab, Model
-from nas.compression.reduced_range import largest_weight, needs_reduced_range
+from nas.compression.reduced_range import check_reduced_range, choose_reduced_range, largest_weight
 from nas.compression.settings import check_options
-from nas.compression.training import train_in
+from nas.compression.training import check_distillation, check_recipe, describe_epochs, train_in
 from nas.compression.working import make_model, module_in
 from nas.errors import ExportError
 from nas.space import SearchSpace
@@ -52,13 +51,9 @@ class Qat:
     trains: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if self.recipe is not None:
-            check_kind("Qat", "recipe", self.recipe, Recipe, "a Recipe, or None for the winners' one,")
-        check_kind("Qat", "distillation", self.distillation, Distillation, "a method such as Hinton()")
-        if self.reduce_range is not None and not isinstance(self.reduce_range, bool):
-            check_kind(
-                "Qat", "reduce_range", self.reduce_range, bool, "True, False, or None for what is needed,"
-            )
+        check_recipe("Qat", self.recipe)
+        check_distillation("Qat", self.distillation)
+        check_reduced_range("Qat", self.reduce_range)
 
     def choices(self) -> SearchSpace:
         """Return none: it changes no size."""
@@ -76,7 +71,7 @@ class Qat:
         """
         check_options(self.choices(), options)
         module = copy_module(module_in(model, self.name)).to(lab.device)
-        reduce_range = needs_reduced_range() if self.reduce_range is None else self.reduce_range
+        reduce_range = choose_reduced_range(self.reduce_range)
         if not simulate_int8(module, largest=largest_weight(reduce_range=reduce_range)):
             raise ExportError(
                 f"the pass {self.name!r} found no convolution, linear layer or attention of torch.nn in the network: "
@@ -87,5 +82,5 @@ class Qat:
         recalibrate_on(module, lab.train, lab.device)  # with int8 simulated
         stop_simulation(module)
         module.to(memory_format=torch.contiguous_format)
-        said = f"trained for {recipe.epochs} epoch{'s' * (recipe.epochs > 1)} with int8 simulated"
+        said = f"trained for {describe_epochs(recipe)} with int8 simulated"
         return make_model(model, module, lab, said, recalibrates=False)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import platform
 from pathlib import Path
 
+from nas.checks import check_kind
+
 _ADDS_EXACTLY = {"avx512_vnni", "avx_vnni"}
 """As Linux names them: dot products of int8 that are summed up in 32 bits at once."""
 
@@ -28,6 +30,22 @@ def needs_reduced_range(machine: str = platform.machine(), cpuinfo: Path = Path(
         return True
     flags = {flag for line in lines if line.startswith("flags") for flag in line.partition(":")[2].split()}
     return not flags & _ADDS_EXACTLY
+
+
+def check_reduced_range(holder: str, reduce_range: object) -> None:
+    """Refuse a setting that is none of True, False and None, which stands for what this machine needs.
+
+    Raises:
+        StudyError: it is something else.
+    """
+    if not isinstance(reduce_range, bool):
+        wanted = "True, False, or None for what the processor needs,"
+        check_kind(holder, "reduce_range", reduce_range, type(None), wanted)
+
+
+def choose_reduced_range(reduce_range: bool | None) -> bool:
+    """Return a setting, or what this machine's processor needs where it is None."""
+    return needs_reduced_range() if reduce_range is None else reduce_range
 
 
 def largest_weight(*, reduce_range: bool) -> int:

@@ -16,7 +16,7 @@ from nas.choices import Option
 from nas.compression.onnx_files import FLOAT_BITS, bits_space, check_bits, choose_bits, onnx_of, with_file
 from nas.compression.onnx_int8 import QUANTIZABLE, Quantizer, calibration_batches
 from nas.compression.pipeline import Lab, Model
-from nas.compression.reduced_range import needs_reduced_range
+from nas.compression.reduced_range import check_reduced_range, choose_reduced_range
 from nas.errors import StudyError
 from nas.evaluation.candidate import OnnxCandidate
 from nas.evaluation.latency import LatencyMs
@@ -74,6 +74,7 @@ class SelectiveInt8:
                 f"SelectiveInt8 has num_images={self.num_images} and loss_share={self.loss_share}: an item or more, "
                 "and a finite share of 0 or more are expected."
             )
+        check_reduced_range("SelectiveInt8", self.reduce_range)
 
     def choices(self) -> SearchSpace:
         """Return the choice of bits, where there are several."""
@@ -91,8 +92,7 @@ class SelectiveInt8:
         source = onnx_of(model)
         judge = _Judge(self._items(lab), lab.task)
         quantizer = Quantizer(source, calibration_batches(lab.train, self.num_images))
-        reduce_range = needs_reduced_range() if self.reduce_range is None else self.reduce_range
-        search = _Search(quantizer, source, judge, self.loss_share, reduce_range)
+        search = _Search(quantizer, source, judge, self.loss_share, choose_reduced_range(self.reduce_range))
         best = search.best()
         if best.units is None:
             said = f"{self.name} left it as it is: no part is faster or smaller in int8 at the loss that is allowed"

@@ -8,9 +8,10 @@ from typing import Any, ClassVar, Literal, final
 
 import numpy as np
 import onnx
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 
 from nas.choices import Option
+from nas.compression.onnx_files import Packed, pack_weights
 from nas.compression.pipeline import Lab, Model
 from nas.compression.settings import check_options
 from nas.errors import ExportError
@@ -52,40 +53,28 @@ class SparseFile:
                 f"the pass {self.name!r} works on a file and there is none: export the module before."
             )
         proto = onnx.load_model_from_string(model.onnx)
-        smaller = [
-            (dense, node) for dense in proto.graph.initializer if (node := _smaller(dense)) is not None
-        ]
-        if not smaller:
+        count = pack_weights(proto.graph, _make_sparse)
+        if not count:
             return model
-        for number, (dense, node) in enumerate(smaller):
-            proto.graph.node.insert(number, node)
-            proto.graph.initializer.remove(dense)
-        told = f"sparse: {len(smaller)} weights stored as what isn't 0, and where"
-        return replace(model, onnx=proto.SerializeToString(), applied=(*model.applied, told))
+        said = f"sparse: {count} weights stored as what isn't 0, and where"
+        # The module stays: it computes what the file does.
+        return replace(model, onnx=proto.SerializeToString(), applied=(*model.applied, said))
 
 
-def _smaller(tensor: Any) -> Any | None:
-    """Return a weight as a sparse constant, if that takes fewer bytes."""
-    if (
-        tensor.data_type != onnx.TensorProto.FLOAT
-        or not tensor.dims
-        or not numpy_helper.to_array(tensor).any()
-    ):
-        return None
-    node = _sparse_constant(tensor)
-    return node if node.ByteSize() < tensor.ByteSize() else None
+def _make_sparse(name: str, values: np.ndarray[Any, Any]) -> Packed | None:
+    """Return a weight as what isn't 0, if that takes fewer bytes.
 
-
-def _sparse_constant(tensor: Any) -> Any:
-    """Return the operator whose output is a tensor, dense, out of what isn't 0.
-
-    The standard's sparse constants would be sparse tensors, which its convolutions don't take.
+    An operator makes it dense. The standard's sparse initializers would be sparse tensors, which its convolutions
+    don't take.
     """
-    values = numpy_helper.to_array(tensor)
+    if values.ndim == 0 or not values.any():
+        return None
     positions = np.flatnonzero(values)
-    sparse = onnx.helper.make_sparse_tensor(
-        numpy_helper.from_array(values.ravel()[positions], f"{tensor.name}_values"),
-        numpy_helper.from_array(positions.astype(np.int64), f"{tensor.name}_positions"),
+    sparse = helper.make_sparse_tensor(
+        numpy_helper.from_array(values.ravel()[positions], f"{name}_values"),
+        numpy_helper.from_array(positions.astype(np.int64), f"{name}_positions"),
         values.shape,
     )
-    return onnx.helper.make_node("Constant", [], [tensor.name], sparse_value=sparse)
+    node = helper.make_node("Constant", [], [name], sparse_value=sparse)
+    is_smaller = node.ByteSize() < numpy_helper.from_array(values, name).ByteSize()
+    return Packed([], [node]) if is_smaller else None

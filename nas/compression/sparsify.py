@@ -16,7 +16,7 @@ from nas.compression.masks import Masks
 from nas.compression.pipeline import Lab, Model
 from nas.compression.schedules import MaskSchedule, RigL
 from nas.compression.settings import check_options
-from nas.compression.training import train_in
+from nas.compression.training import check_distillation, check_recipe, train_in
 from nas.compression.working import make_model, module_in
 from nas.errors import ExportError, StudyError
 from nas.space import SearchSpace
@@ -64,10 +64,8 @@ class Sparsify:
         if self.densities not in _DENSITIES:
             raise StudyError(f"Sparsify has densities={self.densities!r}: 'uniform' or 'erk' is expected.")
         check_kind("Sparsify", "schedule", self.schedule, MaskSchedule, "an instance such as RigL()")
-        check_kind(
-            "Sparsify", "distillation", self.distillation, Distillation, "an instance such as Hinton()"
-        )
-        check_kind("Sparsify", "recipe", self.recipe, Recipe | None, "a Recipe or None")
+        check_recipe("Sparsify", self.recipe)
+        check_distillation("Sparsify", self.distillation)
 
     def choices(self) -> SearchSpace:
         """Return nothing to choose: it trains."""

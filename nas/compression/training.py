@@ -1,12 +1,35 @@
-"""Training inside a pass: with the lab's data and teachers, resumable in the lab's folder."""
+"""What passes that train share: their settings, the training itself, and how it is described."""
 
 from __future__ import annotations
 
 from torch import nn
 
-from nas.compression.learning import lesson_for
+from nas.checks import check_kind
 from nas.compression.pipeline import Lab
-from nas.training import Distillation, Recipe, Watcher, train
+from nas.training import Distillation, Lesson, Recipe, Watcher, make_supervised_step, train
+
+
+def check_recipe(holder: str, recipe: object) -> None:
+    """Refuse what is neither a recipe nor None, which stands for the winners' recipe.
+
+    Raises:
+        StudyError: it is something else.
+    """
+    check_kind(holder, "recipe", recipe, Recipe | None, "a Recipe or None")
+
+
+def check_distillation(holder: str, distillation: object) -> None:
+    """Refuse what is not a way to learn from teachers.
+
+    Raises:
+        StudyError: it is something else.
+    """
+    check_kind(holder, "distillation", distillation, Distillation, "a method such as Hinton()")
+
+
+def describe_epochs(recipe: Recipe) -> str:
+    """Return how long a recipe trains, in words: ``3 epochs``."""
+    return f"{recipe.epochs} epoch{'s' * (recipe.epochs > 1)}"
 
 
 def train_in(
@@ -31,7 +54,7 @@ def train_in(
     Raises:
         TrainingError: a loss or its gradient is NaN or infinite, or memory ran out.
     """
-    lesson = lesson_for(module, lab, recipe, distillation)
+    lesson = _make_lesson(module, lab, recipe, distillation)
     checkpoint = lab.folder / f"{name}.pt"
     train(
         lesson.module,
@@ -44,3 +67,10 @@ def train_in(
         watcher=watcher,
     )
     module.eval()
+
+
+def _make_lesson(student: nn.Module, lab: Lab, recipe: Recipe, distillation: Distillation) -> Lesson:
+    """Return what to train: with the lab's teachers, or with the targets alone where it has none."""
+    if lab.teacher is None:
+        return Lesson(student, make_supervised_step(student, lab.task, recipe))
+    return distillation.lesson(student, (*lab.assistants(), lab.teacher), lab.task, recipe)

@@ -135,6 +135,7 @@ def test_real_times_give_a_valid_file(lab: Lab) -> None:
         ({"num_images": 0}, "num_images"),
         ({"loss_share": -0.1}, "loss_share"),
         ({"loss_share": float("nan")}, "loss_share"),
+        ({"reduce_range": 7}, "reduce_range=7: True, False, or None"),
     ],
 )
 def test_settings_out_of_range_are_a_sentence(settings: dict[str, Any], match: str) -> None:
