@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from nas.devices.device import Device, Session, Timings
     from nas.devices.energy import EnergyCounter, Rapl
     from nas.devices.latency_model import LatencyModel, LatencyPrediction
-    from nas.devices.local import LocalSession, turn_of_this_process
+    from nas.devices.local import LocalRuntime, LocalSession, turn_of_this_process
     from nas.devices.machine import processor_name
     from nas.devices.mnn import Mnn
     from nas.devices.onnx_runtime import OnnxRuntime
@@ -22,7 +22,7 @@ else:
             "nas.devices.device": "Device Session Timings",
             "nas.devices.energy": "EnergyCounter Rapl",
             "nas.devices.latency_model": "LatencyModel LatencyPrediction",
-            "nas.devices.local": "LocalSession turn_of_this_process",
+            "nas.devices.local": "LocalRuntime LocalSession turn_of_this_process",
             "nas.devices.machine": "processor_name",
             "nas.devices.mnn": "Mnn",
             "nas.devices.onnx_runtime": "OnnxRuntime",
@@ -37,6 +37,7 @@ __all__ = [
     "EnergyCounter",
     "LatencyModel",
     "LatencyPrediction",
+    "LocalRuntime",
     "LocalSession",
     "Mnn",
     "OnnxRuntime",

@@ -1,4 +1,4 @@
-"""Timing on this machine, whatever runs the networks: one core, one measurement at a time."""
+"""Runtimes on this machine: one core, one measurement at a time, whatever runs the networks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ import os
 import sys
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
@@ -18,7 +21,7 @@ from filelock import FileLock
 
 from nas.checks import check_integers
 from nas.devices.agent.undisturbed import on_core, steps_finely, without_collector
-from nas.devices.device import Device, Timings
+from nas.devices.device import Device, Session, Timings
 from nas.devices.machine import processor_name
 from nas.errors import StudyError, one_line
 
@@ -26,6 +29,13 @@ logger = logging.getLogger(__name__)
 
 _WARM_UP_RUNS = 3
 """The first allocates memory; what the others don't warm, a low quantile of the times doesn't see."""
+_OUT_OF_MEMORY = (
+    "Failed to allocate memory",
+    "smaller than requested bytes",
+    "bad_alloc",
+    "bad allocation",
+)
+"""What ONNX Runtime's allocators and the C++ library say."""
 
 
 def check_threads(device: Device, threads: int) -> None:
@@ -39,9 +49,67 @@ def check_threads(device: Device, threads: int) -> None:
         raise StudyError(f"{type(device).__name__} has threads={threads}: it must be 1 or more.")
 
 
-def local_identity(threads: int, runtime: str) -> str:
-    """Return what times on this machine depend on: the processor, the threads, and a runtime with its version."""
-    return f"{processor_name()}, {threads} thread(s), {runtime}"
+@dataclass(frozen=True)
+class LocalRuntime(ABC):
+    """A device that is a runtime on this machine's CPU. Each runtime says its version and loads a network.
+
+    Args:
+        threads: Threads of one operator; operators run one after another.
+
+    Raises:
+        StudyError: a setting is out of range.
+    """
+
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        check_threads(self, self.threads)
+
+    @abstractmethod
+    def version(self) -> str:
+        """Return the runtime's name and version: ``ONNX Runtime 1.25.0``.
+
+        Raises:
+            StudyError: it isn't installed.
+        """
+
+    @abstractmethod
+    def load(self, model: bytes, batch_size: int) -> Callable[[], object]:
+        """Return a function that makes one forward pass of a network; the calling thread's alone on one thread.
+
+        Args:
+            model: Serialised ONNX with a dynamic batch dimension.
+            batch_size: Items per forward pass.
+
+        Raises:
+            ExportError: the runtime can't run it.
+        """
+
+    def identity(self) -> str:
+        """Return processor, threads and version.
+
+        Raises:
+            StudyError: the runtime isn't installed.
+        """
+        return f"{processor_name()}, {self.threads} thread(s), {self.version()}"
+
+    def open(self, models: Sequence[bytes], batch_size: int) -> AbstractContextManager[Session]:
+        """Load networks and warm them up.
+
+        Raises:
+            StudyError: the runtime isn't installed.
+            ExportError: it can't run a network.
+            MemoryError: memory ran out.
+        """
+        self.version()
+        return self._open(models, batch_size)
+
+    @contextlib.contextmanager
+    def _open(self, models: Sequence[bytes], batch_size: int) -> Iterator[Session]:
+        with turn_of_this_process():
+            passes = [self.load(model, batch_size) for model in models]
+            with memory_told():
+                yield LocalSession(passes, in_this_thread=self.threads == 1)
 
 
 @final
@@ -96,3 +164,14 @@ def turn_of_this_process() -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+@contextlib.contextmanager
+def memory_told() -> Iterator[None]:
+    """Turn what ONNX Runtime says where memory runs out, which has no type of its own, into a MemoryError."""
+    try:
+        yield
+    except Exception as error:  # onnxruntime's exceptions share no public base
+        if not any(text in str(error) for text in _OUT_OF_MEMORY):
+            raise
+        raise MemoryError(one_line(error)) from error

@@ -7,8 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -16,9 +15,8 @@ from typing import Any, final
 import numpy as np
 import onnx
 
-from nas.devices.device import Session
-from nas.devices.local import check_threads, local_identity
-from nas.devices.other_runtimes import Feed, Loaded, find_version, open_locally
+from nas.devices.local import LocalRuntime
+from nas.devices.other_runtimes import Feed, Loaded, find_version, load_checked
 
 _CONVERT = "import sys, _tools; sys.exit(not _tools.mnnconvert(sys.argv))"
 """Not ``mnnconvert`` of the command line, which installs packages with pip and reports what it converts to a server."""
@@ -30,7 +28,7 @@ _CONVERSION_SECONDS = 600
 
 @final
 @dataclass(frozen=True)
-class Mnn:
+class Mnn(LocalRuntime):
     """MNN on this machine's CPU, in float32. An extra: ``nas[mnn]``.
 
     MNN runs files of its own, into which each network is converted first, in a process of its own, because the
@@ -43,28 +41,21 @@ class Mnn:
         StudyError: a setting is out of range.
     """
 
-    threads: int = 1
-
-    def __post_init__(self) -> None:
-        check_threads(self, self.threads)
-
-    def identity(self) -> str:
-        """Return processor, threads and version.
+    def version(self) -> str:
+        """Return name and version.
 
         Raises:
             StudyError: MNN isn't installed.
         """
-        return local_identity(self.threads, f"MNN {find_version('mnn')}")
+        return f"MNN {find_version('mnn')}"
 
-    def open(self, models: Sequence[bytes], batch_size: int) -> AbstractContextManager[Session]:
-        """Load networks and warm them up.
+    def load(self, model: bytes, batch_size: int) -> Callable[[], object]:
+        """Return a forward pass of a network.
 
         Raises:
-            StudyError: MNN isn't installed.
-            ExportError: it can't run a network, or answers something else than ONNX Runtime.
+            ExportError: MNN can't run it, or answers something else than ONNX Runtime.
         """
-        find_version("mnn")
-        return open_locally("MNN", self._load, models, batch_size, self.threads)
+        return load_checked("MNN", self._load, model, batch_size).run
 
     def _load(self, model: bytes, feed: Feed) -> Loaded:
         names = [output.name for output in onnx.load_model_from_string(model).graph.output]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import final
@@ -11,22 +10,13 @@ from typing import final
 import numpy as np
 import onnxruntime as ort
 
-from nas.devices.device import Session
-from nas.devices.local import LocalSession, check_threads, local_identity, turn_of_this_process
-from nas.errors import ExportError, one_line
-
-_OUT_OF_MEMORY = (
-    "Failed to allocate memory",
-    "smaller than requested bytes",
-    "bad_alloc",
-    "bad allocation",
-)
-"""What ONNX Runtime's allocators and the C++ library say."""
+from nas.devices.local import LocalRuntime, memory_told
+from nas.errors import ExportError
 
 
 @final
 @dataclass(frozen=True)
-class OnnxRuntime:
+class OnnxRuntime(LocalRuntime):
     """ONNX Runtime on this machine's CPU, numbers as exported: float, or int8 where a pass made it so.
 
     Args:
@@ -36,23 +26,14 @@ class OnnxRuntime:
         StudyError: a setting is out of range.
     """
 
-    threads: int = 1
+    def version(self) -> str:
+        """Return name and version."""
+        return f"ONNX Runtime {ort.__version__}"
 
-    def __post_init__(self) -> None:
-        check_threads(self, self.threads)
-
-    def identity(self) -> str:
-        """Return processor, threads and version."""
-        return local_identity(self.threads, f"ONNX Runtime {ort.__version__}")
-
-    @contextlib.contextmanager
-    def open(self, models: Sequence[bytes], batch_size: int) -> Iterator[Session]:
-        """Load networks and warm them up."""
-        with turn_of_this_process():
-            sessions = [open_session(model, threads=self.threads) for model in models]
-            with memory_told():
-                runs = [partial(s.run, None, feed_for(s, batch_size)) for s in sessions]
-                yield LocalSession(runs, in_this_thread=self.threads == 1)
+    def load(self, model: bytes, batch_size: int) -> Callable[[], object]:
+        """Return a forward pass of a network in a session of its own."""
+        session = open_session(model, threads=self.threads)
+        return partial(session.run, None, feed_for(session, batch_size))
 
 
 def feed_for(session: ort.InferenceSession, batch_size: int) -> dict[str, np.ndarray]:
@@ -89,14 +70,3 @@ def open_session(model: bytes, *, threads: int = 1) -> ort.InferenceSession:
         raise
     except Exception as error:  # onnxruntime's exceptions share no public base
         raise ExportError(f"ONNX Runtime can't run the exported model: {error}") from error
-
-
-@contextlib.contextmanager
-def memory_told() -> Iterator[None]:
-    """Turn what ONNX Runtime says where memory runs out, which has no type of its own, into a MemoryError."""
-    try:
-        yield
-    except Exception as error:  # onnxruntime's exceptions share no public base
-        if not any(text in str(error) for text in _OUT_OF_MEMORY):
-            raise
-        raise MemoryError(one_line(error)) from error

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, final
 
 import numpy as np
 
-from nas.devices.device import Session
-from nas.devices.local import check_threads, local_identity
-from nas.devices.other_runtimes import Feed, Loaded, find_version, open_locally
+from nas.devices.local import LocalRuntime
+from nas.devices.other_runtimes import Feed, Loaded, find_version, load_checked
 
 
 @final
 @dataclass(frozen=True)
-class OpenVino:
+class OpenVino(LocalRuntime):
     """OpenVINO on this machine's CPU, in float32; int8 where a pass made it so. An extra: ``nas[openvino]``.
 
     Args:
@@ -27,28 +25,21 @@ class OpenVino:
         StudyError: a setting is out of range.
     """
 
-    threads: int = 1
-
-    def __post_init__(self) -> None:
-        check_threads(self, self.threads)
-
-    def identity(self) -> str:
-        """Return processor, threads and version.
+    def version(self) -> str:
+        """Return name and version.
 
         Raises:
             StudyError: OpenVINO isn't installed.
         """
-        return local_identity(self.threads, f"OpenVINO {find_version('openvino')}")
+        return f"OpenVINO {find_version('openvino')}"
 
-    def open(self, models: Sequence[bytes], batch_size: int) -> AbstractContextManager[Session]:
-        """Load networks and warm them up.
+    def load(self, model: bytes, batch_size: int) -> Callable[[], object]:
+        """Return a forward pass of a network.
 
         Raises:
-            StudyError: OpenVINO isn't installed.
-            ExportError: it can't run a network, or answers something else than ONNX Runtime.
+            ExportError: OpenVINO can't run it, or answers something else than ONNX Runtime.
         """
-        find_version("openvino")
-        return open_locally("OpenVINO", self._load, models, batch_size, self.threads)
+        return load_checked("OpenVINO", self._load, model, batch_size).run
 
     def _load(self, model: bytes, feed: Feed) -> Loaded:
         import openvino  # an extra

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.metadata
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
 import onnx
 
-from nas.devices.device import Session
-from nas.devices.local import LocalSession, turn_of_this_process
-from nas.devices.onnx_runtime import feed_for, memory_told, open_session
+from nas.devices.local import memory_told
+from nas.devices.onnx_runtime import feed_for, open_session
 from nas.errors import ExportError, StudyError, one_line
 
 Feed = Mapping[str, np.ndarray]
 
 _TOLERANCE = 1e-3
-"""Of the largest answer. Sums in another order stay below 1e-6, approximations of exp and tanh below 2e-4."""
+"""Share of the largest answer. Sums in another order stay below 1e-6, approximations of exp and tanh below 2e-4."""
 _INT8_TOLERANCE = 0.6
 """Where activations are rounded to int8: values on the edge of two steps fall to either side, layer after layer. Two
 networks of twenty layers came out up to 0.4 apart in OpenVINO; other functions would be 1 apart. Whether the operators
@@ -51,30 +49,19 @@ def find_version(package: str) -> str:
         raise StudyError(f"{package} isn't installed: pip install 'nas[{package}]'.") from error
 
 
-@contextlib.contextmanager
-def open_locally(
-    runtime: str, load: Load, models: Sequence[bytes], batch_size: int, threads: int
-) -> Iterator[Session]:
-    """Load networks, compare what they answer with ONNX Runtime, and warm them up.
+def load_checked(runtime: str, load: Load, model: bytes, batch_size: int) -> Loaded:
+    """Load a network, and compare what it answers with ONNX Runtime.
 
     Args:
         runtime: Its name, for sentences.
         load: Loads a model in it.
-        models: Serialised ONNX.
+        model: Serialised ONNX.
         batch_size: Items per forward pass.
-        threads: Threads of one operator; a single one is the calling thread.
 
     Raises:
-        ExportError: a network can't be run, or answers something else than in ONNX Runtime.
+        ExportError: the network can't be run, or answers something else than in ONNX Runtime.
         MemoryError: memory ran out.
     """
-    with turn_of_this_process():
-        loaded = [_load_checked(runtime, load, model, batch_size) for model in models]
-        with memory_told():
-            yield LocalSession([network.run for network in loaded], in_this_thread=threads == 1)
-
-
-def _load_checked(runtime: str, load: Load, model: bytes, batch_size: int) -> Loaded:
     network, fault = _try(load, model, batch_size)
     if network is not None:
         return network

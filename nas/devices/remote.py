@@ -12,14 +12,14 @@ from typing import final
 
 import numpy as np
 
-from nas.checks import check_integers
 from nas.devices.agent_link import AgentFacts, AgentLink, AgentTimes, MissingModelsError, Work
 from nas.devices.device import Session, Timings
+from nas.devices.local import check_threads
 from nas.errors import DeviceRefusedError, DeviceUnavailableError, StudyError
 
 _URL = re.compile(r"https?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?/?", re.ASCII)
 _ATTEMPTS = 3
-"""To send models: while another run sends its own, they may push each other's out of the agent's cache."""
+"""Attempts to send models: two runs that send theirs may push each other's out of the agent's cache."""
 
 
 @final
@@ -49,9 +49,7 @@ class Remote:
     _told: list[str] = field(init=False, repr=False, compare=False, default_factory=list)
 
     def __post_init__(self) -> None:
-        check_integers(self, "threads")
-        if self.threads < 1:
-            raise StudyError(f"Remote has threads={self.threads}: it must be 1 or more.")
+        check_threads(self, self.threads)
         if not isinstance(self.url, str) or not _URL.fullmatch(self.url):
             raise StudyError(f"Remote has url={self.url!r}: give an address such as http://10.0.0.7:8710.")
         object.__setattr__(self, "_link", AgentLink(self.url, self.token, self.token_file))

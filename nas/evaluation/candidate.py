@@ -12,7 +12,8 @@ import onnxruntime as ort
 import torch
 from torch import Tensor, nn
 
-from nas.devices.onnx_runtime import memory_told, open_session
+from nas.devices.local import memory_told
+from nas.devices.onnx_runtime import open_session
 from nas.errors import ExportError
 from nas.evaluation.onnx_export import export_onnx, feed_of
 from nas.inputs import Form, Inputs, InputSpec, as_spec, call_network, map_inputs, place_inputs, split_items

@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import final
 
-from nas.checks import check_integers, check_kind, check_numbers
+from nas.checks import check_kind
 from nas.devices.device import Device, Session
 from nas.devices.energy import EnergyCounter, Rapl
 from nas.devices.onnx_runtime import OnnxRuntime
-from nas.errors import DeviceFaultError, StudyError
-from nas.evaluation.on_device import DEVICE, check_same_device, device_identity, load_once
+from nas.errors import DeviceFaultError
+from nas.evaluation.on_device import DEVICE, RunsOnDevice
 from nas.objective import Measurement, Objective
-from nas.objectives import Bench, Calibration, Candidate
+from nas.objectives import Bench, Candidate
 
 _BLOCKS = 5
 _RUNS_PER_TURN = 4
@@ -22,7 +22,7 @@ _RUNS_PER_TURN = 4
 
 @final
 @dataclass(frozen=True)
-class EnergyMj:
+class EnergyMj(RunsOnDevice):
     """Millijoules per forward pass of the exported network: what a counter says before and after many passes.
 
     It is all that the counter sees, what the machine takes when idle included. The spread is the standard deviation
@@ -49,20 +49,16 @@ class EnergyMj:
 
     def __post_init__(self) -> None:
         check_kind("EnergyMj", "counter", self.counter, EnergyCounter, "an instance with a method joules()")
-        check_kind("EnergyMj", "device", self.device, Device, "an instance such as OnnxRuntime()")
-        check_integers(self, "batch_size")
-        check_numbers(self, "short_seconds", "long_seconds")
-        seconds = min(self.short_seconds, self.long_seconds)
-        if self.batch_size < 1 or not seconds > 0 or not max(self.short_seconds, self.long_seconds) < 1e6:
-            raise StudyError(
-                f"EnergyMj has batch_size={self.batch_size}, short_seconds={self.short_seconds} and "
-                f"long_seconds={self.long_seconds}: 1 or more, and finite seconds above 0, are expected."
-            )
+        self.check_settings()
 
     @property
     def objective(self) -> Objective:
         """Millijoules, the fewer the better."""
         return Objective(self.name, "mJ", "minimize")
+
+    def identity(self) -> str:
+        """Return what the values depend on: the device, the batch, and the counter."""
+        return f"{super().identity()}, {self.counter!r}"
 
     def calibrate(self) -> Mapping[str, float | str]:
         """Return which device it is, after a look at the counter.
@@ -71,19 +67,7 @@ class EnergyMj:
             StudyError: there is no counter, or it can't be read.
         """
         self.counter.joules()
-        return {DEVICE: self._identity()}
-
-    def check_device(self, calibration: Calibration) -> None:
-        """Refuse a device that is not the one of a calibration.
-
-        Raises:
-            StudyChangedError: it is another one.
-        """
-        check_same_device(self.name, self._identity(), calibration)
-
-    def check_models(self, models: Sequence[bytes]) -> None:
-        """Load exported networks on the device, and measure nothing."""
-        load_once(self.device, models, self.batch_size)
+        return {DEVICE: self.identity()}
 
     def measure(self, candidates: Sequence[Candidate], bench: Bench) -> list[Measurement]:
         """Count the energy of each candidate, one after another.
@@ -103,9 +87,7 @@ class EnergyMj:
             turns = max(1, round(seconds / _BLOCKS / turn))
             blocks = [self._block(session, turns) for _ in range(_BLOCKS)]
         passes = _BLOCKS * turns * (_RUNS_PER_TURN + 1)
-        return Measurement(
-            statistics.median(blocks), statistics.stdev(blocks), "mJ", self._identity(), passes
-        )
+        return Measurement(statistics.median(blocks), statistics.stdev(blocks), "mJ", self.identity(), passes)
 
     def _block(self, session: Session, turns: int) -> float:
         """Return the millijoules of one pass; in every turn there is one more than is timed."""
@@ -118,6 +100,3 @@ class EnergyMj:
                 "expected; it may have begun anew, or measure for longer (short_seconds)."
             )
         return 1e3 * used / (turns * (_RUNS_PER_TURN + 1))
-
-    def _identity(self) -> str:
-        return f"{device_identity(self.device, self.batch_size)}, {self.counter!r}"

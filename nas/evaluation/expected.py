@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 
 from nas.checks import check_integers
-from nas.devices.onnx_runtime import memory_told
+from nas.devices.local import memory_told
 from nas.errors import EvaluationError, StudyError
 from nas.evaluation.onnx_export import feed_of
 from nas.evaluation.onnx_static import fold_graph, of_one_item, watching_session

@@ -12,16 +12,14 @@ from typing import final
 import torch
 from torch import nn
 
-from nas.checks import check_integers, check_kind, check_numbers
 from nas.devices.device import Device
 from nas.devices.latency_profile import check_spare
 from nas.devices.onnx_runtime import OnnxRuntime
-from nas.errors import StudyError
-from nas.evaluation.on_device import DEVICE, check_same_device, device_identity, load_once
+from nas.evaluation.on_device import DEVICE, RunsOnDevice
 from nas.evaluation.onnx_export import export_onnx
 from nas.evaluation.turns import ratios, time_in_turns
 from nas.objective import Measurement, Objective
-from nas.objectives import Bench, Calibration, Candidate
+from nas.objectives import Bench, Candidate
 
 _CALIBRATION_SHARE = 2.0
 """Of the time that a winner gets: long enough for a spell in which nothing else slows the device down."""
@@ -31,7 +29,7 @@ _REFERENCE = "reference_ms"
 
 @final
 @dataclass(frozen=True)
-class LatencyMs:
+class LatencyMs(RunsOnDevice):
     """Milliseconds per forward pass of the exported network on a device.
 
     It is the latency on a device that does nothing else. A device's speed drifts, so a fixed reference network takes
@@ -65,16 +63,7 @@ class LatencyMs:
     profile: Path | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        check_kind("LatencyMs", "device", self.device, Device, "an instance such as OnnxRuntime(threads=2)")
-        check_integers(self, "batch_size")
-        check_numbers(self, "short_seconds", "long_seconds")
-        if self.batch_size < 1:
-            raise StudyError(f"LatencyMs has batch_size={self.batch_size}: it must be 1 or more.")
-        if not (0 < self.short_seconds < math.inf and 0 < self.long_seconds < math.inf):
-            raise StudyError(
-                f"LatencyMs has short_seconds={self.short_seconds} and long_seconds={self.long_seconds}: both must "
-                "be finite and more than 0."
-            )
+        self.check_settings()
         check_spare(self.measurements, self.profile)
         Objective(self.name, "ms", "minimize")  # to hear now what is wrong with the name
 
@@ -83,10 +72,6 @@ class LatencyMs:
         """Milliseconds, the fewer the better."""
         return Objective(self.name, "ms", "minimize")
 
-    def identity(self) -> str:
-        """Return what the values depend on: the device, and the batch."""
-        return device_identity(self.device, self.batch_size)
-
     def calibrate(self) -> dict[str, float | str]:
         """Measure the reference network alone: its nominal latency in ms, on this device."""
         identity = self.identity()
@@ -94,18 +79,6 @@ class LatencyMs:
             self.device, [self._reference], self.batch_size, _CALIBRATION_SHARE * self.long_seconds, math.inf
         )
         return {_REFERENCE: min(float(block.seconds[0]) for block in blocks) * 1e3, DEVICE: identity}
-
-    def check_device(self, calibration: Calibration) -> None:
-        """Refuse a device that is not the one of a calibration.
-
-        Raises:
-            StudyChangedError: it is another one.
-        """
-        check_same_device(self.name, self.identity(), calibration)
-
-    def check_models(self, models: Sequence[bytes]) -> None:
-        """Load exported networks on the device, and measure nothing."""
-        load_once(self.device, models, self.batch_size)
 
     def measure(self, candidates: Sequence[Candidate], bench: Bench) -> list[Measurement]:
         """Time the candidates in turns with the reference network.

@@ -13,7 +13,8 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 
-from nas.devices.onnx_runtime import feed_for, memory_told, open_session
+from nas.devices.local import memory_told
+from nas.devices.onnx_runtime import feed_for, open_session
 from nas.errors import ExportError
 
 VIEWS = frozenset(

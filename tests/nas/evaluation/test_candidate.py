@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nas.devices.onnx_runtime import memory_told
+from nas.devices.local import memory_told
 from nas.errors import ExportError, NasError, OutOfMemoryError
 from nas.evaluation import OnnxCandidate, SubnetCandidate
 from nas.inputs import InputSpec
