@@ -9,20 +9,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from nas.inputs import InputSpec
-from nas.task import TaskFacts
-from nas.tasks.classes import (
-    check_classes,
-    class_divergences,
-    class_entropies,
-    name_classification,
-    wrong_shape,
-)
+from nas.tasks.classes import ItemClasses, class_divergences, class_entropies
 
 
 @final
 @dataclass(frozen=True)
-class MultiLabel:
+class MultiLabel(ItemClasses):
     """Any number of labels for each item: outputs are ``(n, num_classes)`` logits, targets the same shape of 0 and 1.
 
     Args:
@@ -33,11 +25,10 @@ class MultiLabel:
         DataError: there are fewer than two labels, or another number of names.
     """
 
-    num_classes: int
-    class_names: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        check_classes(self, self.num_classes, self.class_names)
+    @property
+    def reading(self) -> str:
+        """How outputs read."""
+        return "a logit for each label, which is there where it is positive"
 
     def loss(self, outputs: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
         """Return the binary cross-entropy, a mean over the labels."""
@@ -56,10 +47,8 @@ class MultiLabel:
         """Return the divergence of each item, a mean over the labels."""
         return class_divergences(_two_classes(outputs), _two_classes(others))
 
-    def fault(self, targets: Tensor, outputs: Tensor | None = None) -> str | None:
-        """Return what is wrong with targets, or with outputs for them."""
-        if outputs is not None:
-            return wrong_shape(outputs, (len(targets), self.num_classes))
+    def targets_fault(self, targets: Tensor) -> str | None:
+        """Return what is wrong with targets."""
         if targets.ndim != 2 or targets.shape[1] != self.num_classes or targets.dtype == torch.bool:
             return (
                 f"targets are {targets.dtype} of shape {tuple(targets.shape)}: numbers of shape "
@@ -68,13 +57,6 @@ class MultiLabel:
         if not ((targets == 0) | (targets == 1)).all():
             return "targets hold other numbers: 0 or 1 for each label is expected"
         return None
-
-    def facts(self, inputs: InputSpec) -> TaskFacts:
-        """Return what cards say."""
-        reading = "a logit for each label, which is there where it is positive"
-        return TaskFacts(
-            name_classification(inputs), inputs.item, (str(self.num_classes),), reading, self.class_names
-        )
 
 
 def _two_classes(outputs: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from nas.checks import quote
 from nas.errors import DataError
 from nas.inputs import Inputs, InputSpec
 from nas.task import TaskFacts
-from nas.tasks.classes import check_classes, class_divergences, class_entropies, wrong_shape
+from nas.tasks.classes import OneClassEach, check_classes, wrong_shape
 
 IGNORED = 255
 """The value of what is not labelled in Pascal VOC, Cityscapes and most others since."""
@@ -22,7 +22,7 @@ IGNORED = 255
 
 @final
 @dataclass(frozen=True)
-class SemanticSegmentation:
+class SemanticSegmentation(OneClassEach):
     """One class for each position: outputs are ``(n, num_classes, *positions)`` logits, targets ``(n, *positions)``.
 
     Positions are the height and width of images, or the points of clouds. The loss is a weighted mean over the
@@ -74,18 +74,6 @@ class SemanticSegmentation:
         weight = (weights[torch.where(labelled, targets, 0)] * labelled).sum()
         # torch's own mean is NaN for a batch without labelled positions, which would end the training.
         return total / weight.clamp(min=torch.finfo(weights.dtype).tiny)
-
-    def imitation(self, outputs: Tensor, teacher: Tensor) -> Tensor:
-        """Return the cross-entropy with a teacher's probabilities, a mean over all positions."""
-        return F.cross_entropy(outputs, teacher.softmax(dim=1))
-
-    def entropies(self, outputs: Tensor) -> Tensor:
-        """Return the entropy of each item, a mean over all positions."""
-        return class_entropies(outputs)
-
-    def divergences(self, outputs: Tensor, others: Tensor) -> Tensor:
-        """Return the divergence of each item, a mean over all positions."""
-        return class_divergences(outputs, others)
 
     def fault(self, targets: Tensor, outputs: Tensor | None = None) -> str | None:
         """Return what is wrong with targets, or with outputs for them."""

@@ -14,7 +14,7 @@ from nas.checks import quote
 from nas.errors import DataError
 from nas.inputs import Inputs, InputSpec
 from nas.task import TaskFacts
-from nas.tasks.classes import class_divergences, class_entropies, wrong_shape
+from nas.tasks.classes import OneClassEach, wrong_shape
 
 PADDING, UNKNOWN, START, END, SPACE = range(5)
 SPECIAL = ("<padding>", "<unknown>", "<start>", "<end>", " ")
@@ -23,7 +23,7 @@ SPECIAL = ("<padding>", "<unknown>", "<start>", "<end>", " ")
 
 @final
 @dataclass(frozen=True)
-class SequenceToSequence:
+class SequenceToSequence(OneClassEach):
     """An answer of several tokens: outputs are ``(n, num_tokens, length)`` logits, targets ``(n, length)`` int64.
 
     A network takes two inputs: ``(n, source_length)`` ids of the source, and ``(n, length)`` ids of the answer as far
@@ -54,18 +54,6 @@ class SequenceToSequence:
     def loss(self, outputs: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
         """Return the cross-entropy, a mean over the tokens of all answers."""
         return F.cross_entropy(outputs, targets, ignore_index=PADDING, label_smoothing=label_smoothing)
-
-    def imitation(self, outputs: Tensor, teacher: Tensor) -> Tensor:
-        """Return the cross-entropy with a teacher's probabilities, a mean over all positions."""
-        return F.cross_entropy(outputs, teacher.softmax(dim=1))
-
-    def entropies(self, outputs: Tensor) -> Tensor:
-        """Return the entropy of each item, a mean over all positions."""
-        return class_entropies(outputs)
-
-    def divergences(self, outputs: Tensor, others: Tensor) -> Tensor:
-        """Return the divergence of each item, a mean over all positions."""
-        return class_divergences(outputs, others)
 
     def fault(self, targets: Tensor, outputs: Tensor | None = None) -> str | None:
         """Return what is wrong with targets, or with outputs for them."""
