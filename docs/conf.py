@@ -3,7 +3,9 @@
 from importlib import import_module
 
 # Names that are imported when somebody asks for them are asked for here, so that autodoc finds them.
-for package in map(import_module, ("nas", "nas.search", "nas.compression", "nas.devices", "nas.export")):
+for package in map(
+    import_module, ("nas", "nas.search", "nas.compression", "nas.devices", "nas.export", "nas.testing")
+):
     for name in package.__all__:
         getattr(package, name)
 

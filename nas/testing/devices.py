@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -12,12 +14,17 @@ from nas.devices import Device, Session, Timings
 from nas.errors import ExportError
 from nas.evaluation.onnx_export import export_onnx
 from nas.inputs import Form, InputSpec
+from nas.testing.promises import Contract, Promise
 
 _IMAGES = (3, 16, 16)
+_SMALL, _LARGE = 2, 48
+"""Channels: the second network has two hundred times the work of the first, which no noise hides."""
 _BATCH = 8
+"""Items that surely take more than twice as long as one, whatever a pass costs besides."""
 
 
-def check_device(device: Device) -> None:
+@Contract
+def check_device(device: Device) -> Sequence[Promise]:
     """Check a device: a steady identity, times of what was asked for in the order asked for, and that it survives.
 
     It must run convolutions, linear layers and a table of embeddings, with one input or several. The networks are
@@ -27,10 +34,21 @@ def check_device(device: Device) -> None:
         device: To check.
 
     Raises:
-        AssertionError: a promise is broken.
+        BrokenPromisesError: promises are broken.
+        AssertionError: it is no device.
     """
-    _check_identity(device)
-    small, large = _export(_convolutions(2), _IMAGES), _export(_convolutions(48), _IMAGES)
+    assert isinstance(device, Device), f"{device!r} lacks identity() or open()"
+    return [
+        Promise("it says what it is in one line, the same every time", partial(_check_identity, device)),
+        Promise("it times what it is asked for, in the order asked for", partial(_check_order, device)),
+        Promise("the batch size is kept", partial(_check_batches, device)),
+        Promise("networks of several inputs, and of ids, run", partial(_check_inputs, device)),
+        Promise("what is no network is refused, and it serves on", partial(_check_malformed, device)),
+    ]
+
+
+def _check_order(device: Device) -> None:
+    small, large = (_export(_convolutions(width), _IMAGES) for width in (_SMALL, _LARGE))
     with device.open([small, large], 1) as session:
         times = _times(session, [0, 1, 1, 0], 8)
         fastest = times.min(axis=1)
@@ -39,9 +57,6 @@ def check_device(device: Device) -> None:
             "seconds: the order isn't kept, or what is timed isn't the network"
         )
         _times(session, [1, 0, 1], 2)
-    _check_batches(device, large)
-    _check_inputs(device)
-    _check_malformed(device, small)
 
 
 def _check_identity(device: Device) -> None:
@@ -68,8 +83,8 @@ def _times(session: Session, order: list[int], runs: int) -> np.ndarray:
     return seconds
 
 
-def _check_batches(device: Device, model: bytes) -> None:
-    found = []
+def _check_batches(device: Device) -> None:
+    model, found = _export(_convolutions(_LARGE), _IMAGES), []
     for size in (1, _BATCH):
         with device.open([model], size) as session:
             found.append(float(_times(session, [0], 5).min()))
@@ -80,12 +95,13 @@ def _check_batches(device: Device, model: bytes) -> None:
 
 def _check_inputs(device: Device) -> None:
     spec = InputSpec(("ids", "numbers"), ((5,), (6,)), (torch.int64, torch.float32))
-    models = [_export(_IdsAndNumbers(), spec), _export(_convolutions(2), _IMAGES)]
+    models = [_export(_IdsAndNumbers(), spec), _export(_convolutions(_SMALL), _IMAGES)]
     with device.open(models, 3) as session:
         _times(session, [0, 1, 0], 2)
 
 
-def _check_malformed(device: Device, model: bytes) -> None:
+def _check_malformed(device: Device) -> None:
+    model = _export(_convolutions(_SMALL), _IMAGES)
     for broken in (b"this is no network", model[: len(model) // 2]):
         try:
             with device.open([model, broken], 1):

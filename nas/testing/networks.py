@@ -5,6 +5,9 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import final
 
 import numpy as np
 import torch
@@ -15,15 +18,21 @@ from nas.evaluation import NetworkCounter
 from nas.evaluation.counts import count_macs, count_params
 from nas.evaluation.from_scratch import fresh_network
 from nas.inputs import Form, Inputs, InputSpec, as_spec, call_network, map_inputs
-from nas.space import Architecture, SearchSpace
+from nas.space import Architecture
 from nas.supernet import Supernet, recalibrate
 from nas.supernet.elastic import ElasticLayer, Repeat
 from nas.task import Task
+from nas.testing.promises import Contract, Promise
 
 _TOLERANCE = 1e-5
+"""Share of the largest output; the active and the extracted subnet may add numbers up in another order."""
 _MAX_ENUMERATED = 20_000
+"""Architectures; making so many takes about a second."""
+_BATCH = 16
+"""Items whose statistics batch norm is recalibrated on; fewer would be hardly a batch."""
 
 
+@Contract
 def check_network(
     make: Callable[[], nn.Module],
     form: Form,
@@ -33,7 +42,7 @@ def check_network(
     num_random: int = 10,
     num_tokens: int | None = None,
     seed: int = 0,
-) -> None:
+) -> Sequence[Promise]:
     """Check a network with choices, as a file in ``search_spaces`` makes it.
 
     Made twice it has the same space; every option fits the inputs; an extracted subnet equals the active
@@ -50,104 +59,122 @@ def check_network(
         seed: Seed of weights, inputs and random architectures.
 
     Raises:
-        AssertionError: a promise is broken.
-        NasError: the space is not valid, or some option doesn't fit.
+        BrokenPromisesError: promises are broken.
     """
-    supernet = fresh_network(make, seed).eval()
-    space = supernet.space
-    assert space.describe() == Supernet(make()).space.describe(), "made twice, the network has another space"
-    spec = as_spec(form)
-    inputs = _random_inputs(spec, num_tokens, seed)
-    supernet.check_shapes(spec, task, targets)
-    rng = np.random.default_rng(seed)
-    architectures = [space.largest(), space.smallest(), *(space.sample(rng) for _ in range(num_random))]
-    for architecture in architectures:
-        _check_extracted(supernet, architecture, inputs)
-    counter = NetworkCounter(supernet, spec)
-    _check_counts(supernet, counter, [*architectures, *supernet.probes()], spec)
-    _check_cardinality(space)
-    _check_options_used(supernet, counter, architectures, inputs)
+    case = _Case(make, as_spec(form), task, targets, num_random, num_tokens, seed)
+    return [
+        Promise("made twice, it has the same space", case.check_space),
+        Promise("every option fits the inputs and the task", case.check_shapes),
+        Promise("an extracted subnet is plain torch", case.check_plain),
+        Promise("an extracted subnet equals the active one", case.check_extracted),
+        Promise("MACs and parameters are those that torch counts", case.check_counts),
+        Promise("the cardinality is exact", case.check_cardinality),
+        Promise("every option changes something", case.check_options_used),
+    ]
 
 
-def _random_inputs(spec: InputSpec, num_tokens: int | None, seed: int) -> Inputs:
-    generator = torch.Generator().manual_seed(seed)
+@final
+@dataclass(frozen=True)
+class _Case:
+    make: Callable[[], nn.Module]
+    spec: InputSpec
+    task: Task
+    targets: Tensor | None
+    num_random: int
+    num_tokens: int | None
+    seed: int
 
-    def fill(blank: Tensor) -> Tensor:
-        if blank.is_floating_point():
-            return torch.randn(blank.shape, generator=generator)
-        assert num_tokens is not None, "num_tokens must say how large ids may be"
-        return torch.randint(1, num_tokens, blank.shape, generator=generator)
+    @cached_property
+    def _supernet(self) -> Supernet:
+        return fresh_network(self.make, self.seed).eval()
 
-    return map_inputs(fill, spec.blank(16))
+    @cached_property
+    def _counter(self) -> NetworkCounter:
+        return NetworkCounter(self._supernet, self.spec)
 
+    @cached_property
+    def _architectures(self) -> Sequence[Architecture]:
+        space, rng = self._supernet.space, np.random.default_rng(self.seed)
+        return [space.largest(), space.smallest(), *(space.sample(rng) for _ in range(self.num_random))]
 
-def _check_extracted(supernet: Supernet, architecture: Architecture, inputs: Inputs) -> None:
-    plain = supernet.extract(architecture)
-    for path, module in plain.named_modules():
-        elastic = isinstance(module, ElasticLayer | Repeat)
-        assert not elastic, f"{architecture}: the extracted module {path!r} is still elastic"
-        left = [name for name, value in vars(module).items() if isinstance(value, Expression)]
-        assert not left, f"{architecture}: {left} of the extracted module {path!r} are still choices"
-    recalibrate(plain, [inputs])
-    with torch.no_grad(), supernet.active(architecture):
-        recalibrate(supernet, [inputs])
-        expected = call_network(supernet, inputs)
-        got = call_network(plain, inputs)
-    gap = float((expected - got).abs().max())
-    allowed = _TOLERANCE * max(1.0, float(expected.abs().max()))
-    assert gap <= allowed, f"{architecture}: extracted and active subnet differ by {gap}"
+    @cached_property
+    def _inputs(self) -> Inputs:
+        generator = torch.Generator().manual_seed(self.seed)
 
+        def fill(blank: Tensor) -> Tensor:
+            if blank.is_floating_point():
+                return torch.randn(blank.shape, generator=generator)
+            assert self.num_tokens is not None, "num_tokens must say how large ids may be"
+            return torch.randint(1, self.num_tokens, blank.shape, generator=generator)
 
-def _check_counts(
-    supernet: Supernet,
-    counter: NetworkCounter,
-    architectures: Sequence[Architecture],
-    spec: InputSpec,
-) -> None:
-    counts = counter.counts(supernet.space.indices(architectures))
-    for row, architecture in enumerate(architectures):
-        module = supernet.extract(architecture)
-        expected = (count_macs(module, spec), count_params(module))
-        got = (int(counts.macs[row]), int(counts.num_params[row]))
-        assert got == expected, f"{architecture}: MACs and parameters are {expected}, counted {got}"
+        return map_inputs(fill, self.spec.blank(_BATCH))
 
+    def check_space(self) -> None:
+        again = Supernet(self.make()).space.describe()
+        assert self._supernet.space.describe() == again, "made twice, the network has another space"
 
-def _check_cardinality(space: SearchSpace) -> None:
-    if math.prod(space.num_options.tolist()) > _MAX_ENUMERATED:
-        return
-    every = np.array(list(itertools.product(*map(range, space.num_options))), dtype=np.int64)
-    different = {architecture.id for architecture in space.from_indices(every)}
-    assert len(different) == space.cardinality(), (
-        f"the space has {len(different)} different architectures, cardinality() says {space.cardinality()}"
-    )
+    def check_shapes(self) -> None:
+        self._supernet.check_shapes(self.spec, self.task, self.targets)
 
+    def check_plain(self) -> None:
+        for architecture in self._architectures:
+            for path, module in self._supernet.extract(architecture).named_modules():
+                elastic = isinstance(module, ElasticLayer | Repeat)
+                assert not elastic, f"{architecture}: the extracted module {path!r} is still elastic"
+                left = [name for name, value in vars(module).items() if isinstance(value, Expression)]
+                assert not left, f"{architecture}: {left} of the extracted module {path!r} are still choices"
 
-def _check_options_used(
-    supernet: Supernet, counter: NetworkCounter, bases: Sequence[Architecture], inputs: Inputs
-) -> None:
-    for one in supernet.space.choices:
-        for first, second in itertools.pairwise(one.options):
-            pairs = [(_with(supernet, a, one, first), _with(supernet, a, one, second)) for a in bases]
-            assert any(_differ(supernet, counter, pair, inputs) for pair in pairs), (
-                f"choice {one.name!r}: {first!r} and {second!r} give networks of the same cost and output"
-            )
+    def check_extracted(self) -> None:
+        for architecture in self._architectures:
+            plain = self._supernet.extract(architecture)
+            recalibrate(plain, [self._inputs])
+            with torch.no_grad():
+                expected, got = self._active_outputs(architecture), call_network(plain, self._inputs)
+            gap = float((expected - got).abs().max())
+            allowed = _TOLERANCE * max(1.0, float(expected.abs().max()))
+            assert gap <= allowed, f"{architecture}: extracted and active subnet differ by {gap}"
 
+    def check_counts(self) -> None:
+        architectures = [*self._architectures, *self._supernet.probes()]
+        counts = self._counter.counts(self._supernet.space.indices(architectures))
+        for row, architecture in enumerate(architectures):
+            module = self._supernet.extract(architecture)
+            expected = (count_macs(module, self.spec), count_params(module))
+            got = (int(counts.macs[row]), int(counts.num_params[row]))
+            assert got == expected, f"{architecture}: MACs and parameters are {expected}, counted {got}"
 
-def _with(supernet: Supernet, architecture: Architecture, one: Choice, option: Option) -> Architecture:
-    return supernet.space.architecture({**architecture, one.name: option})
+    def check_cardinality(self) -> None:
+        space = self._supernet.space
+        if math.prod(space.num_options.tolist()) > _MAX_ENUMERATED:
+            return
+        every = np.array(list(itertools.product(*map(range, space.num_options))), dtype=np.int64)
+        different = {architecture.id for architecture in space.from_indices(every)}
+        assert len(different) == space.cardinality(), (
+            f"the space has {len(different)} different architectures, cardinality() says {space.cardinality()}"
+        )
 
+    def check_options_used(self) -> None:
+        for one in self._supernet.space.choices:
+            for first, second in itertools.pairwise(one.options):
+                pairs = [(self._with(a, one, first), self._with(a, one, second)) for a in self._architectures]
+                assert any(self._differ(*pair) for pair in pairs), (
+                    f"choice {one.name!r}: {first!r} and {second!r} give networks of the same cost and output"
+                )
 
-def _differ(
-    supernet: Supernet, counter: NetworkCounter, pair: tuple[Architecture, Architecture], inputs: Inputs
-) -> bool:
-    if pair[0] == pair[1]:
-        return False
-    counts = counter.counts(supernet.space.indices(pair))
-    if counts.macs[0] != counts.macs[1] or counts.num_params[0] != counts.num_params[1]:
-        return True
-    outputs = []
-    for architecture in pair:
-        with torch.no_grad(), supernet.active(architecture):
-            recalibrate(supernet, [inputs])
-            outputs.append(call_network(supernet, inputs))
-    return not torch.equal(outputs[0], outputs[1])
+    def _with(self, architecture: Architecture, one: Choice, option: Option) -> Architecture:
+        return self._supernet.space.architecture({**architecture, one.name: option})
+
+    def _differ(self, first: Architecture, second: Architecture) -> bool:
+        if first == second:
+            return False
+        counts = self._counter.counts(self._supernet.space.indices([first, second]))
+        if counts.macs[0] != counts.macs[1] or counts.num_params[0] != counts.num_params[1]:
+            return True
+        return not torch.equal(self._active_outputs(first), self._active_outputs(second))
+
+    @torch.no_grad()
+    def _active_outputs(self, architecture: Architecture) -> Tensor:
+        """Return what a recalibrated subnet makes of the inputs, in the supernet itself."""
+        with self._supernet.active(architecture):
+            recalibrate(self._supernet, [self._inputs])
+            return call_network(self._supernet, self._inputs)

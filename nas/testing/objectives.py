@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from functools import partial
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import final
 
 import numpy as np
 import torch
@@ -13,50 +15,97 @@ from torch import nn
 from nas.evaluation import SubnetCandidate
 from nas.evaluation.quality.measuring import MeasuredQuality
 from nas.objective import Measurement, Objective
-from nas.objectives import Bench, CountedObjective, Counts, MeasuredObjective
+from nas.objectives import Bench, Calibration, CountedObjective, Counts, MeasuredObjective
+from nas.space import FloatArray
 from nas.splits import Split
 from nas.task import Quality
+from nas.testing.promises import Contract, Promise
 from nas.testing.small_network import small_network
 
+_MACS = (1, 10_000, 3_000_000_000, 10_000, 77)
+_NUM_PARAMS = (1, 500, 70_000_000_000, 500, 77)
+"""Counts from a network with a single weight up to more than 32 bits hold; two architectures have equal ones."""
+_ITEMS = 24
+"""Images to judge on: a few of each class."""
 
-def check_counted_objective(objective: CountedObjective) -> None:
+
+@Contract
+def check_counted_objective(objective: CountedObjective) -> Sequence[Promise]:
     """Check a counted objective: a pure function of the counts, one finite value per architecture.
 
     Args:
         objective: To check.
 
     Raises:
-        AssertionError: a promise is broken.
+        BrokenPromisesError: promises are broken.
+        AssertionError: it is no counted objective.
     """
-    macs = np.array([1, 10_000, 3_000_000_000, 10_000, 77], dtype=np.int64)
-    num_params = np.array([1, 500, 70_000_000_000, 500, 77], dtype=np.int64)
-    training = macs.astype(np.float64) * 100_000
-    values = objective.count(Counts(macs.copy(), num_params.copy(), training_macs=training.copy()))
-    assert isinstance(objective.objective, Objective), "objective.objective must be a nas.Objective"
-    assert values.shape == (5,), f"count() gives shape {values.shape} for 5 architectures, expected (5,)"
-    assert np.isfinite(values).all(), f"count() gives {values}: every value must be finite"
-    assert values[1] == values[3], "equal counts must give equal values"
-    counts = Counts(macs.copy(), num_params.copy(), training_macs=training.copy())
-    assert np.array_equal(objective.count(counts), values), "count() must be a pure function"
-    given = ((counts.macs, macs), (counts.num_params, num_params), (counts.training_macs, training))
-    untouched = all(np.array_equal(after, before) for after, before in given if after is not None)
-    assert untouched, "count() changes the counts it is given"
-    alone = [
-        objective.count(Counts(macs[[row]], num_params[[row]], training_macs=training[[row]]))
-        for row in range(5)
+    assert isinstance(objective, CountedObjective), f"{objective!r} lacks objective or count()"
+    case = _CountedCase(objective)
+    return [
+        Promise("it has a name, a unit and a direction", partial(_check_objective, objective)),
+        Promise("it gives one finite value per architecture", case.check_values),
+        Promise("it is a pure function", case.check_pure),
+        Promise("counts that it is given stay as they are", case.check_counts_stay),
+        Promise("a value depends on its own architecture alone", case.check_alone),
     ]
-    shapes = {value.shape for value in alone}
-    assert shapes == {(1,)}, f"count() gives shapes {shapes} for one architecture, expected (1,)"
-    assert np.array_equal(np.concatenate(alone), values), "a value must not depend on the other architectures"
 
 
+@final
+@dataclass(frozen=True)
+class _CountedCase:
+    counted: CountedObjective
+
+    @cached_property
+    def _values(self) -> FloatArray:
+        return self.counted.count(_make_counts())
+
+    def check_values(self) -> None:
+        values, count = self._values, len(_MACS)
+        assert values.shape == (count,), (
+            f"count() gives shape {values.shape} for {count} architectures, expected ({count},)"
+        )
+        assert np.isfinite(values).all(), f"count() gives {values}: every value must be finite"
+
+    def check_pure(self) -> None:
+        assert self._values[1] == self._values[3], "equal counts must give equal values"
+        assert np.array_equal(self.counted.count(_make_counts()), self._values), (
+            "count() must be a pure function"
+        )
+
+    def check_counts_stay(self) -> None:
+        counts, before = _make_counts(), _make_counts()
+        self.counted.count(counts)
+        untouched = all(
+            np.array_equal(getattr(counts, name), getattr(before, name))
+            for name in ("macs", "num_params", "training_macs")
+        )
+        assert untouched, "count() changes the counts it is given"
+
+    def check_alone(self) -> None:
+        alone = [self.counted.count(_make_counts([row])) for row in range(len(_MACS))]
+        shapes = {value.shape for value in alone}
+        assert shapes == {(1,)}, f"count() gives shapes {shapes} for one architecture, expected (1,)"
+        assert np.array_equal(np.concatenate(alone), self._values), (
+            "a value must not depend on the other architectures"
+        )
+
+
+def _make_counts(rows: Sequence[int] = range(len(_MACS))) -> Counts:
+    """Return counts of some architectures, the second and the fourth of which are equal."""
+    macs = np.array(_MACS, dtype=np.int64)[list(rows)]
+    num_params = np.array(_NUM_PARAMS, dtype=np.int64)[list(rows)]
+    return Counts(macs, num_params, training_macs=macs.astype(np.float64) * 100_000)
+
+
+@Contract
 def check_measured_objective(
     objective: MeasuredObjective | Quality,
     *,
     image_shape: tuple[int, int, int] = (3, 16, 16),
     num_classes: int = 10,
     candidates: Sequence[Callable[[], nn.Module]] = (),
-) -> None:
+) -> Sequence[Promise]:
     """Check a measured objective, or a quality of classification.
 
     ``calibrate`` returns JSON that still serves after being stored; ``measure`` returns one finite
@@ -69,22 +118,53 @@ def check_measured_objective(
         candidates: Make networks to measure; without any, two small ones of the suite.
 
     Raises:
-        AssertionError: a promise is broken.
+        BrokenPromisesError: promises are broken.
+        AssertionError: it is neither.
     """
-    if isinstance(objective, Quality):
-        objective = MeasuredQuality(objective)
-    calibration = objective.calibrate()
-    stored = json.loads(json.dumps(calibration, allow_nan=False))
-    assert stored == calibration, f"calibrate() gives {calibration}: JSON doesn't keep it"
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randn(24, *image_shape, generator=generator)
-    split = Split(images, torch.arange(24) % num_classes)
+    measured = MeasuredQuality(objective) if isinstance(objective, Quality) else objective
+    assert isinstance(measured, MeasuredObjective), f"{measured!r} lacks objective, calibrate() or measure()"
     makers = candidates or [partial(small_network, image_shape[0], width, num_classes) for width in (2, 8)]
-    networks = [SubnetCandidate(make(), image_shape) for make in makers]
-    for thorough in (False, True):
-        bench = Bench(split, thorough, stored)
-        _check_measurements(objective, objective.measure(networks, bench), len(networks))
-        _check_measurements(objective, objective.measure(networks[:1], bench), 1)
+    case = _MeasuredCase(measured, image_shape, num_classes, makers)
+    return [
+        Promise("it has a name, a unit and a direction", partial(_check_objective, measured)),
+        Promise("JSON keeps its calibration", case.check_calibration),
+        Promise(
+            "it measures each candidate in its unit, briefly", partial(case.check_measures, thorough=False)
+        ),
+        Promise(
+            "it measures each candidate in its unit, thoroughly", partial(case.check_measures, thorough=True)
+        ),
+    ]
+
+
+def _check_objective(objective: CountedObjective | MeasuredObjective) -> None:
+    assert isinstance(objective.objective, Objective), "objective.objective must be a nas.Objective"
+
+
+@final
+@dataclass(frozen=True)
+class _MeasuredCase:
+    measured: MeasuredObjective
+    image_shape: tuple[int, int, int]
+    num_classes: int
+    makers: Sequence[Callable[[], nn.Module]]
+
+    @cached_property
+    def _calibration(self) -> Calibration:
+        return self.measured.calibrate()
+
+    def check_calibration(self) -> None:
+        stored = json.loads(json.dumps(self._calibration, allow_nan=False))
+        assert stored == self._calibration, f"calibrate() gives {self._calibration}: JSON doesn't keep it"
+
+    def check_measures(self, *, thorough: bool) -> None:
+        generator = torch.Generator().manual_seed(0)
+        images = torch.randn(_ITEMS, *self.image_shape, generator=generator)
+        split = Split(images, torch.arange(_ITEMS) % self.num_classes)
+        networks = [SubnetCandidate(make(), self.image_shape) for make in self.makers]
+        bench = Bench(split, thorough, json.loads(json.dumps(self._calibration)))
+        _check_measurements(self.measured, self.measured.measure(networks, bench), len(networks))
+        _check_measurements(self.measured, self.measured.measure(networks[:1], bench), 1)
 
 
 def _check_measurements(objective: MeasuredObjective, got: list[Measurement], count: int) -> None:

@@ -2,33 +2,36 @@
 
 from __future__ import annotations
 
-import dataclasses
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import final
 
 import numpy as np
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from nas.choices import choice
-from nas.objective import Measurement, Objective
 from nas.search.loop import search
 from nas.search.record.trials import REPEATS, distributions
-from nas.space import Architecture, Condition, FloatArray, IntArray, SearchSpace
+from nas.space import Architecture
 from nas.strategy import Problem, Strategy
+from nas.testing.promises import Contract, Promise
+from nas.testing.toy import every_row, hard_records, toy_evaluate, toy_problem
 
 _SEED = 3
-_NUM_EARLIER = 32
+"""Any; proposals are compared with those of the same seed."""
 _NUM_WORKERS = 4
+"""Samplers that ask at the same time: the last must respect what three others proposed."""
 
 
+@Contract
 def check_strategy(
     strategy: Strategy,
     *,
     num_trials: int = 30,
     exact_resume: bool = True,
     never_wastes: bool = False,
-) -> None:
+) -> Sequence[Promise]:
     """Check a search strategy on a small space with a hard constraint and evaluations that fail.
 
     Proposals are in the space; equal seeds and study contents give equal proposals, also from a sampler
@@ -45,26 +48,90 @@ def check_strategy(
             in another worker, nor to exceed a hard constraint, as long as anything else is left.
 
     Raises:
-        AssertionError: a promise is broken.
+        BrokenPromisesError: promises are broken.
+        AssertionError: it is no strategy.
     """
-    problem = toy_problem()
-    whole = _search(strategy, problem, [num_trials])
-    assert _proposals(whole) == _proposals(_search(strategy, problem, [num_trials])), (
-        "equal seeds and study contents must give equal proposals"
-    )
-    third = num_trials // 3
-    resumed = _search(strategy, problem, [1, third, third + 1, num_trials])
-    if exact_resume:
-        assert _proposals(resumed) == _proposals(whole), "a new sampler must go on as the old one would have"
-        killed = _search(strategy, problem, [third, num_trials], killed=True)
-        assert _proposals(killed) == _proposals(whole), (
+    assert isinstance(strategy, Strategy), f"{strategy!r} has no sampler()"
+    case = _Case(strategy, num_trials, exact_resume, never_wastes)
+    exact = [
+        Promise("a new sampler goes on as the old one would have", case.check_resume),
+        Promise("so does one after a kill", case.check_kill),
+    ]
+    wasteless = [Promise("nothing is proposed twice or in vain", case.check_nothing_wasted)]
+    return [
+        Promise("equal seeds and records give equal proposals", case.check_reproducible),
+        *(exact if exact_resume else []),
+        *(wasteless if never_wastes else []),
+        *(Promise(f"it goes on from {name}", partial(case.check_record, name)) for name in case.records),
+    ]
+
+
+@final
+@dataclass(frozen=True)
+class _Case:
+    strategy: Strategy
+    num_trials: int
+    exact_resume: bool
+    never_wastes: bool
+
+    @cached_property
+    def _problem(self) -> Problem:
+        return toy_problem()
+
+    @cached_property
+    def records(self) -> dict[str, tuple[Problem, list[FrozenTrial]]]:
+        """What the strategy must go on from, by what is hard about it."""
+        return hard_records()
+
+    @cached_property
+    def _whole(self) -> optuna.Study:
+        return self._search(self.num_trials)
+
+    @cached_property
+    def _resumed(self) -> optuna.Study:
+        third = self.num_trials // 3
+        return self._search(1, third, third + 1, self.num_trials)
+
+    def _search(self, *marks: int, killed: bool = False) -> optuna.Study:
+        return _search(self.strategy, self._problem, marks, killed=killed)
+
+    def check_reproducible(self) -> None:
+        assert _proposals(self._whole) == _proposals(self._search(self.num_trials)), (
+            "equal seeds and study contents must give equal proposals"
+        )
+
+    def check_resume(self) -> None:
+        assert _proposals(self._resumed) == _proposals(self._whole), (
+            "a new sampler must go on as the old one would have"
+        )
+
+    def check_kill(self) -> None:
+        killed = self._search(self.num_trials // 3, self.num_trials, killed=True)
+        assert _proposals(killed) == _proposals(self._whole), (
             "after a kill, a new sampler must go on as the old one would have"
         )
-    if never_wastes:
-        for study in (whole, resumed):
-            _check_nothing_wasted(problem, study)
-    for case, (hard, earlier) in hard_records().items():
-        _check_record(strategy, case, hard, earlier, exact=exact_resume, never_wastes=never_wastes)
+
+    def check_nothing_wasted(self) -> None:
+        for study in (self._whole, self._resumed):
+            _check_nothing_wasted(self._problem, study)
+
+    def check_record(self, name: str) -> None:
+        """Ask as several workers do, each with a sampler of its own, none of them finished."""
+        problem, earlier = self.records[name]
+        space = problem.space
+        seen = {space.architecture(t.params).id for t in earlier if t.params}
+        every = np.unique(space.canonical(every_row(space)), axis=0)
+        feasible = {a.id for a in space.from_indices(every[problem.violation(every) <= 0])}
+        left = feasible - seen
+        count = len(left) + 2 if len(left) <= 2 * _NUM_WORKERS else _NUM_WORKERS
+        asked = _ask(self.strategy, problem, earlier, count)
+        if self.exact_resume:
+            again = _ask(self.strategy, problem, earlier, count)
+            assert asked == again, "equal seeds and study contents must give equal proposals"
+        for number, architecture in enumerate(asked[: len(left)] if self.never_wastes else []):
+            assert architecture.id not in seen, "a known architecture is proposed again"
+            assert architecture not in asked[:number], "what another worker evaluates is proposed again"
+            assert architecture.id in feasible, "a proposal exceeds a hard constraint"
 
 
 def _check_nothing_wasted(problem: Problem, study: optuna.Study) -> None:
@@ -75,35 +142,6 @@ def _check_nothing_wasted(problem: Problem, study: optuna.Study) -> None:
     assert not exceeding, f"trials {exceeding} exceed a hard constraint, or repeat a failed architecture"
     ids = {problem.space.architecture(t.params).id for t in trials}
     assert len(ids) == len(trials), "some architecture was proposed twice"
-
-
-def _check_record(
-    strategy: Strategy,
-    case: str,
-    problem: Problem,
-    earlier: Sequence[FrozenTrial],
-    *,
-    exact: bool,
-    never_wastes: bool,
-) -> None:
-    """Ask as several workers do, each with a sampler of its own, none of them finished."""
-    space = problem.space
-    seen = {space.architecture(t.params).id for t in earlier if t.params}
-    every = np.unique(space.canonical(_every(space)), axis=0)
-    feasible = {a.id for a in space.from_indices(every[problem.violation(every) <= 0])}
-    left = feasible - seen
-    count = len(left) + 2 if len(left) <= 2 * _NUM_WORKERS else _NUM_WORKERS
-    asked = _ask(strategy, problem, earlier, count)
-    if exact:
-        assert asked == _ask(strategy, problem, earlier, count), (
-            f"{case}: equal seeds and study contents must give equal proposals"
-        )
-    if not never_wastes:
-        return
-    for number, architecture in enumerate(asked[: len(left)]):
-        assert architecture.id not in seen, f"{case}: a known architecture is proposed again"
-        assert architecture not in asked[:number], f"{case}: what another worker evaluates is proposed again"
-        assert architecture.id in feasible, f"{case}: a proposal exceeds a hard constraint"
 
 
 def _ask(
@@ -118,146 +156,6 @@ def _ask(
         trial = study.ask(distributions(problem.space))
         proposals.append(problem.space.architecture(trial.params))
     return proposals
-
-
-def toy_space(max_options: int = 6) -> SearchSpace:
-    """Return six choices of at most so many options; ``second.*`` matter at ``depth`` 2."""
-    space = SearchSpace(
-        (
-            choice("width", *(1, 2, 3, 4, 5, 6)[:max_options]),
-            choice("kernel", *(3, 5, 7, 9)[:max_options]),
-            choice("depth", *(1, 2)[:max_options]),
-            choice("second.width", *(1, 2, 3, 4, 5)[:max_options]),
-            choice("second.kernel", *(3, 5, 7)[:max_options]),
-            choice("mode", *("a", "b", "c", "d")[:max_options]),
-        )
-    )
-    if max_options < 2:
-        return space
-    return SearchSpace(
-        space.choices, {name: ((Condition("depth", (2,)),),) for name in ("second.width", "second.kernel")}
-    )
-
-
-def toy_problem(space: SearchSpace | None = None, *, at_most: float = 16.0) -> Problem:
-    """Return a problem of 1,536 architectures with a condition, two objectives and a hard constraint.
-
-    ``quality`` is to be learned; ``size`` is counted, and may be ``at_most``. See :func:`toy_evaluate`.
-    """
-
-    def size(indices: IntArray) -> FloatArray:
-        width, kernel, depth, second, second_kernel, _ = (indices + 1.0).T
-        return np.asarray(width * kernel + (depth - 1) * second * second_kernel, dtype=np.float64)
-
-    return Problem(
-        space=space or toy_space(),
-        objectives=(Objective("quality", "", "maximize"), Objective("size", "", "minimize")),
-        count=lambda indices: {"size": size(indices)},
-        violation=lambda indices: np.maximum(size(indices) - at_most, 0.0) / at_most,
-    )
-
-
-def toy_evaluate(problem: Problem, architecture: Architecture) -> Mapping[str, Measurement]:
-    """Return the measurements of an architecture of :func:`toy_problem`; one in eight raises instead."""
-    if int(architecture.id, 16) % 8 == 0:
-        raise RuntimeError("this architecture can't be evaluated")
-    row = problem.space.indices([architecture])
-    return {
-        "quality": Measurement(_quality(row[0]), 0.01, "", "", 1),
-        "size": Measurement(float(problem.count(row)["size"][0]), 0.0, "", "", 1),
-    }
-
-
-def hard_records() -> dict[str, tuple[Problem, list[FrozenTrial]]]:
-    """Return problems with trials of an earlier search that is hard to go on from, by what is hard."""
-    problem = toy_problem()
-    measured = dataclasses.replace(
-        problem, objectives=_objectives("quality", "latency"), count=lambda indices: {}
-    )
-    many = dataclasses.replace(problem, objectives=_objectives(*(f"measured{n}" for n in range(11)), "size"))
-    one = dataclasses.replace(problem, objectives=problem.objectives[:1], count=lambda indices: {})
-    single, small, tight = toy_problem(toy_space(1)), toy_problem(toy_space(2)), toy_problem(at_most=2.0)
-    rows = _feasible(problem)
-    usual = _values(problem, rows)
-    constant = np.full((len(rows), 2), 0.5)
-    odd = {name: usual.copy() for name in ("huge", "infinite", "no number to learn from")}
-    odd["huge"][5, 0] = -1e12
-    odd["huge"][6, 0] = 1e12
-    odd["infinite"][::5, 0] = math.inf
-    odd["infinite"][1::5, 0] = -math.inf
-    odd["no number to learn from"][:, 0] = -math.inf
-    waves = np.sin(np.outer(np.arange(len(rows)), np.arange(1, 13)))
-    waves[:, -1] = usual[:, 1]
-    failed = [_trial(problem, row, None) for row in rows]
-    return {
-        "an empty study": (problem, []),
-        "one finished trial": (problem, _trials(problem, rows[:1], usual)),
-        "all trials failed": (problem, failed),
-        "a trial that failed before it had options": (
-            problem,
-            [optuna.trial.create_trial(state=TrialState.FAIL), *_trials(problem, rows, usual)],
-        ),
-        "equal rows": (problem, _trials(problem, rows[[0] * len(rows)], usual[[0] * len(rows)])),
-        "constant objectives": (measured, _trials(measured, rows, constant)),
-        "constant zero objectives": (measured, _trials(measured, rows, 0.0 * constant)),
-        "one objective": (one, _trials(one, rows, usual[:, :1])),
-        "twelve objectives": (many, _trials(many, rows, waves)),
-        "a space of one architecture": (single, []),
-        "a space of one architecture that is known": (
-            single,
-            _trials(single, _feasible(single), _values(single, _feasible(single))),
-        ),
-        "a small space, nearly exhausted": (
-            small,
-            _trials(small, _feasible(small)[4:], _values(small, _feasible(small)[4:])),
-        ),
-        "few feasible architectures": (
-            tight,
-            _trials(tight, _feasible(tight)[4:], _values(tight, _feasible(tight)[4:])),
-        ),
-        "few feasible architectures, most of which failed": (
-            tight,
-            [_trial(tight, row, None) for row in _feasible(tight)[4:]],
-        ),
-        **{f"{name} values": (problem, _trials(problem, rows, values)) for name, values in odd.items()},
-    }
-
-
-def _objectives(*names: str) -> tuple[Objective, ...]:
-    return tuple(Objective(name, "", "maximize" if name == "quality" else "minimize") for name in names)
-
-
-def _every(space: SearchSpace) -> IntArray:
-    return np.array(list(np.ndindex(*space.num_options)), dtype=np.int64)
-
-
-def _feasible(problem: Problem) -> IntArray:
-    """Return different feasible rows in random order, 32 at most."""
-    rows = np.unique(problem.space.canonical(_every(problem.space)), axis=0)
-    rows = rows[problem.violation(rows) <= 0]
-    return np.random.default_rng(0).permutation(rows)[:_NUM_EARLIER]
-
-
-def _quality(row: IntArray) -> float:
-    gain = np.array([0.7, 0.4, 0.9, 0.3, 0.2, -0.1]) * np.sqrt(row)
-    return float(1 - np.exp(-gain.sum()))
-
-
-def _values(problem: Problem, rows: IntArray) -> FloatArray:
-    return np.column_stack([[_quality(row) for row in rows], problem.count(rows)["size"]])
-
-
-def _trials(problem: Problem, rows: IntArray, values: FloatArray) -> list[FrozenTrial]:
-    return [_trial(problem, row, value) for row, value in zip(rows, values, strict=False)]
-
-
-def _trial(problem: Problem, row: IntArray, values: FloatArray | None) -> FrozenTrial:
-    return optuna.trial.create_trial(
-        state=TrialState.FAIL if values is None else TrialState.COMPLETE,
-        values=None if values is None else values.tolist(),
-        params=dict(problem.space.from_indices(row[None])[0]),
-        distributions=distributions(problem.space),
-    )
 
 
 def _search(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import final
 
 import numpy as np
 import torch
@@ -11,10 +14,13 @@ from torch import Tensor
 from nas.evaluation.quality.measuring import measure_statistics, statistics_of
 from nas.inputs import Form, as_spec
 from nas.objective import Objective
+from nas.space import FloatArray
 from nas.task import Detailed, Illustrated, Probabilistic, Quality, Task, TaskFacts
+from nas.testing.promises import Contract, Promise, check_repr
 
 
-def check_task(task: Task, form: Form, outputs: Tensor, targets: Tensor) -> None:
+@Contract
+def check_task(task: Task, form: Form, outputs: Tensor, targets: Tensor) -> Sequence[Promise]:
     """Check what a network is for.
 
     Losses are finite scalars, means over the items, with a gradient; targets and outputs that fit have no fault, and
@@ -28,23 +34,47 @@ def check_task(task: Task, form: Form, outputs: Tensor, targets: Tensor) -> None
         targets: ``(n, *)`` for them.
 
     Raises:
-        AssertionError: a promise is broken.
+        BrokenPromisesError: promises are broken.
+        AssertionError: it is no task.
     """
     assert isinstance(task, Task), f"{task!r} lacks one of loss(), imitation(), fault() and facts()"
-    assert " at 0x" not in repr(task), "repr must tell the settings: make it a frozen dataclass"
-    _check_loss("loss", task.loss, outputs, targets)
-    _check_loss("imitation", task.imitation, outputs, outputs.flip(0))
-    assert task.fault(targets) is None, f"fault() of good targets is {task.fault(targets)!r}"
-    assert task.fault(targets, outputs) is None, (
-        f"fault() of good outputs is {task.fault(targets, outputs)!r}"
-    )
+    flipped = outputs.flip(0)
+    return [
+        Promise("repr tells the settings", partial(check_repr, task)),
+        Promise(
+            "the loss is a mean with a gradient", partial(_check_loss, "loss", task.loss, outputs, targets)
+        ),
+        Promise(
+            "imitation is a mean with a gradient",
+            partial(_check_loss, "imitation", task.imitation, outputs, flipped),
+        ),
+        Promise("good targets and outputs have no fault", partial(_check_no_fault, task, outputs, targets)),
+        Promise("outputs of another shape have a fault", partial(_check_fault, task, outputs, targets)),
+        Promise("facts are whole", partial(_check_facts, task, form)),
+        Promise("entropies and divergences are those of items", partial(_check_probabilities, task, outputs)),
+        Promise("examples are a picture", partial(_check_examples, task, form, outputs, targets)),
+    ]
+
+
+def _check_no_fault(task: Task, outputs: Tensor, targets: Tensor) -> None:
+    found = task.fault(targets)
+    assert found is None, f"fault() of good targets is {found!r}"
+    found = task.fault(targets, outputs)
+    assert found is None, f"fault() of good outputs is {found!r}"
+
+
+def _check_fault(task: Task, outputs: Tensor, targets: Tensor) -> None:
     assert task.fault(targets, outputs[:, :0]), "fault() must tell outputs of another shape"
+
+
+def _check_facts(task: Task, form: Form) -> None:
     facts = task.facts(as_spec(form))
     assert isinstance(facts, TaskFacts), f"facts() gives {facts!r}"
     assert facts.item, "facts() must say what an item is called"
     assert facts.reading, "facts() must say how outputs read"
-    if isinstance(task, Probabilistic):
-        _check_probabilities(task, outputs)
+
+
+def _check_examples(task: Task, form: Form, outputs: Tensor, targets: Tensor) -> None:
     if isinstance(task, Illustrated):
         picture = task.draw_examples(as_spec(form).blank(len(outputs)), targets, outputs)
         assert picture.startswith(b"\x89PNG"), "draw_examples() must return a PNG"
@@ -65,7 +95,9 @@ def _check_loss(
     assert torch.allclose(twice, loss, rtol=1e-4), f"{name}() must be a mean over the items"
 
 
-def _check_probabilities(task: Probabilistic, outputs: Tensor) -> None:
+def _check_probabilities(task: Task, outputs: Tensor) -> None:
+    if not isinstance(task, Probabilistic):
+        return
     others = outputs.flip(0)
     entropies, divergences = task.entropies(outputs), task.divergences(outputs, others)
     for name, values in (("entropies", entropies), ("divergences", divergences)):
@@ -78,7 +110,8 @@ def _check_probabilities(task: Probabilistic, outputs: Tensor) -> None:
     )
 
 
-def check_quality(quality: Quality, outputs: Tensor, targets: Tensor) -> None:
+@Contract
+def check_quality(quality: Quality, outputs: Tensor, targets: Tensor) -> Sequence[Promise]:
     """Check how well networks do something.
 
     Statistics are ``(n, k)`` and finite, of each item by itself; the value is a finite number of any rows, in any
@@ -90,20 +123,61 @@ def check_quality(quality: Quality, outputs: Tensor, targets: Tensor) -> None:
         targets: ``(n, *)`` for them.
 
     Raises:
-        AssertionError: a promise is broken.
+        BrokenPromisesError: promises are broken.
+        AssertionError: it is no quality.
     """
     assert isinstance(quality, Quality), f"{quality!r} lacks objective, statistics() or value()"
-    assert isinstance(quality.objective, Objective), "quality.objective must be a nas.Objective"
-    assert " at 0x" not in repr(quality), "repr must tell the settings: make it a frozen dataclass"
-    whole = statistics_of(quality, outputs, targets)
-    assert np.isfinite(whole).all(), "statistics() must be finite"
-    alone = [statistics_of(quality, outputs[[row]], targets[[row]]) for row in range(len(outputs))]
-    assert np.array_equal(np.concatenate(alone), whole), "an item's statistics must not depend on the others"
-    value = quality.value(whole)
-    assert isinstance(value, float), f"value() gives {type(value).__name__}: a float is expected"
-    assert np.isfinite(value), f"value() gives {value}"
-    assert np.isclose(quality.value(whole[::-1].copy()), value), "value() must not depend on the rows' order"
-    measurement = measure_statistics(quality, whole)
-    assert measurement.spread >= 0, "a spread is negative"
-    if isinstance(quality, Detailed):
-        assert quality.details(whole).ndim == 1, "details() must give one value for each part"
+    case = _QualityCase(quality, outputs, targets)
+    return [
+        Promise("repr tells the settings", partial(check_repr, quality)),
+        Promise("it has a name, a unit and a direction", case.check_objective),
+        Promise("statistics are finite", case.check_finite),
+        Promise("an item's statistics depend on it alone", case.check_items),
+        Promise("the value is a finite number", case.check_value),
+        Promise("the value is that of any order", case.check_order),
+        Promise("the spread is 0 or more", case.check_spread),
+        Promise("details have one value for each part", case.check_details),
+    ]
+
+
+@final
+@dataclass(frozen=True)
+class _QualityCase:
+    quality: Quality
+    outputs: Tensor
+    targets: Tensor
+
+    @cached_property
+    def _statistics(self) -> FloatArray:
+        return statistics_of(self.quality, self.outputs, self.targets)
+
+    def check_objective(self) -> None:
+        assert isinstance(self.quality.objective, Objective), "quality.objective must be a nas.Objective"
+
+    def check_finite(self) -> None:
+        assert np.isfinite(self._statistics).all(), "statistics() must be finite"
+
+    def check_items(self) -> None:
+        rows = range(len(self.outputs))
+        alone = [statistics_of(self.quality, self.outputs[[row]], self.targets[[row]]) for row in rows]
+        same = np.array_equal(np.concatenate(alone), self._statistics)
+        assert same, "an item's statistics must not depend on the others"
+
+    def check_value(self) -> None:
+        value = self.quality.value(self._statistics)
+        assert isinstance(value, float), f"value() gives {type(value).__name__}: a float is expected"
+        assert np.isfinite(value), f"value() gives {value}"
+
+    def check_order(self) -> None:
+        value, turned = (
+            self.quality.value(rows.copy()) for rows in (self._statistics, self._statistics[::-1])
+        )
+        assert np.isclose(turned, value), "value() must not depend on the rows' order"
+
+    def check_spread(self) -> None:
+        assert measure_statistics(self.quality, self._statistics).spread >= 0, "a spread is negative"
+
+    def check_details(self) -> None:
+        if isinstance(self.quality, Detailed):
+            details = self.quality.details(self._statistics)
+            assert details.ndim == 1, "details() must give one value for each part"
