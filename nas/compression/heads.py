@@ -9,7 +9,8 @@ from typing import final
 
 from torch import nn
 
-from nas.supernet.attention import Attention, CutAttention, why_whole_attention
+from nas.supernet.attention import Attention
+from nas.supernet.cut_attention import CutAttention, why_whole_attention
 
 _HEADS = ("num_heads", "heads", "n_heads", "nhead", "n_head", "num_attention_heads")
 _ALL_HEADS = ("attn_dim", "all_head_size", "inner_dim")

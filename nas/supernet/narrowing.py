@@ -46,6 +46,7 @@ class _Narrow(TorchFunctionMode):
     def _shorten_shape(self, shape: Iterable[int]) -> tuple[int, ...]:
         """Return a shape in which the last axis that holds all channels is as long as all active heads."""
         said = list(shape)
+        # The last one, because it is the channels' place in (n, length, channels), and a length may be equal by chance.
         places = [place for place, length in enumerate(said) if length == self._channels]
         if places:
             said[places[-1]] = _Inner(self._inner)
@@ -105,6 +106,7 @@ class Narrowed(nn.Module):
         try:
             return super().__getattr__(name)
         except AttributeError:
+            # While a copy is being made there is no module yet, and asking for it would ask here again without an end.
             if "module" not in self.__dict__.get("_modules", {}):
                 raise
             return getattr(super().__getattr__("module"), name)

@@ -30,13 +30,13 @@ _LAYERS = (
     tokens.Positions,
     TokenConvolution,
 )
-"""Whose output's form follows from their sizes and from the form of their one input, and which do nothing else."""
+"""Layers whose output's form follows from their sizes and the form of their one input, and which do nothing else."""
 _Form = tuple[torch.Size, tuple[int, ...], torch.dtype, torch.device]
 _Formula = Callable[..., int]
 
 
 class _Kind(enum.Enum):
-    """Of operations that have no formula."""
+    """Kinds of operations that have no formula."""
 
     FREE = enum.auto()
     MADE_OF_OTHERS = enum.auto()
@@ -66,6 +66,7 @@ class FlopCounter(TorchDispatchMode):
         if kind is None:
             kind = self._kinds[function] = _kind_of(function)
         if kind is _Kind.MADE_OF_OTHERS:
+            # Inside of a dispatch the mode is off.
             with self:
                 return function.decompose(*args, **named)
         if kind is _Kind.RUNS_FUNCTIONS:
@@ -128,6 +129,7 @@ def _remembering(
     """Return a ``forward`` that computes once for each of the layer's sizes and each form of its input."""
     known: dict[tuple[object, ...], _Known] = {}
     compute, state = layer.forward, layer.__dict__
+    # The sizes are plain attributes, and whatever else decides the form of the output is one too.
     attributes = [name for name, value in state.items() if isinstance(value, int | float | str | tuple)]
 
     def forward(inputs: Tensor) -> Tensor:

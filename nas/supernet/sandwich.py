@@ -66,6 +66,7 @@ def sandwich_step(supernet: Supernet, task: Task, recipe: Recipe, *, num_random:
         with supernet.active(largest):
             outputs = call_network(supernet, batch.inputs)
             yield batch.loss(task, outputs, recipe.label_smoothing)
+        # Detached, because the largest subnet must not be drawn to what the smaller ones can imitate.
         taught = outputs.detach()
         for architecture in [*draw_architectures(supernet, num_random, generator), smallest]:
             with supernet.active(architecture):

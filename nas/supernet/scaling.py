@@ -16,7 +16,7 @@ from nas.errors import SpaceError, StudyError
 from nas.supernet.resized import Enlarged
 
 _LEAST_KEPT = 0.9
-"""Of a width that is rounded (Tan 2019, after Sandler 2018): rounding down by more would undo the scaling."""
+"""Least share of a width that rounding leaves (Tan 2019, after Sandler 2018): less would undo the scaling."""
 
 
 @final
@@ -61,7 +61,7 @@ class Scaling:
 @final
 @dataclass(frozen=True)
 class Factors:
-    """By how much a network grows.
+    """How much a network grows.
 
     Args:
         depth: By how much numbers of blocks grow.

@@ -22,7 +22,7 @@ from nas.training.steps import distillation_loss, make_generator, prepare_batch
 
 Role = Literal["kernel", "depth", "width"]
 ROLES: tuple[Role, ...] = ("kernel", "depth", "width")
-"""In the order in which they become elastic."""
+"""What becomes elastic, in this order."""
 
 
 @final
@@ -153,6 +153,7 @@ def shrinking_step(
         elastic: Names of the choices that may differ from the largest subnet's.
         num_random: Subnets per batch.
     """
+    # What isn't elastic yet stays the largest, so that each phase adds one kind of change to what is learned already.
     fixed = {name: option for name, option in supernet.space.largest().items() if name not in elastic}
 
     def step(inputs: Inputs, targets: Tensor, generator: torch.Generator) -> Losses:
@@ -203,6 +204,7 @@ def _share_out(epochs: int, largest_share: float, num_later: int) -> list[int]:
             f"progressive shrinking has {num_later + 1} phases in this space and the recipe has {epochs} epochs: "
             f"give it at least {num_later + 1}."
         )
+    # Every later phase keeps an epoch at least.
     first = min(max(1, round(epochs * largest_share)), epochs - num_later)
     even, extra = divmod(epochs - first, num_later)
     return [first, *(even + (position < extra) for position in range(num_later))]

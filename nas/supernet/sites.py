@@ -9,8 +9,9 @@ from typing import Protocol, cast, final, runtime_checkable
 
 from torch import nn
 
-from nas.choices import Expression
-from nas.space import Condition
+from nas.choices import Choice, Expression
+from nas.errors import SpaceError
+from nas.space import Condition, SearchSpace
 from nas.supernet.attending import Attending
 from nas.supernet.copying import copy_module
 from nas.supernet.cut import Cut
@@ -119,3 +120,33 @@ def plain_copy(root: nn.Module, sites: list[Site]) -> nn.Module:
         for name, child in parent.named_children():
             parent._modules[name] = wrapped.get(child, child)
     return wrapped.get(plain, plain)
+
+
+def space_of(sites: list[Site]) -> SearchSpace:
+    """Return the space of all choices that a module holds.
+
+    Raises:
+        SpaceError: there are none, or two different choices share a name.
+    """
+    choices: dict[str, Choice] = {}
+    alternatives: dict[str, list[tuple[Condition, ...]]] = {}
+    for site in sites:
+        for slot in site.slots:
+            for found in slot.expression.choices:
+                known = choices.setdefault(found.name, found)
+                # By repr, because 1 and True are equal, and different options.
+                if known is not found and repr(known) != repr(found):
+                    raise SpaceError(
+                        f"choice {found.name!r} is used with the options {known.options} and, in module "
+                        f"{site.path!r}, with {found.options}: one name must mean one choice."
+                    )
+                alternatives.setdefault(found.name, []).extend(site.alternatives)
+    if not choices:
+        raise SpaceError(
+            "the module has no choices: put nas.choice(name, options...) where a size of an elastic layer "
+            "goes."
+        )
+    conditions = {
+        name: tuple(dict.fromkeys(found)) for name, found in alternatives.items() if () not in found
+    }
+    return SearchSpace(tuple(choices.values()), conditions)

@@ -71,6 +71,7 @@ def block_rows(
     why: dict[str, str | None] = {}
     for path in calls:
         block = model.get_submodule(path)
+        # A block must be without effect on every branch, and keeps the reason of the first on which it isn't.
         found = (_why_needed(block, other[path]) for other in every if path in other)
         why[path] = next((reason for reason in found if reason is not None), None)
         related = [k for k in kept if k == path or k.startswith(f"{path}.") or path.startswith(f"{k}.")]
@@ -80,6 +81,7 @@ def block_rows(
             if owner == path or owner.startswith(f"{path}."):
                 why[path] = why[path] or f"the example doesn't use {layer}"
     fit = [path for path, reason in why.items() if reason is None]
+    # Of a block inside a block that can be left out, the inner one is chosen: that leaves more to choose.
     innermost = [path for path in fit if not any(other.startswith(f"{path}.") for other in fit)]
     rows, lone = _rows(model, innermost, calls)
     needed = dict.fromkeys(lone, "it is the only block of its container")
@@ -167,6 +169,7 @@ def _without_weights(block: nn.Module) -> nn.Module:
 
 
 def _passes_through(given: Tensor, output: Tensor) -> bool:
+    # Blocks may end with a ReLU or a norm behind the sum: then they pass on what these make of the input.
     norm = F.layer_norm(given, given.shape[-1:])
     return any(torch.allclose(output, x, rtol=1e-3, atol=1e-4) for x in (given, given.relu(), norm))
 

@@ -19,7 +19,7 @@ from nas.supernet.copying import copy_module
 _MOST = 8
 """Branches; a forward that loops over its input is another one for every length."""
 _SIDE = 64
-"""Of the smallest images tried: five halvings leave 2×2."""
+"""Side of the smallest images tried: five halvings leave 2×2."""
 
 
 @final
@@ -87,6 +87,7 @@ def branches_of(model: nn.Module, examples: Sequence[Example]) -> list[Branch]:
         if way is None:
             continue
         new = branch.training or not any(way.same_calls(other) for other in known)
+        # The same calls with other whole numbers, such as an index, show no new ties; outputs must be right there too.
         other_numbers = _same_shapes(branch.example, first) and way not in known
         if new or other_numbers or branch in given:
             found.append(replace(branch, new_calls=new, by_chance=way.by_chance))
@@ -248,6 +249,7 @@ def _way(model: nn.Module, branch: Branch) -> _Way | None:
     mode = training(model) if branch.training else contextlib.nullcontext()
     try:
         with mode, _Operations() as called:
+            # A draw moves the generator, whichever operation makes it.
             before = torch.get_rng_state()
             made = tensors(branch.example.run(model))
             by_chance = not torch.equal(before, torch.get_rng_state())

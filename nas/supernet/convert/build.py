@@ -8,7 +8,6 @@ from torch import nn
 
 from nas.choices import Size, largest_value
 from nas.supernet.activation import Activation
-from nas.supernet.attention import CutAttention
 from nas.supernet.convert.dependencies import ChannelGroup, Segment
 from nas.supernet.convert.proposals import (
     Activations,
@@ -22,11 +21,12 @@ from nas.supernet.convert.proposals import (
 )
 from nas.supernet.copying import copy_module
 from nas.supernet.cut import Axis, Part, Several, cut_in_place, kernel_axes, total
+from nas.supernet.cut_attention import CutAttention
 from nas.supernet.resized import Resized
 from nas.supernet.skipping import Skippable
 
 _Axes = dict[str, dict[tuple[str, int], Axis]]
-"""By path of a module, its elastic axes by tensor and dimension."""
+"""The elastic axes of each module, by its path, and by tensor and dimension."""
 
 
 def build(model: nn.Module, proposals: Iterable[Proposal]) -> nn.Module:
@@ -46,6 +46,7 @@ def build(model: nn.Module, proposals: Iterable[Proposal]) -> nn.Module:
     widths = [one for one in proposals if isinstance(one, Width)]
     for width in widths:
         _follow(model, width, axes)
+    # From here on, memo says what stands in the place of a module; the copy at the end puts it wherever that is held.
     known = len(memo)
     memo.update(_cut_attention(model, axes, {p.path: p.choice for p in proposals if isinstance(p, Heads)}))
     for path, cuts in axes.items():
@@ -59,6 +60,7 @@ def build(model: nn.Module, proposals: Iterable[Proposal]) -> nn.Module:
     for heads in proposals:
         if isinstance(heads, SplitHeads):
             heads.apply(model)
+    # Blocks come last, because each is copied with all that stands in it by now.
     for depth in proposals:
         if isinstance(depth, Depth):
             for position, (path, alone) in enumerate(zip(depth.row.paths, depth.row.alone, strict=True)):

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from nas.choices import Choice
 from nas.errors import ConversionError
-from nas.supernet.attention import why_fixed
 from nas.supernet.convert.blocks import BlockRow, block_rows
 from nas.supernet.convert.branches import Branch, branches_of
 from nas.supernet.convert.build import build
@@ -38,6 +37,7 @@ from nas.supernet.convert.reference import Reference
 from nas.supernet.convert.report import ACTIVATION, DEPTH, HEADS, KERNEL, RESOLUTION, Converted, make_report
 from nas.supernet.convert.settings import RATIOS, Settings
 from nas.supernet.convert.swaps import activation_choices, kernel_choices, resolution_choice, why_left_out
+from nas.supernet.cut_attention import why_fixed
 from nas.supernet.unfused import without_fast_path
 
 logger = logging.getLogger(__name__)
@@ -93,17 +93,20 @@ def _convert(model: nn.Module, examples: list[Example], settings: Settings) -> C
     logger.info("converting %s: looking for the ways through its forward", type(model).__name__)
     branches = branches_of(work, examples)
     logger.info("converting: following the channels on %d of them", len(branches))
+    # Branches may run on smaller images than the user's example, and that must come out right as well.
     whole = [Branch(example) for example in examples[:1] if example is not branches[0].example]
     reference = Reference(work, [*branches, *whole])
     resolution = resolution_choice(examples[0], settings)
     proposals, fixed = _propose(work, branches, settings)
     proposals, more = _limit_proposals(work, [*proposals, *resolution], settings.max_choices)
     logger.info("converting: trying %d possible choices", len(proposals))
+    # What was followed says what might be cut; only to run the cut network shows that nothing was overlooked.
     accepted, rejected = Probe(work, branches).settle(proposals)
     fixed += [*more, *(_of(proposal, reason) for proposal, reason in rejected)]
     if not accepted:
         reason, advice = _main_reason(fixed)
         raise ConversionError(f"nothing in {type(model).__name__} can be made elastic ({reason}): {advice}.")
+    # A smaller width keeps the leading channels, so the ones that matter most have to come first.
     _order_by_importance(work, accepted)
     for path, module in work.named_modules():
         module.training = modes[path]
@@ -126,6 +129,7 @@ def _propose(
     split, joined = split_heads(
         work, branches[0].example, keep, lambda count: _counts(count, settings.ratios)
     )
+    # The channels of heads are cut head by head; a width of their own would cut across heads.
     claimed = {(s.path, s.tensor, s.dim) for one in split for s in one.group.segments}
     proposals = [p for p in proposals if not claimed & {(s.path, s.tensor, s.dim) for s in p.group.segments}]
     rows, why = block_rows(work, branches, keep, unused)
@@ -159,7 +163,7 @@ _ADVICE = {
     "to be kept": "keep fewer modules",
     OUTPUT: "nothing in it can be left out without changing what it returns",
 }
-"""By a part of the reason, what to do about it."""
+"""What to do about a reason, by a part of it."""
 
 
 def _main_reason(fixed: Sequence[Fixed]) -> tuple[str, str]:
@@ -177,6 +181,7 @@ def _main_reason(fixed: Sequence[Fixed]) -> tuple[str, str]:
 def _widths(size: int, ratios: Sequence[float], multiple_of: int, unit: int) -> tuple[int, ...]:
     """Return numbers of channels that are whole units, and multiples of what is wanted where there are any."""
     step = math.lcm(multiple_of, unit)
+    # A step as large as the whole width would leave it nothing to choose.
     step = step if step < size else unit if unit > 1 else step
     rounded = {max(1, round(size * ratio / step)) * step for ratio in ratios}
     return tuple(sorted({width for width in rounded if width < size} | {size}))

@@ -75,6 +75,7 @@ def attention_cores(model: nn.Module, example: Example) -> list[Core]:
     """Return where attention happens in a model in evaluation mode, which isn't changed."""
     wants = {parameter: parameter.requires_grad for parameter in model.parameters()}
     try:
+        # Frozen weights would leave no trace in the graph, and fused kernels no softmax.
         model.requires_grad_(True)
         with warnings.catch_warnings(), torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
             warnings.simplefilter("ignore")  # on whatever the user's forward does under these settings
@@ -106,6 +107,7 @@ class _Graph:
     def _walk(self, ends: list[Any]) -> list[Any]:
         nodes = dict.fromkeys(ends)
         waiting = list(nodes)
+        # A loop and no recursion: a graph is deeper than Python's stack.
         while waiting:
             node = waiting.pop()
             for source, _ in node.next_functions:
@@ -163,6 +165,7 @@ class _Graph:
                     continue
                 seen[node] = None
                 between.update(dict.fromkeys(used))
+                # Behind a table, such as one of relative positions, there are only ids.
                 if not any(isinstance(self._modules[path], nn.Embedding) for path, _ in used):
                     waiting.append(node)
         return [node for node in seen if node.name() not in _SOFTMAX], list(layers), list(between)
@@ -172,4 +175,5 @@ class _Graph:
         module = self._modules[path]
         if name != "weight" or not is_matrix(module):
             return False
+        # A matrix of heads by heads, between scores and values, mixes heads; attention goes on behind it.
         return len(shape) < 4 or tuple(module._parameters[name].shape[:2]) != (shape[-3],) * 2

@@ -11,15 +11,15 @@ from torch import nn
 
 from nas.errors import one_line
 from nas.space import IntArray
-from nas.supernet.attention import runs_along_heads, why_whole_attention
 from nas.supernet.convert.branches import Branch
 from nas.supernet.convert.following import Followed, follow
 from nas.supernet.copying import copy_module
 from nas.supernet.cut import OUT, Place, axis_name, channel_dims, list_tensors, why_whole
+from nas.supernet.cut_attention import runs_along_heads, why_whole_attention
 
 OUTPUT = "they are the output of the network"
 _Members = dict[int, list[tuple[Place, int]]]
-"""By class, the places where its channel occurs, and the positions there."""
+"""The places where the channel of each class occurs, and the positions there."""
 
 
 @final
@@ -213,6 +213,7 @@ def _segments(row: list[int], members: _Members) -> list[tuple[Place, int, int]]
         pairs.sort()
         while pairs:
             start = pairs[0][0]
+            # As many positions as the first channel takes in a row: one, or more behind a flattened image.
             repeat = next((n for n, (_, rank) in enumerate(pairs) if rank), len(pairs))
             whole = len(row) * repeat
             if pairs[:whole] != [(start + n, n // repeat) for n in range(whole)]:
@@ -229,6 +230,7 @@ def _rows(labels: list[int], members: _Members, seen: set[int]) -> Iterator[list
     for label in labels:
         if row and label == row[-1]:
             continue  # another position of the same channel
+        # Channels of one row occur in the same tensors equally often; where that changes, another row begins.
         occurrence = None if label in seen else Counter(place for place, _ in members[label])
         if row and occurrence != last:
             yield row

@@ -80,6 +80,7 @@ class _Follower(TorchDispatchMode):
         super().__init__()  # type: ignore[no-untyped-call]
         self.ties = Ties()
         self.places: dict[Place, IntArray] = {}
+        # Weak, because a tensor that dies may leave its id to the next one.
         self._layouts: Any = WeakTensorKeyDictionary()
         self._owners: dict[int, list[Place]] = {}
         self._used: set[Place] = set()
@@ -151,6 +152,7 @@ class _Follower(TorchDispatchMode):
         self._used.update(place for x in given for place in self._owners.get(id(x), ()))
         made = [x for x in tree_leaves(output) if isinstance(x, Tensor)]
         name = func.overloadpacket.__name__
+        # These take a form from their argument and none of its numbers.
         fresh = name.startswith("new_") or name.endswith("_like")
         if made and not fresh and any(x in self._layouts for x in given):
             call = Call(

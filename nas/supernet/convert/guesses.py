@@ -17,9 +17,9 @@ from nas.supernet.cut import Place, axis_name, channel_dims, list_tensors
 _COUNTS = ("h", "nh")
 """Names of a number of heads beside those with ``head`` in them."""
 _TOGETHER = ("head", "attn", "inner", "qkv")
-"""In names of numbers that say how large all heads are; other numbers only follow where they must."""
+"""Words in the names of numbers that say how large all heads are; other numbers only follow where they must."""
 _Parts = tuple[tuple[int, int], ...]
-"""Of an axis: where each part that holds all heads begins, and how many positions a head has in it."""
+"""Where each part of an axis that holds all heads begins, and how many positions a head has in it."""
 _Places = dict[Place, _Parts]
 
 
@@ -110,6 +110,7 @@ class Attention:
 def guesses(attention: Attention, options: Callable[[int], tuple[int, ...]]) -> Iterator[SplitHeads]:
     """Yield guesses at what follows the number of heads, the likeliest first."""
     holders, most = attention.holders, attention.most
+    # Where several heads of queries share a key and a value, fewer heads than queries have can be chosen.
     for heads in (count for count in range(most, 1, -1) if most % count == 0):
         choice = Choice(f"{holders[0]}.heads" if holders[0] else "heads", options(heads))
         for places in _layouts(attention, heads):
@@ -157,6 +158,7 @@ def _rows(attention: Attention, path: str) -> Iterator[Place]:
 def _find_fused(attention: Attention, heads: int, lengths: dict[str, int]) -> Iterator[dict[str, _Parts]]:
     """Yield the parts of projections: queries, keys and values may be rows of one layer, or of two or three."""
     count = max((sum(path in lengths for path in core.producers) for core in attention.cores), default=0)
+    # How many of queries, keys and values each layer makes, the usual first; 0: queries that share keys and values.
     known: dict[int, list[tuple[int, ...]]] = {1: [(3,), (0,), (1,), (2,)], 2: [(1, 2), (2, 1), (1, 1)]}
     kinds = known.get(count, [(1,) * count])
     for kind in kinds:

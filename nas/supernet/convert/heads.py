@@ -73,6 +73,7 @@ def _settle_heads(
 ) -> SplitHeads | str:
     """Return the first guess that holds, or why none does; guesses are the same for the same attention."""
     reason = "it has one head" if group.most == 1 else "its heads can't be told apart"
+    # The heads of layers of one form lie in the same places: the second layer takes the guess that held for the first.
     if group.key in known:
         return next(itertools.islice(guesses(group, options), known[group.key], None))
     for around in group.surroundings:

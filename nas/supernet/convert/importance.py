@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from nas.supernet.attention import projections
 from nas.supernet.convert.dependencies import ChannelGroup, Segment
+from nas.supernet.cut_attention import projections
 
 
 @torch.no_grad()

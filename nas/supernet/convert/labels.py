@@ -14,7 +14,7 @@ from scipy.sparse.csgraph import connected_components
 from nas.space import IntArray
 
 _MOST_NODES = 2**20
-"""Of one block: beyond this following costs more than an elastic width is worth."""
+"""Most nodes of one block: beyond this, following costs more than an elastic width is worth."""
 REARRANGED = "they are rearranged too often to be followed"
 FOREIGN = "they are the network's input, or meet something that no layer makes"
 
@@ -40,7 +40,7 @@ class Block:
 
 
 Layout = tuple[Block, ...]
-"""Of a tensor: no two blocks share a dimension; those in no block aren't made of channels."""
+"""The blocks of a tensor: no two share a dimension; dimensions in no block aren't made of channels."""
 
 
 @final
@@ -106,6 +106,7 @@ class Ties:
         ones, others = (
             np.concatenate([np.empty(0, np.int64), *(pair[side] for pair in self._pairs)]) for side in (0, 1)
         )
+        # All pairs at once, because there may be millions of nodes.
         links = coo_array((np.ones(len(ones), np.int8), (ones, others)), shape=(self._count, self._count))
         labels: IntArray = connected_components(links, directed=False)[1]
         reasons: dict[int, str] = {}
@@ -144,6 +145,7 @@ class Ties:
                 apart.append(other)
                 continue
             fewer, more = sorted((block, other), key=lambda b: len(b.dims))
+            # A table that nothing learns, equal for all heads, must not tie the heads to each other.
             if set(fewer.dims) < set(more.dims) and int(fewer.nodes.flat[0]) in self._loose:
                 block = more
                 continue
@@ -176,6 +178,7 @@ class Ties:
             touched = [(old, after) for old, after in runs if not set(old).isdisjoint(block.dims)]
             inside = [dim for old, _ in touched for dim in old]
             count = math.prod(shape[dim] for dim in inside)
+            # Where a run holds channels of two kinds, neither can be cut without the other.
             met = any(other is not block and not set(other.dims).isdisjoint(inside) for other in layout)
             if met or count > _MOST_NODES:
                 self.fix(block.nodes, REARRANGED)
@@ -300,6 +303,7 @@ def _runs(shape: Sequence[int], new: Sequence[int]) -> list[tuple[list[int], lis
     here = there = 1
     before, behind = list(range(len(shape))), list(range(len(new)))
     while before or behind:
+        # A run ends where both sides hold as many numbers; until then the side that holds fewer goes on.
         if here == there and old and after:
             runs.append((old, after))
             old, after, here, there = [], [], 1, 1

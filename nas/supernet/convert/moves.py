@@ -10,7 +10,7 @@ from nas.supernet.convert.calls import Call, Rule, by_name, refuse, renumber
 from nas.supernet.convert.labels import Block, Layout, simplest, spread
 
 _MOST_NUMBERS = 2**22
-"""Of a tensor whose numbers are looked up one by one."""
+"""Most numbers of a tensor of which each is looked up, which takes some bytes of memory for each."""
 
 
 def _view(call: Call) -> list[Layout]:

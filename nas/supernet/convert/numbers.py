@@ -18,7 +18,7 @@ from nas.supernet.convert.proposals import Width
 from nas.supernet.cut import keeps_known_sizes, list_tensors
 
 _MOST_WAYS = 16
-"""To take the numbers around one width; each is tried in a network of its own, of which most fail at once."""
+"""Ways to take the numbers around one width; each is tried in a network of its own, of which most fail at once."""
 
 
 @final
@@ -56,6 +56,7 @@ def ways(model: nn.Module, width: Width, known: Iterable[Way]) -> list[Way]:
     every = frozenset(number.kept for number in found)
     following = frozenset(number.kept for number in found if not number.follows)
     single = (frozenset([number.kept]) for number in found)
+    # What was right for a layer of the same kind comes first, then single numbers: one fault is likelier than two.
     likely = dict.fromkeys([*(way & every for way in known), *single, following, every, Way()])
     return list(likely)[:_MOST_WAYS]
 

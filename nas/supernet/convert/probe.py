@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 _SECONDS = 5.0
 """Between two lines of the log: nobody should wait longer without a word."""
 _SMALLER = "a smaller one"
-"""In the reasons that numbers may be to blame for."""
+"""Words in the reasons that numbers may be to blame for."""
 _NO_DIGITS = str.maketrans("", "", "0123456789")
 _Check = Callable[[nn.Module, Sequence[Proposal]], str | None]
 
@@ -67,6 +67,7 @@ class Probe:
         # Layers that are alike fail alike: halving is quick where they stand side by side.
         alike = sorted(proposals, key=_kind)
         held, rejected = alike, list[tuple[Proposal, str]]()
+        # Cheap checks first: what they refuse needs no dear one.
         for check in (self._quick, self._coarse, self._fine):
             held, more = self._sift(held, check)
             rejected += more
@@ -80,6 +81,7 @@ class Probe:
         if self.fault(proposals, check) is None:
             return proposals, []
         held, rejected = self._halve(proposals, check, wrong=True)
+        # Each half holds by itself, and together they may not, where one's sizes have to equal the other's.
         while (reason := self.fault(held, check)) is not None:
             wrong = held.pop(self._first_wrong(held, check) - 1)
             rejected.append((wrong, f"together with others, {reason}"))
@@ -165,6 +167,7 @@ class Probe:
                 order = torch.randperm(proposal.size, generator=self._generator)
                 proposal.order(self._reference.model, order)
                 orders.append((proposal, order))
+        # Undone in the opposite order, because two proposals may order the same tensor.
         return orders[::-1]
 
     def _quick(self, elastic: nn.Module, proposals: Sequence[Proposal]) -> str | None:
@@ -273,6 +276,7 @@ def _resolutions(proposals: Iterable[Proposal]) -> list[dict[str, Option]]:
 
 def _parts(choices: Sequence[Choice]) -> Iterator[list[Choice]]:
     """Yield few parts of which, for any two choices, one holds the first alone and one the second alone."""
+    # One part for each bit of a choice's number and its opposite: twenty choices need ten networks, not twenty.
     for bit in range((len(choices) - 1).bit_length() if choices else 0):
         for value in (0, 1):
             yield [choice for number, choice in enumerate(choices) if number >> bit & 1 == value]

@@ -191,5 +191,5 @@ class Resolution:
 
 
 Ordered = Width | Heads | SplitHeads
-"""Of which the first parts stay, so that these must be the best."""
+"""Proposals that keep the first parts, so that these must be the best."""
 Proposal = Ordered | Depth | Kernel | Activations | Resolution

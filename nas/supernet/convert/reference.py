@@ -75,6 +75,7 @@ class Reference:
         ]
         floor = _floor(self.model, self._eps)
         pairs = zip(moved, self.expected, strict=True)
+        # Where one rounding moves the output by more, such as behind an argmax, all networks would seem equal.
         return [min(0.1, max(floor, _MARGIN * difference(found, expected))) for found, expected in pairs]
 
     def departs(self, module: nn.Module, branches: int | None = None) -> tuple[float, str] | None:
@@ -176,5 +177,6 @@ def difference(ones: list[Tensor], others: list[Tensor]) -> float:
             continue
         scale = other.double().abs().max().clamp_min(1e-30)
         found = ((one.double() - other.double()).abs().max() / scale).item()
+        # NaN compares as False with everything, and would pass for no difference at all.
         worst = max(worst, found if found == found else float("inf"))
     return worst

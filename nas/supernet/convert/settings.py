@@ -12,6 +12,7 @@ from nas.errors import ConversionError
 from nas.supernet.activation import KINDS
 
 RATIOS = (0.25, 0.5, 0.75, 1.0)
+"""Shares of a width that stay, unless stated: quarters, into which most widths and numbers of heads can be divided."""
 
 
 @final

@@ -39,9 +39,9 @@ class Cut(nn.Module):
 
     _plain: type[nn.Module]
     _cuts: dict[str, tuple[tuple[int, _Slots], ...]]
-    """By tensor, its dimensions that are cut, each with its parts."""
+    """The dimensions of each tensor that are cut, each with its parts."""
     _sizes: dict[str, Size]
-    """By attribute, the size of a part, as an expression."""
+    """The size of a part, as an expression, by the attribute that holds it."""
     _shape: tuple[str, ...]
     """Attributes that hold the shape over which a norm normalises."""
     _own: frozenset[str]
@@ -66,6 +66,7 @@ class Cut(nn.Module):
 
     def __call__(self, *inputs: Any, **named: Any) -> Any:
         """Run the module; statistics that were gathered are written back to where they came from."""
+        # A buffer of several parts is put together in a copy, so what batch norm writes there must go back.
         if not (self.training and any(map(self._is_gathered, self._buffers))):
             return super().__call__(*inputs, **named)
         self.__dict__["_gathered"] = {}
@@ -121,6 +122,7 @@ class Cut(nn.Module):
         self.__class__ = plain  # type: ignore[assignment]
         state.update(computed)
         if isinstance(self, nn.RNNBase):
+            # Torch keeps a list of the tensors themselves, which still names the whole ones.
             self._init_flat_weights()
 
     @property
@@ -192,6 +194,7 @@ def cut_in_place(
     module.__dict__.update({**sizes, **attributes, **dict(zip(names, shape, strict=True))})
     cropped = any(part.centred for axis in axes.values() for part in axis)
     computed = tuple(CROPPED) if cropped else ("normalized_shape",) if shape else ()
+    # The class changes and not the object, which may be held in several places.
     module.__class__ = _elastic_class(cast(Any, type(module)), computed, isinstance(module, nn.RNNBase))
 
 

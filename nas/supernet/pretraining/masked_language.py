@@ -22,7 +22,7 @@ from nas.supernet.tokens import Embedding
 from nas.training import Losses, Recipe
 
 _HIDDEN, _RANDOM = 0.8, 0.1
-"""Of the words to be predicted: how many are hidden, and how many replaced; the others stay (Devlin 2019, 3.1)."""
+"""Shares of the words to be predicted that are hidden, and replaced; the others stay (Devlin 2019, section 3.1)."""
 
 
 @final

@@ -33,8 +33,10 @@ from nas.supernet.supernet import Supernet
 from nas.training import Losses, Recipe
 
 _AT_A_TIME = 256
+"""Items that the teacher sees at a time, which bounds the memory that its layers take."""
 _CLUSTERS = 16
-"""Of k-means. A choice: enough to hold classes and what differs within them, few enough to have many items each."""
+"""Clusters of k-means. A choice, not measured: enough for classes and what differs within them, few enough to have many
+items each."""
 
 Sampler = Literal["random", "kmeans"]
 

@@ -6,8 +6,9 @@ from torch import nn
 
 from nas.choices import choice
 from nas.errors import ShapeError
-from nas.supernet.attention import Attention, CutAttention
+from nas.supernet.attention import Attention
 from nas.supernet.cut import Part
+from nas.supernet.cut_attention import CutAttention
 from nas.supernet.sites import find_sites
 
 GENERATOR = torch.Generator().manual_seed(0)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from torch import nn
 
-from nas.supernet.attention import why_fixed
+from nas.supernet.cut_attention import why_fixed
 
 
 @pytest.mark.parametrize(
