@@ -31,7 +31,7 @@ class Layout:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of all fields that a file must have."""
+        """Names of all fields that a file must have."""
         return (
             *self.coordinates,
             *self.features,

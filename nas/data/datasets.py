@@ -19,7 +19,8 @@ from torchvision import datasets
 
 from nas.checks import check_kind
 from nas.data.dataset_items import MapDataset, items_of, pairs_of
-from nas.data.items import Decoding, Items
+from nas.data.decoding import Decoding
+from nas.data.items import Items
 from nas.data.locations import DATA, cache_folder, data_root
 from nas.data.masked import pairs_of_files, read_masked_parts
 from nas.data.masks import Masks

@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nas.checks import check_integers
-from nas.data.selection import assemble_splits, check_seed
+from nas.data.assembly import assemble_splits
+from nas.data.selection import check_seed
 from nas.data.stratify import three_shares
 from nas.errors import DataError
 from nas.space import IntArray
@@ -23,10 +24,11 @@ from nas.tasks import SemanticSegmentation
 _SIDES = (12, 14)
 """Smallest and largest side of a digit on a canvas, in pixels."""
 _INK = 0.35
-"""From which darkness on, as a share of the darkest, a pixel belongs to its digit."""
+"""Least darkness, as a share of the darkest, with which a pixel belongs to its digit."""
 _NOISE = 8.0
 """Standard deviation of the grain of the paper; white is 255."""
 _TRIES = 50
+"""Random places of which none was free: then the canvas is taken for full."""
 _FEWEST = 200
 """Canvases with which about 100 digits are in the smallest part, so that it lacks one in 3 of 10,000 draws."""
 

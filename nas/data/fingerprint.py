@@ -17,6 +17,7 @@ from nas.splits import Split
 logger = logging.getLogger(__name__)
 
 _ROWS = 1024
+"""Items at a time, so that a split that is mapped from a file is never in memory as a whole."""
 
 
 def fingerprint(

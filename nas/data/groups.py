@@ -14,8 +14,9 @@ from nas.errors import DataError
 from nas.space import FloatArray, IntArray
 
 _DRAWS = 100
-"""Of groups, of which the one with the most even classes is taken."""
+"""Random divisions of the groups, of which the one with the most even classes is taken."""
 _NAMED = 3
+"""Classes that a sentence names, of those that are missing."""
 
 Groups = NDArray[np.str_]
 """``(n,)`` the name of the group of each item."""
@@ -45,6 +46,7 @@ def hold_out_groups(labels: IntArray, groups: Groups, share: float, seed: int) -
     splitter = GroupShuffleSplit(_DRAWS, test_size=round(share * count), random_state=seed)
     whole = np.maximum(_class_counts(labels, labels), 1)
     drawn = [held_out for _, held_out in splitter.split(labels, groups=groups)]
+    # A group may hold one class alone, so a random draw of groups may be very uneven in classes.
     uneven = [np.abs(_class_counts(labels[rows], labels) / whole - share).max() for rows in drawn]
     return np.sort(drawn[int(np.argmin(uneven))])
 

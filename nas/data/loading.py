@@ -16,6 +16,7 @@ from nas.splits import DataSource, Split, Splits
 from nas.task import Task
 
 _ROWS = 1024
+"""Items at a time, so that a split that is mapped from a file is never in memory as a whole."""
 
 
 def load_splits(source: DataSource) -> Splits:

@@ -14,7 +14,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from nas.data.items import Chosen, Decoding, Items, decode
+from nas.data.decoding import Decoding, decode
+from nas.data.items import Chosen, Items
 from nas.data.masks import Masks, mask_tensor
 from nas.data.selection import Parts
 from nas.errors import DataError
@@ -51,7 +52,7 @@ def pairs_of_files(
         images: Their files.
         files: Files of their masks, in the same order.
         masks: What values stand for.
-        size: As in :class:`nas.data.items.Decoding`.
+        size: As in :class:`nas.data.decoding.Decoding`.
     """
 
     def read_mask(row: int) -> Tensor:

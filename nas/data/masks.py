@@ -82,7 +82,7 @@ class Masks:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """By number; empty where they have none."""
+        """Names of the classes, by number; empty where they have none."""
         return self.classes if isinstance(self.classes, tuple) else ()
 
     @functools.cached_property

@@ -14,12 +14,13 @@ import torch
 from torch import Tensor
 
 from nas.checks import check_kind
+from nas.data.assembly import assemble_splits
 from nas.data.classes import class_shares
 from nas.data.cloud_blocks import Cloud, blocks_of, thin_cloud
 from nas.data.cloud_files import READERS
 from nas.data.cloud_tiles import Layout, read_tiles
 from nas.data.locations import data_root
-from nas.data.selection import assemble_splits, check_seed
+from nas.data.selection import check_seed
 from nas.errors import DataError
 from nas.space import FloatArray
 from nas.splits import Splits

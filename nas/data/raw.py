@@ -10,11 +10,12 @@ from numbers import Integral, Real
 import torch
 
 from nas.checks import check_kind
+from nas.data.assembly import assemble_splits
 from nas.data.classes import check_every_class
+from nas.data.decoding import Decoding, decode
 from nas.data.groups import tell_groups
-from nas.data.items import Decoding, decode
 from nas.data.masked import decode_masks, for_images
-from nas.data.selection import Parts, Selection, assemble_splits, check_classes
+from nas.data.selection import Parts, Selection, check_classes
 from nas.errors import DataError
 from nas.splits import Splits
 from nas.tasks import Classification, SemanticSegmentation

@@ -67,6 +67,7 @@ def on_disk(chunks: Iterable[Tensor], key: str | None, note: Callable[[], object
                 return _map_file(stream, *_write(stream, chunks))
         with tempfile.NamedTemporaryFile(dir=folder, suffix=".part") as part:
             shape, dtype = _write(part, chunks)
+            # Synced and then linked, so that after a power failure the name stands for the whole file or for none.
             os.fsync(part.fileno())
             (folder / f"{key}.bin").unlink(missing_ok=True)
             (folder / f"{key}.bin").hardlink_to(part.name)

@@ -8,9 +8,10 @@ import numpy as np
 from torch import Tensor
 
 from nas.checks import check_kind, failing_as
+from nas.data.assembly import statistics
 from nas.data.fingerprint import fingerprint
 from nas.data.groups import as_groups, tell_groups, three_shares_of_groups
-from nas.data.selection import check_seed, check_shares, statistics
+from nas.data.selection import check_seed, check_shares
 from nas.errors import DataError
 from nas.inputs import Inputs, as_tuple, take_items
 from nas.space import IntArray

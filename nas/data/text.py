@@ -16,10 +16,11 @@ import torch
 from torch import Tensor
 
 from nas.checks import check_integers, check_kind
+from nas.data.assembly import split_values
 from nas.data.groups import as_groups, tell_groups
 from nas.data.items import Items
 from nas.data.locations import data_root
-from nas.data.selection import Parts, Selection, check_classes, split_values
+from nas.data.selection import Parts, Selection, check_classes
 from nas.data.table import read_columns
 from nas.data.unlabelled import add_unlabelled
 from nas.data.words import words

@@ -129,7 +129,7 @@ def test_labels_that_torchvision_keeps_are_not_read_from_the_images(tmp_path: Pa
 def test_changed_files_of_torchvision_are_decoded_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nas.data.items.memory_bytes", lambda: 1000)
+    monkeypatch.setattr("nas.data.decoding.memory_bytes", lambda: 1000)
     monkeypatch.setenv("NAS_CACHE", str(tmp_path / "cache"))
     write_image_folder(tmp_path / "eurosat" / "2750", per_class=20, classes="ab")
     source = TorchvisionData("EuroSAT", root=tmp_path)
@@ -379,7 +379,7 @@ def test_a_test_part_that_lacks_a_class_is_a_sentence() -> None:
 def test_without_memory_it_goes_to_a_file_that_vanishes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nas.data.items.memory_bytes", lambda: 1000)
+    monkeypatch.setattr("nas.data.decoding.memory_bytes", lambda: 1000)
     monkeypatch.setenv("NAS_CACHE", str(tmp_path))
     images, labels = digit_images(8)
     held = DatasetPair(TensorDataset(images, labels), memory_share=1e9).load()
@@ -392,7 +392,7 @@ def test_without_memory_it_goes_to_a_file_that_vanishes(
 def test_a_cache_that_cannot_be_written_is_a_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nas.data.items.memory_bytes", lambda: 1000)
+    monkeypatch.setattr("nas.data.decoding.memory_bytes", lambda: 1000)
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("NAS_CACHE", str(tmp_path / "file"))
     images, labels = digit_images(8)

@@ -207,7 +207,7 @@ def test_too_small_a_limit_is_a_sentence(root: Path) -> None:
 
 @pytest.fixture
 def small_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    monkeypatch.setattr("nas.data.items.memory_bytes", lambda: 1000)
+    monkeypatch.setattr("nas.data.decoding.memory_bytes", lambda: 1000)
     monkeypatch.setenv("NAS_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
@@ -327,7 +327,7 @@ def test_decoded_files_of_other_rules_are_not_read(
     root: Path, small_memory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ImageFolder(root).load()
-    monkeypatch.setattr("nas.data.items.RULES", -1)
+    monkeypatch.setattr("nas.data.decoding.RULES", -1)
     ImageFolder(root).load()
     assert len(list(small_memory.glob("*.bin"))) == 2
 
