@@ -160,7 +160,7 @@ class MeasuredObjective(Protocol):
 
 @runtime_checkable
 class OnDevice(Protocol):
-    """Of a measured objective that runs networks on a device."""
+    """What a measured objective has besides, where it runs networks on a device."""
 
     def check_device(self, calibration: Calibration) -> None:
         """Refuse a device that is not the calibrated one.

@@ -10,6 +10,7 @@ from nas.supernet import elastic
 from nas.supernet.circulant import block_size
 
 _SIZES = (16, 8, 4, 2, 1)
+"""Sides of a block, from few weights to many; 1 is a plain layer. All widths are multiples of 16."""
 
 
 class CirculantBlock(nn.Sequential):

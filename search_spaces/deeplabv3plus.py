@@ -18,7 +18,7 @@ from search_spaces.convolutions import Activated, Residual, Separable, Term, res
 Backbone = Literal["mobilenet", "xception"]
 
 _PUBLISHED_SIDE = 33
-"""Of the map that the published rates 6, 12 and 18 are for: 513 pixels at an output stride of 16."""
+"""Side of the map that the published rates 6, 12 and 18 are for: 513 pixels at an output stride of 16."""
 _COARSEST_SMALL = 256
 """Images of fewer pixels keep an output stride of 8: a sixteenth of them leaves the pyramid nothing to look at."""
 

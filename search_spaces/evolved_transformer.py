@@ -41,7 +41,7 @@ _OPTIONS: dict[str, tuple[Option, ...]] = {
     "close.halves": (1, 2),
     "close.kernel": _KERNELS,
 }
-"""Of one stage, by the name of the choice. Ratios are of the width of a token, halves are halves of it."""
+"""Options of one stage, by the name of the choice. Ratios are of the width of a token, halves are halves of it."""
 
 
 def _choice(stage: str, name: str) -> Choice:
@@ -133,6 +133,7 @@ class Joined(nn.Module):
         missing = (0, left.shape[-1] - right.shape[-1])
         if str(self.combiner) == "add":
             return left + F.pad(right, missing)
+        # What a product leaves unchanged is 1, and what a sum does is 0.
         return left * F.pad(right, missing, value=1.0)
 
 

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from nas.choices import Size
 
 _MOST_DISTANCES = 2**17
-"""To hold at a time: half a megabyte stays in a processor's cache, which saves a third of the time."""
+"""Distances to hold at a time: half a megabyte stays in a processor's cache, which saves a third of the time."""
 _FEWEST_QUERIES = 64
-"""At a time, because each turn becomes operators of its own in an exported file."""
+"""Points to look for neighbours of at a time: each turn becomes operators of its own in an exported file."""
 _NOTHING = 1e-30
 """Square metres that are added, so that points of one place are told apart by their order too."""
 _BEHIND = 2.0**-41

@@ -12,7 +12,7 @@ from nas.choices import Size
 from nas.supernet import elastic
 
 _EXPANSION = 4
-"""Of a bottleneck's output over the narrowest form of its middle (He 2016, figure 5)."""
+"""How much wider a bottleneck's output is than the narrowest form of its middle (He 2016, figure 5)."""
 
 
 class Residual(nn.Module):

@@ -16,7 +16,7 @@ from search_spaces.transformer import EncoderBlock
 from search_spaces.vision_transformer import TokenAverage
 
 _PENALTY = 1.0
-"""Of the ridge regression, beside sums over hundreds of images of pixels with a variance of about 1: very little."""
+"""Penalty of the ridge regression: very little beside sums over hundreds of images of pixels of variance 1."""
 
 
 class SurprisalGate(nn.Module):
@@ -74,6 +74,7 @@ class SurprisalGate(nn.Module):
             penalties[0] = 0.0  # the mean is learned as it is
             shares = torch.linalg.solve(above.T @ above + penalties.diag(), above.T)
             solved = shares @ pixels[:, here]
+            # The error on an image that was left out, of all images at once: from the diagonal of the hat matrix.
             left_out = (pixels[:, here] - above @ solved) / (1 - (above * shares.T).sum(1, keepdim=True))
             surprisals.append(left_out.square().sum(1))
             self.offset[here] = solved[0].float()
@@ -115,6 +116,7 @@ class GatedBlock(nn.Module):
         tokens, is_large = inputs
         tokens = self.context(tokens)
         normed = self.norm(tokens)
+        # Both branches for all tokens, so that no shape depends on the data.
         if not torch.onnx.is_in_onnx_export():
             return tokens + torch.where(
                 is_large.unsqueeze(-1), self.large(normed), self.small(normed)

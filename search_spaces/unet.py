@@ -13,7 +13,7 @@ from nas.supernet.skipping import Skippable
 from search_spaces.convolutions import Activated, Residual, Term, resize_like, scale_widths
 
 _WIDTHS = (64, 128, 256, 512, 1024)
-"""Of the published network, level by level (figure 1)."""
+"""Widths of the published network, level by level (figure 1)."""
 
 
 class Deeper(nn.Module):

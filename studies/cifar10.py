@@ -20,7 +20,7 @@ from search_spaces.convnet import convnet
 from surrogates.mixture import Mixture
 
 _MEAN_COLOUR = (125, 123, 114)
-"""What surrounds a shifted image."""
+"""Mean of the images' channels, which surrounds a shifted image."""
 
 
 def study(

@@ -18,7 +18,7 @@ from surrogates.mixture import Mixture
 NUM_TOKENS = 8_000
 LENGTH = 32
 SIZES = ((16, 1), (32, 1), (32, 2), (64, 2))
-"""Of the Transformers that the search begins with: features of a token, and layers."""
+"""Features of a token, and layers, of the Transformers that the search begins with."""
 
 
 def study(

@@ -17,7 +17,7 @@ from nas.space import FloatArray, IntArray, SearchSpace
 from nas.strategy import Prediction
 
 _SQRT5 = math.sqrt(5)
-_JITTER = 1e-6
+_JITTER = 1e-6  # on the diagonal, so that equal rows leave a matrix that float64 can factor
 _NOISE = 1e-2  # prior median of the noise variance, of a standardised cost
 _MIN_STD = 1e-3  # of a standardised cost
 
@@ -59,9 +59,11 @@ class GaussianProcess:
         kept = _informative(costs, self.max_points, rng)
         fitted = kept[_informative(costs[kept], self.max_fitted, rng)]
         self._center, self._scale = costs[kept].mean(axis=0), costs[kept].std(axis=0)
+        # Costs that are constant but for rounding would otherwise become noise of the size of real differences.
         self._scale[self._scale < 1e-12 * np.maximum(np.abs(self._center), 1.0)] = 1.0
         standard = (costs - self._center) / self._scale
         encodings = self.space.encode(indices)
+        # Drawn once for all costs, so that the order of the costs changes nothing.
         starts = [self._layout.start(rng) for _ in range(self.restarts)]
         self._posteriors = []
         for column in range(costs.shape[1]):
@@ -100,6 +102,7 @@ class _Layout:
         rows: list[int] = []
         num_points = 0
         for choice in space.choices:
+            # With the type, because 1 and True are equal and mean different things.
             key = tuple((type(option), option) for option in choice.options)
             if key not in points:
                 points[key] = num_points
@@ -112,6 +115,7 @@ class _Layout:
         self.column = np.repeat(np.arange(self.num_choices), space.num_options)
         self.means = np.concatenate(means)
         is_ordered = np.abs(self.means).sum(axis=1) > 0
+        # Numbers are trusted to lie in their order; of words nothing is known, so their points may go further.
         self.deviations = np.where(is_ordered, 0.5, 1.0)[:, None]
         self.typical = math.log(1 / self.num_choices)  # relevance at which distances don't grow with choices
 
@@ -172,6 +176,7 @@ class _Kernel:
     def with_slopes(self, left: FloatArray, right: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Return the covariances, and their derivatives by the squared distances."""
         squares = (left**2).sum(axis=1)[:, None] + (right**2).sum(axis=1) - 2 * left @ right.T
+        # The difference of large sums may come out a little below 0.
         np.maximum(squares, 0.0, out=squares)
         steps = np.sqrt(5 * squares)
         falling = np.exp(-steps)
@@ -224,6 +229,7 @@ def _negative_log_likelihood(
     factor, inverse = _factor_and_inverse(covariance, kernel.noise)
     weights = inverse @ targets
     value = 0.5 * float(targets @ weights) + float(np.log(factor.diagonal()).sum())
+    # The derivative of the likelihood by each covariance, from which those by all parameters follow.
     by_covariance = 0.5 * (inverse - weights[:, None] * weights)
     by_noise = kernel.noise * by_covariance.trace()
     by_variance = np.vdot(by_covariance, covariance)
@@ -236,6 +242,7 @@ def _negative_log_likelihood(
 def _factor_and_inverse(covariance: FloatArray, noise: float) -> tuple[FloatArray, FloatArray]:
     """Return the lower Cholesky factor of a covariance with noise, and that matrix's inverse."""
     factor = _factor(covariance, noise)
+    # LAPACK's inverse from the factor takes a third of the work of solving for the identity.
     lower, _ = lapack.dpotri(factor, lower=1)
     lower = np.tril(lower)
     return factor, lower + np.tril(lower, -1).T
@@ -285,6 +292,7 @@ def _informative(costs: FloatArray, count: int, rng: np.random.Generator) -> NDA
     if len(costs) <= count:
         return rest
     chosen: list[NDArray[np.int64]] = []
+    # The front is what is searched, but a model of the front alone wouldn't know how bad the rest is.
     wanted = count // 2
     while wanted > 0:
         front = non_dominated(costs[rest])

@@ -72,7 +72,7 @@ class Adapter(Protocol):
 @final
 @dataclass(frozen=True)
 class FreezeAndReconfigure:
-    """Of each layer, the nodes that changed most while everything learned go on learning (FAR, Vucetic 2022).
+    """The nodes of each layer that changed most while everything learned go on learning (FAR, Vucetic 2022).
 
     A node is a row of the weight; how much it changed is the L1 norm of the difference.
 
@@ -188,7 +188,7 @@ class _LearningRows(AdaptedLinear):
         self.learning = nn.Parameter(self.frozen[self.rows])
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """As ``torch.nn.Linear``."""
+        """Multiply as ``torch.nn.Linear`` does."""
         # Through .data, because the forward pass before may have kept the weight for a backward pass that isn't over.
         self.frozen.data.index_copy_(0, self.rows, self.learning.data)
         outputs: Tensor = _LinearOfRows.apply(inputs, self.learning, self.frozen, self.bias, self.rows)
@@ -236,7 +236,7 @@ class _Branched(AdaptedLinear):
         self.up = nn.Parameter(torch.zeros_like(self.frozen[:, : len(directions)]))
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """As ``torch.nn.Linear``."""
+        """Multiply as ``torch.nn.Linear`` does."""
         outputs = F.linear(inputs, self.frozen, self.bias) + F.linear(F.linear(inputs, self.down), self.up)
         return outputs
 

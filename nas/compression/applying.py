@@ -17,7 +17,7 @@ from nas.evaluation.candidate import OnnxCandidate
 from nas.inputs import Inputs, call_network, place_inputs
 
 _ITEMS = 2
-"""To run a network on; a single one wouldn't show whether the batch size is free."""
+"""Items to run a network on; a single one wouldn't show whether the batch size is free."""
 _ADVICE = "mend it or take it out of the study, and run the same command again; the weights so far are kept"
 
 

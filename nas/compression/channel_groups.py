@@ -94,6 +94,7 @@ def channel_groups(network: nn.Module, example: Inputs) -> list[ChannelGroup]:
         found = [_group(graph, network, group) for group in graph.get_all_groups()]
     groups = [group for group in found if group is not None and len(group.units) > 1]
     holders = [holder for group in groups for holder in group.holders]
+    # Where two groups lie in the same heads, leaving out one's would leave the other's number of heads wrong.
     return [group for group in groups if all(holders.count(holder) == 1 for holder in group.holders)]
 
 
@@ -150,6 +151,7 @@ def _units(size: int, targets: Sequence[Any], holders: Sequence[Holder]) -> Tens
     if holders:
         return order.view(holders[0].num_heads, -1)
     groups = math.lcm(*(_num_groups(target) for target in targets))
+    # A grouped convolution must keep as many channels in each group, so one channel of each goes at a time.
     return None if size % groups else order.view(groups, -1).T
 
 

@@ -27,8 +27,9 @@ from nas.supernet.circulant_layers import CirculantConv2d, CirculantLinear
 _LEAST_TIMED = 2**18
 """Numbers of a matrix. Smaller ones fit a processor's cache, and dense was faster (``benchmarks/circulant.py``)."""
 _SECONDS = 0.02
+"""Time for each form of a layer: short, because a network may have a hundred layers; see ``_FASTER``."""
 _FASTER = 0.8
-"""Of the dense time: what is nearer may be noise, and a network would come out otherwise the next time."""
+"""Share of the dense time: what is nearer may be noise, and a network would come out otherwise the next time."""
 
 
 @final

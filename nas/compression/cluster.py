@@ -33,7 +33,7 @@ _NODE_BYTES = 250
 """About what the two operators that look a weight up, and the names, take in a file."""
 _MOST_STEPS = 300  # as scikit-learn's KMeans
 _BINS = 64
-"""Of the density: more follow the noise of a few thousand weights."""
+"""Bins of the density: more would follow the noise of a few thousand weights."""
 
 
 @final

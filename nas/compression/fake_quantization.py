@@ -13,9 +13,9 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.nn.utils import parametrize
 
 _RANGE = "input_range"
-_LARGEST = 255  # of the uint8 that activations become
+_LARGEST = 255  # of uint8, which activations become
 _FORGETTING = 0.01
-"""Of a range, per batch: the extremes of the last hundred batches or so count, as weights move on."""
+"""Share of a range that each batch replaces: about the last hundred batches count, because weights move on."""
 
 
 @final

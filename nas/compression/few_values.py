@@ -8,7 +8,7 @@ from typing import Any, final
 import numpy as np
 
 _WIDTHS = (1, 2, 4)
-"""In bits, of which a byte holds a whole number."""
+"""Bits for each number; a byte holds a whole number of these."""
 _GLANCE = 1_000
 """Numbers to look at first: most weights show there that they are all different, and sorting millions takes long."""
 
@@ -35,7 +35,7 @@ class FewValues:
 
     @property
     def shifts(self) -> np.ndarray[Any, Any]:
-        """By how many bits the positions in a byte are shifted, uint8."""
+        """How far the positions in a byte are shifted, in bits, uint8."""
         return np.arange(0, 8, self.bits, dtype=np.uint8)
 
     def restore(self) -> np.ndarray[Any, Any]:

@@ -32,7 +32,7 @@ with quiet_log():
     from onnxruntime.transformers.onnx_model import OnnxModel
 
 _FEWEST = 64
-"""Of numbers: for fewer, the operator that unpacks them takes as many bytes as they save."""
+"""Fewest numbers of a tensor to store in half: with fewer, the operator that unpacks them takes what they save."""
 _LARGEST = float(np.finfo(np.float16).max)
 
 

@@ -23,7 +23,7 @@ from nas.space import SearchSpace
 from nas.training import Distillation, Hinton, Recipe
 
 _SPREAD = 2 / math.sqrt(3)
-"""Of the real weights at first, in units of the size of low-bit ones: that of Glorot's initial weights."""
+"""Standard deviation of the real weights at first, as a multiple of the low-bit ones: that of Glorot's weights."""
 
 
 @final

@@ -93,6 +93,7 @@ def _thinner(layer: nn.Module, share: float) -> nn.Sequential | None:
 
 def _halves(matrix: Tensor, share: float) -> tuple[Tensor, Tensor]:
     """Return ``(rank, in)`` and ``(out, rank)`` matrices whose product is nearest to an ``(out, in)`` one."""
+    # The eigenvectors of the smaller Gram matrix are found faster, and say the same.
     wide = matrix if len(matrix) <= matrix.shape[1] else matrix.T
     basis = _leading(wide, share)
     rest = basis.T @ wide.double()
@@ -114,6 +115,7 @@ def _by_tucker(layer: _Convolution, share: float) -> nn.Sequential | None:
 
     rank_out, rank_in = given.shape[1], taken.shape[1]
     ranks = [(rank_out, rank_in), (count_out, rank_in), (rank_out, count_in), (count_out, count_in)]
+    # Of equal costs the last one, which has fewest layers: each has a cost that its multiplications don't show.
     best = min(reversed(ranks), key=lambda pair: cost(*pair))
     core, layers = weight, list[nn.Module]()
     if best[1] < count_in:
@@ -129,6 +131,7 @@ def _by_tucker(layer: _Convolution, share: float) -> nn.Sequential | None:
 
 def _leading(matrix: Tensor, share: float) -> Tensor:
     """Return the fewest left singular vectors that hold a share of the energy, ``(rows, rank)`` float64."""
+    # The product squares the range of the singular values, of which float32 would lose the small half.
     matrix = matrix.double()
     energies, vectors = torch.linalg.eigh(matrix @ matrix.T)  # from small to large
     held = energies.flip(0).clamp_min(0).cumsum(0)

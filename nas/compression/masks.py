@@ -72,6 +72,7 @@ class Masks:
         self._steps += 1
         self.hold()
         for name, weight in self._weights.items():
+            # Otherwise momentum would move weights that were let go, and be old where a weight comes back.
             for remembered in optimizer.state[weight].values():
                 if isinstance(remembered, Tensor) and remembered.shape == weight.shape:
                     remembered.mul_(self._masks[name])

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 _GAIN = 0.1
-"""Of batch norm at first, as in Cooijmans 2017: with more, the state's tanh saturates and its gradients vanish."""
+"""Batch norm's factor at first, as in Cooijmans 2017: with more, the tanh saturates and its gradients vanish."""
 _GATES = {"lstm": 4, "gru": 3}
 State = tuple[Tensor, ...]
 """Hidden state ``(n, hidden_size)``, and that of an LSTM's cells."""
@@ -92,6 +92,7 @@ class NormedCell(nn.Module):
         for weight in (self.weight_ih, self.weight_hh):
             nn.init.xavier_uniform_(weight)
         if self.kind == "lstm":
+            # Gates that begin open let gradients through from the first step on; the second of the four forgets.
             nn.init.ones_(self.input_norm.bias.data.chunk(4)[1])
 
     def forward(self, inputs: Tensor, state: State, *, backwards: bool) -> tuple[Tensor, State]:
@@ -162,7 +163,7 @@ class NormedRecurrent(nn.Module):
         )
 
     def forward(self, inputs: Tensor, hx: Tensor | State | None = None) -> tuple[Tensor, Tensor | State]:
-        """As torch's layer, of batches that aren't packed."""
+        """Return what torch's layer returns, of batches that aren't packed."""
         outputs = inputs if self.batch_first else inputs.transpose(0, 1)
         begin = self._first_state(outputs, hx)
         directions, last = 1 + self.bidirectional, list[State]()

@@ -33,6 +33,7 @@ from nas.splits import Split
 QUANTIZABLE = sorted({*QDQRegistry, *QLinearOpsRegistry})
 """Types of operators that ONNX Runtime quantizes."""
 _BATCH_SIZE = 64
+"""Calibration items that are run at a time: meanwhile the results of all operators are kept, to see their ranges."""
 _ADVICE = "take the pass out, or write the network with operators that ONNX Runtime can quantize"
 
 

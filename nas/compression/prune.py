@@ -8,14 +8,14 @@ from typing import ClassVar, Literal, cast, final
 
 from torch import Tensor, nn
 
-from nas.checks import check_integers, check_kind, failing_as
+from nas.checks import check_integers, failing_as
 from nas.choices import Choice, Option
 from nas.compression.channel_groups import ChannelGroup, channel_groups
 from nas.compression.pipeline import Lab, Model
 from nas.compression.removal import copy_with_units
 from nas.compression.saliency import SALIENCIES, Saliency, unit_saliencies
 from nas.compression.settings import check_options, check_shares, share_choices
-from nas.compression.training import train_in
+from nas.compression.training import check_recipe, train_in
 from nas.compression.working import make_model, module_in, working_copy
 from nas.errors import ExportError, StudyError
 from nas.inputs import place_inputs
@@ -25,7 +25,7 @@ from nas.training import Hinton, Recipe
 Distribution = Literal["uniform", "global"]
 _ADVICE = "choose networks whose channels it can follow, or leave the pass out"
 _LEAST_SHARE = 0.1
-"""Of a layer's channels that stay where all layers compete: without any, one layer can end the whole network."""
+"""Least share of a layer's channels that stays where all layers compete: a layer without channels ends the network."""
 
 
 @final
@@ -69,8 +69,7 @@ class Prune:
             raise StudyError(
                 f"Prune has round_to={self.round_to} and steps={self.steps}: 1 or more is expected."
             )
-        if self.recipe is not None:
-            check_kind("Prune", "recipe", self.recipe, Recipe, "a Recipe, or None for the winners',")
+        check_recipe("Prune", self.recipe)
         if self.distribution not in ("uniform", "global"):
             raise StudyError(
                 f"Prune has the distribution {self.distribution!r}: 'uniform' or 'global' is expected."
@@ -116,6 +115,7 @@ class Prune:
         assert isinstance(keep, float)
         module, first = before, dict[str, int]()
         for step in range(1, self.steps + 1):
+            # A share of what there was at first (`first` keeps the numbers), so that each step leaves out equally many.
             share = 1 - (1 - keep) * step / self.steps
             module = self._prune_copy(module, model, share, saliency, first, lab)
             if step < self.steps:
@@ -190,6 +190,7 @@ def _competing(
         for number, (values, count) in enumerate(zip(saliencies, counts, strict=True))
         for saliency in values.sort(descending=True).values[count:].tolist()
     )
+    # What matters most comes first; a unit for which no room is left gives way to a smaller one.
     for _, number in ranked:
         if sizes[number] <= left:
             counts[number] += 1

@@ -17,7 +17,7 @@ Saliency = Literal["magnitude", "taylor", "hessian"]
 SALIENCIES: tuple[Saliency, ...] = get_args(Saliency)
 _OfTensor = Callable[[Tensor], Tensor]
 _BATCHES, _BATCH_SIZE = 4, 32
-"""Of training items: with twice as many, pruned networks for digits were no better, and it took longer by half."""
+"""Training items: with twice as many, pruned networks for digits were no better, and it took longer by half."""
 
 
 def unit_saliencies(

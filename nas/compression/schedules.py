@@ -19,7 +19,7 @@ class MaskSchedule(Protocol):
 
     @property
     def name(self) -> str:
-        """For people to read."""
+        """What people read of it."""
 
     def begin(self, weight: Tensor, density: float, generator: torch.Generator) -> Tensor:
         """Return the first mask of a layer: True for weights that are kept."""
@@ -145,6 +145,7 @@ class RigL:
         sizes = weight.detach().abs().masked_fill(~mask, -1.0)  # behind all that are kept
         kept = _top(sizes, count - exchanged)
         assert weight.grad is not None
+        # Behind those that stay, so that they aren't chosen twice and as many are kept as before.
         wanted = weight.grad.abs().masked_fill(kept, -1.0)
         return kept | _top(wanted, exchanged)
 

@@ -31,7 +31,8 @@ _MOST_UNITS = 16
 _CUTS = (1, 2, 3, 4, 6, 8, 10, 12, 13, 14, 15)
 """How many of the units that gain most stay float, together: finer where few do, and where few don't."""
 _NOISE = 0.02
-"""Of a ratio of two times, which vary by up to 0.9 % each between processes (``benchmarks/latency_repeat.py``)."""
+"""Relative noise of a ratio of two times, each of which varies by up to 0.9 % between processes
+(``benchmarks/latency_repeat.py``)."""
 
 
 @final
@@ -178,6 +179,7 @@ class _Search:
         """Return the file of least cost that adds little to the loss and is no slower than the float file."""
         given, *found = self.files()
         fit = [file for file in found if file.cost < given.cost and file.time <= given.time * (1 + _NOISE)]
+        # The loss and the long measurement are made of few files only, the most promising first.
         for file in sorted(fit, key=lambda file: file.cost):
             if self._is_allowed(file, given) and not self.judge.is_slower(file, given):
                 return file
@@ -191,6 +193,7 @@ class _Search:
         units = float_units(self.quantizer.prepared)
         float_file: tuple[bytes, tuple[str, ...] | None] = (self.source, None)
         alone = [self._quantize_but(units, [name]) for name in units]
+        # Measured in one session, because times of different sessions can't be compared to the percent.
         given, whole, *single = self.judge.files([float_file, self._quantize_but(units, ()), *alone])
         more = [self._quantize_but(units, chosen) for chosen in self._together(given, whole, single)]
         if not more:
@@ -211,6 +214,7 @@ class _Search:
         names = [name for file in single for name in file.units or ()]
         cheaper = np.array([1 - file.cost / whole.cost for file in single])
         gains = [cheaper]
+        # Where int8 everywhere is good enough already, what a part adds to the loss is no reason to keep it in float.
         if not self._is_allowed(whole, given):
             better = np.array([whole.loss - file.loss for file in single]) / (whole.loss - given.loss)
             gains += [better, cheaper + better]

@@ -68,6 +68,7 @@ def changes_between(before: nn.Module, after: nn.Module) -> dict[str, Any]:
             attributes[name] = changed
         tensors |= _find_changed_shapes(name, old, new)
     changes: dict[str, Any] = json.loads(json.dumps(asdict(_Changes(tuple(layers), attributes, tensors))))
+    # What can't be told is found here, while the winner is made, and not when somebody loads it.
     _check_same_structure(with_changes(before, changes), after)
     return changes
 
@@ -200,6 +201,7 @@ def _shape(tensor: Tensor | None) -> tuple[int, ...] | None:
 
 def _put_layers(network: nn.Module, layers: tuple[_Layer, ...]) -> None:
     """Make layers and put them in their places; one that stood at several places is replaced by one."""
+    # The old layer is kept beside the new one, because its id may be given away once it is gone.
     made: dict[int, tuple[nn.Module, nn.Module]] = {}
     example = next(network.parameters(), torch.empty(0))
     for layer in layers:

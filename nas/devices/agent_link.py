@@ -25,10 +25,11 @@ if TYPE_CHECKING:
 
 TOKEN = "NAS_AGENT_TOKEN"
 _CONNECT_S = 5.0
+"""A device that is there answers within milliseconds; one that is away is asked again later."""
 _ANSWER_S = 20.0
-"""For what takes no measuring; it begins anew with each piece of a model that is sent over a slow wire."""
+"""Time for answers that take no measuring; it begins anew with each piece of a model that is sent over a slow wire."""
 _WAIT_S = 20
-"""For a measurement that goes on there, before this one is told that the device is busy."""
+"""Time for another measurement to end there, before this one is told that the device is busy."""
 _KEPT_S = 20.0
 """A connection is reused for so long: less than the agent keeps one that is idle."""
 _KEEPALIVE = ((socket.SO_KEEPALIVE, 1),)
@@ -176,6 +177,7 @@ class AgentLink:
             times = read_as(AgentTimes, found)
         except MismatchError as error:
             raise DeviceFaultError(f"the agent at {self._url} told no times ({error}).") from error
+        # What comes over a wire is checked here, once, and believed afterwards.
         if [len(turn) for turn in times.seconds] != [runs] * len(order):
             raise DeviceFaultError(
                 f"the agent at {self._url} told times of {len(times.seconds)} turns: {len(order)} of {runs} runs each "

@@ -15,8 +15,11 @@ from nas.devices.remote import Remote
 _LEAST_TOLERANCE = 0.05
 """Equal boards differ by a few percent, as do two processes on one."""
 _TOLERANCE_DEVIATIONS = 3.0
+"""Standard deviations of the noise of both: equal boards differ by more once in 370 comparisons."""
 _BLOCKS, _RUNS_PER_TURN = 5, 4
+"""Blocks, of which the noise is a standard deviation; runs as in :mod:`nas.evaluation.turns`."""
 _BLOCK_S = 0.05
+"""Length of a block, so that a board is judged in a quarter of a second."""
 _LONGEST_REST = 32
 """Measurements without a board that doesn't answer, before it is tried again: trying takes seconds."""
 

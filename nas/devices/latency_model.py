@@ -17,8 +17,11 @@ from nas.space import FloatArray, IntArray, SearchSpace
 _LEAST = 0.1  # of what the first guess says: a latency is not 0
 _WEIGHT_OF_PRIOR_INTERVAL = 20.0  # counts as so many measured architectures that lie where they are expected
 _LEAST_FREEDOM = 6.0
+"""Degrees of freedom of Student's t with few measurements, of which the deviations are themselves uncertain."""
 _LEVEL = 0.9
+"""Share of architectures whose latency is to lie in its interval."""
 _NUM_REFERENCE = 512
+"""Random architectures, which stand for the whole space where it isn't said which ones matter."""
 
 
 @final

@@ -23,10 +23,10 @@ PRIORS = {
     "ordered terms": (0.03, 1.0),
     "noise": (0.02, 0.7),
 }
-"""By part of the model: by which share it moves latencies, and the standard deviation of that share's logarithm.
+"""By which share each part of the model moves latencies, and the standard deviation of that share's logarithm.
 Chosen on latencies of NAS-Bench-201 and Once-for-All MobileNetV3 on a dozen devices (benchmarks/latency_model.py)."""
 _USUAL_SLOPE = 1.0  # what is twice as slow there is twice as slow here
-_SLOPES = (0.1, 2.0)
+_SLOPES = (0.1, 2.0)  # least and largest power, so that one odd measurement can't turn the order round
 _WEIGHT_OF_SLOPE = 0.1  # the prior counts as so much of a measured architecture of usual distance
 _CENTRED = {"slope", "constant", "others"}
 

@@ -13,7 +13,9 @@ from nas.space import FloatArray
 
 _BOUND = 3.0  # standard deviations of the logarithm that a share may lie from its prior median
 _NUM_PROPOSED = 128
+"""Draws from the approximation, each of which is weighed by a factorisation."""
 _NUM_DRAWS = 16
+"""Draws that are kept. Each prediction is a mean over them, and costs as much as so many models."""
 
 
 @final

@@ -18,6 +18,7 @@ from nas.space import SearchSpace
 from nas.stored import read_stored, write_stored
 
 LEAST_MEASUREMENTS = 10
+"""The fewest for which errors of the model are known (``benchmarks/latency_model.py``)."""
 
 
 @final

@@ -102,6 +102,7 @@ class Pool:
     def _look_again(self, one: Board, other: Board, reference: bytes) -> None:
         """Leave out which of two boards tells another ratio of two fixed networks than when it was first used."""
         moved = [board for board in (one, other) if self._has_moved(board, reference)]
+        # Where both moved, or neither, nothing says which one is wrong.
         if len(moved) == 1:
             moved[0].is_left_out = True
             self._last.clear()
@@ -125,6 +126,7 @@ class Pool:
     ) -> _Watched:
         reasons = []
         self._compare(models[0])
+        # Sorting is stable: of boards that are free, the one that has rested longest comes first.
         for board in sorted(self._in_turn(), key=_is_busy):
             try:
                 session = stack.enter_context(board.device.open(models, batch_size))
@@ -159,6 +161,7 @@ class Pool:
         if not new:
             return
         first_ones = known or sorted(new, key=lambda board: board.number)
+        # The board with which most agree is right: there is nothing else to compare them with.
         yardstick = max(first_ones, key=lambda one: sum(one.agrees_with(board) for board in known + new))
         for board in new:
             board.is_left_out = not board.agrees_with(yardstick)

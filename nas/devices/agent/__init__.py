@@ -6,6 +6,6 @@ arrives as one file (:func:`nas.devices.bundle.write_bundle`). Networks run in a
 
 VERSION = "1.0"
 PROTOCOL = 1
-"""What it speaks. Raised where a client of before would not understand an answer, or the other way round."""
+"""Version of the protocol, raised when an earlier client would not understand an answer, or the other way round."""
 OLDEST_PROTOCOL = 1
 """The oldest that it still speaks."""

@@ -90,6 +90,7 @@ class Bench:
                 self.begin()
             answer = self._check_answer(self._ask(request), request)
             self._check_warmth()
+            # It may have been throttled in between, and be cool again by now.
             if self._sensors.throttle_count() != before:
                 raise self._too_warm()
             return {**answer, "instance": self.instance, "state": self._sensors.state()}

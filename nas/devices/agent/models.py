@@ -15,6 +15,7 @@ from nas.devices.agent.refusal import Refusal
 
 DIGEST = re.compile("[0-9a-f]{64}", re.ASCII)
 _PIECE_BYTES = 1 << 20
+"""Read at a time: a small board has no memory for a whole model beside the one that it runs."""
 
 
 class ModelFolder:

@@ -36,6 +36,7 @@ class Nursery:
     def __init__(self, work: Work) -> None:
         ours, theirs = socket.socketpair()
         self._turn = threading.Lock()
+        # A process with threads must not fork, so this one is forked first and does all forking from then on.
         if os.fork() == 0:
             ours.close()
             _ending_here(lambda: _nurse(theirs, work))
@@ -81,6 +82,7 @@ def _nurse(agent: socket.socket, work: Work) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the agent's matter, whose end ends us
     child = status = 0
     while True:
+        # Without an order, the agent is gone; the child that there is must not outlive it.
         order, files, _flags, _address = socket.recv_fds(agent, 1, 1)
         if child:
             os.kill(child, signal.SIGKILL)

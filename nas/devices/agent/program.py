@@ -27,6 +27,7 @@ from nas.devices.agent.timing import Timer
 
 _MIB = 1 << 20
 _SHORTEST_TOKEN = 16
+"""Characters; 16 hexadecimal digits are 64 random bits, more than anybody can try across a network."""
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 

@@ -9,13 +9,14 @@ from typing import Any
 from nas.devices.agent.models import DIGEST
 from nas.devices.agent.refusal import Refusal
 
+# What a request may hold: more than any measurement needs, and no more than a small board has memory and time for.
 MAX_JSON_BYTES = 1 << 20
-_MAX_DIGITS = 15
+_MAX_DIGITS = 15  # Python takes quadratic time to read a long number
 _MAX_MODELS = 1024
 _MAX_TURNS = 100_000
 _MAX_TIMES = 1_000_000
 _MAX_BATCH = 65_536
-_MAX_SECONDS = 86_400
+_MAX_SECONDS = 86_400  # a day
 MAX_WAIT_S = 30
 
 

@@ -36,7 +36,7 @@ _ARM_CORES = {
 _THROTTLERS = ("thermal-cpufreq", "cpufreq-cpu", "cpu-cluster", "Processor")
 """How Linux names the cooling devices that slow a processor down."""
 _PI_LIMITS = 0x2 | 0x4 | 0x8
-"""Of a Raspberry Pi's firmware: the clock is capped now, it is throttled now, the soft limit of warmth is reached."""
+"""Bits of a Raspberry Pi's firmware: its clock is capped, it is throttled, the soft limit of temperature is reached."""
 
 
 class Sensors:

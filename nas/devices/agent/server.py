@@ -21,7 +21,9 @@ from nas.devices.agent.refusal import Refusal
 from nas.devices.agent.requests import MAX_JSON_BYTES, read_request
 
 _MAX_CONNECTIONS = 32
+"""Each takes a thread of a small board."""
 _MAKE_ROOM_S = 1.0
+"""The thread of a connection that was closed to make room ends within it, unless it hangs."""
 _IDLE_S = 60
 """A client that sends nothing for so long is gone."""
 _LINGER_S, _LINGER_BYTES = 1.0, 16 << 20
