@@ -74,7 +74,7 @@ class GlobalAverage(nn.Module):
     """Mean over the pixels: ``(n, c, h, w)`` to ``(n, c)``."""
 
     def forward(self, images: Tensor) -> Tensor:
-        """Average."""
+        """Return the mean over the pixels."""
         return images.mean((2, 3))
 
 

@@ -35,7 +35,7 @@ class TokenAverage(nn.Module):
     """Mean over the tokens: ``(n, length, width)`` to ``(n, width)``, in place of a class token (Beyer 2022)."""
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Average."""
+        """Return the mean over the tokens."""
         return tokens.mean(1)
 
 

@@ -108,7 +108,7 @@ def _by_tucker(layer: _Convolution, share: float) -> nn.Sequential | None:
     area, stride = math.prod(layer.kernel_size), math.prod(layer.stride)
 
     def cost(rank_out: int, rank_in: int) -> int:
-        """Multiplications for one pixel of the output; the input has ``stride`` times as many."""
+        """Return multiplications for one pixel of the output; the input has ``stride`` times as many pixels."""
         before = stride * count_in * rank_in if rank_in < count_in else 0
         after = count_out * rank_out if rank_out < count_out else 0
         return before + area * rank_in * rank_out + after

@@ -58,7 +58,7 @@ class StaticMask:
         return _first_mask(self.begin_with, weight, density, generator)
 
     def is_due(self, step: int, num_steps: int) -> bool:
-        """Never."""
+        """Return False: its mask stays."""
         return False
 
     def renew(self, weight: Tensor, mask: Tensor, density: float, progress: float) -> Tensor:
@@ -87,7 +87,7 @@ class Gradual:
         _check_updates(self, self.updates, self.until)
 
     def begin(self, weight: Tensor, density: float, generator: torch.Generator) -> Tensor:
-        """Keep all."""
+        """Return a mask that keeps all weights."""
         return torch.ones_like(weight, dtype=torch.bool)
 
     def is_due(self, step: int, num_steps: int) -> bool:

@@ -269,7 +269,7 @@ def _check_same_structure(made: nn.Module, wanted: nn.Module) -> None:
 
 
 def _find_tied(module: nn.Module) -> dict[str, list[str]]:
-    """Return, by the name of each parameter that has others, all of its names."""
+    """Return all names of each parameter that has several, by the first of them."""
     names: dict[int, list[str]] = {}
     for name, parameter in module.named_parameters(remove_duplicate=False):
         names.setdefault(id(parameter), []).append(name)

@@ -121,7 +121,7 @@ def _check(images: Tensor, labels: Tensor) -> None:
 
 
 def _check_parts(count: int, num_classes: int, search_share: float, test_share: float) -> None:
-    """Every part must be able to hold each class once."""
+    """Refuse parts that can't hold each class once."""
     parts = {"train": 1 - search_share - test_share, "search": search_share, "test": test_share}
     for name, share in parts.items():
         if not share * count >= num_classes:

@@ -56,7 +56,7 @@ def _mix_extremes(space: SearchSpace, largest: Architecture) -> list[Architectur
 
 
 def _list_ranks(space: SearchSpace, largest: Architecture) -> list[Architecture]:
-    """Return, for each position, the architecture of the options there; depth is changed last."""
+    """Return the architecture of the first options, of the second ones and so on; depth is changed last."""
     depths = _controlling_choices(space)
     widths = [c for c in space.choices if c.name not in depths]
     ranks = range(max((len(c.options) for c in widths), default=0))

@@ -154,7 +154,7 @@ class _Case:
 
 
 def _make_space() -> SearchSpace:
-    """Numbers, words, a pair of choices with the same options, and one that matters only sometimes."""
+    """Return numbers, words, a pair of choices with the same options, and a choice that matters only sometimes."""
     return SearchSpace(
         (
             choice("width", 8, 16, 24, 32),

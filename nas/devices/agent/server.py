@@ -116,7 +116,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     wbufsize = -1  # an answer is one piece
 
     def do_GET(self) -> None:
-        """Answer."""
+        """Answer a request of any method."""
         self._unread = 0
         try:
             self._check_token()

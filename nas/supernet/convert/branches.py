@@ -265,7 +265,7 @@ def _way(model: nn.Module, branch: Branch) -> _Way | None:
 
 @contextlib.contextmanager
 def training(model: nn.Module) -> Iterator[None]:
-    """Within, ``model`` is in training mode; its modes, its buffers and the random state are put back after it."""
+    """Put ``model`` into training mode for a block, and its modes, buffers and the random state back after it."""
     modes = {module: module.training for module in model.modules()}
     state = [(buffer, buffer.clone()) for buffer in model.buffers()]
     try:

@@ -149,7 +149,7 @@ class _Graph:
     def _spread(
         self, starts: Iterable[Any], shape: tuple[int, ...], neighbours: Any
     ) -> tuple[list[Any], list[str], list[Named]]:
-        """Go on from operation to operation up to those of layers; what is passed, the layers, the parameters."""
+        """Go from operation to operation up to those of layers; return what was passed, the layers, the parameters."""
         waiting = list(starts)
         seen = dict.fromkeys(waiting)
         layers: dict[str, None] = {}

@@ -117,7 +117,7 @@ class _Follower(TorchDispatchMode):
 
     @contextlib.contextmanager
     def weightless_norms(self, model: nn.Module) -> Iterator[None]:
-        """Meanwhile follow norms that hold no tensor, only the number of channels."""
+        """Follow norms that hold no tensor, only the number of channels, for a block."""
 
         def remember(path: str) -> Any:
             def hook(module: nn.Module, given: tuple[Tensor, ...]) -> None:

@@ -19,7 +19,7 @@ def _view(call: Call) -> list[Layout]:
 
 
 def _stride(call: Call) -> list[Layout]:
-    """Any other view: every number is looked up where it lies in memory."""
+    """Follow any other view: every number is looked up where it lies in memory."""
     tensor, (output,) = call.arguments["self"], call.outputs
     if max(tensor.numel(), output.numel()) > _MOST_NUMBERS:
         return refuse(call)
@@ -147,7 +147,7 @@ def _stack(call: Call) -> list[Layout]:
 
 
 def _shuffle_pixels(call: Call) -> list[Layout]:
-    """Channels that become pixels, or columns that become pixels: those of one go together."""
+    """Follow channels that become pixels, or columns that do: those of one pixel go together."""
     dim, nodes = _channels_of(call, "pixel_shuffle")
     if nodes is None:
         return [()]
@@ -156,7 +156,7 @@ def _shuffle_pixels(call: Call) -> list[Layout]:
 
 
 def _unshuffle_pixels(call: Call) -> list[Layout]:
-    """Pixels that become channels, or columns."""
+    """Follow pixels that become channels, or columns."""
     dim, nodes = _channels_of(call, "pixel_unshuffle")
     if nodes is None:
         return [()]
@@ -171,7 +171,7 @@ def _channels_of(call: Call, pixels: str) -> tuple[int, IntArray | None]:
 
 
 def _shuffle_channels(call: Call) -> list[Layout]:
-    """Torch's channel shuffle."""
+    """Follow torch's channel shuffle."""
     tensor = call.tensors()[0]
     nodes = call.ties.along(call.layout(tensor), 1)
     if nodes is None:
@@ -188,7 +188,7 @@ def _unfold(call: Call) -> list[Layout]:
 
 
 def _pack(call: Call) -> list[Layout]:
-    """Sequences of several lengths in one row, and back."""
+    """Follow sequences of several lengths into one row, and back."""
     tensor = call.tensors()[0]
     shift = -1 if call.name == "_pack_padded_sequence" else 1
     kept = [block for block in call.layout(tensor) if block.dims == (tensor.ndim - 1,)]

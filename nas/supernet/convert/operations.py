@@ -54,7 +54,7 @@ def _spatial(call: Call, tensor: Tensor, output: Tensor) -> Layout:
 
 
 def _keep_order(call: Call) -> list[Layout]:
-    """Operations that depend on the order along some dimension."""
+    """Follow operations that depend on the order along some dimension."""
     tensor = call.tensors()[0]
     dims = _dims(call, tensor.ndim)
     for block in call.layout(tensor):

@@ -11,7 +11,7 @@ from nas.supernet.cut import loses_groups
 
 
 def _product(call: Call, one: Tensor, other: Tensor, added: Tensor | None = None) -> list[Layout]:
-    """Matrix products of ``(..., n, k)`` and ``(..., k, m)``; the sum over k is one over its channels."""
+    """Follow matrix products of ``(..., n, k)`` and ``(..., k, m)``; the sum over k is one over its channels."""
     (output,) = call.outputs
     batch = one.ndim - 2
     n, m, k = batch, batch + 1, batch + 2
@@ -120,7 +120,7 @@ def _over_groups(call: Call, tensor: Tensor, dim: int, groups: int) -> Operand:
 
 
 def _normalize(call: Call) -> list[Layout]:
-    """Norms over the last dimensions, or elementwise with several outputs of which the first matters."""
+    """Follow norms over the last dimensions, or elementwise operations of whose outputs the first alone matters."""
     output = call.outputs[0]
     layout = call.ties.combine([call.align(tensor, output.ndim) for tensor in call.tensors()])
     return [layout, *(() for _ in call.outputs[1:])]

@@ -35,7 +35,7 @@ class Sight:
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
-        """Within, keep what is called."""
+        """Keep what is called within a block."""
         stack: list[str] = []
 
         def see(path: str, values: Any) -> None:
