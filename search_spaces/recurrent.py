@@ -77,6 +77,7 @@ class SentenceClassifier(nn.Module):
         """``(n, length)`` int64 to ``(n, classes)``."""
         vectors = self.embedding(ids)
         words = (ids != 0).to(vectors.dtype).unsqueeze(2)
+        # Zeros before, so that padding brings nothing in, and after, so that it doesn't count in the mean.
         outputs = self.reader(vectors * words) * words
         logits: Tensor = self.head(outputs.sum(1) / words.sum(1).clamp_min(1))
         return logits

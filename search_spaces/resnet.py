@@ -61,6 +61,7 @@ def basic(name: str, in_width: Size, out_width: Size, *, stride: int, project: b
 
 def bottleneck(name: str, in_width: Size, out_width: Size, *, stride: int, project: bool) -> Residual:
     """Return a block that narrows, filters and widens (He 2016, figure 5 right); its middle is elastic."""
+    # Of the output, because that is the same for all blocks of a stage: 1, 2 or 3 eighths of it.
     middle = choice(f"{name}.expansion", 1, 2, 3) * (out_width // (2 * _EXPANSION))
     kernel = choice(f"{name}.kernel", 3, 5)
     layers = nn.Sequential(

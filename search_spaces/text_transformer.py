@@ -69,6 +69,7 @@ class SentenceEncoder(nn.Module):
         padding = (ids == 0).to(tokens.dtype)
         tokens, _ = self.blocks((tokens, HIDDEN * padding[:, None, None, :]))
         weights = (1 - padding).unsqueeze(-1)
+        # A sentence of padding alone has a divisor, too.
         average = (self.norm(tokens) * weights).sum(1) / weights.sum(1).clamp_min(1)
         logits: Tensor = self.head(average)
         return logits

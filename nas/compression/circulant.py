@@ -137,6 +137,7 @@ def _with_blocks(layer: nn.Module, size: int) -> nn.Module | None:
             device="meta",
         )
     flat = weight.flatten(2) if weight.ndim > 2 else weight
+    # In float64, because a vector's number is a mean of a whole diagonal.
     made.weight = nn.Parameter(project(flat.double(), size).to(weight.dtype))
     made.bias = None if layer.bias is None else nn.Parameter(layer.bias.clone())
     return made

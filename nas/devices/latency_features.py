@@ -100,6 +100,7 @@ def _order_options(space: SearchSpace) -> FloatArray:
     starts = np.cumsum([0, *space.num_options])
     for choice, start in zip(space.choices, starts.tolist(), strict=False):
         numbers = [o for o in choice.options if isinstance(o, int | float) and not isinstance(o, bool)]
+        # Two options lie on any line.
         if len(numbers) == len(choice.options) > 2:
             values = np.array(numbers, dtype=np.float64)
             column = np.zeros(starts[-1])

@@ -64,9 +64,11 @@ class PowerLaws:
         prior = _WEIGHT_OF_SLOPE * reference.logs.var(axis=0) + 1e-12
         along = np.square(away).sum(axis=0) + prior
         slopes = np.clip((heights @ away + prior * _USUAL_SLOPE) / along, *_SLOPES)
+        # How far a measurement pulls the line to itself: without it, errors on what was fitted would look too small.
         leverages = np.minimum(1 / count + np.square(away) / along, 0.9)
         off = (heights[:, None] - away * slopes) / (1 - leverages)
         evidence = -0.5 * count * np.log(np.square(off).mean(axis=0) + 1e-6)
+        # As if each column were a model of its own and all of these equally likely before.
         weights = np.exp(evidence - evidence.max(initial=-np.inf))
         return cls(level, middles, slopes, weights / max(weights.sum(), 1e-300))
 
@@ -97,6 +99,7 @@ class Parts:
     def _raw(self, rows: Rows) -> dict[str, FloatArray]:
         """Return every part's numbers, unscaled, ``(n, *)`` each."""
         away = self._guess.logs(rows) - self._level
+        # A part in milliseconds is the smaller a share the slower the architecture.
         inverse = np.exp(-away)[:, None]
         options, alike, ordered, logs = (
             getattr(rows, name) - self._means[name] for name in ("options", "alike", "ordered", "logs")
