@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, final
+from typing import Any, final
 
 import numpy as np
 import onnx
@@ -15,9 +15,8 @@ from nas.choices import Option
 from nas.compression.onnx_files import (
     FLOAT_BITS,
     Packed,
-    bits_space,
+    RoundingPass,
     check_bits,
-    choose_bits,
     onnx_of,
     pack_nibbles,
     pack_weights,
@@ -25,7 +24,6 @@ from nas.compression.onnx_files import (
 )
 from nas.compression.pipeline import Lab, Model
 from nas.errors import ExportError
-from nas.space import SearchSpace
 
 _OPSET, _IR_VERSION = 21, 10
 """The first that know numbers of 4 bits."""
@@ -38,7 +36,7 @@ _BINS = 64
 
 @final
 @dataclass(frozen=True)
-class Cluster:
+class Cluster(RoundingPass):
     """Values of each weight tensor by k-means (Han 2016): 16 of them in 4 bits, or 256 in 8.
 
     The file holds the values once and a number of 4 or 8 bits for each weight. ONNX Runtime looks the weights up
@@ -56,15 +54,8 @@ class Cluster:
     bits: int | tuple[int, ...] = 8
     name: str = "cluster"
 
-    works_on: ClassVar[Literal["file"]] = "file"
-    trains: ClassVar[bool] = False
-
     def __post_init__(self) -> None:
         check_bits("Cluster", self.bits, (4, 8, FLOAT_BITS))
-
-    def choices(self) -> SearchSpace:
-        """Return the choice of bits, where there are several."""
-        return bits_space(self.name, self.bits)
 
     def apply(self, model: Model, options: Mapping[str, Option], lab: Lab) -> Model:
         """Return the file with codebooks.
@@ -73,7 +64,7 @@ class Cluster:
             SpaceError: the options are others than those of its choice.
             ExportError: the file can't hold numbers of 4 bits, because it can't be of a later opset.
         """
-        bits = choose_bits(self.name, self.bits, options)
+        bits = self.choose_bits(options)
         if bits == FLOAT_BITS:
             return model
         made = onnx.load_model_from_string(onnx_of(model))

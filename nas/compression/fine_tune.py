@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, final
+from typing import final
 
 from nas.choices import Option
 from nas.compression.pipeline import Lab, Model
 from nas.compression.settings import check_options
-from nas.compression.training import check_distillation, check_recipe, describe_epochs, train_in
+from nas.compression.training import TrainingPass, check_distillation, check_recipe, describe_epochs, train_in
 from nas.compression.working import make_model, module_in
-from nas.space import SearchSpace
 from nas.supernet.copying import copy_module
 from nas.training import Distillation, Hinton, Recipe
 
 
 @final
 @dataclass(frozen=True)
-class FineTune:
+class FineTune(TrainingPass):
     """Training of what the passes before it left, with a teacher where one is better; batch norm is recalibrated.
 
     Without this pass, and without another that trains the module, winners are fine-tuned behind the last pass on the
@@ -37,16 +36,9 @@ class FineTune:
     distillation: Distillation = field(default_factory=Hinton)
     name: str = "fine_tune"
 
-    works_on: ClassVar[Literal["module"]] = "module"
-    trains: ClassVar[bool] = True
-
     def __post_init__(self) -> None:
         check_recipe("FineTune", self.recipe)
         check_distillation("FineTune", self.distillation)
-
-    def choices(self) -> SearchSpace:
-        """Return nothing to choose."""
-        return SearchSpace(())
 
     def apply(self, model: Model, options: Mapping[str, Option], lab: Lab) -> Model:
         """Return the network after the training; a killed one goes on from its checkpoint.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, final
+from typing import Any, final
 
 import numpy as np
 import onnx
@@ -15,9 +15,8 @@ from nas.choices import Option
 from nas.compression.onnx_files import (
     FLOAT_BITS,
     Packed,
-    bits_space,
+    RoundingPass,
     check_bits,
-    choose_bits,
     onnx_of,
     pack_weights,
     with_file,
@@ -25,7 +24,6 @@ from nas.compression.onnx_files import (
 from nas.compression.onnx_int8 import quiet_log
 from nas.compression.pipeline import Lab, Model
 from nas.errors import ExportError
-from nas.space import SearchSpace
 
 with quiet_log():
     from onnxruntime.transformers.float16 import convert_float_to_float16
@@ -38,7 +36,7 @@ _LARGEST = float(np.finfo(np.float16).max)
 
 @final
 @dataclass(frozen=True)
-class Half:
+class Half(RoundingPass):
     """Weights of float16: half the bytes, and on a CPU no gain in speed.
 
     They are stored with casts to float32, which ONNX Runtime does once, as it opens the file, and everything is
@@ -59,15 +57,8 @@ class Half:
     computes: bool = False
     name: str = "half"
 
-    works_on: ClassVar[Literal["file"]] = "file"
-    trains: ClassVar[bool] = False
-
     def __post_init__(self) -> None:
         check_bits("Half", self.bits, (16, FLOAT_BITS))
-
-    def choices(self) -> SearchSpace:
-        """Return the choice of bits, where there are several."""
-        return bits_space(self.name, self.bits)
 
     def apply(self, model: Model, options: Mapping[str, Option], lab: Lab) -> Model:
         """Return the file in float16.
@@ -76,7 +67,7 @@ class Half:
             SpaceError: the options are others than those of its choice.
             ExportError: it can't be converted.
         """
-        if choose_bits(self.name, self.bits, options) == FLOAT_BITS:
+        if self.choose_bits(options) == FLOAT_BITS:
             return model
         made = onnx.load_model_from_string(onnx_of(model))
         if self.computes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal, final
+from typing import Any, final
 
 import torch
 from torch import Tensor, nn
@@ -16,17 +16,16 @@ from nas.choices import Option
 from nas.compression.maps import insert_maps, match_layers, merge_maps
 from nas.compression.pipeline import Lab, Model
 from nas.compression.settings import check_options
-from nas.compression.training import check_recipe
+from nas.compression.training import TrainingPass, check_recipe
 from nas.compression.working import make_model, module_in, working_copy
 from nas.errors import ExportError, StudyError
 from nas.inputs import Inputs, call_network
-from nas.space import SearchSpace
 from nas.training import Losses, Recipe, Step, distillation_step, prepare_batch, train
 
 
 @final
 @dataclass(frozen=True)
-class WideThenNarrow:
+class WideThenNarrow(TrainingPass):
     """Trains a network to have in front of each layer what its wide teacher has there, then its outputs (Zhou 2020).
 
     Between two layers stand a linear map to the teacher's width, where the two are compared, and one back. At first
@@ -51,18 +50,11 @@ class WideThenNarrow:
     recipe: Recipe | None = None
     name: str = "imitate"
 
-    works_on: ClassVar[Literal["module"]] = "module"
-    trains: ClassVar[bool] = True
-
     def __post_init__(self) -> None:
         check_integers(self, "layer_epochs")
         if self.layer_epochs < 1:
             raise StudyError(f"WideThenNarrow has layer_epochs={self.layer_epochs}: 1 or more is expected.")
         check_recipe("WideThenNarrow", self.recipe)
-
-    def choices(self) -> SearchSpace:
-        """Return none."""
-        return SearchSpace(())
 
     def apply(self, model: Model, options: Mapping[str, Option], lab: Lab) -> Model:
         """Return the network after it learned from its teacher, layer by layer and as a whole.

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal, final
+from typing import final
 
 from nas.checks import check_integers
 from nas.choices import Option
-from nas.compression.onnx_files import FLOAT_BITS, bits_space, check_bits, choose_bits, onnx_of, with_file
+from nas.compression.onnx_files import FLOAT_BITS, RoundingPass, check_bits, onnx_of, with_file
 from nas.compression.onnx_int8 import calibration_batches, quantize
 from nas.compression.pipeline import Lab, Model
 from nas.compression.reduced_range import check_reduced_range, choose_reduced_range
 from nas.errors import StudyError
-from nas.space import SearchSpace
 
 
 @final
 @dataclass(frozen=True)
-class Int8:
+class Int8(RoundingPass):
     """Static quantization of weights (per channel) and activations to int8, as QDQ operators.
 
     Args:
@@ -37,19 +36,12 @@ class Int8:
     reduce_range: bool | None = None
     name: str = "int8"
 
-    works_on: ClassVar[Literal["file"]] = "file"
-    trains: ClassVar[bool] = False
-
     def __post_init__(self) -> None:
         check_bits("Int8", self.bits, (8, FLOAT_BITS))
         check_integers(self, "num_images")
         if self.num_images < 1:
             raise StudyError(f"Int8 has num_images={self.num_images}: an item or more is needed.")
         check_reduced_range("Int8", self.reduce_range)
-
-    def choices(self) -> SearchSpace:
-        """Return the choice of bits, where there are several."""
-        return bits_space(self.name, self.bits)
 
     def apply(self, model: Model, options: Mapping[str, Option], lab: Lab) -> Model:
         """Return the int8 copy of a float32 file.
@@ -58,7 +50,7 @@ class Int8:
             SpaceError: the options are others than those of its choice.
             ExportError: ONNX Runtime can't quantize the network.
         """
-        if choose_bits(self.name, self.bits, options) == FLOAT_BITS:
+        if self.choose_bits(options) == FLOAT_BITS:
             return model
         batches = calibration_batches(lab.train, self.num_images)
         made = quantize(onnx_of(model), batches, reduce_range=choose_reduced_range(self.reduce_range))

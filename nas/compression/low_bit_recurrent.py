@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal, cast, final
+from typing import cast, final
 
 import torch
 from torch import Tensor, nn
@@ -16,10 +16,9 @@ from nas.choices import Option
 from nas.compression.normed_recurrent import NormedCell, NormedRecurrent, make_normed_layer
 from nas.compression.pipeline import Lab, Model
 from nas.compression.settings import check_options
-from nas.compression.training import check_distillation, check_recipe, describe_epochs, train_in
+from nas.compression.training import TrainingPass, check_distillation, check_recipe, describe_epochs, train_in
 from nas.compression.working import make_model, module_in, working_copy
 from nas.errors import ExportError, StudyError
-from nas.space import SearchSpace
 from nas.training import Distillation, Hinton, Recipe
 
 _SPREAD = 2 / math.sqrt(3)
@@ -28,7 +27,7 @@ _SPREAD = 2 / math.sqrt(3)
 
 @final
 @dataclass(frozen=True)
-class LowBitRecurrent:
+class LowBitRecurrent(TrainingPass):
     """Trains LSTM and GRU layers whose weights are -W, 0 or W, or just -W or W, with batch norm inside (Ardakani 2019).
 
     Each forward pass draws them anew, with the real weights as means, and gradients go straight through to these.
@@ -55,9 +54,6 @@ class LowBitRecurrent:
     distillation: Distillation = Hinton()  # noqa: RUF009 - frozen
     name: str = "low_bit"
 
-    works_on: ClassVar[Literal["module"]] = "module"
-    trains: ClassVar[bool] = True
-
     def __post_init__(self) -> None:
         check_integers(self, "bits", "steps")
         if self.bits not in (1, 2) or self.steps < 0:
@@ -67,10 +63,6 @@ class LowBitRecurrent:
             )
         check_recipe("LowBitRecurrent", self.recipe)
         check_distillation("LowBitRecurrent", self.distillation)
-
-    def choices(self) -> SearchSpace:
-        """Return nothing to choose: it trains."""
-        return SearchSpace(())
 
     def apply(self, model: Model, options: Mapping[str, Option], lab: Lab) -> Model:
         """Return the network after training with low-bit weights.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import onnx
@@ -38,6 +38,42 @@ def with_file(model: Model, made: bytes, said: str) -> Model:
     return replace(model, module=None, onnx=made, applied=(*model.applied, said))
 
 
+class StoringPass:
+    """What passes share that store the same numbers in fewer bytes: they leave nothing to be chosen."""
+
+    works_on: ClassVar[Literal["file"]] = "file"
+    trains: ClassVar[bool] = False
+
+    def choices(self) -> SearchSpace:
+        """Return no choices."""
+        return SearchSpace(())
+
+
+class RoundingPass:
+    """What passes share that round the numbers of a file to fewer bits; its fields are those of the pass."""
+
+    bits: int | tuple[int, ...]
+    name: str
+
+    works_on: ClassVar[Literal["file"]] = "file"
+    trains: ClassVar[bool] = False
+
+    def choices(self) -> SearchSpace:
+        """Return the choice of bits, where there are several."""
+        return SearchSpace(
+            () if isinstance(self.bits, int) else (Choice(f"{self.name}.bits", tuple(self.bits)),)
+        )
+
+    def choose_bits(self, options: Mapping[str, Option]) -> int:
+        """Return the bits that are chosen, or the only ones.
+
+        Raises:
+            SpaceError: the options are others than those of the choice.
+        """
+        chosen = self.choices().architecture(options)
+        return self.bits if isinstance(self.bits, int) else int(chosen[f"{self.name}.bits"])
+
+
 def check_bits(holder: str, bits: int | Sequence[int], allowed: Sequence[int]) -> None:
     """Refuse bits that a pass doesn't know, or that don't run from small to large.
 
@@ -59,21 +95,6 @@ def check_bits(holder: str, bits: int | Sequence[int], allowed: Sequence[int]) -
 
 def _format_bits(bits: object) -> str:
     return str(bits) if isinstance(bits, tuple | list) else quote(bits)
-
-
-def bits_space(name: str, bits: int | Sequence[int]) -> SearchSpace:
-    """Return the choice ``name.bits``; none where the bits are a single number."""
-    return SearchSpace(() if isinstance(bits, int) else (Choice(f"{name}.bits", tuple(bits)),))
-
-
-def choose_bits(name: str, bits: int | Sequence[int], options: Mapping[str, Option]) -> int:
-    """Return the bits that are chosen, or the only ones.
-
-    Raises:
-        SpaceError: the options are others than :func:`bits_space` has.
-    """
-    chosen = bits_space(name, bits).architecture(options)
-    return bits if isinstance(bits, int) else int(chosen[f"{name}.bits"])
 
 
 def pack_nibbles(numbers: np.ndarray) -> bytes:

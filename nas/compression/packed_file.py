@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, final
+from typing import Any, final
 
 import numpy as np
 import onnx
@@ -12,15 +12,14 @@ from onnx import helper, numpy_helper
 
 from nas.choices import Option
 from nas.compression.few_values import FewValues, find_few_values
-from nas.compression.onnx_files import Packed, onnx_of, pack_weights, with_file
+from nas.compression.onnx_files import Packed, StoringPass, onnx_of, pack_weights, with_file
 from nas.compression.pipeline import Lab, Model
 from nas.compression.settings import check_options
-from nas.space import SearchSpace
 
 
 @final
 @dataclass(frozen=True)
-class PackedFile:
+class PackedFile(StoringPass):
     """Stores weights that are a few values over and over in 1, 2 or 4 bits each, where that takes fewer bytes.
 
     Such as what :class:`LowBitRecurrent` leaves. ONNX Runtime unpacks them once, when it opens the file; answers are
@@ -33,13 +32,6 @@ class PackedFile:
     """
 
     name: str = "packed"
-
-    works_on: ClassVar[Literal["file"]] = "file"
-    trains: ClassVar[bool] = False
-
-    def choices(self) -> SearchSpace:
-        """Return none."""
-        return SearchSpace(())
 
     def apply(self, model: Model, options: Mapping[str, Option], lab: Lab) -> Model:
         """Return the same network in a smaller file; as it is where no weight has few values.

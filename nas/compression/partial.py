@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
-from typing import ClassVar, Literal, final
+from typing import final
 
 import torch
 from torch import nn
@@ -17,18 +17,17 @@ from nas.choices import Option
 from nas.compression.adapters import AdaptedLinear, Adapter, FreezeAndReconfigure
 from nas.compression.pipeline import Lab, Model
 from nas.compression.settings import check_options
-from nas.compression.training import check_distillation, check_recipe, describe_epochs, train_in
+from nas.compression.training import TrainingPass, check_distillation, check_recipe, describe_epochs, train_in
 from nas.compression.working import make_model, module_in
 from nas.errors import ExportError, StudyError
 from nas.inputs import Inputs, call_network
-from nas.space import SearchSpace
 from nas.supernet.copying import copy_module
 from nas.training import Distillation, Hinton, Recipe
 
 
 @final
 @dataclass(frozen=True)
-class PartialFineTune:
+class PartialFineTune(TrainingPass):
     """Fine-tuning in which a part of each linear layer learns; afterwards the layers are plain ones again.
 
     Training then needs no memory for gradients and averages of what is frozen. Biases, normalisation and the linear
@@ -53,9 +52,6 @@ class PartialFineTune:
     distillation: Distillation = field(default_factory=Hinton)
     name: str = "partial_fine_tune"
 
-    works_on: ClassVar[Literal["module"]] = "module"
-    trains: ClassVar[bool] = True
-
     def __post_init__(self) -> None:
         wanted = "an instance such as FreezeAndReconfigure(0.2) or Learners(4)"
         check_kind("PartialFineTune", "adapter", self.adapter, Adapter, wanted)
@@ -71,10 +67,6 @@ class PartialFineTune:
             check_kind("PartialFineTune", f"whole[{position}]", pattern, str, "a name such as 'embedding'")
         check_recipe("PartialFineTune", self.recipe)
         check_distillation("PartialFineTune", self.distillation)
-
-    def choices(self) -> SearchSpace:
-        """Return nothing to choose."""
-        return SearchSpace(())
 
     def apply(self, model: Model, options: Mapping[str, Option], lab: Lab) -> Model:
         """Return the network after the training; a killed one goes on from its checkpoint.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal, final
+from typing import final
 
 import torch
 
@@ -13,10 +13,9 @@ from nas.compression.fake_quantization import simulate_int8, stop_simulation
 from nas.compression.pipeline import Lab, Model
 from nas.compression.reduced_range import check_reduced_range, choose_reduced_range, largest_weight
 from nas.compression.settings import check_options
-from nas.compression.training import check_distillation, check_recipe, describe_epochs, train_in
+from nas.compression.training import TrainingPass, check_distillation, check_recipe, describe_epochs, train_in
 from nas.compression.working import make_model, module_in
 from nas.errors import ExportError
-from nas.space import SearchSpace
 from nas.supernet.copying import copy_module
 from nas.supernet.recalibrate import recalibrate_on
 from nas.training import Distillation, Hinton, Recipe
@@ -24,7 +23,7 @@ from nas.training import Distillation, Hinton, Recipe
 
 @final
 @dataclass(frozen=True)
-class Qat:
+class Qat(TrainingPass):
     """Trains on with int8 simulated, so that :class:`Int8` afterwards loses little (Jacob 2018).
 
     Weights are rounded per channel to the integers that Int8 uses on this machine, inputs of layers per tensor to
@@ -47,17 +46,10 @@ class Qat:
     distillation: Distillation = Hinton()  # noqa: RUF009 - frozen
     name: str = "qat"
 
-    works_on: ClassVar[Literal["module"]] = "module"
-    trains: ClassVar[bool] = True
-
     def __post_init__(self) -> None:
         check_recipe("Qat", self.recipe)
         check_distillation("Qat", self.distillation)
         check_reduced_range("Qat", self.reduce_range)
-
-    def choices(self) -> SearchSpace:
-        """Return none: it changes no size."""
-        return SearchSpace(())
 
     def apply(self, model: Model, options: Mapping[str, Option], lab: Lab) -> Model:
         """Return the network after training.

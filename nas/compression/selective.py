@@ -6,14 +6,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, ClassVar, Literal, final
+from typing import Any, final
 
 import numpy as np
 import torch
 
 from nas.checks import check_integers, check_numbers
 from nas.choices import Option
-from nas.compression.onnx_files import FLOAT_BITS, bits_space, check_bits, choose_bits, onnx_of, with_file
+from nas.compression.onnx_files import FLOAT_BITS, RoundingPass, check_bits, onnx_of, with_file
 from nas.compression.onnx_int8 import QUANTIZABLE, Quantizer, calibration_batches
 from nas.compression.pipeline import Lab, Model
 from nas.compression.reduced_range import check_reduced_range, choose_reduced_range
@@ -22,7 +22,6 @@ from nas.evaluation.candidate import OnnxCandidate
 from nas.evaluation.latency import LatencyMs
 from nas.evaluation.stored import count_stored_bytes
 from nas.objectives import Bench
-from nas.space import SearchSpace
 from nas.splits import Split
 from nas.task import Task
 
@@ -37,7 +36,7 @@ _NOISE = 0.02
 
 @final
 @dataclass(frozen=True)
-class SelectiveInt8:
+class SelectiveInt8(RoundingPass):
     """Post-training int8 of those operators alone that it pays for.
 
     The loss and the time with each operator alone in float are measured on the int8 network; operators in the order
@@ -63,9 +62,6 @@ class SelectiveInt8:
     reduce_range: bool | None = None
     name: str = "int8-selective"
 
-    works_on: ClassVar[Literal["file"]] = "file"
-    trains: ClassVar[bool] = False
-
     def __post_init__(self) -> None:
         check_bits("SelectiveInt8", self.bits, (8, FLOAT_BITS))
         check_integers(self, "num_images")
@@ -77,10 +73,6 @@ class SelectiveInt8:
             )
         check_reduced_range("SelectiveInt8", self.reduce_range)
 
-    def choices(self) -> SearchSpace:
-        """Return the choice of bits, where there are several."""
-        return bits_space(self.name, self.bits)
-
     def apply(self, model: Model, options: Mapping[str, Option], lab: Lab) -> Model:
         """Return the best file in int8, or the model as it is where none pays.
 
@@ -88,7 +80,7 @@ class SelectiveInt8:
             SpaceError: the options are others than those of its choice.
             ExportError: ONNX Runtime can't quantize the network.
         """
-        if choose_bits(self.name, self.bits, options) == FLOAT_BITS:
+        if self.choose_bits(options) == FLOAT_BITS:
             return model
         source = onnx_of(model)
         judge = _Judge(self._items(lab), lab.task)

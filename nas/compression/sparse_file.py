@@ -4,23 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal, final
+from typing import Any, final
 
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
 from nas.choices import Option
-from nas.compression.onnx_files import Packed, pack_weights
+from nas.compression.onnx_files import Packed, StoringPass, pack_weights
 from nas.compression.pipeline import Lab, Model
 from nas.compression.settings import check_options
 from nas.errors import ExportError
-from nas.space import SearchSpace
 
 
 @final
 @dataclass(frozen=True)
-class SparseFile:
+class SparseFile(StoringPass):
     """Stores weights as ONNX's sparse constants where that takes fewer bytes.
 
     A position takes 8 bytes and a float32 4, so it pays below a third of the weights: 10 % take 30 % of the bytes, 2 %
@@ -32,13 +31,6 @@ class SparseFile:
     """
 
     name: str = "sparse"
-
-    works_on: ClassVar[Literal["file"]] = "file"
-    trains: ClassVar[bool] = False
-
-    def choices(self) -> SearchSpace:
-        """Return none."""
-        return SearchSpace(())
 
     def apply(self, model: Model, options: Mapping[str, Option], lab: Lab) -> Model:
         """Return the same network in a smaller file; as it is where no weight has enough zeros.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, final
+from typing import Literal, final
 
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
@@ -16,10 +16,9 @@ from nas.compression.masks import Masks
 from nas.compression.pipeline import Lab, Model
 from nas.compression.schedules import MaskSchedule, RigL
 from nas.compression.settings import check_options
-from nas.compression.training import check_distillation, check_recipe, train_in
+from nas.compression.training import TrainingPass, check_distillation, check_recipe, train_in
 from nas.compression.working import make_model, module_in
 from nas.errors import ExportError, StudyError
-from nas.space import SearchSpace
 from nas.supernet.copying import copy_module
 from nas.training import Distillation, Hinton, Recipe, count_steps
 
@@ -28,7 +27,7 @@ _DENSITIES = {"uniform": uniform_densities, "erk": erk_densities}
 
 @final
 @dataclass(frozen=True)
-class Sparsify:
+class Sparsify(TrainingPass):
     """Trains with most weights of linear layers and convolutions at 0.
 
     **Nothing gets faster by it**: ONNX Runtime multiplies by zeros like by other numbers. The file gets smaller where
@@ -54,9 +53,6 @@ class Sparsify:
     distillation: Distillation = field(default_factory=Hinton)
     name: str = "sparsify"
 
-    works_on: ClassVar[Literal["module"]] = "module"
-    trains: ClassVar[bool] = True
-
     def __post_init__(self) -> None:
         check_numbers(self, "keep")
         if not 0 < self.keep <= 1:
@@ -66,10 +62,6 @@ class Sparsify:
         check_kind("Sparsify", "schedule", self.schedule, MaskSchedule, "an instance such as RigL()")
         check_recipe("Sparsify", self.recipe)
         check_distillation("Sparsify", self.distillation)
-
-    def choices(self) -> SearchSpace:
-        """Return nothing to choose: it trains."""
-        return SearchSpace(())
 
     def apply(self, model: Model, options: Mapping[str, Option], lab: Lab) -> Model:
         """Return the network after a training in which most of its weights became 0.

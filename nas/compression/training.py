@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+from typing import ClassVar, Literal
+
 from torch import nn
 
 from nas.checks import check_kind
 from nas.compression.pipeline import Lab
+from nas.space import SearchSpace
 from nas.training import Distillation, Lesson, Recipe, Watcher, make_supervised_step, train
+
+
+class TrainingPass:
+    """What passes share that train the module: they leave nothing to be chosen, and are left to winners."""
+
+    works_on: ClassVar[Literal["module"]] = "module"
+    trains: ClassVar[bool] = True
+
+    def choices(self) -> SearchSpace:
+        """Return no choices."""
+        return SearchSpace(())
 
 
 def check_recipe(holder: str, recipe: object) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, final
+from typing import Any, final
 
 import numpy as np
 import onnx
@@ -15,9 +15,8 @@ from nas.choices import Option
 from nas.compression.onnx_files import (
     FLOAT_BITS,
     Packed,
-    bits_space,
+    RoundingPass,
     check_bits,
-    choose_bits,
     onnx_of,
     pack_nibbles,
     pack_weights,
@@ -26,7 +25,6 @@ from nas.compression.onnx_files import (
 from nas.compression.onnx_int8 import quiet_log
 from nas.compression.pipeline import Lab, Model
 from nas.errors import ExportError, StudyError
-from nas.space import SearchSpace
 
 with quiet_log():  # importing it gives the root logger a handler
     from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
@@ -36,7 +34,7 @@ _DOMAIN = "com.microsoft"
 
 @final
 @dataclass(frozen=True)
-class WeightOnly:
+class WeightOnly(RoundingPass):
     """Rounds the weights of MatMul operators and tables of embeddings; activations stay float.
 
     Every ``block_size`` weights in a row share a scale, symmetric. 4 bits run in ONNX Runtime's MatMulNBits, which
@@ -58,9 +56,6 @@ class WeightOnly:
     block_size: int = 32
     name: str = "weights"
 
-    works_on: ClassVar[Literal["file"]] = "file"
-    trains: ClassVar[bool] = False
-
     def __post_init__(self) -> None:
         check_bits("WeightOnly", self.bits, (4, 8, FLOAT_BITS))
         check_integers(self, "block_size")
@@ -69,10 +64,6 @@ class WeightOnly:
                 f"WeightOnly has block_size={self.block_size}: a power of 2 from 16 on is expected."
             )
 
-    def choices(self) -> SearchSpace:
-        """Return the choice of bits, where there are several."""
-        return bits_space(self.name, self.bits)
-
     def apply(self, model: Model, options: Mapping[str, Option], lab: Lab) -> Model:
         """Return the file with rounded weights.
 
@@ -80,7 +71,7 @@ class WeightOnly:
             SpaceError: the options are others than those of its choice.
             ExportError: no MatMul has constant weights.
         """
-        bits = choose_bits(self.name, self.bits, options)
+        bits = self.choose_bits(options)
         if bits == FLOAT_BITS:
             return model
         made = onnx.load_model_from_string(onnx_of(model))

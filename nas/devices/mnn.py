@@ -7,16 +7,15 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import numpy as np
 import onnx
 
-from nas.devices.local import LocalRuntime
-from nas.devices.other_runtimes import Feed, Loaded, find_version, load_checked
+from nas.devices.other_runtimes import Feed, Loaded, OtherRuntime
 
 _CONVERT = "import sys, _tools; sys.exit(not _tools.mnnconvert(sys.argv))"
 """Not ``mnnconvert`` of the command line, which installs packages with pip and reports what it converts to a server."""
@@ -28,7 +27,7 @@ _CONVERSION_SECONDS = 600
 
 @final
 @dataclass(frozen=True)
-class Mnn(LocalRuntime):
+class Mnn(OtherRuntime):
     """MNN on this machine's CPU, in float32. An extra: ``nas[mnn]``.
 
     MNN runs files of its own, into which each network is converted first, in a process of its own, because the
@@ -41,23 +40,11 @@ class Mnn(LocalRuntime):
         StudyError: a setting is out of range.
     """
 
-    def version(self) -> str:
-        """Return name and version.
+    title: ClassVar[str] = "MNN"
+    package: ClassVar[str] = "mnn"
 
-        Raises:
-            StudyError: MNN isn't installed.
-        """
-        return f"MNN {find_version('mnn')}"
-
-    def load(self, model: bytes, batch_size: int) -> Callable[[], object]:
-        """Return a forward pass of a network.
-
-        Raises:
-            ExportError: MNN can't run it, or answers something else than ONNX Runtime.
-        """
-        return load_checked("MNN", self._load, model, batch_size).run
-
-    def _load(self, model: bytes, feed: Feed) -> Loaded:
+    def load_network(self, model: bytes, feed: Feed) -> Loaded:
+        """Load a model and set its inputs."""
         names = [output.name for output in onnx.load_model_from_string(model).graph.output]
         with tempfile.TemporaryDirectory(prefix="nas-mnn-") as folder, _without_standard_output():
             import MNN  # an extra

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import numpy as np
 
-from nas.devices.local import LocalRuntime
-from nas.devices.other_runtimes import Feed, Loaded, find_version, load_checked
+from nas.devices.other_runtimes import Feed, Loaded, OtherRuntime
 
 
 @final
 @dataclass(frozen=True)
-class OpenVino(LocalRuntime):
+class OpenVino(OtherRuntime):
     """OpenVINO on this machine's CPU, in float32; int8 where a pass made it so. An extra: ``nas[openvino]``.
 
     Args:
@@ -25,23 +23,11 @@ class OpenVino(LocalRuntime):
         StudyError: a setting is out of range.
     """
 
-    def version(self) -> str:
-        """Return name and version.
+    title: ClassVar[str] = "OpenVINO"
+    package: ClassVar[str] = "openvino"
 
-        Raises:
-            StudyError: OpenVINO isn't installed.
-        """
-        return f"OpenVINO {find_version('openvino')}"
-
-    def load(self, model: bytes, batch_size: int) -> Callable[[], object]:
-        """Return a forward pass of a network.
-
-        Raises:
-            ExportError: OpenVINO can't run it, or answers something else than ONNX Runtime.
-        """
-        return load_checked("OpenVINO", self._load, model, batch_size).run
-
-    def _load(self, model: bytes, feed: Feed) -> Loaded:
+    def load_network(self, model: bytes, feed: Feed) -> Loaded:
+        """Load a model and set its inputs."""
         import openvino  # an extra
 
         core = openvino.Core()

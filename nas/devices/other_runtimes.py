@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import importlib.metadata
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
 
 import numpy as np
 import onnx
 
-from nas.devices.local import memory_told
+from nas.devices.local import LocalRuntime, memory_told
 from nas.devices.onnx_runtime import feed_for, open_session
 from nas.errors import ExportError, StudyError, one_line
 
@@ -34,7 +36,45 @@ class Loaded(Protocol):
 
 
 Load = Callable[[bytes, Feed], Loaded]
-"""Load a model and set its inputs; whatever it raises says that the runtime can't run it."""
+"""What :meth:`OtherRuntime.load_network` does."""
+
+
+@dataclass(frozen=True)
+class OtherRuntime(LocalRuntime):
+    """A runtime beside ONNX Runtime: its version is that of a package, and its answers are compared.
+
+    Args:
+        threads: Threads of one operator; operators run one after another.
+
+    Raises:
+        StudyError: a setting is out of range.
+    """
+
+    title: ClassVar[str]
+    """What people call it."""
+    package: ClassVar[str]
+    """Package that brings it, and the extra of ours that brings the package."""
+
+    def version(self) -> str:
+        """Return name and version.
+
+        Raises:
+            StudyError: the package isn't installed.
+        """
+        return f"{self.title} {find_version(self.package)}"
+
+    def load(self, model: bytes, batch_size: int) -> Callable[[], object]:
+        """Return a forward pass of a network.
+
+        Raises:
+            ExportError: the runtime can't run it, or answers something else than ONNX Runtime.
+            MemoryError: memory ran out.
+        """
+        return _load_checked(self.title, self.load_network, model, batch_size).run
+
+    @abstractmethod
+    def load_network(self, model: bytes, feed: Feed) -> Loaded:
+        """Load a model and set its inputs; whatever it raises says that the runtime can't run it."""
 
 
 def find_version(package: str) -> str:
@@ -49,7 +89,7 @@ def find_version(package: str) -> str:
         raise StudyError(f"{package} isn't installed: pip install 'nas[{package}]'.") from error
 
 
-def load_checked(runtime: str, load: Load, model: bytes, batch_size: int) -> Loaded:
+def _load_checked(runtime: str, load: Load, model: bytes, batch_size: int) -> Loaded:
     """Load a network, and compare what it answers with ONNX Runtime.
 
     Args:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,8 @@ from torch import nn
 
 from nas.compression.onnx_files import (
     Packed,
-    bits_space,
+    RoundingPass,
     check_bits,
-    choose_bits,
     onnx_of,
     pack_nibbles,
     pack_weights,
@@ -51,10 +51,16 @@ def test_other_bits_are_a_sentence(bits: Any) -> None:
         check_bits("Pass", bits, (4, 8, 32))
 
 
+@dataclass(frozen=True)
+class Rounding(RoundingPass):
+    bits: int | tuple[int, ...]
+    name: str = "pass"
+
+
 def test_options_of_others_are_a_sentence() -> None:
-    assert choose_bits("pass", 8, {}) == 8
-    assert choose_bits("pass", (8, 32), {"pass.bits": 32}) == 32
-    assert bits_space("pass", 8).choices == ()
+    assert Rounding(8).choose_bits({}) == 8
+    assert Rounding((8, 32)).choose_bits({"pass.bits": 32}) == 32
+    assert Rounding(8).choices().choices == ()
     for bits, options in (
         (8, {"pass.bits": 8}),
         ((8, 32), {}),
@@ -62,7 +68,7 @@ def test_options_of_others_are_a_sentence() -> None:
         (8, {"other": 1}),
     ):
         with pytest.raises(SpaceError):
-            choose_bits("pass", bits, options)
+            Rounding(bits).choose_bits(options)
 
 
 def test_two_numbers_share_a_byte_as_onnx_has_them() -> None:
