@@ -6,11 +6,12 @@ import os
 import socket
 import weakref
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 from nas.devices.agent import OLDEST_PROTOCOL, PROTOCOL
+from nas.devices.agent_answers import AgentFacts, AgentTimes, MissingModelsError, Work
 from nas.errors import (
     DeviceFaultError,
     DeviceRefusedError,
@@ -35,90 +36,6 @@ _KEPT_S = 20.0
 _KEEPALIVE = ((socket.SO_KEEPALIVE, 1),)
 _PROBES = (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
 """A wire that was cut during a measurement is noticed within half a minute."""
-
-
-@final
-@dataclass(frozen=True)
-class AgentState:
-    """How a device is at the moment; None is what its system doesn't tell."""
-
-    temperature_c: float | None
-    clock_mhz: int | None
-    throttled: bool | None
-
-
-@final
-@dataclass(frozen=True)
-class AgentFacts:
-    """What an agent tells of itself and its device."""
-
-    agent: str
-    protocol: int
-    oldest_protocol: int
-    name: str
-    instance: str
-    processor: str
-    machine: str
-    max_clock_mhz: int | None
-    cores: int
-    onnxruntime: str
-    python: str
-    busy: bool
-    state: AgentState
-    max_model_bytes: int
-    max_cache_bytes: int
-    max_seconds: int
-
-    def identity(self, threads: int) -> str:
-        """Return what times depend on, in a line."""
-        clock = f" at up to {self.max_clock_mhz} MHz" if self.max_clock_mhz else ""
-        return (
-            f"{self.processor}{clock} ({self.machine}), {threads} thread(s), ONNX Runtime {self.onnxruntime}"
-        )
-
-
-@final
-@dataclass(frozen=True)
-class Work:
-    """Networks that an agent is to time, and how.
-
-    Args:
-        models: SHA-256 of the networks.
-        batch: Items per forward pass.
-        threads: Threads of one operator.
-        seconds: Longest time of a measurement.
-    """
-
-    models: tuple[str, ...]
-    batch: int
-    threads: int
-    seconds: int
-
-
-@final
-@dataclass(frozen=True)
-class AgentTimes:
-    """What an agent answers: seconds by turn and run, and which share of the time its thread had the core.
-
-    ``instance`` names the process that timed: another one, and what was warm isn't any more.
-    """
-
-    seconds: list[list[float]]
-    cpu_share: float
-    instance: str
-
-
-@final
-class MissingModelsError(Exception):
-    """The agent lacks models.
-
-    Args:
-        digests: Theirs.
-    """
-
-    def __init__(self, digests: Sequence[str]) -> None:
-        super().__init__(", ".join(digests))
-        self.digests = tuple(digests)
 
 
 @final

@@ -12,7 +12,8 @@ from typing import final
 
 import numpy as np
 
-from nas.devices.agent_link import AgentFacts, AgentLink, AgentTimes, MissingModelsError, Work
+from nas.devices.agent_answers import AgentFacts, AgentTimes, MissingModelsError, Work
+from nas.devices.agent_link import AgentLink
 from nas.devices.device import Session, Timings
 from nas.devices.local import check_threads
 from nas.errors import DeviceRefusedError, DeviceUnavailableError, StudyError

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import final
 
-from nas.devices.agent_link import AgentFacts
+from nas.devices.agent_answers import AgentFacts
 from nas.devices.remote import Remote
 from nas.errors import DeviceRefusedError, DeviceUnavailableError, one_line
 
