@@ -94,6 +94,7 @@ def _targets(path: Path, labels: NDArray[Any], layout: Layout) -> IntArray:
     if not np.issubdtype(labels.dtype, np.number) or not np.array_equal(labels, np.floor(labels)):
         raise DataError(f"{path} has labels of {labels.dtype} that are no integers: number the classes.")
     targets = np.full(len(labels), -1, dtype=np.int64)
+    # Ignored codes first, so that a code that is a class as well is that class.
     for target, code in [*((IGNORED, code) for code in layout.ignored), *enumerate(layout.codes)]:
         targets[labels == code] = target
     strange = np.unique(labels[targets < 0])

@@ -72,6 +72,7 @@ def token_ids(texts: Sequence[str], known: Sequence[str], max_length: int) -> Te
     number = {word: position for position, word in enumerate(known)}
     ids = np.full((len(texts), max_length), PADDING, dtype=np.int64)
     for row, text in enumerate(texts):
+        # An empty text becomes one unknown word, so that every text has a token that isn't padding.
         found = [number.get(word, UNKNOWN) for word in words(text)[:max_length]] or [UNKNOWN]
         ids[row, : len(found)] = found
     return torch.from_numpy(ids)

@@ -60,6 +60,7 @@ class Attending(nn.Module):
         """Turn a copy into a module of the class that it had, and return what must stand in its place, if anything."""
         state = self.__dict__
         channels, inner, fewer = self._channels, self._inner, self.active_heads < self._all_heads
+        # Behind the made class and Attending itself.
         self.__class__ = type(self).__mro__[2]
         for name in ("active_heads", "_all_heads", "_channels", "_inner"):
             del state[name]

@@ -68,6 +68,7 @@ class Recurrent(nn.Module):
             largest_value(num_layers),
             bidirectional=largest_value(directions) == 2,
         )
+        # Torch's own names and initial weights, so that what is extracted reads them back.
         self._parameters.update(largest._parameters)
 
     def _places(self) -> Iterator[_Place]:
@@ -92,12 +93,14 @@ class Recurrent(nn.Module):
 
     def _units(self, tensor: Tensor) -> Tensor:
         """Return the first units of each gate."""
+        # The gates stand one below the other, so a leading slice would cut the last gates and not units.
         by_gate: Tensor = tensor.unflatten(0, (self.gates, -1))
         return by_gate[:, : self.hidden_size].flatten(0, 1)
 
     def _columns(self, rows: Tensor) -> Tensor:
         """Return the columns of the first units of each direction."""
         width = len(self.get_parameter("weight_hh_l0")) // self.gates
+        # Two directions stand side by side in what the next layer takes.
         by_direction: Tensor = rows.unflatten(1, (-1, width))
         return by_direction[:, : self.directions, : self.hidden_size].flatten(1)
 

@@ -68,6 +68,7 @@ def _padding(self: Any) -> str | tuple[int, ...]:
 
 
 def _pads(self: Any) -> tuple[int, ...]:
+    # Torch keeps the padding of the last dimension first, and each twice: for both sides.
     less = [value for value in reversed(_less(self)) for _ in range(2)]
     given = self.__dict__["_reversed_padding_repeated_twice"]
     return cast(tuple[int, ...], type(given)(pad - value for pad, value in zip(given, less, strict=True)))

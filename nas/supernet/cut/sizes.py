@@ -49,6 +49,7 @@ def _equal(module: nn.Module, lengths: Lengths) -> dict[str, Size]:
     found = {}
     for attribute, value in vars(module).items():
         sizes = known.get(value, []) if isinstance(value, int) and not isinstance(value, bool) else []
+        # Of a length that two dimensions have, only what both become alike is sure; 1 may mean anything.
         if value != 1 and sizes and all(str(size) == str(sizes[0]) for size in sizes):
             found[attribute] = sizes[0]
     return found

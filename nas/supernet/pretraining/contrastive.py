@@ -97,5 +97,6 @@ def nt_xent(vectors: Tensor, temperature: float) -> Tensor:
     unit = F.normalize(vectors, dim=1)
     similarities = unit @ unit.T / temperature
     itself = torch.eye(len(unit), dtype=torch.bool, device=unit.device)
+    # Row i and row i + n are of one image, so the partner is half of the rows away, either way.
     partners = torch.arange(len(unit), device=unit.device).roll(len(unit) // 2)
     return F.nll_loss(similarities.masked_fill(itself, -torch.inf).log_softmax(1), partners)

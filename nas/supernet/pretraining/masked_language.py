@@ -84,6 +84,7 @@ class MaskedLanguage:
             for architecture in draw_subnets(supernet, self.num_random, generator):
                 with supernet.active(architecture):
                     decoded = decoder(_output_of(layer, supernet, hidden)[chosen])
+                # By the embedding's whole rows, also of a narrow subnet: the decoder gives it the full width.
                 predicted = F.linear(decoded, words[:num_words], bias[0]).log_softmax(1)
                 yield F.nll_loss(predicted, ids[chosen])
 
