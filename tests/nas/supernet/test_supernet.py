@@ -192,7 +192,7 @@ def test_an_active_subnet_is_views_of_the_shared_weights(monkeypatch: pytest.Mon
         used.append(weight)
         return convolve(images, weight, *rest, **more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("nas.supernet.elastic.F.conv2d", spy)
+    monkeypatch.setattr("nas.supernet.elastic.convolution.F.conv2d", spy)
     with supernet.active(supernet.space.smallest()):
         supernet(torch.zeros(2, 1, 8, 8))
     storages = {p.untyped_storage().data_ptr() for p in supernet.parameters()}
