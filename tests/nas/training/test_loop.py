@@ -20,7 +20,8 @@ from nas.supernet import Supernet
 from nas.supernet.sandwich import sandwich_step
 from nas.tasks import Classification
 from nas.training import ALONE, Losses, Ranks, Recipe, Step, make_supervised_step, train
-from nas.training.loop import _average, _Loop
+from nas.training.loop import _Loop
+from nas.training.optimization import average_model
 
 CLASSES = Classification(10)
 
@@ -191,7 +192,7 @@ def test_gradients_that_overflow_are_scaled_by_less_until_that_does_not_help() -
         yield model(images).mean() * math.nan
 
     loop = _Loop(model, step, Recipe(epochs=1), 16, CPU, ALONE)
-    loop._scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
+    loop.optimization._scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
     before, generator = weights(model), torch.Generator().manual_seed(0)
     taken = [loop.batch(data, torch.arange(16), generator) for _ in range(3)]
     assert all(math.isfinite(one.loss) for one in taken)
@@ -304,8 +305,7 @@ def test_the_average_of_a_short_training_forgets_the_first_weights() -> None:
 
 def test_the_decay_grows_to_the_recipes() -> None:
     model = nn.Linear(1, 1, bias=False)
-    average, expected = _average(model, 0.25), 0.0
-    assert average is not None
+    average, expected = average_model(model, 0.25), 0.0
     for step, decay in enumerate((0.0, 2 / 11, 0.25, 0.25)):
         nn.init.constant_(model.weight, float(step))
         average.update_parameters(model)
@@ -355,9 +355,9 @@ def test_a_resumed_training_takes_the_recipes_parts_or_what_halving_made_of_them
 
     halving = dataclasses.replace(recipe, accumulate=1, halve_on_oom=True)
     loops = [_Loop(model, step, halving, 16, CPU, ALONE) for _ in range(2)]
-    loops[0]._accumulate = 4
+    loops[0].division._accumulate = 4
     loops[0].save(checkpoint, torch.Generator(), [1.0])
-    loops[1]._may_halve = True  # the device alone is pretended
+    loops[1].division._may_halve = True  # the device alone is pretended
     loops[1].restore(checkpoint, torch.Generator())
     loops[1].batch(blobs(16), torch.arange(16), torch.Generator())
     assert sizes[7:] == [4] * 4

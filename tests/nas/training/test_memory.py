@@ -128,7 +128,7 @@ def test_halving_takes_smaller_parts_until_they_fit_and_ends_as_those_would() ->
             yield from inner(images, labels, generator)
 
         loop = _Loop(model, step, recipe, 48, CPU, ALONE)
-        loop._may_halve = True
+        loop.division._may_halve = True
         generator = torch.Generator().manual_seed(0)
         for rows in torch.arange(48).split(16):
             loop.batch(blobs(48), rows, generator)
