@@ -21,8 +21,10 @@ FloatArray = NDArray[np.float64]
 Verdict = Literal["better", "worse", "equal", "within noise"]
 
 _STANDARD_DEVIATIONS = 2.0
+"""A difference of fewer is called noise: chance makes one as large in one case of twenty."""
 _NUM_WEIGHTS = 401
-_BEYOND_WORST = 1.1
+"""Steps of a quarter of a percent. A knee is best for more than twice an average member's share of the weights, so a
+front of a hundred members still loses none between two steps."""
 _MAX_SETS = 100_000
 """As many sets of models are compared within a second or two."""
 
@@ -206,7 +208,7 @@ def compare_fronts(first: FloatArray, second: FloatArray) -> FrontComparison:
     """
     fronts = [costs[pareto.non_dominated(costs)] for costs in (first, second)]
     ours, theirs = np.split(scale_costs(np.concatenate(fronts)), [len(fronts[0])])
-    reference = np.full(first.shape[1], _BEYOND_WORST)
+    reference = np.full(first.shape[1], pareto.REFERENCE)
     return FrontComparison(
         (pareto.hypervolume(ours, reference), pareto.hypervolume(theirs, reference)),
         (_cover(fronts[0], fronts[1]), _cover(fronts[1], fronts[0])),

@@ -13,8 +13,8 @@ from nas.errors import EvaluationError, ObjectiveError, one_line
 from nas.space import FloatArray
 
 Direction = Literal["minimize", "maximize"]
-_BEYOND = 1e100
-"""Products of a few such values overflow, as those of hypervolumes, and no unit needs them."""
+BEYOND = 1e100
+"""No value and no limit is this large: no unit needs it, and products of a few, as in a hypervolume, would overflow."""
 
 
 @final
@@ -130,10 +130,10 @@ class Measurement:
                     f"objective {name!r} gave the unit {self.unit!r} and the device {self.device!r}; strings are "
                     "expected."
                 )
-        if not (abs(self.value) < _BEYOND and abs(self.spread) < _BEYOND):  # which no NaN is either
+        if not (abs(self.value) < BEYOND and abs(self.spread) < BEYOND):  # which no NaN is either
             raise EvaluationError(
                 f"objective {name!r} gave {self.value} (spread {self.spread}); a finite number is expected, "
-                f"closer to 0 than {_BEYOND:g}."
+                f"closer to 0 than {BEYOND:g}."
             )
         return self
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from nas.checks import quote
 from nas.errors import ObjectiveError
 from nas.inputs import Inputs, InputSpec
-from nas.objective import Measurement, Objective
+from nas.objective import BEYOND, Measurement, Objective
 from nas.space import FloatArray, IntArray
 from nas.task import Quality
 
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 from nas.splits import Split
-
-_BEYOND = 1e100
-"""No limit needs to be larger: this many MACs are beyond any network."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +93,7 @@ class Constraint:
                 "limit what is minimised, and read the rest off the front."
             )
         is_number = isinstance(self.at_most, Real) and not isinstance(self.at_most, bool)
-        if not is_number or not abs(self.at_most) < _BEYOND:
+        if not is_number or not abs(self.at_most) < BEYOND:
             raise ObjectiveError(
                 f"the constraint on {self.quantity.objective.name!r} is at most {quote(self.at_most)}: give a finite "
                 "number."

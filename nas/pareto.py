@@ -13,9 +13,15 @@ FloatArray = NDArray[np.float64]
 
 CONFIDENCE = 0.95
 """Two measurements differ where their difference would be chance in one case of twenty."""
+REFERENCE = 1.1
+"""Each coordinate of the reference point, where costs are scaled so that the worst ones are 1: a tenth of the range
+beyond them, as in BoTorch's ``infer_reference_point``. At 1 itself the ends of a front would have no volume."""
 _MAX_EXACT_OBJECTIVES = 5
+"""An exact hypervolume takes time that grows exponentially with the objectives."""
 _MAX_EXACT_ROWS = 12
+"""Of a front in more objectives, so many are still counted exactly, those of largest volume: they have most of it."""
 _APPROXIMATION_DIRECTIONS = 4096
+"""Chosen. The error falls nearly as fast as the number of directions grows, and the time grows with it."""
 
 
 def non_dominated(costs: FloatArray) -> NDArray[np.bool_]:

@@ -48,8 +48,11 @@ class _Console(Console):
 
 console = _Console(width=None if Console().is_terminal else 120)
 _LINES_PER_STAGE = 10
+"""Where there is no terminal, as in a log file, a stage that prints a line per trial would hide all else."""
 _UNLIMITED = 10_000
+"""Columns of a table that goes into a file or a pipe: other programs read whole lines."""
 _IDS = ("architecture", "model", "id")
+"""Columns that never wrap, because what is in them is copied into the next command."""
 
 
 @final

@@ -28,6 +28,7 @@ _WORDS = {
     NoneType: "null",
 }
 _SHOWN = 40
+"""Characters of a value in a message, which is a sentence on one line."""
 
 
 @final

@@ -20,6 +20,7 @@ from nas.supernet.cut import Cut
 from nas.supernet.sites import Site, Slot
 
 _MAX_ROWS = 200_000
+"""Each row is a call in Python, and so many take seconds. What has more is counted by torch, for each architecture."""
 Cost = Callable[[], tuple[int, int]]
 """Returns MACs and parameters."""
 

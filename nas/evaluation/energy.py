@@ -17,7 +17,9 @@ from nas.objective import Measurement, Objective
 from nas.objectives import Bench, Candidate
 
 _BLOCKS = 5
+"""Chosen: the fewest whose standard deviation means something, because each must outlast the counter's steps."""
 _RUNS_PER_TURN = 4
+"""As latencies are measured (:mod:`nas.evaluation.turns`)."""
 
 
 @final

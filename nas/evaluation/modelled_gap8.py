@@ -22,6 +22,7 @@ from nas.objectives import Bench, Candidate
 from nas.space import FloatArray, IntArray
 
 _CORES = 8
+"""Of the cluster; the ninth core of the chip, which controls it, computes nothing."""
 _MACS_PER_CYCLE = 15.5
 """Of all cores in int8, at best (Garofalo 2020)."""
 _DEPTHWISE_MACS_PER_CYCLE = 4.0
@@ -34,7 +35,8 @@ on 128x128 pixels takes as long as was measured: 4.3 a second at 100 MHz (Burrel
 _L1_BYTES = 64_000 - 3_500 - 7 * 3_400
 """Without the stacks of the cores, as DORY's description of GAP8 has it (Burrello 2021)."""
 _DMA_BYTES_PER_CYCLE = 8
-_DMA_LATENCY = 10  # cycles for each transfer; both as in DORY's description
+_DMA_LATENCY = 10
+"""Cycles for each transfer. Both are as in DORY's description of GAP8 (Burrello 2021)."""
 _FUSED = frozenset({"Relu", "LeakyRelu", "Clip"})
 """Done by the layer before, while it writes."""
 _POOLS = frozenset({"MaxPool", "AveragePool"})

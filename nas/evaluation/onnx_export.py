@@ -23,9 +23,12 @@ from nas.inputs import Form, Inputs, InputSpec, as_spec, as_tuple, call_network,
 logger = logging.getLogger(__name__)
 
 OUTPUT = "outputs"
-_OPSET = 18  # the lowest that both exporters write, so that it never depends on which one did
+_OPSET = 18
+"""The lowest that both of torch's exporters write, so that a model never depends on which one made it."""
 _CHECKED_BATCHES = (1, 3)
-_TOLERANCE = 1e-4  # of the largest output: what the order of sums in single precision can explain
+"""A size that was fixed by mistake shows with one of them, whether it is the usual 1 or another."""
+_TOLERANCE = 1e-4
+"""Of the largest output: what another order of sums in single precision can explain."""
 
 
 def export_onnx(module: nn.Module, form: Form) -> bytes:

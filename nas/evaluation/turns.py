@@ -20,8 +20,12 @@ from nas.space import FloatArray
 _SESSIONS = 2
 """A network that is loaded again lies elsewhere in memory: its time moves by 0.4 to 0.9 %, which no session can see."""
 _BLOCKS_PER_SESSION = 2
+"""The fewest that show how far blocks of one session differ. More of them would have to be shorter."""
 _RUNS_PER_TURN = 4
+"""Of a network before it is the next one's turn. Chosen: caches are warm after the first, and a spell of some
+milliseconds still meets all networks alike."""
 _FEWEST_ROUNDS = 2
+"""For networks that take longer than the time asked for: with a single round there would be nothing to choose from."""
 _QUANTILE = 0.05
 """Beside six busy processes on two cores, measurements of 40 ms vary by 0.6 to 1 % with it and by 1.3 to 4 % with the
 median; the minimum is now and then an outlier, of 8 %."""
@@ -29,6 +33,7 @@ _DISTURBED = 1.1
 """Where others use the same hardware there are spells, of milliseconds to seconds, in which the reference takes 1.5 to
 1.9 times its nominal time, and networks slow down by different factors. Outside of them it stays within 3 %."""
 _MAX_ATTEMPTS = 3
+"""Chosen: a machine that is always busy measures three times as long, and then takes what it has."""
 _LEAST_SPREAD = 0.01
 """Relative. Processes whose blocks agree vary by 0.7 % (``benchmarks/latency_repeat.py``), and an interval is to hold
 what another process finds, which varies as well."""

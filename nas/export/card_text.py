@@ -20,6 +20,7 @@ from nas.report.tables import Table, details_table, format_value, tell_counted, 
 _NO_MODULE = re.compile("__main__|study_[0-9a-f]{16}")
 """Names of what a script, or a file that is named like another module, is imported as."""
 _NAMED_CLASSES = 20
+"""As many fit into a paragraph of a card."""
 
 
 def card_text(results: Results, winner: Winner) -> str:

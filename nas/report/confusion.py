@@ -19,6 +19,7 @@ Confusions = Mapping[str, Sequence[Sequence[int]]]
 _MOST_CLASSES = 20
 """In a table, and with numbers in the picture."""
 _SHOWN = 3
+"""Pairs that are confused most often, in a sentence."""
 
 
 def confusion_table(confusion: Sequence[Sequence[int]], names: Sequence[str]) -> Table | None:

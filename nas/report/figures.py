@@ -18,7 +18,8 @@ from nas.search.record.credibility import are_credible
 
 _GREY, _BLUE, _ORANGE, _GREEN = "#b8bec6", "#2f6fb0", "#d9722c", "#3b8f5a"
 _BASELINE_COLOURS = ("#8a63b3", "#8c564b")
-_WIDE_RANGE = 1e3  # three labels for each power of ten would touch beyond
+_WIDE_RANGE = 1e3
+"""Beyond it, three labels for each power of ten would touch."""
 _VARIANT_MARKERS = ("*", "D", "s", "^", "v", "P")
 
 

@@ -24,6 +24,7 @@ from nas.space import IntArray
 from nas.study import Study
 
 _NUM_CANDIDATES = 1000
+"""Random architectures, from which those to measure are picked. Chosen: many times as many as anybody measures."""
 _GROWTH = 2  # a round measures as many as were measured before
 
 

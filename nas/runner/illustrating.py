@@ -26,6 +26,7 @@ from nas.study import stable_repr
 from nas.task import Confusable, Detailed, Illustrated, Quality
 
 _DRAWN = 4
+"""Items beside each other in a picture, each large enough to be seen on a page."""
 _MEND = "mend it, and run the same command again; the winners' weights are kept"
 
 

@@ -7,6 +7,8 @@ import torch
 from nas.runner.preparation import Prepared
 
 _MACS_FOR_THREADS = 10_000_000
+"""Chosen: with a tenth of it small networks would wait for their own threads, as measured below; with ten times more,
+networks that keep several cores busy would have one."""
 
 
 def suitable_threads(prepared: Prepared) -> int:

@@ -11,9 +11,14 @@ import numpy as np
 from nas.space import FloatArray
 
 _MIN_HISTORY = 40
+"""Chosen: the curve has three parameters, and 30 points are left without the first quarter. With a tenth of it the fit
+would follow single lucky evaluations; with ten times as many no search of usual length would have a forecast."""
 _EXPONENTS = np.linspace(0.1, 3.0, 30)
+"""Tried one by one, because with a fixed exponent the rest is linear least squares, for all replicates at once."""
 _REPLICATES = 200
-_INTERVAL = (0.04, 0.96)  # holds about 80 % of what follows, see forecast()
+"""Chosen: eight of them lie beyond each end of the interval. With a tenth of it an end would be a single replicate."""
+_INTERVAL = (0.04, 0.96)
+"""Holds about 80 % of what follows, see :func:`forecast`."""
 
 
 @final

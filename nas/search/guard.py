@@ -24,14 +24,15 @@ _FEWEST = 8
 _NEIGHBOURS = 5
 """The median over so many isn't moved by two that are wrong."""
 _QUANTILE, _FACTOR = 0.75, 5.0
-"""Of the slopes so far (``benchmarks/broken_worker.py``)."""
+"""A slope is suspicious that is so many times this quantile of the slopes so far (``benchmarks/broken_worker.py``)."""
 _SAMPLED_EVERY = 16
+"""Which of a worker's results is evaluated again though nobody doubts it. Chosen: it costs a sixteenth of the
+evaluations; a worker whose results are all off by the same is found at its first result, or this much later."""
 _CHEAP_S = 10.0
-"""To judge a result here that nobody doubts may take so long: who waits for it could have judged another."""
+"""An evaluation that takes longer isn't repeated here without a doubt, because the process could evaluate another
+architecture meanwhile. Chosen."""
 _DEVIATIONS = 3.0
-"""That two judgements of one architecture may differ by; of a supernet they are the same but for rounding."""
-
-
+"""Two evaluations of one architecture may differ by so many; a supernet's differ by rounding alone."""
 _SINCE = uuid.uuid4().hex[:8]
 """A later process may get the number of an earlier one."""
 

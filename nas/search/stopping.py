@@ -31,10 +31,17 @@ from nas.search.record.trials import (
 from nas.strategy import Problem
 
 _MAX_UNPAID_IN_A_ROW = 500
+"""Chosen, for Optuna's samplers, which repeat themselves more often the more they know: the number of architectures
+that were tried is added. With a tenth of it searches of small spaces would end early; a proposal takes milliseconds."""
 _UNPAID_BEFORE_COUNTING = 50
+"""Chosen: a space seems to be exhausted then, and only then its architectures are counted, which may take seconds."""
 _NOTHING_LEFT_IN_A_ROW = 10
+"""Chosen: a sampler of ours that finds nothing left searched at random each time, so ten misses are no accident."""
 _EVALUATIONS_PER_CHECK = 10
+"""A forecast takes longer than a proposal. At fixed numbers of evaluations, so that a resumed search ends where one
+that was never interrupted does."""
 _TRIALS_FOR_PACE = 50
+"""Chosen: an evaluation now may take longer than one at the beginning did, and single ones vary."""
 
 
 @final

@@ -17,6 +17,7 @@ from nas.inputs import call_network, place_inputs
 from nas.splits import Split
 
 _BATCH_SIZE = 256
+"""Items at a time of the pass that looks which neurons are needed; its result doesn't depend on it."""
 _ADVICE = "leave reduced_space out"
 
 

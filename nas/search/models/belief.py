@@ -11,11 +11,19 @@ from nas.space import FloatArray, IntArray, SearchSpace
 
 MAX_BELIEVED = 256
 """Trials that one cost's model is fitted to, at most: cubic in time."""
-_LIKENESS = 3.0  # e-folds from an architecture to one that differs in all choices
+_LIKENESS = 3.0
+"""E-folds by which the covariance falls from an architecture to one that differs in all choices. Chosen, not
+fitted: with a tenth of it all architectures would be alike, with ten times as much each would be a case of its own."""
 _JITTER = 1e-6
-_OWN, _OTHER, _NOISE = -1.0, -2.0, -3.0  # prior means of log variances, of standardised costs
-_SPREAD = 2.0  # their prior standard deviation
+"""Added to the diagonal, so that equal architectures don't make the matrix singular: a thousandth of a standard
+deviation, in a cost that no measurement is so exact in."""
+_OWN, _OTHER, _NOISE = -1.0, -2.0, -3.0
+"""Prior means of the log variances, of standardised costs. Chosen: an architecture's own options are expected to
+explain more than any source does, and both more than noise; what the trials show outweighs it soon."""
+_SPREAD = 2.0
+"""Prior standard deviation of the log variances: wide, a factor of seven either way."""
 _BOUNDS = (-10.0, 2.0)
+"""Of the log variances. At the lower end a term explains nothing, and no exponential overflows on the way."""
 
 
 @final

@@ -13,8 +13,12 @@ from nas.space import FloatArray, IntArray
 from nas.strategy import Problem, Surrogate
 
 _MAX_SCORE = 500.0
+"""A float64 overflows at exp(709); what a wild prediction promises is beyond any front long before."""
 _PROMISING = 1 / 3
-_SOFTNESS = (1 / 64, 1 / 16, 1 / 4, 1.0, 4.0, 64.0)  # in medians
+"""Share of random architectures that are explored. What exploring earns is in ``docs/strategies.md``; other shares were
+not tried."""
+_SOFTNESS = (1 / 64, 1 / 16, 1 / 4, 1.0, 4.0, 64.0)
+"""In medians of the costs: from nearly a logarithm to nearly the costs themselves; the data chooses among them."""
 
 
 @final

@@ -13,10 +13,13 @@ from nas.search.models.sources import Source, Sources, ask_sources, draw_from_so
 from nas.space import FloatArray, IntArray
 from nas.strategy import Problem
 
-_POPULATION = 96
-_NUM_DRAWS = 24
+_POPULATION, _NUM_DRAWS = 96, 24
+"""As in the search itself (:mod:`nas.search.strategies.surrogate_sampler`)."""
 _NUM_FOLLOWED = 4
+"""Of the first six evaluations, as ``docs/memory.md`` measures it; other numbers were not tried. Sources that are wrong
+cost these evaluations."""
 _IN_A_ROW = 2
+"""A balanced design follows every second one that is promised, so that wrong sources are found out early."""
 
 
 def draw_guided_designs(problem: Problem, sources: Sources, count: int, rng: np.random.Generator) -> IntArray:

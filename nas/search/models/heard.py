@@ -15,6 +15,7 @@ from nas.search.record.trials import costs_of, indices_of, read_said
 from nas.strategy import Problem
 
 _MIN_TRIALS = 4
+"""A rank correlation of fewer is nearly always 1, 0 or -1, whatever the source is worth."""
 
 
 def source_sentences(problem: Problem, trials: Sequence[FrozenTrial]) -> list[str]:

@@ -17,8 +17,11 @@ from nas.space import FloatArray, IntArray, SearchSpace
 from nas.strategy import Problem
 
 _FIRST_POOL_SIZE = 32
+"""In most spaces some of a few random architectures may be proposed; to look at more takes time for nothing."""
 _POOL_SIZE = 512
+"""For spaces in which one architecture of a hundred meets the constraints."""
 _NUM_LED_DOWNHILL = 16
+"""For spaces in which next to none does. Fewer, because each step downhill looks at all neighbours."""
 MAX_LISTED = 2**17
 """Combinations of options up to which a space is looked at in full."""
 

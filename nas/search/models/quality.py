@@ -15,8 +15,11 @@ from nas.objective import Objective
 from nas.search.record.trials import PREDICTED_FROM, predictions_of, spread_of
 
 _MIN_TRIALS = 3
+"""The rank correlation of two is 1 or -1, whatever was predicted."""
 _MIN_TRIALS_OF_REFITS = 10
+"""A refit is followed by at most eight trials, too few for a share within a standard deviation."""
 _NUM_LATEST = 3
+"""Groups in a report: enough to see whether predictions get better."""
 
 
 @final

@@ -17,7 +17,10 @@ from nas.strategy import Problem
 
 STAND_ALONE = "stand_alone"
 _FEWEST = 8
+"""Chosen: a line and a Gaussian process are fitted to them, and fewer would be explained by the line alone."""
 _NEGLIGIBLE = 1e-2
+"""Of the range of what was reached. Where all expectations lie closer together, a search by them would follow their
+rounding, so it goes by what it measured itself."""
 
 
 def keep_stand_alone(study: Study, how: str, values: Mapping[int, float]) -> int:

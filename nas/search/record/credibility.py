@@ -15,7 +15,10 @@ from nas.search.record.trials import costs_of, soft_limits
 from nas.space import FloatArray
 
 FAR_OUT = 1000.0
+"""Chosen: sizes and times of one space lie within two or three orders of magnitude. A value ten times nearer may be
+real, such as the latency of a network that swaps; one ten times farther off would hide all others first."""
 _UNHEARD_OF = 1e6
+"""For rates that are maximised, which may span several orders of magnitude. Chosen likewise."""
 
 
 def front_of(study: Study, objectives: Sequence[Objective], costs: FloatArray) -> NDArray[np.int64]:

@@ -16,6 +16,8 @@ from nas.search.record.trials import REFERENCE, complete_trials, costs_of
 from nas.space import FloatArray
 
 _NUM_FOR_REFERENCE = 10
+"""Chosen: the first designs are spread over the space, so these span most of what follows, and progress is shown soon.
+The box stays as it is, because hypervolumes in different boxes don't compare."""
 
 
 @final
@@ -56,7 +58,7 @@ class ReferenceBox:
     @property
     def reference(self) -> FloatArray:
         """The reference point, in scaled costs."""
-        return np.full(len(self.best), 1.1)
+        return np.full(len(self.best), pareto.REFERENCE)
 
     def hypervolume(self, costs: FloatArray) -> float:
         """Return the hypervolume of ``(n, m)`` costs, as a multiple of the box."""

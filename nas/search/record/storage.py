@@ -34,6 +34,8 @@ LOCK_SPACE = 0x6E6173
 """Our advisory locks among those of other programs: "nas"."""
 
 _READER_WAITS_S = 5.0
+"""For a lock. With write-ahead logging readers and a writer don't wait for each other, so a lock that lasts longer is
+another program's, of which the user should hear."""
 _POSTGRESQL = "postgresql+psycopg"
 _EXAMPLE = f"{_POSTGRESQL}://user@host/database"
 
@@ -152,6 +154,7 @@ def _open_file(path: Path) -> RDBStorage:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise storage_error(path, error) from error
+    # A writer is patient, because what it can't write is lost: another program may copy or vacuum the file.
     storage = RDBStorage(f"sqlite:///{quote(str(path))}", engine_kwargs={"connect_args": {"timeout": 60}})
     sqlalchemy.event.listen(storage.engine, "connect", write_ahead)
     storage.engine.dispose()  # connections made before the listener

@@ -23,8 +23,12 @@ from nas.space import FloatArray, IntArray, SearchSpace
 from nas.strategy import MakeSurrogate, Problem, Surrogate
 
 _POOL_SIZE = 64
+"""Candidates that are predicted together, because one prediction of many is faster. The first one accepted is taken, so
+nothing else depends on it."""
 _NUM_POOLS = 8
+"""Chosen: after so many rejections the surface holds all steps for dominated, and any of them will do."""
 _MAX_LOGARITHM = 500.0
+"""A float64 overflows at exp(709)."""
 
 
 @final

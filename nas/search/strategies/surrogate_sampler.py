@@ -32,13 +32,22 @@ from nas.strategy import MakeSurrogate, Problem
 logger = logging.getLogger(__name__)
 
 _POPULATION = 96
+"""Of NSGA-II. Chosen, not measured: six times as many as are picked, so that the pick has a choice along the front."""
 _MAX_NEIGHBOURS = 192
+"""Of the front's members, joined to the population. Chosen, not measured: the time of a pick grows with the pool."""
 _NUM_DRAWS = 24
+"""Joint draws that the expected improvement is a mean of. Chosen, not measured: with few, a candidate is picked that
+was lucky once; the time of a pick grows with them. What uncertainty earns at all is in ``docs/strategies.md``."""
 _MIN_TO_FIT = 4
-_MIN_OBJECTIVES_FOR_TURNS = 3  # with fewer, turns and exploration don't pay: docs/strategies.md
+"""Fewer trials teach a surrogate nothing; ``docs/strategies.md`` measures starts of 4 to 20."""
+_MIN_OBJECTIVES_FOR_TURNS = 3
+"""With fewer, turns and exploration don't pay: ``docs/strategies.md``."""
 _EXPLORED_EVERY = 4
+"""Measured with turns in ``docs/strategies.md``; other rhythms were not tried."""
 _NUM_SAMPLED = 512
-_GROWTH = 4  # a fit for each 1/4 more trials, while these are fewer than a whole batch
+"""Random architectures, a third of which are thought promising: far more than a batch takes, even under constraints."""
+_GROWTH = 4
+"""A fit follows a quarter more trials, while these are fewer than a whole batch: measured in ``docs/strategies.md``."""
 
 
 @final
