@@ -21,7 +21,8 @@ from nas import Accuracy, Macs, Recipe, SinglePath, Study, SurrogateSearch, Winn
 from nas.evaluation import SubnetCandidate
 from nas.evaluation.quality.measuring import MeasuredQuality
 from nas.objectives import Bench, Constraint
-from nas.runner.preparation import Prepared, feasible_architecture, prepare
+from nas.runner.preparation import Prepared, prepare
+from nas.runner.problem import feasible_architecture
 from nas.space import Architecture, FloatArray
 from nas.supernet.recalibrate import extract_recalibrated
 from nas.training import train

@@ -1,43 +1,37 @@
-"""The run directory: where everything lies, who may write, and what it was made with."""
+"""The run directory: where everything of a run lies."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import secrets
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, final
 
 import optuna
-from filelock import FileLock, Timeout
 from optuna.samplers import BaseSampler
 
-from nas.errors import DamagedFileError, RunDirectoryError, SpaceError, StudyChangedError
+from nas.errors import DamagedFileError, RunDirectoryError, SpaceError
 from nas.files import make_damage_error
 from nas.objective import Objective
 from nas.progress import CHOOSE_PROXY, PRETRAIN_SUPERNET, SCORE_UNTRAINED, SEARCH, TRAIN_SUPERNET
+from nas.runner.lock import is_locked, lock_directory
+from nas.runner.manifest import Manifest, claim_manifest
 from nas.runner.progress import Status
+from nas.runner.trial_location import TrialLocation
 from nas.search.record.storage import (
     DATABASE_ERRORS,
     Location,
-    check_connection,
-    check_url,
     make_database_error,
     open_study,
     read_study,
     storage_error,
-    without_password,
 )
 from nas.search.record.trials import contradiction
 from nas.space import SearchSpace, space_from_description
-from nas.stored import read_stored, write_stored
+from nas.stored import read_stored
 
 logger = logging.getLogger(__name__)
-
-_LOOK_S = 0.2
-"""For so long a run waits for its lock: who only looks whether it is held has it for a moment."""
 
 
 @final
@@ -51,13 +45,13 @@ class RunDirectory:
     """
 
     def __init__(self, path: Path, storage: str | None = None) -> None:
-        self._given = storage
         self._had_trials = False
+        self._trials = TrialLocation(path, storage)
         self.path = path
-        self.storage = path / "storage.json"
+        self.storage = self._trials.stored
         self.manifest = path / "run.json"
         self.status = path / "status.json"
-        self.database = path / "study.db"
+        self.database = self._trials.database
         self.pretraining = path / "pretraining"
         self.supernet = path / "supernet"
         self.candidates = path / "candidates"
@@ -76,109 +70,44 @@ class RunDirectory:
         self.hypervolume = path / "hypervolume.png"
         self.reported = path / "files.json"
 
-    @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
-        """Keep every other process from running in this directory.
-
-        Raises:
-            RunDirectoryError: another process does, or the directory can't be written.
-        """
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.path / ".lock")
-            lock.acquire(timeout=_LOOK_S)
-        except Timeout:
-            raise RunDirectoryError(
-                f"another process is running in {self.path}: wait for it, stop it, or choose another "
-                "directory with --out."
-            ) from None
-        except OSError as error:
-            raise RunDirectoryError(
-                f"{self.path} can't be written ({error.strerror or error}): choose another directory with --out."
-            ) from error
-        try:
-            yield
-        finally:
-            lock.release()
+    def lock(self) -> contextlib.AbstractContextManager[None]:
+        """Keep every other process from running in this directory; see :func:`nas.runner.lock.lock_directory`."""
+        return lock_directory(self.path)
 
     def is_running(self) -> bool:
         """Whether a process runs here; True also where nobody may try, as on a medium that can't be written."""
-        if not (self.path / ".lock").exists():
-            return False
-        try:
-            with FileLock(self.path / ".lock").acquire(timeout=0):
-                return False
-        except (Timeout, OSError):
-            return True
+        return is_locked(self.path)
 
     def claim(self, description: Mapping[str, Any]) -> None:
-        """Store what the run is made with, or compare with what it was made with.
-
-        Args:
-            description: Plain values by aspect: space, data, objectives, and so on.
+        """Store what the run is made with, or compare; see :func:`nas.runner.manifest.claim_manifest`.
 
         Raises:
             StudyChangedError: an aspect differs.
         """
-        if not self.manifest.exists():
-            write_stored(self.manifest, description)
-            return
-        self.read_manifest()  # what must be there
-        stored = read_stored(self.manifest, dict[str, Any])
-        changed = [aspect for aspect in description if stored.get(aspect) != description[aspect]]
-        if changed:
-            details = "; ".join(_difference(a, stored.get(a), description[a]) for a in changed)
-            raise StudyChangedError(
-                f"the study no longer matches what {self.path} was made with: {details}. Undo the change, or "
-                "run in another directory with --out; nothing here was touched."
-            )
+        claim_manifest(self.manifest, description)
 
     def claim_storage(self) -> None:
-        """Store where the trials lie, without the password, or compare with where they lie.
-
-        On a server the run gets a number, because studies of one name share the server with it.
+        """Store where the trials lie, or compare; see :meth:`nas.runner.trial_location.TrialLocation.claim`.
 
         Raises:
             StudyChangedError: the trials lie elsewhere.
             StorageError: the server can't be used.
         """
         self._had_trials = self.has_trials() and self._has_searched()
-        if self._given is not None:
-            check_url(self._given)
-            known = self._read_storage().url if self.storage.exists() else None
-            if known is None and self.database.exists():
-                known = str(self.database)
-            if known not in (None, without_password(self._given)):
-                raise StudyChangedError(
-                    f"the trials of {self.path} are in {known}, and --storage names "
-                    f"{without_password(self._given)}: leave --storage out, or run in another directory with --out. "
-                    f"If the database has moved, write its new URL into {self.storage} and take the digest out."
-                )
-            check_connection(self._given)
-            if known is None:
-                stored = _Storage(without_password(self._given), secrets.token_hex(4))
-                write_stored(self.storage, asdict(stored))
-        elif isinstance(self.location, str):
-            check_connection(self.location)
+        self._trials.claim()
 
     @property
     def location(self) -> Location:
         """Where the trials lie; a URL that was given has the password, the stored one doesn't."""
-        if not self.storage.exists():
-            return self.database
-        return self._given or self._read_storage().url
+        return self._trials.location
 
     def beside(self, path: Path) -> RunDirectory:
         """Return another run's directory; where its trials are on the server that was given, with its password."""
-        other = RunDirectory(path)
-        if self._given is None or not other.storage.exists():
-            return other
-        is_shared = other._read_storage().url == without_password(self._given)
-        return RunDirectory(path, self._given) if is_shared else other
+        return RunDirectory(path, self._trials.url_for(TrialLocation(path, None)))
 
     def has_trials(self) -> bool:
         """Whether the search may have begun."""
-        return self.storage.exists() or self.database.exists()
+        return self._trials.exists()
 
     def _has_searched(self) -> bool:
         """Whether an evaluation was finished here, as far as ``status.json`` tells."""
@@ -237,9 +166,6 @@ class RunDirectory:
         """
         return read_stored(self.status, Status)
 
-    def _read_storage(self) -> _Storage:
-        return read_stored(self.storage, _Storage)
-
     def open_study(
         self,
         name: str,
@@ -259,39 +185,7 @@ class RunDirectory:
 
     def record_name(self, name: str) -> str:
         """Return what one of this run's Optuna studies is called where the trials lie."""
-        return f"{name}-{self._read_storage().run}" if self.storage.exists() else name
-
-
-@final
-@dataclass(frozen=True)
-class Manifest:
-    """What readers need of ``run.json``; the rest of it is only ever compared.
-
-    Args:
-        study: Its name.
-        space: Description of the search space.
-        values: The objectives, in the order of a trial's values.
-        data: Fingerprint of the data.
-    """
-
-    study: str
-    space: Mapping[str, Any]
-    values: tuple[Objective, ...]
-    data: str = ""
-
-
-@final
-@dataclass(frozen=True)
-class _Storage:
-    """Where the trials are on a server.
-
-    Args:
-        url: URL of the database, without the password.
-        run: Number that ends the names of the run's studies there.
-    """
-
-    url: str
-    run: str
+        return self._trials.record_name(name)
 
 
 def open_record(directory: RunDirectory) -> tuple[optuna.Study, tuple[Objective, ...]]:
@@ -324,19 +218,3 @@ def reading(directory: RunDirectory) -> Iterator[None]:
         yield
     except DATABASE_ERRORS as error:
         raise storage_error(directory.location, error, reading=True) from error
-
-
-def _difference(aspect: str, before: object, after: object) -> str:
-    if isinstance(before, dict) and isinstance(after, dict):
-        keys = [k for k in {**before, **after} if before.get(k) != after.get(k)]
-        if keys and keys != list(before):
-            inner = "; ".join(
-                _difference(f"{aspect} {key!r}", before.get(key), after.get(key)) for key in keys[:3]
-            )
-            return inner + (f"; and {len(keys) - 3} more" if len(keys) > 3 else "")
-    return f"{aspect} was {_short(before)} and is now {_short(after)}"
-
-
-def _short(value: object, limit: int = 160) -> str:
-    text = str(value)
-    return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -15,7 +15,8 @@ from nas.evaluation.costs import count_costs
 from nas.objectives import CountedObjective, Counts
 from nas.report.tables import Table, format_value
 from nas.runner.counting import StudyCounter
-from nas.runner.preparation import check_feasible, prepare, problem_of
+from nas.runner.preparation import prepare
+from nas.runner.problem import check_feasible, problem_of
 from nas.space import FloatArray, SearchSpace
 from nas.study import Study
 from nas.supernet.convert import Report

@@ -14,7 +14,8 @@ from nas.report.trust import TrustResult
 from nas.runner.context import RunContext
 from nas.runner.directory import RunDirectory
 from nas.runner.measuring import calibration
-from nas.runner.preparation import Prepared, make_sampler
+from nas.runner.preparation import Prepared
+from nas.runner.problem import make_sampler
 from nas.runner.proxy import choose_proxy
 from nas.runner.sparing import measure_spared
 from nas.runner.workplace import Workplace, judging
