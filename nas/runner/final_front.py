@@ -19,7 +19,7 @@ from nas.objective import Measurement, Objective, excess_over
 from nas.objectives import Bench
 from nas.report.results import FILE_BYTES, Variant
 from nas.runner.compressing import BYTES_PER_PARAM
-from nas.runner.directory import RunDirectory
+from nas.runner.context import RunContext
 from nas.runner.measuring import CALIBRATION, count_measurements, measure_winners, names_on_device
 from nas.runner.placing import Places, place_variants
 from nas.runner.preparation import Prepared
@@ -50,11 +50,7 @@ class Finished:
 
 
 def measure_variants(
-    prepared: Prepared,
-    run: RunDirectory,
-    record: optuna.Study,
-    networks: Sequence[Finished],
-    num_winners: int,
+    context: RunContext, record: optuna.Study, networks: Sequence[Finished], num_winners: int
 ) -> list[list[Variant]]:
     """Measure every variant of every network together, and mark the final front.
 
@@ -62,6 +58,7 @@ def measure_variants(
     that the float32 one it was made from dominates is not shipped, and no front has it. Within the noise of a device
     neither of two dominates, so those that tie are measured again first.
     """
+    prepared = context.prepared
     made = [(network, one) for network in networks for one in network.made]
     table = _Table(
         objectives=(*prepared.problem.objectives, FILE_BYTES),
@@ -71,24 +68,8 @@ def measure_variants(
         starts=np.cumsum([0, *(len(network.made) for network in networks)]),
         num_winners=num_winners,
     )
-    rows = table.whole(
-        _measure_files(prepared, run, record, table, [path for n in networks for path in n.files()])
-    )
-    places = table.places(rows)
-    labels = [f"{network.architecture.id} {one.name}" for network, one in made]
-    variants = [
-        Variant(
-            name=one.name,
-            file=variant_file(one.name),
-            values=rows[at],
-            on_front=bool(places.on_front[at]),
-            exceeds=tuple(n for n, limit in table.limits.items() if rows[at][n].value > limit),
-            applied=one.applied,
-            shipped=bool(places.shipped[at]),
-            tied_with=tuple(labels[other] for other in np.flatnonzero(places.tied[at].any(axis=1))),
-        )
-        for at, (_, one) in enumerate(made)
-    ]
+    files = [path for network in networks for path in network.files()]
+    variants = _list_variants(table, _measure_files(context, record, table, files), made)
     return [variants[start:end] for start, end in pairwise(table.starts.tolist())]
 
 
@@ -134,10 +115,33 @@ class _Table:
         return {name: rows for name, rows in columns if rows}
 
 
+def _list_variants(
+    table: _Table, measured: Sequence[Row], made: Sequence[tuple[Finished, Made]]
+) -> list[Variant]:
+    """Return the variants in the order of the rows, with what is known of each and where it stands."""
+    rows = table.whole(measured)
+    places = table.places(rows)
+    labels = [f"{network.architecture.id} {one.name}" for network, one in made]
+    return [
+        Variant(
+            name=one.name,
+            file=variant_file(one.name),
+            values=rows[at],
+            on_front=bool(places.on_front[at]),
+            exceeds=tuple(n for n, limit in table.limits.items() if rows[at][n].value > limit),
+            applied=one.applied,
+            shipped=bool(places.shipped[at]),
+            tied_with=tuple(labels[other] for other in np.flatnonzero(places.tied[at].any(axis=1))),
+        )
+        for at, (_, one) in enumerate(made)
+    ]
+
+
 def _measure_files(
-    prepared: Prepared, run: RunDirectory, record: optuna.Study, table: _Table, files: Sequence[Path]
+    context: RunContext, record: optuna.Study, table: _Table, files: Sequence[Path]
 ) -> list[Row]:
     """Return what is measured of files on the test split, by name; done once, and again where files tie."""
+    prepared, run = context.prepared, context.run
     inputs = [[path.name, file_digest(path)] for path in files]
     objectives = {o.objective.name: o for o in prepared.measured}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -36,8 +36,7 @@ from nas.runner.measuring import CALIBRATION, Known
 from nas.runner.original import is_converted, list_originals, original_rows, originals_variants
 from nas.runner.preparation import Prepared
 from nas.runner.steps import Step, tell_remade
-from nas.runner.variants import Made, make_variant, plain_variant, variant_pipelines
-from nas.runner.weights import Weights
+from nas.runner.variants import Made, Parent, make_variants, plain_variant, variant_pipelines
 from nas.runner.workplace import Workplace
 from nas.search.record.trials import architecture_of, measurements_of, predictions_of
 from nas.space import Architecture
@@ -77,33 +76,32 @@ def finish_winners(
 
     A winner that this makes worse on the search split, beyond the noise, keeps its weights of the search.
     """
-    prepared, run, progress = context.prepared, context.run, context.progress
+    prepared, progress = context.prepared, context.progress
     chosen = choose_winners(prepared, record, adapted)
-    architectures = [architecture_of(prepared.problem.space, trial) for trial in chosen]
-    extra = [a for a in list_originals(prepared, context.weights) if a not in architectures]
-    progress.start(FINISH_WINNERS, len(chosen) + len(extra) + 1, 0)
-    wanted = [*architectures, *extra]
+    winners = [architecture_of(prepared.problem.space, trial) for trial in chosen]
+    wanted = [*winners, *(a for a in list_originals(prepared, context.weights) if a not in winners)]
+    progress.start(FINISH_WINNERS, len(wanted) + 1, 0)
+    finished = _finish_all(context, wanted, record.user_attrs[CALIBRATION])
+    networks = [network for _, network in finished]
+    if is_converted(prepared):
+        networks.append(originals_variants(prepared, context.run))
+    variants = measure_variants(context, record, networks, len(chosen))
+    progress.advance("measured on the test split")
+    rows = zip(chosen, finished, variants, strict=False)  # of the winners, which come first
+    found = tuple(_winner(prepared, trial, made, known) for trial, made, known in rows)
+    return found, original_rows(prepared, context.run, networks, variants)
+
+
+def _finish_all(
+    context: RunContext, wanted: Sequence[Architecture], known: Known
+) -> list[tuple[_Outcome, Finished]]:
+    """Let the workers finish architectures, and tell of each how it went."""
 
     def tell(position: int, made: tuple[_Outcome, Finished]) -> None:
-        progress.advance(wanted[position].id)
-        _warn_of_kept(prepared, wanted[position], made[0])
+        context.progress.advance(wanted[position].id)
+        _warn_of_kept(context.prepared, wanted[position], made[0])
 
-    known = record.user_attrs[CALIBRATION]
-    finished = all_done(
-        context.workers,
-        [partial(_finish, architecture, known) for architecture in wanted],
-        tell,
-    )
-    outcomes, networks = [outcome for outcome, _ in finished], [network for _, network in finished]
-    if is_converted(prepared):
-        networks.append(originals_variants(prepared, run))
-    variants = measure_variants(prepared, run, record, networks, len(chosen))
-    progress.advance("measured on the test split")
-    winners = zip(chosen, outcomes, networks, variants, strict=False)
-    return (
-        tuple(_winner(prepared, *row) for row in winners),
-        original_rows(prepared, run, networks, variants),
-    )
+    return all_done(context.workers, [partial(_finish, one, known) for one in wanted], tell)
 
 
 def _warn_of_kept(prepared: Prepared, architecture: Architecture, outcome: _Outcome) -> None:
@@ -118,99 +116,104 @@ def _warn_of_kept(prepared: Prepared, architecture: Architecture, outcome: _Outc
 
 def _finish(architecture: Architecture, known: Known, here: Workplace) -> tuple[_Outcome, Finished]:
     """Make the files of one winner, as far as they aren't made."""
-    prepared, weights = here.prepared, here.weights
-    study, folder = prepared.study, here.run.winners / architecture.id
-    inputs = [weights.digest, architecture.id, study.winners.recipe.fingerprint, study.seed]
-    if study.pipeline.passes:
-        inputs.append(stable_repr(study.pipeline))
-    step = Step(folder / "finished.json", inputs, file_names(prepared))
-    outcome, faults = step.result(_Outcome), step.faults()
-    tell_remade(folder, faults)
-    if outcome is None or WEIGHTS in faults:
-        outcome = _train_and_export(prepared, architecture, weights, known, folder, digest(inputs))
-        step.store(asdict(outcome))
-    elif faults:
-        export(
-            prepared,
-            architecture,
-            _load_exported(prepared, architecture, folder, outcome),
-            folder,
-            *_list_applied(outcome),
-        )
-        step.store(asdict(outcome))
-    module = partial(_load_exported, prepared, architecture, folder, outcome)
-    made = [
-        make_variant(
-            prepared,
-            name,
-            pipeline,
-            options,
-            folder,
-            module,
-            _lab_of_variants(prepared, weights, known, module),
-        )
-        for name, (pipeline, options) in variant_pipelines(prepared, architecture).items()
-    ]
-    for leftover in folder.glob("passes-*"):
+    making = _Making(here, architecture, known)
+    outcome = making.find_outcome()
+    made = making.make_variants(outcome)
+    for leftover in making.folder.glob("passes-*"):
         shutil.rmtree(leftover)
-    plain = outcome.made or plain_variant(prepared, architecture)
-    return outcome, Finished(architecture, folder, (plain, *(one for one in made if one is not None)))
+    plain = outcome.made or plain_variant(here.prepared, architecture)
+    return outcome, Finished(architecture, making.folder, (plain, *made))
 
 
-def _list_applied(outcome: _Outcome) -> tuple[tuple[str, ...], Mapping[str, Any] | None]:
-    return (() if outcome.made is None else outcome.made.applied), outcome.changes
+@final
+@dataclass(frozen=True)
+class _Making:
+    """The making of a winner's files.
 
+    Args:
+        here: Where it is done.
+        architecture: The winner's.
+        known: What every measured objective knows of its device.
+    """
 
-def _load_exported(
-    prepared: Prepared, architecture: Architecture, folder: Path, outcome: _Outcome
-) -> nn.Module:
-    """Return the module that lies in a winner's folder."""
-    module = prepared.supernet.extract(prepared.network_of(architecture))
-    if outcome.changes is not None:
-        module = with_changes(module, outcome.changes)
-    load_weights(folder / WEIGHTS, module)
-    return on_cpu(module)
+    here: Workplace
+    architecture: Architecture
+    known: Known
 
+    @property
+    def folder(self) -> Path:
+        return self.here.run.winners / self.architecture.id
 
-def _lab_of_variants(
-    prepared: Prepared, weights: Weights, known: Known, module: Callable[[], nn.Module]
-) -> Callable[[Path], Lab]:
-    """Return the lab in which variants of a finished winner are made: it is their teacher, or the largest subnet."""
+    def find_outcome(self) -> _Outcome:
+        """Return what finishing came to, after making what isn't there of the float32 files."""
+        prepared, study = self.here.prepared, self.here.prepared.study
+        recipe = study.winners.recipe.fingerprint
+        inputs = [self.here.weights.digest, self.architecture.id, recipe, study.seed]
+        if study.pipeline.passes:
+            inputs.append(stable_repr(study.pipeline))
+        step = Step(self.folder / "finished.json", inputs, file_names(prepared))
+        outcome, faults = step.result(_Outcome), step.faults()
+        tell_remade(self.folder, faults)
+        if outcome is None or WEIGHTS in faults:
+            outcome = self._train_and_export(scratch=self.folder / f"passes-{digest(inputs)}")
+            step.store(asdict(outcome))
+        elif faults:  # the weights are there: the other files follow from them
+            self._export(self.load_exported(outcome), outcome)
+            step.store(asdict(outcome))
+        return outcome
 
-    def lab(folder: Path) -> Lab:
-        parent = module().to(prepared.device)
-        better = better_teacher(prepared, weights, parent, known)
-        return lab_of(prepared, folder, parent if better is None else better)
+    def _train_and_export(self, scratch: Path) -> _Outcome:
+        """Finish the network, and export it; or as the search had it, where that is better beyond the noise."""
+        prepared, weights, architecture = self.here.prepared, self.here.weights, self.architecture
+        finished = finish_network(prepared, architecture, weights, self.known, scratch)
+        searched = compress_in_search(prepared, architecture, weights.module(architecture))
+        before, after = (
+            final_quality(prepared, made.candidate(prepared), self.known) for made in (searched, finished)
+        )
+        is_worse = is_better(prepared, before, after)
+        shipped = searched if is_worse else finished
+        outcome = _Outcome(
+            after.value, after.spread, after.unit, after.device, after.repeats, before if is_worse else None
+        )
+        module = on_cpu(shipped.module)
+        if prepared.study.pipeline.passes:
+            cut = prepared.supernet.extract(prepared.network_of(architecture), config=False)
+            made = Made(PLAIN, shipped.macs, shipped.num_params, shipped.plain.applied)
+            outcome = replace(outcome, made=made, changes=changes_between(cut, module))
+        self._export(module, outcome)
+        return outcome
 
-    return lab
+    def _export(self, module: nn.Module, outcome: _Outcome) -> None:
+        applied = () if outcome.made is None else outcome.made.applied
+        export(self.here.prepared, self.architecture, module, self.folder, applied, outcome.changes)
 
+    def load_exported(self, outcome: _Outcome) -> nn.Module:
+        """Return the module that lies in the winner's folder."""
+        prepared = self.here.prepared
+        module = prepared.supernet.extract(prepared.network_of(self.architecture))
+        if outcome.changes is not None:
+            module = with_changes(module, outcome.changes)
+        load_weights(self.folder / WEIGHTS, module)
+        return on_cpu(module)
 
-def _train_and_export(
-    prepared: Prepared, architecture: Architecture, weights: Weights, known: Known, folder: Path, key: str
-) -> _Outcome:
-    scratch = folder / f"passes-{key}"
-    finished = finish_network(prepared, architecture, weights, known, scratch)
-    searched = compress_in_search(prepared, architecture, weights.module(architecture))
-    before, after = (
-        final_quality(prepared, made.candidate(prepared), known) for made in (searched, finished)
-    )
-    is_worse = is_better(prepared, before, after)
-    shipped = searched if is_worse else finished
-    outcome = _Outcome(
-        after.value, after.spread, after.unit, after.device, after.repeats, before if is_worse else None
-    )
-    module = on_cpu(shipped.module)
-    if prepared.study.pipeline.passes:
-        cut = prepared.supernet.extract(prepared.network_of(architecture), config=False)
-        made = Made(PLAIN, shipped.macs, shipped.num_params, shipped.plain.applied)
-        outcome = replace(outcome, made=made, changes=changes_between(cut, module))
-    export(prepared, architecture, module, folder, *_list_applied(outcome))
-    return outcome
+    def make_variants(self, outcome: _Outcome) -> list[Made]:
+        """Make the winner's variants, taught by the winner itself, or by the largest subnet where that is better."""
+        prepared, weights = self.here.prepared, self.here.weights
+        load = partial(self.load_exported, outcome)
+
+        def lab(folder: Path) -> Lab:
+            winner = load().to(prepared.device)
+            better = better_teacher(prepared, weights, winner, self.known)
+            return lab_of(prepared, folder, winner if better is None else better)
+
+        pipelines = variant_pipelines(prepared, self.architecture)
+        return make_variants(prepared, Parent(self.folder, load, lab), pipelines)
 
 
 def _winner(
-    prepared: Prepared, trial: FrozenTrial, outcome: _Outcome, network: Finished, variants: list[Variant]
+    prepared: Prepared, trial: FrozenTrial, finished: tuple[_Outcome, Finished], variants: list[Variant]
 ) -> Winner:
+    outcome, network = finished
     plain = network.made[0]
     details = illustrate_winner(prepared, network.folder)
     return Winner(

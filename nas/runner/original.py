@@ -17,7 +17,7 @@ from nas.runner.exporting import export, file_names, on_cpu
 from nas.runner.final_front import Finished
 from nas.runner.preparation import Prepared
 from nas.runner.steps import Step, tell_remade
-from nas.runner.variants import make_variant, plain_variant, variant_pipelines
+from nas.runner.variants import Parent, make_variants, plain_variant, variant_pipelines
 from nas.runner.weights import Weights
 from nas.space import Architecture
 from nas.study import network_reference
@@ -55,14 +55,14 @@ def originals_variants(prepared: Prepared, run: RunDirectory) -> Finished:
         load_weights(folder / WEIGHTS, plain)
         return on_cpu(plain)
 
-    made = [
-        make_variant(prepared, name, pipeline, options, folder, module, partial(lab_of, prepared))
+    untrained = {
+        name: (pipeline, options)
         for name, (pipeline, options) in variant_pipelines(prepared, whole).items()
         if not any(one.trains for one in pipeline.passes)
-    ]
-    return Finished(
-        whole, folder, (plain_variant(prepared, whole), *(one for one in made if one is not None))
-    )
+    }
+    parent = Parent(folder, module, partial(lab_of, prepared))
+    made = make_variants(prepared, parent, untrained)
+    return Finished(whole, folder, (plain_variant(prepared, whole), *made))
 
 
 def list_originals(prepared: Prepared, weights: Weights) -> list[Architecture]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import final
@@ -75,56 +75,64 @@ def variant_pipelines(
     return found | {made.name: (as_pipeline(made), architecture) for made in prepared.study.winners.passes}
 
 
-def make_variant(
-    prepared: Prepared,
-    name: str,
-    pipeline: Pipeline,
-    architecture: Architecture,
-    folder: Path,
-    module: Callable[[], nn.Module],
-    lab: Callable[[Path], Lab],
-) -> Made | None:
-    """Make a variant of an exported network, unless it is made; None where the passes change nothing.
+@final
+@dataclass(frozen=True)
+class Parent:
+    """A network whose float32 files are made, from which variants are made.
+
+    Args:
+        folder: Folder of its files; those of the variants go there too.
+        load: Returns the module that the float32 file was exported from.
+        lab: Returns what passes may use, given a folder for their own files.
+    """
+
+    folder: Path
+    load: Callable[[], nn.Module]
+    lab: Callable[[Path], Lab]
+
+
+def make_variants(
+    prepared: Prepared, parent: Parent, pipelines: Mapping[str, tuple[Pipeline, Architecture]]
+) -> list[Made]:
+    """Make the variants of a network, as far as they aren't made; those that passes would leave as it is are none.
 
     Args:
         prepared: The study.
-        name: Name of the variant.
-        pipeline: Makes it.
-        architecture: Its options are the passes'.
-        folder: Folder of the network, whose float32 file lies there; the variant's goes there too.
-        module: Returns what that file was exported from.
-        lab: Returns what passes may use, given a folder for their own files.
+        parent: The network.
+        pipelines: What makes each variant, and an architecture with the options of its passes, by its name.
     """
+    made = [_make_once(prepared, parent, name, *by) for name, by in pipelines.items()]
+    return [one for one in made if one is not None]
+
+
+def _make_once(
+    prepared: Prepared, parent: Parent, name: str, pipeline: Pipeline, architecture: Architecture
+) -> Made | None:
     options = {choice.name: architecture[choice.name] for choice in pipeline.space.choices}
-    inputs = [file_digest(folder / ONNX), stable_repr(pipeline), options, prepared.study.seed]
+    inputs = [file_digest(parent.folder / ONNX), stable_repr(pipeline), options, prepared.study.seed]
     files = [variant_file(name), variant_note(name)]
     if pipeline.on_module:
         files.append(variant_weights(name))
-    step = Step(folder / f"finished.{name}.json", inputs, tuple(files))
+    step = Step(parent.folder / f"finished.{name}.json", inputs, tuple(files))
     stored, faults = step.result(_Outcome), step.faults()
     if stored is not None and stored.made is None:
         return None
     if stored is not None and not faults:
         return stored.made
-    tell_remade(folder, faults)
-    made = _make(prepared, name, pipeline, architecture, folder, module(), lab)
+    tell_remade(parent.folder, faults)
+    made = _make(prepared, parent, name, pipeline, architecture)
     if made is None:
-        step = Step(step.path, inputs)
+        step = Step(step.path, inputs)  # without files, because there are none
     step.store(asdict(_Outcome(made)))
     return made
 
 
 def _make(
-    prepared: Prepared,
-    name: str,
-    pipeline: Pipeline,
-    architecture: Architecture,
-    folder: Path,
-    module: nn.Module,
-    lab: Callable[[Path], Lab],
+    prepared: Prepared, parent: Parent, name: str, pipeline: Pipeline, architecture: Architecture
 ) -> Made | None:
-    scratch = folder / f"passes-{name}"
-    found = compress(prepared, pipeline.passes, architecture, module, lab(scratch))
+    folder, module = parent.folder, parent.load()
+    lab = parent.lab(folder / f"passes-{name}")
+    found = compress(prepared, pipeline.passes, architecture, module, lab)
     if found.model.onnx is None and found.plain.module is module:
         return None
     write_bytes(folder / variant_file(name), onnx_of(found.model))
