@@ -6,9 +6,10 @@ import dataclasses
 import os
 import shlex
 import sys
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, final
 
 import typer
 
@@ -31,6 +32,7 @@ from nas.service import remote
 from nas.terminal import Bars, Terminated, log_to_terminal, print_results, sigterm_interrupts
 
 if TYPE_CHECKING:
+    from nas.report.results import Results
     from nas.study import Study
 
 
@@ -93,6 +95,8 @@ def run_command(
     """Run a study, or go on with it where it was left. Stopped by Ctrl-C or SIGTERM, it can go on."""
     log_to_terminal(verbose)
     limits = read_limits(constraint or [])
+    changes = _Changes(evaluations, seed, device, objective, limits, sampler)
+    earlier = tuple(map(str, prior or []))
     if server is not None:
         refuse_local_only(
             out=out,
@@ -106,55 +110,122 @@ def run_command(
             ray=ray,
             ranks=together,
         )
-        changes = {
-            "evaluations": evaluations,
-            "seed": seed,
-            "device": device,
-            "prior": list(map(str, prior or [])),
-        }
         with client_of(server) as client:
-            remote.start_run(client, study, {**changes, "objectives": objective, "constraints": limits})
+            remote.start_run(client, study, changes.to_request(earlier))
         return
+    make_study = partial(changes.apply_to, study)
+    chosen = _extend_search(make_study(), minutes, plateau, warm_start, earlier)
+    path = out or Path("runs") / chosen.name
+    place = _Place(device or DEFAULT_DEVICE, jobs, ray, together)
+    results = _run_here(chosen, path, place, baselines=baselines, storage=storage, make_study=make_study)
+    if results is not None:
+        print_results(results, path)
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class _Changes:
+    """What of a study is changed on the command line, in this process and in its workers; None leaves it as it is."""
+
+    evaluations: int | None
+    seed: int | None
+    device: str | None
+    objectives: list[str] | None
+    limits: dict[str, float]
+    sampler: str | None
+
+    def apply_to(self, study: str) -> Study:
+        """Return the study of that name, changed."""
+        from nas.search import OptunaSampler
+        from nas.study import change_study
+
+        chosen = change_study(
+            find_study(study),
+            evaluations=self.evaluations,
+            seed=self.seed,
+            device=self.device,
+            objectives=self.objectives or (),
+            constraints=self.limits,
+        )
+        if self.sampler is None:
+            return chosen
+        return dataclasses.replace(chosen, strategy=OptunaSampler(self.sampler))
+
+    def to_request(self, prior: Sequence[str]) -> dict[str, object]:
+        """Return them as a service takes them, with the names of the runs to learn from."""
+        return {
+            "evaluations": self.evaluations,
+            "seed": self.seed,
+            "device": self.device,
+            "prior": list(prior),
+            "objectives": self.objectives,
+            "constraints": self.limits,
+        }
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class _Place:
+    """Where a run is done, as the command line names it."""
+
+    device: str
+    jobs: int | None
+    ray: str | None
+    ranks: int | None
+
+
+def _extend_search(
+    study: Study, minutes: float | None, plateau: float | None, warm_start: Path | None, prior: Sequence[str]
+) -> Study:
+    """Return a study with what the command line says of when its search ends, and where it begins."""
+    from nas.search.warm_start import read_architectures
+
+    stopping = dataclasses.replace(
+        study.stopping,
+        minutes=study.stopping.minutes if minutes is None else minutes,
+        plateau=study.stopping.plateau if plateau is None else plateau,
+    )
+    first = study.warm_start if warm_start is None else read_architectures(warm_start)
+    return dataclasses.replace(study, stopping=stopping, warm_start=first, prior=(*study.prior, *prior))
+
+
+def _run_here(
+    study: Study,
+    path: Path,
+    place: _Place,
+    *,
+    baselines: bool,
+    storage: str | None,
+    make_study: Callable[[], Study],
+) -> Results | None:
+    """Run a study in this process; None where it only helps another one that ``torchrun`` started to train."""
     from nas.runner import assist, run
     from nas.runner.preparation import choose_device
-    from nas.search.warm_start import read_architectures
     from nas.training import join_ranks
 
-    make_study = partial(_apply_options, study, device, sampler, evaluations, seed, objective, limits)
-    chosen = make_study()
-    stopping = dataclasses.replace(
-        chosen.stopping,
-        minutes=chosen.stopping.minutes if minutes is None else minutes,
-        plateau=chosen.stopping.plateau if plateau is None else plateau,
-    )
-    first = chosen.warm_start if warm_start is None else read_architectures(warm_start)
-    earlier = (*chosen.prior, *map(str, prior or []))
-    chosen = dataclasses.replace(chosen, stopping=stopping, warm_start=first, prior=earlier)
-    path = out or Path("runs") / chosen.name
-    place = choose_device(device or DEFAULT_DEVICE)
+    device = choose_device(place.device)
     try:
-        with sigterm_interrupts(), join_ranks(place) as ranks:
+        with sigterm_interrupts(), join_ranks(device) as ranks:
             if not ranks.first:
-                assist(chosen, path, device=place, ranks=ranks)
-                return
+                assist(study, path, device=device, ranks=ranks)
+                return None
             with Bars() as bars:
-                results = run(
-                    chosen,
+                return run(
+                    study,
                     path,
-                    device=place,
+                    device=device,
                     progress=bars,
                     ranks=ranks,
                     baselines=baselines,
                     command=command_line(storage),
                     storage=storage,
-                    executor=executor_of(jobs, ray, place),
+                    executor=executor_of(place.jobs, place.ray, device),
                     make_study=make_study,
-                    trainers=trainers_of(together, ray, place),
+                    trainers=trainers_of(place.ranks, place.ray, device),
                 )
     except KeyboardInterrupt as stop:
         print("\nnas: stopped; the same command goes on from here.", file=sys.stderr)
         raise typer.Exit(143 if isinstance(stop, Terminated) else 130) from None
-    print_results(results, path)
 
 
 def command_line(storage: str | None) -> str:
@@ -171,27 +242,3 @@ def command_line(storage: str | None) -> str:
         check_url(storage)
         typed = [word.replace(storage, without_password(storage)) for word in typed]
     return shlex.join(typed)
-
-
-def _apply_options(
-    study: str,
-    device: str | None,
-    sampler: str | None,
-    evaluations: int | None,
-    seed: int | None,
-    objectives: list[str] | None,
-    limits: dict[str, float],
-) -> Study:
-    """Return a study with what was changed on the command line."""
-    from nas.search import OptunaSampler
-    from nas.study import change_study
-
-    chosen = change_study(
-        find_study(study),
-        evaluations=evaluations,
-        seed=seed,
-        device=device,
-        objectives=objectives or (),
-        constraints=limits,
-    )
-    return chosen if sampler is None else dataclasses.replace(chosen, strategy=OptunaSampler(sampler))

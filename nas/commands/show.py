@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -28,7 +29,11 @@ from nas.service import remote
 from nas.terminal import console, describe_status, log_to_terminal, print_table
 
 if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+    from nas.objective import Objective
     from nas.runner.directory import RunDirectory
+    from nas.space import SearchSpace
 
 
 def status(path: RunPath, storage: Storage = None, server: Server = None, verbose: Verbose = False) -> None:
@@ -78,10 +83,7 @@ def front_command(
         with client_of(server) as client:
             remote.print_front(client, str(path), as_json)
         return
-    from nas.runner.directory import RunDirectory, open_record, reading
-    from nas.search.guard import tell_of_broken
-    from nas.search.record.credibility import doubts, front_of
-    from nas.search.record.trials import ARCHITECTURE, architecture_of, complete_trials, costs_of
+    from nas.runner.directory import RunDirectory
 
     directory = RunDirectory(existing_run(path), storage)
     if devices:
@@ -89,32 +91,46 @@ def front_command(
             read_finished(path, directory), read_limits(limit or [], "--limit"), points, as_json
         )
         return
+    _print_front(directory, as_json)
+    if directory.results.exists() and not as_json:
+        final = final_front_table(read_finished(path, directory))
+        print_table("final front: exported files, on the test split", final)
+
+
+def _print_front(directory: RunDirectory, as_json: bool) -> None:
+    """Print the front of the search, and in a table what is to be doubted about it."""
+    from nas.runner.directory import open_record, reading
+    from nas.search.guard import tell_of_broken
+    from nas.search.record.credibility import doubts, front_of
+    from nas.search.record.trials import ARCHITECTURE, complete_trials, costs_of
+
     with reading(directory):
         study, objectives = open_record(directory)
         trials = complete_trials(study)
         members = [trials[row] for row in front_of(study, objectives, costs_of(objectives, trials))]
     if as_json:
-        space = directory.search_space()
-        plain = [
-            {
-                "trial": trial.number,
-                "architecture": trial.user_attrs[ARCHITECTURE],
-                "choices": dict(architecture_of(space, trial)),
-                "values": dict(zip([o.name for o in objectives], trial.values, strict=True)),
-            }
-            for trial in members
-        ]
-        print(json.dumps(plain, indent=2))
+        print(json.dumps(_to_plain(directory.search_space(), objectives, members), indent=2))
         return
     shown = [(t.number, str(t.user_attrs[ARCHITECTURE]), list(t.values)) for t in members]
     print_table(f"front of {len(trials)} evaluations", front_table(objectives, shown))
     for sentence in (*doubts(objectives, trials), *tell_of_broken(study)):
         say(sentence)
-    if directory.results.exists():
-        print_table(
-            "final front: exported files, on the test split",
-            final_front_table(read_finished(path, directory)),
-        )
+
+
+def _to_plain(
+    space: SearchSpace, objectives: Sequence[Objective], trials: Sequence[FrozenTrial]
+) -> list[dict[str, object]]:
+    from nas.search.record.trials import ARCHITECTURE, architecture_of
+
+    return [
+        {
+            "trial": trial.number,
+            "architecture": trial.user_attrs[ARCHITECTURE],
+            "choices": dict(architecture_of(space, trial)),
+            "values": dict(zip([o.name for o in objectives], trial.values, strict=True)),
+        }
+        for trial in trials
+    ]
 
 
 def _print_device_set(results: Results, limits: dict[str, float], points: float, as_json: bool) -> None:
@@ -147,16 +163,18 @@ def _print_record(directory: RunDirectory) -> None:
     box = read_box(study)
     if box is not None:
         console.print(f"hypervolume {box.history(costs_of(objectives, trials))[-1]:.4f}")
-    for sentence in (*doubts(objectives, trials), *tell_of_broken(study)):
-        say(sentence)
-    for sentence in quality_sentences(objectives, trials):
+    warnings = [*doubts(objectives, trials), *tell_of_broken(study)]
+    for sentence in (*warnings, *quality_sentences(objectives, trials)):
         say(sentence)
     if study.user_attrs.get(ENDED):
         console.print(f"the search has ended: {study.user_attrs[ENDED]}", soft_wrap=True)
     gain = forecast_of(study, objectives, NEVER.horizon)
     if gain is not None:
         say(str(gain))
+    _print_trust(directory, objectives)
+
+
+def _print_trust(directory: RunDirectory, objectives: Sequence[Objective]) -> None:
     if directory.trust_result.exists():
-        trust = TrustResult.read(directory.trust_result)
-        for sentence in trust.sentences(objectives):
+        for sentence in TrustResult.read(directory.trust_result).sentences(objectives):
             say(sentence)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
@@ -16,7 +17,7 @@ from nas.export.names import CARD, PICTURE
 from nas.files import write_bytes, write_text
 from nas.report.figures import front_png
 from nas.report.markdown import Marked, escape, plain
-from nas.report.results import FILE_BYTES, Results, Winner
+from nas.report.results import FILE_BYTES, Results, Variant, Winner
 from nas.report.tables import Table, format_value, tell_counted
 
 _NO_ID = re.compile(r"[^A-Za-z0-9_.-]+")
@@ -100,38 +101,34 @@ def hub_id(results: Results) -> str | None:
 
 def set_card(results: Results) -> str:
     """Return the ``README.md`` of the whole Pareto set."""
-    objectives = [*results.objectives, FILE_BYTES]
-    rows = [
-        [
-            Marked(f"[{w.id}]({w.id}/{CARD})"),
-            v.name,
-            *(format_value(v.values[o.name].value, o) for o in objectives),
-        ]
+    found = [
+        (Marked(f"[{w.id}]({w.id}/{CARD})"), variant)
         for w in results.winners
-        for v in w.variants
-        if v.on_front
+        for variant in w.variants
+        if variant.on_front
     ]
-    head = ["model", "variant", *(o.name for o in objectives)]
-    beside = [
-        [
-            o.name,
-            v.name,
-            *(format_value(v.values[objective.name].value, objective) for objective in objectives),
-        ]
-        for o in results.original
-        for v in o.variants
-    ]
+    beside = [(original.name, variant) for original in results.original for variant in original.variants]
     return (
         f"# {escape(results.study)}: the Pareto set\n\nNo model here is worse than another in every column"
         f"{_beyond_noise(results)}. Quality "
         f"is of the test split; what is measured was measured on the exported file. "
-        f"{escape(tell_counted(results))}\n\n{Table(head, rows).markdown()}\n"
+        f"{escape(tell_counted(results))}\n\n{_tabulate(results, found)}\n"
         + (
-            f"\nBeside them, the network that was converted:\n\n{Table(head, beside).markdown()}\n"
+            f"\nBeside them, the network that was converted:\n\n{_tabulate(results, beside)}\n"
             if beside
             else ""
         )
     )
+
+
+def _tabulate(results: Results, rows: Sequence[tuple[str, Variant]]) -> str:
+    """Return variants as a table, each with its name and everything that is known of its file."""
+    objectives = [*results.objectives, FILE_BYTES]
+    head = ["model", "variant", *(objective.name for objective in objectives)]
+    body = [
+        [name, v.name, *(format_value(v.values[o.name].value, o) for o in objectives)] for name, v in rows
+    ]
+    return Table(head, body).markdown()
 
 
 def _beyond_noise(results: Results) -> str:

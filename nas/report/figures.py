@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import itertools
+from dataclasses import dataclass
+from typing import final
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,8 +15,9 @@ from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullForma
 from nas.compression.pipeline import PLAIN
 from nas.objective import Objective
 from nas.report.markdown import plain
-from nas.report.results import Results
+from nas.report.results import Results, Variant
 from nas.search.record.credibility import are_credible
+from nas.space import FloatArray
 
 _GREY, _BLUE, _ORANGE, _GREEN = "#b8bec6", "#2f6fb0", "#d9722c", "#3b8f5a"
 _BASELINE_COLOURS = ("#8a63b3", "#8c564b")
@@ -30,11 +33,11 @@ def front_png(results: Results, *, marked: str | None = None) -> bytes:
         results: What the run found.
         marked: Id of the winner to point out.
     """
-    others = list(enumerate(results.objectives))[1:] or [(0, results.objectives[0])]
+    others = range(1, len(results.objectives)) or range(1)
     figure = Figure(figsize=(5.4 * len(others), 4.6), layout="constrained")
     axes = figure.subplots(1, len(others), squeeze=False)[0]
-    for axis, (column, objective) in zip(axes, others, strict=True):
-        _draw_front(axis, results, column, objective, marked)
+    for axis, column in zip(axes, others, strict=True):
+        _Panel(axis, results, column).draw(marked)
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
     figure.suptitle(f"{results.study}: {len(results.values)} architectures evaluated", fontsize=12)
@@ -55,62 +58,109 @@ def hypervolume_png(results: Results) -> bytes:
     return _png(figure)
 
 
-def _draw_front(axis: Axes, results: Results, column: int, objective: Objective, marked: str | None) -> None:
-    quality = results.quality
-    values = np.array(results.values)
-    front = values[results.front]
-    costs = np.array(
-        [[o.cost(v) for o, v in zip(results.objectives, row, strict=True)] for row in results.values]
-    )
-    values = values[are_credible(costs)]  # one that is too good to be true would leave no room for the others
-    axis.scatter(values[:, column], values[:, 0], s=14, c=_GREY, label="evaluated (search split)")
-    axis.scatter(front[:, column], front[:, 0], s=22, c=_BLUE, label="search front, all objectives")
-    for baseline, colour in zip(results.baselines, _BASELINE_COLOURS, strict=False):
-        rows = np.array(baseline.values)
-        axis.scatter(
-            rows[:, column],
-            rows[:, 0],
-            s=26,
-            marker="x",
-            c=colour,
-            alpha=0.7,
-            label=f"{baseline.name} (search split)",
+@final
+@dataclass(frozen=True)
+class _Panel:
+    """One picture of the front: the quality over another objective.
+
+    Args:
+        axis: Where to draw.
+        results: What the run found.
+        column: Column of the other objective among the trials' values.
+    """
+
+    axis: Axes
+    results: Results
+    column: int
+
+    def draw(self, marked: str | None) -> None:
+        """Draw everything, with the winner of that id pointed out."""
+        self._draw_evaluated()
+        self._draw_baselines()
+        self._draw_winners(marked)
+        self._draw_originals()
+        self._name_axes()
+        _tidy(self.axis)
+
+    @property
+    def _objective(self) -> Objective:
+        return self.results.objectives[self.column]
+
+    def _list_credible(self) -> FloatArray:
+        """Return the values of the evaluated architectures, without those too good to be true.
+
+        One of these would leave no room for the others.
+        """
+        objectives, values = self.results.objectives, self.results.values
+        costs = np.array([[o.cost(v) for o, v in zip(objectives, row, strict=True)] for row in values])
+        credible: FloatArray = np.array(values)[are_credible(costs)]
+        return credible
+
+    def _draw_evaluated(self) -> None:
+        values, front = self._list_credible(), np.array(self.results.values)[self.results.front]
+        self.axis.scatter(
+            values[:, self.column], values[:, 0], s=14, c=_GREY, label="evaluated (search split)"
         )
-    names = dict.fromkeys(variant.name for winner in results.winners for variant in winner.variants)
-    for name, marker in zip(names, itertools.cycle(_VARIANT_MARKERS), strict=False):
-        variants = [(w.id, v) for w in results.winners for v in w.variants if v.name == name]
-        points = [(v.values[objective.name].value, v.values[quality.name].value) for _, v in variants]
-        axis.scatter(
-            [x for x, _ in points],
-            [y for _, y in points],
-            s=110 if marker == "*" else 45,
-            marker=marker,
-            c=_ORANGE if name == PLAIN else _GREEN,
-            edgecolors="black",
-            linewidths=0.5,
-            zorder=3,
-            label=literal(f"winners {name} (test split)"),
+        self.axis.scatter(
+            front[:, self.column], front[:, 0], s=22, c=_BLUE, label="search front, all objectives"
         )
-        if marked is not None and name == PLAIN:
-            x, y = points[[id_ for id_, _ in variants].index(marked)]
-            axis.scatter([x], [y], s=380, facecolors="none", edgecolors="crimson", linewidths=2, zorder=4)
-            axis.annotate("this model", (x, y), (8, -18), textcoords="offset points", color="crimson")
-    for original, marker in zip(results.original, ("X", "P"), strict=False):
-        plain_values = original.variants[0].values
-        axis.scatter(
-            [plain_values[objective.name].value],
-            [plain_values[quality.name].value],
-            s=70,
-            marker=marker,
-            c="black",
-            zorder=3,
-            label=f"{original.name} (test split)",
-        )
-    if values[:, column].min() > 0 and values[:, column].max() > 10 * values[:, column].min():
-        scale_by_log(axis)
-    unit = f" [{objective.unit}]" if objective.unit else ""
-    axis.set(xlabel=literal(f"{objective.name}{unit}"), ylabel=literal(quality.name))
-    _tidy(axis)
+
+    def _draw_baselines(self) -> None:
+        for baseline, colour in zip(self.results.baselines, _BASELINE_COLOURS, strict=False):
+            rows = np.array(baseline.values)
+            self.axis.scatter(
+                rows[:, self.column],
+                rows[:, 0],
+                s=26,
+                marker="x",
+                c=colour,
+                alpha=0.7,
+                label=f"{baseline.name} (search split)",
+            )
+
+    def _draw_winners(self, marked: str | None) -> None:
+        """Draw every variant of every winner, each kind with a marker of its own."""
+        names = dict.fromkeys(variant.name for winner in self.results.winners for variant in winner.variants)
+        for name, marker in zip(names, itertools.cycle(_VARIANT_MARKERS), strict=False):
+            points = {
+                winner.id: self._place(variant)
+                for winner in self.results.winners
+                for variant in winner.variants
+                if variant.name == name
+            }
+            self.axis.scatter(
+                [x for x, _ in points.values()],
+                [y for _, y in points.values()],
+                s=110 if marker == "*" else 45,
+                marker=marker,
+                c=_ORANGE if name == PLAIN else _GREEN,
+                edgecolors="black",
+                linewidths=0.5,
+                zorder=3,
+                label=literal(f"winners {name} (test split)"),
+            )
+            if marked is not None and name == PLAIN:
+                self._point_out(*points[marked])
+
+    def _place(self, variant: Variant) -> tuple[float, float]:
+        return variant.values[self._objective.name].value, variant.values[self.results.quality.name].value
+
+    def _point_out(self, x: float, y: float) -> None:
+        self.axis.scatter([x], [y], s=380, facecolors="none", edgecolors="crimson", linewidths=2, zorder=4)
+        self.axis.annotate("this model", (x, y), (8, -18), textcoords="offset points", color="crimson")
+
+    def _draw_originals(self) -> None:
+        for original, marker in zip(self.results.original, ("X", "P"), strict=False):
+            x, y = self._place(original.variants[0])
+            label = f"{original.name} (test split)"
+            self.axis.scatter([x], [y], s=70, marker=marker, c="black", zorder=3, label=label)
+
+    def _name_axes(self) -> None:
+        objective, values = self._objective, self._list_credible()[:, self.column]
+        if values.min() > 0 and values.max() > 10 * values.min():
+            scale_by_log(self.axis)
+        unit = f" [{objective.unit}]" if objective.unit else ""
+        self.axis.set(xlabel=literal(f"{objective.name}{unit}"), ylabel=literal(self.results.quality.name))
 
 
 def scale_by_log(axis: Axes) -> None:

@@ -33,19 +33,43 @@ _TOLD_ABOVE = {
 def report_markdown(results: Results) -> str:
     """Return the whole report; pictures are named relative to the run directory."""
     facts = results.facts
-    front = [(results.trial_numbers[row], results.ids[row], results.values[row]) for row in results.front]
     sections = [
         f"# {escape(results.study)}",
+        *_summary(results),
+        "![front](front.png)",
+        *_winners(results),
+        "## Can the search's numbers be trusted?",
+        *_trust(results),
+        *_proxy(results),
+        *_tell_untrained(results),
+        *_hypervolume(results),
+        *_baselines(results),
+        *_search_front(results),
+        *_failures(results),
+        "## How it was made",
+        "\n".join(f"- {escape(name)}: {escape(value)}" for name, value in _flatten_facts(facts)),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _summary(results: Results) -> list[str]:
+    facts, trials = results.facts, results.trials
+    return [
         f"{facts['space']['cardinality']} architectures in {facts['space']['num_choices']} choices; "
-        f"{results.trials['complete']} evaluated, {results.trials['failed']} failed, "
-        f"{results.trials['turned_down']} turned down unpaid, "
-        f"{results.trials['repeated']} proposed again and answered from the record.",
+        f"{trials['complete']} evaluated, {trials['failed']} failed, "
+        f"{trials['turned_down']} turned down unpaid, "
+        f"{trials['repeated']} proposed again and answered from the record.",
         *map(escape, facts.get("soft_limits", [])),
         *map(escape, facts.get("predicted", [])),
         *[escape(f"{sentence[0].upper()}{sentence[1:]}") for sentence in facts.get("doubts", [])],
         _durations(facts["seconds"]),
         *_ending(facts),
-        "![front](front.png)",
+    ]
+
+
+def _winners(results: Results) -> list[str]:
+    facts = results.facts
+    return [
         "## Winners",
         "Every row was measured on the exported file: quality on the test split, which nothing in this run has read "
         "before this table; latency with all rows taking turns; ± is one standard deviation. The final front is "
@@ -59,24 +83,23 @@ def report_markdown(results: Results) -> str:
         *_compression(results),
         *_details(results),
         *_confusion(results),
-        "## Can the search's numbers be trusted?",
-        *_trust(results),
-        *_proxy(results),
-        *_tell_untrained(results),
-        "## Hypervolume",
-        f"{results.hypervolume[-1]:.4f} after {len(results.hypervolume)} evaluations, as a multiple of the box "
-        "that the first ten spanned; the reference point lies a tenth of the range beyond its worst corner."
-        if results.hypervolume
-        else "Fewer than ten evaluations: no reference box.",
-        "![hypervolume](hypervolume.png)",
-        *_baselines(results),
-        "## The search's front",
-        front_table(results.objectives, front).markdown(),
-        *_failures(results),
-        "## How it was made",
-        "\n".join(f"- {escape(name)}: {escape(value)}" for name, value in _flatten_facts(facts)),
     ]
-    return "\n\n".join(sections) + "\n"
+
+
+def _hypervolume(results: Results) -> list[str]:
+    history = results.hypervolume
+    told = (
+        f"{history[-1]:.4f} after {len(history)} evaluations, as a multiple of the box "
+        "that the first ten spanned; the reference point lies a tenth of the range beyond its worst corner."
+        if history
+        else "Fewer than ten evaluations: no reference box."
+    )
+    return ["## Hypervolume", told, "![hypervolume](hypervolume.png)"]
+
+
+def _search_front(results: Results) -> list[str]:
+    rows = [(results.trial_numbers[row], results.ids[row], results.values[row]) for row in results.front]
+    return ["## The search's front", front_table(results.objectives, rows).markdown()]
 
 
 def _adaptation(facts: dict[str, Any]) -> list[str]:

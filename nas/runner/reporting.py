@@ -75,37 +75,28 @@ def results_of(
         trained_seconds: How long the supernet was trained; None where there is none.
     """
     prepared = context.prepared
-    trained = {} if trained_seconds is None else {"supernet": trained_seconds}
-    before = read_pretraining(prepared, context.run)
-    if before is not None:
-        trained = {"pre-training": before.seconds, **trained}
-    untrained = tell_untrained(prepared, context.run, record)
-    scored = {"zero-cost scores": seconds_scoring(context.run)} if untrained else {}
-    seconds = {**trained, **scored, "search": _sum_seconds(record)}
-    proxy = asdict(read_choice(context.run)) if prepared.study.proxy is not None else None
-    trials = complete_trials(record)
-    costs = costs_of(prepared.problem.objectives, trials)
-    box = reference_box(record, prepared.problem.objectives)
-    everything = record.get_trials(deepcopy=False)
+    objectives, trials = prepared.problem.objectives, complete_trials(record)
+    costs, box = costs_of(objectives, trials), reference_box(record, objectives)
     failed = [t for t in list_paid_trials(record) if t.state == TrialState.FAIL]
-    errors = [t.user_attrs[ERROR] for t in failed if ERROR in t.user_attrs]
+    pretrained = read_pretraining(prepared, context.run)
+    untrained = tell_untrained(prepared, context.run, record)
+    before = {} if pretrained is None else {"pre-training": pretrained.seconds}
+    trained = {} if trained_seconds is None else {"supernet": trained_seconds}
+    scored = {"zero-cost scores": seconds_scoring(context.run)} if untrained else {}
     return Results(
         study=prepared.study.name,
-        objectives=prepared.problem.objectives,
+        objectives=objectives,
         facts={
-            **_facts(context, record, trials),
+            **_describe_study(prepared),
+            **_describe_search(prepared, record, trials),
+            **_describe_run(context, trials),
             "zero_cost": untrained,
-            "pretrained": None if before is None else before.describe(prepared.splits.facts.item),
+            "pretrained": None if pretrained is None else pretrained.describe(prepared.splits.facts.item),
             "command": command,
-            "seconds": seconds,
+            "seconds": {**before, **trained, **scored, "search": _sum_seconds(record)},
         },
-        trials={
-            "complete": len(trials),
-            "failed": len(failed),
-            "turned_down": sum(t.state == TrialState.PRUNED for t in everything),
-            "repeated": sum(REPEATS in t.user_attrs for t in everything),
-        },
-        failures=list(dict.fromkeys(errors)),
+        trials=_count_trials(record, num_complete=len(trials), num_failed=len(failed)),
+        failures=list(dict.fromkeys(t.user_attrs[ERROR] for t in failed if ERROR in t.user_attrs)),
         trial_numbers=[t.number for t in trials],
         ids=[t.user_attrs[ARCHITECTURE] for t in trials],
         values=[list(t.values) for t in trials],
@@ -115,30 +106,25 @@ def results_of(
         winners=winners,
         baselines=(),
         trust=None,
-        proxy=proxy,
+        proxy=asdict(read_choice(context.run)) if prepared.study.proxy is not None else None,
     )
 
 
-def _facts(context: RunContext, record: optuna.Study, trials: list[FrozenTrial]) -> dict[str, Any]:
-    """Return what the report and the cards tell besides numbers."""
-    prepared = context.prepared
-    study, splits = prepared.study, prepared.splits
-    gain = forecast_gain(prepared, record)
+def _count_trials(record: optuna.Study, *, num_complete: int, num_failed: int) -> dict[str, int]:
+    everything = record.get_trials(deepcopy=False)
     return {
-        "data": {
-            "name": splits.name,
-            "train": len(splits.train),
-            "search": len(splits.search),
-            "test": len(splits.test),
-            "inputs": splits.inputs.describe(),
-            "num_words": len(splits.vocabulary),
-            "pixel_range": _pixel_range(splits),
-            "mean": list(splits.mean),
-            "std": list(splits.std),
-            "fingerprint": splits.fingerprint,
-            **({} if splits.unlabelled is None else {"unlabelled": len(splits.unlabelled)}),
-            **({"shares": "; ".join(splits.notes)} if splits.notes else {}),
-        },
+        "complete": num_complete,
+        "failed": num_failed,
+        "turned_down": sum(t.state == TrialState.PRUNED for t in everything),
+        "repeated": sum(REPEATS in t.user_attrs for t in everything),
+    }
+
+
+def _describe_study(prepared: Prepared) -> dict[str, Any]:
+    """Return what the report and the cards tell of the study besides numbers."""
+    study, splits = prepared.study, prepared.splits
+    return {
+        "data": _describe_data(splits),
         "task": {**splits.facts.describe(), "examples": isinstance(splits.task, Illustrated)},
         "space": {
             "cardinality": f"{prepared.problem.space.cardinality():,}",
@@ -151,21 +137,52 @@ def _facts(context: RunContext, record: optuna.Study, trials: list[FrozenTrial])
         "training": stable_repr(study.training),
         "winners": stable_repr(study.winners),
         "pipeline": stable_repr(study.pipeline) if study.pipeline.passes else None,
+    }
+
+
+def _describe_data(splits: Splits) -> dict[str, Any]:
+    return {
+        "name": splits.name,
+        "train": len(splits.train),
+        "search": len(splits.search),
+        "test": len(splits.test),
+        "inputs": splits.inputs.describe(),
+        "num_words": len(splits.vocabulary),
+        "pixel_range": _pixel_range(splits),
+        "mean": list(splits.mean),
+        "std": list(splits.std),
+        "fingerprint": splits.fingerprint,
+        **({} if splits.unlabelled is None else {"unlabelled": len(splits.unlabelled)}),
+        **({"shares": "; ".join(splits.notes)} if splits.notes else {}),
+    }
+
+
+def _describe_search(prepared: Prepared, record: optuna.Study, trials: list[FrozenTrial]) -> dict[str, Any]:
+    """Return what they tell of the search."""
+    objectives, gain = prepared.problem.objectives, forecast_gain(prepared, record)
+    return {
         "soft_limits": [
             f"{sum(measurements_of(t)[name].value <= limit for t in trials)} of {len(trials)} have {name} of at "
             f"most {limit:g}, which was asked for."
             for name, limit in prepared.problem.soft_limits.items()
         ],
         "predicted": _tell_predicted(prepared, trials),
-        "doubts": [*doubts(prepared.problem.objectives, trials), *tell_of_broken(record)],
-        "seed": study.seed,
+        "doubts": [*doubts(objectives, trials), *tell_of_broken(record)],
+        "seed": prepared.study.seed,
         "ended": record.user_attrs.get(ENDED),
         "forecast": None if gain is None else str(gain),
         "winners_chosen_by": _tell_choice(record),
-        "surrogate": quality_sentences(prepared.problem.objectives, trials),
+        "surrogate": quality_sentences(objectives, trials),
         "sources": source_sentences(prepared.problem, trials),
-        "intended_use": study.intended_use,
-        "hub_dataset": study.hub_dataset,
+    }
+
+
+def _describe_run(context: RunContext, trials: list[FrozenTrial]) -> dict[str, Any]:
+    """Return what they tell of how and where it was done, and for what."""
+    prepared = context.prepared
+    return {
+        "intended_use": prepared.study.intended_use,
+        "hub_dataset": prepared.study.hub_dataset,
         "counted": tell_counted_on(prepared),
         "outside_weights": outside_weights(prepared, context.weights),
         "engine": "ONNX Runtime" if prepared.runs_exported else f"PyTorch on {prepared.device.type}",
