@@ -88,35 +88,50 @@ def adapt_candidates(context: RunContext, record: optuna.Study) -> Adapted:
     if len(near) < max(_FIRST, prepared.study.winners.count + 1):
         return Adapted()
     progress.start(ADAPT_CANDIDATES, len(near), 0)
-    quality, known = prepared.problem.objectives[0], record.user_attrs[CALIBRATION]
-    searched = {trial.number: measurements_of(trial)[quality.name] for trial in near}
-    reached: dict[int, Reached] = {}
-
-    def adapt(trials: Sequence[FrozenTrial]) -> None:
-        def note(position: int, found: Reached) -> None:
-            number = trials[position].number
-            reached[number] = found
-            progress.advance(f"{searched[number].value:.4f} in the search, {found.quality.value:.4f} adapted")
-
-        all_done(
-            context.workers,
-            [
-                partial(adapt_candidate, architecture_of(prepared.problem.space, trial), known)
-                for trial in trials
-            ],
-            note,
-        )
-
-    first = [near[position * len(near) // _FIRST] for position in range(_FIRST)]
-    adapt(first)
-    is_worth_it = pays(quality, [(searched[number], found.quality) for number, found in reached.items()])
+    adapting = _Adapting(context, record.user_attrs[CALIBRATION])
+    adapting.adapt([near[position * len(near) // _FIRST] for position in range(_FIRST)])
+    quality = prepared.problem.objectives[0]
+    is_worth_it = pays(quality, adapting.pairs)
     if is_worth_it:
-        adapt([trial for trial in near if trial.number not in reached])
-    pairs = [(searched[number], found.quality) for number, found in reached.items()]
-    sentence = _sentence(plan, quality, pairs, is_worth_it=is_worth_it)
+        adapting.adapt([trial for trial in near if trial.number not in adapting.reached])
+    sentence = _sentence(plan, quality, adapting.pairs, is_worth_it=is_worth_it)
     progress.say(sentence)
+    reached = adapting.reached
     qualities = {number: found.quality.value for number, found in reached.items()} if is_worth_it else {}
     return Adapted(qualities, sentence, sum(found.seconds for found in reached.values()))
+
+
+@final
+class _Adapting:
+    """Adaptation under way.
+
+    Args:
+        context: The run.
+        known: What every measured objective knows of its device.
+
+    Attributes:
+        reached: What candidates came to, by trial number.
+        pairs: What they had with shared weights, and after adaptation, in the same order.
+    """
+
+    def __init__(self, context: RunContext, known: Known) -> None:
+        self._context, self._known = context, known
+        self.reached: dict[int, Reached] = {}
+        self.pairs: list[tuple[Measurement, Measurement]] = []
+
+    def adapt(self, trials: Sequence[FrozenTrial]) -> None:
+        """Let the workers adapt trials' architectures."""
+        problem = self._context.prepared.problem
+
+        def note(position: int, found: Reached) -> None:
+            before = measurements_of(trials[position])[problem.objectives[0].name]
+            self.reached[trials[position].number] = found
+            self.pairs.append((before, found.quality))
+            told = f"{before.value:.4f} in the search, {found.quality.value:.4f} adapted"
+            self._context.progress.advance(told)
+
+        works = [partial(adapt_candidate, architecture_of(problem.space, t), self._known) for t in trials]
+        all_done(self._context.workers, works, note)
 
 
 def pays(quality: Objective, pairs: Sequence[tuple[Measurement, Measurement]]) -> bool:

@@ -41,37 +41,18 @@ def measure_trust(context: RunContext, record: optuna.Study, winners: Sequence[W
     """
     if not context.weights.are_shared:
         return None
-    prepared, progress = context.prepared, context.progress
-    study = prepared.study
+    prepared = context.prepared
     by_number = {trial.number: trial for trial in complete_trials(record)}
-    others = spread_trials(prepared, record, {w.trial for w in winners}, study.trust.count)
-    trials = [by_number[w.trial] for w in winners] + others
-    progress.start(CHECK_RANKING, len(trials), 0)
-    space, quality = prepared.problem.space, prepared.problem.objectives[0].name
-    searched = {trial.number: measurements_of(trial)[quality].value for trial in trials}
-    alone: dict[int, Measurement] = {}
-
-    def note(trial: int, reached: Measurement) -> None:
-        alone[trial] = reached
-        progress.advance(f"{searched[trial]:.4f} in the search, {reached.value:.4f} alone")
-
-    if study.trust.recipe is None:
-        for winner in winners:
-            note(winner.trial, winner.fine_tuned)
-    missing = [trial for trial in trials if trial.number not in alone]
-    known = record.user_attrs[CALIBRATION]
-    all_done(
-        context.workers,
-        [partial(_alone, architecture_of(space, trial), known) for trial in missing],
-        lambda position, reached: note(missing[position].number, reached),
-    )
     chosen = {winner.trial for winner in winners}
+    others = spread_trials(prepared, record, chosen, prepared.study.trust.count)
+    trials = [by_number[winner.trial] for winner in winners] + others
+    alone = _reach_alone(context, trials, winners, record.user_attrs[CALIBRATION])
     rows = [
         Alone(
-            architecture_of(space, trial).id,
+            architecture_of(prepared.problem.space, trial).id,
             trial.number,
             trial.number in chosen,
-            searched[trial.number],
+            _searched(prepared, trial),
             alone[trial.number].value,
             alone[trial.number].spread,
             tuple(trial.values[1:]),
@@ -81,6 +62,36 @@ def measure_trust(context: RunContext, record: optuna.Study, winners: Sequence[W
     result = TrustResult(how=_how(prepared), recipe=_settings(prepared), rows=tuple(rows))
     result.save(context.run.trust_result)
     return result
+
+
+def _searched(prepared: Prepared, trial: FrozenTrial) -> float:
+    return measurements_of(trial)[prepared.problem.objectives[0].name].value
+
+
+def _reach_alone(
+    context: RunContext, trials: Sequence[FrozenTrial], winners: Sequence[Winner], known: Known
+) -> dict[int, Measurement]:
+    """Return what trials' architectures reach on their own, by number; winners that are finished have reached it."""
+    prepared, progress = context.prepared, context.progress
+    progress.start(CHECK_RANKING, len(trials), 0)
+    by_number = {trial.number: trial for trial in trials}
+    alone: dict[int, Measurement] = {}
+
+    def note(number: int, reached: Measurement) -> None:
+        alone[number] = reached
+        searched = _searched(prepared, by_number[number])
+        progress.advance(f"{searched:.4f} in the search, {reached.value:.4f} alone")
+
+    if prepared.study.trust.recipe is None:
+        for winner in winners:
+            note(winner.trial, winner.fine_tuned)
+    missing = [trial for trial in trials if trial.number not in alone]
+    all_done(
+        context.workers,
+        [partial(_alone, architecture_of(prepared.problem.space, trial), known) for trial in missing],
+        lambda position, reached: note(missing[position].number, reached),
+    )
+    return alone
 
 
 def spread_trials(prepared: Prepared, record: optuna.Study, taken: set[int], count: int) -> list[FrozenTrial]:

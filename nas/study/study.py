@@ -160,56 +160,10 @@ class Study:
     def __post_init__(self) -> None:
         self._check_kinds()
         check_file_name("a study", self.name)
-        names = [o.objective.name for o in self.objectives]
-        if not names:
-            raise StudyError(f"study {self.name!r} has no objectives: give it at least one.")
-        if len(set(names)) < len(names):
-            raise StudyError(f"study {self.name!r} has two objectives of one name in {names}: remove one.")
-        for objective in self.objectives:
-            kinds = [k for k in (CountedObjective, MeasuredObjective, Quality) if isinstance(objective, k)]
-            if len(kinds) > 1:
-                raise StudyError(
-                    f"objective {objective!r} of study {self.name!r} must have either count(), or calibrate() and "
-                    "measure(), or statistics() and value(): see CountedObjective and MeasuredObjective in "
-                    "nas.objectives and Quality in nas.task."
-                )
-        if isinstance(self.objectives[0], CountedObjective):
-            raise StudyError(
-                f"the first objective of study {self.name!r} is {names[0]!r}, which is counted: put a measured "
-                "quality such as Accuracy() first."
-            )
-        for constraint in self.constraints:
-            name, quantity = constraint.quantity.objective.name, constraint.quantity
-            is_counted = isinstance(quantity, CountedObjective)
-            if name in names or (isinstance(quantity, CountedObjective) and self.knows_ahead(quantity)):
-                continue
-            known = "known only after the passes of its pipeline" if is_counted else "measured"
-            raise StudyError(
-                f"study {self.name!r} limits {name!r}, which is {known} but not among its objectives {names}: make it "
-                "an objective, or leave the constraint out."
-            )
-        if self.evaluations < 1:
-            raise StudyError(f"study {self.name!r} has {self.evaluations} evaluations: at least 1 is needed.")
-        if self.recalibration < 0:
-            raise StudyError(
-                f"study {self.name!r} recalibrates on {self.recalibration} items: 0 or more are needed."
-            )
-        if not 0 <= self.seed <= MAX_SEED:
-            raise StudyError(
-                f"study {self.name!r} has the seed {self.seed}: it must be from 0 to {MAX_SEED}."
-            )
-        if self.hub_dataset is not None and not is_hub_id(self.hub_dataset):
-            raise StudyError(
-                f"study {self.name!r} has hub_dataset={self.hub_dataset!r}: give the id of a data set on the Hugging "
-                "Face Hub, such as 'ylecun/mnist', or leave it out."
-            )
-        unknown = [aspect for aspect in self.changeable if aspect not in CHANGEABLE]
-        if unknown:
-            raise StudyError(
-                f"study {self.name!r} declares {unknown} changeable: choose among {list(CHANGEABLE)}."
-            )
-        if not is_utf8(self.intended_use):
-            raise StudyError(f"study {self.name!r} has an intended_use that UTF-8 can't hold: write it anew.")
+        self._check_objectives()
+        self._check_constraints()
+        self._check_numbers()
+        self._check_words()
         self._check_training()
         self._check_pipeline()
 
@@ -265,6 +219,65 @@ class Study:
             for quantity, at_most in found
             if not (isinstance(quantity, CountedObjective) and self.knows_ahead(quantity))
         }
+
+    def _check_objectives(self) -> None:
+        names = [o.objective.name for o in self.objectives]
+        if not names:
+            raise StudyError(f"study {self.name!r} has no objectives: give it at least one.")
+        if len(set(names)) < len(names):
+            raise StudyError(f"study {self.name!r} has two objectives of one name in {names}: remove one.")
+        for objective in self.objectives:
+            kinds = [k for k in (CountedObjective, MeasuredObjective, Quality) if isinstance(objective, k)]
+            if len(kinds) > 1:
+                raise StudyError(
+                    f"objective {objective!r} of study {self.name!r} must have either count(), or calibrate() and "
+                    "measure(), or statistics() and value(): see CountedObjective and MeasuredObjective in "
+                    "nas.objectives and Quality in nas.task."
+                )
+        if isinstance(self.objectives[0], CountedObjective):
+            raise StudyError(
+                f"the first objective of study {self.name!r} is {names[0]!r}, which is counted: put a measured "
+                "quality such as Accuracy() first."
+            )
+
+    def _check_constraints(self) -> None:
+        names = [o.objective.name for o in self.objectives]
+        for constraint in self.constraints:
+            name, quantity = constraint.quantity.objective.name, constraint.quantity
+            is_counted = isinstance(quantity, CountedObjective)
+            if name in names or (isinstance(quantity, CountedObjective) and self.knows_ahead(quantity)):
+                continue
+            known = "known only after the passes of its pipeline" if is_counted else "measured"
+            raise StudyError(
+                f"study {self.name!r} limits {name!r}, which is {known} but not among its objectives {names}: make it "
+                "an objective, or leave the constraint out."
+            )
+
+    def _check_numbers(self) -> None:
+        if self.evaluations < 1:
+            raise StudyError(f"study {self.name!r} has {self.evaluations} evaluations: at least 1 is needed.")
+        if self.recalibration < 0:
+            raise StudyError(
+                f"study {self.name!r} recalibrates on {self.recalibration} items: 0 or more are needed."
+            )
+        if not 0 <= self.seed <= MAX_SEED:
+            raise StudyError(
+                f"study {self.name!r} has the seed {self.seed}: it must be from 0 to {MAX_SEED}."
+            )
+
+    def _check_words(self) -> None:
+        if self.hub_dataset is not None and not is_hub_id(self.hub_dataset):
+            raise StudyError(
+                f"study {self.name!r} has hub_dataset={self.hub_dataset!r}: give the id of a data set on the Hugging "
+                "Face Hub, such as 'ylecun/mnist', or leave it out."
+            )
+        unknown = [aspect for aspect in self.changeable if aspect not in CHANGEABLE]
+        if unknown:
+            raise StudyError(
+                f"study {self.name!r} declares {unknown} changeable: choose among {list(CHANGEABLE)}."
+            )
+        if not is_utf8(self.intended_use):
+            raise StudyError(f"study {self.name!r} has an intended_use that UTF-8 can't hold: write it anew.")
 
     def _check_pipeline(self) -> None:
         for made in self.pipeline.passes:

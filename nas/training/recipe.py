@@ -103,6 +103,11 @@ class Recipe:
             check_kind("Recipe", "mix", self.mix, Mix, "an instance such as Mixup(0.2), or None,")
         if not isinstance(self.reduced_space, bool):
             raise StudyError(f"Recipe has reduced_space={self.reduced_space!r}: True or False is expected.")
+        self._check_ranges()
+        self._check_memory_and_precision()
+        self._check_ranks()
+
+    def _check_ranges(self) -> None:
         if self.epochs < 1 or self.batch_size < 1:
             raise StudyError(
                 f"a recipe of {self.epochs} epochs with batches of {self.batch_size}: both must be 1 or more."
@@ -124,8 +129,6 @@ class Recipe:
                 f"stochastic_depth is {self.stochastic_depth}: a probability in [0, 1) is expected, 0 to leave no "
                 "block out."
             )
-        self._check_memory_and_precision()
-        self._check_ranks()
 
     def _check_memory_and_precision(self) -> None:
         if not 1 <= self.accumulate <= self.batch_size:

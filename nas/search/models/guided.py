@@ -14,7 +14,7 @@ from nas.space import FloatArray, IntArray
 from nas.strategy import Problem
 
 _POPULATION, _NUM_DRAWS = 96, 24
-"""As in the search itself (:mod:`nas.search.strategies.surrogate_sampler`)."""
+"""As in the search itself (:mod:`nas.search.strategies.batch`)."""
 _NUM_FOLLOWED = 4
 """Of the first six evaluations, as ``docs/memory.md`` measures it; other numbers were not tried. Sources that are wrong
 cost these evaluations."""

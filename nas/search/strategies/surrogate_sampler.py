@@ -15,37 +15,23 @@ from nas.search.models.calibration import widening
 from nas.search.models.cost_model import CostModel
 from nas.search.models.designs import draw_balanced_designs
 from nas.search.models.guided import draw_guided_designs
-from nas.search.models.improvement import most_improving
 from nas.search.models.informed import InformedSurrogate
-from nas.search.models.nsga2 import evolve
-from nas.search.models.proposals import History, any_fresh, fresh, history_of, neighbours, others
+from nas.search.models.proposals import History, any_fresh, fresh, history_of, others
 from nas.search.models.sources import Sources
 from nas.search.models.stand_alone import expect_alone, stand_alone_values
 from nas.search.record.credibility import credible
 from nas.search.record.trials import keep_prediction, keep_said, with_later
 from nas.search.strategies.ahead import Ahead
 from nas.search.strategies.architecture_sampler import ArchitectureSampler
+from nas.search.strategies.batch import Batch, Picker
 from nas.search.strategies.beside import Make, Take
 from nas.space import FloatArray, IntArray
-from nas.strategy import MakeSurrogate, Problem
+from nas.strategy import MakeSurrogate, Problem, Surrogate
 
 logger = logging.getLogger(__name__)
 
-_POPULATION = 96
-"""Of NSGA-II. Chosen, not measured: six times as many as are picked, so that the pick has a choice along the front."""
-_MAX_NEIGHBOURS = 192
-"""Of the front's members, joined to the population. Chosen, not measured: the time of a pick grows with the pool."""
-_NUM_DRAWS = 24
-"""Joint draws that the expected improvement is a mean of. Chosen, not measured: with few, a candidate is picked that
-was lucky once; the time of a pick grows with them. What uncertainty earns at all is in ``docs/strategies.md``."""
 _MIN_TO_FIT = 4
 """Fewer trials teach a surrogate nothing; ``docs/strategies.md`` measures starts of 4 to 20."""
-_MIN_OBJECTIVES_FOR_TURNS = 3
-"""With fewer, turns and exploration don't pay: ``docs/strategies.md``."""
-_EXPLORED_EVERY = 4
-"""Measured with turns in ``docs/strategies.md``; other rhythms were not tried."""
-_NUM_SAMPLED = 512
-"""Random architectures, a third of which are thought promising: far more than a batch takes, even under constraints."""
 _GROWTH = 4
 """A fit follows a quarter more trials, while these are fewer than a whole batch: measured in ``docs/strategies.md``."""
 
@@ -97,7 +83,7 @@ class SurrogateSampler(ArchitectureSampler):
         is_guided = self._sources.promise_costs
         self._num_designs = max(num_startup // 2 if is_guided else num_startup, _MIN_TO_FIT)
         self._batch_size = batch_size
-        self._batch: tuple[object, _Batch] | None = None
+        self._batch: tuple[object, Batch] | None = None
         self._ahead: Ahead | None = None
         self._num_due = 0
         self._doubted: set[int] = set()
@@ -188,7 +174,7 @@ class SurrogateSampler(ArchitectureSampler):
 
     def _batch_after(
         self, history: History, count: int, trials: Sequence[FrozenTrial], alone: Mapping[int, float]
-    ) -> _Batch:
+    ) -> Batch:
         """Return the batch that follows ``count`` finished trials; what is the same isn't made again."""
         horizon = history.numbers[count - 1]
         earlier = [t for t in trials if t.number <= horizon]
@@ -215,68 +201,32 @@ class SurrogateSampler(ArchitectureSampler):
         alone: Mapping[int, float],
         rng: np.random.Generator,
         num_picked: int,
-    ) -> _Batch:
-        problem = self._problem
-        known = history_of(problem, earlier)
+    ) -> Batch:
+        """Return the batch that rests on some trials.
+
+        Args:
+            earlier: The trials.
+            running: What is being evaluated.
+            alone: Quality that architectures reached on their own, by trial number.
+            rng: Draws all that is random.
+            num_picked: How many to pick; others follow behind them.
+        """
+        problem, known = self._problem, history_of(self._problem, earlier)
         measured = self._credible(known)
         costs = expect_alone(problem, alone, known.numbers, known.finished, measured)
-        surrogate = self._surrogate(problem.space)
-        if self._sources.all:
-            surrogate = InformedSurrogate(problem.space, surrogate, self._sources)
-        model = CostModel(problem, surrogate, known.finished, costs, rng)
+        model = CostModel(problem, self._make_surrogate(), known.finished, costs, rng)
         teachers = set(known.numbers.tolist())
         factors = widening(problem.objectives, [t for t in earlier if t.number in teachers])
         # An evaluation doesn't check what the model then says of the quality, so it is not kept with the trial.
         told = model.measured if costs is measured else [c for c in model.measured if c != 0]
-        evolved = evolve(
-            problem,
-            lambda indices: model.at(indices, -1.0),
-            start=model.front,
-            avoid=known.seen,
-            size=_POPULATION,
-            rng=rng,
-        )
-        beside = np.concatenate([neighbours(problem.space, row) for row in model.front])
-        beside = fresh(problem, rng.permutation(beside)[:_MAX_NEIGHBOURS], known.seen)
-        pool = np.unique(np.concatenate([evolved, beside]), axis=0)
-        if not len(pool):
-            return _Batch(problem, model, pool, told, factors)
-        pending = np.frombuffer(b"".join(sorted(running.seen)), dtype=np.int64).reshape(-1, pool.shape[1])
-        rows = np.concatenate([pending, pool])
-        draws = model.draws(rows, _NUM_DRAWS, rng)
-        in_turns = costs.shape[1] >= _MIN_OBJECTIVES_FOR_TURNS
-        picked = most_improving(
-            draws[:, len(pending) :],
-            costs,
-            num_picked,
-            rng,
-            pending=draws[:, : len(pending)],
-            excess=problem.excess,
-            in_turns=in_turns,
-        )
-        others_near = rng.permutation(np.setdiff1d(np.arange(len(pool)), picked))
-        excess = problem.excess(draws[:, len(pending) + others_near]).mean(axis=0)
-        others_near = others_near[np.argsort(excess, kind="stable")]
-        rows = pool[picked]
-        if in_turns:
-            rows = self._with_explored(rows, model, known, rng)
-        return _Batch(problem, model, np.concatenate([rows, pool[others_near]]), told, factors)
+        rows = Picker(problem, model, known, costs, rng).pick(running, num_picked)
+        return Batch(problem, model, rows, told, factors)
 
-    def _with_explored(
-        self, rows: IntArray, model: CostModel, known: History, rng: np.random.Generator
-    ) -> IntArray:
-        """Return the proposals with a random architecture after every third.
-
-        Those that a search picks are alike, and teach ever less about what else is good. Random ones of which the
-        model thinks well do.
-        """
-        sampled = fresh(self._problem, self._problem.space.sample_indices(_NUM_SAMPLED, rng), known.seen)
-        if not len(sampled) or not model.measured:
-            return rows
-        within = self._problem.excess(model.at(sampled, 0.0)) <= 0
-        explored = sampled[model.promising(sampled) & within]
-        places = np.arange(_EXPLORED_EVERY - 1, len(rows), _EXPLORED_EVERY - 1)[: len(explored)]
-        return np.insert(rows, places, explored[: len(places)], axis=0)
+    def _make_surrogate(self) -> Surrogate:
+        surrogate = self._surrogate(self._problem.space)
+        if not self._sources.all:
+            return surrogate
+        return InformedSurrogate(self._problem.space, surrogate, self._sources)
 
     def _credible(self, known: History) -> FloatArray:
         costs = credible(known.costs)
@@ -287,44 +237,3 @@ class SurrogateSampler(ArchitectureSampler):
                 )
                 self._doubted.add(number)
         return costs
-
-
-@final
-class _Batch:
-    """Architectures to propose, best first, and what the model thinks of any, as far as evaluations will check it.
-
-    What is told of them has the deviations that earlier predictions call for. What was picked has not: searches that
-    pick by widened deviations find less in their first 25 evaluations, and no more later (docs/strategies.md).
-    """
-
-    def __init__(
-        self,
-        problem: Problem,
-        model: CostModel,
-        rows: IntArray,
-        told: Sequence[int],
-        widening: Mapping[str, float],
-    ) -> None:
-        self._problem = problem
-        self._model = model
-        self._model.widen(widening)
-        self._told = told
-        self.widening = {
-            o.name: widening[o.name] for column, o in enumerate(problem.objectives) if column in told
-        }
-        self.rows = rows
-
-    def describe_prediction(self, row: IntArray) -> dict[str, list[float]]:
-        """Return, by measured objective, the value predicted and those a standard deviation to either side."""
-        return self._all_predicted(row[None])[0]
-
-    def all_predicted(self) -> list[dict[str, list[float]]]:
-        """Return that of each architecture to propose."""
-        return self._all_predicted(self.rows) if len(self.rows) else []
-
-    def _all_predicted(self, rows: IntArray) -> list[dict[str, list[float]]]:
-        costs = np.stack([self._model.at(rows, z) for z in (0.0, -1.0, 1.0)], axis=1)
-        told = [(column, o) for column, o in enumerate(self._problem.objectives) if column in self._told]
-        return [
-            {o.name: [o.cost(float(cost)) for cost in row[:, column]] for column, o in told} for row in costs
-        ]
