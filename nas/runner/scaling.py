@@ -321,37 +321,43 @@ def _write_card(
     found: Sequence[Results],
 ) -> str:
     """Return the card of the family."""
-    quality = study.objectives[0].objective
-    ways = Table(
-        ["grows by", "MACs", f"{quality.name} on the search split"],
-        [
-            [str(way), f"{one.ratio:.2f} x", with_spread(one.quality, quality)]
-            for way, one in fitted.items()
-            if one.quality
-        ],
-    )
-    measured = [*found[0].objectives, FILE_BYTES]
-    exported = [results.winners[0].variants[0].values for results in found]
-    costs = np.array([[o.cost(values[o.name].value) for o in measured] for values in exported])
-    rows = [
-        [
-            Marked(f"[{member.phi:g}](phi-{member.phi:g}/winners/{results.winners[0].id}/README.md)"),
-            f"{member.ratio:.2f} x",
-            *(with_spread(values[o.name], o) for o in measured),
-            "yes" if on_front else "no",
-        ]
-        for member, results, values, on_front in zip(
-            members, found, exported, non_dominated(costs), strict=True
-        )
-    ]
-    head = ["phi", "MACs", *(label(o.name) for o in measured), "on front"]
     best = next(iter(fitted)).coefficients
     return (
         f"# {study.name}: {winner}, scaled\n\n"
         f"Compound scaling (Tan 2019): for each doubling of the MACs, depth grows {best.depth:.3f} times, width "
         f"{best.width:.3f} times and resolution {best.resolution:.3f} times. All members are trained from scratch "
         "alike, the first one too; qualities are on the test split, of the exported float32 files.\n\n"
-        f"{Table(head, rows).markdown()}\n\n## How to grow\n\n"
+        f"{_tabulate_members(members, found).markdown()}\n\n## How to grow\n\n"
         "Networks of twice the MACs, trained from scratch with the study's recipe:\n\n"
-        f"{ways.markdown()}\n"
+        f"{_tabulate_ways(study, fitted).markdown()}\n"
+    )
+
+
+def _tabulate_members(members: Sequence[Member], found: Sequence[Results]) -> Table:
+    objectives = [*found[0].objectives, FILE_BYTES]
+    exported = [results.winners[0].variants[0].values for results in found]
+    costs = np.array([[o.cost(values[o.name].value) for o in objectives] for values in exported])
+    rows = [
+        [
+            Marked(f"[{member.phi:g}](phi-{member.phi:g}/winners/{results.winners[0].id}/README.md)"),
+            f"{member.ratio:.2f} x",
+            *(with_spread(values[o.name], o) for o in objectives),
+            "yes" if on_front else "no",
+        ]
+        for member, results, values, on_front in zip(
+            members, found, exported, non_dominated(costs), strict=True
+        )
+    ]
+    return Table(["phi", "MACs", *(label(o.name) for o in objectives), "on front"], rows)
+
+
+def _tabulate_ways(study: Study, fitted: Mapping[Shares, Member]) -> Table:
+    quality = study.objectives[0].objective
+    return Table(
+        ["grows by", "MACs", f"{quality.name} on the search split"],
+        [
+            [str(way), f"{one.ratio:.2f} x", with_spread(one.quality, quality)]
+            for way, one in fitted.items()
+            if one.quality
+        ],
     )
