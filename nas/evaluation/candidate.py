@@ -1,4 +1,4 @@
-"""Networks to be judged: a subnet in the search, an exported file for winners."""
+"""Networks to be evaluated: a subnet in the search, an exported file for winners."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ _BATCH_SIZE = 256
 class SubnetCandidate:
     """A plain, recalibrated module.
 
-    Who answers is stated, and never depends on what was measured before: PyTorch, or ONNX Runtime on the CPU,
-    which takes half the time or less (``benchmarks/evaluation_cost.py``) once there is an exported model.
+    Which engine computes the outputs is stated, and never depends on what was measured before: PyTorch, or ONNX Runtime
+    on the CPU, which takes half the time or less (``benchmarks/evaluation_cost.py``) once there is an exported model.
     Their answers differ by rounding. What is sent to another process is the exported model.
 
     Args:
@@ -79,7 +79,7 @@ class SubnetCandidate:
 
 @final
 class OnnxCandidate:
-    """An ONNX model, judged as it is: run by ONNX Runtime on the CPU.
+    """An ONNX model, evaluated as it is: run by ONNX Runtime on the CPU.
 
     Args:
         source: Its file, or what is in it.

@@ -50,7 +50,7 @@ class Positions(_Lookup):
 @final
 @dataclass(frozen=True)
 class Table(_Lookup):
-    """``macs`` and ``num_params``; the MACs are of one position each where there are ``positions``."""
+    """MACs and parameters of each combination of options; where there are ``positions``, the MACs are those of one."""
 
     macs: IntArray
     num_params: IntArray
@@ -90,7 +90,7 @@ def is_free(module: nn.Module, macs: int, own: set[nn.Parameter]) -> bool:
 
 
 def positions_chosen(site: Site) -> Expression | None:
-    """Return on which choices it depends how many vectors a layer gets, or None."""
+    """Return the expression of choices that says how many vectors a layer gets; None where that is fixed."""
     return next((slot.expression for slot in site.slots if _is_position_count(slot)), None)
 
 
@@ -108,13 +108,13 @@ def tabulate_positions(space: SearchSpace, expression: Expression) -> Positions:
 
 
 def cost_of(module: nn.Module, positions: int, macs: int, own: set[nn.Parameter]) -> Cost:
-    """Return what tells the MACs and parameters of a module at its active sizes.
+    """Return a function that tells the MACs and parameters of a module at its active sizes.
 
     Args:
-        module: What it is of.
+        module: Module whose cost it is.
         positions: Positions of the output, where it is an elastic layer; 1 where choices decide that.
-        macs: That the module multiplies itself, in the largest architecture.
-        own: Parameters that count as its.
+        macs: Multiply-accumulates of the module itself, in the largest architecture.
+        own: Parameters that count as the module's own.
     """
     if isinstance(module, Cut | Attending):
         names = [name for name, parameter in module._parameters.items() if parameter in own]
@@ -167,6 +167,7 @@ def _table(twin: Supernet, site: Site, cost: Cost, zero: tuple[str, ...]) -> Tab
     if math.prod(shape) > _MAX_ROWS:
         return None
     sizes = {name: site.module.__dict__[name] for name in zero}
+    # Around the elastic layers' own attributes, because no architecture has sizes of 0.
     site.module.__dict__.update(dict.fromkeys(zero, 0))
     positions_of = itertools.product(*map(range, shape))
     rows = [_cost(site, slots, choices, row, cost) for row in positions_of]

@@ -66,8 +66,8 @@ class Hurdles:
         Args:
             hurdle: From 0.
             costs: ``(m,)`` to be minimised: the quality's cost at this hurdle, then the counted ones.
-            earlier: For each finished candidate, the one that ended first first, such costs at every hurdle it
-                reached.
+            earlier: Such costs of each finished candidate, at every hurdle that it reached; in the order in which the
+                candidates ended.
         """
         builders = earlier[: (hurdle + 1) * self.every]
         heights = [reached[hurdle][0] for reached in builders if len(reached) > hurdle]

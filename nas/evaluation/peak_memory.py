@@ -42,6 +42,7 @@ _ARITHMETIC = (
     "Sub",
 )
 _ELEMENTWISE = frozenset((*_ACTIVATIONS, *_ARITHMETIC))
+"""Operators of ONNX whose output has the shape of an input and depends on it value by value."""
 
 
 @final

@@ -1,4 +1,4 @@
-"""Judging candidates on a part of the search split, as large as their ranking needs."""
+"""Candidates are evaluated on a part of the search split, as large as their ranking needs."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ much, its largest 1.05: 0.35 and 0.08 as a share of the logarithms."""
 @final
 @dataclass(frozen=True)
 class Block:
-    """Turns of some networks.
+    """What some networks' turns came to.
 
     Args:
         seconds: ``(networks,)``, a low quantile of each network's times.
@@ -62,7 +62,7 @@ def time_in_turns(
     """Let networks take turns.
 
     Args:
-        device: Where.
+        device: Where they run.
         models: The reference network comes first.
         batch_size: Items per forward pass.
         seconds: For each network, in all blocks together; large networks take longer.

@@ -42,12 +42,12 @@ _FIRST = 8
 @final
 @dataclass(frozen=True)
 class Adapted:
-    """What came of it.
+    """What adaptation came to.
 
     Args:
-        qualities: That candidates reached, by trial number; {} where winners are chosen by the search's.
+        qualities: Qualities that candidates reached, by trial number; {} where winners are chosen by the search's.
         sentence: What was done, for people; None where nothing was.
-        seconds: It took.
+        seconds: Time that it took.
     """
 
     qualities: Mapping[int, float] = field(default_factory=dict)
@@ -141,8 +141,8 @@ def pays(quality: Objective, pairs: Sequence[tuple[Measurement, Measurement]]) -
     the weights that they share, and nobody can tell that all are by as much.
 
     Args:
-        quality: That was measured.
-        pairs: With shared weights, and after adaptation.
+        quality: Objective that was measured.
+        pairs: Qualities with shared weights, and after adaptation.
     """
     gains = [quality.cost(before.value) - quality.cost(after.value) for before, after in pairs]
     return bool(np.mean(gains) > np.mean([np.hypot(before.spread, after.spread) for before, after in pairs]))

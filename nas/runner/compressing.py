@@ -45,12 +45,12 @@ class Compressed:
 
     @property
     def macs(self) -> int:
-        """Of the module."""
+        """Multiply-accumulates of the module."""
         return int(self.network.macs[0])
 
     @property
     def num_params(self) -> int:
-        """Of the module."""
+        """Number of the module's parameters."""
         return int(self.network.num_params[0])
 
     @property

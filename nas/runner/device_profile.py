@@ -25,7 +25,8 @@ from nas.study import Study
 
 _NUM_CANDIDATES = 1000
 """Random architectures, from which those to measure are picked. Chosen: many times as many as anybody measures."""
-_GROWTH = 2  # a round measures as many as were measured before
+_GROWTH = 2
+"""A round measures as many as were measured before, so the model that chooses is fitted a few times only."""
 
 
 def profile_device(

@@ -54,9 +54,9 @@ def measure_variants(
 ) -> list[list[Variant]]:
     """Measure every variant of every network together, and mark the final front.
 
-    It is the winners', which come first; others are marked where no variant of a winner dominates them. A variant
-    that the float32 one it was made from dominates is not shipped, and no front has it. Within the noise of a device
-    neither of two dominates, so those that tie are measured again first.
+    The final front is that of the winners, which come first; a variant of another network is marked where no variant of
+    a winner dominates it. A variant that is dominated by the float32 one from which it was made is not shipped, and no
+    front has it. Within the noise of a device neither of two dominates, so those that tie are measured again first.
     """
     prepared = context.prepared
     made = [(network, one) for network in networks for one in network.made]

@@ -86,14 +86,14 @@ def _check_processor(measured_on: str) -> None:
 @final
 @dataclass(frozen=True)
 class Judged:
-    """What is known of a candidate but for what devices tell, which the process that runs the study has measured.
+    """What is known of a candidate, except for what devices measure: the process that runs the study has that done.
 
-    So a device is the same one wherever candidates are judged, and has one measurement at a time.
+    So a device is the same one wherever candidates are evaluated, and has one measurement at a time.
 
     Args:
-        results: By objective.
-        network: To be measured; None where no objective is of a device.
-        leftovers: Files that have served when it is.
+        results: Measurements by objective.
+        network: Network that devices are to measure; None where no objective needs one.
+        leftovers: Files that are of no use once it is measured.
     """
 
     results: Mapping[str, Measurement]
@@ -124,7 +124,7 @@ class Judged:
 
 
 def judge(prepared: Prepared, made: Compressed, known: Known) -> Judged:
-    """Judge a network on the search split, but for what devices tell; what is counted is of what was made.
+    """Evaluate a network on the search split, except for what devices measure; counts are those after the passes.
 
     Args:
         prepared: The study.

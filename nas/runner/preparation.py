@@ -109,7 +109,7 @@ class Prepared:
 
     @property
     def counter(self) -> NetworkCounter:
-        """Of the supernet alone."""
+        """Counts the architectures of the supernet, without choices of training and passes."""
         return self.counting.network
 
     def network_of(self, architecture: Architecture) -> Architecture:

@@ -1,4 +1,4 @@
-"""Workers whose results don't fit those of others are found, and what they judged is judged again."""
+"""Workers whose results don't fit those of the others are found, and what they evaluated is evaluated again."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from nas.space import FloatArray, IntArray
 from nas.strategy import Problem
 
 _FEWEST = 8
-"""Results before one can be told from the others."""
+"""Results that it takes before one can be told from the others."""
 _NEIGHBOURS = 5
 """The median over so many isn't moved by two that are wrong."""
 _QUANTILE, _FACTOR = 0.75, 5.0
@@ -38,7 +38,7 @@ _SINCE = uuid.uuid4().hex[:8]
 
 
 def this_worker() -> str:
-    """Return the name of this process among those that judge."""
+    """Return the name of this process among those that evaluate."""
     return f"process {os.getpid()} ({_SINCE}) on {socket.gethostname()}"
 
 
@@ -58,7 +58,7 @@ def condemn(study: Study, worker: str) -> None:
 
 
 def to_judge_again(study: Study) -> list[FrozenTrial]:
-    """Return the trials of broken workers that were not judged again, oldest first."""
+    """Return the trials of broken workers that were not evaluated again yet, oldest first."""
     broken = broken_workers(study)
     if not broken:
         return []
@@ -70,7 +70,7 @@ def to_judge_again(study: Study) -> list[FrozenTrial]:
 
 
 def tell_of_broken(study: Study) -> list[str]:
-    """Return a sentence that names broken workers and the trials that they judged; none where all are sound."""
+    """Return a sentence that names broken workers and the trials that they evaluated; none where all are sound."""
     broken = sorted(broken_workers(study))
     if not broken:
         return []
@@ -83,7 +83,7 @@ def tell_of_broken(study: Study) -> list[str]:
 
 
 def differ(one: Measurement, other: Measurement) -> bool:
-    """Whether two judgements of an architecture are not the same but for noise."""
+    """Whether two evaluations of an architecture differ by more than noise."""
     tolerance = _DEVIATIONS * max(one.spread, other.spread) + 1e-6 * abs(other.value)
     return abs(one.value - other.value) > tolerance
 
@@ -95,8 +95,8 @@ class WorkerGuard:
     Among architectures that are alike the quality changes slowly. A result is doubted whose slope to its nearest
     neighbours, the difference of costs over that of architectures, is far above what is usual, and is no matter of
     noise. So is a worker's first result and every sixteenth after it, because one that is always off by the same has
-    the slopes of the others. Whoever doubts judges again; where the two judgements differ by more than their spread,
-    the worker is broken.
+    the slopes of the others. A second evaluation checks a result that is doubted; where the two differ by more than
+    their spread, the worker is broken.
 
     Args:
         study: The record.
@@ -127,11 +127,11 @@ class WorkerGuard:
         self._costs = np.append(self._costs, cost)
 
     def doubts(self, worker: str, params: Mapping[str, Option], quality: Measurement, seconds: float) -> bool:
-        """Whether a worker's result is to be judged again; called once for each.
+        """Whether a worker's result is to be checked by a second evaluation; called once for each result.
 
         Args:
-            worker: Its name.
-            params: What was judged.
+            worker: Name of the worker.
+            params: Options of the architecture that was evaluated.
             quality: What it found.
             seconds: How long that took.
         """

@@ -58,7 +58,7 @@ def check_finite(name: str, measurement: Measurement, *, of_device: bool) -> Mea
 def is_passing(error: Exception) -> bool:
     """Whether a failure says nothing of what was measured: the operating system's, a connection's, memory's.
 
-    Errors of ``nas`` are no accidents, but for a measurement that was lost, a device that told nonsense, and a
+    Errors of ``nas`` itself are no such failures, except a lost measurement, a device that told nonsense, and a
     sentence about such a failure.
     """
     if isinstance(error, LostMeasurementError) or isinstance(_unwrap_error(error), DeviceFaultError):

@@ -52,14 +52,14 @@ class Spare:
 @final
 @dataclass(frozen=True)
 class SparedStanding:
-    """What deciding on a candidate rests on, as the record is when its evaluation begins.
+    """What the decision about a candidate rests on, as the record is when its evaluation begins.
 
     Args:
         positions: ``(n, num_choices)`` of the architectures whose latency was measured.
         measured: Their latencies.
         costs: ``(t, m)`` of all finished trials.
-        must_measure: Too little is known to predict from.
-        may_measure: Measurements are left for now.
+        must_measure: Whether too little is known to predict from.
+        may_measure: Whether measurements are left for now.
     """
 
     positions: IntArray
@@ -95,11 +95,11 @@ class SparedLatency:
 
     @property
     def name(self) -> str:
-        """Of the objective."""
+        """Name of the objective."""
         return self._spare.name
 
     def standing(self, record: optuna.Study) -> SparedStanding:
-        """Return what deciding on one more candidate rests on, whose trial runs already."""
+        """Return what the decision about one more candidate rests on; its trial is running already."""
         trials = complete_trials(record)
         measured = self.list_measured(trials)
         others = len(record.get_trials(deepcopy=False, states=(TrialState.RUNNING,))) - 1

@@ -113,7 +113,7 @@ class _Terms:
         return self._space.encode(indices)
 
     def covariances(self, left: FloatArray, right: FloatArray | None = None) -> list[FloatArray]:
-        """Return those of ``(n, d)`` and ``(k, d)`` encodings, each ``(n, k)``; the known rows unless told others."""
+        """Return each term's covariances of ``(n, d)`` and ``(k, d)`` encodings, ``(n, k)``; known ones by default."""
         right = self.encodings if right is None else right
         shared = left @ right.T / len(self._space.choices)
         sizes = [rows.sum(axis=1) / len(self._space.choices) for rows in (left, right)]

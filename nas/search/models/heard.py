@@ -1,4 +1,4 @@
-"""What came of what is known from elsewhere, as a record tells it."""
+"""How right the knowledge from elsewhere proved to be, as a record shows it."""
 
 from __future__ import annotations
 

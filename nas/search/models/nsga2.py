@@ -61,7 +61,7 @@ def evolve(
 
 
 def _whole_space(space: SearchSpace) -> IntArray | None:
-    """Return all architectures, none of which a population that has room for them would miss; None for many."""
+    """Return all architectures of a small space; None for a large one. Where all have room, none needs to be missed."""
     if space.num_combinations > _FEW_COMBINATIONS:
         return None
     return np.unique(space.canonical(space.combinations(np.arange(space.num_combinations))), axis=0)

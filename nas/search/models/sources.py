@@ -1,4 +1,4 @@
-"""What is known of architectures from elsewhere, made to speak of any architecture."""
+"""What is known of some architectures from elsewhere, extended to any architecture by surrogates."""
 
 from __future__ import annotations
 

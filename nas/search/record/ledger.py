@@ -15,7 +15,7 @@ from nas.space import SearchSpace
 class Ledger:
     """A study's trials by what became of them.
 
-    Reading on costs as much as there is news, however many trials are finished.
+    The time that :meth:`read_on` takes depends on how many trials are new, not on how many there are.
 
     Args:
         study: The record.
@@ -26,8 +26,9 @@ class Ledger:
         failed: Architectures whose evaluation failed.
         running: Trials that somebody works on, by number.
         forgiven: Numbers of trials whose failure counts for nothing, because the objective was broken.
-        lost: These, and trials whose device was away, by number, unless a later trial took their place.
-        paid: How many evaluations were spent.
+        lost: Trials that are to be evaluated again, by number: forgiven ones, and those whose device was away, until a
+            later trial takes their place.
+        paid: How many evaluations were paid for.
     """
 
     def __init__(self, study: optuna.Study, space: SearchSpace) -> None:
@@ -89,7 +90,7 @@ class Ledger:
             self._lose(trial)
         elif is_paid(trial):
             self.paid += 1
-            self._judge(trial)
+            self._note_result(trial)
 
     def _lose(self, trial: FrozenTrial) -> None:
         if trial.number not in self._retried and options_of(self._space, trial) is not None:
@@ -105,7 +106,7 @@ class Ledger:
             self.failed.discard(self._space.architecture(options).id)
         self._lose(trial)
 
-    def _judge(self, trial: FrozenTrial) -> None:
+    def _note_result(self, trial: FrozenTrial) -> None:
         options = options_of(self._space, trial)
         if options is None:  # failed before it was an architecture
             return

@@ -96,7 +96,7 @@ class GrowingFront:
 
 
 def read_box(study: Study) -> ReferenceBox | None:
-    """Return the study's box, for who only reads; None before :func:`reference_box` has made it."""
+    """Return the study's box and write nothing; None before :func:`reference_box` has made it."""
     stored = study.user_attrs.get(REFERENCE)
     return None if stored is None else ReferenceBox(np.array(stored[0]), np.array(stored[1]))
 

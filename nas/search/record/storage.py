@@ -105,7 +105,7 @@ def read_study(path: Path, name: str) -> optuna.Study | None:
 
 
 def _readable(study: optuna.Study, location: Location) -> optuna.Study:
-    """Return a study after its trials were read once, which Optuna keeps, so that nobody else meets unreadable ones."""
+    """Return a study after reading its trials, which Optuna then keeps: so damage shows here, and in one sentence."""
     try:
         study.get_trials(deepcopy=False)
         _ = study.user_attrs
@@ -278,6 +278,6 @@ def _check(path: Path, *, reading: bool = False) -> None:
 
 
 def write_ahead(connection: Any, _record: object) -> None:
-    """Let readers and a writer of an SQLite file not wait for each other: to listen to an engine's connections."""
+    """Set a new connection of an engine so that readers and a writer of an SQLite file don't wait for each other."""
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=NORMAL")

@@ -20,6 +20,7 @@ from nas.objective import Measurement, Objective
 from nas.space import Architecture, FloatArray, IntArray, SearchSpace
 from nas.typed import MismatchError, read_as
 
+# Names of attributes. A record keeps them, so one that is renamed can't be read from older records.
 PREDICTED, PREDICTED_FROM, NOTHING_LEFT = "predicted", "predicted_from", "nothing_left"
 WIDENED, SAID = "predicted_widened", "said"
 ARCHITECTURE, MEASUREMENTS, SECONDS = "architecture", "measurements", "seconds"
@@ -38,7 +39,7 @@ def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
 
 
 def by_completion(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """Return finished trials, the one that ended first first."""
+    """Return finished trials in the order in which they ended."""
     return sorted(trials, key=lambda trial: (trial.datetime_complete or datetime.max, trial.number))
 
 
@@ -56,7 +57,7 @@ def indices_of(space: SearchSpace, trials: Sequence[FrozenTrial]) -> IntArray:
 
 
 def is_paid(trial: FrozenTrial) -> bool:
-    """Whether an evaluation was spent: finished or failed, and no repeat.
+    """Whether an evaluation was paid for: the trial finished or failed, and repeats no other.
 
     A trial whose device was away is failed too, but says nothing of its architecture and
     counts for nothing. Nor does one that another program queued with an option that is not of the space, nor one that
@@ -92,7 +93,7 @@ def soft_limits(study: Study) -> Mapping[str, float]:
 def complete_trials(study: Study) -> list[FrozenTrial]:
     """Return the evaluated trials that have values, without repeats, oldest first.
 
-    What was measured of one after it was finished is in place of what was predicted.
+    A value that was only predicted is replaced by what was measured after the trial had finished.
     """
     return with_later(study, [trial for trial in list_paid_trials(study) if has_values(trial)])
 
@@ -117,7 +118,7 @@ def is_measured_later(study: Study, number: int, column: int) -> bool:
 
 
 def with_later(study: Study, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """Return trials with what was measured of them later in place of what was predicted.
+    """Return trials in which values that were only predicted are replaced by those that were measured later.
 
     Optuna keeps finished trials as they are, so these are copies.
     """
@@ -185,7 +186,7 @@ def predictions_of(trial: FrozenTrial) -> dict[str, list[float]]:
 
 
 def widening_of(trial: FrozenTrial) -> dict[str, float]:
-    """Return by what the deviations of a trial's predictions had been multiplied; objectives that are missing: by 1."""
+    """Return the factors of the deviations of a trial's predictions, by objective; for a missing one it is 1."""
     widened: dict[str, float] = trial.system_attrs.get(WIDENED, {})
     return widened
 
@@ -222,7 +223,7 @@ def read_said(trial: FrozenTrial) -> dict[str, dict[str, float]]:
 
 
 def wall_seconds(trials: Sequence[FrozenTrial]) -> float:
-    """Return how long somebody was proposing and evaluating: trials at the same time count once.
+    """Return for how long trials were proposed and evaluated; what ran at the same time counts once.
 
     Interrupted attempts and the time between two runs don't count.
     """

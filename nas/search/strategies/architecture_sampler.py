@@ -69,9 +69,9 @@ class ArchitectureSampler(BaseSampler):
         """Return ``(num_choices,)`` positions, not seen and feasible, for a trial; None if none is found."""
 
     def to_make(self, study: Study, in_flight: int) -> Make | None:
-        """Return what is to be made in a thread, while the search goes on and asks for proposals; None if nothing is.
+        """Return a computation to be done in a thread, while the search goes on and asks for proposals; None for none.
 
-        Called before proposals where several evaluations are in flight, unless the last thing is still being made.
+        Called before proposals where several evaluations are in flight, unless the last computation is still under way.
 
         Args:
             study: The sampler's study; not for use in the thread.

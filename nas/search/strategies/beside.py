@@ -1,4 +1,4 @@
-"""What takes a sampler long is made in a thread while the search goes on."""
+"""A sampler's long computations run in a thread while the search goes on."""
 
 from __future__ import annotations
 
@@ -7,23 +7,24 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import final
 
 Take = Callable[[], None]
+"""Puts a result into use; called in the search's own thread."""
 Make = Callable[[], Take]
-"""Takes long, reads nothing that changes meanwhile, and returns what puts into use what came out."""
+"""Computes for long, from values that don't change meanwhile, and returns what puts the result into use."""
 
 
 @final
 class Beside:
-    """Has one thing made at a time, in a thread."""
+    """Does one computation at a time, in a thread."""
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(1, "beside-the-search")
         self._making: Future[Take] | None = None
 
     def is_free(self) -> bool:
-        """Put into use what is made by now, and return whether the next thing may begin.
+        """Put a result that is ready into use, and return whether the next computation may begin.
 
         Raises:
-            BaseException: what making it raised.
+            BaseException: what the computation raised.
         """
         if self._making is not None and self._making.done():
             made, self._making = self._making, None
@@ -31,9 +32,9 @@ class Beside:
         return self._making is None
 
     def begin(self, make: Make) -> None:
-        """Begin the next thing."""
+        """Begin the next computation."""
         self._making = self._pool.submit(make)
 
     def close(self) -> None:
-        """Wait for what is being made, of which there is no more use."""
+        """Wait for the computation that is under way, whose result is no longer of use."""
         self._pool.shutdown()

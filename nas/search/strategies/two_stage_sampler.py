@@ -36,8 +36,8 @@ class TwoStageSampler(ArchitectureSampler):
     """Asks the inner strategy's sampler about the present stage; see :class:`nas.search.TwoStage`.
 
     The inner sampler sees a study in memory: the trials that lie in the stage's sub-problem, in its choices.
-    What it notes in a trial's system attributes goes to the real trial. A proposal of its that is known or
-    breaks a constraint is replaced by a random one of the stage. Proposals are a function of the seed and the
+    What it notes in a trial's system attributes goes to the real trial. Where it proposes an architecture that is known
+    or breaks a constraint, a random one of the stage takes its place. Proposals are a function of the seed and the
     storage as far as the inner sampler's are.
 
     Args:
