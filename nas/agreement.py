@@ -117,7 +117,7 @@ def _kendall_taus(x: FloatArray, y: FloatArray, times: FloatArray) -> FloatArray
 
     Args:
         x: ``(n,)`` values.
-        y: Others.
+        y: ``(n,)`` values to compare them with.
         times: ``(samples, n)``, how often each pair of values is in a sample; no sample may be constant.
     """
     sign_x, sign_y = (np.sign(row[:, None] - row) for row in (x, y))

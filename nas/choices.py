@@ -30,9 +30,11 @@ _OPERATORS: dict[str, Callable[[int, int], int]] = {
     "min": min,
 }
 _MOST_OPTIONS = 1_000
-"""Of one choice: each is a column of the surrogates' encodings, and a search sees some hundred architectures."""
+"""A choice has at most so many: each is a column of the surrogates' encodings, and a search sees some hundred
+architectures."""
 _MOST_COMBINATIONS = 100_000
-"""Of options that an expression uses more than once, to go through when its values are listed: a second or so."""
+"""To list the values of an expression, combinations of options that it uses more than once are gone through: in a
+second."""
 
 
 class Expression(abc.ABC):

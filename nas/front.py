@@ -146,8 +146,8 @@ def next_steps(costs: FloatArray, limits: FloatArray, goal: int) -> list[Step]:
 
     Args:
         costs: As for :func:`best_within`.
-        limits: The same.
-        goal: The same.
+        limits: As for :func:`best_within`.
+        goal: As for :func:`best_within`.
 
     Returns:
         At most one step for each finite limit, in the order of columns. None for a budget where no amount

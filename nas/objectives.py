@@ -101,7 +101,7 @@ class Constraint:
 
 
 class Candidate(Protocol):
-    """A network to be judged: a subnet during the search, an exported file for winners."""
+    """A network to be evaluated: a subnet during the search, an exported file for winners."""
 
     def predict(self, inputs: Inputs) -> Tensor:
         """Return ``(n, *)`` float32 outputs on the CPU of ``n`` items as the network takes them."""
@@ -124,7 +124,7 @@ class Bench:
     """The circumstances of a measurement.
 
     Args:
-        split: Items to judge on.
+        split: Items to evaluate on.
         thorough: False in the search (short), True for winners (long).
         calibration: What the objective's own ``calibrate`` returned for this study.
     """

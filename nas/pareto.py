@@ -19,7 +19,8 @@ beyond them, as in BoTorch's ``infer_reference_point``. At 1 itself the ends of 
 _MAX_EXACT_OBJECTIVES = 5
 """An exact hypervolume takes time that grows exponentially with the objectives."""
 _MAX_EXACT_ROWS = 12
-"""Of a front in more objectives, so many are still counted exactly, those of largest volume: they have most of it."""
+"""So many rows of a front in more objectives are still counted exactly: those of largest volume, which have most of
+it."""
 _APPROXIMATION_DIRECTIONS = 4096
 """Chosen. The error falls nearly as fast as the number of directions grows, and the time grows with it."""
 
@@ -92,8 +93,8 @@ def noise_margins(costs: FloatArray, spreads: FloatArray, row: int) -> FloatArra
 
     Args:
         costs: As for :func:`non_dominated_beyond_noise`.
-        spreads: The same.
-        row: That may be dominated.
+        spreads: As for :func:`non_dominated_beyond_noise`.
+        row: Number of the row that may be dominated.
     """
     lead = costs[row] - costs
     noise = np.hypot(spreads, spreads[row])
@@ -110,8 +111,8 @@ def ties_within_noise(
 
     Args:
         costs: As for :func:`non_dominated_beyond_noise`.
-        spreads: The same.
-        confidence: The same.
+        spreads: As for :func:`non_dominated_beyond_noise`.
+        confidence: As for :func:`non_dominated_beyond_noise`.
 
     Returns:
         ``(n, n, m)`` bool, symmetric in the rows: for two that are tied, the columns in which they differ by no more

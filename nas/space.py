@@ -115,7 +115,7 @@ class SearchSpace:
 
     @cached_property
     def _controllers(self) -> dict[str, tuple[str, ...]]:
-        """By conditional choice, the choices its conditions are about."""
+        """The choices that control each conditional choice."""
         return {
             name: tuple(dict.fromkeys(c.choice for c in itertools.chain(*alternatives)))
             for name, alternatives in self.conditions.items()

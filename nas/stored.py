@@ -54,7 +54,7 @@ class FileDigest:
 
     Args:
         sha256: In hexadecimal.
-        bytes: Its size.
+        bytes: Size of the file.
     """
 
     sha256: str

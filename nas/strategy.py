@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 MAX_SEED = 2**31 - 1
-"""Of a study; the smallest seed is 0."""
+"""Largest seed of a study; the smallest is 0."""
 
 
 @dataclass(frozen=True)

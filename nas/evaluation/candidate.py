@@ -82,7 +82,7 @@ class OnnxCandidate:
     """An ONNX model, evaluated as it is: run by ONNX Runtime on the CPU.
 
     Args:
-        source: Its file, or what is in it.
+        source: The model's file, or the bytes in it.
         threads: Threads of one operator.
 
     Raises:

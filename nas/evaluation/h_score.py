@@ -42,7 +42,7 @@ class HScoreSubset:
     load trains nothing. Search and test stay whole. The paper fine-tunes a network that was pre-trained.
 
     Args:
-        source: Gives the whole; its targets are of a kind that ``quality`` judges as right or wrong.
+        source: Gives the whole data set; the targets are of a kind that ``quality`` judges as right or wrong.
         network: Makes the network, with weights from torch's global generator or pre-trained; a ``nas.Supernet`` trains
             its largest subnet.
         recipe: How each is trained; its epochs are those of the score.

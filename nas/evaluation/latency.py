@@ -22,7 +22,7 @@ from nas.objective import Measurement, Objective
 from nas.objectives import Bench, Candidate
 
 _CALIBRATION_SHARE = 2.0
-"""Of the time that a winner gets: long enough for a spell in which nothing else slows the device down."""
+"""As a multiple of the time that a winner gets: long enough for a spell in which nothing else slows the device down."""
 _REFERENCE = "reference_ms"
 """Name under which a calibration tells how long the reference network takes alone."""
 

@@ -22,13 +22,14 @@ from nas.objectives import Bench, Candidate
 from nas.space import FloatArray, IntArray
 
 _CORES = 8
-"""Of the cluster; the ninth core of the chip, which controls it, computes nothing."""
+"""Cores of the cluster; the ninth core of the chip, which controls it, computes nothing."""
 _MACS_PER_CYCLE = 15.5
-"""Of all cores in int8, at best (Garofalo 2020)."""
+"""All cores together, in int8, at best (Garofalo 2020)."""
 _DEPTHWISE_MACS_PER_CYCLE = 4.0
 """Assumed; we found no figure. Such a kernel uses each value that it loads for one channel, not for four."""
 _VALUES_PER_CYCLE = 2.0
-"""Of all cores, where nothing is multiplied and summed. Assumed: four instructions load, combine and store a value."""
+"""All cores together, where nothing is multiplied and summed. Assumed: four instructions load, combine and store a
+value."""
 _PACE = 1.77
 """For what the model leaves out: gathering patches, rounding, calls, memory outside of the chip. With it MobileNet 1.0
 on 128x128 pixels takes as long as was measured: 4.3 a second at 100 MHz (Burrello 2021). It changes no ranking."""

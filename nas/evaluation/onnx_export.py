@@ -28,7 +28,7 @@ _OPSET = 18
 _CHECKED_BATCHES = (1, 3)
 """A size that was fixed by mistake shows with one of them, whether it is the usual 1 or another."""
 _TOLERANCE = 1e-4
-"""Of the largest output: what another order of sums in single precision can explain."""
+"""As a share of the largest output: what another order of sums in single precision can explain."""
 
 
 def export_onnx(module: nn.Module, form: Form) -> bytes:

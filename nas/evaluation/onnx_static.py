@@ -44,7 +44,7 @@ class Operator:
         inputs: Tensors that depend on the network's inputs.
         weights: Shapes of what doesn't, such as a kernel and a bias, in order.
         outputs: What it makes.
-        settings: Its attributes.
+        settings: Attributes of the operator.
     """
 
     kind: str

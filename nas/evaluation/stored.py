@@ -9,7 +9,7 @@ from typing import Any
 import onnx
 
 _BITS = {"INT2": 2, "UINT2": 2, "INT4": 4, "UINT4": 4, "FLOAT4E2M1": 4, "FLOAT6E2M3": 6, "FLOAT6E3M2": 6}
-"""Of one number, where several share a byte: NumPy knows no such types."""
+"""Bits of a number, where several share a byte: NumPy knows no such types."""
 
 
 def count_stored_bytes(model: bytes) -> int:

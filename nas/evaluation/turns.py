@@ -22,7 +22,7 @@ _SESSIONS = 2
 _BLOCKS_PER_SESSION = 2
 """The fewest that show how far blocks of one session differ. More of them would have to be shorter."""
 _RUNS_PER_TURN = 4
-"""Of a network before it is the next one's turn. Chosen: caches are warm after the first, and a spell of some
+"""Runs of a network before it is the next one's turn. Chosen: caches are warm after the first, and a spell of some
 milliseconds still meets all networks alike."""
 _FEWEST_ROUNDS = 2
 """For networks that take longer than the time asked for: with a single round there would be nothing to choose from."""

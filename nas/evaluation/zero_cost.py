@@ -45,7 +45,7 @@ class ScoredOn:
     Args:
         inputs: As the network takes them, on its device.
         targets: Targets of the same items.
-        task: Gives the loss.
+        task: Task that gives the loss.
     """
 
     inputs: Inputs
@@ -123,7 +123,7 @@ SCORES: Mapping[str, Callable[[nn.Module, ScoredOn], float]] = {
     "jacov": jacov,
     "grad_norm": grad_norm,
 }
-"""By name: each takes an untrained module, whose statistics it may change."""
+"""Scores by name: each takes an untrained module, whose statistics it may change."""
 
 
 def applicable(names: Sequence[str], inputs: InputSpec) -> tuple[str, ...]:
@@ -206,7 +206,7 @@ class ZeroCost:
     search's trainings take, counted in items that pass through networks, so that the number is the same everywhere.
 
     Args:
-        scores: Which: names in :data:`SCORES` and :data:`COUNTED`. More of them were not better than naswot alone
+        scores: Names in :data:`SCORES` and :data:`COUNTED`. More of them were not better than naswot alone
             (docs/training.md).
         share: What they may take, as a part of the search's trainings.
         at_least: Architectures, whatever that takes: from fewer nothing can be learned.

@@ -120,7 +120,7 @@ def load(
     """Return an exported winner as a plain module with its weights, in evaluation mode, on the CPU.
 
     Args:
-        folder: With ``architecture.json`` and ``model.safetensors``.
+        folder: Folder with ``architecture.json`` and ``model.safetensors``.
         network: Makes the network with choices that the winner was found in. Called with the arguments that the
             study's had, but for those that a ``functools.partial`` states itself; without any where it takes none.
             Not needed where that is a function of a package named in ``NAS_SEARCH_SPACES`` (default

@@ -14,7 +14,7 @@ from nas.report.tables import Table
 from nas.space import IntArray
 
 Confusions = Mapping[str, Sequence[Sequence[int]]]
-"""By split, how many items of the class of a row were taken for that of a column."""
+"""How many items of the class of a row were taken for that of a column, by split."""
 
 _MOST_CLASSES = 20
 """In a table, and with numbers in the picture."""

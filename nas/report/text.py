@@ -20,7 +20,7 @@ from nas.report.tables import (
 )
 
 _ON_CARDS = ("inputs", "num_words", "pixel_range")
-"""Of the data, what only somebody who uses a winner needs."""
+"""Facts of the data that only somebody who uses a winner needs."""
 _TOLD_ABOVE = {
     "zero_cost",
     *("seconds", "space", "ended", "forecast", "epochs"),

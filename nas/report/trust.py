@@ -22,7 +22,7 @@ class Alone:
 
     Args:
         id: Id of the architecture.
-        trial: That evaluated it.
+        trial: Number of the trial that evaluated it.
         winner: Whether it is one of the winners.
         searched: Quality in the search, with the supernet's weights.
         alone: Quality on the whole search split after its own training.

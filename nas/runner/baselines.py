@@ -27,8 +27,8 @@ from nas.space import Architecture
 from nas.strategy import Problem
 
 _LEVELS = 9
-"""Of a family from the smallest network to the largest. Chosen: each is trained from scratch, and choices seldom
-have more options."""
+"""Members of a family from the smallest network to the largest. Chosen: each is trained from scratch, and choices
+seldom have more options."""
 
 
 def run_baselines(context: RunContext, record: optuna.Study) -> tuple[Baseline, ...]:

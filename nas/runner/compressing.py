@@ -25,7 +25,7 @@ from nas.space import Architecture
 logger = logging.getLogger(__name__)
 
 BYTES_PER_PARAM = 4
-"""Of float32, as every network is exported."""
+"""Size of a float32, in which every network is exported."""
 
 
 @final
@@ -91,7 +91,7 @@ def compress(
     Args:
         prepared: The study.
         passes: In order.
-        architecture: Its options for the passes; the module is cut already.
+        architecture: Holds the options of the passes; the module is cut already.
         module: In evaluation mode; not changed.
         lab: What the passes may use.
 

@@ -19,9 +19,9 @@ class RunContext:
 
     Args:
         prepared: The study.
-        run: Its directory.
-        weights: Gives candidates theirs.
-        workers: Evaluate, train and finish architectures.
+        run: Directory of the run.
+        weights: Gives candidates their weights.
+        workers: They evaluate, train and finish architectures.
         progress: Is told how it goes.
     """
 

@@ -41,8 +41,8 @@ def export(
     Args:
         prepared: The study.
         architecture: The network's architecture.
-        module: To export.
-        folder: To write to.
+        module: Module to export.
+        folder: Folder to write to.
         applied: What passes did to the module.
         changes: Changes of its structure by passes; None where they changed none.
     """

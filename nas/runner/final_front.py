@@ -35,9 +35,9 @@ class Finished:
     """A network whose files are made.
 
     Args:
-        architecture: Its architecture.
+        architecture: Architecture of the network.
         folder: Folder of its files.
-        made: Its variants, the float32 one first, of which the others were made.
+        made: Variants of the network; the float32 one first, from which the others were made.
     """
 
     architecture: Architecture

@@ -29,7 +29,7 @@ Predict = Callable[[Mapping[str, Measurement]], Measurement | None]
 """Returns what an objective is predicted to be, given the others; None where it is to be measured."""
 NOTHING_PREDICTED: Mapping[str, Predict] = MappingProxyType({})
 Known = Mapping[str, Calibration]
-"""By measured objective, what it knows of the device."""
+"""What each measured objective knows of its device, by its name."""
 
 
 def calibration(prepared: Prepared, record: optuna.Study, sleep: Sleep = time.sleep) -> Known:
@@ -167,8 +167,8 @@ def measure_candidates(
 
     Args:
         objective: Measures.
-        candidates: To measure.
-        bench: On what.
+        candidates: Networks to measure.
+        bench: Items and calibration of the measurement.
         of_device: Whether what is not finite may be finite in another attempt, see
             :func:`nas.search.patience.check_finite`.
 

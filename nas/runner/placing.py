@@ -15,11 +15,11 @@ from nas.space import FloatArray, IntArray
 @final
 @dataclass(frozen=True)
 class Places:
-    """Of ``n`` variants, each a row.
+    """Where ``n`` variants stand, each a row.
 
     Args:
-        shipped: ``(n,)`` False where the variant it was made from dominates it.
-        on_front: ``(n,)`` whether no variant of a winner dominates it; a winner's own that is on it is on the front.
+        shipped: ``(n,)``, False where the variant that it was made from dominates it.
+        on_front: ``(n,)``, whether no variant of a winner dominates it; a winner's own that is on it is on the front.
         tied: ``(n, n, m)`` by which columns two of the front are tied, see :func:`nas.pareto.ties_within_noise`.
     """
 

@@ -43,7 +43,7 @@ class Prepared:
     Args:
         study: As written, but for weights that a function makes: their file is there.
         splits: Loaded.
-        supernet: With the weights of ``study.weights``, or random ones of the study's seed.
+        supernet: Supernet with the weights of ``study.weights``, or random ones of the study's seed.
         counting: Counts the study's architectures.
         problem: What the strategy sees.
         measured: The measured objectives, in the study's order.

@@ -21,7 +21,7 @@ class Status:
         total: Steps of it.
         done: Steps that are done.
         resumed_at: Steps that were done when it began this time.
-        note: On the last step.
+        note: A few words about the last step.
         began: When it began this time, in seconds since 1970.
         updated: When its last step was done.
     """

@@ -1,4 +1,4 @@
-"""The stage that chooses the part of the search split that candidates are judged on."""
+"""The stage that chooses the part of the search split that candidates are evaluated on."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class ProxyChoice:
     """What was found out, as it is stored.
 
     Args:
-        sizes: That were tried.
+        sizes: Sizes that were tried.
         chosen: The one that candidates are judged on; None for the whole search split.
         architectures: How many were ranked.
         min_tau: What was asked for.

@@ -69,7 +69,7 @@ def results_of(
 
     Args:
         context: The run.
-        record: Its search's trials.
+        record: Study with the search's trials.
         winners: Finished.
         command: What the user typed.
         trained_seconds: How long the supernet was trained; None where there is none.

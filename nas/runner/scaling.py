@@ -35,11 +35,11 @@ from nas.supernet import Supernet
 from nas.supernet.scaling import Factors, Growth, ScaledNetwork, Scaling
 
 _RATIO = 2.0
-"""Of the MACs of one member to those before it: phi is the number of doublings (Tan 2019, equation 3)."""
+"""MACs of a member over those of the member before it: phi is the number of doublings (Tan 2019, equation 3)."""
 _THIRDS = 3
-"""Of a doubling that depth, width and resolution share: ten ways, of which three scale one of them alone."""
+"""Parts of a doubling that depth, width and resolution share: ten ways, of which three scale one of them alone."""
 _BISECTIONS = 16
-"""Of a factor between 1 and 16: to a thousandth, which no rounded width tells apart."""
+"""They find a factor between 1 and 16 to a thousandth, which no rounded width tells apart."""
 
 _NEAR = math.log(1.1)
 """A tenth more or less is near enough: Tan 2019 has rounded members too."""
@@ -78,7 +78,7 @@ class Member:
         phi: How many doublings.
         factors: By how much it grew.
         ratio: Ratio of its MACs to those of the winner.
-        quality: On the search split, trained from scratch; None before.
+        quality: Quality on the search split after a training from scratch; None before.
     """
 
     phi: float
@@ -228,9 +228,9 @@ def scale_winner(
     The same call again goes on where it was left.
 
     Args:
-        study: That found the winner.
+        study: Study that found the winner.
         results: What was found in its run.
-        winner: Its id.
+        winner: Id of the winner.
         out: Folder of the family.
         phis: How many times each member doubles the winner's MACs; 0 is the winner, trained as the others are.
         device: Where to train.

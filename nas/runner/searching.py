@@ -133,7 +133,7 @@ class Reporter:
     Args:
         record: The search's study.
         problem: What is searched.
-        progress: Who is told.
+        progress: Listener that is told.
     """
 
     def __init__(self, record: optuna.Study, problem: Problem, progress: Progress) -> None:

@@ -34,7 +34,7 @@ class Workplace:
     Args:
         prepared: The study; its supernet, where it has one, is trained.
         run: The directory.
-        weights: Gives candidates theirs.
+        weights: Gives candidates their weights.
     """
 
     prepared: Prepared

@@ -29,7 +29,7 @@ from nas.space import Architecture, FloatArray, IntArray
 from nas.study import stable_repr
 
 _PASSES = {"naswot": 1, "jacov": 3, "grad_norm": 3}
-"""Of the batch through a network, a backward one counting twice; synflow's single item counts for nothing."""
+"""Passes of the batch through a network, a backward one counting twice; synflow's single item counts for nothing."""
 _STORED_EVERY_S = 5.0
 """A kill loses no more than this."""
 
@@ -56,7 +56,7 @@ class UntrainedNetworks:
     """Scores untrained networks of a study, each once, and keeps them in ``zero_cost.json``.
 
     Args:
-        prepared: Its study has ``zero_cost``.
+        prepared: The study, which has ``zero_cost``.
         run: The directory.
 
     Raises:

@@ -160,7 +160,7 @@ class _Evaluation:
     """An evaluation that is under way.
 
     Args:
-        trial: Its trial.
+        trial: Trial that it belongs to.
         architecture: What is evaluated.
         begin: When the proposal of the architecture began; what a trial took includes it.
     """

@@ -40,7 +40,7 @@ def check_finite(name: str, measurement: Measurement, *, of_device: bool) -> Mea
 
     Args:
         name: Name of its objective.
-        measurement: To check.
+        measurement: Measurement to check.
         of_device: Whether another attempt may give a number. What a network answers doesn't change.
 
     Raises:

@@ -24,8 +24,8 @@ from nas.space import Architecture, FloatArray, IntArray
 from nas.strategy import Problem
 
 _SHARE_AT_START, _SHARE_FOR_THE_END = 1 / 4, 3 / 5
-"""Of all measurements, as ``benchmarks/few_measurements.py`` measures the search; other shares are not recorded there.
-Without a start nothing can be predicted; without the end, winners would be chosen by predictions."""
+"""Shares of all measurements, with which ``benchmarks/few_measurements.py`` measures the search; no others are on
+record. Without a start nothing can be predicted; without the end, winners would be chosen by predictions."""
 _LEAST_AT_START = 8
 """Fewer teach a model of latency nothing, and leave nothing to hold out."""
 _NUM_REFERENCE = 256
@@ -40,7 +40,7 @@ class Spare:
 
     Args:
         name: Name of the objective, which is minimised and above 0.
-        measurements: How many, those at the end of the search included.
+        measurements: Number of measurements, those at the end of the search included.
         known: What is known of any architecture besides its options.
     """
 

@@ -19,8 +19,8 @@ class Adaptation:
     What a subnet has with weights that it shares says little of small differences. A few steps of its own say more.
 
     Args:
-        candidates: How many, at most. Eight of them are trained first; the others only where these eight gain more, on
-            average, than the noise of a gain.
+        candidates: Number of candidates, at most. Eight of them are trained first; the others only where these eight
+            gain more, on average, than the noise of a gain.
         steps: Steps of the optimizer for each, with the settings of the winners' recipe.
     """
 

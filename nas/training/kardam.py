@@ -16,7 +16,8 @@ from nas.training.ranks import Ranks
 logger = logging.getLogger(__name__)
 
 _NEARLY_ALWAYS = 0.9
-"""Of an epoch's batches. Of four sound processes, one of which is left out each time, each is left out in a quarter."""
+"""Share of an epoch's batches. Of four sound processes, one of which is left out each time, each is left out in a
+quarter."""
 _FEWEST_BATCHES = 10
 """Before anything is said of a process."""
 
@@ -65,7 +66,7 @@ class GradientFilter:
 
         Args:
             loss: This process's part of the batch's mean.
-            weight: Its share of the batch.
+            weight: This process's share of the batch.
         """
         if self._ranks.size == 1:
             return loss

@@ -64,7 +64,7 @@ def train(
     then ends with the same weights up to the order of sums too.
 
     Args:
-        model: Its parameters are optimised; moved to ``device``.
+        model: Model whose parameters are optimised; moved to ``device``.
         step: What to do with a batch.
         data: The training split.
         recipe: How long and how fast.
@@ -139,7 +139,7 @@ class _Loop:
     """What a training remembers between batches.
 
     Args:
-        model: On ``device`` already.
+        model: Model to train, on ``device`` already.
         step: Yields the losses.
         recipe: How to train.
         num_items: Number of items of the training split.

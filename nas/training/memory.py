@@ -24,7 +24,7 @@ _TEXTS = (
     "CUBLAS_STATUS_ALLOC_FAILED",
     "CUDNN_STATUS_ALLOC_FAILED",
 )
-"""Of torch's errors without a type of their own."""
+"""What torch says in errors that have no type of their own."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -85,7 +85,7 @@ def halve_to_fit(work: Callable[[int], T], size: int, doing: str) -> T:
 
     Args:
         work: Takes how many images to send through a network at a time; may be called again.
-        size: To begin with.
+        size: Number of images to begin with.
         doing: For the log.
 
     Raises:

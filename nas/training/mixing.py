@@ -24,7 +24,7 @@ class Batch:
 
     Args:
         inputs: As the network takes them.
-        targets: With what each weighs in the loss: one pair of weight 1, or more where items are blends.
+        targets: Pairs of a weight in the loss and targets: one pair of weight 1, or more where items are blends.
     """
 
     inputs: Inputs

@@ -25,7 +25,7 @@ class Optimization:
     """What follows from a batch's gradients, and what of it is remembered from batch to batch.
 
     Args:
-        model: On ``device`` already.
+        model: Model to train, on ``device`` already.
         recipe: How to train.
         num_steps: Number of steps of the whole training.
         device: Where it is trained.

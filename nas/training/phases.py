@@ -19,7 +19,7 @@ class Phase:
 
     Args:
         name: For people to read.
-        recipe: Its epochs and rates.
+        recipe: Epochs and rates of the phase.
         step: Makes the phase's step when the phase begins, with the weights that the last one left.
     """
 

@@ -10,7 +10,7 @@ import numpy as np
 from nas.space import FloatArray
 
 FEWEST_ITEMS = 2
-"""Of a process: batch norm needs two, and a process without any would never be found to be fast again."""
+"""A process has so many: batch norm needs two, and a process without any would never be found to be fast again."""
 _NEWEST = 0.2
 """Weight of a batch's time in the running mean, which forgets a slow first batch within about ten."""
 

@@ -16,7 +16,7 @@ from nas.objective import Objective
 from nas.space import FloatArray
 
 _BINS = 15
-"""Of the expected calibration error, as in Guo 2017."""
+"""Bins of the expected calibration error, as in Guo 2017."""
 
 
 @final
@@ -41,7 +41,7 @@ class TopK:
     """Share of the items whose class is among the ``k`` largest logits, in [0, 1].
 
     Args:
-        k: How many.
+        k: Number of the largest logits.
 
     Raises:
         ObjectiveError: it is less than 1.

@@ -25,7 +25,7 @@ _ROWS = 4096
 _POSITIONS = 2**20
 """Targets predicted at a time: outputs of twelve classes then take 50 MB."""
 _RESAMPLES = 200
-"""Of the bootstrap; a standard deviation is then known to 5 % (Efron 1993, section 6.4)."""
+"""Samples of the bootstrap; a standard deviation is then known to 5 % (Efron 1993, section 6.4)."""
 
 
 @final
@@ -34,7 +34,7 @@ class MeasuredQuality:
     """A quality as an objective that is measured.
 
     Args:
-        quality: Its value.
+        quality: Quality whose value it is.
     """
 
     quality: Quality

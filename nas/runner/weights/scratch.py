@@ -79,7 +79,7 @@ class ScratchWeights:
 
     @cached_property
     def digest(self) -> str:
-        """Of everything that a candidate's training depends on."""
+        """Digest of everything that a candidate's training depends on."""
         study, data = self._prepared.study, self._prepared.splits.fingerprint
         return digest([study.recipe.fingerprint, stable_repr(self._how), study.seed, data])
 
@@ -220,4 +220,4 @@ class ScratchWeights:
             leftover.unlink()
 
     def teacher(self) -> None:
-        """There is none."""
+        """Return None: there is no teacher."""

@@ -45,7 +45,7 @@ class SupernetWeights:
 
     @cached_property
     def digest(self) -> str:
-        """Of the supernet's file."""
+        """Digest of the supernet's file."""
         return file_digest(self._run.supernet / WEIGHTS)
 
     def train(self, progress: Progress, ranks: Ranks = ALONE) -> float:

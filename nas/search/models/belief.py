@@ -23,7 +23,7 @@ explain more than any source does, and both more than noise; what the trials sho
 _SPREAD = 2.0
 """Prior standard deviation of the log variances: wide, a factor of seven either way."""
 _BOUNDS = (-10.0, 2.0)
-"""Of the log variances. At the lower end a term explains nothing, and no exponential overflows on the way."""
+"""Bounds of the log variances. At the lower end a term explains nothing, and no exponential overflows on the way."""
 
 
 @final

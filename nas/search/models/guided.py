@@ -16,8 +16,8 @@ from nas.strategy import Problem
 _POPULATION, _NUM_DRAWS = 96, 24
 """As in the search itself (:mod:`nas.search.strategies.batch`)."""
 _NUM_FOLLOWED = 4
-"""Of the first six evaluations, as ``docs/memory.md`` measures it; other numbers were not tried. Sources that are wrong
-cost these evaluations."""
+"""So many of the first six evaluations, as ``docs/memory.md`` measures it; other numbers were not tried. Sources that
+are wrong cost these evaluations."""
 _IN_A_ROW = 2
 """A balanced design follows every second one that is promised, so that wrong sources are found out early."""
 

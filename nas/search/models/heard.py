@@ -22,7 +22,7 @@ def source_sentences(problem: Problem, trials: Sequence[FrozenTrial]) -> list[st
     """Return a sentence for each source that the search listened to: how right it was, and what it weighs.
 
     Args:
-        problem: With its knowledge.
+        problem: What is searched, with what is known from elsewhere.
         trials: Finished, with finite values, by number.
     """
     return [s for column in range(len(problem.objectives)) for s in _tell_objective(problem, column, trials)]

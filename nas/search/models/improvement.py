@@ -18,8 +18,8 @@ _NUM_DIRECTIONS = 1024
 """A power of two, as Sobol points need to be evenly spread. Chosen: the time of a proposal grows with it, and the
 hypervolume's error falls nearly as fast; the model's own error is far larger."""
 _NEARLY_WORST = 0.8
-"""Of the box. A member beyond it in any objective, such as the fast network that has learned nothing, is no part of the
-front that a search should spend evaluations near."""
+"""As a share of the box. A member beyond it in any objective, such as the fast network that has learned nothing, is no
+part of the front that a search should spend evaluations near."""
 _NUM_AT_ONCE = 8
 """Candidates whose gains are brought up to date together. Speed alone depends on it: the picks are the same."""
 

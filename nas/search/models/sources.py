@@ -15,7 +15,7 @@ from nas.space import FloatArray, IntArray
 from nas.strategy import MakeSurrogate, Problem, Surrogate
 
 _MIN_ROWS = 4
-"""Of a source that is listened to; fewer teach a surrogate nothing."""
+"""Rows of a source that is listened to; fewer teach a surrogate nothing."""
 
 
 @final
@@ -27,7 +27,7 @@ class Source:
         knowledge: What it says.
         column: Which of the measured objectives it may tell of.
         surrogate: Has learned it, on ``scale``, standardised.
-        scale: On which the values are most nearly a sum over the choices.
+        scale: Scale on which the values are most nearly a sum over the choices.
         center: Mean on that scale.
         unit: Standard deviation on that scale.
     """
@@ -49,7 +49,7 @@ class Sources:
     """All that is known from elsewhere of a problem's measured objectives; each is learned once, when it is needed.
 
     Args:
-        problem: With its knowledge.
+        problem: What is searched, with what is known from elsewhere.
         make: Makes an untrained surrogate.
     """
 

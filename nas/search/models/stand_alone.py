@@ -19,15 +19,15 @@ STAND_ALONE = "stand_alone"
 _FEWEST = 8
 """Chosen: a line and a Gaussian process are fitted to them, and fewer would be explained by the line alone."""
 _NEGLIGIBLE = 1e-2
-"""Of the range of what was reached. Where all expectations lie closer together, a search by them would follow their
-rounding, so it goes by what it measured itself."""
+"""As a share of the range that was reached. Where all expectations lie closer together, a search by them would follow
+their rounding, so it goes by what it measured itself."""
 
 
 def keep_stand_alone(study: Study, how: str, values: Mapping[int, float]) -> int:
     """Store the quality that evaluated architectures reached on their own; return how many are known now.
 
     Args:
-        study: That evaluated them with shared weights.
+        study: Study that evaluated them with shared weights.
         how: They were trained; results of another way are forgotten, because the two don't compare.
         values: By trial number.
     """
@@ -50,7 +50,7 @@ def expect_alone(
     """Return costs in which the quality is what architectures are expected to reach on their own.
 
     Args:
-        problem: Its first objective is the quality.
+        problem: What is searched; the first objective is the quality.
         values: Quality after a training of their own, by trial number.
         numbers: ``(n,)`` of finished trials.
         indices: ``(n, num_choices)`` their architectures.

@@ -78,7 +78,7 @@ class GrowingFront:
     It never falls, not even by the error of an approximation.
 
     Args:
-        box: To measure in.
+        box: Box to measure in.
     """
 
     def __init__(self, box: ReferenceBox) -> None:

@@ -106,7 +106,7 @@ def measure_later(study: Study, number: int, column: int, name: str, measurement
         number: Number of the trial.
         column: Column of the objective among the trial's values.
         name: Name of the objective.
-        measurement: To store.
+        measurement: Measurement to store.
     """
     key = f"{_MEASURED_LATER}{number}:{column}"
     study.set_user_attr(key, {"objective": name, "measurement": measurement.to_json()})

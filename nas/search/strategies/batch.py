@@ -15,9 +15,11 @@ from nas.space import FloatArray, IntArray
 from nas.strategy import Problem
 
 _POPULATION = 96
-"""Of NSGA-II. Chosen, not measured: six times as many as are picked, so that the pick has a choice along the front."""
+"""Size of NSGA-II's population. Chosen, not measured: six times as many as are picked, so that the pick has a choice
+along the front."""
 _MAX_NEIGHBOURS = 192
-"""Of the front's members, joined to the population. Chosen, not measured: the time of a pick grows with the pool."""
+"""Neighbours of the front's members among the candidates. Chosen, not measured: a pick takes longer from a larger
+pool."""
 _NUM_DRAWS = 24
 """Joint draws that the expected improvement is a mean of. Chosen, not measured: with few, a candidate is picked that
 was lucky once; the time of a pick grows with them. What uncertainty earns at all is in ``docs/strategies.md``."""
