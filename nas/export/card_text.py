@@ -9,8 +9,8 @@ from typing import Any
 
 from nas.compression.pipeline import PLAIN
 from nas.evaluation.onnx_export import OUTPUT
-from nas.export.folder import DEFAULT_SPACES
 from nas.export.names import ARCHITECTURE, CONFUSION, EXAMPLES, PICTURE, VOCABULARY, WEIGHTS
+from nas.export.rebuilding import DEFAULT_SPACES
 from nas.objective import Objective
 from nas.report.confusion import commonest_confusions, confusion_table
 from nas.report.markdown import code, escape, plain

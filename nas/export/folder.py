@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import importlib
-import inspect
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,17 +20,14 @@ from nas.errors import DamagedFileError, ExportError, first_line
 from nas.evaluation.candidate import OnnxCandidate
 from nas.evaluation.onnx_export import export_onnx
 from nas.export.names import ARCHITECTURE, ONNX, WEIGHTS, variant_file, variant_note, variant_weights
+from nas.export.rebuilding import NetworkOrigin, find_maker
 from nas.files import file_digest, make_damage_error, read_json, write_bytes
 from nas.inputs import Form
 from nas.space import Architecture
 from nas.supernet import Supernet
-from nas.supernet.scaling import Growth, ScaledNetwork
+from nas.supernet.scaling import ScaledNetwork
 from nas.typed import MismatchError, read_as
 
-TRUSTED_SPACES = "NAS_SEARCH_SPACES"
-"""Environment variable: packages, by comma, whose networks ``load`` may import."""
-DEFAULT_SPACES = "search_spaces"
-"""What ``NAS_SEARCH_SPACES`` is unless set."""
 _PACKED = (".few_values", ".positions", ".shape")
 """What the names of tensors end with that stand for a weight of few values."""
 _NAMES_BYTES = 300
@@ -182,14 +175,33 @@ def _read_note(folder: Path, variant: str) -> VariantNote:
 def _plain(folder: Path, network: Callable[..., nn.Module] | None) -> nn.Module:
     """Return the module that the float32 file was exported from."""
     description = _read_description(folder / ARCHITECTURE)
+    _check_weights(folder, description)
+    module = _rebuild(folder, description, network)
+    try:
+        load_weights(folder / WEIGHTS, module)
+    except DamagedFileError as error:
+        if description.weights_sha256 is None:
+            raise
+        raise ExportError(
+            f"the network is not the one that the winner in {folder} was found with "
+            f"({_difference(folder / WEIGHTS, module)}; the weights are whole): pass {description.network.factory} as "
+            "network=..."
+        ) from error
+    return module.eval()
+
+
+def _check_weights(folder: Path, description: _Description) -> None:
     weights, known = folder / WEIGHTS, description.weights_sha256
     if known is not None and file_digest(weights) != known:
         raise DamagedFileError(
             f"{weights} doesn't match its digest in {ARCHITECTURE}: restore the file, or run the study again to make "
             "it anew; if you changed it on purpose, take weights_sha256 out there."
         )
-    make = _network_of(description.network, network)
-    growth = description.network.scaled
+
+
+def _rebuild(folder: Path, description: _Description, network: Callable[..., nn.Module] | None) -> nn.Module:
+    """Return a module of the winner's structure, whose weights mean nothing yet."""
+    make, growth = find_maker(description.network, network), description.network.scaled
     supernet = Supernet(make() if growth is None else ScaledNetwork(make, growth)())
     architecture = supernet.space.architecture(description.choices)
     whole = Architecture({**architecture, **description.options})
@@ -199,29 +211,7 @@ def _plain(folder: Path, network: Callable[..., nn.Module] | None) -> nn.Module:
             f"{description.id}): restore the file, or run the study again to make it anew."
         )
     module = supernet.extract(architecture)
-    if description.changes is not None:
-        module = with_changes(module, description.changes)
-    try:
-        load_weights(weights, module)
-    except DamagedFileError as error:
-        if known is None:
-            raise
-        raise ExportError(
-            f"the network is not the one that the winner in {folder} was found with "
-            f"({_difference(weights, module)}; the weights are whole): pass {description.network.factory} as "
-            "network=..."
-        ) from error
-    return module.eval()
-
-
-@final
-@dataclass(frozen=True)
-class _Network:
-    """What makes the network with choices that a winner was found in."""
-
-    factory: str
-    arguments: Mapping[str, Any]
-    scaled: Growth | None = None
+    return module if description.changes is None else with_changes(module, description.changes)
 
 
 @final
@@ -230,7 +220,7 @@ class _Description:
     """What :func:`load` needs of ``architecture.json``."""
 
     choices: Mapping[str, Option]
-    network: _Network
+    network: NetworkOrigin
     id: str | None = None
     weights_sha256: str | None = None
     options: Mapping[str, Option] = field(default_factory=dict)
@@ -258,44 +248,3 @@ def _difference(path: Path, module: nn.Module) -> str:
         if stored[name].shape != own[name].shape:
             return f"its {name!r} is {tuple(own[name].shape)} and that of the weights {tuple(stored[name].shape)}"
     raise AssertionError("weights of the same names and shapes can be loaded")
-
-
-def _network_of(reference: _Network, given: Callable[..., nn.Module] | None) -> Callable[[], nn.Module]:
-    arguments = reference.arguments
-    package, _, name = reference.factory.partition(":")
-    if given is not None:
-        as_text = name.startswith("<") and name != "<lambda>"  # see network_reference
-        known = {} if as_text else arguments
-        return _with_arguments(given, known, f"{package}:{name}")
-    trusted = [name.strip() for name in os.environ.get(TRUSTED_SPACES, DEFAULT_SPACES).split(",")]
-    if package.partition(".")[0] not in trusted or not name.isidentifier():
-        raise ExportError(
-            f"the winner's network is {package}:{name}, which is not in {trusted}: pass the function that makes "
-            f"it as nas.load(folder, network=...), or name its package in {TRUSTED_SPACES}."
-        )
-    try:
-        factory = getattr(importlib.import_module(package), name)
-    except (ImportError, AttributeError) as error:
-        raise ExportError(f"the winner's network {package}:{name} can't be imported: {error}.") from error
-    return _with_arguments(factory, arguments, f"{package}:{name}")
-
-
-def _with_arguments(
-    factory: Callable[..., nn.Module], stored: Mapping[str, Any], name: str
-) -> Callable[[], nn.Module]:
-    """Return a function without arguments: with those stored, where it takes any and doesn't state them itself."""
-    wanted = dict(stored)
-    try:
-        if isinstance(factory, functools.partial):
-            whole = inspect.signature(factory.func)
-            for key in whole.bind_partial(*factory.args, **factory.keywords).arguments:
-                wanted.pop(key, None)
-        signature = inspect.signature(factory)
-        wanted = wanted if signature.parameters else {}
-        signature.bind(**wanted)
-    except (TypeError, ValueError) as error:
-        raise ExportError(
-            f"the network that was passed can't be called with the arguments of the winner's, {wanted} ({error}): pass "
-            f"{name}, or functools.partial(...) of it with all its arguments."
-        ) from error
-    return functools.partial(factory, **wanted)
