@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import final
@@ -105,6 +105,7 @@ def _read_kept(path: Path, space: SearchSpace) -> list[Knowledge]:
 
 
 def _read(name: str, directory: RunDirectory, problem: Problem) -> list[Knowledge]:
+    """Return what an earlier run tells of a problem's measured objectives."""
     earlier = directory.beside(Path(name))
     if earlier.path.resolve() == directory.path.resolve():
         raise StudyError(f"{name} is to be its own prior: name an earlier run, or leave the prior out.")
@@ -120,14 +121,20 @@ def _read(name: str, directory: RunDirectory, problem: Problem) -> list[Knowledg
             f"the prior {name} has {len(found)} evaluated architectures that the study's space holds, of "
             f"{len(trials)} altogether: at least {_MIN_ROWS} are needed, so leave it out."
         )
-    costs = credible(costs_of(objectives, list(found.values())))
+    return _to_knowledge(name, problem, objectives, found)
+
+
+def _to_knowledge(
+    name: str, problem: Problem, objectives: Sequence[Objective], found: Mapping[Architecture, FrozenTrial]
+) -> list[Knowledge]:
+    """Return the costs of the architectures found, for each objective of the problem that one of these tells of."""
     pairs = _pairs(problem, objectives)
     if not pairs:
         raise StudyError(
             f"the prior {name} has the objectives {[o.name for o in objectives]}, none of which tells of what is "
             f"measured in the study: leave it out."
         )
-    indices = problem.space.indices(found)
+    costs, indices = credible(costs_of(objectives, list(found.values()))), problem.space.indices(found)
     told = []
     for wanted, by in pairs:
         known = np.isfinite(costs[:, by])
