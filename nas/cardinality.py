@@ -31,6 +31,8 @@ def num_architectures(num_options: Sequence[int], conditions: Mapping[int, Alter
     def count(group: frozenset[tuple[int, Alternatives]]) -> int:
         controlled = Counter(about for _, alternatives in group for about in _controllers(alternatives))
         certain = [choice for choice, alternatives in group if alternatives == _ALWAYS]
+        # The choice that controls most, so that what remains falls apart soonest; the order of columns breaks ties, so
+        # that the count of a space always takes the same way.
         fixed = max(certain, key=lambda choice: (controlled[choice], -choice))
         if not controlled[fixed]:  # alone in its group
             return num_options[fixed]

@@ -20,11 +20,14 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         RunDirectoryError: the disk is full, read-only, or can't be written.
     """
+    # In the same folder, because a file can only be renamed in one step within a file system; by process, because two
+    # may write at once.
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         with temporary.open("rb") as stream:
+            # Before the rename: after a power cut the new name must not stand for an empty file.
             os.fsync(stream.fileno())
         temporary.replace(path)
     except OSError as error:

@@ -165,6 +165,7 @@ class SearchSpace:
             ``(n, num_choices)`` bool.
         """
         active = np.ones(indices.shape, dtype=np.bool_)
+        # In this order a choice's controllers are decided before it.
         for name in self._order:
             holds = np.zeros(len(indices), dtype=np.bool_)
             for alternative in self._allowed[name]:
@@ -237,6 +238,7 @@ class SearchSpace:
     def _strides(self) -> NDArray[Any]:
         sizes = self.num_options.tolist()
         strides = [math.prod(sizes[column + 1 :]) for column in range(len(sizes))]
+        # Python's own integers are slow, but exact where int64 would wrap around.
         return np.array(strides, dtype=np.int64 if self.num_combinations < 2**63 else object)
 
     def sample_indices(self, count: int, rng: np.random.Generator) -> IntArray:

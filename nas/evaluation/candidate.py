@@ -61,6 +61,7 @@ class SubnetCandidate:
         device = next(self._module.parameters()).device
 
         def outputs(size: int) -> Tensor:
+            # Remembered, so that memory runs out once per candidate and not with every batch.
             self._batch_size = size
             batches = (place_inputs(batch, device) for batch in split_items(inputs, size))
             return torch.cat([call_network(self._module, batch) for batch in batches])

@@ -73,6 +73,7 @@ class NetworkCounter:
     """
 
     def __init__(self, supernet: Supernet, form: Form, known: Mapping[str, int] | None = None) -> None:
+        # The twin on the meta device computes shapes alone, which takes no memory and next to no time.
         self._twin, self._spare = (_copy_supernet(supernet, torch.device(name)) for name in ("meta", "cpu"))
         self._inputs = as_spec(form)
         self._cache: dict[str, tuple[int, int]] = {}
@@ -115,6 +116,7 @@ class NetworkCounter:
     def _agrees(self, supernet: Supernet, tables: list[Table], known: Mapping[str, int]) -> bool:
         """Compare with torch's counter where every option is in use once, and at some random places."""
         space = supernet.space
+        # A few whole networks first, which find a wrong table soonest; the rest take longer.
         random = space.sample_indices(14, np.random.default_rng(0))
         counts = sum_tables(tables, random)
         exact = [self._exact(self._spare, architecture) for architecture in space.from_indices(random[:4])]

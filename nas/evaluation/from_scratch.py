@@ -91,6 +91,7 @@ class FromScratch:
 
 def fresh_network(network: Callable[[], nn.Module], seed: int) -> Supernet:
     """Return the network with choices, its weights drawn from ``seed`` alone."""
+    # The CPU's generator alone: weights are made there, and forking a GPU's would initialise it.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return Supernet(network())

@@ -120,6 +120,7 @@ class HScoreSubset:
         """Return ``(n,)``: 1 where an item was right in all epochs of a training, which is kept in a file."""
         module, seed = self._make_network(self.seed + run), self.seed + run
         made_of = [splits.fingerprint, *_identity(module), self.recipe.fingerprint, repr(self.quality), seed]
+        # Named by all that the result depends on, so that another network or recipe never finds it.
         path = cache_folder() / f"h-score-{digest(made_of)}.json"
         known = _read_kept(path, len(splits.train))
         if known is not None:

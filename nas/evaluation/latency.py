@@ -78,6 +78,7 @@ class LatencyMs(RunsOnDevice):
         blocks = time_in_turns(
             self.device, [self._reference], self.batch_size, _CALIBRATION_SHARE * self.long_seconds, math.inf
         )
+        # The least, because whatever disturbs a device only adds time.
         return {_REFERENCE: min(float(block.seconds[0]) for block in blocks) * 1e3, DEVICE: identity}
 
     def measure(self, candidates: Sequence[Candidate], bench: Bench) -> list[Measurement]:

@@ -116,6 +116,7 @@ def of_one_item(model: bytes) -> bytes:
         if value.type.tensor_type.shape.dim:
             value.type.tensor_type.shape.dim[0].dim_value = 1
     for value in parsed.graph.output:
+        # The stated shapes are of any batch, and would contradict that of one item.
         value.type.tensor_type.ClearField("shape")
     return bytes(parsed.SerializeToString())
 

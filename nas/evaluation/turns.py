@@ -93,6 +93,7 @@ def ratios(blocks: Sequence[Block], nominal_seconds: float) -> tuple[FloatArray,
     Returns:
         ``(networks - 1,)`` each.
     """
+    # Ratios average as logarithms, in which twice and half are equally far from 1.
     logarithms = np.log([block.seconds for block in blocks])
     found = logarithms[:, 1:] - logarithms[:, :1]
     slowness = np.maximum(logarithms[:, 0] - np.log(nominal_seconds), 0).mean()
@@ -114,6 +115,7 @@ def _pick_undisturbed(session: Session, count: int, rounds: int, nominal_seconds
     for _ in range(_MAX_ATTEMPTS):
         times, cpu_share = _times(session, count, rounds)
         seconds = np.quantile(times, _QUANTILE, axis=1)
+        # A thread that had only a part of its core was disturbed too, even where the low quantile hides it.
         disturbance = float(seconds[0]) / nominal_seconds / max(cpu_share, 1e-3)
         attempts.append((disturbance, Block(seconds, times.shape[1])))
         if disturbance <= _DISTURBED:

@@ -53,6 +53,7 @@ def find_maker(origin: NetworkOrigin, given: Callable[..., nn.Module] | None) ->
         as_text = name.startswith("<") and name != "<lambda>"  # see network_reference
         known = {} if as_text else arguments
         return _with_arguments(given, known, f"{package}:{name}")
+    # A folder may come from anybody, and importing a module runs it.
     trusted = [name.strip() for name in os.environ.get(TRUSTED_SPACES, DEFAULT_SPACES).split(",")]
     if package.partition(".")[0] not in trusted or not name.isidentifier():
         raise ExportError(

@@ -89,6 +89,7 @@ def adapt_candidates(context: RunContext, record: optuna.Study) -> Adapted:
         return Adapted()
     progress.start(ADAPT_CANDIDATES, len(near), 0)
     adapting = _Adapting(context, record.user_attrs[CALIBRATION])
+    # Spread over the order of preference, so that the mean gain is that of all and not of the front alone.
     adapting.adapt([near[position * len(near) // _FIRST] for position in range(_FIRST)])
     quality = prepared.problem.objectives[0]
     is_worth_it = pays(quality, adapting.pairs)

@@ -53,6 +53,7 @@ def export(
         write_json(folder / VOCABULARY, splits.vocabulary)
     options = {name: option for name, option in architecture.items() if name not in network}
     compressed = {"options": options, "applied": applied, "changes": changes} if options or applied else {}
+    # Last, because a folder counts as a winner's by this file, and it holds the digest of the weights.
     write_json(
         folder / ARCHITECTURE,
         {

@@ -150,6 +150,7 @@ def _measure_files(
         bench = Bench(prepared.splits.test, thorough=True, calibration=record.user_attrs[CALIBRATION][name])
         return measure_winners(prepared, objectives[name], candidates, bench)
 
+    # Kept, because the test split is read once: whoever chooses by it again and again fits the winners to it.
     step = Step(run.winners / "measurements.json", inputs)
     stored = step.result(list[dict[str, Measurement]])
     if stored is None:

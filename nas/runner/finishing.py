@@ -151,6 +151,8 @@ class _Making:
         inputs = [self.here.weights.digest, self.architecture.id, recipe, study.seed]
         if study.pipeline.passes:
             inputs.append(stable_repr(study.pipeline))
+        # Stored after the files, whose digests it keeps: a kill before that repeats the winner, and no half of one is
+        # taken for whole.
         step = Step(self.folder / "finished.json", inputs, file_names(prepared))
         outcome, faults = step.result(_Outcome), step.faults()
         tell_remade(self.folder, faults)

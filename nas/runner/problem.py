@@ -74,6 +74,7 @@ def check_feasible(
     if not limits:
         return
     space = problem.space
+    # Not the study's seed: whether a study can be solved must not depend on it.
     rng = np.random.default_rng(0)
     ends = space.indices([space.smallest(), space.largest()])
     rows = np.concatenate([ends, draw_tilted_samples(problem, _DRAWN_TO_CHECK, rng)])

@@ -252,6 +252,7 @@ def write_report(directory: RunDirectory, results: Results, outdated: Mapping[st
     write_bytes(directory.front, front_png(results))
     write_bytes(directory.hypervolume, hypervolume_png(results))
     write_text(directory.report, report_markdown(results))
+    # Last, because it keeps the digests of all files above.
     step = report_step(directory, results)
     step.store(None)
     tell_remade(directory.path, {name: outdated[name] for name in step.files if name in outdated})

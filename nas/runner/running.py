@@ -83,6 +83,7 @@ def run(
         prepared = prepare(study, device, ranks)
         check(prepared.problem, study.warm_start)
         prepared = with_priors(prepared, directory)
+        # Before anything is stored, so that a directory in which nothing can be done stays empty.
         if not directory.has_trials():
             check_passes(prepared)
         directory.claim(prepared.description())

@@ -70,6 +70,7 @@ def forecast(history: Sequence[float], *, evaluations: int, seconds_each: float)
     if len(history) < _MIN_HISTORY or history[-1] <= 0:
         return None
     rng = np.random.default_rng(0)
+    # The first quarter rises by start-up designs, which say nothing of how a search goes on.
     begin = len(history) // 4
     observed = np.asarray(history[begin:], dtype=np.float64) / history[-1]
     numbers = np.arange(begin + 1, len(history) + 1, dtype=np.float64)
@@ -106,6 +107,7 @@ def _gains(numbers: FloatArray, scale: FloatArray, exponent: FloatArray) -> Floa
 
 def _blocks(ratios: FloatArray, shape: tuple[int, int], rng: np.random.Generator) -> FloatArray:
     """Draw ratios with replacement in blocks, because gains come in bursts."""
+    # The usual order of a block's length in a block bootstrap: n to the power of a third.
     length = max(1, round(len(ratios) ** (1 / 3)))
     rows, columns = shape
     starts = rng.integers(0, len(ratios), size=(rows, -(-columns // length), 1))

@@ -177,6 +177,7 @@ class Ending:
             return True
         nothing_left = self._nothing_left_in_a_row >= _NOTHING_LEFT_IN_A_ROW
         seems_so = nothing_left or self._was_short_before or unpaid_in_a_row >= _UNPAID_BEFORE_COUNTING
+        # Once: a space doesn't change, and to list it may take seconds.
         if self._num_feasible is None and seems_so:
             self._num_feasible = count_feasible(self._problem)
         return nothing_left or (self._num_feasible is not None and num_tried >= self._num_feasible)

@@ -77,6 +77,7 @@ def queue(
     if not wanted:
         return
     options = [options_of(problem.space, trial) for trial in study.get_trials(deepcopy=False)]
+    # Those of an earlier call too: the same command again must not queue them twice.
     there = {problem.space.architecture(made).id for made in options if made is not None}
     violation = problem.violation(problem.space.indices(wanted))
     for architecture, excess in zip(wanted, violation, strict=True):

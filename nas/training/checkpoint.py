@@ -36,6 +36,7 @@ def save_checkpoint(path: Path, parts: Mapping[str, Stateful], plain: Mapping[st
     torch.save({**{name: part.state_dict() for name, part in parts.items()}, **plain}, buffer)
     with replacing(path) as temporary:
         temporary.write_bytes(buffer.getvalue())
+        # While the new state is complete beside it: at any time one of the two files is whole.
         if path.exists():
             shutil.copyfile(path, _previous(path))
 

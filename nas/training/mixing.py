@@ -90,6 +90,7 @@ class Mixup:
                 raise StudyError(
                     f"the recipe's mix adds inputs up and these are {tensor.dtype}, ids and no amounts: leave mix out."
                 )
+        # One for all items, so that every process of a training draws the same, however many items it has.
         share = float(rng.beta(self.alpha, self.alpha))
 
         def blend(tensor: Tensor) -> Tensor:

@@ -47,6 +47,8 @@ class Ranks:
         if self.size == 1:
             return numbers
         gradients = [p.grad for p in parameters if p.grad is not None]
+        # One message, because each costs a round trip; in single precision, in which sums of half-precision gradients
+        # don't overflow.
         flat = torch.cat([numbers.float(), *(g.reshape(-1).float() for g in gradients)])
         dist.all_reduce(flat)
         sums: Tensor
@@ -95,6 +97,7 @@ class Ranks:
         """Return what ``make`` returns; it is called by rank 0 first, and by the others when that is done."""
         if self.size == 1:
             return make()
+        # A group of its own, because the usual one gives up after half an hour or less, and a training takes longer.
         group = dist.new_group(backend="gloo", timeout=_PATIENCE)
         assert isinstance(group, dist.ProcessGroup)
         made = make() if self.first else None

@@ -87,6 +87,7 @@ class UnitSpheres:
 
 def _find_neurons(network: nn.Module) -> Iterator[_Neurons]:
     places = network.named_modules(remove_duplicate=False)
+    # A parameter that stands in two places can't be changed for one of them.
     uses = Counter(id(p) for _, module in places for p in module._parameters.values())
     for row in _rows(network):
         for layer, between, following in zip(row, row[1:], row[2:], strict=False):

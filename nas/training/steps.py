@@ -68,6 +68,7 @@ def distillation_step(
 
     def step(inputs: Inputs, targets: Tensor, generator: torch.Generator) -> Losses:
         batch = prepare_batch(inputs, targets, recipe, generator)
+        # Before the student, so that the teacher's activations are freed when the student's graph is made.
         with torch.no_grad():
             taught = call_network(teacher, batch.inputs)
         outputs = call_network(student, batch.inputs)

@@ -44,6 +44,7 @@ class Believer:
     """
 
     def __init__(self, space: SearchSpace, indices: IntArray, costs: FloatArray, said: FloatArray) -> None:
+        # Evenly over time: the first trials are spread over the space, the last ones are near the front.
         kept = np.unique(np.linspace(0, len(costs) - 1, min(len(costs), MAX_BELIEVED)).astype(np.int64))
         self._terms, self._said = _Terms(space, indices[kept]), said[kept]
         self._center, scale = costs[kept].mean(), costs[kept].std()
@@ -74,6 +75,8 @@ class Believer:
         encodings = self._terms.encode(indices)
         own = self._terms.covariances(encodings, encodings)
         prior = _mix(self._variances, [*own, *(np.outer(column, column) for column in said.T)])
+        # Not a Cholesky factor: rows that are alike make the matrix singular, and rounding makes eigenvalues slightly
+        # negative.
         values, vectors = np.linalg.eigh(prior - cross @ self._inverse @ cross.T)
         normal = rng.standard_normal((count, len(indices)))
         drawn = cross @ self._solved + normal @ (vectors * np.sqrt(np.maximum(values, 0.0))).T
@@ -150,6 +153,8 @@ def _likeliest(terms: list[FloatArray], targets: FloatArray, num_own: int) -> Fl
         value = 0.5 * (targets @ weights - log_determinant + away @ away)
         return float(value), np.exp(logs) * np.array(slopes) + away / _SPREAD
 
+    # The posterior may have two maxima: one in which sources explain the costs, one in which they are ignored. L-BFGS
+    # finds the nearer one, so it begins near each.
     doubting = np.where(np.arange(len(expected)) > num_own, _BOUNDS[0] / 2, expected)
     starts = [expected, doubting] if len(terms) > num_own else [expected]
     bounds = [_BOUNDS] * len(expected)

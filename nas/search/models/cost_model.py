@@ -38,6 +38,7 @@ class NormalScores:
     """
 
     def __init__(self, costs: FloatArray) -> None:
+        # Half a rank from either end (Hazen), because the quantiles of 0 and 1 are infinite.
         scores = norm.ppf((rankdata(costs) - 0.5) / len(costs))
         self._scores, first = np.unique(scores, return_index=True)
         self._costs = costs[first]
@@ -125,6 +126,7 @@ class _LeftOut:
     def _residuals(self, scores: FloatArray) -> FloatArray:
         centred = scores - scores.mean()
         fitted = self._encodings @ (self._solved @ centred)
+        # The residual of a fit without the row, from a single fit with all rows (the PRESS statistic).
         residuals: FloatArray = (centred - fitted) / (1 - self._leverages)
         return residuals
 
@@ -187,6 +189,7 @@ class CostModel:
             pairs = zip(self._maps, self.measured, strict=True)
             scores = np.stack([to.of(costs[:, column]) for to, column in pairs], axis=1)
             surrogate.fit(indices, scores, rng)
+            # A cost that is the same in all trials has no extent to divide by.
             self._extents = np.maximum(scores.std(axis=0), 1e-12)
         self._widening = np.ones(len(self.measured))
 

@@ -21,12 +21,14 @@ def draw_balanced_designs(problem: Problem, count: int, rng: np.random.Generator
     Returns:
         ``(n, num_choices)`` canonical positions, no repeats, n <= count.
     """
+    # The inner permutation decides which options are there once more, where their number doesn't divide the count.
     columns = [
         rng.permutation(np.resize(rng.permutation(options), count)) for options in problem.space.num_options
     ]
     rows = problem.space.canonical(np.stack(columns, axis=1))
     led = np.array([downhill(problem, row)[0] for row in rows])
     feasible = led[problem.violation(led) <= 0]
+    # In the order in which they were drawn: np.unique sorts, which would put the smallest architectures first.
     _, first = np.unique(feasible, axis=0, return_index=True)
     return feasible[np.sort(first)]
 

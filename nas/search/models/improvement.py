@@ -133,6 +133,7 @@ class _Gains:
     def best(self, among: NDArray[np.bool_]) -> int:
         """Return the candidate that adds most; its bound is then exact. Of those marked, at least one."""
         while True:
+            # A bound only falls, so the first candidate whose bound is exact is the best of all.
             order = np.argsort(np.where(among, -self.bounds, np.inf), kind="stable")[: int(among.sum())]
             if not self._stale[order[0]]:
                 return int(order[0])
@@ -145,6 +146,7 @@ class _Gains:
 
     def _find(self, candidates: IntArray) -> None:
         gains = np.zeros(len(candidates))
+        # Draw by draw and in place: all draws at once would take as many times the memory.
         for by, before in zip(self._reaches, self._reached, strict=True):
             more = by[candidates] - before
             gains += np.maximum(more, 0.0, out=more).sum(axis=1)
@@ -201,6 +203,8 @@ def _loneliness(front: FloatArray, limits: FloatArray) -> FloatArray:
 def _directions(num_objectives: int, rng: np.random.Generator) -> FloatArray:
     """Return ``(d, m)`` unit vectors, evenly spread over the positive part of the sphere."""
     uniform = qmc.Sobol(num_objectives, rng=rng).random(_NUM_DIRECTIONS)
+    # Absolute values of normal variables, normalised, are uniform on the positive part of the sphere. Ends are clipped,
+    # whose quantiles are 0 and infinite.
     normal = np.abs(norm.ppf(0.5 + 0.5 * np.clip(uniform, 1e-6, 1 - 1e-6)))
     directions: FloatArray = normal / np.linalg.norm(normal, axis=1, keepdims=True)
     return np.maximum(directions, 1e-9)

@@ -93,6 +93,8 @@ class _Population:
         rows = np.array(fresh)
         values = self._costs(rows)
         values = np.where(np.isfinite(values), values, 0.0)  # what isn't finite is infeasible
+        # A row that may not come back violates a constraint by 1, as much as twice the limit of a counted objective: it
+        # may still lead to its neighbours.
         seen = np.array([row.tobytes() in self._avoid for row in rows], dtype=np.float64)
         violation = self._problem.infeasibility(rows) + seen + self._problem.excess(values)
         self.rows = np.concatenate([self.rows, rows])
@@ -104,6 +106,7 @@ class _Population:
     def parents(self, rng: np.random.Generator) -> IntArray:
         """Return pairs of parents, ``(2, size / 2, num_choices)``, each the better one of two."""
         drawn = rng.integers(0, len(self.rows), size=(2, 2, (self._size + 1) // 2))
+        # Rows are sorted, the best first, so the better one of two has the lower number.
         better: IntArray = self.rows[drawn.min(axis=0)]
         return better
 
@@ -117,6 +120,8 @@ class _Population:
 
 
 def _most_alone_first(costs: FloatArray) -> IntArray:
+    # Stable, as everywhere that proposals depend on an order: equal distances are common, and a search must be
+    # repeatable.
     return np.argsort(-calc_crowding_distance(costs), kind="stable")
 
 

@@ -77,6 +77,7 @@ def fresh(problem: Problem, rows: IntArray, seen: AbstractSet[bytes]) -> IntArra
     Canonical, unseen and within the hard constraints; without repeats, in the given order.
     """
     rows = problem.space.canonical(rows)
+    # Backwards, so that of equal rows the first one stays.
     different = {row.tobytes(): position for position, row in reversed(list(enumerate(rows)))}
     unseen = sorted(position for key, position in different.items() if key not in seen)
     rows = rows[unseen]
@@ -110,6 +111,7 @@ def _random_then_systematic(
         return
     samples = space.sample_indices(_NUM_LED_DOWNHILL, rng)
     yield np.array([downhill(problem, row)[0] for row in samples])
+    # Sorted, because the order of a set differs from process to process.
     for key in sorted(seen):
         yield neighbours(space, np.frombuffer(key, dtype=np.int64))
 

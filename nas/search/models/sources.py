@@ -99,6 +99,7 @@ class Sources:
         scores = scale.of(known.values)
         center, unit = float(scores.mean()), float(scores.std())
         surrogate = self._make(space)
+        # A seed of its own, and not the search's: what a source says must not depend on when it is asked first.
         surrogate.fit(known.indices, ((scores - center) / unit)[:, None], np.random.default_rng(0))
         return Source(known, self._names.index(known.objective), surrogate, scale, center, unit)
 

@@ -48,6 +48,7 @@ class Ledger:
         """Read what is new, and return the trials that were finished meanwhile, oldest first."""
         forgiven_now = forgiven(self._study)
         trials = self._study.get_trials(deepcopy=False)
+        # First, so that a trial that is read below is known to be forgiven.
         for number in sorted(forgiven_now - self.forgiven):
             self._forgive(trials[number])
         finished = []

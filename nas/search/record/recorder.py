@@ -88,6 +88,7 @@ class Recorder(InMemoryStorage):
         """Return trials; before those that wait, which Optuna looks for to run them, others' are looked for."""
         if states == (TrialState.WAITING,):
             with contextlib.suppress(KeyError):  # there is none
+                # One look-up in place of reading all trials, which Optuna does whenever a trial is asked for.
                 self._stored.get_trial(self._next_id)
                 self._read_on()
         return super().get_all_trials(study_id, deepcopy, states)
@@ -95,6 +96,7 @@ class Recorder(InMemoryStorage):
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
         """Make a trial, at once, because others may make some too."""
         made = self._stored.create_new_trial(self._stored_study, template_trial)
+        # Another program has made trials meanwhile, which come before this one.
         if made != self._next_id:
             self._read_on()
             self._next_id = made + 1
@@ -126,6 +128,7 @@ class Recorder(InMemoryStorage):
     ) -> bool:
         """Set the state, at once where a trial is taken up."""
         stored_id = self._ids[trial_id]
+        # At once, because the database decides which of several processes gets a waiting trial.
         if state == TrialState.RUNNING and not self._stored.set_trial_state_values(stored_id, state, values):
             return False
         is_set = super().set_trial_state_values(trial_id, state, values)
@@ -182,6 +185,7 @@ class Recorder(InMemoryStorage):
         session = self._sessions()
         session.holds = True
         try:
+            # Before the steps, of which one may finish the trial that these belong to.
             if kept.parameters:
                 session.execute(sqlalchemy.insert(TrialParamModel), kept.parameters)
             for step in kept.steps:
@@ -223,4 +227,6 @@ class _Session(sqlalchemy.orm.Session):
 
 
 def _read_back(value: Any) -> Any:
+    # As JSON has it, tuples are lists and keys are texts: a search that goes on without a kill must see what one that
+    # reads the database again sees.
     return json.loads(json.dumps(value))

@@ -89,6 +89,7 @@ class GrowingFront:
     def add(self, cost: FloatArray) -> float:
         """Add ``(m,)`` costs and return the hypervolume with them."""
         if not (self._members <= cost).all(axis=1).any():
+            # What the new member dominates is left out, so that the exact computation stays small.
             kept = self._members[~(cost <= self._members).all(axis=1)]
             self._members = np.concatenate([kept, cost[None]])
             self.hypervolume = max(self.hypervolume, self.box.hypervolume(self._members))

@@ -72,6 +72,7 @@ class SubProblem:
         """
         rows = self.full.space.canonical(rows)
         parts = np.full((len(rows), 1 + len(self._free)), -1, dtype=np.int64)
+        # Backwards, so that an architecture that several bases hold belongs to the earliest.
         for number in range(len(self._bases) - 1, -1, -1):
             part = np.insert(rows[:, self._free], 0, number, axis=1)
             inside = (self.expand(part) == rows).all(axis=1)

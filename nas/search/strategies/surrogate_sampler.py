@@ -100,6 +100,7 @@ class SurrogateSampler(ArchitectureSampler):
         num_finished = sum(trial.state == TrialState.COMPLETE for trial in trials)
         if num_finished < max(self._num_due, self._num_designs - in_flight, _MIN_TO_FIT):
             return None
+        # Counted from now, and not from when the batch is made: trials that end meanwhile count for the next one.
         self._num_due = num_finished + self._size_of_batch(num_finished)
         alone = stand_alone_values(study)
         return partial(self._make, self._ahead, trials, alone, in_flight)
@@ -176,6 +177,8 @@ class SurrogateSampler(ArchitectureSampler):
         self, history: History, count: int, trials: Sequence[FrozenTrial], alone: Mapping[int, float]
     ) -> Batch:
         """Return the batch that follows ``count`` finished trials; what is the same isn't made again."""
+        # Later trials are not looked at, though some are there already: a resumed search couldn't tell which were there
+        # when the batch was made first.
         horizon = history.numbers[count - 1]
         earlier = [t for t in trials if t.number <= horizon]
         running = [t for t in earlier if not t.state.is_finished()]

@@ -152,6 +152,7 @@ class TwoStageSampler(ArchitectureSampler):
     ) -> tuple[IntArray, Mapping[str, Any]] | None:
         """Return positions in the whole space and what the inner sampler notes; None if nothing is left."""
         seen = _find_seen(stage, rows)
+        # First, because without one there is nothing left to ask the inner sampler about.
         spare = any_fresh(stage.problem, seen, rng)
         if spare is None:
             return None
