@@ -3,41 +3,28 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Generic, TypeVar, final
 
 import optuna
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import FrozenTrial, Trial
 
-from nas.errors import DeviceRefusedError, DeviceUnavailableError, OutOfMemoryError, StudyChangedError
-from nas.executors.executor import Done, Failed, Job, Work
+from nas.executors.executor import Job, Work
 from nas.executors.persistent import Persistent
 from nas.executors.serial import Serial
 from nas.objective import Measurement
 from nas.search import guard
-from nas.search.attempt import Attempt, get_evaluated
+from nas.search.attempt import Attempt
 from nas.search.claims import Claims, strategy_failures
+from nas.search.endings import Endings, Evaluation
 from nas.search.patience import Pauses, Sleep
 from nas.search.rechecks import Rechecks
 from nas.search.record.ledger import Ledger
 from nas.search.record.recorder import together
-from nas.search.record.trials import (
-    ENDED,
-    ERROR,
-    LIMITS,
-    LOST,
-    MEASUREMENTS,
-    RETRIES,
-    SECONDS,
-    SOFT_LIMITS,
-    WORKER,
-    options_of,
-)
+from nas.search.record.trials import ENDED, LIMITS, RETRIES, SOFT_LIMITS, options_of
 from nas.search.start import StartCheck
 from nas.search.stopping import NEVER, Ending, Limits, Reason, Stopping
 from nas.search.strategies.architecture_sampler import ArchitectureSampler, one_thread
@@ -155,22 +142,6 @@ def _call(architecture: Architecture, evaluate: Evaluate) -> Mapping[str, Measur
 
 
 @final
-@dataclass(frozen=True)
-class _Evaluation:
-    """An evaluation that is under way.
-
-    Args:
-        trial: Trial that it belongs to.
-        architecture: What is evaluated.
-        begin: When the proposal of the architecture began; what a trial took includes it.
-    """
-
-    trial: Trial
-    architecture: Architecture
-    begin: float
-
-
-@final
 class _Loop(Generic[W]):
     """A search under way."""
 
@@ -186,7 +157,7 @@ class _Loop(Generic[W]):
     ) -> None:
         self._study, self._problem = study, problem
         self._executor, self._work_of, self._on_trial = executor, work_of, on_trial
-        self._limits, self._sleep, self._pauses = limits, sleep, Pauses(sleep)
+        self._limits, self._sleep = limits, sleep
         self._of_device = _list_of_device(problem)
         self._ledger = Ledger(study, problem.space)
         self._ending = Ending(study, problem)
@@ -194,14 +165,13 @@ class _Loop(Generic[W]):
         self._claims = Claims(study, problem, self._ledger)
         self._start = StartCheck(study, self._ledger, limits)
         self._rechecks = Rechecks(executor, study, problem, self._make_attempt, self._of_device)
+        self._endings = Endings(problem.objectives, self._claims, self._rechecks, Pauses(sleep))
         self._left = list(self._ledger.running.values())
         self._beside = Beside()
-        self._under_way: dict[int, _Evaluation] = {}
+        self._under_way: dict[int, Evaluation] = {}
         self._ended: Reason | None = None
         self._finished: list[FrozenTrial] = []  # not reported yet
-        self._has_failed = False
         self._unpaid_in_a_row = 0
-        self._away: DeviceUnavailableError | None = None
 
     def run(self) -> str:
         """Work until the search ends, and return why."""
@@ -223,10 +193,9 @@ class _Loop(Generic[W]):
         elif self._num_under_way:
             self._collect(timeout_s=None)
         self._report()
-        has_failed, self._has_failed = self._has_failed, False
-        self._start.check(has_failed, ended)
+        self._start.check(self._endings.take_failed(), ended)
         if not ended:
-            self._wait_for_device()
+            self._endings.wait_for_device()
         return ended
 
     @property
@@ -246,11 +215,6 @@ class _Loop(Generic[W]):
         finished, self._finished = self._finished, []
         for trial in finished:
             self._on_trial(trial)
-
-    def _wait_for_device(self) -> None:
-        away, self._away = self._away, None
-        if away is not None:
-            self._pauses.wait(away)
 
     def _next(self) -> tuple[Trial | None, str]:
         """Take a trial; or tell why the search ended; or neither, when what is under way is to be waited for."""
@@ -311,7 +275,7 @@ class _Loop(Generic[W]):
         if architecture is None:
             self._unpaid_in_a_row += 1
             return
-        self._under_way[trial.number] = _Evaluation(trial, architecture, begin)
+        self._under_way[trial.number] = Evaluation(trial, architecture, begin)
         self._executor.submit(Job(trial.number, self._make_attempt(architecture, trial.number)))
 
     def _make_attempt(self, architecture: Architecture, number: int) -> Attempt[W]:
@@ -325,62 +289,10 @@ class _Loop(Generic[W]):
         with together(self._study):
             for outcome in outcomes:
                 if self._rechecks.owns(outcome):
-                    self._store_recheck(outcome)
+                    self._endings.store_recheck(outcome)
                 else:
-                    self._finish(self._under_way.pop(outcome.key), outcome)
+                    self._endings.finish(self._under_way.pop(outcome.key), outcome)
         self._read_on()
-
-    def _store_recheck(self, outcome: Done | Failed) -> None:
-        try:
-            self._rechecks.store_outcome(outcome)
-        except DeviceUnavailableError as error:
-            self._away = error
-
-    def _finish(self, evaluation: _Evaluation, outcome: Done | Failed) -> None:
-        """Tell how a trial's evaluation ended."""
-        try:
-            evaluated = self._rechecks.choose_believed(
-                evaluation.architecture, evaluation.trial.number, get_evaluated(outcome)
-            )
-            values = [evaluated.measurements[o.name].value for o in self._problem.objectives]
-            stored = {name: measurement.to_json() for name, measurement in evaluated.measurements.items()}
-            json.dumps(stored)  # what a storage can't hold is a failure too
-        except (OutOfMemoryError, StudyChangedError, DeviceRefusedError, KeyboardInterrupt):
-            raise  # nor would any other architecture fit, or be measured on another device, or on this one
-        except DeviceUnavailableError as error:
-            self._lose(evaluation.trial, error)
-        except BaseException as error:  # whatever a user's objective raises fails this trial alone
-            self._fail(evaluation, error)
-        else:
-            self._pauses.end()
-            self._complete(evaluation, evaluated.worker, values, stored)
-
-    def _complete(
-        self, evaluation: _Evaluation, worker: str, values: Sequence[float], stored: Mapping[str, object]
-    ) -> None:
-        trial = evaluation.trial
-        trial.set_user_attr(SECONDS, time.perf_counter() - evaluation.begin)
-        trial.set_user_attr(MEASUREMENTS, stored)
-        if worker != guard.this_worker():
-            trial.set_user_attr(WORKER, worker)
-        self._claims.tell_values(trial, values)
-        self._rechecks.note(evaluation.architecture, values[0])
-
-    def _fail(self, evaluation: _Evaluation, error: BaseException) -> None:
-        trial = evaluation.trial
-        trial.set_user_attr(SECONDS, time.perf_counter() - evaluation.begin)
-        self._has_failed = True
-        failure = f"{type(error).__name__}: {error}"
-        logger.warning("trial %d failed: %s", trial.number, failure)
-        logger.debug("trial %d failed", trial.number, exc_info=True)
-        trial.set_user_attr(ERROR, failure)
-        self._claims.tell(trial, TrialState.FAIL)
-
-    def _lose(self, trial: Trial, error: DeviceUnavailableError) -> None:
-        logger.warning("trial %d is lost: its architecture is proposed again", trial.number)
-        trial.set_user_attr(LOST, True)
-        self._claims.tell(trial, TrialState.FAIL)
-        self._away = error
 
 
 def _list_of_device(problem: Problem) -> frozenset[str]:
