@@ -39,7 +39,7 @@ from nas.splits import DataSource, Split, Splits
 from nas.supernet import elastic
 from nas.supernet.attention_mask import AttentionMask
 from nas.supernet.recalibrate import extract_recalibrated
-from nas.training.loop import count_steps
+from nas.training.batches import count_steps
 from search_spaces.text_transformer import MaskedBlock, SentenceEncoder
 from search_spaces.transformer import EncoderBlock
 from surrogates.mixture import Mixture

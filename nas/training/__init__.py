@@ -1,5 +1,6 @@
 """Training: one loop for supernets, winners and networks from scratch; what a step does is an argument."""
 
+from nas.training.batches import count_steps
 from nas.training.distillation import (
     BalancedDistillation,
     CurriculumDistillation,
@@ -7,7 +8,7 @@ from nas.training.distillation import (
     Hinton,
     Lesson,
 )
-from nas.training.loop import count_steps, train
+from nas.training.loop import train
 from nas.training.mixing import Batch, CutMix, Mix, Mixup
 from nas.training.ranks import ALONE, Ranks, join_ranks
 from nas.training.recipe import Recipe
