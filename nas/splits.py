@@ -89,7 +89,7 @@ class Split:
 class Splits:
     """Three disjoint parts of one data set, made once.
 
-    ``train`` teaches weights, ``search`` judges candidates, ``test`` is read once, for the winners.
+    ``train`` teaches weights, ``search`` evaluates candidates, ``test`` is read once, for the winners.
 
     Args:
         name: Name of the data set.

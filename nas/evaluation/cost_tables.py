@@ -49,21 +49,21 @@ class Positions(_Lookup):
 
 @final
 @dataclass(frozen=True)
-class Table(_Lookup):
+class CostTable(_Lookup):
     """MACs and parameters of each combination of options; where there are ``positions``, the MACs are those of one."""
 
     macs: IntArray
     num_params: IntArray
     positions: Positions | None = None
 
-    def plus(self, other: Table) -> Table:
+    def plus(self, other: CostTable) -> CostTable:
         """Return what both cost together; of the same choices."""
         return replace(self, macs=self.macs + other.macs, num_params=self.num_params + other.num_params)
 
 
-def stack_tables(column: int, tables: Sequence[Table]) -> Table:
+def stack_tables(column: int, tables: Sequence[CostTable]) -> CostTable:
     """Return one table of several for the options of another choice, which differ in nothing else."""
-    return Table(
+    return CostTable(
         (column, *tables[0].columns),
         (len(tables), *tables[0].shape),
         np.concatenate([table.macs for table in tables]),
@@ -72,7 +72,7 @@ def stack_tables(column: int, tables: Sequence[Table]) -> Table:
     )
 
 
-def sum_tables(tables: list[Table], indices: IntArray) -> Counts:
+def sum_tables(tables: list[CostTable], indices: IntArray) -> Counts:
     """Return the counts of ``(n, num_choices)`` canonical positions."""
     macs = np.zeros(len(indices), dtype=np.int64)
     num_params = np.zeros(len(indices), dtype=np.int64)
@@ -132,7 +132,7 @@ def cost_of(module: nn.Module, positions: int, macs: int, own: set[nn.Parameter]
     return lambda: (macs, num_params)
 
 
-def tabulate(twin: Supernet, site: Site, cost: Cost, positions: Positions | None) -> list[Table] | None:
+def tabulate(twin: Supernet, site: Site, cost: Cost, positions: Positions | None) -> list[CostTable] | None:
     """Return tables that add up to the cost of a module, or None where one would be too large.
 
     The cost of a layer that takes the concatenation of many others is linear in the size of each, so it
@@ -146,14 +146,14 @@ def tabulate(twin: Supernet, site: Site, cost: Cost, positions: Positions | None
         tables += [_table(twin, site, cost, others), _negative(base)]
     if None in tables:
         return None
-    return [replace(table, positions=positions) for table in cast(list[Table], tables)]
+    return [replace(table, positions=positions) for table in cast(list[CostTable], tables)]
 
 
-def _negative(table: Table | None) -> Table | None:
+def _negative(table: CostTable | None) -> CostTable | None:
     return table and replace(table, macs=-table.macs, num_params=-table.num_params)
 
 
-def _table(twin: Supernet, site: Site, cost: Cost, zero: tuple[str, ...]) -> Table | None:
+def _table(twin: Supernet, site: Site, cost: Cost, zero: tuple[str, ...]) -> CostTable | None:
     """Return what a module costs where the sizes named in ``zero`` are 0."""
     space = twin.space
     controlling = [space[c.choice] for alternative in site.alternatives for c in alternative]
@@ -174,7 +174,7 @@ def _table(twin: Supernet, site: Site, cost: Cost, zero: tuple[str, ...]) -> Tab
     site.module.__dict__.update(sizes)  # no architecture brings back one that isn't elastic
     macs, num_params = np.array(rows, dtype=np.int64).T
     columns = tuple(space.choices.index(choice) for choice in choices)
-    return Table(columns, shape, macs, num_params)
+    return CostTable(columns, shape, macs, num_params)
 
 
 def _cost(

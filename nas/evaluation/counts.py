@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from nas.evaluation.cost_tables import (
+    CostTable,
     Positions,
-    Table,
     cost_of,
     is_free,
     positions_chosen,
@@ -113,7 +113,7 @@ class NetworkCounter:
             self._twin = self._spare
             return count(self._twin)
 
-    def _agrees(self, supernet: Supernet, tables: list[Table], known: Mapping[str, int]) -> bool:
+    def _agrees(self, supernet: Supernet, tables: list[CostTable], known: Mapping[str, int]) -> bool:
         """Compare with torch's counter where every option is in use once, and at some random places."""
         space = supernet.space
         # A few whole networks first, which find a wrong table soonest; the rest take longer.
@@ -139,7 +139,7 @@ class NetworkCounter:
                     macs[architecture.id] = count_macs(self._spare, self._inputs)
         return macs
 
-    def _build(self, twin: Supernet) -> list[Table] | None:
+    def _build(self, twin: Supernet) -> list[CostTable] | None:
         sides = [slot for site in twin.sites if isinstance(site.module, Resized) for slot in site.slots]
         if not sides:
             return self._tables(twin, twin.space.largest())
@@ -154,14 +154,15 @@ class NetworkCounter:
             None
             if None in found
             else [
-                stack_tables(column, tables) for tables in zip(*cast(list[list[Table]], found), strict=True)
+                stack_tables(column, tables)
+                for tables in zip(*cast(list[list[CostTable]], found), strict=True)
             ]
         )
 
-    def _tables(self, twin: Supernet, architecture: Architecture) -> list[Table] | None:
+    def _tables(self, twin: Supernet, architecture: Architecture) -> list[CostTable] | None:
         """Return the tables for images as large as they are in ``architecture``, which has everything else."""
         positions, own_macs = trace_all_costs(twin, architecture, self._inputs)
-        merged: dict[tuple[object, ...], Table] = {}
+        merged: dict[tuple[object, ...], CostTable] = {}
         counted: set[nn.Parameter] = set()
         chosen: dict[str, Positions | None] = {"None": None}
         for site in twin.sites:

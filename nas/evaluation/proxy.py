@@ -22,10 +22,10 @@ from nas.task import Quality
 class ProxySubset:
     """Candidates are judged on a stratified part of the search split (Xiong 2023).
 
-    After the supernet's training some architectures, spread over the space's sizes, are judged on the
+    After the supernet's training some architectures, spread over the space's sizes, are evaluated on the
     whole search split and on parts of it, several of each size. The smallest size is taken of which all
     but a tenth of the parts reach ``min_tau``: Kendall's tau with the ranking by the whole. Where no size
-    does, the whole split is used. Winners are always judged on the whole.
+    does, the whole split is used. Winners are always evaluated on the whole.
 
     Args:
         sizes: Parts of the split to try, each in (0, 1).

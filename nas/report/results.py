@@ -166,7 +166,7 @@ class Results:
         winners: What was chosen and finished; ``facts["winners_chosen_by"]`` says how.
         baselines: Empty unless asked for.
         trust: How the search's ranking held; None without a supernet.
-        proxy: What part of the search split candidates were judged on; None for the whole.
+        proxy: What part of the search split candidates were evaluated on; None for the whole.
         original: The network that was converted; empty where none was.
     """
 

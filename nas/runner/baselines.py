@@ -36,9 +36,9 @@ def run_baselines(context: RunContext, record: optuna.Study) -> tuple[Baseline, 
 
     Their trials are in studies beside the main one.
 
-    Random search judges architectures exactly as the search did. Uniform scaling trains every member of
+    Random search evaluates architectures exactly as the search did. Uniform scaling trains every member of
     the uniformly scaled family from scratch, with the supernet's recipe; a family has few members, so it
-    spends fewer evaluations, each of them far dearer, and judges them on the whole search split.
+    spends fewer evaluations, each of them far dearer, and evaluates them on the whole search split.
     """
     prepared, run = context.prepared, context.run
     known, objectives = calibration(prepared, record), prepared.problem.objectives

@@ -65,7 +65,7 @@ def calibration(prepared: Prepared, record: optuna.Study, sleep: Sleep = time.sl
 def names_on_device(objectives: Sequence[MeasuredObjective], known: Known) -> frozenset[str]:
     """Return the names of the objectives that are measured on a device: measuring again shows the noise in them.
 
-    The spread of a quality is another one: how far it would move with other items. All networks are judged on the same.
+    The spread of a quality is another one: how far it would move with other items. All networks see the same.
 
     Args:
         objectives: The quality first.

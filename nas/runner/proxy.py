@@ -29,7 +29,7 @@ class ProxyChoice:
 
     Args:
         sizes: Sizes that were tried.
-        chosen: The one that candidates are judged on; None for the whole search split.
+        chosen: The one that candidates are evaluated on; None for the whole search split.
         architectures: How many were ranked.
         min_tau: What was asked for.
     """

@@ -62,7 +62,7 @@ def run(
     Args:
         study: What to do.
         path: The run directory; made if it isn't there.
-        device: Where to train and to judge.
+        device: Where to train and to evaluate.
         progress: Is told how it goes.
         ranks: The processes that train the supernet together.
         baselines: Whether to run the baselines as well.

@@ -261,7 +261,7 @@ def fit_scaling(
 ) -> dict[Shares, Member]:
     """Train a network of twice the winner's MACs for each way to scale, and return all, the best one first.
 
-    Each is trained from scratch by the study's recipe and judged on the search split. What was trained is kept in
+    Each is trained from scratch by the study's recipe and evaluated on the search split. What was trained is kept in
     ``folder``.
 
     Args:

@@ -45,7 +45,7 @@ def search_architectures(context: RunContext, evaluations: int) -> optuna.Study:
     """Search until ``evaluations`` are spent and return the Optuna study.
 
     Raises:
-        StudyChangedError: the supernet is not the one that earlier trials were judged with.
+        StudyChangedError: the supernet is not the one that earlier trials were evaluated with.
         DamagedFileError: the database or another file is damaged.
     """
     prepared, run, progress = context.prepared, context.run, context.progress
@@ -87,7 +87,7 @@ def _check_weights(context: RunContext, record: optuna.Study) -> None:
     """Store which weights the trials are judged with, or compare.
 
     Raises:
-        StudyChangedError: earlier trials were judged with another one.
+        StudyChangedError: earlier trials were evaluated with another one.
     """
     used, digest, run = record.user_attrs.get(SUPERNET_DIGEST), context.weights.digest, context.run
     if used is None:

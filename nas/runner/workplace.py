@@ -68,7 +68,7 @@ def open_workplace(make_study: Callable[[], Study], path: Path, device: torch.de
     Args:
         make_study: Returns the study.
         path: The run directory, on a disk that both processes see.
-        device: Where to train and to judge.
+        device: Where to train and to evaluate.
 
     Raises:
         WorkerError: the directory can't be seen.

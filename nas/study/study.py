@@ -114,11 +114,11 @@ class Study:
         weights: A safetensors file with the weights of ``network()``, to begin with; or a function of the run's
             device that returns its path, and trains or downloads first what isn't there. A run calls it, listing and
             profiling don't.
-        proxy: Judge candidates on a part of the search split, as large as ranking needs; None for all.
+        proxy: Evaluate candidates on a part of the search split, as large as ranking needs; None for all.
         zero_cost: Scores of untrained networks, for the search to learn from before it trains candidates from scratch;
             None for none.
         recalibration: Training items that the batch-norm statistics of a subnet are recalibrated on before it is
-            judged; 0 to judge it with those of the supernet, as Xiong 2023 does. Fewer cost less, and do where an
+            evaluated; 0 to evaluate it with those of the supernet, as Xiong 2023 does. Fewer cost less, and do where an
             item has many positions.
         trust: How the supernet's ranking is checked.
         seed: Seed of everything that is random, from 0 to :data:`nas.strategy.MAX_SEED`.

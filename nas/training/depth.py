@@ -45,7 +45,7 @@ class StochasticDepth:
     Of the L blocks that the active architecture runs, over all rows in the order of the modules, the l-th survives with
     probability 1 - l / L * rate. One that doesn't isn't computed: its input goes on. Of one that does, what it adds to
     its input is divided by that probability, so that the expected output is the block's own, and a network without
-    this class, as it is judged and exported, needs no change. (There, the sum is scaled when the network is used.)
+    this class, as it is evaluated and exported, needs no change. (There, the sum is scaled when the network is used.)
 
     Args:
         model: Holds the rows.
