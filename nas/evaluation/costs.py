@@ -16,6 +16,7 @@ from nas.space import FloatArray
 TRAINING_PASSES = 3
 """A training step costs as much as so many forward passes: gradients, of inputs and of weights, take two more."""
 _THOUSAND = np.array([1_000], dtype=np.int64)
+"""Any number that can be halved would do."""
 _SOME = Counts(_THOUSAND, _THOUSAND, stored_bytes=4 * _THOUSAND, training_macs=np.array([1e6]))
 """Counts of a network, to see which of them change a quantity."""
 

@@ -35,9 +35,8 @@ _PACE = 1.77
 on 128x128 pixels takes as long as was measured: 4.3 a second at 100 MHz (Burrello 2021). It changes no ranking."""
 _L1_BYTES = 64_000 - 3_500 - 7 * 3_400
 """Without the stacks of the cores, as DORY's description of GAP8 has it (Burrello 2021)."""
-_DMA_BYTES_PER_CYCLE = 8
-_DMA_LATENCY = 10
-"""Cycles for each transfer. Both are as in DORY's description of GAP8 (Burrello 2021)."""
+_DMA_BYTES_PER_CYCLE, _DMA_LATENCY = 8, 10
+"""The latter in cycles for each transfer. Both are as in DORY's description of GAP8 (Burrello 2021)."""
 _FUSED = frozenset({"Relu", "LeakyRelu", "Clip"})
 """Done by the layer before, while it writes."""
 _POOLS = frozenset({"MaxPool", "AveragePool"})
