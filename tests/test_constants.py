@@ -30,7 +30,7 @@ def numbers_without_a_reason(path: Path) -> Iterator[str]:
             yield ", ".join(names)
 
 
-@pytest.mark.parametrize("folder", ("", *FOLDERS))
+@pytest.mark.parametrize("folder", ["", *FOLDERS])
 def test_every_number_has_a_reason(folder: str) -> None:
     paths = (NAS / folder).rglob("*.py") if folder else NAS.glob("*.py")
     found = {path.name: list(numbers_without_a_reason(path)) for path in paths}
