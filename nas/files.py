@@ -20,8 +20,6 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         RunDirectoryError: the disk is full, read-only, or can't be written.
     """
-    # In the same folder, because a file can only be renamed in one step within a file system; by process, because two
-    # may write at once.
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -128,7 +128,6 @@ class _Sampler(ArchitectureSampler):
     def _surface(self, history: History) -> _ResponseSurface:
         settings = self._settings
         count = len(history.finished)
-        # The fit rests on the trials of the last full round, so that every proposal of a round has the same surface.
         count -= (count - settings.num_startup) % settings.retrain_every
         rows, costs = history.finished[:count], credible(history.costs[:count])
         content = rows.tobytes() + costs.tobytes()
