@@ -13,6 +13,7 @@ PACKAGES = ("nas", "search_spaces", "surrogates", "studies")
 BESIDE = ("benchmarks",)
 """What has tests where there is something to get wrong."""
 OF_NO_MODULE = {
+    "test_constants.py": "numbers in all modules",
     "test_docs.py": "the documentation speaks of everything",
     "test_docstrings.py": "so do docstrings",
     "test_extending.py": "parts of every kind, as users add them",
