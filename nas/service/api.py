@@ -301,5 +301,6 @@ def _zip(
     files = [
         (f"{winner.id}/{path.name}", path) for winner in winners for path in files_of(view.directory, winner)
     ]
-    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
-    return StreamingResponse(zip_files([*more, *files]), media_type="application/zip", headers=headers)
+    archive = zip_files([*more, *files])
+    headers = {"Content-Disposition": f'attachment; filename="{name}"', "Content-Length": str(len(archive))}
+    return StreamingResponse(archive, media_type="application/zip", headers=headers)

@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
-from typing import final
 
-from nas.export.names import (
-    ARCHITECTURE,
-    CARD,
-    PICTURES,
-    VOCABULARY,
-    WEIGHTS,
-    variant_files,
-)
+from zipstream import ZipStream
+
+from nas.export.names import ARCHITECTURE, CARD, PICTURES, VOCABULARY, WEIGHTS, variant_files
 from nas.report.results import Winner
 from nas.runner.directory import RunDirectory
 from nas.service.problems import Problem
 
 _ALWAYS = (CARD, *PICTURES, ARCHITECTURE, VOCABULARY, WEIGHTS)
-_CHUNK_BYTES = 256 * 1024
 
 
 def files_of(directory: RunDirectory, winner: Winner) -> list[Path]:
@@ -47,43 +39,15 @@ def file_of(directory: RunDirectory, winner: Winner, name: str) -> Path:
     return found
 
 
-def zip_files(files: list[tuple[str, Path]]) -> Iterator[bytes]:
-    """Yield a zip piece by piece.
+def zip_files(files: Iterable[tuple[str, Path]]) -> ZipStream:
+    """Return a zip that is made while it is sent, and knows its length before.
 
     Weights don't shrink, so nothing is compressed.
 
     Args:
         files: Name in the zip, and path.
     """
-    sink = _Sink()
-    with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED) as archive:
-        for name, path in files:
-            entry = zipfile.ZipInfo.from_file(path, name, strict_timestamps=False)
-            with path.open("rb") as source, archive.open(entry, "w") as target:
-                while chunk := source.read(_CHUNK_BYTES):
-                    target.write(chunk)
-                    yield sink.take()
-    yield sink.take()
-
-
-@final
-class _Sink:
-    """Where a zip is written to that can't be rewound."""
-
-    def __init__(self) -> None:
-        self._pieces: list[bytes] = []
-
-    def write(self, data: bytes) -> int:
-        self._pieces.append(bytes(data))
-        return len(data)
-
-    def flush(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
-
-    def take(self) -> bytes:
-        """Return what was written since the last time."""
-        pieces, self._pieces = self._pieces, []
-        return b"".join(pieces)
+    archive = ZipStream(sized=True)
+    for name, path in files:
+        archive.add_path(path, name)
+    return archive

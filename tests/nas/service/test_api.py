@@ -212,6 +212,9 @@ def test_a_zip_holds_a_model_that_loads(reader: TestClient, finished_run: Run, t
     winner = reader.get(f"{RUNS}/{FINISHED}/winners").json()["winners"][0]["id"]
     answer = reader.get(f"{RUNS}/{FINISHED}/winners/{winner}/zip")
     assert answer.headers["content-disposition"] == f'attachment; filename="{FINISHED}-{winner}.zip"'
+    assert int(answer.headers["content-length"]) == len(
+        answer.content
+    )  # so that a browser shows how much is left
     with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
         assert archive.testzip() is None
         archive.extractall(tmp_path)
