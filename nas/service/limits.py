@@ -6,7 +6,6 @@ import ipaddress
 import math
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import final
 
@@ -16,12 +15,13 @@ from nas.service.problems import Problem
 from nas.service.settings import Settings
 from nas.service.store import UNFINISHED, Store
 
-_MAX_ADDRESSES = 10_000
-
 
 @final
 class Attempts:
     """Counts wrong tokens per address, over a sliding window, in this process: one service has a folder or database.
+
+    What is over is forgotten at every attempt, so guesses from ever new addresses don't fill the memory; the library
+    ``limits`` (5.8) keeps an entry of each for ever.
 
     Args:
         limit: Wrong ones before an address has to wait.
@@ -31,7 +31,7 @@ class Attempts:
 
     def __init__(self, limit: int, window_s: float, now: Callable[[], float] = time.monotonic) -> None:
         self._limit, self._window_s, self._now = limit, window_s, now
-        self._failures: dict[str, deque[float]] = {}
+        self._failures: dict[str, list[float]] = {}  # times by address; whoever failed last comes last
         self._lock = threading.Lock()
 
     def check(self, address: str, *, is_right: bool) -> None:
@@ -44,25 +44,19 @@ class Attempts:
         """
         source = source_of(address)
         with self._lock:
-            failures = self._recent(source)
-            if len(failures) >= self._limit:
-                raise _must_wait(failures[0] + self._window_s - self._now())
+            now = self._now()
+            begin = now - self._window_s
+            while self._failures and self._failures[first := next(iter(self._failures))][-1] <= begin:
+                del self._failures[first]
+            recent = [at for at in self._failures.get(source, ()) if at > begin]
+            if len(recent) >= self._limit:
+                raise _make_wait(recent[0] - begin)
             if not is_right:
-                self._note(source)
-
-    def _note(self, source: str) -> None:
-        if len(self._failures) >= _MAX_ADDRESSES:
-            self._failures = {a: f for a in list(self._failures) if (f := self._recent(a))}
-        self._failures.setdefault(source, deque(maxlen=self._limit)).append(self._now())
-
-    def _recent(self, source: str) -> deque[float]:
-        failures = self._failures.get(source, deque())
-        while failures and failures[0] <= self._now() - self._window_s:
-            failures.popleft()
-        return failures
+                self._failures.pop(source, None)
+                self._failures[source] = [*recent, now]
 
 
-def _must_wait(seconds: float) -> Problem:
+def _make_wait(seconds: float) -> Problem:
     wait = max(1, math.ceil(seconds))
     return Problem(
         429,
