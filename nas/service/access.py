@@ -8,7 +8,7 @@ from fastapi import Depends, Request, Response
 from fastapi.security import APIKeyCookie, HTTPBearer
 
 from nas.service.limits import Attempts
-from nas.service.prefix import root_of
+from nas.service.middleware import root_of
 from nas.service.problems import Problem
 from nas.service.sessions import COOKIE, Sessions
 from nas.service.store import Token

@@ -15,9 +15,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from nas.service import api, pages, problems, reference
 from nas.service.access import refuse_other_sites
 from nas.service.assets import ASSETS
-from nas.service.headers import SecurityHeaders
-from nas.service.limits import QueryLimit
-from nas.service.prefix import Prefix
+from nas.service.middleware import add_prefix, add_security_headers, limit_address
 from nas.service.rendering import answer_problem
 from nas.service.settings import Settings
 from nas.service.state import State
@@ -57,10 +55,10 @@ def create_app(settings: Settings) -> FastAPI:
         dependencies=[Depends(refuse_other_sites)],
         max_body_size=settings.max_body_bytes,
         middleware=[
-            Middleware(SecurityHeaders),
+            Middleware(add_security_headers),
             Middleware(ProxyHeadersMiddleware, trusted_hosts=list(settings.proxies)),
-            Middleware(Prefix, root=settings.root_path),
-            Middleware(QueryLimit, max_bytes=settings.max_query_bytes),
+            Middleware(add_prefix, root=settings.root_path),
+            Middleware(limit_address, max_bytes=settings.max_query_bytes),
             Middleware(GZipMiddleware, compresslevel=_GZIP_LEVEL, exclude_content_types=_NOT_COMPRESSED),
         ],
     )

@@ -1,4 +1,4 @@
-"""What a client may ask for: sizes of requests, wrong tokens, studies and evaluations per token."""
+"""What a client may ask for: wrong tokens, studies and evaluations per token."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ import threading
 import time
 from collections.abc import Callable
 from typing import final
-
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from nas.service.problems import Problem
 from nas.service.settings import Settings
@@ -77,28 +75,6 @@ def source_of(address: str) -> str:
     if known.ipv4_mapped is not None:
         return str(known.ipv4_mapped)
     return str(ipaddress.ip_network((int(known), 64), strict=False))
-
-
-@final
-class QueryLimit:
-    """Turns down requests whose path and query are too long (ASGI middleware)."""
-
-    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
-        self._app, self._max_bytes = app, max_bytes
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle a request."""
-        if scope["type"] == "http":
-            length = len(scope.get("raw_path") or b"") + len(scope["query_string"])
-            if length > self._max_bytes:
-                problem = Problem(
-                    414,
-                    "address-too-long",
-                    f"The address has {length} bytes: at most {self._max_bytes} are read.",
-                )
-                await problem.response()(scope, receive, send)
-                return
-        await self._app(scope, receive, send)
 
 
 def check_quota(store: Store, settings: Settings, token_id: str, evaluations: int) -> None:

@@ -12,9 +12,9 @@ from pydantic import ValidationError
 from nas.service import run_data, run_pages
 from nas.service.access import Runner, access_of, reader
 from nas.service.api import Service, TheAction, TheRun
+from nas.service.middleware import redirect
 from nas.service.models import DeviceModel, NewRun, StudyModel
 from nas.service.numbers import Whole, number, whole_number
-from nas.service.prefix import redirect
 from nas.service.problems import Problem
 from nas.service.rendering import Form, Posted, field, page
 from nas.service.runs import describe_run

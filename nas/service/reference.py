@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from nas.service.access import access_of
-from nas.service.prefix import root_of
+from nas.service.middleware import root_of
 from nas.service.rendering import page
 
 router = APIRouter()

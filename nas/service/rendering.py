@@ -13,7 +13,7 @@ from fastapi import Depends, Request
 from fastapi.responses import HTMLResponse, Response
 
 from nas.service.assets import PLOTLY, address, plotly_styles
-from nas.service.prefix import redirect, root_of
+from nas.service.middleware import redirect, root_of
 from nas.service.problems import Problem
 from nas.service.words import ago, label
 

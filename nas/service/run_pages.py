@@ -18,8 +18,8 @@ from nas.service.cards import tags_of
 from nas.service.columns import bars_of, values_of
 from nas.service.comparing import compare_architectures, compare_runs
 from nas.service.downloads import file_of
+from nas.service.middleware import root_of
 from nas.service.numbers import Whole
-from nas.service.prefix import root_of
 from nas.service.problems import Problem
 from nas.service.rendering import page
 from nas.service.run_data import Name, space_of

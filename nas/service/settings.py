@@ -11,10 +11,12 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from nas.errors import ServiceError
-from nas.service.prefix import OWN_PATHS
 
 PREFIX = "NAS_SERVICE_"
 """Of the environment variables: ``NAS_SERVICE_PORT`` and so on, one per field of :class:`Settings`."""
+
+OWN_PATHS = ("api", "compare", "devices", "docs", "login", "logout", "runs", "static", "studies")
+"""How paths of ours begin. A prefix that begins so couldn't be told from them."""
 
 
 @final

@@ -16,8 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 import nas.service
 from nas.errors import ServiceError
-from nas.service.prefix import OWN_PATHS
-from nas.service.settings import Settings, settings_from
+from nas.service.settings import OWN_PATHS, Settings, settings_from
 from nas.service.state import State
 from nas.service.store import Run
 
