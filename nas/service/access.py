@@ -10,10 +10,10 @@ from fastapi.security import APIKeyCookie, HTTPBearer
 from nas.service.limits import Attempts
 from nas.service.middleware import root_of
 from nas.service.problems import Problem
-from nas.service.sessions import COOKIE, Sessions
 from nas.service.store import Token
 from nas.service.tokens import Tokens
 
+COOKIE = "nas_session"
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 _bearer = HTTPBearer(auto_error=False, description="A token of 'nas token create'.")
 _cookie = APIKeyCookie(name=COOKIE, auto_error=False, description="The page's sign-in.")
@@ -25,13 +25,13 @@ class Access:
 
     Args:
         tokens: The service's.
-        sessions: The service's.
         attempts: Counts wrong tokens per address.
+        session_s: How long a sign-in lasts.
         https: Whether cookies are for HTTPS alone, whatever the request says.
     """
 
-    def __init__(self, tokens: Tokens, sessions: Sessions, attempts: Attempts, *, https: bool) -> None:
-        self._tokens, self._sessions, self._attempts, self._https = tokens, sessions, attempts, https
+    def __init__(self, tokens: Tokens, attempts: Attempts, *, session_s: float, https: bool) -> None:
+        self._tokens, self._attempts, self._session_s, self._https = tokens, attempts, session_s, https
         self._known: set[str] = set()  # ids of tokens that were shown to this process
 
     def token_of(self, request: Request) -> Token | None:
@@ -40,13 +40,17 @@ class Access:
         Raises:
             Problem: token or cookie is not valid (401), or its address must wait (429).
         """
-        header = request.headers.get("authorization")
+        header, cookie = request.headers.get("authorization"), request.cookies.get(COOKIE)
         if header is not None:
-            return self._verify_header(request, header)
-        cookie = request.cookies.get(COOKIE)
+            scheme, _, text = header.partition(" ")
+            if scheme.lower() != "bearer":
+                raise _make_unauthorised(
+                    "The Authorization header is not of a bearer token: send 'Bearer nas_...'."
+                )
+            return self._check_token(request, text)
         if cookie is None:
             return None
-        token = self._sessions.token_of(cookie)
+        token = self._tokens.find_session(cookie)
         if token is None:
             raise _make_unauthorised("This sign-in is over: sign in again.")
         return token
@@ -64,11 +68,11 @@ class Access:
         Raises:
             Problem: the token is not valid (401), or the address must wait (429).
         """
-        token = self._check_token(request, text.strip())
+        token = self._check_token(request, text)
         response.set_cookie(
             COOKIE,
-            self._sessions.open(token),
-            max_age=int(self._sessions.seconds),
+            self._tokens.open_session(token, self._session_s),
+            max_age=int(self._session_s),
             httponly=True,
             samesite="strict",
             secure=self._https or request.url.scheme == "https",
@@ -78,29 +82,18 @@ class Access:
 
     def sign_out(self, request: Request, response: Response) -> None:
         """End the sign-in of a request's cookie."""
-        cookie = request.cookies.get(COOKIE)
-        if cookie is not None:
-            self._sessions.close(cookie)
+        self._tokens.close_session(request.cookies.get(COOKIE, ""))
         response.delete_cookie(COOKIE, path=root_of(request) or "/", httponly=True, samesite="strict")
 
     def is_still(self, token: Token) -> bool:
         """Whether the token is still valid; for what lasts longer than a request."""
         return self._tokens.usable(token.id) is not None
 
-    def _verify_header(self, request: Request, header: str) -> Token:
-        scheme, _, text = header.partition(" ")
-        if scheme.lower() != "bearer":
-            raise _make_unauthorised(
-                "The Authorization header is not of a bearer token: send 'Bearer nas_...'."
-            )
-        return self._check_token(request, text.strip())
-
     def _check_token(self, request: Request, text: str) -> Token:
-        token = self._tokens.verify(text)
+        token = self._tokens.verify(text.strip())
         if token is not None and token.id in self._known:
             return token  # whoever is in stays in, whatever others behind the same address try
-        address = request.client.host if request.client else ""
-        self._attempts.check(address, is_right=token is not None)
+        self._attempts.check(request.client.host if request.client else "", is_right=token is not None)
         if token is None:
             raise _make_unauthorised(
                 "The token is wrong, revoked, expired or of an older version: make one with 'nas token create'."

@@ -19,7 +19,6 @@ from nas.service.models import NewRun, StudyModel
 from nas.service.places import Place
 from nas.service.problems import Problem
 from nas.service.runs import Runs
-from nas.service.sessions import Sessions
 from nas.service.settings import Settings
 from nas.service.store import UNFINISHED, Run, Store
 from nas.service.studies import Studies
@@ -40,8 +39,7 @@ class State:
     Args:
         settings: Settings of the process.
         store: The service's tables.
-        tokens: Bearer tokens.
-        sessions: Sign-ins of browsers.
+        tokens: Bearer tokens, and sign-ins of browsers.
         access: Who may do what.
         studies: The catalogue.
         supervisor: Supervisor of the runs' processes.
@@ -53,7 +51,6 @@ class State:
     settings: Settings
     store: Store
     tokens: Tokens
-    sessions: Sessions
     access: Access
     studies: Studies
     supervisor: Supervisor
@@ -68,17 +65,15 @@ class State:
         settings.runs.mkdir(parents=True, exist_ok=True)
         store = Store(settings.database_url)
         tokens = Tokens(store)
-        sessions = Sessions(store, tokens, settings.session_hours)
         runs = Runs(settings.runs, settings.storage)
         return cls(
             settings=settings,
             store=store,
             tokens=tokens,
-            sessions=sessions,
             access=Access(
                 tokens,
-                sessions,
                 Attempts(settings.login_attempts, settings.login_window_s),
+                session_s=settings.session_hours * 3600,
                 https=settings.https,
             ),
             studies=Studies(),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Literal, final
 
 import sqlalchemy
-from sqlalchemy import JSON, String, Text, delete, select, update
+from sqlalchemy import JSON, String, Text, select, update
 from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, mapped_column, sessionmaker
 
 from nas.errors import ServiceError, first_line
@@ -104,7 +104,7 @@ class Run(_Row):
 
 @final
 class Store:
-    """The database of the service.
+    """The database of the service; ``begin()`` gives a transaction.
 
     Args:
         url: SQLAlchemy's; ``sqlite:///...`` or ``postgresql+psycopg://...``.
@@ -132,58 +132,21 @@ class Store:
                 f"the service's database{_format_url(url)} can't be opened ({reason}): check the address given with "
                 "--storage, that the database runs, and for PostgreSQL that nas[postgres] is installed."
             ) from None
-        self._sessions = sessionmaker(self.engine, expire_on_commit=False)
+        self.begin = sessionmaker(self.engine, expire_on_commit=False).begin
 
     def close(self) -> None:
         """Let go of all connections."""
         self.engine.dispose()
 
-    def add_token(self, token: Token) -> None:
-        """Store a new token."""
-        with self._sessions.begin() as session:
-            session.add(token)
-
-    def token(self, id_: str) -> Token | None:
-        """Return the token of that id."""
-        with self._sessions() as session:
-            return session.get(Token, id_)
-
-    def tokens(self) -> list[Token]:
-        """Return all tokens, oldest first."""
-        with self._sessions() as session:
-            return list(session.scalars(select(Token).order_by(Token.created)))
-
-    def revoke_token(self, id_: str, now: float) -> None:
-        """Make a token worthless, with all sign-ins made by it."""
-        with self._sessions.begin() as session:
-            session.execute(update(Token).where(Token.id == id_).values(revoked=now))
-            session.execute(delete(SignIn).where(SignIn.token_id == id_))
-
-    def add_sign_in(self, sign_in: SignIn, now: float) -> None:
-        """Store a new sign-in, and forget those that are over."""
-        with self._sessions.begin() as session:
-            session.execute(delete(SignIn).where(SignIn.expires <= now))
-            session.add(sign_in)
-
-    def sign_in(self, digest: str) -> SignIn | None:
-        """Return the sign-in of that cookie."""
-        with self._sessions() as session:
-            return session.get(SignIn, digest)
-
-    def drop_sign_in(self, digest: str) -> None:
-        """End a sign-in."""
-        with self._sessions.begin() as session:
-            session.execute(delete(SignIn).where(SignIn.digest == digest))
-
     def add_run(self, run: Run) -> Run:
         """Put a run at the end of the queue and return it as stored."""
-        with self._sessions.begin() as session:
+        with self.begin() as session:
             session.add(run)
         return run
 
     def run(self, id_: str) -> Run | None:
         """Return the run of that id."""
-        with self._sessions() as session:
+        with self.begin() as session:
             return session.scalar(select(Run).where(Run.id == id_))
 
     def runs(self, *, before: int | None, limit: int) -> list[Run]:
@@ -202,11 +165,11 @@ class Store:
 
     def change_run(self, id_: str, **values: Any) -> None:
         """Set columns of a run."""
-        with self._sessions.begin() as session:
+        with self.begin() as session:
             session.execute(update(Run).where(Run.id == id_).values(**values))
 
     def _runs(self, wanted: sqlalchemy.Select[Run]) -> list[Run]:
-        with self._sessions() as session:
+        with self.begin() as session:
             return list(session.scalars(wanted))
 
 

@@ -1,4 +1,4 @@
-"""Bearer tokens: made, verified, revoked. The secret is shown once; what is stored is its SHA-256."""
+"""Bearer tokens and the sign-ins made with them. A secret is shown once; what is stored is its SHA-256."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ import time
 from collections.abc import Callable
 from typing import final
 
+from sqlalchemy import delete, select
+
 from nas.errors import ServiceError
-from nas.service.store import Role, Store, Token
+from nas.service.store import Role, SignIn, Store, Token
 
 _FORM = re.compile(r"nas_([0-9a-f]{12})_([A-Za-z0-9_-]{43})", re.ASCII)
 _DAY_S = 86_400.0
@@ -53,7 +55,8 @@ class Tokens:
         now = self._now()
         expires = None if days is None else now + days * _DAY_S
         token = Token(id_, name, role, digest_of(secret), now, expires)
-        self._store.add_token(token)
+        with self._store.begin() as session:
+            session.add(token)
         return token, f"nas_{id_}_{secret}"
 
     def verify(self, text: str) -> Token | None:
@@ -66,28 +69,51 @@ class Tokens:
 
     def usable(self, id_: str) -> Token | None:
         """Return the token of that id, if it is valid now."""
-        token = self._store.token(id_)
+        with self._store.begin() as session:
+            token = session.get(Token, id_)
         return token if token is not None and token.is_valid(self._now()) else None
 
     def list(self) -> list[Token]:
         """Return all tokens, revoked ones too, oldest first."""
-        return self._store.tokens()
+        with self._store.begin() as session:
+            return list(session.scalars(select(Token).order_by(Token.created)))
 
     def is_any_valid(self) -> bool:
         """Whether somebody can sign in."""
         return any(token.is_valid(self._now()) for token in self.list())
 
     def revoke(self, id_: str) -> Token:
-        """Make a token worthless.
+        """Make a token worthless, with all sign-ins made by it.
 
         Raises:
             ServiceError: there is none of that id.
         """
-        token = self._store.token(id_)
-        if token is None:
-            raise ServiceError(f"there is no token {id_!r}: 'nas token list' shows the ids.")
-        self._store.revoke_token(id_, self._now())
+        with self._store.begin() as session:
+            token = session.get(Token, id_)
+            if token is None:
+                raise ServiceError(f"there is no token {id_!r}: 'nas token list' shows the ids.")
+            token.revoked = self._now()
+            session.execute(delete(SignIn).where(SignIn.token_id == id_))
         return token
+
+    def open_session(self, token: Token, seconds: float) -> str:
+        """Begin a sign-in of a browser and return its cookie, which is random; it ends with its token at the latest."""
+        cookie, now = secrets.token_urlsafe(32), self._now()
+        with self._store.begin() as session:
+            session.execute(delete(SignIn).where(SignIn.expires <= now))
+            session.add(SignIn(digest_of(cookie), token.id, now + seconds))
+        return cookie
+
+    def find_session(self, cookie: str) -> Token | None:
+        """Return whose sign-in a cookie is, or None if it is over or never was."""
+        with self._store.begin() as session:
+            found = session.get(SignIn, digest_of(cookie))
+        return None if found is None or found.expires <= self._now() else self.usable(found.token_id)
+
+    def close_session(self, cookie: str) -> None:
+        """End a sign-in."""
+        with self._store.begin() as session:
+            session.execute(delete(SignIn).where(SignIn.digest == digest_of(cookie)))
 
 
 def digest_of(secret: str) -> str:

@@ -21,8 +21,8 @@ from service_fakes import FINISHED, sign_in
 from starlette.types import Message
 
 from nas.files import read_json
+from nas.service.access import COOKIE
 from nas.service.app import create_app
-from nas.service.sessions import COOKIE
 from nas.service.settings import Settings
 from nas.service.state import State
 from nas.service.store import Run

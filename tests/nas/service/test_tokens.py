@@ -84,7 +84,8 @@ def test_an_expired_token_is_refused(tokens: Tokens, clock: Clock) -> None:
 
 def test_a_token_of_a_version_that_stored_another_hash_is_worth_nothing(tokens: Tokens, store: Store) -> None:
     secret = "A" * 43
-    store.add_token(Token("0" * 12, "ann", "run", "$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA", 0.0))
+    with store.begin() as session:
+        session.add(Token("0" * 12, "ann", "run", "$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA", 0.0))
     assert tokens.verify(f"nas_{'0' * 12}_{secret}") is None
     assert tokens.usable("0" * 12) is None  # its sign-ins are over too
     assert not tokens.is_any_valid()
