@@ -12,7 +12,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from nas.service import api, pages, problems, reference
+from nas.service import api, pages, problems
 from nas.service.access import refuse_other_sites
 from nas.service.assets import ASSETS
 from nas.service.middleware import add_prefix, add_security_headers, limit_address
@@ -68,7 +68,6 @@ def create_app(settings: Settings) -> FastAPI:
     problems.describe(app)
     app.include_router(api.open_router)
     app.include_router(api.router)
-    app.include_router(reference.router)
     app.include_router(pages.open_router)
     app.include_router(pages.router)
     app.mount("/static", ASSETS)

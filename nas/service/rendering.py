@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any
-from urllib.parse import parse_qs, quote
+from typing import Any
+from urllib.parse import quote
 
 import jinja2
-from fastapi import Depends, Request
+from fastapi import Request
 from fastapi.responses import HTMLResponse, Response
 
 from nas.service.assets import PLOTLY, address, plotly_styles
 from nas.service.middleware import redirect, root_of
 from nas.service.problems import Problem
 from nas.service.words import ago, label
-
-_MAX_FIELDS = 100
-Form = Mapping[str, list[str]]
 
 
 def page(request: Request, template: str, status: int = 200, **more: Any) -> HTMLResponse:
@@ -31,30 +27,6 @@ def page(request: Request, template: str, status: int = 200, **more: Any) -> HTM
         "root": root_of(request),
     }
     return HTMLResponse(_templates().get_template(template).render({**frame, **more}), status)
-
-
-async def _read_form(request: Request) -> Form:
-    """Return the fields of a form that was sent.
-
-    Raises:
-        Problem: the body is no form (400).
-    """
-    try:
-        body = (await request.body()).decode("ascii")
-        return parse_qs(body, strict_parsing=bool(body), keep_blank_values=True, max_num_fields=_MAX_FIELDS)
-    except ValueError:
-        raise Problem(
-            400, "unreadable-request", "The request is no form of this page: load it and try again."
-        ) from None
-
-
-Posted = Annotated[Form, Depends(_read_form)]
-"""A route's parameter of this type is the form that was sent."""
-
-
-def field(form: Form, name: str) -> str:
-    """Return a field of a form, empty where it wasn't sent."""
-    return form.get(name, [""])[0]
 
 
 def answer_problem(request: Request, problem: Problem) -> Response:

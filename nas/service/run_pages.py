@@ -5,20 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
-from fastapi.responses import FileResponse, Response
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi.responses import Response
 
-from nas.export.names import CARD, PICTURES
+from nas.export.names import PICTURES
 from nas.objective import Objective
 from nas.report.results import FILE_BYTES, Variant, Winner
-from nas.service import words
-from nas.service.api import Service, TheRun, TheView, TheWinner
-from nas.service.cards import render_card as rendered_card
-from nas.service.cards import tags_of
+from nas.service import api, words
+from nas.service.api import Service, TheRun, TheView
+from nas.service.cards import render_card, tags_of
 from nas.service.columns import bars_of, values_of
 from nas.service.comparing import compare_architectures, compare_runs
-from nas.service.downloads import file_of
 from nas.service.middleware import root_of
+from nas.service.models import WinnerCard
 from nas.service.numbers import Whole
 from nas.service.problems import Problem
 from nas.service.rendering import page
@@ -33,14 +32,6 @@ _MAX_ROWS = 300
 _MAX_RUNS = 100
 
 router = APIRouter(include_in_schema=False)
-
-
-def num_waiting(service: State, run: Run) -> int:
-    """Return how many runs go before a queued one on its device."""
-    if run.state != "queued":
-        return 0
-    others = [r for r in service.store.runs_in(["queued", "running"]) if r.device == run.device]
-    return sum(r.state == "running" or r.position < run.position for r in others if r.id != run.id)
 
 
 @router.get("/runs/{run}")
@@ -98,28 +89,23 @@ def compare_fronts(
 
 
 @router.get("/runs/{run}/winners/{winner}")
-def winner_page(request: Request, run: TheRun, view: TheView, winner: TheWinner) -> Response:
+def winner_page(
+    request: Request, run: TheRun, view: TheView, winner: Annotated[WinnerCard, Depends(api.winner)]
+) -> Response:
     """Show a winner's model card."""
-    card = file_of(view.directory, winner, CARD).read_text()
     snapshot, space = view.snapshot(), space_of(view)
     row = next((row for row in snapshot.rows if row.number == winner.trial), None)
-    folder = f"{root_of(request)}/runs/{run.id}/winners/{winner.id}"
+    files = f"{root_of(request)}/api/v1/runs/{run.id}/winners/{winner.id}/files"
     return page(
         request,
         "winner.html",
         here="Runs",
         run=describe_run(run, snapshot),
         winner=_card(snapshot, winner.id, winner.variants),
-        card=rendered_card(card, {name: f"{folder}/{name}" for name in PICTURES}),
-        tags=tags_of(card),
+        card=render_card(winner.card, {name: f"{files}/{name}" for name in PICTURES}),
+        tags=tags_of(winner.card),
         bars=bars_of(space, row) if space is not None and row is not None else [],
     )
-
-
-@router.get("/runs/{run}/winners/{winner}/{picture}.png")
-def picture_on_card(view: TheView, winner: TheWinner, picture: str) -> Response:
-    """Send a picture in a winner's model card: the front, test items, or which classes are taken for which."""
-    return FileResponse(file_of(view.directory, winner, f"{picture}.png"), media_type="image/png")
 
 
 def _context(service: State, run: Run) -> dict[str, Any]:
@@ -137,7 +123,7 @@ def _context(service: State, run: Run) -> dict[str, Any]:
         "objectives": objectives,
         "default_x": len(objectives) - 1,
         "stages": words.stages(described),
-        "now": words.now_line(described, num_waiting(service, run)),
+        "now": words.now_line(described, service.num_waiting(described)),
         "waiting": words.waiting_words(described),
         "changes": words.changes(described),
         "surrogate": words.surrogate_figures(described.surrogate, quality),

@@ -15,7 +15,7 @@ from nas.service.changes import check_changes
 from nas.service.earlier import earlier_runs
 from nas.service.events import Watches
 from nas.service.limits import Attempts, check_quota
-from nas.service.models import NewRun, StudyModel
+from nas.service.models import NewRun, RunModel, StudyModel
 from nas.service.places import Place
 from nas.service.problems import Problem
 from nas.service.runs import Runs
@@ -138,6 +138,12 @@ class State:
             return self.supervisor.submit(
                 study.name, changes, evaluations=evaluations, device=device, token_id=token_id
             )
+
+    def num_waiting(self, run: RunModel) -> int:
+        """Return how many runs go before one on its device: one that runs, and those that came earlier."""
+        line = [r for r in self.store.runs_in(["queued", "running"]) if r.device == run.device]
+        ids = [r.id for r in sorted(line, key=lambda r: r.state != "running")]
+        return ids.index(run.id) if run.id in ids else 0
 
     def act(self, run: Run, action: Action) -> Run:
         """Pause, resume or cancel a run.

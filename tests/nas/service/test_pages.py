@@ -331,8 +331,9 @@ def test_a_model_card_is_a_page_with_its_picture(
     winner = winner_of(service, finished_run)
     page = person.get(f"/runs/{FINISHED}/winners/{winner}").text
     assert "<h2>Intended use</h2>" in page
-    assert f'src="/runs/{FINISHED}/winners/{winner}/front.png"' in page
-    picture = person.get(f"/runs/{FINISHED}/winners/{winner}/front.png")
+    address = f"/api/v1/runs/{FINISHED}/winners/{winner}/files/front.png"
+    assert f'src="{address}"' in page
+    picture = person.get(address)
     assert picture.headers["content-type"] == "image/png"
     assert person.get(f"/runs/{FINISHED}/winners/..%2f..%2fx").status_code == 404
 

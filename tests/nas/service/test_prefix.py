@@ -152,9 +152,9 @@ def test_a_prefix_is_written_without_a_slash_at_its_end(root: str, expected: str
 
 
 def test_what_no_prefix_may_begin_with_is_how_our_paths_begin(app: FastAPI) -> None:
-    from nas.service import api, pages, reference, run_data, run_pages
+    from nas.service import api, pages, run_data, run_pages
 
-    routers = [module.router for module in (api, pages, reference, run_data, run_pages)]
+    routers = [module.router for module in (api, pages, run_data, run_pages)]
     routers += [api.open_router, pages.open_router]
     paths = {getattr(route, "path", None) for router in (*routers, app) for route in router.routes}
     assert {path.split("/")[1] for path in paths if path} - {""} == set(OWN_PATHS)
