@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path as FilePath
-from typing import Annotated, Any, final, get_args
+from typing import Annotated, final, get_args
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
@@ -28,6 +28,7 @@ _RUN_ID = re.compile(r"[A-Za-z0-9_]{1,100}-[0-9a-f]{8}", re.ASCII)
 
 _ANSWERS = document_problems(401, 414, 422, 429)
 router = APIRouter(prefix="/api/v1", dependencies=[Depends(reader)], responses=_ANSWERS)
+of_run = APIRouter(prefix="/runs/{run}", responses=document_problems(404))
 open_router = APIRouter(prefix="/api/v1", responses=_ANSWERS)
 """What may be asked by whoever isn't signed in."""
 
@@ -114,25 +115,21 @@ def runs(
     return models.RunsPage(runs=[_describe(service, run) for run in shown], next=more)
 
 
-@router.get("/runs/{run}", responses=document_problems(404), tags=["runs"])
+@of_run.get("", tags=["runs"])
 def run(run: TheRun, service: Service) -> models.RunModel:
     """Tell how a run stands."""
     return _describe(service, run)
 
 
-@router.post("/runs/{run}/{action:action}", responses=document_problems(403, 404, 409), tags=["runs"])
+@of_run.post("/{action:action}", responses=document_problems(403, 409), tags=["runs"])
 def act(_token: Runner, run: TheRun, action: TheAction, service: Service) -> models.RunModel:
     """Pause a run and keep it, resume a paused or failed one from where it was, or cancel it for good."""
     return _describe(service, service.act(run, action))
 
 
-@router.get(
-    "/runs/{run}/trials", response_model=models.TrialsPage, responses=document_problems(404), tags=["results"]
-)
+@of_run.get("/trials", response_model=models.TrialsPage, tags=["results"])
 def trials(
-    view: TheView,
-    cursor: _Cursor = None,
-    limit: Annotated[Whole, Query(ge=1, le=5000)] = 500,
+    view: TheView, cursor: _Cursor = None, limit: Annotated[Whole, Query(ge=1, le=5000)] = 500
 ) -> Response:
     """List the evaluated architectures, in the order in which they were finished."""
     begin = cursor or 0
@@ -146,41 +143,31 @@ def trials(
             next=end if end < len(snapshot.rows) else None,
         )
 
-    return _json(view.text(("trials", begin, limit), make))
+    return view.answer(("trials", begin, limit), make)
 
 
-@router.get(
-    "/runs/{run}/front", response_model=models.FrontModel, responses=document_problems(404), tags=["results"]
-)
+@of_run.get("/front", response_model=models.FrontModel, tags=["results"])
 def front(view: TheView) -> Response:
     """Return the front so far."""
-    return _json(view.text("front", describe_front))
+    return view.answer("front", describe_front)
 
 
-@router.get(
-    "/runs/{run}/hypervolume",
-    response_model=models.HypervolumeModel,
-    responses=document_problems(404),
-    tags=["results"],
-)
+@of_run.get("/hypervolume", response_model=models.HypervolumeModel, tags=["results"])
 def hypervolume(view: TheView) -> Response:
     """Return the hypervolume after each evaluated architecture; empty before the tenth."""
-    return _json(view.text("hypervolume", lambda s: {"hypervolume": list(s.hypervolume)}))
+    return view.answer("hypervolume", lambda snapshot: {"hypervolume": snapshot.hypervolume})
 
 
-@router.get("/runs/{run}/log", responses=document_problems(404), tags=["runs"])
+@of_run.get("/log", tags=["runs"])
 def log(view: TheView, lines: Annotated[Whole, Query(ge=1, le=1000)] = 100) -> models.LogModel:
     """Return the end of the log."""
     return models.LogModel(lines=log_tail(view.directory.path, lines).splitlines())
 
 
-@router.get(
-    "/runs/{run}/events",
+@of_run.get(
+    "/events",
     response_class=StreamingResponse,
-    responses={
-        200: {"description": "Server-sent events.", "content": {"text/event-stream": {}}},
-        **document_problems(404),
-    },
+    responses={200: {"description": "Server-sent events.", "content": {"text/event-stream": {}}}},
     tags=["runs"],
 )
 async def events(
@@ -208,7 +195,7 @@ async def events(
     return StreamingResponse(stream, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
 
 
-@router.get("/runs/{run}/winners", responses=document_problems(404), tags=["results"])
+@of_run.get("/winners", tags=["results"])
 def winners(view: TheView) -> models.WinnersModel:
     """List the winners; none before the run is finished."""
     snapshot = view.snapshot()
@@ -226,7 +213,7 @@ def _winner_of(view: TheView, winner: Annotated[str, Path(description="Of a winn
 TheWinner = Annotated[Winner, Depends(_winner_of)]
 
 
-@router.get("/runs/{run}/winners/{winner}", responses=document_problems(404), tags=["results"])
+@of_run.get("/winners/{winner}", tags=["results"])
 def winner(view: TheView, winner: TheWinner) -> models.WinnerCard:
     """Return a winner with its model card."""
     card = next((path for path in files_of(view.directory, winner) if path.name == CARD), None)
@@ -234,12 +221,12 @@ def winner(view: TheView, winner: TheWinner) -> models.WinnerCard:
     return models.WinnerCard(**vars(_describe_winner(view, winner)), card=text)
 
 
-@router.get(
-    "/runs/{run}/winners/{winner}/files/{name}",
+@of_run.get(
+    "/winners/{winner}/files/{name}",
     response_class=FileResponse,
     responses={
         200: {"content": {"application/octet-stream": {}, "image/png": {}}},
-        **document_problems(404, 409),
+        **document_problems(409),
     },
     tags=["results"],
 )
@@ -254,21 +241,19 @@ def winner_file(
     return FileResponse(path, media_type="application/octet-stream", filename=path.name)
 
 
-_ZIP: dict[int | str, dict[str, Any]] = {
+_ZIP = {
     200: {"description": "A zip.", "content": {"application/zip": {}}},
-    **document_problems(404, 409),
+    **document_problems(409),
 }
 
 
-@router.get(
-    "/runs/{run}/winners/{winner}/zip", response_class=StreamingResponse, responses=_ZIP, tags=["results"]
-)
+@of_run.get("/winners/{winner}/zip", response_class=StreamingResponse, responses=_ZIP, tags=["results"])
 def winner_zip(run: TheRun, view: TheView, winner: TheWinner) -> StreamingResponse:
     """Download a winner's folder."""
     return _zip(view, [winner], [], f"{run.id}-{winner.id}.zip")
 
 
-@router.get("/runs/{run}/pareto.zip", response_class=StreamingResponse, responses=_ZIP, tags=["results"])
+@of_run.get("/pareto.zip", response_class=StreamingResponse, responses=_ZIP, tags=["results"])
 def pareto_zip(run: TheRun, view: TheView) -> StreamingResponse:
     """Download every winner on the final front, and the card of the set."""
     members = [w for w in view.snapshot().winners if any(v.on_front for v in w.variants)]
@@ -289,10 +274,6 @@ def _describe_winner(view: RunView, winner: Winner) -> models.WinnerModel:
     return models.WinnerModel.model_validate({**vars(winner), "files": sizes})
 
 
-def _json(text: bytes) -> Response:
-    return Response(text, media_type="application/json")
-
-
 def _zip(
     view: RunView, winners: Sequence[Winner], more: Sequence[tuple[str, FilePath]], name: str
 ) -> StreamingResponse:
@@ -304,3 +285,6 @@ def _zip(
     archive = zip_files([*more, *files])
     headers = {"Content-Disposition": f'attachment; filename="{name}"', "Content-Length": str(len(archive))}
     return StreamingResponse(archive, media_type="application/zip", headers=headers)
+
+
+router.include_router(of_run)

@@ -10,27 +10,12 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from markupsafe import Markup
 
+# fmt: off
 _TAGS = {
-    *(
-        "a",
-        "blockquote",
-        "br",
-        "code",
-        "div",
-        "em",
-        "h1",
-        "h2",
-        "h3",
-        "h4",
-        "hr",
-        "img",
-        "li",
-        "ol",
-        "p",
-        "pre",
-    ),
-    *("strong", "table", "tbody", "td", "th", "thead", "tr", "ul"),
+    "a", "blockquote", "br", "code", "div", "em", "h1", "h2", "h3", "h4", "hr", "img", "li", "ol", "p", "pre",
+    "strong", "table", "tbody", "td", "th", "thead", "tr", "ul",
 }
+# fmt: on
 _ATTRIBUTES = {
     "a": {"href"},
     "img": {"src", "alt"},

@@ -30,20 +30,15 @@ Name = Annotated[str, Query(max_length=100)]
 
 
 @router.get("/runs/{run}/points")
-def points(
-    view: TheView,
-    after: Annotated[Whole, Query(ge=0, le=2**31 - 1)] = 0,
-) -> Response:
+def points(view: TheView, after: Annotated[Whole, Query(ge=0, le=2**31 - 1)] = 0) -> Response:
     """Send evaluated architectures in columns, for the plot."""
-    text = view.text(("points", after), lambda snapshot: columns(snapshot, space_of(view), after))
-    return Response(text, media_type="application/json")
+    return view.answer(("points", after), lambda snapshot: columns(snapshot, space_of(view), after))
 
 
 @router.get("/runs/{run}/volumes")
 def volumes(view: TheView) -> Response:
     """Send the hypervolume over evaluations: each value that it had, and after how many it came."""
-    text = view.text("volumes", lambda snapshot: volume_steps(snapshot.hypervolume))
-    return Response(text, media_type="application/json")
+    return view.answer("volumes", lambda snapshot: volume_steps(snapshot.hypervolume))
 
 
 @router.get("/runs/{run}/explore")

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import final
 
+from fastapi import Response
 from pydantic_core import to_json
 
 from nas.agreement import Agreement
@@ -136,17 +137,16 @@ class RunView:
                 self._lock.release()
         return self._snapshot
 
-    def text(self, key: object, make: Callable[[Snapshot], object]) -> bytes:
-        """Return what ``make`` makes of the snapshot as JSON; made once per snapshot and key."""
+    def answer(self, key: object, make: Callable[[Snapshot], object]) -> Response:
+        """Return what ``make`` makes of the snapshot, sent as JSON; made once per snapshot and key."""
         snapshot = self.snapshot()
         version, texts = self._texts
         if version != snapshot.version or len(texts) > 256:
             texts = {}
             self._texts = (snapshot.version, texts)
-        found = texts.get(key)
-        if found is None:
-            found = texts[key] = to_json(make(snapshot), inf_nan_mode="null")
-        return found
+        if key not in texts:
+            texts[key] = to_json(make(snapshot), inf_nan_mode="null")
+        return Response(texts[key], media_type="application/json")
 
     def close(self) -> None:
         """Let go of the database."""
