@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nas.choices import Option
 from nas.front import FloatArray, scale_costs
+from nas.report.results import Variant
 from nas.service.record import TrialRow
 from nas.service.runs import Snapshot
-from nas.service.words import describe_objective
+from nas.service.words import ShownObjective, describe_objective
 from nas.space import SearchSpace
 
 MAX_DOMINATED = 1500
@@ -19,6 +22,59 @@ MAX_DOMINATED = 1500
 
 _FINEST_GRID = 512
 _FIRST_OPTION = ord("0")
+
+
+@final
+@dataclass(frozen=True)
+class ChoiceColumn:
+    """A choice of the space, as genes number its options."""
+
+    name: str
+    options: Sequence[Option]
+
+
+@final
+@dataclass(frozen=True)
+class FinishedFile:
+    """An exported file of a winner, and the trial that found it; what isn't known of the file is None."""
+
+    id: str
+    trial: int
+    variant: str
+    values: list[float | None]
+    spread: list[float | None]
+    on_front: bool
+
+
+@final
+@dataclass(frozen=True)
+class Columns:
+    """Evaluated architectures in columns.
+
+    ``values`` and ``spread`` hold a list per objective, ``front`` numbers of trials. There are ``total`` rows, and
+    ``cursor`` is what to ask for next.
+    """
+
+    objectives: list[ShownObjective]
+    choices: list[ChoiceColumn]
+    number: list[int]
+    id: list[str]
+    values: list[list[float]]
+    spread: list[list[float]]
+    genes: list[str]
+    front: list[int]
+    total: int
+    cursor: int
+    winners: list[FinishedFile]
+
+
+@final
+@dataclass(frozen=True)
+class VolumeSteps:
+    """The numbers of evaluations ``after`` which hypervolume changed, and its ``value`` from there."""
+
+    after: list[int]
+    value: list[float]
 
 
 def costs_of_rows(snapshot: Snapshot) -> FloatArray:
@@ -36,19 +92,15 @@ def values_of(snapshot: Snapshot, rows: Sequence[TrialRow], which: str = "value"
     return np.array(table, dtype=np.float64).reshape(len(rows), len(snapshot.objectives))
 
 
-def columns(snapshot: Snapshot, space: SearchSpace | None, after: int = 0) -> dict[str, Any]:
+def columns(snapshot: Snapshot, space: SearchSpace | None, after: int = 0) -> Columns:
     """Return the rows from position ``after`` on, as columns for the page's plot.
+
+    At the first time dominated rows are thinned where they lie closest.
 
     Args:
         snapshot: The run as it is now.
         space: To write architectures as genes; None while the run isn't prepared, when there are no rows.
         after: How many rows the page has already been offered.
-
-    Returns:
-        ``objectives``, ``choices``, ``number``, ``id``, ``values`` and ``spread`` (a list per objective),
-        ``genes`` (see :func:`genes_of`), ``front`` (trial numbers), ``total`` (all rows), ``cursor`` (the next
-        ``after``), and ``winners`` (see :func:`list_finished`). At the first time dominated rows are thinned where they
-        lie closest.
     """
     kept = np.arange(after, len(snapshot.rows))
     if after == 0:
@@ -56,41 +108,32 @@ def columns(snapshot: Snapshot, space: SearchSpace | None, after: int = 0) -> di
     kept = np.union1d(kept, np.array(snapshot.front, dtype=np.int64))  # a member may have been thinned before
     rows = [snapshot.rows[position] for position in kept]
     values, spread = values_of(snapshot, rows), values_of(snapshot, rows, "spread")
-    described = [describe_objective(o, values[:, at]) for at, o in enumerate(snapshot.objectives)]
-    return {
-        "objectives": described,
-        "choices": []
-        if space is None
-        else [{"name": c.name, "options": list(c.options)} for c in space.choices],
-        "number": [row.number for row in rows],
-        "id": [row.architecture for row in rows],
-        "values": values.T.tolist(),
-        "spread": spread.T.tolist(),
-        "genes": [] if space is None else genes_of(space, rows),
-        "front": [row.number for row in snapshot.front_rows],
-        "total": len(snapshot.rows),
-        "cursor": len(snapshot.rows),
-        "winners": list_finished(snapshot),
-    }
+    return Columns(
+        objectives=[describe_objective(o, values[:, at]) for at, o in enumerate(snapshot.objectives)],
+        choices=[] if space is None else [ChoiceColumn(c.name, c.options) for c in space.choices],
+        number=[row.number for row in rows],
+        id=[row.architecture for row in rows],
+        values=values.T.tolist(),
+        spread=spread.T.tolist(),
+        genes=[] if space is None else genes_of(space, rows),
+        front=[row.number for row in snapshot.front_rows],
+        total=len(snapshot.rows),
+        cursor=len(snapshot.rows),
+        winners=list_finished(snapshot),
+    )
 
 
-def list_finished(snapshot: Snapshot) -> list[dict[str, Any]]:
-    """Return every exported file of every winner, as measured on the test split; empty before the run is finished.
+def list_finished(snapshot: Snapshot) -> list[FinishedFile]:
+    """Return every exported file of every winner, as measured on the test split; empty before the run is finished."""
 
-    Each has the winner's ``id``, the ``trial`` that found it, the ``variant``, ``values`` and ``spread`` (one per
-    objective, None where it isn't known of the file), and whether it is ``on_front``, the final one.
-    """
+    def read_values(variant: Variant, which: str) -> list[float | None]:
+        found = [variant.values.get(objective.name) for objective in snapshot.objectives]
+        return [None if one is None else getattr(one, which) for one in found]
+
     return [
-        {
-            "id": winner.id,
-            "trial": winner.trial,
-            "variant": variant.name,
-            "values": [m.value if (m := variant.values.get(o.name)) else None for o in snapshot.objectives],
-            "spread": [m.spread if (m := variant.values.get(o.name)) else None for o in snapshot.objectives],
-            "on_front": variant.on_front,
-        }
-        for winner in snapshot.winners
-        for variant in winner.variants
+        FinishedFile(w.id, w.trial, v.name, read_values(v, "value"), read_values(v, "spread"), v.on_front)
+        for w in snapshot.winners
+        for v in w.variants
     ]
 
 
@@ -131,9 +174,9 @@ def bars_of(space: SearchSpace, row: TrialRow) -> list[float | None]:
     return [float(i / h) if is_on else None for i, h, is_on in zip(indices[0], highest, active, strict=True)]
 
 
-def volume_steps(hypervolume: Sequence[float]) -> dict[str, Any]:
-    """Return the evaluations ``after`` which hypervolume changed, and its ``value`` from there; and the last."""
+def volume_steps(hypervolume: Sequence[float]) -> VolumeSteps:
+    """Return where the hypervolume changed, and the last evaluation."""
     places = [at for at, volume in enumerate(hypervolume) if at == 0 or volume != hypervolume[at - 1]]
     if hypervolume and places[-1] != len(hypervolume) - 1:
         places.append(len(hypervolume) - 1)
-    return {"after": [at + 1 for at in places], "value": [hypervolume[at] for at in places]}
+    return VolumeSteps([at + 1 for at in places], [hypervolume[at] for at in places])

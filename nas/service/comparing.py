@@ -2,113 +2,81 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from nas.front import compare_fronts, verdict
+from nas.front import FloatArray, compare_fronts
 from nas.objective import Objective
-from nas.service.columns import bars_of
 from nas.service.record import TrialRow
 from nas.service.runs import RunView, Snapshot
 from nas.service.store import Run
-from nas.service.words import change, describe_measurement, describe_objective
+from nas.service.words import ShownObjective, describe_objective
 from nas.space import SearchSpace
 
 _FEWEST_SHARED = 2
 
 
-def compare_architectures(snapshot: Snapshot, space: SearchSpace, a: TrialRow, b: TrialRow) -> dict[str, Any]:
-    """Return two architectures of a run, line by line.
+class FrontSide(NamedTuple):
+    """What a run's front is worth beside the other's."""
 
-    Returns:
-        ``a`` and ``b`` (with the heights of their bars), ``measured`` (a line per objective), ``choices`` (a line per
-        choice; one that doesn't matter has no option) and ``num_differing``.
-    """
-    sides = [_side(snapshot, space, row) for row in (a, b)]
-    lines = [_compare_measured(objective, a, b) for objective in snapshot.objectives]
-    options = [_options(space, row) for row in (a, b)]
-    choices = [
-        {"name": name, "a": first, "b": second, "differs": first != second}
-        for name, first, second in zip([c.name for c in space.choices], *options, strict=True)
-    ]
-    return {
-        "a": sides[0],
-        "b": sides[1],
-        "measured": lines,
-        "choices": choices,
-        "num_differing": sum(bool(line["differs"]) for line in choices),
-    }
+    id: str
+    evaluated: int
+    on_front: int
+    hypervolume: float
+    covered: float
 
 
-def compare_runs(a: Run, view_a: RunView, b: Run, view_b: RunView) -> dict[str, Any]:
-    """Return two runs' fronts over the objectives that they share, or the ``problem`` why that can't be."""
+class ComparedFronts(NamedTuple):
+    """Two runs' fronts, the first run first; ``caution`` says what can't be compared of them."""
+
+    shared: list[ShownObjective]
+    sides: list[FrontSide]
+    verdict: str
+    caution: str | None
+
+
+def compare_choices(space: SearchSpace, rows: Sequence[TrialRow]) -> list[tuple[str, ...]]:
+    """Return the name of each choice, and its option in each architecture; a dash where it doesn't matter."""
+    columns = [[choice.name for choice in space.choices]]
+    for row, is_active in zip(rows, space.active(space.indices(row.choices for row in rows)), strict=True):
+        options = [str(row.choices[choice.name]) for choice in space.choices]
+        columns.append([option if is_on else "–" for option, is_on in zip(options, is_active, strict=True)])
+    return list(zip(*columns, strict=True))
+
+
+def compare_runs(a: Run, view_a: RunView, b: Run, view_b: RunView) -> ComparedFronts | str:
+    """Return two runs' fronts over the objectives that they share, or a sentence why that can't be."""
     snapshots = (view_a.snapshot(), view_b.snapshot())
     shared = [o for o in snapshots[0].objectives if o in snapshots[1].objectives]
     if len(shared) < _FEWEST_SHARED:
         names = [", ".join(o.name for o in snapshot.objectives) for snapshot in snapshots]
-        said = f"The runs share {len(shared)} objectives ({names[0]}; {names[1]}): two are needed to compare fronts."
-        return {"problem": said}
+        found = f"The runs share {len(shared)} objectives ({names[0]}; {names[1]})"
+        return f"{found}: two are needed to compare fronts."
     if a.id == b.id:
-        return {"problem": "Both are the same run: choose two."}
+        return "Both are the same run: choose two."
     tables = [_costs(snapshot, shared) for snapshot in snapshots]
     compared = compare_fronts(*tables)
     sides = [
-        {
-            "side": "ab"[at],
-            "id": run.id,
-            "study": run.study,
-            "evaluated": f"{len(snapshot.rows):,}",
-            "on_front": f"{len(snapshot.front):,}",
-            "hypervolume": f"{compared.hypervolumes[at]:.4f}",
-            "covered": f"{100 * compared.covered[at]:.0f} %",
-        }
-        for at, (run, snapshot) in enumerate(zip((a, b), snapshots, strict=True))
+        FrontSide(run.id, len(found.rows), len(found.front), volume, covered)
+        for run, found, volume, covered in zip(
+            (a, b), snapshots, compared.hypervolumes, compared.covered, strict=True
+        )
     ]
     data = [view.directory.read_manifest().data for view in (view_a, view_b)]
-    caution = (
-        None if data[0] == data[1] else "The two were searched on different data: only counted costs compare."
-    )
     values = np.concatenate(tables)
-    described = [describe_objective(o, values[:, at] * o.cost(1.0)) for at, o in enumerate(shared)]
-    return {
-        "compared": True,
-        "shared": described,
-        "sides": sides,
-        "verdict": _front_verdict(*compared.hypervolumes),
-        "problem": caution,
-    }
+    return ComparedFronts(
+        [describe_objective(o, values[:, at] * o.cost(1.0)) for at, o in enumerate(shared)],
+        sides,
+        _front_verdict(*compared.hypervolumes),
+        None
+        if data[0] == data[1]
+        else "The two were searched on different data: only counted costs compare.",
+    )
 
 
-def _side(snapshot: Snapshot, space: SearchSpace, row: TrialRow) -> dict[str, Any]:
-    on_front = any(row.number == member.number for member in snapshot.front_rows)
-    return {
-        "number": row.number,
-        "architecture": row.architecture,
-        "on_front": on_front,
-        "bars": bars_of(space, row),
-    }
-
-
-def _compare_measured(objective: Objective, a: TrialRow, b: TrialRow) -> dict[str, Any]:
-    first, second = (row.values[objective.name] for row in (a, b))
-    return {
-        **describe_measurement(objective, first),
-        "a": describe_measurement(objective, first),
-        "b": describe_measurement(objective, second),
-        "change": change(objective, second.value - first.value),
-        "verdict": verdict(objective, first, second),
-    }
-
-
-def _options(space: SearchSpace, row: TrialRow) -> list[str]:
-    active = space.active(space.indices([row.choices]))[0]
-    return [
-        str(row.choices[c.name]) if is_on else "–" for c, is_on in zip(space.choices, active, strict=True)
-    ]
-
-
-def _costs(snapshot: Snapshot, objectives: list[Objective]) -> np.ndarray[Any, np.dtype[np.float64]]:
+def _costs(snapshot: Snapshot, objectives: list[Objective]) -> FloatArray:
     rows = [[o.cost(row.values[o.name].value) for o in objectives] for row in snapshot.rows]
     return np.array(rows, dtype=np.float64)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
+from fastapi import Request
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from nas.service.models import NewRun, StudyModel
@@ -14,6 +15,7 @@ from nas.service.words import label
 
 T = TypeVar("T")
 _LIMIT = "limit."
+_FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 
 
 class StudyForm(BaseModel):
@@ -33,6 +35,18 @@ class StudyForm(BaseModel):
         texts = {name: str(value) for name, value in study.defaults if value is not None}
         limits = {f"{_LIMIT}{q.name}": str(q.at_most) for q in study.constraints if q.at_most is not None}
         return cls.model_validate({"objectives": [o.name for o in study.objectives], **texts, **limits})
+
+
+def refuse_other_bodies(request: Request) -> None:
+    """Refuse a body that is no form, which would be read as an empty one; a dependency of routes that take a form.
+
+    Raises:
+        Problem: it is none (400).
+    """
+    kind = request.headers.get("content-type", _FORMS[0]).partition(";")[0]
+    if kind.strip().lower() not in _FORMS:
+        said = "The request is no form of this page: load it and try again."
+        raise Problem(400, "unreadable-request", said)
 
 
 def read_form(study: StudyModel, form: StudyForm) -> NewRun:

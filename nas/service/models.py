@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from dataclasses import asdict
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter
 
 from nas.choices import Option
 from nas.devices.states import DeviceState
@@ -87,32 +88,19 @@ class DeviceModel(_Given):
     @classmethod
     def of(cls, found: DeviceState) -> DeviceModel:
         """Describe a device."""
-        told = found.facts
-        if told is None:
-            return cls(url=found.url, state=found.word, sentence=found.sentence)
-        return cls(
-            url=found.url,
-            state=found.word,
-            sentence=found.sentence,
-            name=told.name,
-            processor=told.processor,
-            machine=told.machine,
-            cores=told.cores,
-            onnxruntime=told.onnxruntime,
-            agent=told.agent,
-            temperature_c=told.state.temperature_c,
-            clock_mhz=told.state.clock_mhz,
-        )
+        facts = {} if found.facts is None else asdict(found.facts)
+        facts |= facts.pop("state", {})
+        told = {name: facts[name] for name in cls.model_fields if name in facts}
+        return cls.model_validate(told | {"url": found.url, "state": found.word, "sentence": found.sentence})
 
 
 CATALOGUE = TypeAdapter(list[StudyModel])
 
 
-class NewRun(BaseModel):
-    """A study to start, and what to change in it."""
+class Changes(BaseModel):
+    """What to change in a study."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
-    study: Name = Field(description="A name from /studies.")
     evaluations: int | None = Field(None, ge=1, le=1_000_000)
     seed: int | None = Field(None, ge=0, le=MAX_SEED)
     device: Annotated[str, Field(max_length=40)] | None = Field(
@@ -127,6 +115,12 @@ class NewRun(BaseModel):
     prior: list[Annotated[str, Field(max_length=120)]] | None = Field(
         None, max_length=8, description="Earlier runs of the same choices that tell where to look, by id."
     )
+
+
+class NewRun(Changes):
+    """A study to start, and what to change in it."""
+
+    study: Name = Field(description="A name from /studies.")
 
 
 class Evaluations(_Given):
@@ -182,7 +176,7 @@ class RunModel(_Given):
     finished: str | None
     restarts: int
     last_words: str | None = Field(description="The end of the log of a process that failed.")
-    changes: dict[str, Any]
+    changes: dict[str, JsonValue]
     device: str
     objectives: Sequence[Objective]
     evaluations: Evaluations

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from nas.service import api, run_data, run_pages
 from nas.service.access import Runner, access_of, reader
 from nas.service.api import Service
-from nas.service.forms import StudyForm, read_form
+from nas.service.forms import StudyForm, read_form, refuse_other_bodies
 from nas.service.middleware import redirect, root_of
 from nas.service.models import DeviceModel, RunModel, RunsPage, StudyModel
 from nas.service.problems import Problem
@@ -47,7 +47,7 @@ def login(request: Request, next: Annotated[str, Query(max_length=300)] = "/") -
     return page(request, "login.html", next=_inside(next), problem=None)
 
 
-@open_router.post("/login")
+@open_router.post("/login", dependencies=[Depends(refuse_other_bodies)])
 def sign_in(request: Request, form: Annotated[_SignInForm, Form()]) -> Response:
     """Exchange the token for a cookie; what is wrong with it is said in the form."""
     there = _inside(form.next)
@@ -96,7 +96,7 @@ def start_form(request: Request, study: str, service: Service) -> Response:
     return _start_page(request, service, chosen, StudyForm.of(chosen), chosen.error)
 
 
-@router.post("/studies/{study}/runs")
+@router.post("/studies/{study}/runs", dependencies=[Depends(refuse_other_bodies)])
 def start(
     request: Request, token: Runner, form: Annotated[StudyForm, Form()], study: str, service: Service
 ) -> Response:
@@ -112,7 +112,7 @@ def start(
 @router.get("/runs")
 def runs(request: Request, service: Service, found: Annotated[RunsPage, Depends(api.runs)]) -> Response:
     """Show the runs, newest first."""
-    now = [now_line(run, service.num_waiting(run))["what"].rstrip(".") for run in found.runs]
+    now = [now_line(run, service.num_waiting(run)).what.rstrip(".") for run in found.runs]
     newer = "cursor" in request.query_params
     rows = zip(found.runs, now, strict=True)
     return page(request, "runs.html", here="Runs", runs=list(rows), next=found.next, newer=newer)
@@ -133,8 +133,17 @@ def _start_page(
     status: int = 200,
 ) -> Response:
     earlier = [describe_run(run, service.runs.view(run).snapshot()) for run in service.earlier(study.name)]
-    more = {"study": study, "earlier": earlier, "sent": form.model_dump(), "problem": problem}
-    return page(request, "start.html", status, here="Studies", **more)
+    sent = form.model_dump()
+    return page(
+        request,
+        "start.html",
+        status,
+        here="Studies",
+        study=study,
+        earlier=earlier,
+        sent=sent,
+        problem=problem,
+    )
 
 
 def _inside(there: str) -> str:

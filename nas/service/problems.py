@@ -130,7 +130,10 @@ def describe(app: FastAPI) -> None:
 
 
 _HTTP_KINDS = {
-    400: ("unreadable-request", "The request can't be read: send valid JSON in UTF-8."),
+    400: (
+        "unreadable-request",
+        "The request can't be read: send valid JSON in UTF-8, or the page's own form.",
+    ),
     404: ("not-found", "There is nothing at this address: the API is described at /docs."),
     405: ("method-not-allowed", "This address doesn't take that method: see the Allow header."),
     413: ("body-too-large", "The request's body is too large: send what the API describes and no more."),

@@ -11,10 +11,12 @@ import jinja2
 from fastapi import Request
 from fastapi.responses import HTMLResponse, Response
 
+from nas.front import verdict
+from nas.report.tables import with_spread
 from nas.service.assets import PLOTLY, address, plotly_styles
 from nas.service.middleware import redirect, root_of
 from nas.service.problems import Problem
-from nas.service.words import ago, label
+from nas.service.words import ago, change, label
 
 
 def page(request: Request, template: str, status: int = 200, **more: Any) -> HTMLResponse:
@@ -54,6 +56,10 @@ def _templates() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(static=address, plotly=address(PLOTLY), plotly_styles=plotly_styles())
-    environment.filters.update(ago=lambda time: ago(time, datetime.now(UTC)), label=label)
+    environment.globals.update(
+        static=address, plotly=address(PLOTLY), plotly_styles=plotly_styles(), change=change, verdict=verdict
+    )
+    environment.filters.update(
+        ago=lambda time: ago(time, datetime.now(UTC)), label=label, with_spread=with_spread
+    )
     return environment

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import functools
-import json
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, final
 
 import numpy as np
 from fastapi import APIRouter, Query
@@ -29,6 +29,19 @@ router = APIRouter(include_in_schema=False)
 Name = Annotated[str, Query(max_length=100)]
 
 
+@final
+@dataclass(frozen=True)
+class Explored:
+    """What is best within budgets and how many are, the knees, what next steps buy, and what to say without one."""
+
+    best: int | None
+    within: int
+    of: int
+    knees: list[int]
+    steps: list[words.ShownStep]
+    last: str
+
+
 @router.get("/runs/{run}/points")
 def points(view: TheView, after: Annotated[Whole, Query(ge=0, le=2**31 - 1)] = 0) -> Response:
     """Send evaluated architectures in columns, for the plot."""
@@ -48,15 +61,14 @@ def explore(
     x: Name,
     y: Name,
     limit: Annotated[list[str] | None, Query(max_length=32)] = None,
-) -> Response:
+) -> Explored:
     """Send what is best within budgets, what loosening each would buy, and the knees of two objectives.
 
     A limit is ``name:value``; ``goal``, ``x`` and ``y`` are names of objectives.
     """
     snapshot = view.snapshot()
     goal_column, *axes = (_column(snapshot, name) for name in (goal, x, y))
-    found = _explore_front(snapshot, _limits(snapshot, limit or []), goal_column, *axes)
-    return Response(json.dumps(found).encode(), media_type="application/json")
+    return _explore_front(snapshot, _limits(snapshot, limit or []), goal_column, *axes)
 
 
 def space_of(view: RunView) -> SearchSpace | None:
@@ -94,7 +106,7 @@ def _limits(snapshot: Snapshot, given: list[str]) -> FloatArray:
     return limits
 
 
-def _explore_front(snapshot: Snapshot, limits: FloatArray, goal: int, x: int, y: int) -> dict[str, Any]:
+def _explore_front(snapshot: Snapshot, limits: FloatArray, goal: int, x: int, y: int) -> Explored:
     costs = costs_of_rows(snapshot)
     # The best within any budgets is on the front of all; the run's own front keeps to the study's limits.
     front = np.flatnonzero(credible_front(costs, np.zeros(len(costs))))
@@ -105,11 +117,11 @@ def _explore_front(snapshot: Snapshot, limits: FloatArray, goal: int, x: int, y:
         for step in next_steps(members, limits, goal)
     ]
     bent = [] if x == y else knees(members[:, [x, y]])
-    return {
-        "best": None if best is None else snapshot.rows[front[best]].number,
-        "within": int((costs <= limits).all(axis=1).sum()),
-        "of": len(costs),
-        "knees": [snapshot.rows[front[row]].number for row in bent],
-        "steps": [words.describe_step(snapshot, step, goal) for step in steps],
-        "last": _NO_STEP if np.isfinite(limits).any() else _NO_BUDGET,
-    }
+    return Explored(
+        best=None if best is None else snapshot.rows[front[best]].number,
+        within=int((costs <= limits).all(axis=1).sum()),
+        of=len(costs),
+        knees=[snapshot.rows[front[row]].number for row in bent],
+        steps=[words.describe_step(snapshot, step, goal) for step in steps],
+        last=_NO_STEP if np.isfinite(limits).any() else _NO_BUDGET,
+    )

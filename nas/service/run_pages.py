@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
 
 from nas.export.names import PICTURES
 from nas.objective import Objective
-from nas.report.results import FILE_BYTES, Variant, Winner
+from nas.report.results import FILE_BYTES, Winner
 from nas.service import api, words
 from nas.service.api import Service, TheRun, TheView
 from nas.service.cards import render_card, tags_of
 from nas.service.columns import bars_of, values_of
-from nas.service.comparing import compare_architectures, compare_runs
+from nas.service.comparing import compare_choices, compare_runs
 from nas.service.middleware import root_of
-from nas.service.models import WinnerCard
+from nas.service.models import Changes, WinnerCard
 from nas.service.numbers import Whole
 from nas.service.problems import Problem
+from nas.service.processes import LOG, tail
+from nas.service.record import TrialRow
 from nas.service.rendering import page
 from nas.service.run_data import Name, space_of
 from nas.service.runs import Snapshot, describe_run
 from nas.service.state import State
 from nas.service.store import UNFINISHED, Run
-from nas.service.supervisor import log_tail
 
 _LOG_LINES = 200
 _MAX_ROWS = 300
@@ -37,13 +37,13 @@ router = APIRouter(include_in_schema=False)
 @router.get("/runs/{run}")
 def run_page(request: Request, run: TheRun, service: Service) -> Response:
     """Show a run."""
-    return page(request, "run.html", here="Runs", **_context(service, run))
+    return _show_run(request, run, service, "run.html")
 
 
 @router.get("/runs/{run}/parts")
 def parts(request: Request, run: TheRun, service: Service) -> Response:
     """Send the parts of a run's page that change while it runs, for its script to put in their places."""
-    return page(request, "run_parts.html", **_context(service, run))
+    return _show_run(request, run, service, "run_parts.html")
 
 
 @router.get("/runs/{run}/compare")
@@ -56,18 +56,26 @@ def compare(
 ) -> Response:
     """Show two architectures of a run side by side."""
     snapshot, space = view.snapshot(), space_of(view)
-    by_number = {row.number: row for row in snapshot.rows}
-    chosen = [None if number is None else by_number.get(number) for number in (a, b)]
-    if None in chosen and (a is not None or b is not None):
+    chosen = [row for number in (a, b) for row in snapshot.rows if row.number == number]
+    if len(chosen) < 2 and (a is not None or b is not None):
         raise Problem(
             404, "unknown-trial", "The run has no evaluated trial of that number: pick from its front."
         )
-    offered = {row.number: row for row in [*_best_first(snapshot), *(row for row in chosen if row)]}
-    more: dict[str, Any] = {"a": None, "b": None}
-    if chosen[0] is not None and chosen[1] is not None and space is not None:
-        more = compare_architectures(snapshot, space, chosen[0], chosen[1])
-    rows = [words.table_row(snapshot, row) for row in offered.values()]
-    return page(request, "versus.html", here="Runs", run=describe_run(run, snapshot), rows=rows, **more)
+    offered = {row.number: row for row in [*_best_first(snapshot), *chosen]}
+    choices = [] if space is None or not chosen else compare_choices(space, chosen)
+    return page(
+        request,
+        "versus.html",
+        here="Runs",
+        run=describe_run(run, snapshot),
+        snapshot=snapshot,
+        quality=snapshot.objectives[0] if snapshot.objectives else None,
+        rows=list(offered.values()),
+        chosen=chosen,
+        bars=[] if space is None else [bars_of(space, row) for row in chosen],
+        choices=choices,
+        num_differing=sum(a != b for _, a, b in choices),
+    )
 
 
 @router.get("/compare")
@@ -78,14 +86,24 @@ def compare_fronts(
     offered = [
         r for r in service.store.runs(before=None, limit=_MAX_RUNS) if service.runs.view(r).snapshot().rows
     ]
-    by_id = {run.id: run for run in offered}
-    chosen = [by_id.get(id_) if id_ else None for id_ in (a, b)]
-    if (a and chosen[0] is None) or (b and chosen[1] is None):
+    chosen = [run for id_ in (a, b) for run in offered if run.id == id_]
+    if len(chosen) < sum(1 for id_ in (a, b) if id_):
         raise Problem(404, "unknown-run", "There is no run of that name that has evaluated something.")
-    more: dict[str, Any] = {"compared": False, "problem": None, "a": chosen[0], "b": chosen[1]}
-    if chosen[0] is not None and chosen[1] is not None:
-        more |= compare_runs(chosen[0], service.runs.view(chosen[0]), chosen[1], service.runs.view(chosen[1]))
-    return page(request, "fronts.html", here="Compare", runs=offered, **more)
+    compared = None
+    if len(chosen) == 2:
+        pair = [(run, service.runs.view(run)) for run in chosen]
+        compared = compare_runs(*pair[0], *pair[1])
+    problem = compared if isinstance(compared, str) else compared and compared.caution
+    return page(
+        request,
+        "fronts.html",
+        here="Compare",
+        runs=offered,
+        compared=None if isinstance(compared, str) else compared,
+        problem=problem,
+        a=chosen[0] if a and chosen else None,
+        b=chosen[-1] if b and chosen else None,
+    )
 
 
 @router.get("/runs/{run}/winners/{winner}")
@@ -101,14 +119,15 @@ def winner_page(
         "winner.html",
         here="Runs",
         run=describe_run(run, snapshot),
-        winner=_card(snapshot, winner.id, winner.variants),
+        winner=winner,
+        measured=[*snapshot.objectives, FILE_BYTES],
         card=render_card(winner.card, {name: f"{files}/{name}" for name in PICTURES}),
         tags=tags_of(winner.card),
         bars=bars_of(space, row) if space is not None and row is not None else [],
     )
 
 
-def _context(service: State, run: Run) -> dict[str, Any]:
+def _show_run(request: Request, run: Run, service: State, template: str) -> Response:
     view = service.runs.view(run)
     snapshot = view.snapshot()
     described = describe_run(run, snapshot)
@@ -117,32 +136,34 @@ def _context(service: State, run: Run) -> dict[str, Any]:
     if not objectives:
         objectives = [words.describe_objective(o) for o in _plan_objectives(service, run)]
     quality = snapshot.objectives[0] if snapshot.objectives else None
-    return {
-        "run": described,
-        "live": run.state in UNFINISHED,
-        "objectives": objectives,
-        "default_x": len(objectives) - 1,
-        "stages": words.stages(described),
-        "now": words.now_line(described, service.num_waiting(described)),
-        "waiting": words.waiting_words(described),
-        "changes": words.changes(described),
-        "surrogate": words.surrogate_figures(described.surrogate, quality),
-        "num_front": len(snapshot.front),
-        "rows": [words.table_row(snapshot, row) for row in _best_first(snapshot)],
-        "winners": [_card(snapshot, winner.id, winner.variants) for winner in _winners_best_first(snapshot)],
-        "original": [_card(snapshot, network.name, network.variants) for network in snapshot.original],
-        "log": log_tail(view.directory.path, _LOG_LINES),
-    }
+    return page(
+        request,
+        template,
+        here="Runs",
+        run=described,
+        live=run.state in UNFINISHED,
+        objectives=objectives,
+        default_x=len(objectives) - 1,
+        stages=words.stages(described),
+        now=words.now_line(described, service.num_waiting(described)),
+        changes=words.changes(described),
+        surrogate=words.surrogate_figures(described.surrogate, quality),
+        snapshot=snapshot,
+        rows=_best_first(snapshot),
+        winners=_winners_best_first(snapshot),
+        measured=[*snapshot.objectives, FILE_BYTES],
+        log=tail(view.directory.path / LOG, _LOG_LINES),
+    )
 
 
 def _plan_objectives(service: State, run: Run) -> list[Objective]:
     """Return the objectives that a run will have, as the catalogue knows them, until the run itself says so."""
     planned = [o for study in service.catalogue() if study.name == run.study for o in study.objectives]
-    kept = run.changes.get("objectives") or [o.name for o in planned]
-    return [Objective(o.name, o.unit, o.direction) for o in planned if o.name in kept]
+    kept = Changes.model_validate(run.changes).objectives
+    return [Objective(o.name, o.unit, o.direction) for o in planned if not kept or o.name in kept]
 
 
-def _best_first(snapshot: Snapshot) -> list[Any]:
+def _best_first(snapshot: Snapshot) -> list[TrialRow]:
     """Return the front's members, best quality first; the first few hundred."""
     quality = snapshot.objectives[0] if snapshot.objectives else None
     if quality is None:
@@ -161,18 +182,3 @@ def _winners_best_first(snapshot: Snapshot) -> list[Winner]:
         return is_dominated, quality.cost(winner.variants[0].values[quality.name].value)
 
     return sorted(snapshot.winners, key=rank)
-
-
-def _card(snapshot: Snapshot, name: str, variants: Sequence[Variant]) -> dict[str, Any]:
-    """Return what the page shows of a network that was finished."""
-    return {
-        "name": name,
-        "facts": _list_measured(snapshot, variants[0]),
-        "variants": [variant.name for variant in variants[1:]],
-        "on_front": any(variant.on_front for variant in variants),
-    }
-
-
-def _list_measured(snapshot: Snapshot, variant: Variant) -> list[dict[str, str]]:
-    objectives = [o for o in (*snapshot.objectives, FILE_BYTES) if o.name in variant.values]
-    return [words.describe_measurement(objective, variant.values[objective.name]) for objective in objectives]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import NamedTuple, final
 
 from nas.front import Step, is_noise
-from nas.objective import Measurement, Objective
+from nas.objective import Direction, Objective
 from nas.progress import (
     ADAPT_CANDIDATES,
     CHECK_RANKING,
@@ -20,9 +21,8 @@ from nas.progress import (
     TRAIN_SUPERNET,
 )
 from nas.report import tables
-from nas.report.tables import choose_unit, format_value, with_spread
-from nas.service.models import Refit, RunModel, Trust
-from nas.service.record import TrialRow
+from nas.report.tables import choose_unit, format_value
+from nas.service.models import Changes, Predictions, Refit, RunModel, Trust
 from nas.service.runs import Snapshot
 
 STAGES = (TRAIN_SUPERNET, SEARCH, FINISH_WINNERS, CHECK_RANKING)
@@ -35,35 +35,71 @@ _NAMES = {
 }
 
 
+@final
+@dataclass(frozen=True)
+class ShownObjective:
+    """What the page needs of an objective: ``factor`` leads from a value to the unit that it's shown in."""
+
+    name: str
+    label: str
+    unit: str
+    direction: Direction
+    shown_unit: str
+    factor: float
+
+
+@final
+@dataclass(frozen=True)
+class ShownStep:
+    """What the next step costs and buys: the trial that it leads to, and the limit of a column that lets it in."""
+
+    number: int
+    column: int
+    limit: float
+    text: str
+    detail: str
+
+
+class Stage(NamedTuple):
+    """A stage of a run; ``place`` is done, current or to come."""
+
+    name: str
+    place: str
+    percent: int
+
+
+class Now(NamedTuple):
+    """What a run does now, how much is left, and the stage's note."""
+
+    what: str
+    left: str
+    note: str
+
+
+class Figure(NamedTuple):
+    """A figure about the surrogate."""
+
+    name: str
+    value: str
+    detail: str
+
+
 def label(name: str) -> str:
     """Return an objective's name for people, without the unit."""
     return _NAMES.get(name) or tables.label(name)
 
 
-def describe_objective(objective: Objective, values: Iterable[float] = ()) -> dict[str, Any]:
+def describe_objective(objective: Objective, values: Iterable[float] = ()) -> ShownObjective:
     """Return what the page needs of an objective.
 
     Args:
         objective: An objective of the study.
         values: Measured so far; an objective whose values are rates is typed and shown in percent.
-
-    Returns:
-        ``name``, ``label``, ``unit``, ``direction``; ``shown_unit`` and the ``factor`` from the value to it.
     """
     unit, factor = choose_unit(objective, values)
-    return {
-        "name": objective.name,
-        "label": label(objective.name),
-        "unit": objective.unit,
-        "direction": objective.direction,
-        "shown_unit": unit,
-        "factor": factor,
-    }
-
-
-def describe_measurement(objective: Objective, value: Measurement) -> dict[str, str]:
-    """Return a measurement as ``label`` and ``text``, with spread and unit."""
-    return {"label": label(objective.name), "text": with_spread(value, objective)}
+    return ShownObjective(
+        objective.name, label(objective.name), objective.unit, objective.direction, unit, factor
+    )
 
 
 def change(objective: Objective, difference: float) -> str:
@@ -77,7 +113,7 @@ def change(objective: Objective, difference: float) -> str:
     return f"{'+' if difference > 0 else '−' if difference < 0 else '±'}{text}"
 
 
-def describe_step(snapshot: Snapshot, step: Step, goal: int) -> dict[str, Any]:
+def describe_step(snapshot: Snapshot, step: Step, goal: int) -> ShownStep:
     """Return what the next step costs and buys, as sentences.
 
     Args:
@@ -97,25 +133,11 @@ def describe_step(snapshot: Snapshot, step: Step, goal: int) -> dict[str, Any]:
     detail = f"{format_value(reached.value, bought)} at {price}, {row.architecture}"
     if step.gain is not None and is_noise(step.gain, reached.spread, reached.spread):
         detail += "; the gain is within the noise of measuring"
-    return {
-        "number": row.number,
-        "column": step.column,
-        "limit": row.values[spent.name].value,
-        "text": text,
-        "detail": detail,
-    }
+    return ShownStep(row.number, step.column, row.values[spent.name].value, text, detail)
 
 
-def table_row(snapshot: Snapshot, row: TrialRow) -> dict[str, Any]:
-    """Return an evaluated architecture as a line of a table."""
-    values = [
-        describe_measurement(objective, row.values[objective.name]) for objective in snapshot.objectives
-    ]
-    return {"number": row.number, "architecture": row.architecture, "measured": values}
-
-
-def stages(run: RunModel) -> list[dict[str, Any]]:
-    """Return the stages of a run, each with whether it ``is`` done, current or to come, and its ``percent``."""
+def stages(run: RunModel) -> list[Stage]:
+    """Return the stages of a run."""
     names = list(STAGES)
     if run.stage == PRETRAIN_SUPERNET:
         names.insert(0, run.stage)
@@ -132,13 +154,12 @@ def stages(run: RunModel) -> list[dict[str, Any]]:
         percent = 100 if place < at else 0
         if place == at:
             percent = round(100 * run.done / run.total) if run.total else 0
-        where = "done" if place < at else "current" if place == at else "to come"
-        found.append({"name": name, "is": where, "percent": percent})
+        found.append(Stage(name, "done" if place < at else "current" if place == at else "to come", percent))
     return found
 
 
-def now_line(run: RunModel, waiting: int) -> dict[str, str]:
-    """Return what a run does now: ``what``, how much is ``left``, and the stage's ``note``.
+def now_line(run: RunModel, waiting: int) -> Now:
+    """Return what a run does now.
 
     Args:
         run: As the API shows it.
@@ -148,7 +169,7 @@ def now_line(run: RunModel, waiting: int) -> dict[str, str]:
     left = "" if run.seconds_left is None else f"about {duration(run.seconds_left)} left in this stage"
     if run.state == "running":
         what = "Stopping, and putting things down." if run.stopping else where or "Getting ready."
-        return {"what": what.capitalize() if what == where else what, "left": left, "note": run.note}
+        return Now(what.capitalize() if what == where else what, left, run.note)
     ahead = "next in line" if waiting == 0 else f"{waiting} before it"
     said = {
         "queued": f"Waiting for {run.device}: {ahead}.",
@@ -157,26 +178,10 @@ def now_line(run: RunModel, waiting: int) -> dict[str, str]:
         "failed": "Failed.",
         "finished": f"Finished in {duration(_seconds(run.started, run.finished))}.",
     }
-    return {"what": said[run.state], "left": where if run.state != "finished" else "", "note": ""}
+    return Now(said[run.state], where if run.state != "finished" else "", "")
 
 
-def waiting_words(run: RunModel) -> dict[str, str]:
-    """Return what stands in the place of a front that has no members yet."""
-    title = "No front yet"
-    if run.state == "queued":
-        return {
-            "title": title,
-            "detail": "The run waits for its turn; the front grows here once it has begun.",
-        }
-    if run.state == "running":
-        detail = (
-            "The supernet is trained first. Then every architecture appears here as soon as it is measured."
-        )
-        return {"title": title, "detail": detail}
-    return {"title": title, "detail": f"The run is {run.state} and has evaluated nothing."}
-
-
-def surrogate_figures(trust: Trust | None, objective: Objective | None) -> list[dict[str, str]]:
+def surrogate_figures(trust: Trust | None, objective: Objective | None) -> list[Figure]:
     """Return how well predictions agree with what was measured; empty where nothing is known."""
     if trust is None or objective is None:
         return []
@@ -185,23 +190,19 @@ def surrogate_figures(trust: Trust | None, objective: Objective | None) -> list[
         if found.objective != objective.name:
             continue
         detail = f"of {label(objective.name)}, predicted before {found.num_trials} evaluations"
-        figures.append(
-            {"name": "error", "value": change(objective, found.rmse).lstrip("+±−"), "detail": detail}
-        )
+        figures.append(Figure("error", _error(objective, found), detail))
         if found.kendall_tau is not None:
             detail = "order of the same predictions and what was measured; 1 is the same"
-            figures.append({"name": "Kendall's τ", "value": f"{found.kendall_tau:.2f}", "detail": detail})
+            figures.append(Figure("Kendall's τ", f"{found.kendall_tau:.2f}", detail))
     figures += _latest_figure(objective, trust.refits)
     if trust.rank_agreement is not None:
-        detail = (
-            f"order of {trust.num_compared} architectures in the supernet and after training on their own; "
-            "1 is the same"
-        )
-        figures.append({"name": "supernet's τ", "value": f"{trust.rank_agreement:.2f}", "detail": detail})
+        how = "in the supernet and after training on their own; 1 is the same"
+        detail = f"order of {trust.num_compared} architectures {how}"
+        figures.append(Figure("supernet's τ", f"{trust.rank_agreement:.2f}", detail))
     return figures
 
 
-def _latest_figure(objective: Objective, refits: Iterable[Refit]) -> list[dict[str, str]]:
+def _latest_figure(objective: Objective, refits: Iterable[Refit]) -> list[Figure]:
     """Return the error since the surrogate's latest refit, beside those of the refits before it; none without."""
     known = [
         (refit.name, found)
@@ -212,11 +213,14 @@ def _latest_figure(objective: Objective, refits: Iterable[Refit]) -> list[dict[s
     if not known:
         return []
     *before, (name, latest) = known
-    errors = [change(objective, found.rmse).lstrip("+±−") for _, found in before]
-    earlier = f"; {' and '.join(errors)} since the refits before it" if errors else ""
+    errors = " and ".join(_error(objective, found) for _, found in before)
+    earlier = f"; {errors} since the refits before it" if before else ""
     detail = f"the same for the {latest.num_trials} evaluations since the {name}{earlier}"
-    value = change(objective, latest.rmse).lstrip("+±−")
-    return [{"name": "error, of late", "value": value, "detail": detail}]
+    return [Figure("error, of late", _error(objective, latest), detail)]
+
+
+def _error(objective: Objective, found: Predictions) -> str:
+    return change(objective, found.rmse).lstrip("+±−")
 
 
 def duration(seconds: float) -> str:
@@ -251,14 +255,11 @@ def _seconds(first: str | None, last: str | None) -> float:
 
 def changes(run: RunModel) -> list[tuple[str, str]]:
     """Return what was changed in a run's study, and what it runs on, by name."""
-    told = [("on", str(run.device))]
-    for name, value in run.changes.items():
-        if name == "constraints":
-            told += [(f"{label(quantity)} ≤", f"{limit:,g}") for quantity, limit in value.items()]
-        elif name == "objectives":
-            told.append(("objectives", ", ".join(label(objective) for objective in value)))
-        elif name == "prior":
-            told.append(("learned from", ", ".join(value)))
-        elif name != "device":
-            told.append((label(name), f"{value:,}" if isinstance(value, int) else str(value)))
-    return told
+    made = Changes.model_validate(run.changes)
+    told = [("on", run.device)]
+    numbers = {"evaluations": made.evaluations, "seed": made.seed}
+    told += [(name, f"{value:,}") for name, value in numbers.items() if value is not None]
+    if made.objectives:
+        told.append(("objectives", ", ".join(map(label, made.objectives))))
+    told += [(f"{label(name)} ≤", f"{limit:,g}") for name, limit in (made.constraints or {}).items()]
+    return [*told, ("learned from", ", ".join(made.prior))] if made.prior else told

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 import pytest
@@ -307,6 +308,26 @@ def test_of_forty_attempts_at_once_as_many_as_allowed_are_looked_at(app: FastAPI
         ask = partial(TestClient(app).post, "/api/v1/session", json={"token": wrong})
         found = Counter(answer.status_code for answer in pool.map(lambda _: ask(), range(40)))
     assert found == {401: service.settings.login_attempts, 429: 40 - service.settings.login_attempts}
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"json": {"evaluations": 9}}, 400),
+        ({"content": b"evaluations=9", "headers": {"content-type": "text/plain"}}, 400),
+        ({"content": b"--", "headers": {"content-type": "multipart/form-data"}}, 400),
+        ({"files": {"evaluations": b"9"}}, 422),
+        ({"data": {"limit.num_params": ["1", "2"]}}, 422),
+        ({"data": {f"field{number}": "" for number in range(1001)}}, 400),
+    ],
+)
+def test_what_is_no_form_of_ours_starts_nothing(
+    app: FastAPI, run_token: str, service: State, body: dict[str, Any], status: int
+) -> None:
+    browser = TestClient(app)
+    sign_in(browser, run_token)
+    assert browser.post("/studies/tiny/runs", **body).status_code == status
+    assert service.store.runs(before=None, limit=1) == []
 
 
 NO_NUMBERS = ["5_000", "\u0665", "\uff15", "0x10", "1e400", "inf", "nan", "5,000", "--5"]

@@ -11,6 +11,7 @@ from nas.objective import Measurement, Objective
 from nas.report.results import Results
 from nas.service.columns import (
     MAX_DOMINATED,
+    VolumeSteps,
     bars_of,
     columns,
     genes_of,
@@ -40,13 +41,13 @@ def snapshot(rows: list[TrialRow], front: tuple[int, ...]) -> Snapshot:
 
 def test_columns_hold_what_the_rows_hold() -> None:
     sent = columns(snapshot([row(0, 0.9, 10), row(4, 0.8, 20)], (0,)), SPACE)
-    assert sent["number"] == [0, 4]
-    assert sent["id"] == ["id0", "id4"]
-    assert sent["values"] == [[0.9, 0.8], [10, 20]]
-    assert sent["spread"] == [[0.01, 0.01], [0, 0]]
-    assert sent["front"] == [0]
-    assert (sent["total"], sent["cursor"]) == (2, 2)
-    assert [o["shown_unit"] for o in sent["objectives"]] == ["%", ""]
+    assert sent.number == [0, 4]
+    assert sent.id == ["id0", "id4"]
+    assert sent.values == [[0.9, 0.8], [10, 20]]
+    assert sent.spread == [[0.01, 0.01], [0, 0]]
+    assert sent.front == [0]
+    assert (sent.total, sent.cursor) == (2, 2)
+    assert [o.shown_unit for o in sent.objectives] == ["%", ""]
 
 
 def test_finished_winners_are_sent_beside_the_search_with_what_is_known_of_each_file(tiny_run: Path) -> None:
@@ -60,22 +61,22 @@ def test_finished_winners_are_sent_beside_the_search_with_what_is_known_of_each_
         results=dataclasses.replace(results, winners=(winner,)),
     )
     first, second = list_finished(made)
-    assert (first["id"], first["trial"], first["variant"]) == (winner.id, winner.trial, "fp32")
-    assert first["values"] == [plain.values[o.name].value for o in results.objectives]
-    assert second["values"] == [plain.values["accuracy"].value, None]
-    assert second["spread"][1] is None
-    assert columns(snapshot([], ()), SPACE)["winners"] == []
+    assert (first.id, first.trial, first.variant) == (winner.id, winner.trial, "fp32")
+    assert first.values == [plain.values[o.name].value for o in results.objectives]
+    assert second.values == [plain.values["accuracy"].value, None]
+    assert second.spread[1] is None
+    assert columns(snapshot([], ()), SPACE).winners == []
 
 
 def test_only_what_is_new_is_sent_again_and_the_front() -> None:
     rows = [row(0, 0.7, 30), row(1, 0.9, 10), row(2, 0.8, 20)]
-    assert columns(snapshot(rows, (1,)), SPACE, after=2)["number"] == [1, 2]
-    assert columns(snapshot(rows, ()), SPACE, after=3)["number"] == []
+    assert columns(snapshot(rows, (1,)), SPACE, after=2).number == [1, 2]
+    assert columns(snapshot(rows, ()), SPACE, after=3).number == []
 
 
 def test_a_run_that_is_not_prepared_has_empty_columns() -> None:
     sent = columns(Snapshot(0, (), (), 0, (), (), None, None), None)
-    assert sent["number"] == sent["genes"] == sent["choices"] == []
+    assert sent.number == sent.genes == sent.choices == []
 
 
 def test_genes_and_bars_show_the_place_of_each_option() -> None:
@@ -107,5 +108,5 @@ def test_equal_rows_are_one_point_in_a_picture() -> None:
 
 
 def test_the_hypervolume_is_sent_where_it_changes() -> None:
-    assert volume_steps([1.0, 1.0, 2.0, 2.0, 2.0]) == {"after": [1, 3, 5], "value": [1.0, 2.0, 2.0]}
-    assert volume_steps([]) == {"after": [], "value": []}
+    assert volume_steps([1.0, 1.0, 2.0, 2.0, 2.0]) == VolumeSteps([1, 3, 5], [1.0, 2.0, 2.0])
+    assert volume_steps([]) == VolumeSteps([], [])

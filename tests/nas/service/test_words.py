@@ -52,9 +52,9 @@ def test_a_change_has_its_sign_and_unit(objective: Objective, difference: float,
 
 
 def test_rates_are_typed_in_percent_and_other_qualities_are_not() -> None:
-    assert describe_objective(ACCURACY, [0.2, 0.9])["factor"] == 100
-    assert describe_objective(Objective("score", "", "maximize"), [12.0])["factor"] == 1
-    assert describe_objective(BYTES)["shown_unit"] == "KiB"
+    assert describe_objective(ACCURACY, [0.2, 0.9]).factor == 100
+    assert describe_objective(Objective("score", "", "maximize"), [12.0]).factor == 1
+    assert describe_objective(BYTES).shown_unit == "KiB"
 
 
 def test_labels_are_words() -> None:
@@ -68,35 +68,31 @@ def test_labels_are_words() -> None:
 
 
 def test_stages_are_done_current_or_to_come() -> None:
-    assert [(s["is"], s["percent"]) for s in stages(told())] == [
+    assert [(s.place, s.percent) for s in stages(told())] == [
         ("done", 100),
         ("current", 25),
         ("to come", 0),
         ("to come", 0),
     ]
-    adapting = [s["name"] for s in stages(told(stage="adapt candidates"))]
+    adapting = [s.name for s in stages(told(stage="adapt candidates"))]
     assert adapting[1:4] == ["search", "adapt candidates", "finish winners"]
     proxy = stages(told(stage="choose proxy subset"))
-    assert [s["is"] for s in proxy] == ["done", "current", *["to come"] * 3]
-    assert stages(told(stage="pre-train supernet"))[0]["is"] == "current"
-    assert [s["is"] for s in stages(told(stage=""))] == ["to come"] * 4
-    assert {s["is"] for s in stages(told(stage="done", state="finished"))} == {"done"}
-    assert stages(told(stage="something new"))[-1] == {
-        "name": "something new",
-        "is": "current",
-        "percent": 25,
-    }
+    assert [s.place for s in proxy] == ["done", "current", *["to come"] * 3]
+    assert stages(told(stage="pre-train supernet"))[0].place == "current"
+    assert [s.place for s in stages(told(stage=""))] == ["to come"] * 4
+    assert {s.place for s in stages(told(stage="done", state="finished"))} == {"done"}
+    assert stages(told(stage="something new"))[-1] == ("something new", "current", 25)
 
 
 def test_a_line_says_what_happens_now() -> None:
-    assert now_line(told(seconds_left=130.0), 0) == {
-        "what": "Search, 5 of 20",
-        "left": "about 2 min 10 s left in this stage",
-        "note": "",
-    }
-    assert now_line(told(state="queued", stage=""), 2)["what"] == "Waiting for cpu: 2 before it."
-    assert now_line(told(state="paused"), 0)["left"] == "search, 5 of 20"
-    assert "Stopping" in now_line(told(stopping=True), 0)["what"]
+    assert now_line(told(seconds_left=130.0), 0) == (
+        "Search, 5 of 20",
+        "about 2 min 10 s left in this stage",
+        "",
+    )
+    assert now_line(told(state="queued", stage=""), 2).what == "Waiting for cpu: 2 before it."
+    assert now_line(told(state="paused"), 0).left == "search, 5 of 20"
+    assert "Stopping" in now_line(told(stopping=True), 0).what
 
 
 @pytest.mark.parametrize(
@@ -125,9 +121,9 @@ def test_how_long_ago(time: str | None, text: str) -> None:
 def test_surrogate_figures_are_of_the_quality_and_of_predictions_made_beforehand() -> None:
     found = {"objective": "accuracy", "num_trials": 12, "kendall_tau": None, "spearman": None, "rmse": 0.02}
     other = {**found, "objective": "latency_ms", "kendall_tau": 0.9}
-    assert [f["value"] for f in surrogate_figures(trust([other, found], []), ACCURACY)] == ["2.00 points"]
+    assert [f.value for f in surrogate_figures(trust([other, found], []), ACCURACY)] == ["2.00 points"]
     ranked = trust([{**found, "kendall_tau": 0.5}], [])
-    assert [f["value"] for f in surrogate_figures(ranked, ACCURACY)] == ["2.00 points", "0.50"]
+    assert [f.value for f in surrogate_figures(ranked, ACCURACY)] == ["2.00 points", "0.50"]
     assert surrogate_figures(None, ACCURACY) == []
 
 
@@ -138,8 +134,8 @@ def test_the_surrogates_latest_refits_are_shown_after_all_its_predictions() -> N
         "predictions": [{**found, "rmse": 0.01}, {**found, "objective": "x"}],
     }
     *_, figure = surrogate_figures(trust([found], [late]), ACCURACY)
-    assert (figure["name"], figure["value"]) == ("error, of late", "1.00 points")
-    assert figure["detail"] == "the same for the 12 evaluations since the refit on 30 trials"
+    assert (figure.name, figure.value) == ("error, of late", "1.00 points")
+    assert figure.detail == "the same for the 12 evaluations since the refit on 30 trials"
 
 
 def test_earlier_refits_stand_beside_the_latest_one_and_not_as_figures_of_the_same_name() -> None:
@@ -149,9 +145,9 @@ def test_earlier_refits_stand_beside_the_latest_one_and_not_as_figures_of_the_sa
         for number, error in ((30, 0.04), (40, 0.03), (50, 0.01))
     ]
     figures = surrogate_figures(trust([found], refits), ACCURACY)
-    names = [figure["name"] for figure in figures]
+    names = [figure.name for figure in figures]
     assert len(set(names)) == len(names)
-    assert figures[-1]["value"] == "1.00 points"
-    assert figures[-1]["detail"].endswith(
+    assert figures[-1].value == "1.00 points"
+    assert figures[-1].detail.endswith(
         "refit on 50 trials; 4.00 points and 3.00 points since the refits before it"
     )
