@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, final
+from typing import TypeVar, final
 from urllib.parse import quote
 
 import httpx2
@@ -57,7 +58,7 @@ class Client:
         """Return the catalogue."""
         return self._ask(CATALOGUE, "GET", "/studies")
 
-    def start(self, study: str, changes: Mapping[str, Any]) -> RunModel:
+    def start(self, study: str, changes: Mapping[str, object]) -> RunModel:
         """Queue a study and return its run."""
         return self._ask(_RUN, "POST", "/runs", {"study": study, **changes})
 
@@ -71,54 +72,49 @@ class Client:
 
     def download(self, run: str, to: Path) -> None:
         """Write the zip of the whole Pareto set to a file."""
-        address = f"{self._url}/api/v1/runs/{quote(run, safe='')}/pareto.zip"
-        try:
-            with self._http.stream("GET", address) as response:
-                if response.is_error:
-                    response.read()
-                _check(response, self._url)
-                with to.open("wb") as stream:
-                    for piece in response.iter_bytes():
-                        stream.write(piece)
-        except httpx2.HTTPError as error:
-            raise self._unreachable(error) from error
+        with (
+            self._send("GET", f"/runs/{quote(run, safe='')}/pareto.zip") as response,
+            to.open("wb") as stream,
+        ):
+            for piece in response.iter_bytes():
+                stream.write(piece)
 
     def close(self) -> None:
         """Let go of the connection."""
         self._http.close()
 
     def _ask(self, answer: TypeAdapter[T], method: str, path: str, content: object = None) -> T:
+        with self._send(method, path, content) as response:
+            try:
+                return answer.validate_json(response.read())
+            except ValidationError as error:
+                raise self._not_ours(f"{response.status_code} with what can't be read") from error
+
+    @contextlib.contextmanager
+    def _send(self, method: str, path: str, content: object = None) -> Iterator[httpx2.Response]:
+        """Give the answer to a request, as it arrives.
+
+        Raises:
+            ServiceError: the server can't be reached, turns the request down, or is none of ours.
+        """
         try:
-            response = self._http.request(method, f"{self._url}/api/v1{path}", json=content)
+            with self._http.stream(method, f"{self._url}/api/v1{path}", json=content) as response:
+                kind = response.headers.get("content-type", "").partition(";")[0]
+                if response.is_error and kind == "application/problem+json":
+                    response.read()
+                    detail = response.json().get("detail", response.status_code)
+                    raise ServiceError(f"the server {self._url} says: {detail}")
+                if response.is_error or kind not in ("application/json", "application/zip"):
+                    raise self._not_ours(f"{response.status_code} ({kind or 'nothing'})")
+                yield response
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-            raise self._unreachable(error) from error
-        _check(response, self._url)
-        try:
-            return answer.validate_json(response.content)
-        except ValidationError as error:
-            raise _stranger(self._url, f"{response.status_code} with what can't be read") from error
+            raise ServiceError(
+                f"the server {self._url} can't be reached ({error}): check the address, and that 'nas serve' runs "
+                "there."
+            ) from error
 
-    def _unreachable(self, error: Exception) -> ServiceError:
+    def _not_ours(self, answered: str) -> ServiceError:
         return ServiceError(
-            f"the server {self._url} can't be reached ({error}): check the address, and that 'nas serve' runs there."
+            f"the server {self._url} answered {answered}, which is not how a nas service of this version answers: "
+            "check the address."
         )
-
-
-def _check(response: httpx2.Response, url: str) -> None:
-    """Raise what a server says when it turns a request down.
-
-    Raises:
-        ServiceError: it did.
-    """
-    kind = response.headers.get("content-type", "").partition(";")[0]
-    if response.is_error and kind == "application/problem+json":
-        raise ServiceError(f"the server {url} says: {response.json().get('detail', response.status_code)}")
-    if response.is_error or kind not in ("application/json", "application/zip"):
-        raise _stranger(url, f"{response.status_code} ({kind or 'nothing'})")
-
-
-def _stranger(url: str, answered: str) -> ServiceError:
-    return ServiceError(
-        f"the server {url} answered {answered}, which is not how a nas service of this version answers: check the "
-        "address."
-    )

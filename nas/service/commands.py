@@ -70,9 +70,7 @@ def serve(
         https=https,
         root_path=root_path,
     )
-    run_service(
-        settings, lambda sentence: console.print(sentence, highlight=False, soft_wrap=True, markup=False)
-    )
+    run_service(settings, print_line)
 
 
 @token_app.command("create")

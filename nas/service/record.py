@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, final
+from typing import final
 from urllib.parse import quote
 
 import numpy as np
@@ -33,7 +33,7 @@ from nas.search.record.trials import (
     predictions_of,
     soft_limits,
 )
-from nas.space import Architecture, FloatArray, SearchSpace
+from nas.space import FloatArray, SearchSpace
 
 
 @final
@@ -154,9 +154,9 @@ class Record:
         self.objectives, self._space = described.values, directory.search_space()
         if self.is_on_server:
             location, name = self._storage or directory.location, directory.record_name(described.study)
-            self._study = _on_server(str(location), name)
+            self._study = _open_study(None, str(location), name)
         elif directory.database.exists():
-            self._study = _in_file(directory.database, described.study)
+            self._study = _open_study(directory.database, "", described.study)
         return self._study is not None
 
     @property
@@ -171,23 +171,15 @@ class Record:
             self._study = None
 
 
-def _in_file(database: Path, name: str) -> optuna.Study | None:
-    return _read_only(
-        f"sqlite:///file:{quote(str(database.resolve()))}?mode=ro&uri=true", name, {"timeout": 5}
-    )
-
-
-def _on_server(url: str, name: str) -> optuna.Study | None:
-    never_write = {"connect_timeout": 5, "options": "-c default_transaction_read_only=on"}
-    return _read_only(url, name, never_write)
-
-
-def _read_only(url: str, name: str, connecting: Mapping[str, Any]) -> optuna.Study | None:
-    """Open a study without the means to change it; None if it is only just being made."""
+def _open_study(file: Path | None, url: str, name: str) -> optuna.Study | None:
+    """Open a study, in a file or on a server, without the means to change it; None if it is only just being made."""
+    never_write: dict[str, object] = {"connect_timeout": 5, "options": "-c default_transaction_read_only=on"}
+    if file is not None:
+        url, never_write = f"sqlite:///file:{quote(str(file.resolve()))}?mode=ro&uri=true", {"timeout": 5}
     try:
         storage = RDBStorage(
             url,
-            engine_kwargs={"connect_args": dict(connecting), "poolclass": sqlalchemy.pool.NullPool},
+            engine_kwargs={"connect_args": never_write, "poolclass": sqlalchemy.pool.NullPool},
             skip_compatibility_check=True,
             skip_table_creation=True,
         )
@@ -197,11 +189,10 @@ def _read_only(url: str, name: str, connecting: Mapping[str, Any]) -> optuna.Stu
 
 
 def _rows(space: SearchSpace, objectives: tuple[Objective, ...], trials: list[FrozenTrial]) -> list[TrialRow]:
+    rows = []
     architectures = space.from_indices(space.indices(trial.params for trial in trials))
-    return [_row(objectives, trial, found) for trial, found in zip(trials, architectures, strict=True)]
-
-
-def _row(objectives: tuple[Objective, ...], trial: FrozenTrial, architecture: Architecture) -> TrialRow:
-    measured = measurements_of(trial)
-    values = {objective.name: measured[objective.name] for objective in objectives}
-    return TrialRow(trial.number, str(trial.user_attrs[ARCHITECTURE]), values, dict(architecture))
+    for trial, architecture in zip(trials, architectures, strict=True):
+        measured = measurements_of(trial)
+        values = {objective.name: measured[objective.name] for objective in objectives}
+        rows.append(TrialRow(trial.number, str(trial.user_attrs[ARCHITECTURE]), values, dict(architecture)))
+    return rows

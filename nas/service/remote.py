@@ -7,7 +7,7 @@ import shutil
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nas.errors import ServiceError
 from nas.report.tables import front_table
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from nas.service.client import Client
 
 
-def start_run(client: Client, study: str, changes: Mapping[str, Any]) -> None:
+def start_run(client: Client, study: str, changes: Mapping[str, object]) -> None:
     """Queue a study and say how to watch it."""
     run = client.start(study, {k: v for k, v in changes.items() if v not in (None, [], {})})
     console.print(f"{run.id} is {run.state}; 'nas status {run.id} --server ...' shows how it goes.")
@@ -41,33 +41,36 @@ def print_front(client: Client, run_id: str, as_json: bool) -> None:
     """Print the front so far, in the form of ``nas front``."""
     front = client.front(run_id)
     names = [objective.name for objective in front.objectives]
-    members = [(t.number, t.architecture, [t.values[name].value for name in names]) for t in front.trials]
+    values = [[trial.values[name].value for name in names] for trial in front.trials]
     if not as_json:
-        print_table(
-            f"front of {front.evaluations} evaluations", front_table(tuple(front.objectives), members)
-        )
+        members = [(t.number, t.architecture, v) for t, v in zip(front.trials, values, strict=True)]
+        shown = front_table(tuple(front.objectives), members)
+        print_table(f"front of {front.evaluations} evaluations", shown)
         return
     plain = [
         {
-            "trial": number,
-            "architecture": architecture,
+            "trial": trial.number,
+            "architecture": trial.architecture,
             "choices": trial.choices,
-            "values": dict(zip(names, values, strict=True)),
+            "values": dict(zip(names, measured, strict=True)),
         }
-        for (number, architecture, values), trial in zip(members, front.trials, strict=True)
+        for trial, measured in zip(front.trials, values, strict=True)
     ]
-    console.print(json.dumps(plain, indent=2), highlight=False, soft_wrap=True, markup=False)
+    _print_json(plain)
 
 
 def print_studies(client: Client, as_json: bool) -> None:
     """Print the server's catalogue."""
     studies = client.studies()
     if as_json:
-        plain = [study.model_dump() for study in studies]
-        console.print(json.dumps(plain, indent=2), highlight=False, soft_wrap=True, markup=False)
+        _print_json([study.model_dump() for study in studies])
         return
     for study in studies:
         console.print(study.name)
+
+
+def _print_json(plain: object) -> None:
+    console.print(json.dumps(plain, indent=2), highlight=False, soft_wrap=True, markup=False)
 
 
 def export(client: Client, run_id: str, to: Path) -> None:

@@ -118,8 +118,6 @@ class RunView:
         self._lock = threading.Lock()
         self._looked = -1e9
         self._seen: tuple[object, ...] = ()
-        self._results: Results | None = None
-        self._results_seen: object = None
         self._snapshot = _NOTHING
         self._texts: tuple[int, dict[object, bytes]] = (0, {})
 
@@ -172,16 +170,11 @@ class RunView:
             front=tuple(record.front),
             hypervolume=tuple(record.hypervolume),
             status=_status(files),
-            results=self._read_results(seen[-1]),
+            results=_read_results(files.results, seen[-1]) if seen[-1] is not None else None,
             quality=tuple(record.quality),
             refits=tuple(record.refits),
         )
         self._seen = seen if is_whole else ()
-
-    def _read_results(self, signature: object) -> Results | None:
-        if signature is not None and signature != self._results_seen:
-            self._results, self._results_seen = Results.read(self.directory.results), signature
-        return self._results
 
 
 @final
@@ -310,6 +303,11 @@ def describe_front(snapshot: Snapshot) -> FrontModel:
         numbers=[row.number for row in snapshot.front_rows],
         trials=[describe_trial(snapshot, position) for position in snapshot.front],
     )
+
+
+@functools.lru_cache(maxsize=_MAX_VIEWS)
+def _read_results(path: Path, _signature: object) -> Results:
+    return Results.read(path)
 
 
 def _status(directory: RunDirectory) -> Status | None:
