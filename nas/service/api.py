@@ -19,10 +19,10 @@ from nas.service.access import Reader, Runner, access_of, reader
 from nas.service.downloads import file_of, files_of, zip_files
 from nas.service.numbers import Whole
 from nas.service.problems import Problem, document_problems
+from nas.service.processes import LOG, tail
 from nas.service.runs import RunView, Snapshot, describe_front, describe_run, describe_trial
-from nas.service.state import Action, State, state_of
-from nas.service.store import Run
-from nas.service.supervisor import log_tail
+from nas.service.state import State, state_of
+from nas.service.store import Action, Run
 
 _RUN_ID = re.compile(r"[A-Za-z0-9_]{1,100}-[0-9a-f]{8}", re.ASCII)
 
@@ -161,7 +161,7 @@ def hypervolume(view: TheView) -> Response:
 @of_run.get("/log", tags=["runs"])
 def log(view: TheView, lines: Annotated[Whole, Query(ge=1, le=1000)] = 100) -> models.LogModel:
     """Return the end of the log."""
-    return models.LogModel(lines=log_tail(view.directory.path, lines).splitlines())
+    return models.LogModel(lines=tail(view.directory.path / LOG, lines).splitlines())
 
 
 @of_run.get(

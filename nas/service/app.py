@@ -30,7 +30,7 @@ def create_app(settings: Settings) -> FastAPI:
     Raises:
         ServiceError: the database can't be opened.
     """
-    service = State.of(settings)
+    service = State(settings)
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:

@@ -1,4 +1,7 @@
-"""Whether this machine has the devices that the operator names; a child looks, so that the service needs no torch."""
+"""Where runs train: the devices that the operator names, and whether this machine has them.
+
+A child process looks, so that the service needs no torch.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,39 @@ import re
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import final
 
 from nas.errors import ServiceError
 from nas.progress import DEFAULT_DEVICE
 from nas.service.environment import child_environment
-from nas.service.places import Place
+
+_ON_RAY = re.compile(r"(?:(?P<device>[^@]*)@)?ray:(?P<address>.*)")
+
+
+@final
+@dataclass(frozen=True)
+class Place:
+    """One of the service's devices.
+
+    Args:
+        device: As torch names it; of every worker, on a cluster.
+        cluster: Address of a Ray cluster, as ``nas run --ray`` takes it; None on this machine.
+    """
+
+    device: str
+    cluster: str | None = None
+
+    @classmethod
+    def parse(cls, name: str) -> Place:
+        """Read ``cuda:0``, ``ray:HOST:PORT``, ``cuda@ray:auto``."""
+        found = _ON_RAY.fullmatch(name)
+        return cls(name) if found is None else cls(found["device"] or DEFAULT_DEVICE, found["address"])
+
+    def flags(self) -> list[str]:
+        """Return what tells ``nas run`` to train there."""
+        flags = [] if self.device == DEFAULT_DEVICE else [f"--device={self.device}"]
+        return flags if self.cluster is None else [*flags, f"--ray={self.cluster}"]
 
 
 def check_devices(names: Sequence[str]) -> None:

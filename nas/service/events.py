@@ -16,11 +16,11 @@ from typing import final
 from nas.service.models import NewTrial
 from nas.service.processes import LOG
 from nas.service.runs import Runs, RunView, Snapshot, describe_front, describe_run, describe_trial
-from nas.service.store import Run, Store
+from nas.service.settings import Settings
+from nas.service.store import OVER, Run, Store
 
 logger = logging.getLogger(__name__)
 
-_OVER = ("cancelled", "failed", "finished")
 _FIRST_LOG_BYTES = 8 * 1024
 _MAX_LOG_BYTES = 64 * 1024
 _EVENT_ID = re.compile(r"(\d{1,9})-(\d{1,15})", re.ASCII)
@@ -38,19 +38,17 @@ class Watch:
 
     def __init__(self, run: Run, view: RunView, store: Store) -> None:
         self.run, self._view, self._store = run, view, store
-        self.snapshot = view.snapshot()
+        self.snapshot, self.log_bytes = view.snapshot(max_age_s=0.0), _size(self.log)
         self.status = describe_run(run, self.snapshot).model_dump_json()
         self.front = describe_front(self.snapshot).model_dump_json()
-        self.log_bytes = 0
         self.num_watching = 0
         self.changed = asyncio.Event()
 
     def look(self) -> bool:
         """Read the run again and return whether anything is new. Takes a moment: call it in a thread."""
         run = self._store.run(self.run.id) or self.run
-        snapshot = self._view.snapshot(max_age_s=0.0)
-        log_bytes = _size(self.log)
-        if (run, snapshot.version, log_bytes) == (self.run, self.snapshot.version, self.log_bytes):
+        snapshot, log_bytes = self._view.snapshot(max_age_s=0.0), _size(self.log)
+        if snapshot is self.snapshot and (run, log_bytes) == (self.run, self.log_bytes):
             return False
         if snapshot.front != self.snapshot.front:
             self.front = describe_front(snapshot).model_dump_json()
@@ -76,17 +74,13 @@ class Watches:
     Args:
         store: Store of the runs.
         runs: Their views.
-        refresh_s: How often a watched run is looked at.
-        keep_alive_s: How often a silent stream sends a comment, so that proxies keep it open.
-        max_streams: Per token.
+        settings: How often to look, and to say so when there is nothing new; how many streams a token may have.
     """
 
-    def __init__(
-        self, store: Store, runs: Runs, *, refresh_s: float, keep_alive_s: float, max_streams: int
-    ) -> None:
+    def __init__(self, store: Store, runs: Runs, settings: Settings) -> None:
         self._store, self._runs = store, runs
-        self._refresh_s, self._keep_alive_s = refresh_s, keep_alive_s
-        self.max_streams = max_streams
+        self._refresh_s, self._keep_alive_s = settings.refresh_s, settings.keep_alive_s
+        self.max_streams = settings.max_streams
         self.num_streams: Counter[str] = Counter()
         self._watches: dict[str, Watch] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -141,11 +135,11 @@ class Watches:
             if watch.status != status:
                 status = watch.status
                 pieces.append(_event("status", status, f"{trials}-{log}"))
-            if watch.run.state in _OVER:
+            if watch.run.state in OVER:
                 pieces.append(_event("done", status, f"{trials}-{log}"))
             if pieces:
                 yield b"".join(pieces)
-            if watch.run.state in _OVER:
+            if watch.run.state in OVER:
                 return
             try:
                 await asyncio.wait_for(bell.wait(), self._keep_alive_s)
@@ -159,7 +153,6 @@ class Watches:
         watch = self._watches.get(run.id)
         if watch is None:
             made = await asyncio.to_thread(Watch, run, self._runs.view(run), self._store)
-            await asyncio.to_thread(made.look)
             watch = self._watches.setdefault(run.id, made)
             if watch is made:
                 task = asyncio.create_task(self._keep_looking(watch))

@@ -1,4 +1,4 @@
-"""What a client may ask for: wrong tokens, studies and evaluations per token."""
+"""How often an address may try wrong tokens."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from collections.abc import Callable
 from typing import final
 
 from nas.service.problems import Problem
-from nas.service.settings import Settings
-from nas.service.store import UNFINISHED, Store
 
 
 @final
@@ -75,29 +73,3 @@ def source_of(address: str) -> str:
     if known.ipv4_mapped is not None:
         return str(known.ipv4_mapped)
     return str(ipaddress.ip_network((int(known), 64), strict=False))
-
-
-def check_quota(store: Store, settings: Settings, token_id: str, evaluations: int) -> None:
-    """Refuse a study that is one too many for its token.
-
-    Raises:
-        Problem: a limit is hit (429); tells limit and use.
-    """
-    mine = store.runs_in(UNFINISHED, token_id)
-    if len(mine) >= settings.max_unfinished:
-        raise Problem(
-            429,
-            "limit-reached",
-            f"This token has {len(mine)} unfinished studies and may have {settings.max_unfinished}: wait for one, or "
-            "cancel one.",
-            more={"limit": settings.max_unfinished, "used": len(mine), "what": "unfinished studies"},
-        )
-    used = sum(run.evaluations for run in mine)
-    if used + evaluations > settings.max_evaluations:
-        raise Problem(
-            429,
-            "limit-reached",
-            f"This token's unfinished studies have {used} evaluations, {evaluations} more were asked for, and it may "
-            f"have {settings.max_evaluations}: ask for fewer, wait for a study, or cancel one.",
-            more={"limit": settings.max_evaluations, "used": used, "what": "evaluations"},
-        )

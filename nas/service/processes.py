@@ -13,8 +13,9 @@ from typing import final
 
 import psutil
 
+from nas.service.devices import Place
 from nas.service.environment import child_environment
-from nas.service.places import Place
+from nas.service.models import Changes
 from nas.service.store import Run
 
 LOG = "log.txt"
@@ -27,16 +28,16 @@ def command_of(run: Run, directory: Path) -> list[str]:
 
     Nothing of a request is in it but numbers and names that were checked against the catalogue.
     """
-    changes = run.changes
-    command = [sys.executable, "-m", "nas", "run", run.study, "--out", str(directory)]
-    for flag in ("evaluations", "seed"):
-        if flag in changes:
-            command += [f"--{flag}={changes[flag]}"]
-    command += Place.parse(run.device).flags()  # the service's own default needs saying as well
-    command += [f"--objective={name}" for name in changes.get("objectives", [])]
-    command += [f"--constraint={name}={value!r}" for name, value in changes.get("constraints", {}).items()]
-    command += [f"--prior={directory.parent / earlier}" for earlier in changes.get("prior", [])]
-    return command
+    changes = Changes.model_validate(run.changes)
+    numbers = {"evaluations": changes.evaluations, "seed": changes.seed}
+    return [
+        *(sys.executable, "-m", "nas", "run", run.study, "--out", str(directory)),
+        *(f"--{flag}={value}" for flag, value in numbers.items() if value is not None),
+        *Place.parse(run.device).flags(),  # the service's own default needs saying as well
+        *(f"--objective={name}" for name in changes.objectives or ()),
+        *(f"--constraint={name}={value!r}" for name, value in (changes.constraints or {}).items()),
+        *(f"--prior={directory.parent / earlier}" for earlier in changes.prior or ()),
+    ]
 
 
 @final

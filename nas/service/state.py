@@ -3,91 +3,54 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
-from typing import Literal, final
+from typing import final
 
 from fastapi import Request
 
 from nas.progress import DEFAULT_DEVICE
 from nas.service.access import Access
 from nas.service.boards import Boards
-from nas.service.changes import check_changes
-from nas.service.earlier import earlier_runs
+from nas.service.devices import Place
 from nas.service.events import Watches
-from nas.service.limits import Attempts, check_quota
+from nas.service.limits import Attempts
 from nas.service.models import NewRun, RunModel, StudyModel
-from nas.service.places import Place
 from nas.service.problems import Problem
 from nas.service.runs import Runs
 from nas.service.settings import Settings
-from nas.service.store import UNFINISHED, Run, Store
+from nas.service.starting import check_changes, check_quota, earlier_runs
+from nas.service.store import UNFINISHED, Action, Run, Store
 from nas.service.studies import Studies
 from nas.service.supervisor import Supervisor
 from nas.service.tokens import Tokens
-
-Action = Literal["pause", "resume", "cancel"]
-"""What may be done with a run that was started."""
 
 _NUM_WARMED = 10
 
 
 @final
-@dataclass
 class State:
-    """The service's parts.
+    """The service's parts, put together; nothing is started.
 
     Args:
         settings: Settings of the process.
-        store: The service's tables.
-        tokens: Bearer tokens, and sign-ins of browsers.
-        access: Who may do what.
-        studies: The catalogue.
-        supervisor: Supervisor of the runs' processes.
-        runs: What is known of each run.
-        watches: Event streams.
-        boards: On which studies measure.
+
+    Raises:
+        ServiceError: the database can't be opened, or an agent's address is none.
     """
 
-    settings: Settings
-    store: Store
-    tokens: Tokens
-    access: Access
-    studies: Studies
-    supervisor: Supervisor
-    runs: Runs
-    watches: Watches
-    boards: Boards
-    _quota: threading.Lock = field(default_factory=threading.Lock)
-
-    @classmethod
-    def of(cls, settings: Settings) -> State:
-        """Put the parts together; nothing is started."""
+    def __init__(self, settings: Settings) -> None:
         settings.runs.mkdir(parents=True, exist_ok=True)
-        store = Store(settings.database_url)
-        tokens = Tokens(store)
-        runs = Runs(settings.runs, settings.storage)
-        return cls(
-            settings=settings,
-            store=store,
-            tokens=tokens,
-            access=Access(
-                tokens,
-                Attempts(settings.login_attempts, settings.login_window_s),
-                session_s=settings.session_hours * 3600,
-                https=settings.https,
-            ),
-            studies=Studies(),
-            supervisor=Supervisor(store, settings),
-            runs=runs,
-            watches=Watches(
-                store,
-                runs,
-                refresh_s=settings.refresh_s,
-                keep_alive_s=settings.keep_alive_s,
-                max_streams=settings.max_streams,
-            ),
-            boards=Boards(settings.agents),
-        )
+        self.settings = settings
+        self.store = Store(settings.database_url)
+        self.tokens = Tokens(self.store)
+        attempts = Attempts(settings.login_attempts, settings.login_window_s)
+        session_s = settings.session_hours * 3600
+        self.access = Access(self.tokens, attempts, session_s=session_s, https=settings.https)
+        self.studies = Studies()
+        self.supervisor = Supervisor(self.store, settings)
+        self.runs = Runs(settings.runs, settings.storage)
+        self.watches = Watches(self.store, self.runs, settings)
+        self.boards = Boards(settings.agents)
+        self._quota = threading.Lock()
 
     def catalogue(self) -> list[StudyModel]:
         """Return the studies with those devices of this service that they may train on."""
@@ -151,14 +114,10 @@ class State:
         Raises:
             Problem: its state doesn't allow that (409), or it was over and is one too many for its token now (429).
         """
-        if action == "pause":
-            return self.supervisor.pause(run)
-        if action == "cancel":
-            return self.supervisor.cancel(run)
         with self._quota:
-            if run.state not in UNFINISHED:
+            if action == "resume" and run.state not in UNFINISHED:
                 check_quota(self.store, self.settings, run.token_id, run.evaluations)
-            return self.supervisor.resume(run)
+            return self.supervisor.act(run, action)
 
     def warm(self) -> None:
         """Begin to read what takes long to read first."""

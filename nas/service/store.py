@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Literal, final
 
 import sqlalchemy
+from pydantic import JsonValue
 from sqlalchemy import JSON, String, Text, select, update
 from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, mapped_column, sessionmaker
 
@@ -16,6 +17,9 @@ from nas.search.record.storage import without_password, write_ahead
 Role = Literal["read", "run"]
 State = Literal["queued", "running", "paused", "cancelled", "failed", "finished"]
 UNFINISHED: tuple[State, ...] = ("queued", "running", "paused")
+OVER: tuple[State, ...] = ("cancelled", "failed", "finished")
+Action = Literal["pause", "resume", "cancel"]
+"""What may be done with a run that was started."""
 
 
 class _Row(MappedAsDataclass, DeclarativeBase):
@@ -88,7 +92,7 @@ class Run(_Row):
     position: Mapped[int] = mapped_column(primary_key=True, autoincrement=True, init=False)
     id: Mapped[str] = mapped_column(String(120), unique=True)
     study: Mapped[str] = mapped_column(String(100))
-    changes: Mapped[dict[str, Any]] = mapped_column(JSON)
+    changes: Mapped[dict[str, JsonValue]] = mapped_column(JSON)
     evaluations: Mapped[int]
     device: Mapped[str] = mapped_column(String(40))
     token_id: Mapped[str] = mapped_column(String(16))

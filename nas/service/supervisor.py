@@ -9,15 +9,17 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, final
+from typing import Protocol, final
+
+from pydantic import JsonValue
 
 from nas.errors import NasError
 from nas.progress import DONE
 from nas.runner.directory import RunDirectory
 from nas.service.problems import Problem
-from nas.service.processes import LOG, Process, command_of, tail
+from nas.service.processes import Process, command_of
 from nas.service.settings import Settings
-from nas.service.store import Run, State, Store
+from nas.service.store import OVER, Action, Run, State, Store
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +28,13 @@ _AFTER_FAILURE_S = 5.0
 _PATIENCE_S = 1.5
 _MISTAKE = 2
 _STOPPED = (130, 143, -2, -15)
+
+_ACTIONS: dict[Action, tuple[str, State, tuple[State, ...]]] = {
+    "pause": ("paused", "paused", ("queued", "running")),
+    "cancel": ("cancelled", "cancelled", ("queued", "running", "paused", "failed")),
+    "resume": ("resumed", "queued", ("paused", "failed")),
+}
+"""What may be done: its past participle, what a run becomes by it, and the states that it goes with."""
 
 
 class Child(Protocol):
@@ -125,50 +134,48 @@ class Supervisor:
                     self._store.change_run(run.id, state="queued")
 
     def submit(
-        self, study: str, changes: Mapping[str, Any], *, evaluations: int, device: str, token_id: str
+        self, study: str, changes: Mapping[str, JsonValue], *, evaluations: int, device: str, token_id: str
     ) -> Run:
         """Put a study at the end of the queue. Everything must have been checked."""
-        run_id = f"{study}-{secrets.token_hex(4)}"
-        now = self._now()
-        run = self._store.add_run(
-            Run(run_id, study, dict(changes), evaluations, device, token_id, "queued", now)
-        )
+        id_, now = f"{study}-{secrets.token_hex(4)}", self._now()
+        run = Run(id_, study, dict(changes), evaluations, device, token_id, "queued", now)
+        self._store.add_run(run)
         self._wake.set()
         return run
 
-    def pause(self, run: Run) -> Run:
-        """Stop a run and keep it.
+    def act(self, run: Run, action: Action) -> Run:
+        """Pause a run, cancel it for good, or resume it at its old place in the queue; its files stay.
 
         Raises:
-            Problem: it isn't queued or running (409).
+            Problem: its state doesn't allow that, or it is still stopping (409).
         """
-        return self._halt(run, "paused", ("queued", "running"))
-
-    def cancel(self, run: Run) -> Run:
-        """Stop a run for good; its files stay.
-
-        Raises:
-            Problem: it is over already (409).
-        """
-        return self._halt(run, "cancelled", ("queued", "running", "paused", "failed"))
-
-    def resume(self, run: Run) -> Run:
-        """Let a paused or failed run go on from where it was, at its old place in the queue.
-
-        Raises:
-            Problem: it is neither paused nor failed, or still stopping (409).
-        """
+        past, state, allowed = _ACTIONS[action]
         with self._lock:
-            run = self._fresh(run, "resumed", ("paused", "failed"))
-            self._store.change_run(
-                run.id,
-                state="queued",
-                intent=None,
-                restarts=0,
-                not_before=0.0,
-                last_words=None,
-                finished=None,
-            )
+            run = self._read(run.id)
+            if run.state not in allowed:
+                raise Problem(
+                    409,
+                    "wrong-state",
+                    f"The run {run.id} is {run.state} and can't be {past}: that goes with one that is "
+                    f"{' or '.join(allowed)}.",
+                    more={"state": run.state},
+                )
+            running = self._running.get(run.id)
+            if action == "resume":
+                self._store.change_run(
+                    run.id,
+                    state=state,
+                    intent=None,
+                    restarts=0,
+                    not_before=0.0,
+                    last_words=None,
+                    finished=None,
+                )
+            elif running is None:
+                self._rest(run.id, state, run.last_words)
+            else:
+                self._store.change_run(run.id, intent=state)
+                self._ask_to_stop(running)
             self._wake.set()
             return self._read(run.id)
 
@@ -177,9 +184,7 @@ class Supervisor:
         with self._lock:
             for running in list(self._running.values()):
                 if not running.child.is_alive():
-                    self._end_run(
-                        running
-                    )  # first, so that it is tried again if the database can't be written
+                    self._end_run(running)  # first: it is tried again if the database can't be written
                     del self._running[running.run_id]
                 elif running.kill_at is not None and self._now() >= running.kill_at:
                     running.child.kill()
@@ -244,54 +249,18 @@ class Supervisor:
         if run.restarts >= self._settings.restarts:
             self._rest(run.id, "failed", words)
             return
-        wait = self._settings.restart_after_s * 2**run.restarts
+        begin = self._now() + self._settings.restart_after_s * 2**run.restarts
         self._store.change_run(
-            run.id,
-            state="queued",
-            restarts=run.restarts + 1,
-            not_before=self._now() + wait,
-            last_words=words,
+            run.id, state="queued", restarts=run.restarts + 1, not_before=begin, last_words=words
         )
-
-    def _halt(self, run: Run, state: State, allowed: tuple[State, ...]) -> Run:
-        word = "paused" if state == "paused" else "cancelled"
-        with self._lock:
-            run = self._fresh(run, word, allowed)
-            running = self._running.get(run.id)
-            if running is None:
-                self._rest(run.id, state, run.last_words)
-            else:
-                self._store.change_run(run.id, intent=state)
-                self._ask_to_stop(running)
-                self._wake.set()
-            return self._read(run.id)
-
-    def _fresh(self, run: Run, word: str, allowed: tuple[State, ...]) -> Run:
-        """Return the run as it is now, if its state allows what is asked."""
-        run = self._read(run.id)
-        if run.state not in allowed:
-            raise Problem(
-                409,
-                "wrong-state",
-                f"The run {run.id} is {run.state} and can't be {word}: that goes with one that is "
-                f"{' or '.join(allowed)}.",
-                more={"state": run.state},
-            )
-        return run
 
     def _ask_to_stop(self, running: _Running) -> None:
         running.child.stop()
         running.kill_at = self._now() + self._settings.grace_s
 
     def _rest(self, run_id: str, state: State, words: str | None = None) -> None:
-        is_over = state in ("cancelled", "failed", "finished")
-        self._store.change_run(
-            run_id,
-            state=state,
-            intent=None,
-            last_words=words,
-            finished=self._now() if is_over else None,
-        )
+        finished = self._now() if state in OVER else None
+        self._store.change_run(run_id, state=state, intent=None, last_words=words, finished=finished)
 
     def _is_done(self, run_id: str) -> bool:
         try:
@@ -303,8 +272,3 @@ class Supervisor:
         run = self._store.run(run_id)
         assert run is not None
         return run
-
-
-def log_tail(directory: Path, lines: int) -> str:
-    """Return the last lines of a run's log."""
-    return tail(directory / LOG, lines)

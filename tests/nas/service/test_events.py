@@ -84,7 +84,7 @@ def test_a_change_of_state_and_a_line_of_the_log_are_told(service: State) -> Non
             log.write("ine\n")
             log.flush()
             assert (await first(stream, "log"))[-1][2] == {"lines": ["half a line"]}
-        service.supervisor.cancel(run)
+        service.supervisor.act(run, "cancel")
         assert (await first(stream, "done"))[-1][2]["state"] == "cancelled"
         assert [piece async for piece in stream] == []
 

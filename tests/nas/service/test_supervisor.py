@@ -142,11 +142,11 @@ def test_a_users_mistake_is_shown_and_not_tried_again(world: World) -> None:
 def test_pause_and_resume(world: World) -> None:
     run = world.submit()
     world.supervisor.step()
-    assert world.supervisor.pause(run).intent == "paused"
+    assert world.supervisor.act(run, "pause").intent == "paused"
     assert world.children[0].asked == ["stop"]
     world.end(143)
     assert world.state(run) == "paused"
-    world.supervisor.resume(run)
+    world.supervisor.act(run, "resume")
     world.supervisor.step()
     assert world.state(run) == "running"
     assert world.children[0].command == world.children[1].command
@@ -155,7 +155,7 @@ def test_pause_and_resume(world: World) -> None:
 def test_whoever_doesnt_stop_is_killed(world: World) -> None:
     run = world.submit()
     world.supervisor.step()
-    world.supervisor.cancel(run)
+    world.supervisor.act(run, "cancel")
     world.time += world.settings.grace_s + 1
     world.supervisor.step()
     world.supervisor.step()
@@ -167,8 +167,8 @@ def test_what_is_queued_stops_at_once(world: World) -> None:
     world.submit()
     paused, cancelled = world.submit(), world.submit()
     world.supervisor.step()
-    world.supervisor.pause(paused)
-    world.supervisor.cancel(cancelled)
+    world.supervisor.act(paused, "pause")
+    world.supervisor.act(cancelled, "cancel")
     assert [world.state(paused), world.state(cancelled)] == ["paused", "cancelled"]
     assert len(world.children) == 1
 
@@ -181,7 +181,7 @@ def test_what_makes_no_sense_is_refused(world: World, state: str, action: str) -
     run = world.submit()
     world.store.change_run(run.id, state=state)
     with pytest.raises(Problem, match=f"is {state}") as problem:
-        getattr(world.supervisor, action)(run)
+        world.supervisor.act(run, action)  # type: ignore[arg-type]
     assert problem.value.status == 409
     assert world.state(run) == state
 
@@ -189,7 +189,7 @@ def test_what_makes_no_sense_is_refused(world: World, state: str, action: str) -
 def test_a_run_that_was_stopping_finishes_when_it_was_done_anyway(world: World) -> None:
     run = world.submit()
     world.supervisor.step()
-    world.supervisor.pause(run)
+    world.supervisor.act(run, "pause")
     world.end(0)
     assert world.state(run) == "finished"
 
@@ -238,7 +238,7 @@ def test_a_process_that_outlived_the_service_and_crashed_is_restarted(world: Wor
 def test_a_pause_under_way_survives_the_service(world: World, lives: bool) -> None:
     run = world.submit()
     world.supervisor.step()
-    world.supervisor.pause(run)
+    world.supervisor.act(run, "pause")
     if lives:
         world.left_behind[world.settings.runs / run.id] = world.children[0]
     world.supervisor = world.another()
