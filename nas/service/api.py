@@ -21,6 +21,7 @@ from nas.service.numbers import Whole
 from nas.service.problems import Problem, document_problems
 from nas.service.processes import LOG, tail
 from nas.service.runs import RunView, Snapshot, describe_front, describe_run, describe_trial
+from nas.service.starting import make_limit_problem
 from nas.service.state import State, state_of
 from nas.service.store import Action, Run
 
@@ -185,12 +186,10 @@ async def events(
     """
     watches, access = service.watches, access_of(request)
     if watches.num_streams[token.id] >= watches.max_streams:
-        raise Problem(
-            429,
-            "limit-reached",
-            f"This token watches {watches.max_streams} runs already, which is the most it may: close a page.",
-            more={"limit": watches.max_streams, "used": watches.max_streams, "what": "event streams"},
+        said = (
+            f"This token watches {watches.max_streams} runs already, which is the most it may: close a page."
         )
+        raise make_limit_problem(said, watches.max_streams, watches.max_streams, "event streams")
     stream = watches.stream(run, after, last_event_id, token.id, lambda: access.is_still(token))
     return StreamingResponse(stream, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
 

@@ -92,15 +92,18 @@ def check_quota(store: Store, settings: Settings, token_id: str, evaluations: in
     mine = store.runs_in(UNFINISHED, token_id)
     if len(mine) >= settings.max_unfinished:
         said = f"This token has {len(mine)} unfinished studies and may have {settings.max_unfinished}: wait for one, "
-        raise _make_limit(f"{said}or cancel one.", settings.max_unfinished, len(mine), "unfinished studies")
+        raise make_limit_problem(
+            f"{said}or cancel one.", settings.max_unfinished, len(mine), "unfinished studies"
+        )
     used = sum(run.evaluations for run in mine)
     if used + evaluations > settings.max_evaluations:
         said = (
             f"This token's unfinished studies have {used} evaluations, {evaluations} more were asked for, and it may "
             f"have {settings.max_evaluations}: ask for fewer, wait for a study, or cancel one."
         )
-        raise _make_limit(said, settings.max_evaluations, used, "evaluations")
+        raise make_limit_problem(said, settings.max_evaluations, used, "evaluations")
 
 
-def _make_limit(said: str, limit: int, used: int, what: str) -> Problem:
+def make_limit_problem(said: str, limit: int, used: int, what: str) -> Problem:
+    """Return the problem of who has ``used`` all of ``what`` that a token may have."""
     return Problem(429, "limit-reached", said, more={"limit": limit, "used": used, "what": what})
