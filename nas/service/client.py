@@ -13,8 +13,8 @@ import httpx2
 from pydantic import TypeAdapter, ValidationError
 
 from nas.errors import ServiceError
-from nas.service.environment import TOKEN
 from nas.service.models import CATALOGUE, FrontModel, RunModel, StudyModel
+from nas.service.settings import TOKEN
 
 T = TypeVar("T")
 _TIMEOUT_S = 60.0

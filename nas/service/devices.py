@@ -15,7 +15,7 @@ from typing import final
 
 from nas.errors import ServiceError
 from nas.progress import DEFAULT_DEVICE
-from nas.service.environment import child_environment
+from nas.service.settings import child_environment
 
 _ON_RAY = re.compile(r"(?:(?P<device>[^@]*)@)?ray:(?P<address>.*)")
 

@@ -14,8 +14,8 @@ from typing import final
 import psutil
 
 from nas.service.devices import Place
-from nas.service.environment import child_environment
 from nas.service.models import Changes
+from nas.service.settings import child_environment
 from nas.service.store import Run
 
 LOG = "log.txt"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 from pathlib import Path
 from typing import Annotated, Any, final
@@ -14,6 +15,12 @@ from nas.errors import ServiceError
 
 PREFIX = "NAS_SERVICE_"
 """Of the environment variables: ``NAS_SERVICE_PORT`` and so on, one per field of :class:`Settings`."""
+
+TOKEN = "NAS_TOKEN"
+"""Environment variable: the token that the command line sends to a server."""
+
+STORAGE = "NAS_STORAGE"
+"""Environment variable: where ``nas run`` keeps its trials, as its ``--storage``."""
 
 OWN_PATHS = ("api", "compare", "devices", "docs", "login", "logout", "runs", "static", "studies")
 """How paths of ours begin. A prefix that begins so couldn't be told from them."""
@@ -121,3 +128,14 @@ def settings_from(**flags: Any) -> Settings:
         raise ServiceError(
             f"the setting {name} (environment variable {PREFIX}{name.upper()}) is not valid: {first['msg']}."
         ) from None
+
+
+def child_environment(storage: str | None = None) -> dict[str, str]:
+    """Return the environment without the service's own settings and secrets.
+
+    Args:
+        storage: Database for the trials of runs, where it isn't a file in the run directory. It may hold a password,
+            which a command line would show to everybody on the machine.
+    """
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(PREFIX) and k not in (TOKEN, STORAGE)}
+    return kept | {"PYTHONUNBUFFERED": "1"} | ({STORAGE: storage} if storage is not None else {})

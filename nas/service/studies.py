@@ -13,8 +13,8 @@ from typing import final
 
 from nas.catalog import study_packages
 from nas.errors import CatalogError
-from nas.service.environment import child_environment
 from nas.service.models import CATALOGUE, StudyModel
+from nas.service.settings import child_environment
 
 logger = logging.getLogger(__name__)
 
