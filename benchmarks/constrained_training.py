@@ -86,7 +86,7 @@ def most_macs(data: FashionSubset, share: float) -> float:
 def trained(prepared: Prepared) -> float:
     """Train the supernet in place and return seconds of a core."""
     begin = time.process_time()
-    (phase,) = prepared.study.training.phases(prepared.supernet, prepared.study.recipe)  # type: ignore[union-attr]
+    (phase,) = SinglePath().phases(prepared.supernet, prepared.study.recipe, prepared.splits.task)
     seed = prepared.study.seed
     train(prepared.supernet, phase.step(), prepared.splits.train, phase.recipe, seed=seed, device=_CPU)
     return time.process_time() - begin

@@ -5,6 +5,7 @@ python -m benchmarks.export
 
 from __future__ import annotations
 
+import argparse
 import collections
 import logging
 import tempfile
@@ -46,6 +47,9 @@ def operators(model: bytes) -> dict[str, int]:
 
 
 def main() -> None:
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
     logging.disable(logging.WARNING)
     supernet = fresh_network(study().network, 0).eval()
     rng = np.random.default_rng(0)

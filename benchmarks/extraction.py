@@ -5,6 +5,7 @@ python -m benchmarks.extraction
 
 from __future__ import annotations
 
+import argparse
 import time
 
 import numpy as np
@@ -17,6 +18,9 @@ from studies.digits import study
 
 
 def main() -> None:
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
     supernet = fresh_network(study().network, 0).eval()
     splits = Digits().load()
     batches = list(splits.train.inputs[:256].split(128))

@@ -47,6 +47,46 @@ def _check_digest(content: object) -> None:
         )
 
 
+def to_json(value: object) -> Any:
+    """Return a value as JSON of which :func:`of_json` makes an equal one of the same type.
+
+    An array is a list, and an object has one key, which says what its value stands for: ``{"tuple": [1, 2]}``.
+
+    Args:
+        value: A number, string or None, or a list, tuple or dictionary with strings as keys of such values.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    if type(value) is list:
+        return [to_json(entry) for entry in value]
+    if type(value) is tuple:
+        return {"tuple": [to_json(entry) for entry in value]}
+    if type(value) is dict and all(type(key) is str for key in value):
+        return {"dict": {key: to_json(entry) for key, entry in value.items()}}
+    if isinstance(value, int | float | str | bool | None):
+        return value
+    raise TypeError(f"{value!r} can't be told in JSON")
+
+
+def of_json(stored: Any) -> Any:
+    """Return what :func:`to_json` was given.
+
+    Raises:
+        MismatchError: it is something else than that makes.
+    """
+    if isinstance(stored, list):
+        return [of_json(entry) for entry in stored]
+    match stored:
+        case {"tuple": list(entries), **rest} if not rest:
+            return tuple(of_json(entry) for entry in entries)
+        case {"dict": dict(entries), **rest} if not rest:
+            return {key: of_json(entry) for key, entry in entries.items()}
+        case dict():
+            raise MismatchError(f"{stored} is neither a tuple nor a dictionary")
+    return stored
+
+
 @final
 @dataclass(frozen=True)
 class FileDigest:

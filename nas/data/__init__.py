@@ -2,6 +2,7 @@
 
 from nas.data.datasets import DatasetPair, TorchvisionData
 from nas.data.digits import Digits
+from nas.data.digits_cluttered import ClutteredDigits
 from nas.data.digits_segmentation import DigitsSegmentation
 from nas.data.image_folder import ImageFolder
 from nas.data.masks import Masks
@@ -15,6 +16,7 @@ from nas.data.unlabelled import FewLabels, add_unlabelled
 from nas.data.views import RandomViews
 
 __all__ = [
+    "ClutteredDigits",
     "DatasetPair",
     "Digits",
     "DigitsSegmentation",

@@ -97,9 +97,14 @@ def _canvas(
         digit = _scale_digit(digits[chosen], size) * rng.uniform(0.8, 1.0)
         ink[place] = digit
         mask[place] = np.where(digit >= _INK * digit.max(), labels[chosen] + 1, 0)
+    return print_ink(ink, rng), mask
+
+
+def print_ink(ink: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Return a grey image of ink from 0 to 1, on grainy paper of a random brightness."""
     paper = rng.uniform(180, 240)
     image = paper * (1 - ink) + rng.normal(0, _NOISE, ink.shape)
-    return image.clip(0, 255).round().astype(np.uint8), mask
+    return image.clip(0, 255).round().astype(np.uint8)
 
 
 def _free_place(mask: NDArray[np.uint8], size: int, rng: np.random.Generator) -> tuple[slice, slice] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, final
 
@@ -24,6 +24,7 @@ from nas.export.rebuilding import NetworkOrigin, find_maker
 from nas.files import file_digest, make_damage_error, read_json, write_bytes
 from nas.inputs import Form
 from nas.space import Architecture
+from nas.stored import of_json
 from nas.supernet import Supernet
 from nas.supernet.scaling import ScaledNetwork
 from nas.typed import MismatchError, read_as
@@ -229,7 +230,10 @@ class _Description:
 
 def _read_description(path: Path) -> _Description:
     try:
-        return read_as(_Description, read_json(path))
+        description = read_as(_Description, read_json(path))
+        network = description.network
+        arguments = {key: of_json(stored) for key, stored in network.arguments.items()}
+        return replace(description, network=replace(network, arguments=arguments))
     except MismatchError as error:
         raise DamagedFileError(
             f"{path} doesn't describe a winner (choices and network, with factory and arguments, are expected; "

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from torch import nn
 
 from nas.errors import StudyError
+from nas.stored import to_json
 from nas.supernet.scaling import ScaledNetwork
 
 
@@ -20,8 +21,9 @@ def stable_repr(value: object) -> str:
 def network_reference(network: Callable[[], nn.Module]) -> dict[str, object]:
     """Return where a network comes from, as plain values: ``factory``, ``arguments``, and ``scaled`` where it was.
 
-    ``arguments`` are those of a ``functools.partial``. What can't be told in plain values, such as a
-    closure or an argument that is an object, has a ``factory`` that is no name: ``module:<lambda>``.
+    ``arguments`` are those of a ``functools.partial``, as :func:`nas.stored.to_json` gives them. What can't be told in
+    plain values, such as a closure or an argument that is an object, has a ``factory`` that is no name:
+    ``module:<lambda>``.
     """
     if isinstance(network, ScaledNetwork):
         return {**network_reference(network.network), "scaled": network.growth.describe()}
@@ -32,6 +34,8 @@ def network_reference(network: Callable[[], nn.Module]) -> dict[str, object]:
             raise StudyError("name the arguments of the network's partial: partial(convnet, classes=10).")
         arguments, factory = dict(network.keywords), network.func
     name = getattr(factory, "__qualname__", f"<{type(factory).__qualname__}>")
-    if not all(isinstance(value, int | float | str | bool | None) for value in arguments.values()):
-        name, arguments = f"<{name}>", {key: stable_repr(value) for key, value in arguments.items()}
-    return {"factory": f"{getattr(factory, '__module__', '?')}:{name}", "arguments": arguments}
+    try:
+        told = {key: to_json(value) for key, value in arguments.items()}
+    except TypeError:
+        name, told = f"<{name}>", {key: stable_repr(value) for key, value in arguments.items()}
+    return {"factory": f"{getattr(factory, '__module__', '?')}:{name}", "arguments": told}

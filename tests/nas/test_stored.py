@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,8 @@ import pytest
 
 from nas.errors import DamagedFileError, RunDirectoryError
 from nas.files import read_json, write_json
-from nas.stored import read_stored, write_stored
+from nas.stored import of_json, read_stored, to_json, write_stored
+from nas.typed import MismatchError
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
@@ -46,3 +48,30 @@ def test_what_cant_be_read_is_a_sentence(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "missing"):
         with pytest.raises(RunDirectoryError, match="can't be read"):
             read_stored(path, dict[str, Any])
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        (1, 2.5, "a", None, True),
+        [(1,), [2, ()], []],
+        {"tuple": (1, {"dict": [{}]}), "": None},
+        {"dict": {"tuple": [1]}},
+    ],
+)
+def test_values_of_any_depth_come_back_equal_and_of_their_types(value: object) -> None:
+    stored = json.loads(json.dumps(to_json(value)))
+    assert repr(of_json(stored)) == repr(value)
+    assert to_json(of_json(stored)) == stored == to_json(value)
+
+
+@pytest.mark.parametrize("value", [object(), ({1, 2},), {1: 2}, [b""], {"a": {(): 1}}])
+def test_what_json_cant_tell_is_a_type_error(value: object) -> None:
+    with pytest.raises(TypeError, match="can't be told in JSON"):
+        to_json(value)
+
+
+@pytest.mark.parametrize("stored", [{}, {"tuple": 3}, {"tuple": [], "dict": {}}, [{"set": [1]}]])
+def test_json_of_another_make_is_a_mismatch(stored: object) -> None:
+    with pytest.raises(MismatchError, match="neither a tuple nor a dictionary"):
+        of_json(stored)

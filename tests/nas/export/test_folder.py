@@ -16,6 +16,7 @@ import nas
 from nas.errors import DamagedFileError, ExportError, NasError
 from nas.export.folder import load_weights, save_weights
 from nas.export.names import variant_file
+from nas.study import network_reference
 
 
 @pytest.fixture
@@ -181,6 +182,23 @@ def test_a_network_that_is_passed_gets_the_studys_arguments(own_winner: Path, ne
     stored = safetensors.torch.load_file(own_winner / "model.safetensors")
     state = nas.load(own_winner, network=network).state_dict()
     assert all(torch.equal(stored[name], state[name]) for name in stored)
+
+
+def with_widths(widths: tuple[int, ...], named: dict[str, list[int]]) -> nn.Module:
+    """The tiny network, if its arguments are exactly those of the study."""
+    assert (widths, named) == ((10, 1), {"a": [1]})
+    return own(*widths)
+
+
+def test_arguments_that_hold_others_come_back_as_they_were(own_winner: Path) -> None:
+    path = own_winner / "architecture.json"
+    description = json.loads(path.read_text())
+    description["network"] = network_reference(partial(with_widths, widths=(10, 1), named={"a": [1]}))
+    path.write_text(json.dumps(description))
+    assert nas.load(own_winner, network=with_widths)
+    path.write_text(path.read_text().replace('"tuple"', '"triple"'))
+    with pytest.raises(DamagedFileError, match="neither a tuple nor a dictionary"):
+        nas.load(own_winner, network=with_widths)
 
 
 def test_arguments_that_a_partial_states_are_its_own(own_winner: Path) -> None:

@@ -34,6 +34,21 @@ def test_an_argument_without_a_name_is_refused() -> None:
         network_reference(partial(tiny_network, 10))
 
 
-@pytest.mark.parametrize("network", [lambda: tiny_network(), partial(tiny_network, classes=nn.ReLU)])
+def test_arguments_may_be_tuples_lists_and_dictionaries_of_plain_values() -> None:
+    reference = network_reference(partial(tiny_network, widths=(8, [16]), named={"a": None}))
+    assert reference == {
+        "factory": "fakes:tiny_network",
+        "arguments": {"widths": {"tuple": [8, [16]]}, "named": {"dict": {"a": None}}},
+    }
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        lambda: tiny_network(),
+        partial(tiny_network, classes=nn.ReLU),
+        partial(tiny_network, classes=(1, nn.ReLU)),
+    ],
+)
 def test_what_has_no_plain_name_says_so(network: object) -> None:
     assert "<" in str(network_reference(network)["factory"])  # type: ignore[arg-type]
