@@ -14,7 +14,7 @@ from functools import partial
 
 import torch
 
-from benchmarks.sentences import NUM_TOKENS, SOURCES, architecture_of, parse, rightness, spread
+from benchmarks.sentences import NUM_TOKENS, architecture_of, parse, rightness, spread
 from search_spaces.text_transformer import text_transformer
 
 _BODY = {
@@ -37,7 +37,7 @@ _MASKS = {
 
 def main() -> None:
     arguments = parse(__doc__, "runs/attention_masks")
-    for name, source in SOURCES.items():
+    for name, source in arguments.sources.items():
         splits = source.load()
         make = partial(
             text_transformer,

@@ -49,7 +49,7 @@ def main() -> None:
     parser.add_argument("part", choices=("quality", "latency"))
     parser.add_argument("--data", type=Path, help="Folder that holds FashionMNIST; the digits unless given.")
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--images", type=int, default=6_000, help="Of Fashion-MNIST; 60 % of them to train.")
+    parser.add_argument("--images", type=int, default=6_000, help="Of Fashion-MNIST; 60 %% of them to train.")
     parser.add_argument("--epochs", type=int, default=12, help="Of the dense network.")
     parser.add_argument("--fine-tune", type=int, default=8, help="Epochs after projection.")
     parser.add_argument("--features", type=int, nargs="+", default=[64, 128, 256, 512, 1024, 2048])

@@ -43,6 +43,8 @@ AS_GOOD = 0.5
 class RandomPositions(nn.Module):
     """Calls positions salient at random: the fractional part of a large number that a cell's pixels decide."""
 
+    mixing: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         generator = torch.Generator().manual_seed(0)

@@ -21,6 +21,7 @@ from benchmarks.fashion import FashionSubset, fashion_network
 from nas import Accuracy, LatencyMs
 from nas.evaluation import SubnetCandidate
 from nas.evaluation.from_scratch import fresh_network
+from nas.evaluation.quality.measuring import MeasuredQuality
 from nas.objectives import Bench
 from nas.supernet import recalibrate
 from nas.supernet.recalibrate import recalibration_batches
@@ -36,7 +37,7 @@ def main() -> None:
     torch.set_num_threads(1)
     splits = FashionSubset(arguments.data).load()
     supernet = fresh_network(fashion_network, 0)
-    accuracy, latency = Accuracy(), LatencyMs()
+    accuracy, latency = MeasuredQuality(Accuracy()), LatencyMs()
     bench = Bench(splits.search, thorough=False, calibration=latency.calibrate())
     spent: dict[str, float] = defaultdict(float)
     drawn = supernet.space.sample_indices(arguments.architectures + 1, np.random.default_rng(0))

@@ -19,9 +19,10 @@ from statistics import mean
 
 import optuna
 
-from benchmarks.sentences import CPU, NUM_TOKENS, RECIPE, SOURCES, parse, rightness, spread
+from benchmarks.sentences import CPU, NUM_TOKENS, RECIPE, parse, rightness, spread
 from nas import Study, SurrogateSearch
 from nas.choices import Option
+from nas.data import TextTable
 from nas.evaluation.counts import count_macs
 from nas.evaluation.from_scratch import fresh_network
 from nas.runner.context import RunContext
@@ -31,7 +32,6 @@ from nas.runner.progress import Silent
 from nas.runner.searching import search_architectures
 from nas.runner.weights import EPOCHS
 from nas.search.record.trials import architecture_of, complete_trials, measurements_of
-from nas.splits import Splits
 from search_spaces.evolved_transformer import evolved_transformer, make_known_cell
 from studies import evolved_text
 from surrogates.mixture import Mixture
@@ -46,8 +46,8 @@ _EVALUATIONS = 16
 def main() -> None:
     arguments = parse(__doc__, "runs/evolved_transformer")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    for name in ("TREC", "SST-2"):
-        bench = Bench(name, SOURCES[name].load(), arguments.seeds, arguments.out)
+    for name, source in arguments.sources.items():
+        bench = Bench(name, source, arguments.seeds, arguments.out)
         print(f"{name}: MACs, accuracy on the test part, the same on the search part")
         for width, layers in _TRANSFORMERS:
             bench.compare(f"transformer {width}x{layers}", make_known_cell("transformer", width, layers))
@@ -64,13 +64,14 @@ class Bench:
 
     Args:
         name: Its name.
-        splits: The data.
+        source: Loads it.
         seeds: How many trainings of each network.
         out: Folder of results.
     """
 
-    def __init__(self, name: str, splits: Splits, seeds: int, out: Path) -> None:
-        self.name, self.splits, self.seeds, self.out = name, splits, seeds, out
+    def __init__(self, name: str, source: TextTable, seeds: int, out: Path) -> None:
+        self.name, self.source, self.seeds, self.out = name, source, seeds, out
+        self.splits = splits = source.load()
         self.network = partial(
             evolved_transformer,
             classes=len(splits.facts.names),
@@ -119,7 +120,7 @@ class Bench:
         """Return the study of cells with this data and seed, and a strategy for few evaluations."""
         return replace(
             evolved_text.study(),
-            data=SOURCES[self.name],
+            data=self.source,
             network=self.network,
             recipe=RECIPE,
             strategy=SurrogateSearch(Mixture, num_startup=8, batch_size=4),

@@ -28,13 +28,16 @@ from nas.search import OptunaSampler, SurrogateSearch, loop
 from nas.search.record.storage import open_study
 from nas.search.record.trials import complete_trials
 from nas.space import Architecture, SearchSpace
-from nas.strategy import Problem
+from nas.strategy import Problem, Strategy
 from surrogates.mixture import Mixture
 
 OBJECTIVES = (Objective("quality", "", "maximize"), Objective("size", "", "minimize"))
 SPACE = SearchSpace(tuple(Choice(f"c{number}", (0, 1, 2, 3)) for number in range(12)))
 STORAGES = ["in memory", "SQLite", "PostgreSQL"]
-STRATEGIES = {"random": OptunaSampler("RandomSampler"), "surrogate": SurrogateSearch(Mixture)}
+STRATEGIES: dict[str, Strategy] = {
+    "random": OptunaSampler("RandomSampler"),
+    "surrogate": SurrogateSearch(Mixture),
+}
 
 
 def main() -> None:

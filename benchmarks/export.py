@@ -20,11 +20,11 @@ from nas.data import Digits
 from nas.evaluation import LatencyMs
 from nas.evaluation.from_scratch import fresh_network
 from nas.evaluation.onnx_export import _dynamo, _torchscript
-from nas.inputs import as_spec
+from nas.inputs import InputSpec
 from nas.objectives import Bench
 from studies.digits import study
 
-SHAPE = (1, 8, 8)
+INPUTS = InputSpec.of_one((1, 8, 8))
 
 
 class Exported:
@@ -32,7 +32,7 @@ class Exported:
 
     def __init__(self, model: bytes) -> None:
         self.onnx_model = model
-        self.inputs = as_spec(SHAPE)
+        self.inputs = INPUTS
 
 
 def operators(model: bytes) -> dict[str, int]:
@@ -63,7 +63,7 @@ def main() -> None:
             seconds = []
             for _ in range(3):
                 begin = time.perf_counter()
-                models[exporter] = export(module, SHAPE)
+                models[exporter] = export(module, INPUTS)
                 seconds.append(time.perf_counter() - begin)
             print(f"{name}, {exporter}: median {np.median(seconds):.3f} s, {operators(models[exporter])}")
         fast, slow = latency.measure([Exported(model) for model in models.values()], bench)

@@ -42,7 +42,13 @@ def main() -> None:
                 continue
             begin = time.perf_counter()
             module = train_from_scratch(
-                fashion_network, architecture, splits.train, recipe, seed=seed, device=torch.device("cpu")
+                fashion_network,
+                architecture,
+                splits.train,
+                splits.task,
+                recipe,
+                seed=seed,
+                device=torch.device("cpu"),
             )
             seconds = time.perf_counter() - begin
             bench = Bench(splits.search, thorough=False, calibration={})

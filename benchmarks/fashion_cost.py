@@ -118,9 +118,15 @@ def epoch_alone(prepared: Prepared, architecture: Architecture, folder: Path) ->
     note = folder / f"{architecture.id}.json"
     begin = time.perf_counter()
     if not note.exists():
-        recipe, data = prepared.study.recipe, prepared.splits.train
+        study, splits = prepared.study, prepared.splits
         train_from_scratch(
-            prepared.study.network, architecture, data, recipe, seed=0, device=torch.device("cpu")
+            study.network,
+            architecture,
+            splits.train,
+            splits.task,
+            study.recipe,
+            seed=0,
+            device=torch.device("cpu"),
         )
     return kept_seconds(note, time.perf_counter() - begin)
 

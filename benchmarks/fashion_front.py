@@ -131,6 +131,7 @@ def trained_alone(prepared: Prepared, chosen: list[Architecture], epochs: int, f
                 prepared.study.network,
                 architecture,
                 prepared.splits.train,
+                prepared.splits.task,
                 Recipe(epochs=epochs, batch_size=128),
                 seed=prepared.study.seed,
                 device=_CPU,

@@ -30,10 +30,11 @@ from nas.splits import Splits
 from nas.supernet import recalibrate
 from nas.tasks import Classification
 from nas.training import train
+from nas.training.phases import SupernetTraining
 
 CLASSES = Classification(10)
 
-RECIPES = {
+RECIPES: dict[str, SupernetTraining] = {
     "sandwich": SandwichRule(),
     "shrinking": ProgressiveShrinking(),
     "single": SinglePath(),

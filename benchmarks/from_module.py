@@ -138,7 +138,9 @@ def switching(resolution: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--models", nargs="*", default=MODELS)
     parser.add_argument("--architectures", type=int, default=50)
     parser.add_argument("--resolution", type=int, default=64)

@@ -31,7 +31,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nas import Recipe
+from nas import FromScratch, Recipe
 from nas.errors import TrainingError
 from nas.evaluation.candidate import SubnetCandidate
 from nas.evaluation.from_scratch import fresh_network
@@ -123,7 +123,8 @@ def fashion() -> Findings:
     """Time two epochs of the study's own training, with its data and its augmentation."""
     study = fashion_mnist.study(epochs=2)
     prepared = prepare(study, GPU)
-    (phase,) = study.training.phases(prepared.supernet, study.recipe)  # type: ignore[union-attr]
+    assert not isinstance(study.training, FromScratch)
+    (phase,) = study.training.phases(prepared.supernet, study.recipe, prepared.splits.task)
     losses, seconds = _timed(prepared.supernet, phase.step(), prepared.splits.train, study.recipe, GPU)
     told = ", ".join(f"{s:.1f}" for s in seconds)
     yield (

@@ -35,10 +35,15 @@ from nas.splits import Splits
 from nas.supernet import Supernet
 from nas.supernet.recalibrate import extract_recalibrated
 from nas.training import train
+from nas.training.phases import SupernetTraining
 from studies.digits import study
 
 CPU = torch.device("cpu")
-RECIPES = {"sandwich": SandwichRule(), "sandwich-4": SandwichRule(num_random=4), "single": SinglePath()}
+RECIPES: dict[str, SupernetTraining] = {
+    "sandwich": SandwichRule(),
+    "sandwich-4": SandwichRule(num_random=4),
+    "single": SinglePath(),
+}
 _LARGER = 60_000
 _WINNERS = 6
 

@@ -42,6 +42,7 @@ def main() -> None:
             chosen.network,
             prepared.problem.space.sample(rng),
             prepared.splits.train,
+            prepared.splits.task,
             chosen.recipe,
             seed=0,
             device=cpu,

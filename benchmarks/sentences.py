@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from statistics import mean, stdev
 
@@ -35,14 +36,23 @@ RECIPE = Recipe(epochs=5, batch_size=64, learning_rate=1e-3, weight_decay=0.1)
 
 
 def parse(description: str | None, default_out: str) -> argparse.Namespace:
-    """Return ``seeds`` and ``out``; sets where the data lie, and one thread."""
+    """Return ``seeds``, ``out`` and ``sources`` by name; sets where the data lie, and one thread."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, required="NAS_DATA" not in os.environ)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--out", type=Path, default=Path(default_out))
+    parser.add_argument("--only", choices=SOURCES, help="One of the data sets; both unless given.")
+    parser.add_argument("--limit", type=int, help="Sentences to train and search with; all unless given.")
     arguments = parser.parse_args()
+    arguments.sources = {
+        name if arguments.limit is None else f"{name}-{arguments.limit}": replace(
+            source, limit=arguments.limit
+        )
+        for name, source in SOURCES.items()
+        if arguments.only in (None, name)
+    }
     if arguments.data is not None:
         os.environ["NAS_DATA"] = str(arguments.data.absolute())
     torch.set_num_threads(1)

@@ -128,7 +128,8 @@ def main() -> None:
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     folder = Path(tempfile.mkdtemp())
-    app = create_app(Settings(folder=folder, login_attempts=10**6, keep_alive_s=0.05, max_unfinished=10**6))
+    settings = {"folder": folder, "login_attempts": 10**6, "keep_alive_s": 0.05, "max_unfinished": 10**6}
+    app = create_app(Settings(**settings))
     service = app.state.service
     service.supervisor = Supervisor(service.store, service.settings, start=_Standing, find=lambda _: None)
     service.studies.all()

@@ -160,7 +160,9 @@ ORDERS = {
 
 def strategy_of(laboratory: Laboratory, order: str, first: int) -> Strategy:
     """Return a two-stage search, or the single-stage one that it is made of."""
-    inner = laboratory.prepared.study.strategy.inner
+    whole = laboratory.prepared.study.strategy
+    assert isinstance(whole, TwoStage)
+    inner = whole.inner
     if order == "single":
         return inner
     partition, default = ORDERS[order]

@@ -238,7 +238,9 @@ def print_summary(rows: Sequence[Row]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--only", nargs="*")
     parser.add_argument("--one")
     parser.add_argument("--architectures", type=int, default=5)

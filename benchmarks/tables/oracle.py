@@ -11,6 +11,7 @@ find the luckiest of a billion architectures.
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping
@@ -258,6 +259,9 @@ def _children(space: SearchSpace, front: IntArray, rng: np.random.Generator) -> 
 
 
 def main() -> None:
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
     torch.set_num_threads(1)
     table = read_table()
     for name, fit, positions, values in (
