@@ -54,7 +54,7 @@ class Head(nn.Module):
 
 
 class EntropySaliency(nn.Module):
-    """How much a position's features matter to the entropy of what is predicted (Almahairi 2016, equation 7)."""
+    """How much a position's features matter to the entropy of what is predicted (Almahairi 2016)."""
 
     def forward(self, features: Tensor, _images: Tensor, head: Head) -> Tensor:
         """Return the norm of the entropy's gradient with respect to the features of each position, in closed form.

@@ -87,9 +87,7 @@ class ClutteredDigits:
     ) -> NDArray[np.uint8]:
         """Return an image ``(side, side)`` of a digit, and of pieces of as many others as are given."""
         ink = np.zeros((self.side, self.side))
-        cells: IntArray = _DIGIT * np.stack(
-            np.unravel_index(np.arange((self.side // _DIGIT) ** 2), (self.side // _DIGIT,) * 2), 1
-        )
+        cells: IntArray = _DIGIT * np.indices((self.side // _DIGIT,) * 2).reshape(2, -1).T
         room = _DIGIT - _PIECE + 1
         for other, cell in zip(others, rng.permutation(cells), strict=False):
             (top, left), (above, before) = cell + rng.integers(room, size=2), rng.integers(room, size=2)
