@@ -31,7 +31,7 @@ class Head(nn.Module):
     It is no ``nn.Linear``, which a compression pass may replace, because the weight is needed to derive what comes out.
 
     Args:
-        features: Of a position.
+        features: How many features a position has.
         classes: Size of the output.
     """
 
@@ -84,8 +84,8 @@ class Refinement(nn.Module):
     """Computes the features of the most salient positions anew, from their patches in full resolution.
 
     Args:
-        side: Of the images, in pixels.
-        features: Of a position.
+        side: Side of the images, in pixels.
+        features: How many features a position has.
         patches: How many positions to refine.
         left_out: Probability that an item of a training batch isn't refined. So the coarse features alone learn to
             predict too, without which their entropy would say little.
@@ -138,9 +138,9 @@ class DynamicCapacity(nn.Module):
 
     Args:
         classes: Size of the output.
-        side: Of the images, in pixels.
+        side: Side of the images, in pixels.
         patches: Options for how many positions the fine network sees.
-        features: Of a position.
+        features: How many features a position has.
         left_out: See :class:`Refinement`.
     """
 
@@ -180,9 +180,9 @@ def dynamic_capacity(
 
     Args:
         classes: Size of the output.
-        side: Of the images, in pixels; a multiple of 8.
+        side: Side of the images, in pixels; a multiple of 8.
         patches: Options for how many positions the fine network sees.
-        features: Of a position, coarse or fine.
+        features: How many features a position has, coarse or fine.
         left_out: Probability that an item of a training batch isn't refined.
 
     Shape:
