@@ -1,10 +1,13 @@
 """What a search loses that has many evaluations in flight: hypervolume, beside a search that has one.
 
-    python -m benchmarks.in_flight --data FOLDER --table nb201-2 nb201-3 --in-flight 1 8 32 --seeds 10
+    python -m benchmarks.in_flight --data FOLDER --table nb201-2 nb201-3 --in-flight 1 8 32 --out runs/in_flight
 
 On tables of architectures, with evaluations of a random length (uniform, by half of the mean up or down) on a simulated
 clock, so that their ends have a random order. Printed is the hypervolume of each number in flight as a share of the
 serial search's: mean over seeds of the ratio, its standard error, and the lowest. FOLDER as for ``benchmarks.search``.
+
+A search takes half a minute to a minute. With ``--out`` each is kept there as soon as it is done, and the same command
+goes on with those that are missing.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ import torch
 from benchmarks.search import tables
 from benchmarks.simulated import Simulated, SimulatedBeside, SkippingClock
 from nas.executors import Persistent
+from nas.files import digest, read_json, write_json
 from nas.search import SurrogateSearch, loop
 from nas.search.record.trials import by_completion, complete_trials
 from surrogates.gaussian_process import GaussianProcess
@@ -43,6 +47,7 @@ def main() -> None:
     parser.add_argument("--evaluations", type=int, default=200)
     parser.add_argument("--surrogate", choices=SURROGATES, default="mixture")
     parser.add_argument("--fit", type=float, default=1 / 30, help="What a fit takes, in evaluations.")
+    parser.add_argument("--out", type=Path, help="Keeps what was found, and goes on from there.")
     arguments = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     torch.set_num_threads(1)
@@ -50,7 +55,7 @@ def main() -> None:
         found: dict[int, list[float]] = {}
         for seed in arguments.seeds:
             for count in arguments.in_flight:
-                history = _hypervolumes(table, seed, count, arguments)
+                history = _find_once(table, seed, count, arguments)
                 found.setdefault(count, []).append(history[-1])
                 shown = ", ".join(f"{history[n - 1]:.4f} after {n}" for n in SHOWN if n <= len(history))
                 print(f"{table}, seed {seed}, {count} in flight: {shown}", flush=True)
@@ -59,6 +64,23 @@ def main() -> None:
             ratio = np.array(values) / serial
             error = ratio.std(ddof=1) / np.sqrt(len(ratio)) if len(ratio) > 1 else float("nan")
             print(f"{table} | {count} | {ratio.mean():.4f} ± {error:.4f} | {ratio.min():.4f}", flush=True)
+
+
+def _find_once(name: str, seed: int, in_flight: int, arguments: argparse.Namespace) -> list[float]:
+    """Return what :func:`_hypervolumes` does, from its file where there is one of the same settings."""
+    if arguments.out is None:
+        return _hypervolumes(name, seed, in_flight, arguments)
+    settings = {
+        "table": tables.load(name, arguments.data).digest,
+        "surrogate": arguments.surrogate,
+        "evaluations": arguments.evaluations,
+        "fit": arguments.fit,
+    }
+    path = arguments.out / f"{name}-seed{seed}-{in_flight}-{digest(settings)[:8]}.json"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, {**settings, "hypervolumes": _hypervolumes(name, seed, in_flight, arguments)})
+    return [float(value) for value in read_json(path)["hypervolumes"]]
 
 
 def _hypervolumes(name: str, seed: int, in_flight: int, arguments: argparse.Namespace) -> list[float]:

@@ -24,6 +24,8 @@ import socket
 import subprocess
 import sys
 import time
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import optuna
@@ -36,6 +38,10 @@ _STUDY = Path(__file__).parent / "short_scratch_study.py"
 _PORT = 6388
 _NODE = ("start", "--num-cpus=1", "--object-store-memory=80000000", "--block")
 _WORKERS = {"processes": "spawn_main", "ray": "ray::_Actor"}
+_WORKER, _RAYLET, _COORDINATOR = "workers killed", "raylets killed", "coordinators killed"
+_BY_ITSELF = "coordinators ended with an error"
+_MAX_BY_ITSELF = 5
+"""A run that ends with an error so often would do so forever."""
 
 
 def main() -> None:
@@ -51,6 +57,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("runs/killed_workers"))
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was begun here is ended
     jobs = arguments.jobs or (1 if arguments.on == "ray" else 2)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     shutil.rmtree(arguments.out, ignore_errors=True)
@@ -62,9 +69,7 @@ def main() -> None:
     with contextlib.closing(_Cluster()) if arguments.on == "ray" else contextlib.nullcontext() as cluster:
         flags = [f"--jobs={jobs}", *([f"--ray={cluster.address}"] if cluster is not None else [])]
         deaths = _through(_command(killed, *flags), cluster, whole_s, arguments)
-    print(
-        f"killed: {deaths['worker']} workers, {deaths['raylet']} raylets, {deaths['coordinator']} coordinators"
-    )
+    print(_describe(deaths))
     _compare(alone, killed, jobs)
 
 
@@ -74,33 +79,45 @@ def _command(out: Path, *flags: str) -> list[str]:
 
 def _through(
     command: list[str], cluster: _Cluster | None, whole_s: float, arguments: argparse.Namespace
-) -> dict[str, int]:
-    """Run a command until it succeeds, while its processes are killed; return how many were."""
-    rng = random.Random(arguments.seed)
-    deaths = {"worker": 0, "raylet": 0, "coordinator": 0}
-    next_worker = time.monotonic() + arguments.every
-    while True:
-        run = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        is_last = deaths["coordinator"] == arguments.coordinator
+) -> Counter[str]:
+    """Run a command while its processes are killed, until it succeeds or fails too often; return how many were."""
+    rng, deaths = random.Random(arguments.seed), Counter[str]()
+    begin = time.monotonic()
+    next_worker = begin + arguments.every
+    while deaths[_BY_ITSELF] < _MAX_BY_ITSELF:
+        is_last = deaths[_COORDINATOR] >= arguments.coordinator
         end = time.monotonic() + (float("inf") if is_last else rng.uniform(0.1, 0.4) * whole_s)
-        while run.poll() is None and time.monotonic() < end:
-            time.sleep(0.1)
-            if time.monotonic() >= next_worker and (workers := _workers(run.pid, arguments.on)):
-                _kill(rng.choice(workers))
-                deaths["worker"] += 1
-                next_worker = time.monotonic() + arguments.every
-            if cluster is not None and deaths["raylet"] == 0 and deaths["worker"] >= 3:
-                cluster.replace_second_node()
-                deaths["raylet"] += 1
-        if run.poll() is None:
-            run.kill()
-            deaths["coordinator"] += 1
-        elif run.returncode == 0:
+        with _running(command) as run:
+            while run.poll() is None and time.monotonic() < end:
+                time.sleep(0.1)
+                if time.monotonic() >= next_worker and (workers := _workers(run.pid, arguments.on)):
+                    _kill(rng.choice(workers))
+                    deaths[_WORKER] += 1
+                    next_worker = time.monotonic() + arguments.every
+                if cluster is not None and deaths[_RAYLET] == 0 and deaths[_WORKER] >= 3:
+                    cluster.replace_second_node()
+                    deaths[_RAYLET] += 1
+            code = run.poll()
+        if code == 0:
             return deaths
-        else:
-            print(f"the coordinator ended with exit code {run.returncode}", flush=True)
-            deaths["coordinator"] += 1
+        deaths[_COORDINATOR if code is None else _BY_ITSELF] += 1
+        print(f"{time.monotonic() - begin:.0f} s: {_describe(deaths)}", flush=True)
+    return deaths
+
+
+@contextlib.contextmanager
+def _running(command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a command, and kill it at the end of the block."""
+    run = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    try:
+        yield run
+    finally:
+        run.kill()
         run.wait()
+
+
+def _describe(deaths: Counter[str]) -> str:
+    return ", ".join(f"{what}: {times}" for what, times in deaths.items())
 
 
 def _workers(coordinator: int, on: str) -> list[psutil.Process]:
@@ -127,7 +144,7 @@ class _Cluster:
         _ray("get-auth-token", "--generate").wait()
         self.address = f"{ray.util.get_node_ip_address()}:{_PORT}"
         self._nodes = [_ray(*_NODE, "--head", f"--port={_PORT}", "--include-dashboard=false")]
-        _wait_for_port()
+        self._wait_for_head()
         self._nodes.append(self._second())
 
     def replace_second_node(self) -> None:
@@ -136,6 +153,14 @@ class _Cluster:
             if process.name() == "raylet":
                 _kill(process)
         self._nodes[1] = self._second()
+
+    def _wait_for_head(self) -> None:
+        while self._nodes[0].poll() is None:
+            time.sleep(1)
+            with contextlib.suppress(OSError):
+                socket.create_connection(("127.0.0.1", _PORT), 1).close()
+                return
+        raise SystemExit(f"no node of Ray could be begun that listens at {self.address}")
 
     def _second(self) -> subprocess.Popen[bytes]:
         return _ray(*_NODE, f"--address={self.address}")
@@ -150,14 +175,6 @@ class _Cluster:
 def _ray(*words: str) -> subprocess.Popen[bytes]:
     command = [str(Path(sys.executable).with_name("ray")), *words]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-
-def _wait_for_port() -> None:
-    while True:
-        time.sleep(1)
-        with contextlib.suppress(OSError):
-            socket.create_connection(("127.0.0.1", _PORT), 1).close()
-            return
 
 
 def _compare(alone: Path, killed: Path, jobs: int) -> None:
