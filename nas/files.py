@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         RunDirectoryError: the disk is full, read-only, or can't be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    # Not named after the process: on a shared disk another machine's may have its number.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 def executor_of(jobs: int | None, ray: str | None, device: torch.device) -> MakeExecutor[Workplace] | None:
     """Return what makes the workers of a run; None where it does everything by itself."""
     if ray is not None:
-        from nas.executors.ray import RayCluster, check_cluster
+        from nas.executors.ray import RayCluster
+        from nas.executors.ray_connection import check_cluster
 
         check_cluster(ray)
         return partial(RayCluster, address=ray, num_gpus=float(device.type == "cuda"), jobs=jobs)

@@ -91,7 +91,9 @@ class Executor(Protocol[W]):
         """How many jobs are worked on at the same time, at least 1."""
 
     def submit(self, job: Job[W]) -> None:
-        """Begin a job; called while fewer than ``capacity`` are neither finished nor lost.
+        """Take on a job; called while fewer than ``capacity`` are neither finished nor lost.
+
+        A worker that must make its workplace first gets it during a later :meth:`collect`.
 
         Raises:
             WorkerError: the job can't be sent to a worker, or no worker can be had.

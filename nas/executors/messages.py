@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import pickle
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, final
 
 from nas.errors import NasError, WorkerError, kind_and_line
-from nas.executors.executor import Done, Failed, MakeWorkplace, Work
-
-logger = logging.getLogger(__name__)
+from nas.executors.executor import Done, Failed
 
 
 @final
@@ -85,37 +81,6 @@ class Said:
 Message = Begun | Value | Fault | Said
 
 
-@final
-@dataclass(frozen=True)
-class Beginning:
-    """What a worker begins with.
-
-    Args:
-        make_workplace: Pickled.
-        level: Level of what is logged there and told here.
-    """
-
-    make_workplace: bytes
-    level: int
-
-    @classmethod
-    def of(cls, make_workplace: MakeWorkplace[Any]) -> Beginning:
-        """Return what workers of this process begin with.
-
-        Raises:
-            WorkerError: it can't be pickled.
-        """
-        level = logging.getLogger("nas").getEffectiveLevel()
-        return cls(pack(make_workplace, "what workers begin with"), level)
-
-    def begin(self) -> tuple[object, Begun | Fault]:
-        """Make the workplace, and return it with what is to be told of that."""
-        try:
-            return unpack(self.make_workplace)(), Begun()
-        except BaseException as error:  # of a user's code too
-            return None, Fault.of(error, at_begin=True)
-
-
 def outcome_of(key: int, message: Value | Fault) -> Done | Failed:
     """Return what a worker's answer means for its job.
 
@@ -156,33 +121,10 @@ def unpack(thing: bytes) -> Any:
     return pickle.loads(thing)
 
 
-def answer(work: bytes, workplace: object) -> bytes:
-    """Do a job that was sent, and return its :class:`Value` or :class:`Fault`, to be sent back."""
+def read_message(sent: bytes) -> Message:
+    """Return what a worker sent; a fault of the job, where what came out of it could be sent and can't be received."""
     try:
-        job: Work[object] = unpack(work)
-        return pack(Value(job(workplace)), "what came out of a job")
-    except BaseException as error:  # SystemExit of a user's code too
-        logger.debug("a job failed", exc_info=True)
-        return pickle.dumps(Fault.of(error))
-
-
-def tell_of_logs(send: Callable[[bytes], None], level: int) -> None:
-    """Let a worker's process, which has no terminal of its own, send what is logged.
-
-    Args:
-        send: Takes the bytes of a :class:`Said`.
-        level: Level of what is sent.
-    """
-    logging.root.setLevel(level)
-    logging.root.addHandler(_Telling(send))
-
-
-class _Telling(logging.Handler):
-    def __init__(self, send: Callable[[bytes], None]) -> None:
-        super().__init__()
-        self._send = send
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Send a record; where nobody listens any more, this process is about to end."""
-        with contextlib.suppress(OSError):
-            self._send(pickle.dumps(Said(record.name, record.levelno, self.format(record))))
+        message: Message = unpack(sent)
+    except Exception as error:  # whatever a class of a user's does
+        return Fault.of(WorkerError(f"what came out of a job can't be received ({kind_and_line(error)})."))
+    return message

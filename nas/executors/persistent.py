@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 W = TypeVar("W")
 T = TypeVar("T")
 
-_MAX_RETRIES = 3
+MAX_RETRIES = 3
 """A job at which a fourth worker dies is what kills them: it needs too much memory, or crashes in native code."""
 _MAX_DEAD_AT_BEGIN = 10
 """In a row, without anything coming of another job: no worker can begin. That of one machine are replaced on others."""
@@ -94,7 +94,7 @@ class Persistent(Generic[W]):
         """Submit what was lost once more, unless it is what workers die at."""
         key = lost.key
         self._note_death(lost)
-        if self._losses[key] <= _MAX_RETRIES:
+        if self._losses[key] <= MAX_RETRIES:
             logger.warning("a worker died (%s): what it did is done again", lost.why)
             self._executor.submit(self._jobs[key])
             return None

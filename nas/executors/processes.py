@@ -13,31 +13,23 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Generic, TypeVar, final
 
+from nas.errors import WorkerError, kind_and_line
 from nas.executors.executor import Job, Lost, MakeWorkplace, Outcome
-from nas.executors.messages import (
-    Beginning,
-    Begun,
-    Message,
-    Said,
-    answer,
-    message_bytes,
-    outcome_of,
-    pack,
-    tell_of_logs,
-    unpack,
-)
+from nas.executors.messages import Begun, Said, message_bytes, outcome_of, pack, read_message, unpack
+from nas.executors.worker import Beginning, Workbench
 
 W = TypeVar("W")
 
 _THREADS, _GPUS = "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES"
 
 
-@dataclass
+@dataclass(eq=False)
 class _Worker:
     process: SpawnProcess
     connection: Connection
     gpu: str | None
-    key: int = -1
+    key: int
+    work: bytes
     has_begun: bool = False
 
 
@@ -56,23 +48,25 @@ class Processes(Generic[W]):
 
     def __init__(self, make_workplace: MakeWorkplace[W], jobs: int, gpus: Sequence[str] = ()) -> None:
         self.capacity = jobs
-        self._beginning = Beginning.of(make_workplace)
+        self._beginning = message_bytes(Beginning.of(make_workplace))
         self._gpus = tuple(gpus)
         self._context = multiprocessing.get_context("spawn")
         self._idle: list[_Worker] = []
         self._busy: list[_Worker] = []
 
     def submit(self, job: Job[W]) -> None:
-        """Give a job to a worker."""
-        message = pack(job.work, "what a worker is to do")
-        while True:
-            worker = self._idle.pop() if self._idle else self._start_worker()
-            worker.key = job.key
-            with contextlib.suppress(OSError):  # it died while it had nothing to do
-                worker.connection.send_bytes(message)
-                self._busy.append(worker)
+        """Give a job to a worker; a new one gets it when it has made its workplace."""
+        work = pack(job.work, "what a worker is to do")
+        while self._idle:
+            # Among the busy ones before it is sent anything: close() ends it, whatever comes between.
+            worker = self._idle.pop()
+            self._busy.append(worker)
+            worker.key, worker.work = job.key, work
+            with contextlib.suppress(OSError):  # it died while it had nothing to do, and loses nothing
+                worker.connection.send_bytes(work)
                 return
-            _bury(worker)
+            self._bury(worker)
+        self._start_worker(job.key, work)
 
     def collect(self, timeout_s: float | None) -> Sequence[Outcome]:
         """Return what became of jobs, and pass on what workers said meanwhile."""
@@ -89,20 +83,30 @@ class Processes(Generic[W]):
 
     def close(self) -> None:
         """Kill the workers. What they write is whole or absent."""
-        workers, self._idle, self._busy = [*self._idle, *self._busy], [], []
-        for worker in workers:
+        self._busy, self._idle = [*self._idle, *self._busy], []
+        for worker in self._busy:
             worker.process.kill()
-        for worker in workers:
-            _bury(worker)
+        for worker in list(self._busy):
+            self._bury(worker)
 
-    def _start_worker(self) -> _Worker:
-        ours, theirs = self._context.Pipe()
+    def _start_worker(self, key: int, work: bytes) -> None:
         gpu = self._free_gpu()
-        process = self._context.Process(target=_serve, args=(theirs, self._beginning))
-        with _environment(self.capacity, gpu):
-            process.start()
-        theirs.close()  # so that its end is noticed
-        return _Worker(process, ours, gpu)
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(target=_serve, args=(theirs,))
+        try:
+            with theirs, _environment(self.capacity, gpu):  # which is closed here, so that its end is noticed
+                process.start()
+        except OSError as error:
+            ours.close()
+            raise WorkerError(
+                f"no process can be begun ({kind_and_line(error)}): give fewer --jobs, or let this user have more "
+                "processes, memory and open files."
+            ) from error
+        self._busy.append(_Worker(process, ours, gpu, key, work))
+        # Not among the arguments of the process: a large one is written to a pipe that never breaks, and a worker
+        # which dies before it reads that would be waited for forever.
+        with contextlib.suppress(OSError):  # it is dead: collect() tells
+            ours.send_bytes(self._beginning)
 
     def _free_gpu(self) -> str | None:
         taken = [worker.gpu for worker in (*self._idle, *self._busy)]
@@ -111,29 +115,35 @@ class Processes(Generic[W]):
     def _receive(self, worker: _Worker) -> list[Outcome]:
         """Return what a message means for the worker's job: nothing yet, where it only says something."""
         try:
-            message: Message = unpack(worker.connection.recv_bytes())
-        except (EOFError, OSError):
-            self._busy.remove(worker)
-            return [Lost(worker.key, _bury(worker), worker.has_begun)]
+            sent = worker.connection.recv_bytes()
+        except (
+            EOFError,
+            OSError,
+        ):  # also where it died in the middle of a message: what it did is done again
+            return [Lost(worker.key, self._bury(worker), worker.has_begun)]
+        message = read_message(sent)
         if isinstance(message, Said):
             message.pass_on()
             return []
         if isinstance(message, Begun):
-            worker.has_begun = True
+            # Only now, as a worker that makes its workplace reads nothing: it may log more than the connection holds
+            # while a job is sent that is larger than that, and both would wait for the other.
+            with contextlib.suppress(OSError):  # it died since, not at the job; the next message tells
+                worker.connection.send_bytes(worker.work)
+                worker.has_begun = True
             return []
-        outcome = outcome_of(worker.key, message)
         self._busy.remove(worker)
         self._idle.append(worker)
-        return [outcome]
+        return [outcome_of(worker.key, message)]
 
-
-def _bury(worker: _Worker) -> str:
-    """Return how a worker ended that is dead or about to be."""
-    worker.connection.close()
-    worker.process.join()
-    code = worker.process.exitcode or 0
-    worker.process.close()
-    return f"by signal {-code}" if code < 0 else f"with exit code {code}"
+    def _bury(self, worker: _Worker) -> str:
+        """Forget a worker that is dead or about to be, and return how it ended."""
+        self._busy.remove(worker)
+        worker.connection.close()
+        worker.process.join()
+        code = worker.process.exitcode or 0
+        worker.process.close()
+        return f"by signal {-code}" if code < 0 else f"with exit code {code}"
 
 
 @contextlib.contextmanager
@@ -157,25 +167,24 @@ def _environment(workers: int, gpu: str | None) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _serve(connection: Connection, beginning: Beginning) -> None:
+def _serve(connection: Connection) -> None:
     """Do jobs until the process that gives them is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that gives the jobs
     threading.Thread(target=_die_with_parent, daemon=True).start()
+    # A process that a job forks, as torch's data loader does, would keep the connection open after this one's death,
+    # which nobody would notice then; and what it logs would get between two halves of a message.
+    os.register_at_fork(after_in_child=connection.close)
     lock = threading.Lock()
 
     def send(message: bytes) -> None:
         with lock:
             connection.send_bytes(message)
 
-    tell_of_logs(send, beginning.level)
-    workplace, told = beginning.begin()
-    send(message_bytes(told))
-    while isinstance(told, Begun):
-        try:
-            work = connection.recv_bytes()
-        except EOFError:
-            return
-        send(answer(work, workplace))
+    with contextlib.suppress(EOFError, OSError):  # who gives the jobs is gone, with answers unread or without
+        bench = Workbench(unpack(connection.recv_bytes()), send)
+        send(bench.begin())
+        while True:
+            send(bench.do(connection.recv_bytes()))
 
 
 def _die_with_parent() -> None:

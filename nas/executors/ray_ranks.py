@@ -5,31 +5,21 @@ from __future__ import annotations
 import contextlib
 import importlib
 import logging
-import os
 import socket
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
 from nas.errors import WorkerError
 from nas.executors.executor import Failed
-from nas.executors.messages import (
-    Said,
-    Value,
-    answer,
-    message_bytes,
-    outcome_of,
-    pack,
-    tell_of_logs,
-    unpack,
-)
-from nas.executors.ray import Needs, enter_cluster, go_to
+from nas.executors.messages import Fault, Said, message_bytes, outcome_of, pack, read_message, unpack
+from nas.executors.persistent import MAX_RETRIES
+from nas.executors.ray_connection import Needs, check_made, enter_cluster
+from nas.executors.worker import Origin, Outbox, answer
 from nas.progress import Progress
 
 logger = logging.getLogger(__name__)
 
-_MAX_RETRIES = 3
 _PATIENCE_S = 10.0
 _POLL_S = 1.0
 """Progress is seen a second late."""
@@ -93,7 +83,7 @@ class RayRanks:
                     f"the Ray cluster at {self.address} has no room for {self.size} processes of {needs}: add a node, "
                     "or ask for fewer."
                 )
-            for _ in range(_MAX_RETRIES + 1):
+            for _ in range(MAX_RETRIES + 1):
                 died = self._try_once(ray, needs, message, progress)
                 if died is None:
                     return
@@ -116,13 +106,14 @@ class RayRanks:
             "scheduling_strategy": ray.util.scheduling_strategies.PlacementGroupSchedulingStrategy(placed),
         }
         make = ray.remote(_Rank).options(**options)
-        level = logging.getLogger("nas").getEffectiveLevel()
-        actors = [make.remote(level, os.getcwd(), sys.path) for _ in range(self.size)]
+        origin = Origin.here()
+        actors = [make.remote(origin) for _ in range(self.size)]
         try:
             url = ray.get(actors[0].meeting.remote())
             tasks = [a.work.remote(message, rank, self.size, url) for rank, a in enumerate(actors)]
             _hear(ray, actors[0], tasks, progress)
         except ray.exceptions.RayError as error:
+            check_made(error)
             return type(error).__name__
         else:
             return None
@@ -143,10 +134,11 @@ def _hear(ray: Any, first: Any, tasks: Sequence[Any], progress: Progress) -> Non
     waiting = list(tasks)
     while waiting:
         ended, waiting = ray.wait(waiting, timeout=_POLL_S)
+        # After the wait, so that what rank 0 told last is among them where it is one of those that ended.
         for news in ray.get(first.news.remote()):
             unpack(news).pass_on(progress)
-        answers = [unpack(answered) for answered in ray.get(ended)]
-        faults = [one for one in answers if not isinstance(one, Value)]
+        answers = [read_message(answered) for answered in ray.get(ended)]
+        faults = [one for one in answers if isinstance(one, Fault)]
         if faults:
             others, _ = (
                 ray.wait(waiting, num_returns=len(waiting), timeout=_LAST_WORDS_S) if waiting else ([], [])
@@ -179,7 +171,7 @@ class _News:
 class _Telling:
     """Progress that is told elsewhere."""
 
-    def __init__(self, news: list[bytes]) -> None:
+    def __init__(self, news: Outbox) -> None:
         self._news = news
 
     def start(self, stage: str, total: int, done: int) -> None:
@@ -192,22 +184,19 @@ class _Telling:
         self._tell("say", sentence)
 
     def _tell(self, kind: str, *arguments: Any) -> None:
-        self._news.append(message_bytes(_News(kind, arguments)))
+        self._news.put(message_bytes(_News(kind, arguments)))
 
 
 class _Rank:
     """One of the processes.
 
     Args:
-        level: Level of the log.
-        folder: That the run was begun in.
-        paths: Folders that its code is imported from.
+        origin: Where the run was begun.
     """
 
-    def __init__(self, level: int, folder: str, paths: Sequence[str]) -> None:
-        self._news: list[bytes] = []
-        go_to(folder, paths)
-        tell_of_logs(self._log, level)
+    def __init__(self, origin: Origin) -> None:
+        self._news = Outbox()
+        origin.settle(self._log)
 
     def meeting(self) -> str:
         """Return an address of this machine where all can meet."""
@@ -222,9 +211,8 @@ class _Rank:
 
     def news(self) -> list[bytes]:
         """Return what was told since the last time."""
-        told, self._news[:] = list(self._news), []
-        return told
+        return self._news.take()
 
     def _log(self, said: bytes) -> None:
         one: Said = unpack(said)
-        self._news.append(message_bytes(_News("log", (one.name, one.level, one.text))))
+        self._news.put(message_bytes(_News("log", (one.name, one.level, one.text))))

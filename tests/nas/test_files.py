@@ -33,6 +33,17 @@ def test_an_interrupted_write_leaves_the_old_file_and_no_other(tmp_path: Path) -
     assert len(list(tmp_path.iterdir())) == 1
 
 
+def test_two_that_write_a_file_at_once_write_two(tmp_path: Path) -> None:
+    """Processes of different machines may have the same number."""
+    path = tmp_path / "result.json"
+    with replacing(path) as one:
+        one.write_text("one")
+        with replacing(path) as other:
+            other.write_text("other")
+        assert path.read_text() == "other"
+    assert path.read_text() == "one"
+
+
 def test_a_full_disk_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(_descriptor: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -6,6 +6,8 @@ import logging
 import os
 import signal
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -24,6 +26,16 @@ def make_ten() -> int:
     return 10
 
 
+def make_ten_loudly(size: int) -> int:
+    """Log so many characters meanwhile."""
+    logging.getLogger("nas.far_away").warning("x" * size)
+    return 10
+
+
+def make_ten_from(content: bytes) -> int:
+    return 10
+
+
 def make_ten_at_last(marks: Path, times: int) -> int:
     """Die so many times before there is a workplace, as files tell."""
     return die_at_first(marks, times, 10)
@@ -35,6 +47,10 @@ def make_nothing() -> int:
 
 def add(number: int, workplace: int) -> int:
     return workplace + number
+
+
+def add_size(content: bytes, workplace: int) -> int:
+    return workplace + len(content)
 
 
 def process_id(workplace: int) -> int:
@@ -89,6 +105,40 @@ def leave(workplace: int) -> None:
 
 def warn(workplace: int) -> None:
     logging.getLogger("nas.far_away").warning("it is %d", workplace)
+
+
+def warn_badly(workplace: int) -> int:
+    """Log with an argument that the text has no place for."""
+    logging.getLogger("nas.far_away").warning("it is", workplace)
+    return workplace
+
+
+@dataclass(frozen=True)
+class AtHome:
+    """Can't be made in another process than its own."""
+
+    pid: int
+
+    def __reduce__(self) -> tuple[Callable[[int], AtHome], tuple[int]]:
+        return at_home, (self.pid,)
+
+
+def at_home(pid: int) -> AtHome:
+    if os.getpid() != pid:
+        raise EOFError("it is at home")
+    return AtHome(pid)
+
+
+def not_received(workplace: int) -> AtHome:
+    return AtHome(os.getpid())
+
+
+def fork_and_die(go: Path, workplace: int) -> None:
+    """Leave a process behind that has all files open which this one has, until there is a file."""
+    if os.fork() == 0:
+        wait_for(go, 0, workplace)
+        os._exit(0)
+    die(workplace)
 
 
 def not_sent_back(workplace: int) -> object:

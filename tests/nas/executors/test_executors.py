@@ -88,6 +88,23 @@ def test_what_is_logged_is_logged_here(executor: Executor[int], caplog: pytest.L
     assert ("nas.far_away", logging.WARNING, "it is 10") in caplog.record_tuples
 
 
+def test_what_can_be_sent_and_not_received_is_a_failure_of_its_job(executor: Executor[int]) -> None:
+    outcome = outcome_of(executor, jobs.not_received)
+    if isinstance(executor, Serial):
+        assert isinstance(outcome, Done)
+        return
+    assert isinstance(outcome, Failed)
+    assert "what came out of a job can't be received (EOFError: it is at home)" in str(outcome.error)
+    assert outcome_of(executor, partial(jobs.add, 1)) == Done(5, 11)
+
+
+def test_a_log_that_is_wrong_fails_no_job(executor: Executor[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        logging.getLogger("nas.far_away"), "disabled", True
+    )  # pytest's own handler raises here
+    assert outcome_of(executor, jobs.warn_badly) == Done(5, 10)
+
+
 def test_it_can_be_closed_again() -> None:
     for made in (serial(jobs.make_ten), Processes(jobs.make_ten, 1)):
         made.close()

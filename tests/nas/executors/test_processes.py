@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import multiprocessing
+import multiprocessing.spawn
 import os
 import signal
+import struct
 import subprocess
 import sys
 import time
 from contextlib import closing
 from functools import partial
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 import jobs
@@ -17,6 +21,12 @@ import pytest
 
 from nas.errors import WorkerError
 from nas.executors import Done, Failed, Job, Lost, Persistent, Processes, all_done
+from nas.executors.processes import _Worker
+
+
+def kill(worker: _Worker) -> None:
+    worker.process.kill()
+    worker.process.join()
 
 
 def test_several_work_at_the_same_time_and_the_first_that_ends_is_told_first(tmp_path: Path) -> None:
@@ -51,6 +61,76 @@ def test_a_worker_that_dies_idle_loses_nothing() -> None:
         while worker.status() != psutil.STATUS_ZOMBIE:
             time.sleep(0.01)
         assert all_done(Persistent(executor), [partial(jobs.add, 1)]) == [11]
+
+
+def test_what_was_sent_before_a_worker_died_is_not_lost() -> None:
+    with closing(Processes(jobs.make_ten, 1)) as executor:
+        executor.submit(Job(0, partial(jobs.add, 1)))
+        (worker,) = executor._busy
+        assert worker.connection.poll(60)
+        assert executor._receive(worker) == []  # it has begun, and gets its job
+        assert worker.connection.poll(60)  # which is done
+        kill(worker)
+        assert executor.collect(None) == [Done(0, 11)]
+        executor.submit(Job(1, partial(jobs.add, 2)))
+        assert executor.collect(None) == [Done(1, 12)]
+
+
+def test_a_worker_that_dies_in_the_middle_of_its_answer_loses_its_job() -> None:
+    with closing(Processes(jobs.make_ten, 1)) as executor:
+        executor.submit(Job(0, partial(jobs.add, 1)))
+        (worker,) = executor._busy
+        kill(worker)
+        worker.connection.close()
+        worker.connection, other = multiprocessing.Pipe()
+        os.write(
+            other.fileno(), struct.pack("!i", 100) + b"half of it"
+        )  # as a connection writes: size and content
+        other.close()
+        assert executor.collect(None) == [Lost(0, "by signal 9", begun=False)]
+
+
+def test_a_worker_that_dies_between_its_beginning_and_its_job_did_not_die_at_the_job() -> None:
+    with closing(Processes(jobs.make_ten, 1)) as executor:
+        executor.submit(Job(0, partial(jobs.add, 1)))
+        (worker,) = executor._busy
+        assert worker.connection.poll(60)  # it says that it has begun
+        kill(worker)
+        assert executor.collect(None) == [Lost(0, "by signal 9", begun=False)]
+
+
+def test_a_worker_that_dies_before_it_reads_what_it_begins_with_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(multiprocessing.spawn, "_python_exe", b"/bin/false")
+    with closing(Processes(partial(jobs.make_ten_from, bytes(2**20)), 1)) as executor:
+        executor.submit(Job(0, partial(jobs.add, 1)))
+        assert executor.collect(None) == [Lost(0, "with exit code 1", begun=False)]
+
+
+def test_a_process_that_a_worker_leaves_behind_does_not_hide_its_death(tmp_path: Path) -> None:
+    with closing(Processes(jobs.make_ten, 1)) as executor:
+        executor.submit(Job(0, partial(jobs.fork_and_die, tmp_path / "go")))
+        try:
+            assert executor.collect(60.0) == [Lost(0, "by signal 9")]
+        finally:
+            (tmp_path / "go").touch()
+
+
+def test_a_worker_that_logs_much_while_much_is_sent_to_it_is_heard() -> None:
+    with closing(Processes(partial(jobs.make_ten_loudly, 2**20), 1)) as executor:
+        executor.submit(Job(0, partial(jobs.add_size, bytes(2**20))))
+        assert executor.collect(None) == [Done(0, 10 + 2**20)]
+
+
+def test_where_no_process_can_be_begun_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(_: object) -> None:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(SpawnProcess, "start", start)
+    with closing(Processes(jobs.make_ten, 2)) as executor, pytest.raises(WorkerError) as told:
+        executor.submit(Job(0, partial(jobs.add, 1)))
+    assert str(told.value).startswith("no process can be begun (BlockingIOError: ")
 
 
 def test_what_was_lost_is_done_again(tmp_path: Path) -> None:

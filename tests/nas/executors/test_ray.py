@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from collections.abc import Iterator
@@ -11,12 +12,14 @@ from pathlib import Path
 from typing import Any, cast
 
 import jobs
+import psutil
 import pytest
 from fakes import Listener
 
 from nas.errors import WorkerError
 from nas.executors import Done, Failed, Job, Lost, Outcome, Persistent, all_done
-from nas.executors.ray import RayCluster, check_cluster, enter_cluster
+from nas.executors.ray import RayCluster
+from nas.executors.ray_connection import check_cluster, enter_cluster
 from nas.executors.ray_ranks import RayRanks
 
 ray: Any = pytest.importorskip("ray")
@@ -67,6 +70,27 @@ def test_a_worker_that_dies_is_replaced_and_its_job_done_again(
     executor.submit(Job(0, jobs.die))
     assert executor.collect(None) == [Lost(0, "ActorDiedError")]
     assert all_done(Persistent(executor), [partial(jobs.die_at_first, tmp_path, 1)]) == [10]
+
+
+def test_a_worker_whose_answer_is_lost_on_its_way_is_ended_before_another_gets_its_job(
+    executor: RayCluster[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lose(_: object) -> None:
+        raise ray.exceptions.ActorUnavailableError("the connection broke", None)
+
+    executor.submit(Job(0, jobs.process_id))
+    (first,) = executor.collect(None)
+    assert isinstance(first, Done)
+    executor.submit(Job(1, jobs.process_id))
+    with monkeypatch.context() as patched:
+        patched.setattr(ray, "get", lose)
+        assert executor.collect(None) == [Lost(1, "ActorUnavailableError")]
+    with contextlib.suppress(psutil.NoSuchProcess):
+        psutil.Process(cast(int, first.value)).wait(60)
+    executor.submit(Job(1, jobs.process_id))
+    (second,) = executor.collect(None)
+    assert isinstance(second, Done)
+    assert second.value != first.value
 
 
 def test_workers_that_died_together_lose_a_job_once(cluster: None, tmp_path: Path) -> None:
