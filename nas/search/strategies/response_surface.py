@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import final
 
 import numpy as np
@@ -17,8 +18,9 @@ from nas.pareto import non_dominated
 from nas.search.models.cost_model import count_costs, find_measured_columns
 from nas.search.models.proposals import History, any_fresh, fresh, history_of, others
 from nas.search.record.credibility import credible
-from nas.search.record.trials import keep_prediction
+from nas.search.record.trials import keep_prediction, with_later
 from nas.search.strategies.architecture_sampler import ArchitectureSampler
+from nas.search.strategies.beside import Make, Take
 from nas.space import FloatArray, IntArray, SearchSpace
 from nas.strategy import MakeSurrogate, Problem, Surrogate
 
@@ -92,14 +94,38 @@ class _Sampler(ArchitectureSampler):
         super().__init__(problem, seed)
         self._settings = settings
         self._fitted: tuple[bytes, _ResponseSurface] | None = None
+        self._is_made_beside = False
+        self._newest: _ResponseSurface | None = None
+        self._num_due = settings.num_startup
+
+    def to_make(self, study: Study, in_flight: int) -> Make | None:
+        """Return the fit of the next surface, once enough trials are finished since the last.
+
+        From then on steps are screened by the newest surface that is made, and designs are random until there is one.
+        """
+        self._is_made_beside = True
+        history = history_of(self._problem, with_later(study, study.get_trials(deepcopy=False)))
+        count = len(history.finished)
+        if count < self._num_due:
+            return None
+        self._num_due = count + self._settings.retrain_every
+        return partial(self._make, history.finished, credible(history.costs))
+
+    def _make(self, rows: IntArray, costs: FloatArray) -> Take:
+        surface = self._fit(rows, costs)
+
+        def take() -> None:
+            self._newest = surface
+
+        return take
 
     def propose(self, study: Study, trial: FrozenTrial) -> IntArray | None:
         """Return a random design at first, then the first step that is accepted."""
         history = history_of(self._problem, others(study, trial))
         rng = np.random.default_rng([self._seed, trial.number])
-        if len(history.finished) < self._settings.num_startup:
+        surface = self._newest if self._is_made_beside else self._surface_of(history)
+        if surface is None:
             return any_fresh(self._problem, history.seen, rng)
-        surface = self._surface(history)
         row = self._accept(history, surface, rng)
         if row is not None:
             keep_prediction(study, trial, surface.describe_prediction(row), surface.num_learned)
@@ -125,19 +151,23 @@ class _Sampler(ArchitectureSampler):
                 return np.asarray(candidates[np.argmax(accepted)])
         return np.asarray(candidates[-1]) if len(candidates) else any_fresh(problem, history.seen, rng)
 
-    def _surface(self, history: History) -> _ResponseSurface:
+    def _surface_of(self, history: History) -> _ResponseSurface | None:
+        """Return the surface that a history asks for, which isn't fitted again; None while it is too short."""
         settings = self._settings
         count = len(history.finished)
+        if count < settings.num_startup:
+            return None
         count -= (count - settings.num_startup) % settings.retrain_every
         rows, costs = history.finished[:count], credible(history.costs[:count])
         content = rows.tobytes() + costs.tobytes()
         if self._fitted is None or self._fitted[0] != content:
-            rng = np.random.default_rng([self._seed, count])
-            self._fitted = (
-                content,
-                _ResponseSurface(self._problem, settings.surrogate(self._problem.space), rows, costs, rng),
-            )
+            self._fitted = content, self._fit(rows, costs)
         return self._fitted[1]
+
+    def _fit(self, rows: IntArray, costs: FloatArray) -> _ResponseSurface:
+        rng = np.random.default_rng([self._seed, len(rows)])
+        surrogate = self._settings.surrogate(self._problem.space)
+        return _ResponseSurface(self._problem, surrogate, rows, costs, rng)
 
 
 @final

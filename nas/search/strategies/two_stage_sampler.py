@@ -19,8 +19,16 @@ from nas.choices import Option
 from nas.search.models.proposals import any_fresh, history_of, keys, others
 from nas.search.record.credibility import credible
 from nas.search.record.reference_box import ReferenceBox
-from nas.search.record.trials import LIMITS, NOTHING_LEFT, distributions, has_values, options_of
+from nas.search.record.trials import (
+    LIMITS,
+    NOTHING_LEFT,
+    distributions,
+    has_values,
+    options_of,
+    with_later,
+)
 from nas.search.strategies.architecture_sampler import ArchitectureSampler
+from nas.search.strategies.beside import Make
 from nas.search.strategies.sub_problem import SubProblem
 from nas.space import IntArray
 from nas.strategy import Problem, Strategy
@@ -90,6 +98,19 @@ class TwoStageSampler(ArchitectureSampler):
                 for key, value in notes.items():
                     study._storage.set_trial_system_attr(trial._trial_id, key, value)
                 return row
+        return None
+
+    def to_make(self, study: optuna.Study, in_flight: int) -> Make | None:
+        """Return what the sampler of the present stage would have made, of the trials that it sees."""
+        whole, rows = self._whole(with_later(study, study.get_trials(deepcopy=False)))
+        rng = np.random.default_rng(self._seed)
+        for stage in self._stages(whole, rows).values():
+            if any_fresh(stage.problem, _find_seen(stage, rows), rng) is not None:
+                mirror = self._mirror(stage, whole, rows)
+                sampler = mirror.sampler
+                return (
+                    sampler.to_make(mirror, in_flight) if isinstance(sampler, ArchitectureSampler) else None
+                )
         return None
 
     def _whole(self, trials: Sequence[FrozenTrial]) -> tuple[list[FrozenTrial], IntArray]:

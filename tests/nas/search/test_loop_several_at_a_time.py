@@ -14,12 +14,13 @@ from optuna.trial import TrialState
 from nas.errors import DeviceUnavailableError, EvaluationError, StudyError
 from nas.executors import Done, Failed, Job, Lost, Outcome, Persistent, Work
 from nas.objective import Measurement
-from nas.search import SurrogateSearch, loop
+from nas.search import ResponseSurfaceSearch, SurrogateSearch, TwoStage, loop
 from nas.search.loop import Evaluate, search_with
 from nas.search.record.trials import ARCHITECTURE, ENDED, ERROR, PREDICTED, complete_trials, list_paid_trials
 from nas.search.stopping import Stopping
 from nas.search.strategies.beside import Make, Take
 from nas.space import Architecture, FloatArray, IntArray
+from nas.strategy import Strategy
 
 PROBLEM = grid_problem()
 
@@ -215,10 +216,23 @@ def test_an_evaluation_whose_device_is_away_is_proposed_again() -> None:
     assert pauses
 
 
+SURROGATE_SEARCH = SurrogateSearch(NearestSurrogate, num_startup=6, batch_size=4)
+PARTITION = (("c0", "c1", "c2"), ("c3",))
+
+
+@pytest.mark.parametrize(
+    "strategy",
+    [
+        SURROGATE_SEARCH,
+        TwoStage(SURROGATE_SEARCH, PARTITION, first_evaluations=50),
+        ResponseSurfaceSearch(NearestSurrogate, num_startup=4),
+    ],
+    ids=lambda strategy: type(strategy).__name__,
+)
 def test_nobody_waits_for_a_fit_and_its_proposals_are_used_when_it_is_made(
-    monkeypatch: pytest.MonkeyPatch,
+    strategy: Strategy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    study = study_of(SurrogateSearch(NearestSurrogate, num_startup=6, batch_size=4).sampler(PROBLEM, 0))
+    study = study_of(strategy.sampler(PROBLEM, 0))
     begun: list[int] = []
 
     class Late:
@@ -245,6 +259,30 @@ def test_nobody_waits_for_a_fit_and_its_proposals_are_used_when_it_is_made(
     assert begun[0] == 4
     assert predicted == list(range(23, 30))  # the three that were under way have none
     assert len({t.user_attrs[ARCHITECTURE] for t in study.trials}) == len(study.trials) == 30
+
+
+def test_a_two_stage_search_has_the_fits_of_each_stage_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    class AtOnce:
+        """What is made is there when it is begun."""
+
+        def is_free(self) -> bool:
+            return True
+
+        def begin(self, make: Make) -> None:
+            make()()
+
+        def close(self) -> None:
+            pass
+
+    monkeypatch.setattr(loop, "Beside", AtOnce)
+    study = study_of(TwoStage(SURROGATE_SEARCH, PARTITION, first_evaluations=14).sampler(PROBLEM, 0))
+    search_by(Several(4), study, 40)
+    assert all(t.params["c3"] == 3 for t in study.trials[:14])
+    assert {t.params["c3"] for t in study.trials[14:]} >= {0, 1, 2}
+    predicted = {t.number for t in study.trials if PREDICTED in t.system_attrs}
+    assert predicted & set(range(14))
+    assert predicted & set(range(14, 40))
+    assert len({t.user_attrs[ARCHITECTURE] for t in study.trials}) == len(study.trials) == 40
 
 
 def test_what_fails_beside_the_search_ends_it_with_a_sentence() -> None:
