@@ -120,3 +120,17 @@ class Strategy(Protocol):
 
     def sampler(self, problem: Problem, seed: int) -> BaseSampler:
         """Return a new sampler."""
+
+
+@runtime_checkable
+class LearnsFromElsewhere(Protocol):
+    """A strategy that says whether its sampler uses :attr:`Problem.knowledge`; one that says nothing doesn't."""
+
+    @property
+    def uses_knowledge(self) -> bool:
+        """Whether a study with earlier runs or zero-cost scores may have this strategy."""
+
+
+def uses_knowledge(strategy: Strategy) -> bool:
+    """Whether a strategy's sampler uses what is known from elsewhere."""
+    return isinstance(strategy, LearnsFromElsewhere) and strategy.uses_knowledge

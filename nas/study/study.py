@@ -26,7 +26,7 @@ from nas.progress import Pretraining
 from nas.search.stopping import NEVER, Stopping
 from nas.space import SearchSpace
 from nas.splits import DataSource
-from nas.strategy import MAX_SEED, Strategy
+from nas.strategy import MAX_SEED, Strategy, uses_knowledge
 from nas.study.parts import Trust, Winners
 from nas.supernet import SandwichRule
 from nas.supernet.recalibrate import ITEMS
@@ -165,6 +165,7 @@ class Study:
         self._check_numbers()
         self._check_words()
         self._check_training()
+        self._check_strategy()
         self._check_pipeline()
 
     def knows_ahead(self, quantity: CountedObjective) -> bool:
@@ -334,6 +335,14 @@ class Study:
             raise StudyError(
                 f"study {self.name!r} has a proxy and its quality {self.objectives[0].objective.name!r} is measured as "
                 "a whole: give it a quality with statistics(), such as Accuracy(), or leave the proxy out."
+            )
+
+    def _check_strategy(self) -> None:
+        told = " and ".join(name for name in ("prior", "zero_cost") if getattr(self, name))
+        if told and not uses_knowledge(self.strategy):
+            raise StudyError(
+                f"study {self.name!r} has {told} and the strategy {type(self.strategy).__name__}, which learns nothing "
+                f"from elsewhere: leave {told} out, or give it SurrogateSearch."
             )
 
     def _check_training_macs(self) -> None:

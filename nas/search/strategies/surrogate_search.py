@@ -38,6 +38,11 @@ class SurrogateSearch:
                 "least 4 and 1 are needed."
             )
 
+    @property
+    def uses_knowledge(self) -> bool:
+        """It does."""
+        return True
+
     def sampler(self, problem: Problem, seed: int) -> BaseSampler:
         """Return the sampler."""
         return SurrogateSampler(

@@ -5,15 +5,18 @@ from collections.abc import Callable
 
 import pytest
 from fakes import FewDigits, NearestSurrogate, tiny_network, tiny_study
+from optuna.samplers import BaseSampler
 from torch import nn
 
-from nas import Accuracy, Constraint, Int8, LatencyMs, Macs, Recipe, SurrogateSearch, Winners
+from nas import Accuracy, Constraint, FromScratch, Int8, LatencyMs, Macs, Recipe, SurrogateSearch, Winners
 from nas.errors import ObjectiveError, StudyError
 from nas.evaluation.proxy import ProxySubset
+from nas.evaluation.zero_cost import ZeroCost
 from nas.objective import Objective
-from nas.search import LocalSearch, ResponseSurfaceSearch, TwoStage
+from nas.search import LocalSearch, OptunaSampler, ResponseSurfaceSearch, TwoStage
 from nas.search.stopping import Stopping
 from nas.space import SearchSpace
+from nas.strategy import Problem, Strategy
 from nas.study import Trust
 from nas.supernet import SandwichRule
 
@@ -40,6 +43,44 @@ from nas.supernet import SandwichRule
 def test_a_study_that_can_not_be_run_is_refused(changes: dict[str, object], message: str) -> None:
     with pytest.raises(StudyError, match=message):
         tiny_study(**changes)
+
+
+@pytest.mark.parametrize(
+    ("told", "what"),
+    [
+        ({"prior": ("runs/earlier",)}, "prior"),
+        ({"zero_cost": ZeroCost(), "training": FromScratch()}, "zero_cost"),
+    ],
+)
+@pytest.mark.parametrize(
+    "strategy",
+    [
+        ResponseSurfaceSearch(NearestSurrogate),
+        TwoStage(SurrogateSearch(NearestSurrogate), (("*",), ("a",)), 4),
+        LocalSearch(4),
+        OptunaSampler("RandomSampler"),
+    ],
+    ids=lambda strategy: type(strategy).__name__,
+)
+def test_a_strategy_that_would_ignore_what_is_known_is_refused(
+    strategy: Strategy, told: dict[str, object], what: str
+) -> None:
+    with pytest.raises(StudyError) as refused:
+        tiny_study(strategy=strategy, **told)
+    assert str(refused.value) == (
+        f"study 'tiny' has {what} and the strategy {type(strategy).__name__}, which learns nothing from elsewhere: "
+        f"leave {what} out, or give it SurrogateSearch."
+    )
+
+
+def test_a_strategy_of_a_user_s_may_say_that_it_uses_what_is_known() -> None:
+    class Learning:
+        uses_knowledge = True
+
+        def sampler(self, problem: Problem, seed: int) -> BaseSampler:
+            return LocalSearch(4).sampler(problem, seed)
+
+    assert tiny_study(strategy=Learning(), prior=("runs/earlier",)).prior
 
 
 @pytest.mark.parametrize(
