@@ -16,11 +16,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
 import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -30,13 +28,11 @@ from pathlib import Path
 
 import optuna
 import psutil
-import ray
 
+from benchmarks.ray_nodes import TwoNodes
 from nas.search.record.trials import ARCHITECTURE, complete_trials
 
 _STUDY = Path(__file__).parent / "short_scratch_study.py"
-_PORT = 6388
-_NODE = ("start", "--num-cpus=1", "--object-store-memory=80000000", "--block")
 _WORKERS = {"processes": "spawn_main", "ray": "ray::_Actor"}
 _WORKER, _RAYLET, _COORDINATOR = "workers killed", "raylets killed", "coordinators killed"
 _BY_ITSELF = "coordinators ended with an error"
@@ -57,16 +53,16 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("runs/killed_workers"))
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was begun here is ended
     jobs = arguments.jobs or (1 if arguments.on == "ray" else 2)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     shutil.rmtree(arguments.out, ignore_errors=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was begun here is ended
     alone, killed = arguments.out / "alone", arguments.out / "killed"
     begin = time.monotonic()
     subprocess.run(_command(alone), stdout=subprocess.DEVNULL, check=True)
     whole_s = time.monotonic() - begin
     print(f"alone: {len(_finished(alone))} trials in {whole_s:.0f} s", flush=True)
-    with contextlib.closing(_Cluster()) if arguments.on == "ray" else contextlib.nullcontext() as cluster:
+    with contextlib.closing(TwoNodes()) if arguments.on == "ray" else contextlib.nullcontext() as cluster:
         flags = [f"--jobs={jobs}", *([f"--ray={cluster.address}"] if cluster is not None else [])]
         deaths = _through(_command(killed, *flags), cluster, whole_s, arguments)
     print(_describe(deaths))
@@ -78,7 +74,7 @@ def _command(out: Path, *flags: str) -> list[str]:
 
 
 def _through(
-    command: list[str], cluster: _Cluster | None, whole_s: float, arguments: argparse.Namespace
+    command: list[str], cluster: TwoNodes | None, whole_s: float, arguments: argparse.Namespace
 ) -> Counter[str]:
     """Run a command while its processes are killed, until it succeeds or fails too often; return how many were."""
     rng, deaths = random.Random(arguments.seed), Counter[str]()
@@ -134,47 +130,6 @@ def _workers(coordinator: int, on: str) -> list[psutil.Process]:
 def _kill(process: psutil.Process) -> None:
     with contextlib.suppress(psutil.Error):
         process.send_signal(signal.SIGKILL)
-
-
-class _Cluster:
-    """Two nodes of one CPU each, on this machine."""
-
-    def __init__(self) -> None:
-        os.environ |= {"RAY_AUTH_MODE": "token", "RAY_USAGE_STATS_ENABLED": "0"}
-        _ray("get-auth-token", "--generate").wait()
-        self.address = f"{ray.util.get_node_ip_address()}:{_PORT}"
-        self._nodes = [_ray(*_NODE, "--head", f"--port={_PORT}", "--include-dashboard=false")]
-        self._wait_for_head()
-        self._nodes.append(self._second())
-
-    def replace_second_node(self) -> None:
-        """Kill the second node's raylet, as its machine's end would, and begin another node."""
-        for process in psutil.Process(self._nodes[1].pid).children(recursive=True):
-            if process.name() == "raylet":
-                _kill(process)
-        self._nodes[1] = self._second()
-
-    def _wait_for_head(self) -> None:
-        while self._nodes[0].poll() is None:
-            time.sleep(1)
-            with contextlib.suppress(OSError):
-                socket.create_connection(("127.0.0.1", _PORT), 1).close()
-                return
-        raise SystemExit(f"no node of Ray could be begun that listens at {self.address}")
-
-    def _second(self) -> subprocess.Popen[bytes]:
-        return _ray(*_NODE, f"--address={self.address}")
-
-    def close(self) -> None:
-        """End all that was begun."""
-        for node in reversed(self._nodes):
-            node.terminate()
-            node.wait()
-
-
-def _ray(*words: str) -> subprocess.Popen[bytes]:
-    command = [str(Path(sys.executable).with_name("ray")), *words]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def _compare(alone: Path, killed: Path, jobs: int) -> None:

@@ -1,0 +1,96 @@
+"""A Ray cluster of two nodes on this machine, for benchmarks. It listens on all interfaces; its tokens are on."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import ray
+
+_PORT = 6388
+_NODE = ("start", "--num-cpus=1", "--object-store-memory=80000000", "--block")
+_SETTINGS = {
+    "RAY_AUTH_MODE": "token",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # A node whose agents take longer than 30 s to begin ends itself, and on a busy machine they do.
+    "RAY_agent_register_timeout_ms": "300000",
+}
+_END_S = 30.0
+"""A node that is asked to end, and hasn't after so long, is killed."""
+
+
+class TwoNodes:
+    """Two nodes of one CPU each; both are there when this is made."""
+
+    def __init__(self) -> None:
+        os.environ |= _SETTINGS
+        _ray("get-auth-token", "--generate").wait()
+        self.address = f"{ray.util.get_node_ip_address()}:{_PORT}"
+        self._nodes = [_ray(*_NODE, "--head", f"--port={_PORT}", "--include-dashboard=false")]
+        try:
+            self._wait_for_head()
+            self._nodes.append(self._begin_second())
+            self._wait_for_both()
+        except BaseException:
+            self.close()
+            raise
+
+    def replace_second_node(self) -> None:
+        """Kill the second node's raylet, as its machine's end would, and begin another node."""
+        for process in _list_processes(self._nodes[1]):
+            with contextlib.suppress(psutil.Error):
+                if process.name() == "raylet":
+                    process.kill()
+        self._nodes[1] = self._begin_second()
+
+    def close(self) -> None:
+        """End all that was begun."""
+        for node in reversed(self._nodes):
+            left = _list_processes(node)
+            node.terminate()
+            _, alive = psutil.wait_procs(left, timeout=_END_S)
+            for process in alive:
+                with contextlib.suppress(psutil.Error):
+                    process.kill()
+            node.wait()
+
+    def _begin_second(self) -> subprocess.Popen[bytes]:
+        return _ray(*_NODE, f"--address={self.address}")
+
+    def _wait_for_head(self) -> None:
+        while self._nodes[0].poll() is None:
+            time.sleep(1)
+            with contextlib.suppress(OSError):
+                socket.create_connection(("127.0.0.1", _PORT), 1).close()
+                return
+        raise SystemExit(
+            f"no head of a Ray cluster could be begun at {self.address}; see /tmp/ray/session_latest/logs"
+        )
+
+    def _wait_for_both(self) -> None:
+        ray.init(address=self.address, logging_level="error", log_to_driver=False)
+        try:
+            while sum(node["Alive"] for node in ray.nodes()) < 2:
+                if any(node.poll() is not None for node in self._nodes):
+                    raise SystemExit("a node of the Ray cluster ended; see /tmp/ray/session_latest/logs")
+                time.sleep(1)
+        finally:
+            ray.shutdown()
+
+
+def _list_processes(node: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process = psutil.Process(node.pid)
+        return [process, *process.children(recursive=True)]
+    return []
+
+
+def _ray(*words: str) -> subprocess.Popen[bytes]:
+    command = [str(Path(sys.executable).with_name("ray")), *words]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
