@@ -33,7 +33,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--evaluations", type=int, default=24)
+    parser.add_argument("--evaluations", type=int, default=40)
     parser.add_argument("--ways", nargs="+", choices=_WAYS, default=list(_WAYS))
     parser.add_argument("--out", type=Path, default=Path("runs/parallel_speedup"))
     arguments = parser.parse_args()

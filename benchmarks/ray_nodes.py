@@ -21,6 +21,14 @@ _SETTINGS = {
     # A node whose agents take longer than 30 s to begin ends itself, and on a busy machine they do.
     "RAY_agent_register_timeout_ms": "300000",
 }
+_WAIT = """
+import sys, time, ray
+ray.init(address=sys.argv[1], logging_level="error", log_to_driver=False)
+while sum(node["Alive"] for node in ray.nodes()) < 2:
+    time.sleep(1)
+"""
+_BEGIN_S = 600.0
+"""Two nodes that are not there after so long are not going to be."""
 _END_S = 30.0
 """A node that is asked to end, and hasn't after so long, is killed."""
 
@@ -74,14 +82,8 @@ class TwoNodes:
         )
 
     def _wait_for_both(self) -> None:
-        ray.init(address=self.address, logging_level="error", log_to_driver=False)
-        try:
-            while sum(node["Alive"] for node in ray.nodes()) < 2:
-                if any(node.poll() is not None for node in self._nodes):
-                    raise SystemExit("a node of the Ray cluster ended; see /tmp/ray/session_latest/logs")
-                time.sleep(1)
-        finally:
-            ray.shutdown()
+        # In a process of its own: Ray reads the settings when it is imported.
+        subprocess.run([sys.executable, "-c", _WAIT, self.address], check=True, timeout=_BEGIN_S)
 
 
 def _list_processes(node: subprocess.Popen[bytes]) -> list[psutil.Process]:

@@ -8,4 +8,4 @@ from nas import Recipe, Study
 
 def study() -> Study:
     """Return the short study with as many epochs and candidates as begin and end weigh little beside."""
-    return dataclasses.replace(short(), name="scratch", recipe=Recipe(epochs=12), evaluations=24)
+    return dataclasses.replace(short(), name="scratch", recipe=Recipe(epochs=12), evaluations=40)

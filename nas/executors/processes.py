@@ -116,10 +116,7 @@ class Processes(Generic[W]):
         """Return what a message means for the worker's job: nothing yet, where it only says something."""
         try:
             sent = worker.connection.recv_bytes()
-        except (
-            EOFError,
-            OSError,
-        ):  # also where it died in the middle of a message: what it did is done again
+        except (EOFError, OSError):  # also in the middle of a message, so what it had done is done again
             return [Lost(worker.key, self._bury(worker), worker.has_begun)]
         message = read_message(sent)
         if isinstance(message, Said):
