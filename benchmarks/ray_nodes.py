@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import socket
 import subprocess
@@ -18,9 +19,9 @@ _NODE = ("start", "--num-cpus=1", "--object-store-memory=80000000", "--block")
 _SETTINGS = {
     "RAY_AUTH_MODE": "token",
     "RAY_USAGE_STATS_ENABLED": "0",
-    # A node whose agents take longer than 30 s to begin ends itself, and on a busy machine they do.
-    "RAY_agent_register_timeout_ms": "300000",
 }
+_AGENTS = ("dashboard-agent-grpc", "dashboard-agent-listen", "runtime-env-agent", "metrics-export")
+"""What is given a port: a node asks what has none for it, and ends itself where that begins too slowly to answer."""
 _WAIT = """
 import sys, time, ray
 ray.init(address=sys.argv[1], logging_level="error", log_to_driver=False)
@@ -40,7 +41,8 @@ class TwoNodes:
         os.environ |= _SETTINGS
         _ray("get-auth-token", "--generate").wait()
         self.address = f"{ray.util.get_node_ip_address()}:{_PORT}"
-        self._nodes = [_ray(*_NODE, "--head", f"--port={_PORT}", "--include-dashboard=false")]
+        self._ports = itertools.count(_PORT + 1)
+        self._nodes = [self._begin("--head", f"--port={_PORT}", "--include-dashboard=false")]
         try:
             self._wait_for_head()
             self._nodes.append(self._begin_second())
@@ -69,7 +71,10 @@ class TwoNodes:
             node.wait()
 
     def _begin_second(self) -> subprocess.Popen[bytes]:
-        return _ray(*_NODE, f"--address={self.address}")
+        return self._begin(f"--address={self.address}")
+
+    def _begin(self, *words: str) -> subprocess.Popen[bytes]:
+        return _ray(*_NODE, *(f"--{agent}-port={next(self._ports)}" for agent in _AGENTS), *words)
 
     def _wait_for_head(self) -> None:
         while self._nodes[0].poll() is None:

@@ -135,7 +135,7 @@ def test_values_know_nothing_of_torch() -> None:
         assert not tops & {"torch", "optuna", "onnxruntime", "pymoo"}, name
 
 
-BETWEEN_PROCESSES = ROOT / "nas" / "executors" / "messages.py"
+BETWEEN_PROCESSES = ROOT / "nas" / "executors" / "worker.py"
 """What goes between a run's process and its workers, whose processes belong to ``nas``."""
 
 
