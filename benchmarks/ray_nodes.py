@@ -19,6 +19,7 @@ _NODE = ("start", "--num-cpus=1", "--object-store-memory=80000000", "--block")
 _SETTINGS = {
     "RAY_AUTH_MODE": "token",
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_worker_niceness": "0",  # else workers stand still where something else computes
 }
 _AGENTS = ("dashboard-agent-grpc", "dashboard-agent-listen", "runtime-env-agent", "metrics-export")
 """What is given a port: a node asks what has none for it, and ends itself where that begins too slowly to answer."""
