@@ -48,6 +48,7 @@ from nas.runner.progress import Silent
 from nas.runner.proxy import on_proxy, read_choice
 from nas.runner.running import run
 from nas.runner.searching import search_architectures
+from nas.runner.sparing import all_measured
 from nas.runner.supernet_training import train_supernet
 from nas.runner.weights import SupernetWeights
 from nas.search.record.reference_box import reference_box
@@ -119,15 +120,30 @@ def show_nsga2(ours: Study, out: Path) -> None:
     print_hypervolume("NSGA-II", prepared, record, first, seconds)
 
 
+def show_measured(ours: Study, out: Path) -> None:
+    """Print the hypervolume of our search when it measures every latency, in the box of the one that predicts most."""
+    _, _, first, _ = searched(ours, out / "ours")
+    objectives = tuple(LatencyMs() if isinstance(o, LatencyMs) else o for o in ours.objectives)
+    prepared, _, record, seconds = searched(
+        dataclasses.replace(ours, objectives=objectives), out / "measured"
+    )
+    print_hypervolume("every latency measured", prepared, record, first, seconds)
+
+
 def print_hypervolume(
     name: str, prepared: Prepared, record: optuna.Study, first: optuna.Study, seconds: float
 ) -> None:
-    """Print the hypervolume of a search, in the box of the first one."""
+    """Print the hypervolume of what a search measured, in the box of the first one."""
     objectives, trials = prepared.problem.objectives, complete_trials(record)
+    measured = all_measured(prepared, trials)
     box = reference_box(first, objectives)
     assert box is not None
-    volume = box.hypervolume(costs_of(objectives, trials))
-    print(f"{name}: {len(trials)} evaluations, {seconds:.0f} s, hypervolume {volume:.4f}", flush=True)
+    volume = box.hypervolume(costs_of(objectives, measured))
+    print(
+        f"{name}: {len(trials)} evaluations, {len(measured)} with a measured latency, {seconds:.0f} s, "
+        f"hypervolume of these {volume:.4f}",
+        flush=True,
+    )
 
 
 def show_recalibration(ours: Study, out: Path, count: int = 12) -> None:
@@ -167,10 +183,12 @@ def show_cost(ours: Study, out: Path) -> None:
         kept_seconds(note, time.process_time() - begin)
     training = kept_seconds(note, 0.0) * ours.recipe.epochs
     print(f"training one candidate: {training:.0f} s, {ours.recipe.epochs} epochs of which one was run")
-    search = seconds / len(complete_trials(record))
+    trials = complete_trials(record)
+    search, measured = seconds / len(trials), len(all_measured(prepared, trials)) / len(trials)
     print(f"an evaluation, the choice of the proxy and the proposals included: {told(search, training)}")
     for name, judged in {"the proxy": on_proxy(prepared, directory), "the whole split": prepared}.items():
-        parts = seconds_by_part(judged, SupernetWeights(prepared, directory), calibration(prepared, record))
+        weights, known = SupernetWeights(prepared, directory), calibration(prepared, record)
+        parts = seconds_by_part(judged, weights, known, measured)
         detail = ", ".join(f"{part} {spent:.2f}" for part, spent in parts.items())
         print(f"an evaluation on {name} alone: {told(sum(parts.values()), training)}: {detail}", flush=True)
 
@@ -180,9 +198,17 @@ def told(seconds: float, training: float) -> str:
 
 
 def seconds_by_part(
-    prepared: Prepared, weights: SupernetWeights, known: Known, count: int = 12
+    prepared: Prepared, weights: SupernetWeights, known: Known, measured: float, count: int = 12
 ) -> dict[str, float]:
-    """Return the processor's seconds of each part of an evaluation, the mean over random architectures."""
+    """Return the processor's seconds of each part of an evaluation, the mean over random architectures.
+
+    Args:
+        prepared: The study.
+        weights: Give architectures theirs.
+        known: What the objectives know of the device.
+        measured: Share of the candidates that are exported, and whose latency is measured.
+        count: How many architectures.
+    """
     rng, spent = np.random.default_rng(0), dict.fromkeys(("cut and recalibrate", "export"), 0.0)
     for _ in range(count):
         times = [time.process_time()]
@@ -197,7 +223,8 @@ def seconds_by_part(
             spent.setdefault(name, 0.0)
         for part, seconds in zip(spent, np.diff(times), strict=True):
             spent[part] += float(seconds) / count
-    return spent
+    whole = ("cut and recalibrate", prepared.measured[0].objective.name)
+    return {part: seconds * (1 if part in whole else measured) for part, seconds in spent.items()}
 
 
 def median(prepared: Prepared, record: optuna.Study) -> Architecture:
@@ -285,6 +312,7 @@ _PARTS = {
     "memory": show_memory,
     "recalibration": show_recalibration,
     "nsga2": show_nsga2,
+    "measured": show_measured,
 }
 
 if __name__ == "__main__":

@@ -76,6 +76,8 @@ def _adaptive_maximum(input: Tensor, output_size: Any, return_indices: bool = Fa
 def _pool_slices(input: Tensor, output_size: Any, pool: Callable[[Tensor, int], Tensor]) -> Tensor | None:
     """Pool slices of unequal length, one axis after the other; None where the exporter can do it."""
     sizes = output_size if isinstance(output_size, Sequence) else (output_size, output_size)
+    if all(size == 1 for size in sizes):
+        return None  # before a size is read: the tracer warns of that, and a doubt about an export is dear to check
     known = [int(size) for size in input.shape[-2:]]
     wanted = [size if want is None else int(want) for size, want in zip(known, sizes, strict=True)]
     if all(size % want == 0 for size, want in zip(known, wanted, strict=True)):

@@ -99,9 +99,11 @@ class Prepared:
     def runs_exported(self) -> bool:
         """Whether ONNX Runtime answers for the quality in the search, and PyTorch doesn't.
 
-        It does where a latency is measured on the CPU: there is an exported model then anyway, and it is faster.
+        It does where the latency of every candidate is measured, and on the CPU: there is an exported model then
+        anyway, and it is faster. Where most latencies are predicted, an export is dearer than what it saves.
         """
-        return self.device.type == "cpu" and any(isinstance(o, LatencyMs) for o in self.measured)
+        measured = any(isinstance(o, LatencyMs) and o.measurements is None for o in self.measured)
+        return self.device.type == "cpu" and measured
 
     def candidate(self, module: nn.Module) -> SubnetCandidate:
         """Return a plain module as it is judged in this study, always by the same engine."""

@@ -15,7 +15,7 @@ from nas.devices.onnx_runtime import open_session
 from nas.errors import ExportError
 from nas.evaluation import onnx_export
 from nas.evaluation.onnx_export import export_onnx
-from nas.inputs import InputSpec
+from nas.inputs import InputSpec, as_spec
 from nas.supernet import Supernet, recalibrate, resized
 from search_spaces.convnet import convnet
 
@@ -124,6 +124,23 @@ def test_usual_activations_export(make: Callable[[], nn.Module]) -> None:
     images = torch.randn(3, *SHAPE)
     with torch.no_grad():
         assert torch.allclose(run(export_onnx(module, SHAPE), images), module(images), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "pool", [nn.AdaptiveAvgPool2d(1), nn.AdaptiveAvgPool2d((1, 1)), nn.AdaptiveMaxPool2d(1)]
+)
+def test_pooling_to_a_point_raises_no_doubt_about_the_export(
+    pool: nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(
+        onnx_export, "_check_values_unread"
+    )  # what a doubt is checked with; dearer than the export
+    module = nn.Sequential(nn.Conv2d(1, 2, 3), pool, nn.Flatten()).eval()
+    images = torch.randn(3, *SHAPE)
+    with torch.no_grad():
+        assert torch.allclose(
+            run(onnx_export._torchscript(module, as_spec(SHAPE)), images), module(images), atol=1e-5
+        )
 
 
 class Attention(nn.Module):

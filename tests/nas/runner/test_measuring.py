@@ -79,6 +79,7 @@ class Recorded:
         ((Accuracy(),), "cpu", False),
         ((Accuracy(), Recorded("latency", [])), "cpu", False),
         ((Accuracy(), LatencyMs()), "meta", False),
+        ((Accuracy(), LatencyMs(measurements=10)), "cpu", False),
     ],
 )
 def test_the_engine_follows_from_the_study_alone(
