@@ -63,6 +63,7 @@ def assemble_splits(
     input_names: tuple[str, ...] = ("images",),
     mapped: bool = False,
     official_test: bool = False,
+    official_search: bool = False,
     notes: tuple[str, ...] = (),
 ) -> Splits:
     """Return the splits of ``values``, which holds train, search and test one after the other, with their targets.
@@ -70,7 +71,7 @@ def assemble_splits(
     Images are normalised per channel with the statistics of train.
 
     Raises:
-        DataError: a value is not finite, or most items of an official test part are in another split too.
+        DataError: a value is not finite, or most items of an official part are in another split too.
     """
     if values.is_floating_point() and not all(bool(chunk.isfinite().all()) for chunk in values.split(_ROWS)):
         raise DataError(f"some values of {name} are NaN or infinite: clean the data first.")
@@ -93,7 +94,9 @@ def assemble_splits(
         task=task,
         mean=mean,
         std=std,
-        fingerprint=fingerprint(name, splits, official_test=official_test, vocabulary=vocabulary),
+        fingerprint=fingerprint(
+            name, splits, official_test=official_test, official_search=official_search, vocabulary=vocabulary
+        ),
         vocabulary=vocabulary,
         input_names=input_names,
         notes=notes,

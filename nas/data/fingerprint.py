@@ -21,21 +21,27 @@ _ROWS = 1024
 
 
 def fingerprint(
-    name: str, splits: Sequence[Split], *, official_test: bool, vocabulary: Sequence[str] = ()
+    name: str,
+    splits: Sequence[Split],
+    *,
+    official_test: bool,
+    official_search: bool = False,
+    vocabulary: Sequence[str] = (),
 ) -> str:
     """Return what changes when any input or target of any part does, or the meaning of a token id.
 
     The values are read once, and compared on the way: a warning tells how many test items are in train or search
-    too.
+    too, and how many of an official search part in train.
 
     Args:
         name: Name of the data set, for messages.
         splits: Train, search and test.
         official_test: Whether the test items are a part of their own, and no share of one data set.
+        official_search: Whether the search items are such a part.
         vocabulary: By token id, for text.
 
     Raises:
-        DataError: more than half of the items of an official test part are in train or search too.
+        DataError: more than half of the items of an official part are in another split too.
     """
     hasher = hashlib.sha256("\n".join(vocabulary).encode())
     items = []
@@ -49,7 +55,16 @@ def fingerprint(
         for chunk in split.targets.split(_ROWS):
             hasher.update(chunk.contiguous().numpy().data)
         items.append(found)
-    _check_unseen(name, items, official_test)
+    train, search, test = items
+    if official_search:
+        _check_unseen(f"search split of {name}", search, train, "train", official=True)
+    _check_unseen(
+        f"test split of {name}",
+        test,
+        np.concatenate([train, search]),
+        "train or search",
+        official=official_test,
+    )
     return hasher.hexdigest()[:16]
 
 
@@ -60,13 +75,12 @@ def _hash_items(chunk: Tensor, hasher: hashlib._Hash) -> list[int]:
     return [hash(row.tobytes()) for row in values]
 
 
-def _check_unseen(name: str, items: Sequence[IntArray], official_test: bool) -> None:
-    train, search, test = items
-    shared = int(np.isin(test, np.concatenate([train, search])).sum())
-    what = f"{shared} of {len(test)} items of the test split of {name} are in train or search too"
-    if official_test and 2 * shared > len(test):
+def _check_unseen(split: str, items: IntArray, seen: IntArray, where: str, *, official: bool) -> None:
+    shared = int(np.isin(items, seen).sum())
+    what = f"{shared} of {len(items)} items of the {split} are in {where} too"
+    if official and 2 * shared > len(items):
         raise DataError(
-            f"{what}, so it would not tell how winners do on new data: name another test part, or remove the copies."
+            f"{what}, so it would not tell how networks do on new data: name another part, or remove the copies."
         )
     if shared:
-        logger.warning("%s, and count in the winners' test quality", what)
+        logger.warning("%s, and count in the quality that is measured on it", what)

@@ -82,7 +82,9 @@ def _key(paths: Sequence[Path], *facts: object) -> str:
     return digest([_MASK_RULES, files, *facts])
 
 
-def read_masked_parts(name: str, pairs: Sequence[Pairs], masks: Masks, how: Decoding) -> Parts:
+def read_masked_parts(
+    name: str, pairs: Sequence[Pairs], masks: Masks, how: Decoding, search: Pairs | None = None
+) -> Parts:
     """Read all masks, and return the parts of a data set, whose items know their masks and the classes in them.
 
     Args:
@@ -90,11 +92,13 @@ def read_masked_parts(name: str, pairs: Sequence[Pairs], masks: Masks, how: Deco
         pairs: What is to be split, and the official test part where there is one.
         masks: What values stand for.
         how: The size is that of the masks already.
+        search: The official search part; None if there is none.
 
     Raises:
         DataError: a mask can't be used and may not be left out, or they differ in size.
     """
-    chosen = [Chosen(pair.masks, np.arange(len(pair.masks.labels))) for pair in pairs]
+    given = [*pairs, *(() if search is None else (search,))]
+    chosen = [Chosen(pair.masks, np.arange(len(pair.masks.labels))) for pair in given]
     if not all(len(part.rows) for part in chosen):
         raise DataError(f"{name} holds no images with masks: check that the path is right.")
     decoded = decode(chosen, _for_masks(how))
@@ -103,9 +107,10 @@ def read_masked_parts(name: str, pairs: Sequence[Pairs], masks: Masks, how: Deco
     ends = np.cumsum([0, *(len(part.rows) for part in decoded.kept)]).tolist()
     items = [
         _make_items(pair, part.rows, holds[begin:end, :num_classes], decoded.values[begin:end, 0])
-        for pair, part, begin, end in zip(pairs, decoded.kept, ends[:-1], ends[1:], strict=True)
+        for pair, part, begin, end in zip(given, decoded.kept, ends[:-1], ends[1:], strict=True)
     ]
-    return Parts(name, items[0], items[1] if len(items) > 1 else None, masks.class_names)
+    of_search = None if search is None else items.pop()
+    return Parts(name, items[0], items[1] if len(items) > 1 else None, masks.class_names, of_search)
 
 
 def _make_items(pair: Pairs, rows: IntArray, holds: IntArray, values: Tensor) -> Items:

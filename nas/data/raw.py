@@ -29,10 +29,12 @@ class RawData(abc.ABC):
         size: Side, or height and width, of all images: each is scaled until it covers this and cut at
             the centre. None leaves them as they are; then all must be equal.
         limit: How many items to use for train and search (and test, if there is no official one),
-            chosen with every class in proportion; None for all. It becomes part of the name.
+            chosen with every class in proportion, as is an official search part; None for all. It becomes part of the
+            name.
         test_limit: The same for an official test part. Where there is none, what ``test_share`` would keep
             beyond it is for train and search.
-        search_share: Part of what is not the official test part that judges candidates.
+        search_share: Part of what is not the official test part that judges candidates, where there is no official
+            search part.
         test_share: Part that is kept for the winners, where there is no official test part.
         seed: Seed of every random choice of items.
         class_cap: How many items of a class the train split holds at most, drawn at random; None for all. It becomes
@@ -113,6 +115,7 @@ class RawData(abc.ABC):
             kind(num_classes, parts.class_names),
             mapped=decoded.mapped,
             official_test=parts.test is not None,
+            official_search=parts.search is not None,
             notes=tell_groups([p.items.groups[p.rows] for p in chosen if p.items.groups is not None]),
         )
 

@@ -35,7 +35,7 @@ class SegmentationFolder(RawData):
     Args:
         images: The folder of images.
         masks: The folder of masks.
-        test_images: A second folder of images, the official test part; None to split ``images``.
+        test_images: A second folder of images, the official test part; None to keep ``test_share`` of ``images``.
         test_masks: The folder of their masks.
         classes: As in :class:`nas.data.masks.Masks`: the names of the classes by number, or how many there are; None
             for as many as the masks hold.
@@ -44,6 +44,9 @@ class SegmentationFolder(RawData):
         mask_suffix: What a mask's name has more than its image's before the ending, such as ``_mask``.
         channels: 3 for colour, 1 for grey; images of the other kind are converted.
         name: For reports; None for the name of the folder of images.
+        search_images: A folder of images that judge candidates, the official validation part; None to keep
+            ``search_share`` of ``images``.
+        search_masks: The folder of their masks.
     """
 
     images: str | Path
@@ -56,23 +59,20 @@ class SegmentationFolder(RawData):
     mask_suffix: str = ""
     channels: int = 3
     name: str | None = None
+    search_images: str | Path | None = None
+    search_masks: str | Path | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("images", "masks"):
             check_kind("SegmentationFolder", name, getattr(self, name), str | Path, "a path")
-        for name in ("test_images", "test_masks"):
-            check_kind("SegmentationFolder", name, getattr(self, name), str | Path | None, "a path or None")
+        for part in ("test", "search"):
+            self._check_official(part)
         check_kind("SegmentationFolder", "mask_suffix", self.mask_suffix, str, "a string")
         if self.channels not in (1, 3):
             raise DataError(f"channels is {self.channels!r}: 1 for grey or 3 for colour is expected.")
-        if (self.test_images is None) != (self.test_masks is None):
-            raise DataError(
-                f"test_images is {self.test_images} and test_masks {self.test_masks}: state both, or none of them."
-            )
-        _check_different(
-            images=self.images, masks=self.masks, test_images=self.test_images, test_masks=self.test_masks
-        )
+        folders = ("images", "masks", "test_images", "test_masks", "search_images", "search_masks")
+        _check_different({name: getattr(self, name) for name in folders})
         _ = self._reading
 
     @property
@@ -90,11 +90,22 @@ class SegmentationFolder(RawData):
             DataError: a folder is missing or can't be read; images and masks don't belong together; masks can't be
                 used.
         """
-        pairs = [self._pairs(self.images, self.masks)]
-        if self.test_images is not None and self.test_masks is not None:
-            pairs.append(self._pairs(self.test_images, self.test_masks))
+        test = self._official_pairs(self.test_images, self.test_masks)
+        pairs = [self._pairs(self.images, self.masks), *(() if test is None else (test,))]
+        search = self._official_pairs(self.search_images, self.search_masks)
         name = self.name or _folder(self.images).name
-        return read_masked_parts(name, pairs, self._reading, self._decoding)
+        return read_masked_parts(name, pairs, self._reading, self._decoding, search)
+
+    def _check_official(self, part: str) -> None:
+        stated = {f"{part}_{what}": getattr(self, f"{part}_{what}") for what in ("images", "masks")}
+        for name, folder in stated.items():
+            check_kind("SegmentationFolder", name, folder, str | Path | None, "a path or None")
+        if len({folder is None for folder in stated.values()}) > 1:
+            told = " and ".join(f"{name} is {folder}" for name, folder in stated.items())
+            raise DataError(f"{told}: state both, or none of them.")
+
+    def _official_pairs(self, images: str | Path | None, masks: str | Path | None) -> Pairs | None:
+        return None if images is None or masks is None else self._pairs(images, masks)
 
     def _pairs(self, images: str | Path, masks: str | Path) -> Pairs:
         found = _by_stem(_folder(images), "")
@@ -121,7 +132,7 @@ def _folder(stated: str | Path) -> Path:
     return Path(stated).expanduser().resolve()
 
 
-def _check_different(**folders: str | Path | None) -> None:
+def _check_different(folders: Mapping[str, str | Path | None]) -> None:
     stated = {name: _folder(path) for name, path in folders.items() if path is not None}
     for name, path in stated.items():
         same = [other for other in stated if other > name and stated[other] == path]

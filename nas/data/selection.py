@@ -28,15 +28,22 @@ class Parts:
 
     Args:
         name: Name of the data set, for reports.
-        train: To be split into train and search, and test too where there is no ``test``.
+        train: To be split into train, and into search and test where these have no part of their own.
         test: The official test part; None if there is none.
         class_names: By label; empty where they have none.
+        search: The official search part; None if there is none.
     """
 
     name: str
     train: Items
     test: Items | None
     class_names: tuple[str, ...] = ()
+    search: Items | None = None
+
+    @property
+    def num_to_limit(self) -> int:
+        """How many items there are for train and search."""
+        return len(self.train.labels) + (0 if self.search is None else len(self.search.labels))
 
 
 @final
@@ -72,33 +79,47 @@ class Selection:
             raise DataError(
                 f"class_cap is {self.class_cap} and items of {parts.name} have masks of several classes: leave it out."
             )
-        rows = choose_stratified(
-            np.arange(len(parts.train.labels)), parts.train.labels, self.limit, self.seed
-        )
+        check_apart(parts.name, parts.train.groups, parts.test.groups if parts.test is not None else None)
+        limit, search_limit = self._limits(parts)
+        rows = self._choose_some(parts.train, limit).rows
+        whole = len(rows)
         if parts.test is not None:
-            check_apart(parts.name, parts.train.groups, parts.test.groups)
-            test = Chosen(
-                parts.test,
-                choose_stratified(
-                    np.arange(len(parts.test.labels)), parts.test.labels, self.test_limit, self.seed
-                ),
-            )
+            test = self._choose_some(parts.test, self.test_limit)
         else:
-            count = min(round(self.test_share * len(rows)), self.test_limit or len(rows))
-            kept = _hold_out(parts.train, rows, count, self.seed)
-            test = Chosen(parts.train, kept)
-            rows = rows[~np.isin(rows, kept)]
-        # The search split is a share of all items, those of the test split included, where they are all of one part.
-        whole = len(rows) + (0 if parts.test is not None else len(test.rows))
-        search = _hold_out(parts.train, rows, round(self.search_share * whole), self.seed)
-        train = rows[~np.isin(rows, search)]
+            test = self._hold_out(parts, rows, min(round(self.test_share * whole), self.test_limit or whole))
+            rows = rows[~np.isin(rows, test.rows)]
+        # A share of all items, those of the test split included, where they are all of one part.
+        if parts.search is not None:
+            search = self._choose_some(parts.search, search_limit)
+        else:
+            search = self._hold_out(parts, rows, round(self.search_share * whole))
+            rows = rows[~np.isin(rows, search.rows)]
         if self.class_cap is not None:
-            train = train[cap_classes(parts.train.labels[train], self.class_cap, self.seed)]
-        return [Chosen(parts.train, train), Chosen(parts.train, search), test]
+            rows = rows[cap_classes(parts.train.labels[rows], self.class_cap, self.seed)]
+        return [Chosen(parts.train, rows), search, test]
+
+    def _limits(self, parts: Parts) -> tuple[int | None, int | None]:
+        """Return how many items to take of ``parts.train`` and of the official search part, in proportion."""
+        if self.limit is None or parts.search is None:
+            return self.limit, None
+        of_search = max(1, round(self.limit * len(parts.search.labels) / parts.num_to_limit))
+        return self.limit - of_search, of_search
+
+    def _choose_some(self, items: Items, limit: int | None) -> Chosen:
+        rows = np.arange(len(items.labels))
+        return Chosen(items, choose_stratified(rows, items.labels, limit, self.seed))
+
+    def _hold_out(self, parts: Parts, rows: IntArray, count: int) -> Chosen:
+        """Return about ``count`` of some rows, every class in proportion; whole groups where there are such."""
+        items = parts.train
+        if items.groups is None:
+            return Chosen(items, choose_stratified(rows, items.labels, count, self.seed))
+        held_out = hold_out_groups(items.labels[rows], items.groups[rows], count / len(rows), self.seed)
+        return Chosen(items, rows[held_out])
 
     def name(self, parts: Parts) -> str:
         """Return the data set's name, with the limits where they leave something out."""
-        name, available = parts.name, len(parts.train.labels)
+        name, available = parts.name, parts.num_to_limit
         if self.limit is not None and self.limit < available:
             name += f", {self.limit:,} of {available:,}"
         if (
@@ -154,13 +175,6 @@ def check_seed(seed: int) -> None:
         raise DataError(f"seed is {seed}: an integer from 0 to {_SEEDS - 1} is expected.")
 
 
-def _hold_out(items: Items, rows: IntArray, count: int, seed: int) -> IntArray:
-    """Return about ``count`` of ``rows``, every class in proportion; whole groups where there are such."""
-    if items.groups is None:
-        return choose_stratified(rows, items.labels, count, seed)
-    return rows[hold_out_groups(items.labels[rows], items.groups[rows], count / len(rows), seed)]
-
-
 def choose_stratified(rows: IntArray, labels: IntArray, count: int | None, seed: int) -> IntArray:
     """Return ``count`` of ``rows``, every class in proportion; all of them where there are no more."""
     if count is None or count >= len(rows):
@@ -183,15 +197,16 @@ def check_classes(parts: Parts) -> int:
     Raises:
         DataError: there is one class only, a class is too rare, or the parts have different ones.
     """
-    needed = 2 if parts.test is not None else 3
+    needed = 1 + (parts.search is None) + (parts.test is None)
     if parts.train.labels.ndim == 2:
         return count_held(parts.name, parts.train.labels, needed, parts.class_names)
     num_classes = count_classes(parts.name, parts.train.labels, needed, parts.class_names)
-    test = parts.train.labels if parts.test is None else parts.test.labels
-    strange = test[(test < 0) | (test >= num_classes)]
-    if len(strange):
-        raise DataError(
-            f"the test part of {parts.name} has the label {strange[0]} and the training part only labels from 0 to "
-            f"{num_classes - 1}: both must have the same classes."
-        )
+    for what, official in (("test", parts.test), ("search", parts.search)):
+        labels = official.labels if official is not None else parts.train.labels
+        strange = labels[(labels < 0) | (labels >= num_classes)]
+        if len(strange):
+            raise DataError(
+                f"the {what} part of {parts.name} has the label {strange[0]} and the training part only labels from 0 "
+                f"to {num_classes - 1}: both must have the same classes."
+            )
     return num_classes

@@ -81,6 +81,53 @@ def test_an_official_test_part_is_the_test_split(root: Path) -> None:
     assert (splits.name, numbers(splits.test)) == ("mine", [0, 1, 2, 3])
 
 
+def write_official(root: Path, *parts: str) -> dict[str, Path]:
+    """Write four images with masks for each part, the other way than those of train, and return their folders."""
+    found = {}
+    for seed, part in enumerate(parts, start=1):
+        found |= {f"{part}_{what}": root / part / what for what in ("images", "masks")}
+        write_masked_images(root / part / "images", root / part / "masks", count=4, seed=seed)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("parts", "sizes"), [(("search",), [24, 4, 6]), (("search", "test"), [30, 4, 4]), (("test",), [24, 6, 4])]
+)
+def test_an_official_part_is_a_split_as_it_is(root: Path, parts: tuple[str, ...], sizes: list[int]) -> None:
+    splits = source(root, **write_official(root, *parts)).load()
+    assert [len(part) for part in parts_of(splits)] == sizes
+    for part in parts:
+        assert numbers(getattr(splits, part)) == [0, 1, 2, 3]
+        assert torch.equal(getattr(splits, part).inputs[:, 0] // 80, getattr(splits, part).targets)
+
+
+def test_the_fingerprint_follows_an_official_search_part(root: Path) -> None:
+    official = write_official(root, "search")
+    before = source(root, **official).load().fingerprint
+    mask = root / "search" / "masks" / "000.png"
+    values = np.asarray(Image.open(mask)).copy()
+    values[0, 0] = 255
+    Image.fromarray(values).save(mask)
+    assert source(root, **official).load().fingerprint != before
+
+
+def test_a_limit_leaves_the_parts_in_proportion(root: Path) -> None:
+    splits = source(root, **write_official(root, "search", "test"), limit=17).load()
+    assert [len(part) for part in parts_of(splits)] == [15, 2, 4]
+    assert splits.name == "images, 17 of 34"
+
+
+def test_an_official_search_part_of_images_that_train_is_refused(root: Path) -> None:
+    for what in ("images", "masks"):
+        (root / "copies" / what).mkdir(parents=True)
+        for number in range(6):
+            (root / "copies" / what / f"{number:03}.png").write_bytes(
+                (root / what / f"{number:03}.png").read_bytes()
+            )
+    data = source(root, search_images=root / "copies" / "images", search_masks=root / "copies" / "masks")
+    assert "items of the search split of images are in train too" in refused(data)
+
+
 def test_masks_are_found_in_folders_below_and_by_their_suffix(root: Path) -> None:
     for kind, ending in (("images", ".png"), ("masks", "_L.png")):
         (root / kind / "town").mkdir()
@@ -233,6 +280,8 @@ def test_one_class_is_nothing_to_learn(root: Path) -> None:
         ({"images": "masks"}, "name a folder for each"),
         ({"images": "empty", "masks": "bare"}, "holds no images"),
         ({"test_images": "later"}, "state both, or none"),
+        ({"search_masks": "later"}, "search_images is None and search_masks is .*: state both, or none"),
+        ({"search_images": "images", "search_masks": "later"}, "images and search_images are both"),
         ({"channels": 2}, "channels is 2"),
         ({"masks": 3}, "masks=3"),
         ({"mask_suffix": None}, "mask_suffix=None"),
@@ -243,7 +292,7 @@ def test_settings_that_say_nothing_are_refused(root: Path, settings: dict[str, A
     for name in ("empty", "bare"):
         (root / name).mkdir()
     stated = {"images": "images", "masks": "masks", **settings}
-    for name in ("images", "masks", "test_images"):
+    for name in ("images", "masks", "test_images", "search_images", "search_masks"):
         if isinstance(stated.get(name), str):
             stated[name] = root / stated[name]
     with pytest.raises(NasError, match=words) as caught:
