@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from typing import final
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from nas.data import store
@@ -90,14 +89,14 @@ def _decode(parts: Sequence[Chosen], how: Decoding) -> Decoded:
     place = "in a file, mapped into memory" if mapped else "in memory"
     logger.info("%d items of shape %s: %.1f MB %s", total, tuple(first.shape), num_bytes / 1e6, place)
     if not mapped:
-        values = store.in_memory(reader.chunks(), total)
+        values = store.in_memory(reader.rows(), total)
         return Decoded(values, _without(parts, reader.list_left_out()), mapped)
     key = _key(parts, how)
     known = None if key is None else store.find_stored(key)
     if known is not None:
         values, left_out = known
         return Decoded(values, _without(parts, left_out), mapped)
-    values = store.on_disk(reader.chunks(), key, reader.list_left_out)
+    values = store.on_disk(reader.rows(), key, reader.list_left_out)
     return Decoded(values, _without(parts, reader.list_left_out()), mapped)
 
 
@@ -145,8 +144,8 @@ class _Reader:
             f"none of the first items can be read, such as {reasons[0]}: check that these are the right files."
         )
 
-    def chunks(self) -> Iterator[Tensor]:
-        """Yield the items in order, a few hundred at a time.
+    def rows(self) -> Iterator[Tensor]:
+        """Yield the items in order.
 
         Raises:
             DataError: after the last one, so that all damaged items are named together.
@@ -154,10 +153,10 @@ class _Reader:
         with ThreadPoolExecutor(os.cpu_count()) as threads:
             for number, part in enumerate(self.parts):
                 for rows, values in self._read(part, threads):
-                    good = [self._check_value(number, row, v) for row, v in zip(rows, values, strict=True)]
-                    whole = [value for value in good if value is not None]
-                    if whole:
-                        yield torch.stack(whole)
+                    for row, value in zip(rows, values, strict=True):
+                        good = self._check_value(number, row, value)
+                        if good is not None:
+                            yield good
         total = sum(len(part.rows) for part in self.parts)
         judge([text for _, _, text in self._damaged], total, self.how.skip_corrupt)
         for what, names in self._partly_used.items():

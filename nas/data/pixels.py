@@ -107,14 +107,22 @@ def _from_pil(image: Image.Image, size: tuple[int, int] | None, channels: int | 
         side = 2 * max(size)
         image.draft(mode, (side, side))  # a JPEG file is decoded no larger than needed, however it lies
     image = _upright(image)
-    image = _deep_grey(image) if is_deep(image) else _opaque(image).convert(mode)
+    image = _deep_grey(image) if is_deep(image) else _opaque(image)
+    if image.mode not in (mode, "F"):
+        image = image.convert(mode)
     if size is not None and image.size != (size[1], size[0]):
         image = ImageOps.fit(image, (size[1], size[0]), Image.Resampling.BILINEAR)
-    array = np.atleast_3d(np.asarray(image))
-    values = torch.from_numpy(np.array(array.transpose(2, 0, 1), order="C"))  # faster than torch's permute
+    values = _planes(image)
     if deep and values.dtype == torch.uint8:
         values = values.float() / 255
     return values.expand(wanted, -1, -1)
+
+
+def _planes(image: Image.Image) -> Tensor:
+    """Return ``(channels, height, width)``: Pillow takes pixels apart in half the time that a transposed copy takes."""
+    planes = bytearray().join(plane.tobytes() for plane in image.split())
+    values = torch.frombuffer(planes, dtype=torch.float32 if image.mode == "F" else torch.uint8)
+    return values.view(-1, image.height, image.width)
 
 
 def read_turn(image: Image.Image) -> Image.Transpose | None:

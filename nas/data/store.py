@@ -32,30 +32,30 @@ class _Facts:
     note: Any
 
 
-def in_memory(chunks: Iterable[Tensor], count: int) -> Tensor:
-    """Return the rows of ``chunks`` as one tensor, without a second copy of the whole.
+def in_memory(rows: Iterable[Tensor], count: int) -> Tensor:
+    """Return rows as one tensor, without a second copy of the whole.
 
     Args:
-        chunks: ``(k, *shape)`` each, at least one row in all.
-        count: How many rows, at most.
+        rows: Tensors of one shape, at least one.
+        count: How many, at most.
     """
     stored = torch.empty(0)
     filled = 0
-    for chunk in chunks:
+    for row in rows:
         if not filled:
-            stored = torch.empty((count, *chunk.shape[1:]), dtype=chunk.dtype)
-        stored[filled : filled + len(chunk)] = chunk
-        filled += len(chunk)
+            stored = torch.empty((count, *row.shape), dtype=row.dtype)
+        stored[filled] = row
+        filled += 1
     return stored[:filled]
 
 
-def on_disk(chunks: Iterable[Tensor], key: str | None, note: Callable[[], object]) -> Tensor:
-    """Return the rows of ``chunks`` as a tensor whose memory is a file in the cache folder.
+def on_disk(rows: Iterable[Tensor], key: str | None, note: Callable[[], object]) -> Tensor:
+    """Return rows as a tensor whose memory is a file in the cache folder.
 
     Args:
-        chunks: ``(k, *shape)`` each, at least one row in all.
+        rows: Tensors of one shape, at least one.
         key: The file's name, for :func:`find_stored`; None for a file that vanishes with the process.
-        note: Called after the last chunk; plain values to be stored beside the file.
+        note: Called after the last row; plain values to be stored beside the file.
 
     Raises:
         DataError: the disk is full or can't be written.
@@ -64,9 +64,9 @@ def on_disk(chunks: Iterable[Tensor], key: str | None, note: Callable[[], object
     try:
         if key is None:
             with tempfile.TemporaryFile(dir=folder) as stream:  # the mapping keeps it alive
-                return _map_file(stream, *_write(stream, chunks))
+                return _map_file(stream, *_write(stream, rows))
         with tempfile.NamedTemporaryFile(dir=folder, suffix=".part") as part:
-            shape, dtype = _write(part, chunks)
+            shape, dtype = _write(part, rows)
             # Synced and then linked, so that after a power failure the name stands for the whole file or for none.
             os.fsync(part.fileno())
             (folder / f"{key}.bin").unlink(missing_ok=True)
@@ -99,12 +99,12 @@ def find_stored(key: str) -> tuple[Tensor, Any] | None:
     return _map_file(content, stated.shape, dtype), stated.note
 
 
-def _write(stream: IO[bytes] | Any, chunks: Iterable[Tensor]) -> tuple[list[int], torch.dtype]:
+def _write(stream: IO[bytes] | Any, rows: Iterable[Tensor]) -> tuple[list[int], torch.dtype]:
     """Write rows one after the other: a plain write reports a full disk, a mapping would crash."""
     count, shape, dtype = 0, [0], torch.uint8
-    for chunk in chunks:
-        stream.write(chunk.contiguous().numpy().data)
-        count, shape, dtype = count + len(chunk), list(chunk.shape[1:]), chunk.dtype
+    for row in rows:
+        stream.write(row.contiguous().numpy().data)
+        count, shape, dtype = count + 1, list(row.shape), row.dtype
     stream.flush()
     return [count, *shape], dtype
 
