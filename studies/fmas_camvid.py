@@ -105,7 +105,7 @@ def study(
     scale: float = 0.5,
     training_epochs: int = 60,
     recalibration: int = 16,
-    latencies: int | None = 40,
+    latencies: int | None = 80,
     strategy: Strategy | None = None,
     evaluations: int = 500,
     winners: int = 6,
