@@ -95,7 +95,7 @@ class CamVid:
             task=SemanticSegmentation(_CLASSES, names, _VOID, weights),
             mean=mean,
             std=std,
-            fingerprint=fingerprint("CamVid", splits, official_test=True),
+            fingerprint=fingerprint("CamVid", splits, official_test=True, official_search=True),
         )
 
 

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from nas.data import Digits, split_images
+from nas.data.classes import class_shares
+from nas.data.selection import statistics
 from nas.errors import DataError, NasError
 from nas.splits import Splits
 from nas.testing import check_data_source
@@ -69,6 +72,19 @@ def test_train_is_normalised_with_its_own_statistics() -> None:
     assert torch.allclose(splits.train.inputs.mean((0, 2, 3)), torch.zeros(3), atol=1e-5)
     assert torch.allclose(splits.train.inputs.std((0, 2, 3)), torch.ones(3), atol=1e-4)
     assert splits.search.inputs.mean((0, 2, 3)).abs().max() > 1e-4
+
+
+def test_bytes_have_the_statistics_of_the_numbers_that_they_are() -> None:
+    pixels = torch.randint(
+        0, 256, (2_000, 3, 5, 7), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
+    assert statistics(pixels) == statistics(pixels.double())
+
+
+@pytest.mark.parametrize("num_classes", [3, 256])
+def test_bytes_have_the_class_shares_of_the_numbers_that_they_are(num_classes: int) -> None:
+    masks = torch.randint(0, 256, (70, 5, 7), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    assert np.array_equal(class_shares(masks, num_classes), class_shares(masks.long(), num_classes))
 
 
 @pytest.mark.parametrize("position", [0, 77, 199])
