@@ -209,12 +209,14 @@ def walk(laboratory: Laboratory, strategy: Strategy, seed: int, evaluations: int
     return rows
 
 
-def volumes(trail: Trail, most: float, least: float) -> np.ndarray:
-    """Return the hypervolume after each evaluation: mean IoU against the logarithm of MACs, all of it 1.
+def volumes(trail: Trail, most: float, least: float, scale: str) -> np.ndarray:
+    """Return the hypervolume after each evaluation: mean IoU against MACs or their logarithm, all of it 1.
 
-    Logarithms, because in plain MACs a network of a hundredth of the largest's covers nearly everything.
+    In plain MACs a network of a hundredth of the largest's covers nearly everything that has its mean IoU, so what
+    counts is how good large networks are; in logarithms small ones count as much.
     """
-    size = np.log(trail.values[:, 1] / least) / np.log(most / least)
+    macs = trail.values[:, 1]
+    size = macs / most if scale == "MACs" else np.log(macs / least) / np.log(most / least)
     costs = np.stack([1 - trail.values[:, 0], size], 1)
     return np.array([hypervolume(costs[: n + 1], np.ones(2)) for n in range(len(costs))])
 
@@ -224,20 +226,19 @@ def compare_stages(laboratory: Laboratory, singles: Sequence[Trail], order: str,
     space, counter = laboratory.prepared.problem.space, laboratory.prepared.counter
     ends = counter.counts(space.indices([space.largest(), space.smallest()])).macs.astype(float)
     evaluations = len(singles[0].seconds)
-    print(
-        f"\ntwo stages ({order} first, {first} of {evaluations} evaluations) against one; hypervolume at every tenth"
-    )
-    trails, shares = [], []
-    for seed, single in enumerate(singles):
-        trails.append(run_search(laboratory, order, seed, evaluations, first))
-        one, both = (volumes(trail, *ends) for trail in (single, trails[-1]))
-        shares.append(share_needed(one, both, single.seconds, trails[-1].seconds))
-        print(f"  seed {seed}: two stages reach the single one's end after {told_share(shares[-1])}")
-        for name, values in (("single", one), ("staged", both)):
-            print(f"    {name}", " ".join(f"{value:.3f}" for value in values[9::10]), flush=True)
-    for name, column in (("evaluations", 0), ("time", 1)):
-        mean = np.mean([share[column] for share in shares])
-        print(f"  mean share of {name}: {mean:.2f} (published: 0.54 of the time)")
+    trails = [run_search(laboratory, order, seed, evaluations, first) for seed in range(len(singles))]
+    for scale in ("logarithm of MACs", "MACs"):
+        print(f"\ntwo stages ({order} first, {first} of {evaluations} evaluations) against one, {scale}")
+        shares = []
+        for seed, (single, staged) in enumerate(zip(singles, trails, strict=True)):
+            one, both = (volumes(trail, *ends, scale) for trail in (single, staged))
+            shares.append(share_needed(one, both, single.seconds, staged.seconds))
+            print(f"  seed {seed}: two stages reach the single one's end after {told_share(shares[-1])}")
+            for name, values in (("single", one), ("staged", both)):
+                print(f"    {name}", " ".join(f"{value:.3f}" for value in values[9::10]), flush=True)
+        for name, column in (("evaluations", 0), ("time", 1)):
+            mean = np.mean([share[column] for share in shares])
+            print(f"  mean share of {name}: {mean:.2f} (published: 0.54 of the time)")
     return trails
 
 
