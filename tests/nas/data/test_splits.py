@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from nas.data import Digits, split_images
+from nas.data.assembly import statistics
 from nas.data.classes import class_shares
-from nas.data.selection import statistics
 from nas.errors import DataError, NasError
 from nas.splits import Splits
 from nas.testing import check_data_source
