@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 
 from nas.checks import check_integers
-from nas.data.digits_segmentation import print_ink
 from nas.data.assembly import assemble_splits
+from nas.data.digits_segmentation import print_ink
 from nas.data.selection import check_seed
 from nas.data.stratify import three_shares
 from nas.errors import DataError
