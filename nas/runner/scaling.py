@@ -33,6 +33,7 @@ from nas.runner.steps import Step
 from nas.study import Study, Trust
 from nas.supernet import Supernet
 from nas.supernet.scaling import Factors, Growth, ScaledNetwork, Scaling
+from nas.training.checkpoint import remove_checkpoint
 
 _RATIO = 2.0
 """MACs of a member over those of the member before it: phi is the number of doublings (Tan 2019, equation 3)."""
@@ -309,7 +310,7 @@ def _quality_of(study: Study, path: Path, device: torch.device) -> Measurement:
         0
     ]
     step.store(quality)
-    checkpoint.unlink(missing_ok=True)
+    remove_checkpoint(checkpoint)
     return quality
 
 

@@ -64,5 +64,11 @@ def load_checkpoint(path: Path, parts: Mapping[str, Stateful], ranks: Ranks) -> 
         ) from error
 
 
+def remove_checkpoint(path: Path) -> None:
+    """Remove a checkpoint that is not needed any more, with the state before it."""
+    for file in (path, _previous(path)):
+        file.unlink(missing_ok=True)
+
+
 def _previous(path: Path) -> Path:
     return path.with_name(path.name + ".previous")

@@ -88,6 +88,7 @@ def test_the_best_way_to_grow_comes_first(results: Results, tmp_path: Path) -> N
     qualities = [one.quality.value for one in fitted.values() if one.quality is not None]
     assert len(qualities) == 10
     assert qualities == sorted(qualities, reverse=True)
+    assert {path.suffix for path in tmp_path.iterdir()} == {".json"}
 
 
 def test_what_can_not_be_scaled_is_told(results: Results) -> None:
