@@ -21,8 +21,9 @@ from statistics import mean, stdev
 import torch
 
 from nas.evaluation.from_scratch import fresh_network
+from nas.runner.family import Family, Shares, ways_to_scale
 from nas.runner.progress import Silent
-from nas.runner.scaling import Family, Shares, fit_scaling, ways_to_scale
+from nas.runner.scaling import fit_scaling
 from nas.study import Study
 from studies import fashion_mnist
 
