@@ -71,6 +71,8 @@ class Cluster(RoundingPass):
         if bits < 8:
             made = _of_later_opset(made)
         count = pack_weights(made.graph, lambda name, values: _make_lookup(name, values, bits))
+        if not count:
+            return model
         said = f"{self.name}: {count} weight tensors of {2**bits} values each"
         return with_file(model, made.SerializeToString(), said)
 

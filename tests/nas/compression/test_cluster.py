@@ -117,3 +117,10 @@ def test_it_is_a_pass_whose_largest_option_changes_nothing(lab: Lab) -> None:
 def test_other_settings_are_a_sentence(settings: dict[str, Any]) -> None:
     with pytest.raises(StudyError, match=r"bits=|block_size="):
         Cluster(**settings)
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_weights_that_are_no_larger_than_their_codebook_stay_as_they_are(lab: Lab, bits: int) -> None:
+    module = nn.Sequential(nn.Flatten(), nn.Linear(36, 2)).eval()
+    given = Model(as_spec(SHAPE), module, export_onnx(module, SHAPE))
+    assert Cluster(bits=bits).apply(given, {}, lab) is given
