@@ -30,7 +30,7 @@ from nas.search.loop import search
 from nas.search.models.cost_model import CostModel
 from nas.search.models.proposals import neighbours
 from nas.search.record.trials import distributions
-from nas.search.strategies import surrogate_sampler
+from nas.search.strategies import batch, surrogate_sampler
 from nas.space import Architecture, Condition, FloatArray, IntArray, SearchSpace
 from nas.strategy import MakeSurrogate, Prediction, Problem, Strategy, Surrogate
 from search_spaces.tabular import Table
@@ -195,7 +195,7 @@ class Certain:
 
 
 def _with_rules(rules: Mapping[str, int], ledger: Ledger, seed: int) -> None:
-    with mock.patch.multiple(surrogate_sampler, **rules):
+    with mock.patch.multiple(batch, **rules):
         ours(default_strategy, ledger, seed)
 
 

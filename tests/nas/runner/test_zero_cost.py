@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -35,6 +35,7 @@ CPU, ALL = torch.device("cpu"), (*SCORES, *COUNTED)
 class Asking:
     """Random search that keeps the knowledge that it was offered."""
 
+    uses_knowledge: ClassVar[bool] = True
     offered: list[tuple[Knowledge, ...]] = field(default_factory=list, repr=False)
 
     def sampler(self, problem: Problem, seed: int) -> BaseSampler:
