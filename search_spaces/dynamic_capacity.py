@@ -33,10 +33,13 @@ class Head(nn.Module):
     Args:
         features: How many features a position has.
         classes: Size of the output.
+        positions: How many positions there are; a number of Python, because an exporter asks where one is computed from
+            a tensor's shape whether it depends on how many images there are.
     """
 
-    def __init__(self, features: int, classes: int) -> None:
+    def __init__(self, features: int, classes: int, positions: int) -> None:
         super().__init__()
+        self.log_positions = math.log(positions)
         self.weight = nn.Parameter(torch.empty(classes, features))
         self.bias = nn.Parameter(torch.empty(classes))
         self.reset_parameters()
@@ -49,7 +52,7 @@ class Head(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """``(n, positions, features)`` to ``(n, classes)``."""
-        pooled = features.logsumexp(1) - math.log(features.shape[1])
+        pooled = features.logsumexp(1) - self.log_positions
         return F.linear(pooled, self.weight, self.bias)
 
 
@@ -157,7 +160,7 @@ class DynamicCapacity(nn.Module):
         )
         count = choice("patches", *patches)
         self.refine = Skippable(Refinement(side, features, count, left_out), 0, count, alone=False)
-        self.head = Head(features, classes)
+        self.head = Head(features, classes, (side // _CELL) ** 2)
 
     def forward(self, images: Tensor) -> Tensor:
         """``(n, 1, side, side)`` to ``(n, classes)``."""

@@ -51,7 +51,7 @@ def test_the_cardinality_is_what_the_docstring_says() -> None:
 
 def test_saliency_is_the_norm_of_the_gradient_that_torch_derives() -> None:
     generator = torch.Generator().manual_seed(0)
-    head = Head(FEATURES, CLASSES).double()
+    head = Head(FEATURES, CLASSES, POSITIONS).double()
     nn.init.normal_(head.weight, generator=generator)
     features = 2 * torch.randn(5, POSITIONS, FEATURES, generator=generator, dtype=torch.float64)
     features.requires_grad_()
@@ -67,7 +67,7 @@ def test_saliency_is_the_norm_of_the_gradient_that_torch_derives() -> None:
 
 @pytest.mark.parametrize("logit", [0.0, 200.0])
 def test_saliency_is_finite_where_a_prediction_is_certain_or_says_nothing(logit: float) -> None:
-    head = Head(FEATURES, CLASSES)
+    head = Head(FEATURES, CLASSES, POSITIONS)
     nn.init.zeros_(head.weight)
     nn.init.zeros_(head.bias)
     nn.init.constant_(head.weight[0], logit)
@@ -79,7 +79,7 @@ def test_a_patch_shows_a_cell_and_a_margin_around_it() -> None:
     refine = Refinement(24, FEATURES, 9, 0.0).eval()
     refine.fine = nn.Identity()
     image = torch.arange(24.0 * 24).view(1, 1, 24, 24)
-    patches = refine(torch.zeros(1, POSITIONS, 144), image, Head(144, CLASSES)).view(3, 3, 12, 12)
+    patches = refine(torch.zeros(1, POSITIONS, 144), image, Head(144, CLASSES, POSITIONS)).view(3, 3, 12, 12)
     assert torch.equal(patches[1, 1], image[0, 0, 6:18, 6:18])
     assert torch.equal(patches[0, 2, 2:, :10], image[0, 0, :10, 14:])
     assert not patches[0, 2, :2].any(), "beyond the image there is nothing"
@@ -89,7 +89,7 @@ def test_a_patch_shows_a_cell_and_a_margin_around_it() -> None:
 def test_the_most_salient_positions_alone_are_refined(count: int) -> None:
     refine = subnet(patches=count).refine
     features = torch.randn(4, POSITIONS, FEATURES, generator=torch.Generator().manual_seed(1))
-    head = Head(FEATURES, CLASSES)
+    head = Head(FEATURES, CLASSES, POSITIONS)
     refined = refine(features, cluttered(4), head)
     salient = EntropySaliency()(features, features, head).topk(count).indices
     changed = (refined != features).all(2)
@@ -151,3 +151,13 @@ def test_training_leaves_some_items_unrefined() -> None:
 def test_what_is_impossible_is_refused(arguments: dict[str, object], message: str) -> None:
     with pytest.raises(SpaceError, match=message):
         dynamic_capacity(**{"classes": 10, "side": 24, **arguments})  # type: ignore[arg-type]
+
+
+def test_the_export_raises_no_doubt_that_would_be_settled_by_patches_that_matter_alike(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    checked: list[str] = []
+    monkeypatch.setattr("nas.evaluation.onnx_export._check_answers", lambda *given: checked.append(given[-1]))
+    supernet = Supernet(dynamic_capacity(CLASSES))
+    export_onnx(supernet.extract(supernet.space.largest()).eval(), (1, 32, 32))
+    assert checked == []
