@@ -57,7 +57,7 @@ def export(
             f"the models can't be copied to {to} ({error}): choose another place, or run the study again if a "
             "winner's folder is gone."
         ) from error
-    console.print(f"{len(ids)} models in {to}")
+    console.print(f"{len(ids)} model{'' if len(ids) == 1 else 's'} in {to}")
 
 
 def _copy_winners(winners: Path, chosen: list[Winner], to: Path) -> None:

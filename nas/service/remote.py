@@ -93,7 +93,7 @@ def export(client: Client, run_id: str, to: Path) -> None:
         archive.unlink(missing_ok=True)
         shutil.rmtree(partial, ignore_errors=True)
     models = [path for path in to.iterdir() if path.is_dir()]
-    console.print(f"{len(models)} models in {to}")
+    console.print(f"{len(models)} model{'' if len(models) == 1 else 's'} in {to}")
 
 
 def _unpack(archive: Path, to: Path) -> None:

@@ -17,7 +17,8 @@ def test_exported_models_load_and_stand_alone(
     out = tmp_path / "released" / "models"
     assert nas_command("export", cli_run, "--to", out, "--all") == 0
     results = Results.read(cli_run / "report.json")
-    assert f"{len(results.winners)} models in" in capsys.readouterr().out
+    many = len(results.winners)
+    assert f"{many} model{'' if many == 1 else 's'} in" in capsys.readouterr().out
     assert {p.name for p in out.iterdir()} == {"README.md", *(w.id for w in results.winners)}
     for winner in results.winners:
         nas.load(out / winner.id)
