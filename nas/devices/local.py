@@ -20,7 +20,7 @@ import numpy as np
 from filelock import FileLock
 
 from nas.checks import check_integers
-from nas.devices.agent.undisturbed import on_core, steps_finely, without_collector
+from nas.devices.agent.undisturbed import on_core, steps_finely, time_run, without_collector
 from nas.devices.device import Device, Session, Timings
 from nas.devices.machine import processor_name
 from nas.errors import StudyError, one_line
@@ -140,9 +140,7 @@ class LocalSession:
                 run = self._runs[position]
                 run()
                 for column in range(runs):
-                    begin = clock()
-                    run()
-                    seconds[turn, column] = clock() - begin
+                    seconds[turn, column] = time_run(run, clock)
             share = (time.thread_time() - cpu) / (time.perf_counter() - wall)
         return Timings(seconds, 1.0 if self._stands else min(share, 1.0))
 

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas.devices.agent.undisturbed import on_core, steps_finely, without_collector
+from nas.devices.agent.undisturbed import on_core, steps_finely, time_run, without_collector
 
 if TYPE_CHECKING:
     from nas.devices.agent.networks import Network, Networks
@@ -90,9 +90,7 @@ def take_times(
         run, times = networks[position].run, seconds[turn]
         run()
         for column in range(runs):
-            begin = clock()
-            run()
-            times[column] = clock() - begin
+            times[column] = time_run(run, clock)
     passed = time.perf_counter() - wall
     share = 1.0 if stands or not order else (time.thread_time() - cpu) / passed
     return {"seconds": seconds, "cpu_share": min(share, 1.0)}
