@@ -86,7 +86,7 @@ def _through(
         with _running(command) as run:
             while run.poll() is None and time.monotonic() < end:
                 time.sleep(0.1)
-                if time.monotonic() >= next_worker and (workers := _workers(run.pid, arguments.on)):
+                if time.monotonic() >= next_worker and (workers := _list_workers(run, cluster)):
                     _kill(rng.choice(workers))
                     deaths[_WORKER] += 1
                     next_worker = time.monotonic() + arguments.every
@@ -116,13 +116,16 @@ def _describe(deaths: Counter[str]) -> str:
     return ", ".join(f"{what}: {times}" for what, times in deaths.items())
 
 
-def _workers(coordinator: int, on: str) -> list[psutil.Process]:
-    """Return the processes that work for a coordinator."""
-    everywhere = psutil.process_iter() if on == "ray" else psutil.Process(coordinator).children()
+def _list_workers(run: subprocess.Popen[bytes], cluster: TwoNodes | None) -> list[psutil.Process]:
+    """Return the processes that work for a run."""
+    if cluster is None:
+        everybody, words = psutil.Process(run.pid).children(), _WORKERS["processes"]
+    else:
+        everybody, words = cluster.list_processes(), _WORKERS["ray"]
     found = []
-    for process in everywhere:
+    for process in everybody:
         with contextlib.suppress(psutil.Error):
-            if _WORKERS[on] in " ".join(process.cmdline()):
+            if words in " ".join(process.cmdline()):
                 found.append(process)
     return found
 

@@ -60,6 +60,10 @@ class TwoNodes:
                     process.kill()
         self._nodes[1] = self._begin_second()
 
+    def list_processes(self) -> list[psutil.Process]:
+        """Return what runs on both nodes now."""
+        return [process for node in self._nodes for process in _list_processes(node)]
+
     def close(self) -> None:
         """End all that was begun."""
         for node in reversed(self._nodes):
