@@ -11,8 +11,10 @@ import optuna
 import sqlalchemy.orm
 from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
-from optuna.storages._rdb.models import TrialParamModel
+from optuna.storages._rdb.models import TrialParamModel, TrialUserAttributeModel
 from optuna.trial import FrozenTrial, TrialState
+
+_Model = TrialParamModel | TrialUserAttributeModel
 
 
 def recording(study: optuna.Study, database: RDBStorage) -> optuna.Study:
@@ -74,12 +76,12 @@ class Recorder(InMemoryStorage):
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
         """Write what becomes of trials in this block at its end, in one transaction."""
-        kept = self._kept = _Kept([], [])
+        kept = self._kept = _Kept({}, [])
         try:
             yield
         finally:
             self._kept = None
-            if kept.parameters or kept.steps:
+            if kept.rows or kept.steps:
                 self._write(kept)
 
     def get_all_trials(
@@ -114,13 +116,14 @@ class Recorder(InMemoryStorage):
         if self._kept is None:
             self._stored.set_trial_param(stored_id, param_name, param_value_internal, distribution)
         else:
-            self._kept.parameters.append(
+            self._kept.add_row(
+                TrialParamModel,
                 {
                     "trial_id": stored_id,
                     "param_name": param_name,
                     "param_value": param_value_internal,
                     "distribution_json": distribution_to_json(distribution),
-                }
+                },
             )
 
     def set_trial_state_values(
@@ -144,8 +147,13 @@ class Recorder(InMemoryStorage):
 
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
         """Set an attribute, as it will be read back."""
+        is_new = key not in self.get_trial(trial_id).user_attrs
         super().set_trial_user_attr(trial_id, key, _read_back(value))
         stored_id = self._ids[trial_id]
+        if self._kept is not None and is_new:
+            row = {"trial_id": stored_id, "key": key, "value_json": json.dumps(value)}
+            self._kept.add_row(TrialUserAttributeModel, row)
+            return
         self._do(lambda: self._stored.set_trial_user_attr(stored_id, key, value))
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
@@ -186,8 +194,8 @@ class Recorder(InMemoryStorage):
         session.holds = True
         try:
             # Before the steps, of which one may finish the trial that these belong to.
-            if kept.parameters:
-                session.execute(sqlalchemy.insert(TrialParamModel), kept.parameters)
+            for model, rows in kept.rows.items():
+                session.execute(sqlalchemy.insert(model), rows)
             for step in kept.steps:
                 step()
             session.holds = False
@@ -202,12 +210,19 @@ class _Kept:
     """What is to be written together.
 
     Args:
-        parameters: Rows of trials' parameters, which go in one statement: Optuna's own way is one look-up each.
+        rows: New rows of trials' parameters and attributes by their tables, which go in one statement each: Optuna's
+            own way is one look-up each.
         steps: All else.
     """
 
-    def __init__(self, parameters: list[dict[str, object]], steps: list[Callable[[], object]]) -> None:
-        self.parameters, self.steps = parameters, steps
+    def __init__(
+        self, rows: dict[type[_Model], list[dict[str, object]]], steps: list[Callable[[], object]]
+    ) -> None:
+        self.rows, self.steps = rows, steps
+
+    def add_row(self, model: type[_Model], row: dict[str, object]) -> None:
+        """Add a row of a table."""
+        self.rows.setdefault(model, []).append(row)
 
 
 class _Session(sqlalchemy.orm.Session):
