@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, final, runtime_checkable
 
-from nas.checks import check_file_name, check_kind
+from nas.checks import check_file_name, check_kind, quote
 from nas.choices import Option
 from nas.errors import StudyError
 from nas.inputs import InputSpec
@@ -120,7 +120,7 @@ class Pipeline:
 
     Raises:
         StudyError: something is no pass, a pass on the module stands behind one on the file, two passes or choices
-            have one name, or a name can't be a part of a file name.
+            have one name, a name can't be a part of a file name, or choices are no space or lack their pass's name.
     """
 
     passes: tuple[CompressionPass, ...]
@@ -135,6 +135,7 @@ class Pipeline:
         object.__setattr__(self, "name", name or "-".join(made.name for made in passes))
         self._check_names()
         self._check_order()
+        self._check_choices()
         _ = self.space
 
     def _check_names(self) -> None:
@@ -158,6 +159,21 @@ class Pipeline:
                     "file: put it before."
                 )
             on_file = made if made.works_on == "file" else on_file
+
+    def _check_choices(self) -> None:
+        for made in self.passes:
+            space = made.choices()
+            if not isinstance(space, SearchSpace):
+                raise StudyError(
+                    f"choices() of the pass {made.name!r} gives {quote(space)}: a SearchSpace is expected, such as "
+                    f"SearchSpace((Choice('{made.name}.bits', (8, 32)),)), or SearchSpace(()) for none."
+                )
+            for choice in space.choices:
+                if not choice.name.startswith(f"{made.name}."):
+                    raise StudyError(
+                        f"the pass {made.name!r} has a choice named {choice.name!r}: call it "
+                        f"'{made.name}.{choice.name}', so that no other choice of a study has its name."
+                    )
 
     @cached_property
     def space(self) -> SearchSpace:

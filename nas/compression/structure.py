@@ -73,6 +73,18 @@ def changes_between(before: nn.Module, after: nn.Module) -> dict[str, Any]:
     return changes
 
 
+def sets_numbers_alone(before: nn.Module, after: nn.Module) -> bool:
+    """Return whether two modules have one structure, and differ in numbers of their parameters or buffers.
+
+    Raises:
+        ExportError: something differs which can't be told; names it.
+    """
+    if any(changes_between(before, after).values()):
+        return False
+    found = after.state_dict()
+    return any(not torch.equal(tensor, found[name]) for name, tensor in before.state_dict().items())
+
+
 def with_changes(module: nn.Module, changes: Mapping[str, Any]) -> nn.Module:
     """Return a copy of a module with the structure that :func:`changes_between` told.
 

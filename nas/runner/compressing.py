@@ -12,8 +12,9 @@ from typing import final
 import numpy as np
 from torch import nn
 
-from nas.compression.applying import apply_passes
+from nas.compression.applying import apply_pass, apply_passes
 from nas.compression.pipeline import CompressionPass, Lab, Model, as_pipeline
+from nas.compression.structure import sets_numbers_alone
 from nas.errors import DeviceUnavailableError, one_line
 from nas.evaluation.candidate import OnnxCandidate
 from nas.evaluation.counts import count_macs, count_params
@@ -116,6 +117,7 @@ def check_passes(prepared: Prepared) -> None:
     """Let every pass that doesn't train work on the largest network, and every device load what comes out.
 
     So what they can't do is heard now, and not after the training. A device that is away is heard of when it is needed.
+    A pass whose work the fine-tuning of winners would undo is warned of.
 
     Raises:
         ExportError: a pass or a device can't do it.
@@ -130,12 +132,36 @@ def check_passes(prepared: Prepared) -> None:
             with tempfile.TemporaryDirectory() as folder:
                 lab = lab_of(prepared, Path(folder))
                 made.append(compress(prepared, passes, hardest, module, lab).candidate(prepared))
+    _warn_of_undone(prepared, hardest, module)
     for objective in prepared.measured:
         if isinstance(objective, OnDevice):
             try:
                 objective.check_models([candidate.onnx_model for candidate in made])
             except DeviceUnavailableError as error:
                 logger.warning("whether a device runs these networks is seen later: %s", one_line(error))
+
+
+def _warn_of_undone(prepared: Prepared, options: Architecture, module: nn.Module) -> None:
+    """Warn of passes that set numbers of a module, where winners are trained behind them by themselves."""
+    on_module = prepared.study.pipeline.on_module
+    if any(made.trains for made in on_module):
+        return
+    model = Model(prepared.splits.inputs, module)
+    with tempfile.TemporaryDirectory() as folder:
+        lab = lab_of(prepared, Path(folder))
+        for made in on_module:
+            before, model = (
+                model,
+                apply_pass(made, model, options, replace(lab, folder=lab.folder / made.name)),
+            )
+            assert before.module is not None, "a pass on the module is given one"
+            assert model.module is not None, "a pass on the module gives one"
+            if model is not before and sets_numbers_alone(before.module, model.module):
+                logger.warning(
+                    "the pass %r sets numbers of the network and leaves its structure as it is; winners are fine-tuned "
+                    "behind it, which sets them again: put FineTune() before it where they must stay",
+                    made.name,
+                )
 
 
 def lab_of(

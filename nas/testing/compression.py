@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from nas.choices import Option
 from nas.compression.applying import apply_pass, export
-from nas.compression.pipeline import CompressionPass, Lab, Model
+from nas.compression.pipeline import CompressionPass, Lab, Model, Pipeline
 from nas.compression.structure import changes_between, with_changes
 from nas.evaluation.candidate import OnnxCandidate
 from nas.inputs import Form, Inputs, as_spec, call_network, take_items
@@ -164,10 +164,7 @@ class _Case:
         return _Result(f"{self.made.name} with {dict(options)}", options, given, after, changed, moved)
 
     def check_choices(self) -> None:
-        for choice in self.made.choices().choices:
-            assert choice.name.startswith(f"{self.made.name}."), (
-                f"choice {choice.name!r} must begin with {self.made.name!r}."
-            )
+        Pipeline(self.made)  # says what is wrong with them
 
     def check_largest(self) -> None:
         space = self.made.choices()
@@ -192,7 +189,9 @@ class _Case:
 
     def check_given_stays(self) -> None:
         for result in self._results:
-            assert not result.changed, f"{result.said} changes {result.changed} of what it was given"
+            assert not result.changed, (
+                f"{result.said} changes {result.changed} of what it was given: change a copy.deepcopy of it"
+            )
 
     def check_generator_stays(self) -> None:
         for result in self._results:
@@ -202,7 +201,9 @@ class _Case:
         for result, after in self._made:
             before = result.given.applied
             assert after.applied[: len(before)] == before, f"{result.said} forgets what was applied before"
-            assert len(after.applied) > len(before), f"{result.said} doesn't say what it applied"
+            assert len(after.applied) > len(before), (
+                f"{result.said} doesn't say what it applied: give applied=(*model.applied, 'rounded')"
+            )
 
     def check_same_again(self) -> None:
         if self.made.trains:

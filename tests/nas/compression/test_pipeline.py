@@ -70,11 +70,30 @@ def test_a_row_that_can_not_work_is_refused_when_it_is_written(
         Pipeline(*passes, name=name)
 
 
+@pytest.mark.parametrize(
+    ("choices", "message"),
+    [
+        (SearchSpace((Choice("int8.bits", (1, 2)),)), r"'int8\.bits': call it 'prune\.int8\.bits'"),
+        (SearchSpace((Choice("keep", (1, 2)),)), r"'keep': call it 'prune\.keep'"),
+        ((Choice("prune.keep", (1, 2)),), "gives a value of type tuple: a SearchSpace is expected"),
+        (None, "gives None: a SearchSpace is expected"),
+    ],
+)
+def test_choices_are_a_space_and_carry_the_name_of_their_pass(choices: object, message: str) -> None:
+    @dataclass(frozen=True)
+    class Impostor(Prune):
+        def choices(self) -> SearchSpace:
+            return choices  # type: ignore[return-value]
+
+    with pytest.raises(StudyError, match=message):
+        Pipeline(Impostor(), Int8(bits=(8, 32)))
+
+
 def test_two_choices_of_one_name_are_refused() -> None:
     @dataclass(frozen=True)
     class Impostor(Prune):
         def choices(self) -> SearchSpace:
-            return SearchSpace((Choice("int8.bits", (1, 2)),))
+            return SearchSpace((Choice("int8.more.bits", (1, 2)),))
 
-    with pytest.raises(NasError, match=r"'int8\.bits' is in the space twice"):
-        Pipeline(Impostor(), Int8(bits=(8, 32)))
+    with pytest.raises(NasError, match=r"'int8\.more\.bits' is in the space twice"):
+        Pipeline(Impostor(name="int8"), Impostor(name="int8.more"))
