@@ -195,9 +195,23 @@ class Pipeline:
         return "-".join(made.name for made in self.on_file)
 
     @property
+    def variant_names(self) -> tuple[str, ...]:
+        """Names of the files that its passes on the file make of a winner: as searched, and with other options."""
+        choices = [
+            choice for made in self.on_file for choice in made.choices().choices if len(choice.options) > 1
+        ]
+        others = (name_variant(choice.name, option) for choice in choices for option in choice.options)
+        return (self.file_name, *others) if self.on_file else ()
+
+    @property
     def on_file(self) -> tuple[CompressionPass, ...]:
         """The passes on the file."""
         return tuple(made for made in self.passes if made.works_on == "file")
+
+
+def name_variant(choice: str, option: Option) -> str:
+    """Return what the file is called that is made with an option of a choice which wasn't the searched one."""
+    return f"{choice.replace('.', '-')}-{option}"
 
 
 def as_pipeline(made: CompressionPass | Pipeline) -> Pipeline:

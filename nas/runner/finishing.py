@@ -88,7 +88,7 @@ def finish_winners(
     variants = measure_variants(context, record, networks, len(chosen))
     progress.advance("measured on the test split")
     rows = zip(chosen, finished, variants, strict=False)  # of the winners, which come first
-    found = tuple(_winner(prepared, trial, made, known) for trial, made, known in rows)
+    found = tuple(_winner(prepared, *row) for row in rows)
     return found, original_rows(prepared, context.run, networks, variants)
 
 

@@ -10,7 +10,7 @@ from typing import final
 from torch import nn
 
 from nas.compression.onnx_files import onnx_of
-from nas.compression.pipeline import PLAIN, Lab, Pipeline, as_pipeline
+from nas.compression.pipeline import PLAIN, Lab, Pipeline, as_pipeline, name_variant
 from nas.compression.structure import changes_between
 from nas.export.folder import VariantNote, save_weights
 from nas.export.names import ONNX, variant_file, variant_note, variant_weights
@@ -71,7 +71,7 @@ def variant_pipelines(
             for option in choice.options:
                 other = space.architecture({**architecture, choice.name: option})
                 if other != architecture:
-                    found[f"{choice.name.replace('.', '-')}-{option}"] = (row, other)
+                    found[name_variant(choice.name, option)] = (row, other)
     return found | {made.name: (as_pipeline(made), architecture) for made in prepared.study.winners.passes}
 
 

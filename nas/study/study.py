@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -287,10 +288,12 @@ class Study:
                     f"the pass {made.name!r} in the pipeline of study {self.name!r} trains, which is left to the "
                     f"winners, so that the search couldn't choose {made.choices().choices[0].name!r}: state one value."
                 )
-        if self.pipeline.file_name in {PLAIN, *(made.name for made in self.winners.passes)}:
+        names = Counter([PLAIN, *self.pipeline.variant_names, *(made.name for made in self.winners.passes)])
+        repeated = [name for name, count in names.items() if count > 1]
+        if repeated:
             raise StudyError(
-                f"study {self.name!r} has two variants of a winner that are named {self.pipeline.file_name!r}, one of "
-                "its pipeline and one of winners.passes: rename a pass."
+                f"study {self.name!r} has two variants of a winner that are named {repeated[0]!r}, at least one of "
+                "them of its pipeline: rename a pass."
             )
 
     def _check_kinds(self) -> None:

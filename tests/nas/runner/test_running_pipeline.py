@@ -39,6 +39,7 @@ from nas.evaluation.stored import count_stored_bytes
 from nas.report.results import Results
 from nas.runner.choosing import choose_winners
 from nas.runner.preparation import prepare
+from nas.runner.variants import variant_pipelines
 from nas.search.record.trials import distributions
 
 
@@ -181,6 +182,8 @@ def test_limits_on_what_passes_change_are_soft() -> None:
     ("changes", "message"),
     [
         ({"winners": Winners(passes=(Int8(),))}, "two variants of a winner that are named 'int8'"),
+        ({"winners": Winners(passes=(Int8(name="int8-bits-8"),))}, "that are named 'int8-bits-8'"),
+        ({"winners": Winners(passes=(Int8(name="int8-bits-16"),))}, None),
         ({"winners": Winners(passes=(Pipeline(Int8(name="int8"), name="other"),))}, None),
         ({"pipeline": (Int8(),)}, "pipeline="),
     ],
@@ -191,6 +194,17 @@ def test_variants_have_names_of_their_own(changes: dict[str, object], message: s
         return
     with pytest.raises(StudyError, match=message):
         dataclasses.replace(STUDY, **changes)  # type: ignore[arg-type]
+
+
+def test_a_study_knows_the_names_of_all_files_that_its_passes_make() -> None:
+    prepared = prepare(STUDY, torch.device("cpu"))
+    space = prepared.problem.space
+    made = [
+        variant_pipelines(prepared, space.architecture({**space.largest(), "int8.bits": n})) for n in (8, 32)
+    ]
+    assert {name for variants in made for name in variants} == {"int8", "int8-bits-8", "int8-bits-32"}
+    assert set(STUDY.pipeline.variant_names) == {"int8", "int8-bits-8", "int8-bits-32"}
+    assert Pipeline(Halve()).variant_names == ()
 
 
 def test_choices_in_winners_passes_are_refused() -> None:
