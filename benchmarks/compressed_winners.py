@@ -100,7 +100,7 @@ def main() -> None:
     os.environ["NAS_DATA"] = str(arguments.data)
     torch.set_num_threads(1)
     study = asked_study(arguments)
-    results = run(study, arguments.out, device=_CPU, progress=Silent())
+    results = run(study, arguments.out, training_device=_CPU, progress=Silent())
     print({stage: round(spent) for stage, spent in results.facts["seconds"].items()}, flush=True)
     prepared, largest = finished_largest(study, arguments.out)
     shipped = [(w, v) for w in results.winners for v in w.variants]

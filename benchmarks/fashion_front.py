@@ -97,7 +97,7 @@ def main() -> None:
     torch.set_num_threads(1)
     study = fashion_study(arguments.data, arguments.epochs, arguments.evaluations, arguments.winners)
     begin = time.process_time()
-    results = run(study, arguments.out / "run", device=_CPU, progress=Silent())
+    results = run(study, arguments.out / "run", training_device=_CPU, progress=Silent())
     compute = kept_seconds(arguments.out / "run.json", time.process_time() - begin)
     prepared = prepare(study, _CPU)
     found = [Architecture(winner.choices) for winner in results.winners]

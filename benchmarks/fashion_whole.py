@@ -55,7 +55,7 @@ def main() -> None:
         constraints=(Constraint(Macs(), _MOST_MACS),),
         trust=Trust(count=0),
     )
-    results = run(asked, arguments.out, device=torch.device("cpu"), progress=Silent())
+    results = run(asked, arguments.out, training_device=torch.device("cpu"), progress=Silent())
     seconds = {stage: round(spent) for stage, spent in results.facts["seconds"].items()}
     print(f"seconds by the clock: {seconds}")
     print("| winner | variant | MACs | parameters | test accuracy |\n|---|---|---|---|---|")

@@ -236,7 +236,7 @@ def median(prepared: Prepared, record: optuna.Study) -> Architecture:
 
 def show_headline(ours: Study, out: Path) -> None:
     """Finish the winners, and print them beside the network that they were cut from."""
-    results = run(ours, out / "ours", device=_CPU, progress=Silent())
+    results = run(ours, out / "ours", training_device=_CPU, progress=Silent())
     prepared = prepare(ours, _CPU)
     train_supernet(prepared, RunDirectory(out / "ours"), Silent())
     whole = prepared.supernet.extract(prepared.problem.space.largest())

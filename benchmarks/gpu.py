@@ -226,7 +226,7 @@ def ranks() -> Findings:
     with tempfile.TemporaryDirectory() as out:
         torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=1"]
         study = str(Path(__file__).parent / "short_study.py")
-        command = [*torchrun, "-m", "nas", "run", study, "--out", out, "--device=cuda", "--verbose"]
+        command = [*torchrun, "-m", "nas", "run", study, "--out", out, "--training-device=cuda", "--verbose"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             print(done.stdout, done.stderr)

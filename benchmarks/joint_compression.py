@@ -146,7 +146,7 @@ def searched(study: Study, form: InputSpec, supernet: Path, out: Path) -> Way:
     """Run a study with a supernet that is trained already."""
     shutil.copytree(supernet, out / "supernet")
     begin = time.process_time()
-    results = run(study, out, device=_CPU, progress=Silent())
+    results = run(study, out, training_device=_CPU, progress=Silent())
     files = [out / "winners" / w.id / v.file for w in results.winners for v in w.variants]
     files += [
         plain_half(out / "winners" / w.id, form) for w in results.winners if w.variants[-1].name == _HALF
@@ -229,7 +229,7 @@ def show_tau(arguments: argparse.Namespace) -> None:
     """Print how the joint search ranked architectures that went through all passes."""
     study = joint_study(base_study(arguments, 0))
     study = dataclasses.replace(study, trust=Trust(count=arguments.tau))
-    results = run(study, arguments.out / "seed-0" / "joint", device=_CPU, progress=Silent())
+    results = run(study, arguments.out / "seed-0" / "joint", training_device=_CPU, progress=Silent())
     assert results.trust is not None
     print("\n".join(results.trust.sentences([Objective("accuracy", "", "maximize")])))
 

@@ -91,7 +91,7 @@ def main() -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     rng = random.Random(arguments.seed)
     run = [sys.executable, "-m", "nas", "run", str(file)]
-    command = [*run, "--out", str(arguments.out), "--device", arguments.device]
+    command = [*run, "--out", str(arguments.out), "--training-device", arguments.device]
 
     def fresh(variables: dict[str, str]) -> subprocess.Popen[bytes]:
         shutil.rmtree(arguments.out, ignore_errors=True)

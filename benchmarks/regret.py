@@ -65,8 +65,8 @@ def adapted(prepared: Prepared, architecture: Architecture) -> nn.Module:
     rows = rows[: _ADAPTATION_STEPS * _ADAPTATION.batch_size]
     part = dataclasses.replace(whole, inputs=take_items(whole.inputs, rows), targets=whole.targets[rows])
     step = make_supervised_step(module, prepared.splits.task, _ADAPTATION)
-    train(module, step, part, _ADAPTATION, seed=0, device=prepared.device)
-    recalibrate_on(module, whole, prepared.device)
+    train(module, step, part, _ADAPTATION, seed=0, device=prepared.training_device)
+    recalibrate_on(module, whole, prepared.training_device)
     return module.eval()
 
 

@@ -35,7 +35,7 @@ def main() -> None:
         )
     torch.set_num_threads(1)
     counted = dataclasses.replace(study(), objectives=(Accuracy(), Macs()))
-    run(counted, out, device=torch.device("cpu"), progress=Silent())
+    run(counted, out, training_device=torch.device("cpu"), progress=Silent())
     record = optuna.load_study(study_name=counted.name, storage=f"sqlite:///{out / 'study.db'}")
     trials = [json.dumps([t.number, t.params, t.values], sort_keys=True) for t in record.trials]
     weights = [

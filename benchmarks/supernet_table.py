@@ -238,7 +238,7 @@ def train_alone(prepared: Prepared, plan: Plan, judged: Lines, alone: Lines) -> 
                 prepared.splits.task,
                 plan.recipe,
                 seed=seed,
-                device=prepared.device,
+                device=prepared.training_device,
             )
             found = {**judge(prepared, module), "seconds": round(time.process_time() - started, 3)}
             alone.add({"positions": name, "seed": seed, **found})

@@ -105,7 +105,7 @@ def made(seed: int, evaluations: int) -> Study:
 
 def searched(variant: Study, folder: Path) -> list[Row]:
     """Return all candidates of a run, after its front and its winners are printed."""
-    results = run(variant, folder, device=torch.device("cpu"), progress=Silent())
+    results = run(variant, folder, training_device=torch.device("cpu"), progress=Silent())
     objectives = [objective.objective for objective in variant.objectives]
     trials = complete_trials(RunDirectory(folder).open_study(variant.name, objectives, None))
     rows = [Row(dict(trial.params), *trial.values) for trial in trials]

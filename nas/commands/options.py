@@ -21,10 +21,12 @@ if TYPE_CHECKING:
 
 Verbose = Annotated[bool, typer.Option("--verbose", help="Show the traceback of an error, and the log.")]
 StudyName = Annotated[str, typer.Argument(help="Name of a study, or a Python file that defines study().")]
-Device = Annotated[
+TrainingDevice = Annotated[
     str | None,
     typer.Option(
-        help=f"Where to train and to judge: cpu, cuda, ...; {DEFAULT_DEVICE} unless told otherwise."
+        "--training-device",
+        "--device",
+        help=f"Where to train and to evaluate: cpu, cuda, ...; {DEFAULT_DEVICE} unless told otherwise.",
     ),
 ]
 Objective = Annotated[

@@ -16,11 +16,11 @@ import typer
 from nas.catalog import find_study
 from nas.commands.options import (
     Constraint,
-    Device,
     Objective,
     Server,
     Storage,
     StudyName,
+    TrainingDevice,
     Verbose,
     client_of,
     read_limits,
@@ -66,7 +66,7 @@ def run_command(
         ),
     ] = None,
     storage: Storage = None,
-    device: Device = None,
+    training_device: TrainingDevice = None,
     objective: Objective = None,
     constraint: Constraint = None,
     baselines: Annotated[bool, typer.Option("--baselines", help="Also run the baselines.")] = False,
@@ -95,7 +95,7 @@ def run_command(
     """Run a study, or go on with it where it was left. Stopped by Ctrl-C or SIGTERM, it can go on."""
     log_to_terminal(verbose)
     limits = read_limits(constraint or [])
-    changes = _Changes(evaluations, seed, device, objective, limits, sampler)
+    changes = _Changes(evaluations, seed, training_device, objective, limits, sampler)
     earlier = tuple(map(str, prior or []))
     if server is not None:
         refuse_local_only(
@@ -116,7 +116,7 @@ def run_command(
     make_study = partial(changes.apply_to, study)
     chosen = _extend_search(make_study(), minutes, plateau, warm_start, earlier)
     path = out or Path("runs") / chosen.name
-    place = _Place(device or DEFAULT_DEVICE, jobs, ray, together)
+    place = _Place(training_device or DEFAULT_DEVICE, jobs, ray, together)
     results = _run_here(chosen, path, place, baselines=baselines, storage=storage, make_study=make_study)
     if results is not None:
         print_results(results, path)
@@ -129,7 +129,7 @@ class _Changes:
 
     evaluations: int | None
     seed: int | None
-    device: str | None
+    training_device: str | None
     objectives: list[str] | None
     limits: dict[str, float]
     sampler: str | None
@@ -143,7 +143,7 @@ class _Changes:
             find_study(study),
             evaluations=self.evaluations,
             seed=self.seed,
-            device=self.device,
+            training_device=self.training_device,
             objectives=self.objectives or (),
             constraints=self.limits,
         )
@@ -156,7 +156,7 @@ class _Changes:
         return {
             "evaluations": self.evaluations,
             "seed": self.seed,
-            "device": self.device,
+            "device": self.training_device,
             "prior": list(prior),
             "objectives": self.objectives,
             "constraints": self.limits,
@@ -168,7 +168,7 @@ class _Changes:
 class _Place:
     """Where a run is done, as the command line names it."""
 
-    device: str
+    training_device: str
     jobs: int | None
     ray: str | None
     ranks: int | None
@@ -200,28 +200,28 @@ def _run_here(
 ) -> Results | None:
     """Run a study in this process; None where it only helps another one that ``torchrun`` started to train."""
     from nas.runner import assist, run
-    from nas.runner.preparation import choose_device
+    from nas.runner.preparation import choose_training_device
     from nas.training import join_ranks
 
-    device = choose_device(place.device)
+    training_device = choose_training_device(place.training_device)
     try:
-        with sigterm_interrupts(), join_ranks(device) as ranks:
+        with sigterm_interrupts(), join_ranks(training_device) as ranks:
             if not ranks.first:
-                assist(study, path, device=device, ranks=ranks)
+                assist(study, path, training_device=training_device, ranks=ranks)
                 return None
             with Bars() as bars:
                 return run(
                     study,
                     path,
-                    device=device,
+                    training_device=training_device,
                     progress=bars,
                     ranks=ranks,
                     baselines=baselines,
                     command=command_line(storage),
                     storage=storage,
-                    executor=executor_of(place.jobs, place.ray, device),
+                    executor=executor_of(place.jobs, place.ray, training_device),
                     make_study=make_study,
-                    trainers=trainers_of(place.ranks, place.ray, device),
+                    trainers=trainers_of(place.ranks, place.ray, training_device),
                 )
     except KeyboardInterrupt as stop:
         print("\nnas: stopped; the same command goes on from here.", file=sys.stderr)

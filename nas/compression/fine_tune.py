@@ -50,6 +50,6 @@ class FineTune(TrainingPass):
         """
         check_options(self.choices(), options)
         recipe = self.recipe or lab.recipe
-        module = copy_module(module_in(model, self.name)).to(lab.device)  # what is frozen stays so
+        module = copy_module(module_in(model, self.name)).to(lab.training_device)  # what is frozen stays so
         train_in(lab, module, recipe, self.distillation, "checkpoint")
         return make_model(model, module, lab, f"fine-tuned for {describe_epochs(recipe)}")

@@ -68,7 +68,7 @@ class WideThenNarrow(TrainingPass):
         if lab.teacher is None:
             return model
         module = working_copy(module_in(model, self.name), lab)
-        layers = match_layers(module, lab.teacher, model.inputs, lab.device)
+        layers = match_layers(module, lab.teacher, model.inputs, lab.training_device)
         if not layers:
             raise ExportError(
                 "no layer of the network has its counterpart in the teacher, of the same name and not narrower, so "
@@ -95,7 +95,7 @@ class WideThenNarrow(TrainingPass):
                 lab.train,
                 how,
                 seed=lab.seed + number,
-                device=lab.device,
+                device=lab.training_device,
                 checkpoint=checkpoint,
             )
 

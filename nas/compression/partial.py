@@ -78,12 +78,12 @@ class PartialFineTune(TrainingPass):
         """
         check_options(self.choices(), options)
         before = module_in(model, self.name)
-        module = copy_module(before).to(lab.device)  # what is frozen stays so
+        module = copy_module(before).to(lab.training_device)  # what is frozen stays so
         recipe = self.recipe or lab.recipe
         if self.priming_epochs:
             priming = replace(recipe, epochs=self.priming_epochs)
             train_in(lab, module, priming, self.distillation, "priming")
-        adapt_layers(module, before, self, model.inputs.blank(2, lab.device), lab.seed)
+        adapt_layers(module, before, self, model.inputs.blank(2, lab.training_device), lab.seed)
         learning = sum(p.numel() for p in module.parameters() if p.requires_grad)
         train_in(lab, module, recipe, self.distillation, "checkpoint")
         merge_layers(module)

@@ -54,7 +54,7 @@ class Lab:
         train: The training split; nothing else is to be looked at.
         task: What the network is for: its losses.
         recipe: The winners' recipe, for passes that train and state none of their own.
-        device: To train on.
+        training_device: Where passes that train do so.
         seed: Seed of everything that is random.
         folder: The pass's own, to keep checkpoints and scratch files in; emptied afterwards.
         teacher: What a student may learn from, in evaluation mode; None where nothing is better than the student.
@@ -64,7 +64,7 @@ class Lab:
     train: Split
     task: Task
     recipe: Recipe
-    device: torch.device
+    training_device: torch.device
     seed: int
     folder: Path
     teacher: nn.Module | None = None

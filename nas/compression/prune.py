@@ -133,7 +133,7 @@ class Prune:
         lab: Lab,
     ) -> nn.Module:
         """Return a copy with a share of its units; ``first`` says how many there were, and is filled."""
-        example, kind = place_inputs(model.inputs.blank(2), lab.device), type(before).__name__
+        example, kind = place_inputs(model.inputs.blank(2), lab.training_device), type(before).__name__
         with failing_as(ExportError, f"{self.name} can't follow the channels of {kind}", _ADVICE):
             network = working_copy(before, lab)
             groups = channel_groups(network, example)

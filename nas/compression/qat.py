@@ -62,7 +62,7 @@ class Qat(TrainingPass):
             TrainingError: training can't go on.
         """
         check_options(self.choices(), options)
-        module = copy_module(module_in(model, self.name)).to(lab.device)
+        module = copy_module(module_in(model, self.name)).to(lab.training_device)
         reduce_range = choose_reduced_range(self.reduce_range)
         if not simulate_int8(module, largest=largest_weight(reduce_range=reduce_range)):
             raise ExportError(
@@ -71,7 +71,7 @@ class Qat(TrainingPass):
             )
         recipe = self.recipe or lab.recipe
         train_in(lab, module, recipe, self.distillation, "checkpoint")
-        recalibrate_on(module, lab.train, lab.device)  # with int8 simulated
+        recalibrate_on(module, lab.train, lab.training_device)  # with int8 simulated
         stop_simulation(module)
         module.to(memory_format=torch.contiguous_format)
         said = f"trained for {describe_epochs(recipe)} with int8 simulated"

@@ -86,8 +86,8 @@ def _gradients(network: nn.Module, lab: Lab) -> Iterator[tuple[int, float]]:
     targets = lab.train.targets
     for chosen in np.array_split(rows, min(_BATCHES, size)):
         network.zero_grad(set_to_none=True)
-        inputs = place_inputs(lab.train.batch(np.sort(chosen)), lab.device)
-        batch = targets[torch.from_numpy(np.sort(chosen)).to(targets.device)].to(lab.device)
+        inputs = place_inputs(lab.train.batch(np.sort(chosen)), lab.training_device)
+        batch = targets[torch.from_numpy(np.sort(chosen)).to(targets.device)].to(lab.training_device)
         with torch.enable_grad():
             lab.task.loss(call_network(network, inputs), batch).backward()
         yield len(chosen), len(chosen) / size

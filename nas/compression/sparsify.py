@@ -74,7 +74,7 @@ class Sparsify(TrainingPass):
         check_options(self.choices(), options)
         if self.keep == 1:
             return model
-        module = copy_module(module_in(model, self.name)).to(lab.device)
+        module = copy_module(module_in(model, self.name)).to(lab.training_device)
         masks = self._train(module, lab)
         told = (
             f"sparsify to {masks.kept:.1%} of the weights ({self.schedule.name}): the others are 0, which makes a file "

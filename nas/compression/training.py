@@ -76,7 +76,7 @@ def train_in(
         lab.train,
         recipe,
         seed=lab.seed,
-        device=lab.device,
+        device=lab.training_device,
         checkpoint=checkpoint,
         watcher=watcher,
     )

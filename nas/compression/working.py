@@ -36,7 +36,7 @@ def module_in(model: Model, name: str) -> nn.Module:
 
 def working_copy(module: nn.Module, lab: Lab) -> nn.Module:
     """Return a copy on the lab's device, all of whose parameters can be trained."""
-    return copy_module(module).to(lab.device).requires_grad_(True)
+    return copy_module(module).to(lab.training_device).requires_grad_(True)
 
 
 def replace_layers(
@@ -84,7 +84,7 @@ def check_runs(name: str, model: Model, module: nn.Module, lab: Lab) -> None:
     before = module_in(model, name)
     fault = f"{name} can't take {type(before).__name__}, which uses a layer otherwise than by calling it"
     with failing_as(ExportError, fault, "leave the pass out"), torch.no_grad():
-        call_network(module, place_inputs(model.inputs.blank(2), lab.device))
+        call_network(module, place_inputs(model.inputs.blank(2), lab.training_device))
 
 
 def make_model(model: Model, module: nn.Module, lab: Lab, what: str, *, recalibrates: bool = True) -> Model:
@@ -101,7 +101,7 @@ def make_model(model: Model, module: nn.Module, lab: Lab, what: str, *, recalibr
     """
     before = module_in(model, what)
     if recalibrates:
-        recalibrate_on(module, lab.train, lab.device)
+        recalibrate_on(module, lab.train, lab.training_device)
     could_learn = {name: p.requires_grad for name, p in before.named_parameters()}
     for name, parameter in module.named_parameters():
         parameter.requires_grad_(could_learn.get(name, True))

@@ -187,7 +187,7 @@ def adapt_candidate(architecture: Architecture, known: Known, here: Workplace) -
     if stored is None:
         begin = time.perf_counter()
         module = train_briefly(
-            study, prepared.splits, weights.module(architecture), plan.steps, prepared.device
+            study, prepared.splits, weights.module(architecture), plan.steps, prepared.training_device
         )
         made = compress_in_search(prepared, architecture, module)
         quality = final_quality(prepared, made.candidate(prepared), known)

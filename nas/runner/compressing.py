@@ -176,7 +176,7 @@ def lab_of(
         train=splits.train,
         task=splits.task,
         recipe=study.winners.recipe,
-        device=prepared.device,
+        training_device=prepared.training_device,
         seed=study.seed,
         folder=folder,
         teacher=teacher,

@@ -204,7 +204,7 @@ class _Making:
         load = partial(self.load_exported, outcome)
 
         def lab(folder: Path) -> Lab:
-            winner = load().to(prepared.device)
+            winner = load().to(prepared.training_device)
             better = better_teacher(prepared, weights, winner, self.known)
             return lab_of(prepared, folder, winner if better is None else better)
 

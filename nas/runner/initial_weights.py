@@ -15,7 +15,7 @@ from nas.study import Study
 from nas.training.ranks import Ranks
 
 
-def find_weights(study: Study, device: torch.device, ranks: Ranks) -> Path | None:
+def find_weights(study: Study, training_device: torch.device, ranks: Ranks) -> Path | None:
     """Return the file of a study's initial weights, made by its function where it has one; None where it has none.
 
     Raises:
@@ -25,7 +25,7 @@ def find_weights(study: Study, device: torch.device, ranks: Ranks) -> Path | Non
         return study.weights
     part, advice = f"the function that makes the weights of study {study.name!r}", "mend it, or name a file"
     with failing_as(StudyError, f"{part} failed", advice):
-        made = ranks.after_first(partial(study.weights, device))
+        made = ranks.after_first(partial(study.weights, training_device))
     if not isinstance(made, Path):
         raise StudyError(f"{part} returned {quote(made)}: a pathlib.Path is expected.")
     return made

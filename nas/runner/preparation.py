@@ -47,7 +47,7 @@ class Prepared:
         counting: Counts the study's architectures.
         problem: What the strategy sees.
         measured: The measured objectives, in the study's order.
-        device: For training and for the supernet's evaluation.
+        training_device: For training and for the supernet's evaluation.
     """
 
     study: Study
@@ -56,7 +56,7 @@ class Prepared:
     counting: StudyCounter
     problem: Problem
     measured: tuple[MeasuredObjective, ...]
-    device: torch.device
+    training_device: torch.device
 
     def description(self) -> dict[str, Any]:
         """Return what must not change while the run directory is used, as plain values."""
@@ -103,7 +103,7 @@ class Prepared:
         anyway, and it is faster. Where most latencies are predicted, an export is dearer than what it saves.
         """
         measured = any(isinstance(o, LatencyMs) and o.measurements is None for o in self.measured)
-        return self.device.type == "cpu" and measured
+        return self.training_device.type == "cpu" and measured
 
     def candidate(self, module: nn.Module) -> SubnetCandidate:
         """Return a plain module as it is judged in this study, always by the same engine."""
@@ -130,12 +130,12 @@ class Prepared:
         return None if path is None else file_digest(path)
 
 
-def prepare(study: Study, device: torch.device, ranks: Ranks = ALONE) -> Prepared:
+def prepare(study: Study, training_device: torch.device, ranks: Ranks = ALONE) -> Prepared:
     """Load the data, build the network, and check that they fit.
 
     Args:
         study: Initial weights that its function makes are made last, by rank 0.
-        device: For training and for the supernet's evaluation.
+        training_device: For training and for the supernet's evaluation.
         ranks: The processes that prepare together.
 
     Raises:
@@ -146,7 +146,7 @@ def prepare(study: Study, device: torch.device, ranks: Ranks = ALONE) -> Prepare
         StudyError: the device can't do a recipe's precision, the network has no blocks that a recipe could leave out or
             can't take the data's ids, or the initial weights can't be made or read.
     """
-    _check_recipes_device(study, device)
+    _check_recipes_device(study, training_device)
     _check_files(study)
     splits = load_splits(study.data)
     supernet = make_network(study)
@@ -156,12 +156,12 @@ def prepare(study: Study, device: torch.device, ranks: Ranks = ALONE) -> Prepare
     if study.hard_limits:
         supernet.draw = partial(feasible_architecture, problem)
     # Last, because to make them may take hours: whatever else is wrong is heard before.
-    weights = find_weights(study, device, ranks)
+    weights = find_weights(study, training_device, ranks)
     if weights is not None:
         take_weights(weights, supernet.module)
     study = replace(study, weights=weights)
     measured = tuple(as_measured(o) for o in study.objectives if not isinstance(o, CountedObjective))
-    return Prepared(study, splits, supernet, counting, problem, measured, device)
+    return Prepared(study, splits, supernet, counting, problem, measured, training_device)
 
 
 def _list_recipes(study: Study) -> list[Recipe]:
@@ -170,9 +170,9 @@ def _list_recipes(study: Study) -> list[Recipe]:
     return [recipe for recipe in stated if recipe is not None]
 
 
-def _check_recipes_device(study: Study, device: torch.device) -> None:
+def _check_recipes_device(study: Study, training_device: torch.device) -> None:
     for recipe in _list_recipes(study):
-        recipe.check_device(device)
+        recipe.check_device(training_device)
 
 
 def _check_network(study: Study, supernet: Supernet, splits: Splits) -> NetworkCounter:
@@ -211,19 +211,23 @@ def as_measured(objective: AnyObjective) -> MeasuredObjective:
     return MeasuredQuality(objective) if isinstance(objective, Quality) else objective
 
 
-def choose_device(name: str) -> torch.device:
+def choose_training_device(name: str) -> torch.device:
     """Return the torch device of that name; each process that torchrun starts has a GPU of its own.
 
     Raises:
         StudyError: torch doesn't know it, or this machine has none.
     """
     advice = "use cpu, or cuda on a machine with a GPU and its driver"
-    with failing_as(StudyError, f"device {name!r} can't be used", advice):
-        device = own_device(torch.device(name))
-        if device.type == "meta":
-            raise StudyError(f"device 'meta' can't be used, because it holds no numbers: {advice}.")
+    with failing_as(StudyError, f"the training device {name!r} can't be used", advice):
+        training_device = own_device(torch.device(name))
+        if training_device.type == "meta":
+            raise StudyError(
+                f"the training device 'meta' can't be used, because it holds no numbers: {advice}."
+            )
         if (
-            torch.zeros(2, device=device).add(1).sum().item() != 2
+            torch.zeros(2, device=training_device).add(1).sum().item() != 2
         ):  # not every device that allocates calculates
-            raise StudyError(f"device {name!r} can't be used, because it calculates wrongly: {advice}.")
-    return device
+            raise StudyError(
+                f"the training device {name!r} can't be used, because it calculates wrongly: {advice}."
+            )
+    return training_device

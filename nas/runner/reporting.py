@@ -185,7 +185,7 @@ def _describe_run(context: RunContext, trials: list[FrozenTrial]) -> dict[str, A
         "hub_dataset": prepared.study.hub_dataset,
         "counted": tell_counted_on(prepared),
         "outside_weights": outside_weights(prepared, context.weights),
-        "engine": "ONNX Runtime" if prepared.runs_exported else f"PyTorch on {prepared.device.type}",
+        "engine": "ONNX Runtime" if prepared.runs_exported else f"PyTorch on {prepared.training_device.type}",
         "machine": machine_facts(),
         "epochs": _epochs_given(trials),
     }

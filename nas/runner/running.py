@@ -45,7 +45,7 @@ def run(
     study: Study,
     path: Path,
     *,
-    device: torch.device,
+    training_device: torch.device,
     progress: Progress,
     ranks: Ranks = ALONE,
     baselines: bool = False,
@@ -62,7 +62,7 @@ def run(
     Args:
         study: What to do.
         path: The run directory; made if it isn't there.
-        device: Where to train and to evaluate.
+        training_device: Where to train and to evaluate.
         progress: Is told how it goes.
         ranks: The processes that train the supernet together.
         baselines: Whether to run the baselines as well.
@@ -80,7 +80,7 @@ def run(
     directory = RunDirectory(path, storage)
     with directory.lock():
         listener = StatusFile(directory.status, progress)
-        prepared = prepare(study, device, ranks)
+        prepared = prepare(study, training_device, ranks)
         check(prepared.problem, study.warm_start)
         prepared = with_priors(prepared, directory)
         # Before anything is stored, so that a directory in which nothing can be done stays empty.
@@ -108,21 +108,21 @@ def run(
 
 
 def assist(
-    study: Study, path: Path, *, device: torch.device, ranks: Ranks, progress: Progress | None = None
+    study: Study, path: Path, *, training_device: torch.device, ranks: Ranks, progress: Progress | None = None
 ) -> None:
     """Train the supernet together with others, such as rank 0, which calls :func:`run`; all else is done by one.
 
     Args:
         study: What is run.
         path: The run directory, on a disk that all processes see.
-        device: Where this process trains.
+        training_device: Where this process trains.
         ranks: The processes that train together.
         progress: Is told how it goes; nobody, unless told otherwise.
 
     Raises:
         StudyError: the study has no supernet.
     """
-    prepared = prepare(study, device, ranks)
+    prepared = prepare(study, training_device, ranks)
     with _suitable_threads(prepared):
         weights_of(prepared, RunDirectory(path)).train(progress or Silent(), ranks)
 
@@ -139,12 +139,16 @@ def _train_elsewhere(
     if not weights.are_shared:
         weights.train(progress, Ranks(size=trainers.size))  # which says that there is no supernet
     if find_trained(prepared, directory) is None:
-        trainers.run(partial(_assist_at, make_study, directory.path.resolve(), prepared.device), progress)
+        trainers.run(
+            partial(_assist_at, make_study, directory.path.resolve(), prepared.training_device), progress
+        )
 
 
-def _assist_at(make_study: Callable[[], Study], path: Path, device: torch.device, seat: Seat) -> None:
-    with join_ranks(device, (seat.url, Ranks(seat.rank, seat.size))) as ranks:
-        assist(make_study(), path, device=device, ranks=ranks, progress=seat.progress)
+def _assist_at(
+    make_study: Callable[[], Study], path: Path, training_device: torch.device, seat: Seat
+) -> None:
+    with join_ranks(training_device, (seat.url, Ranks(seat.rank, seat.size))) as ranks:
+        assist(make_study(), path, training_device=training_device, ranks=ranks, progress=seat.progress)
 
 
 @contextlib.contextmanager
@@ -170,7 +174,7 @@ def _workers(
     if executor is None:
         yield this_process(prepared, directory, weights)
         return
-    make_workplace = partial(open_workplace, make_study, directory.path.resolve(), prepared.device)
+    make_workplace = partial(open_workplace, make_study, directory.path.resolve(), prepared.training_device)
     with contextlib.closing(executor(make_workplace)) as found:
         yield Persistent(found, Workplace(prepared, directory, weights))
 

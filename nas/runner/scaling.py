@@ -36,7 +36,7 @@ def scale_winner(
     out: Path,
     *,
     phis: Sequence[float],
-    device: torch.device,
+    training_device: torch.device,
     progress: Progress,
 ) -> list[Results]:
     """Grow a winner into a family; each member is a run of its own in ``out``, with card, figures and exported files.
@@ -50,20 +50,25 @@ def scale_winner(
         winner: Id of the winner.
         out: Folder of the family.
         phis: How many times each member doubles the winner's MACs; 0 is the winner, trained as the others are.
-        device: Where to train.
+        training_device: Where to train.
         progress: Is told how it goes.
 
     Returns:
         The results of each member's run.
     """
     family = Family.of_winner(study, results, winner)
-    fitted = fit_scaling(family, out / "fit", device, progress)
+    fitted = fit_scaling(family, out / "fit", training_device, progress)
     shares = next(iter(fitted))
     progress.say(f"{winner} grows by {shares}")
     members, found = [family.member(shares, phi) for phi in phis], []
     for member in members:
         found.append(
-            run(family.study_of(member), out / f"phi-{member.phi:g}", device=device, progress=progress)
+            run(
+                family.study_of(member),
+                out / f"phi-{member.phi:g}",
+                training_device=training_device,
+                progress=progress,
+            )
         )
     write_text(out / "README.md", _write_card(study, winner, fitted, members, found))
     return found
@@ -72,7 +77,7 @@ def scale_winner(
 def fit_scaling(
     family: Family,
     folder: Path,
-    device: torch.device,
+    training_device: torch.device,
     progress: Progress,
     ways: Sequence[Shares] | None = None,
 ) -> dict[Shares, Member]:
@@ -84,7 +89,7 @@ def fit_scaling(
     Args:
         family: Whose growth it is.
         folder: Where to keep what was trained.
-        device: Where to train.
+        training_device: Where to train.
         progress: Is told how it goes.
         ways: Those to try; None for all.
     """
@@ -95,16 +100,18 @@ def fit_scaling(
     for shares in ways:
         member = family.member(shares, 1.0)
         study = family.study_of(member)
-        quality = _quality_of(study, folder / f"{shares.depth}{shares.width}{shares.resolution}", device)
+        quality = _quality_of(
+            study, folder / f"{shares.depth}{shares.width}{shares.resolution}", training_device
+        )
         found[shares] = replace(member, quality=quality)
         costs[shares] = study.objectives[0].objective.cost(quality.value)
         progress.advance(f"{shares}: {quality.value:.4g}")
     return {shares: found[shares] for shares in sorted(ways, key=costs.__getitem__)}
 
 
-def _quality_of(study: Study, path: Path, device: torch.device) -> Measurement:
+def _quality_of(study: Study, path: Path, training_device: torch.device) -> Measurement:
     """Return the quality on the search split of a study's only architecture, trained from scratch."""
-    prepared = prepare(study, device)
+    prepared = prepare(study, training_device)
     step = Step(path.with_suffix(".json"), prepared.description())
     stored = step.result(Measurement)
     if stored is not None:
@@ -118,7 +125,7 @@ def _quality_of(study: Study, path: Path, device: torch.device) -> Measurement:
         prepared.splits.task,
         study.recipe,
         seed=study.seed,
-        device=device,
+        device=training_device,
         checkpoint=checkpoint,
     )
     bench = Bench(prepared.splits.search, thorough=False, calibration={})

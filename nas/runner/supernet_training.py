@@ -51,7 +51,7 @@ def train_supernet(prepared: Prepared, run: RunDirectory, progress: Progress, ra
         return seconds
     if ranks.first:
         _step(prepared, run).path.unlink(missing_ok=True)  # it is of other weights than those to come
-    supernet.to(prepared.device).eval()
+    supernet.to(prepared.training_device).eval()
     pretrain_supernet(prepared, run, progress, ranks)
     clock = Clock(run.supernet / "seconds.json")
     phases = _phases(prepared)
@@ -118,7 +118,7 @@ def load_supernet(prepared: Prepared, run: RunDirectory) -> None:
         DamagedFileError: they can't be read.
     """
     load_weights(run.supernet / WEIGHTS, prepared.supernet)
-    prepared.supernet.to(prepared.device).eval()
+    prepared.supernet.to(prepared.training_device).eval()
 
 
 def _step(prepared: Prepared, run: RunDirectory) -> Step:
@@ -161,7 +161,7 @@ def _through(
             prepared.splits.train,
             phase.recipe,
             seed=prepared.study.seed + number,
-            device=prepared.device,
+            device=prepared.training_device,
             ranks=ranks,
             checkpoint=run.supernet / f"checkpoint-{number}.pt",
             on_epoch=on_epoch,

@@ -62,13 +62,13 @@ def this_process(prepared: Prepared, run: RunDirectory, weights: Weights) -> Wor
     return Persistent(Serial(here), here)
 
 
-def open_workplace(make_study: Callable[[], Study], path: Path, device: torch.device) -> Workplace:
+def open_workplace(make_study: Callable[[], Study], path: Path, training_device: torch.device) -> Workplace:
     """Make the workplace of another process than the one that runs a study.
 
     Args:
         make_study: Returns the study.
         path: The run directory, on a disk that both processes see.
-        device: Where to train and to evaluate.
+        training_device: Where to train and to evaluate.
 
     Raises:
         WorkerError: the directory can't be seen.
@@ -80,7 +80,7 @@ def open_workplace(make_study: Callable[[], Study], path: Path, device: torch.de
         raise WorkerError(
             f"a worker doesn't see the run directory {path}: put it on a disk that all workers see under this path."
         )
-    prepared = prepare(make_study(), device)
+    prepared = prepare(make_study(), training_device)
     torch.set_num_threads(suitable_threads(prepared))
     run.claim(prepared.description())
     weights = weights_of(prepared, run)

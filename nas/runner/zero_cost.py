@@ -136,7 +136,7 @@ class UntrainedNetworks:
         size = min(self._settings.items, len(split))
         rng = np.random.default_rng(self._prepared.study.seed)
         rows = torch.from_numpy(np.sort(rng.choice(len(split), size, replace=False)))
-        device = self._prepared.device
+        device = self._prepared.training_device
         return ScoredOn(place_inputs(split.batch(rows), device), split.targets[rows].to(device), task)
 
     def _add(self, network: Architecture, on: ScoredOn) -> None:
@@ -145,7 +145,7 @@ class UntrainedNetworks:
         seed, clock = prepared.study.seed, time.perf_counter()
         module = prepared.supernet.extract(network, config=False)
         reinitialize(module, seed)
-        module.to(prepared.device)
+        module.to(prepared.training_device)
         values = []
         for name in ("making the networks", *self._names):
             if name in SCORES:

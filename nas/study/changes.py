@@ -19,7 +19,7 @@ def change_study(
     *,
     evaluations: int | None = None,
     seed: int | None = None,
-    device: str | None = None,
+    training_device: str | None = None,
     objectives: Sequence[str] = (),
     constraints: Mapping[str, float] | None = None,
 ) -> Study:
@@ -29,7 +29,7 @@ def change_study(
         study: As its file describes it.
         evaluations: Instead of the study's own; None leaves them.
         seed: Instead of the study's own; None leaves it.
-        device: Where to train, which no study states: it is checked whether it may be chosen.
+        training_device: Where to train, which no study states: it is checked whether it may be chosen.
         objectives: Names of those to keep, the quality among them; none leaves all.
         constraints: Largest value by name of a quantity, instead of the study's own limit on it
             or as one more.
@@ -40,7 +40,7 @@ def change_study(
     asked = {
         "evaluations": evaluations,
         "seed": seed,
-        "device": device,
+        "device": training_device,
         "objectives": objectives or None,
         "constraints": constraints or None,
     }

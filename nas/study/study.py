@@ -112,7 +112,7 @@ class Study:
             ``FromScratch()`` to train every candidate by itself, for a number of epochs that may be a choice too.
         pretraining: What the supernet learns before that, from the items of ``Splits.unlabelled`` or, where there are
             none, from those of train, without their labels; None for nothing.
-        weights: A safetensors file with the weights of ``network()``, to begin with; or a function of the run's
+        weights: A safetensors file with the weights of ``network()``, to begin with; or a function of the training
             device that returns its path, and trains or downloads first what isn't there. A run calls it, listing and
             profiling don't.
         proxy: Evaluate candidates on a part of the search split, as large as ranking needs; None for all.

@@ -172,5 +172,5 @@ class Recipe:
         if self.precision == "float16" and device.type == "cpu":
             raise StudyError(
                 "the recipe's precision is 'float16' and the device is a CPU: use precision='bfloat16', or a GPU "
-                "with --device cuda."
+                "with --training-device cuda."
             )

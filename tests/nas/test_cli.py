@@ -20,7 +20,7 @@ from nas.errors import CatalogError
         (["run", "nosuch.py"], "no file nosuch.py"),
         (["run", SMALL_STUDY, "--sampler", "NoSuchSampler"], "no sampler"),
         (["run", SMALL_STUDY, "--device", "nonsense"], "can't be used"),
-        (["run", SMALL_STUDY, "--device", "meta"], "can't be used"),
+        (["run", SMALL_STUDY, "--training-device", "meta"], "can't be used"),
         (["run", SMALL_STUDY, "--out", "runs/\udcff"], "is not UTF-8"),
         (["status", "\udcff"], "is not UTF-8"),
         (["run", SMALL_STUDY, "--evaluations", "0"], "at least 1"),

@@ -211,7 +211,12 @@ def tiny_study(**changes: object) -> Study:
 def run_in(study: Study, path: Path, listener: Listener | None = None, *, baselines: bool = False) -> Results:
     cpu = torch.device("cpu")
     return run(
-        study, path, device=cpu, progress=listener or Listener(), baselines=baselines, command="a test"
+        study,
+        path,
+        training_device=cpu,
+        progress=listener or Listener(),
+        baselines=baselines,
+        command="a test",
     )
 
 

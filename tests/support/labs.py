@@ -19,7 +19,7 @@ def lab_of(split: Split, folder: Path = Path("unused"), task: Task | None = None
         train=split,
         task=task or Classification(10),
         recipe=Recipe(epochs=epochs, batch_size=32),
-        device=torch.device("cpu"),
+        training_device=torch.device("cpu"),
         seed=0,
         folder=folder,
     )

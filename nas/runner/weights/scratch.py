@@ -47,7 +47,7 @@ def train_alone(
         prepared.splits.task,
         recipe,
         seed=prepared.study.seed,
-        device=prepared.device,
+        device=prepared.training_device,
         checkpoint=checkpoint,
     )
 
@@ -150,7 +150,7 @@ class ScratchWeights:
             prepared.splits.train,
             recipe,
             seed=prepared.study.seed + rung,
-            device=prepared.device,
+            device=prepared.training_device,
             checkpoint=place.with_name(f"{place.name}-{rung}.pt"),
         )
 
@@ -204,7 +204,7 @@ class ScratchWeights:
         fresh = fresh_network(self._prepared.study.network, self._prepared.study.seed)
         module = fresh.extract(self._prepared.network_of(architecture))
         load_weights(weights, module)
-        return module.to(self._prepared.device).eval()
+        return module.to(self._prepared.training_device).eval()
 
     def _train_again(self, architecture: Architecture, folder: Path) -> None:
         """Train an evaluated architecture for as many epochs as it was given."""

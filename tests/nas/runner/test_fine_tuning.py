@@ -55,7 +55,12 @@ def test_the_largest_subnet_teaches_only_who_is_worse(tmp_path: Path) -> None:
     knowing = fresh_network(study.network, 0).extract(largest)
     recipe, split = Recipe(epochs=4, batch_size=8, learning_rate=0.05), prepared.splits.train
     train(
-        knowing, make_supervised_step(knowing, CLASSES, recipe), split, recipe, seed=0, device=prepared.device
+        knowing,
+        make_supervised_step(knowing, CLASSES, recipe),
+        split,
+        recipe,
+        seed=0,
+        device=prepared.training_device,
     )
     knowing.eval()
     ignorant = copy.deepcopy(knowing)

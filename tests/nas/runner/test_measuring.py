@@ -86,7 +86,7 @@ def test_the_engine_follows_from_the_study_alone(
     objectives: tuple[MeasuredObjective, ...], device: str, runs_exported: bool
 ) -> None:
     prepared = prepare(tiny_study(), torch.device("cpu"))
-    prepared = dataclasses.replace(prepared, measured=objectives, device=torch.device(device))
+    prepared = dataclasses.replace(prepared, measured=objectives, training_device=torch.device(device))
     assert prepared.runs_exported == runs_exported
 
 

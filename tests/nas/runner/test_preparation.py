@@ -28,7 +28,7 @@ from nas import (
 )
 from nas.errors import InfeasibleError, NasError, ObjectiveError, StudyError
 from nas.objective import Objective
-from nas.runner.preparation import choose_device, prepare
+from nas.runner.preparation import choose_training_device, prepare
 from nas.splits import Split, Splits
 from nas.supernet import elastic
 from nas.supernet.sandwich import draw_architectures
@@ -132,12 +132,12 @@ def test_equal_studies_are_described_equally() -> None:
 @pytest.mark.parametrize("name", ["nonsense", "cuda:99", "cpu:x", "meta", "mps", "xla", "hpu", "mkldnn", ""])
 def test_a_device_that_is_not_there_is_a_sentence(name: str) -> None:
     with pytest.raises(StudyError, match="can't be used") as caught:
-        choose_device(name)
+        choose_training_device(name)
     assert "\n" not in str(caught.value)
 
 
 def test_the_cpu_is_always_there() -> None:
-    assert choose_device("cpu") == CPU
+    assert choose_training_device("cpu") == CPU
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ SECRET = "s3cret"
 
 
 def run_on(study: Study, path: Path, storage: str | None, listener: Listener | None = None) -> Results:
-    return run(study, path, device=CPU, progress=listener or Listener(), storage=storage)
+    return run(study, path, training_device=CPU, progress=listener or Listener(), storage=storage)
 
 
 def trials(path: Path, storage: str | None = None) -> list[FrozenTrial]:
@@ -75,7 +75,7 @@ def test_a_run_on_a_server_is_a_run(
 def test_several_processes_evaluate_for_a_record_on_a_server(postgres_url: str, tmp_path: Path) -> None:
     study, path = tiny_study(winners=Winners(count=1)), tmp_path / "run"
     executor = partial(Processes, jobs=2)
-    run(study, path, device=CPU, progress=Listener(), storage=postgres_url, executor=executor)
+    run(study, path, training_device=CPU, progress=Listener(), storage=postgres_url, executor=executor)
     found = trials(path)
     assert [t.number for t in found] == list(range(study.evaluations))
     assert all(t.state == TrialState.COMPLETE for t in found)

@@ -35,7 +35,9 @@ def family_of(results: Results, study: Study = STUDY) -> Family:
 
 def test_a_family_is_runs_with_cards_and_goes_on_where_it_was_left(results: Results, tmp_path: Path) -> None:
     winner, listener = results.winners[0].id, Listener()
-    found = scale_winner(STUDY, results, winner, tmp_path, phis=[0.0, 1.0], device=CPU, progress=listener)
+    found = scale_winner(
+        STUDY, results, winner, tmp_path, phis=[0.0, 1.0], training_device=CPU, progress=listener
+    )
     card = (tmp_path / "README.md").read_text()
     assert card.count("phi-") == 2
     assert "depth 3/3" in card
@@ -50,7 +52,9 @@ def test_a_family_is_runs_with_cards_and_goes_on_where_it_was_left(results: Resu
     shutil.rmtree(tmp_path / "phi-1")
     (tmp_path / "README.md").unlink()
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "fit").iterdir()}
-    again = scale_winner(STUDY, results, winner, tmp_path, phis=[0.0, 1.0], device=CPU, progress=Listener())
+    again = scale_winner(
+        STUDY, results, winner, tmp_path, phis=[0.0, 1.0], training_device=CPU, progress=Listener()
+    )
     assert [one.values for one in again] == [one.values for one in found]
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "fit").iterdir()} == before
 

@@ -122,4 +122,4 @@ def test_half_precision_on_a_cpu_is_told_before_anything_is_paid(tmp_path: Path)
 
 def test_several_processes_have_nothing_to_train_without_a_supernet(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match="no supernet that several processes could train"):
-        assist(scratch_study(), tmp_path, device=torch.device("cpu"), ranks=Ranks(rank=1, size=2))
+        assist(scratch_study(), tmp_path, training_device=torch.device("cpu"), ranks=Ranks(rank=1, size=2))

@@ -50,7 +50,7 @@ def found(out: Path) -> dict[object, object]:
 def test_other_processes_find_what_this_one_finds(study: Study, jobs: int, tmp_path: Path) -> None:
     alone, together = tmp_path / "alone", tmp_path / "together"
     run_in(study, alone)
-    run(study, together, device=CPU, progress=Listener(), executor=partial(Processes, jobs=jobs))
+    run(study, together, training_device=CPU, progress=Listener(), executor=partial(Processes, jobs=jobs))
     assert found(together) == found(alone)
     assert len(list_paid_trials(record_of(together))) == study.evaluations
     models = ("model.safetensors", "trust/*.json")
@@ -62,7 +62,7 @@ def test_devices_are_measured_by_the_process_that_runs_the_study(tmp_path: Path)
     results = run(
         study,
         tmp_path,
-        device=CPU,
+        training_device=CPU,
         progress=Listener(),
         baselines=True,
         executor=partial(Processes, jobs=1),
@@ -79,7 +79,7 @@ def test_a_worker_that_judges_wrongly_is_replaced_and_its_trials_are_judged_agai
     monkeypatch.setattr("nas.search.guard._CHEAP_S", math.inf)  # whatever else the machine does
     study = uninformed(objectives=(AccuracyOfBrokenWorker(str(tmp_path)), NumParams()))
     out = tmp_path / "run"
-    results = run(study, out, device=CPU, progress=Listener(), executor=partial(Processes, jobs=2))
+    results = run(study, out, training_device=CPU, progress=Listener(), executor=partial(Processes, jobs=2))
     record = record_of(out)
     assert all(t.values[0] < 1 for t in complete_trials(record))
     assert len(list_paid_trials(record)) == study.evaluations
@@ -103,4 +103,10 @@ def test_a_study_that_can_not_be_sent_is_refused_in_a_sentence(tmp_path: Path) -
     network = tiny_study().network
     study = dataclasses.replace(tiny_study(), network=lambda: network())
     with pytest.raises(WorkerError, match="what workers begin with can't be sent to another process"):
-        run(study, tmp_path / "run", device=CPU, progress=Listener(), executor=partial(Processes, jobs=2))
+        run(
+            study,
+            tmp_path / "run",
+            training_device=CPU,
+            progress=Listener(),
+            executor=partial(Processes, jobs=2),
+        )
