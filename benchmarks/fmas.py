@@ -48,7 +48,7 @@ from nas.runner.progress import Silent
 from nas.runner.proxy import on_proxy, read_choice
 from nas.runner.running import run
 from nas.runner.searching import search_architectures
-from nas.runner.sparing import all_measured
+from nas.runner.sparing import hide_counted
 from nas.runner.supernet_training import train_supernet
 from nas.runner.weights import SupernetWeights
 from nas.search.record.reference_box import reference_box
@@ -135,7 +135,7 @@ def print_hypervolume(
 ) -> None:
     """Print the hypervolume of what a search measured, in the box of the first one."""
     objectives, trials = prepared.problem.objectives, complete_trials(record)
-    measured = all_measured(prepared, trials)
+    measured = hide_counted(prepared, trials)
     box = reference_box(first, objectives)
     assert box is not None
     volume = box.hypervolume(costs_of(objectives, measured))
@@ -184,7 +184,7 @@ def show_cost(ours: Study, out: Path) -> None:
     training = kept_seconds(note, 0.0) * ours.recipe.epochs
     print(f"training one candidate: {training:.0f} s, {ours.recipe.epochs} epochs of which one was run")
     trials = complete_trials(record)
-    search, measured = seconds / len(trials), len(all_measured(prepared, trials)) / len(trials)
+    search, measured = seconds / len(trials), len(hide_counted(prepared, trials)) / len(trials)
     print(f"an evaluation, the choice of the proxy and the proposals included: {told(search, training)}")
     for name, judged in {"the proxy": on_proxy(prepared, directory), "the whole split": prepared}.items():
         weights, known = SupernetWeights(prepared, directory), calibration(prepared, record)

@@ -332,12 +332,12 @@ def _joint(sizes: Sequence[Size], given: Mapping[str, Option]) -> list[tuple[_Ty
         for (
             size
         ) in sizes:  # no comprehension: a sum of hundreds is nested as deep, and each would be a call more
-            values.append(_values_given(size, {**given, **options}))
+            values.append(_list_values(size, {**given, **options}))
         found += itertools.product(*values)
     return found
 
 
-def _values_given(size: Size, given: Mapping[str, Option]) -> list[_Typed]:
+def _list_values(size: Size, given: Mapping[str, Option]) -> list[_Typed]:
     """Return the values that ``size`` can still have, without repeats."""
     if isinstance(size, Operation):
         pairs = _joint([size.left, size.right], given)

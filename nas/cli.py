@@ -18,7 +18,7 @@ from nas.commands.scale import scale_command
 from nas.commands.show import front_command, status
 from nas.errors import NasError, OutputError
 from nas.service import commands
-from nas.terminal import output_told, tell_aside
+from nas.terminal import report_failed_output, tell_aside
 
 app = typer.Typer(
     help="Multi-objective neural architecture search.",
@@ -72,7 +72,7 @@ def main() -> None:
     """Run the command line; an error a user can put right is one sentence and exit code 2."""
     import_from_here()
     try:
-        with output_told():
+        with report_failed_output():
             _check_arguments()
             app()
     except NasError as error:

@@ -62,13 +62,17 @@ def regret(
         rows = rng.choice(others, len(others)) if sampled else others
         moved = costs.copy()
         moved[:, 0] += spreads * rng.standard_normal(len(costs))
-        found.append((points_lost(moved[chosen], moved[rows]), box.measure_kept(moved[chosen], moved[rows])))
+        parts = moved[chosen], moved[rows]
+        found.append((measure_lost_points(*parts), box.measure_kept_share(*parts)))
     lost, kept = np.array(found).T
-    values = points_lost(costs[chosen], costs[others]), box.measure_kept(costs[chosen], costs[others])
+    values = (
+        measure_lost_points(costs[chosen], costs[others]),
+        box.measure_kept_share(costs[chosen], costs[others]),
+    )
     return Regret(len(costs), _interval(values[0], lost, 0.0, np.inf), _interval(values[1], kept, 0.0, 1.0))
 
 
-def points_lost(winners: FloatArray, others: FloatArray) -> float:
+def measure_lost_points(winners: FloatArray, others: FloatArray) -> float:
     """Return by how much others that cost no more are better than the best winner; below 0 where none is.
 
     Args:
@@ -91,7 +95,7 @@ class _Box:
         self._low, extent = costs.min(axis=0), np.ptp(costs, axis=0)
         self._extent = np.where(extent > 0, extent, 1.0)
 
-    def measure_kept(self, winners: FloatArray, others: FloatArray) -> float:
+    def measure_kept_share(self, winners: FloatArray, others: FloatArray) -> float:
         """Return the winners' hypervolume over that of all."""
         both = self._hypervolume(np.concatenate([winners, others]))
         return self._hypervolume(winners) / both if both > 0 else 1.0

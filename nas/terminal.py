@@ -144,7 +144,7 @@ def sigterm_interrupts() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def output_told() -> Iterator[None]:
+def report_failed_output() -> Iterator[None]:
     """Within, the program ends in a sentence where its output can't be written, and quietly where nobody reads on.
 
     Raises:

@@ -59,7 +59,7 @@ class Answers(ABC):
         """Return what may be known beforehand of ``(k,)`` rows, by objective."""
 
     @abstractmethod
-    def all_measured(self) -> Self:
+    def hide_counted(self) -> Self:
         """Return the same answers with nothing known beforehand: all columns must be learned."""
 
     @abstractmethod

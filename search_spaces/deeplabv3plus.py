@@ -270,12 +270,12 @@ def _encoder(
         reached, dilation = reached * stride, dilation * stage.stride // stride
         before, width = width, choice(f"stage{number}.width", *scale_widths(stage.width, scale))
         first = block(f"stage{number}.0", before, width, stride=stride, skip=False, dilation=dilation)
-        stages.append(nn.Sequential(first, _following(block, f"stage{number}", width, dilation, stage)))
+        stages.append(nn.Sequential(first, _make_following(block, f"stage{number}", width, dilation, stage)))
         widths.append(width)
     return Encoder(stem, stages[0], nn.Sequential(*stages[1:])), widths[0], widths[-1]
 
 
-def _following(block: _Block, name: str, width: Size, dilation: int, stage: _Stage) -> nn.Module:
+def _make_following(block: _Block, name: str, width: Size, dilation: int, stage: _Stage) -> nn.Module:
     """Return the blocks of a stage after its first one; they keep the shape."""
     if stage.extra_depths == (0,):
         return nn.Identity()

@@ -126,11 +126,13 @@ def resnet(
         first = _BLOCKS[block](f"{stage}.0", before, width, stride=1 if number == 1 else 2, project=True)
         layers += [
             first,
-            elastic.Repeat(_following(block, stage, width), times=choice(f"{stage}.extra_depth", 0, 1, 2)),
+            elastic.Repeat(
+                _make_following(block, stage, width), times=choice(f"{stage}.extra_depth", 0, 1, 2)
+            ),
         ]
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), elastic.Linear(width, classes))
 
 
-def _following(block: str, stage: str, width: Size) -> Callable[[int], Residual]:
+def _make_following(block: str, stage: str, width: Size) -> Callable[[int], Residual]:
     """Return what makes the blocks of a stage after its first one; they keep the shape."""
     return lambda position: _BLOCKS[block](f"{stage}.{position + 1}", width, width, stride=1, project=False)

@@ -73,7 +73,7 @@ class Table(Answers):
             if o.name in self.counted
         }
 
-    def all_measured(self) -> Table:
+    def hide_counted(self) -> Table:
         """Return the same table with nothing known beforehand: all columns must be learned."""
         return dataclasses.replace(self, counted=frozenset())
 

@@ -40,12 +40,12 @@ def study(epochs: int = 40, evaluations: int = 60, winners: int = 4) -> Study:
         strategy=SurrogateSearch(Mixture),
         evaluations=evaluations,
         winners=Winners(count=winners, recipe=Recipe(epochs=10, learning_rate=1e-3)),
-        weights=partial(_with_fitted_gate, data),
+        weights=partial(_write_fitted_gate, data),
         intended_use="Reading single handwritten digits of 8x8 pixels; a demonstration of gated computation.",
     )
 
 
-def _with_fitted_gate(data: Digits, _device: torch.device) -> Path:
+def _write_fitted_gate(data: Digits, _device: torch.device) -> Path:
     """Return the file of a network's first weights, with the gate fitted to the train split."""
     splits = data.load()
     path = cache_folder() / f"digits-gated-{digest([splits.fingerprint, 1])}.safetensors"

@@ -73,7 +73,7 @@ def ours(
         counted: Whether it may know the counted objectives beforehand.
         ordered: Whether options that are numbers remain so; else they are categories, as the peers see them.
     """
-    table = ledger.table if counted else ledger.table.all_measured()
+    table = ledger.table if counted else ledger.table.hide_counted()
     table = table if ordered else dataclasses.replace(table, space=_named(table.space))
     problem = table.problem()
 

@@ -104,7 +104,7 @@ class Oracle(Answers):
         pairs = zip(self.objectives, self.models, strict=True)
         return {o.name: model(positions) for o, model in pairs if o.name in self.counted}
 
-    def all_measured(self) -> Oracle:
+    def hide_counted(self) -> Oracle:
         """Return the same oracle with nothing known beforehand."""
         return dataclasses.replace(self, counted=frozenset())
 

@@ -15,7 +15,7 @@ from nas.checks import check_kind
 from nas.choices import Choice, Option
 from nas.compression.pipeline import Lab, Model
 from nas.compression.settings import check_options
-from nas.compression.working import check_runs, make_model, module_in, replace_layers, working_copy
+from nas.compression.working import check_runs, make_model, make_working_copy, module_in, replace_layers
 from nas.devices import Device, OnnxRuntime
 from nas.errors import SpaceError, StudyError
 from nas.evaluation.onnx_export import export_onnx
@@ -97,7 +97,7 @@ class Circulant:
         if chosen and chosen == self.choices().largest():
             return model
         size = self.block_size if isinstance(self.block_size, int) else int(chosen[f"{self.name}.block_size"])
-        module = working_copy(before, lab)
+        module = make_working_copy(before, lab)
         count = replace_layers(module, (nn.Linear, nn.Conv2d), lambda layer: _with_blocks(layer, size))
         shapes = _shapes_of_large(module, model, lab, self.name)
         if self.device is not None:

@@ -17,7 +17,7 @@ from nas.compression.maps import insert_maps, match_layers, merge_maps
 from nas.compression.pipeline import Lab, Model
 from nas.compression.settings import check_options
 from nas.compression.training import TrainingPass, check_recipe
-from nas.compression.working import make_model, module_in, working_copy
+from nas.compression.working import make_model, make_working_copy, module_in
 from nas.errors import ExportError, StudyError
 from nas.inputs import Inputs, call_network
 from nas.training import Losses, Recipe, Step, distillation_step, prepare_batch, train
@@ -67,7 +67,7 @@ class WideThenNarrow(TrainingPass):
         check_options(self.choices(), options)
         if lab.teacher is None:
             return model
-        module = working_copy(module_in(model, self.name), lab)
+        module = make_working_copy(module_in(model, self.name), lab)
         layers = match_layers(module, lab.teacher, model.inputs, lab.training_device)
         if not layers:
             raise ExportError(

@@ -17,7 +17,7 @@ from nas.compression.normed_recurrent import NormedCell, NormedRecurrent, make_n
 from nas.compression.pipeline import Lab, Model
 from nas.compression.settings import check_options
 from nas.compression.training import TrainingPass, check_distillation, check_recipe, describe_epochs, train_in
-from nas.compression.working import make_model, module_in, working_copy
+from nas.compression.working import make_model, make_working_copy, module_in
 from nas.errors import ExportError, StudyError
 from nas.training import Distillation, Hinton, Recipe
 
@@ -75,7 +75,7 @@ class LowBitRecurrent(TrainingPass):
             TrainingError: training can't go on.
         """
         check_options(self.choices(), options)
-        module = working_copy(module_in(model, self.name), lab)
+        module = make_working_copy(module_in(model, self.name), lab)
         with torch.random.fork_rng(devices=[]):  # initial weights are drawn, and replaced
             cells = replace_recurrent(module, self.steps)
         if not cells:

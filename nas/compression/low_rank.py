@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from nas.choices import Option
 from nas.compression.pipeline import Lab, Model
 from nas.compression.settings import check_options, check_shares, share_choices
-from nas.compression.working import check_runs, make_model, module_in, replace_layers, working_copy
+from nas.compression.working import check_runs, make_model, make_working_copy, module_in, replace_layers
 from nas.space import SearchSpace
 
 _Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d
@@ -63,7 +63,7 @@ class LowRank:
         if share == 1.0:
             return model
         assert isinstance(share, float)
-        module = working_copy(before, lab)
+        module = make_working_copy(before, lab)
         count = replace_layers(module, _LAYERS, lambda layer: _thinner(layer, share))
         check_runs(self.name, model, module, lab)
         what = f"{self.name} of {count} layers, for {share:g} of the energy"
@@ -95,7 +95,7 @@ def _halves(matrix: Tensor, share: float) -> tuple[Tensor, Tensor]:
     """Return ``(rank, in)`` and ``(out, rank)`` matrices whose product is nearest to an ``(out, in)`` one."""
     # The eigenvectors of the smaller Gram matrix are found faster, and say the same.
     wide = matrix if len(matrix) <= matrix.shape[1] else matrix.T
-    basis = _leading(wide, share)
+    basis = _find_leading_vectors(wide, share)
     rest = basis.T @ wide.double()
     return (rest, basis) if wide is matrix else (basis.T, rest.T)
 
@@ -103,8 +103,8 @@ def _halves(matrix: Tensor, share: float) -> tuple[Tensor, Tensor]:
 def _by_tucker(layer: _Convolution, share: float) -> nn.Sequential | None:
     weight = layer.weight.double()
     count_out, count_in = weight.shape[:2]
-    given = _leading(weight.flatten(1), share)
-    taken = _leading(weight.transpose(0, 1).flatten(1), share)
+    given = _find_leading_vectors(weight.flatten(1), share)
+    taken = _find_leading_vectors(weight.transpose(0, 1).flatten(1), share)
     area, stride = math.prod(layer.kernel_size), math.prod(layer.stride)
 
     def cost(rank_out: int, rank_in: int) -> int:
@@ -129,7 +129,7 @@ def _by_tucker(layer: _Convolution, share: float) -> nn.Sequential | None:
     return nn.Sequential(*layers) if len(layers) > 1 else None
 
 
-def _leading(matrix: Tensor, share: float) -> Tensor:
+def _find_leading_vectors(matrix: Tensor, share: float) -> Tensor:
     """Return the fewest left singular vectors that hold a share of the energy, ``(rows, rank)`` float64."""
     # The product squares the range of the singular values, of which float32 would lose the small half.
     matrix = matrix.double()

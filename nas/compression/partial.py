@@ -113,7 +113,7 @@ def adapt_layers(
     Raises:
         ExportError: there is no layer to adapt, or no module of a name in ``plan.whole``.
     """
-    whole = {_last_linear(network, inputs), *_modules_named(network, plan.whole)}
+    whole = {_last_linear(network, inputs), *_match_modules(network, plan.whole)}
     layers = _adaptable_layers(network, whole)
     if not layers:
         raise ExportError(
@@ -158,7 +158,7 @@ def _is_within(name: str, modules: Iterable[str]) -> bool:
     return any(name == module or name.startswith(f"{module}.") for module in modules)
 
 
-def _modules_named(network: nn.Module, patterns: Sequence[str]) -> set[str]:
+def _match_modules(network: nn.Module, patterns: Sequence[str]) -> set[str]:
     names = [name for name, _ in network.named_modules() if name]
     found = {pattern: {name for name in names if fnmatchcase(name, pattern)} for pattern in patterns}
     missing = next((pattern for pattern, matches in found.items() if not matches), None)

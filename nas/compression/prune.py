@@ -16,7 +16,7 @@ from nas.compression.removal import copy_with_units
 from nas.compression.saliency import SALIENCIES, Saliency, unit_saliencies
 from nas.compression.settings import check_options, check_shares, share_choices
 from nas.compression.training import check_recipe, train_in
-from nas.compression.working import make_model, module_in, working_copy
+from nas.compression.working import make_model, make_working_copy, module_in
 from nas.errors import ExportError, StudyError
 from nas.inputs import place_inputs
 from nas.space import Condition, SearchSpace
@@ -135,7 +135,7 @@ class Prune:
         """Return a copy with a share of its units; ``first`` says how many there were, and is filled."""
         example, kind = place_inputs(model.inputs.blank(2), lab.training_device), type(before).__name__
         with failing_as(ExportError, f"{self.name} can't follow the channels of {kind}", _ADVICE):
-            network = working_copy(before, lab)
+            network = make_working_copy(before, lab)
             groups = channel_groups(network, example)
         if not groups:
             raise ExportError(
@@ -161,7 +161,7 @@ class Prune:
         """Return how many units of each group stay."""
         wholes = [first[group.name] for group in groups]
         if self.distribution == "global":
-            wanted = [float(count) for count in _competing(groups, saliencies, wholes, share)]
+            wanted = [float(count) for count in _count_across_groups(groups, saliencies, wholes, share)]
         else:
             wanted = [share * whole for whole in wholes]
         counts = []
@@ -177,7 +177,7 @@ class Prune:
         return counts
 
 
-def _competing(
+def _count_across_groups(
     groups: Sequence[ChannelGroup], saliencies: Sequence[Tensor], wholes: Sequence[int], share: float
 ) -> list[int]:
     """Return how many units of each group stay, where the channels of all of them compete."""

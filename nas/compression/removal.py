@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from nas.compression.channel_groups import channel_groups
 from nas.compression.heads import update_sizes
 from nas.compression.pipeline import Lab
-from nas.compression.working import working_copy
+from nas.compression.working import make_working_copy
 from nas.errors import one_line
 from nas.inputs import Inputs, call_network, place_inputs
 
@@ -45,7 +45,7 @@ def copy_with_units(
 def _attempt(
     before: nn.Module, kept: Mapping[str, Tensor], example: Inputs, shape: torch.Size, lab: Lab
 ) -> nn.Module | str:
-    copy = working_copy(before, lab)
+    copy = make_working_copy(before, lab)
     tied = _find_tied(copy)
     try:
         for group in channel_groups(copy, example):

@@ -48,7 +48,7 @@ class _Changes:
     tensors: Mapping[str, tuple[int, ...] | None] = field(default_factory=dict)
 
 
-def changes_between(before: nn.Module, after: nn.Module) -> dict[str, Any]:
+def describe_changes(before: nn.Module, after: nn.Module) -> dict[str, Any]:
     """Return how the structure of ``after`` differs from that of ``before``, as plain JSON values.
 
     Layers of one class may differ in plain attributes (numbers, text, and lists of these) and in the shapes of their
@@ -69,7 +69,7 @@ def changes_between(before: nn.Module, after: nn.Module) -> dict[str, Any]:
         tensors |= _find_changed_shapes(name, old, new)
     changes: dict[str, Any] = json.loads(json.dumps(asdict(_Changes(tuple(layers), attributes, tensors))))
     # What can't be told is found here, while the winner is made, and not when somebody loads it.
-    _check_same_structure(with_changes(before, changes), after)
+    _check_same_structure(apply_changes(before, changes), after)
     return changes
 
 
@@ -79,14 +79,14 @@ def sets_numbers_alone(before: nn.Module, after: nn.Module) -> bool:
     Raises:
         ExportError: something differs which can't be told; names it.
     """
-    if any(changes_between(before, after).values()):
+    if any(describe_changes(before, after).values()):
         return False
     found = after.state_dict()
     return any(not torch.equal(tensor, found[name]) for name, tensor in before.state_dict().items())
 
 
-def with_changes(module: nn.Module, changes: Mapping[str, Any]) -> nn.Module:
-    """Return a copy of a module with the structure that :func:`changes_between` told.
+def apply_changes(module: nn.Module, changes: Mapping[str, Any]) -> nn.Module:
+    """Return a copy of a module with the structure that :func:`describe_changes` told.
 
     Weights of layers that have changed are undefined: load them.
 

@@ -34,7 +34,7 @@ def module_in(model: Model, name: str) -> nn.Module:
     return model.module
 
 
-def working_copy(module: nn.Module, lab: Lab) -> nn.Module:
+def make_working_copy(module: nn.Module, lab: Lab) -> nn.Module:
     """Return a copy on the lab's device, all of whose parameters can be trained."""
     return copy_module(module).to(lab.training_device).requires_grad_(True)
 

@@ -176,7 +176,7 @@ class TorchvisionData(RawData):
         try:
             opened: MapDataset = kind(str(root), **arguments)
         except (RuntimeError, OSError) as error:
-            raise DataError(self._missing(root, error, "download" in accepted)) from error
+            raise DataError(self._describe_missing(root, error, "download" in accepted)) from error
         except Exception as error:  # torchvision checks little of its options and files
             why = one_line(error).replace(". ", "; ")
             raise DataError(
@@ -185,7 +185,7 @@ class TorchvisionData(RawData):
             ) from error
         return opened
 
-    def _missing(self, root: Path, error: Exception, downloadable: bool) -> str:
+    def _describe_missing(self, root: Path, error: Exception, downloadable: bool) -> str:
         why = first_line(error)
         if self.download and downloadable:
             return f"{self.name} can't be read from or downloaded to {root} ({why}): check the connection."

@@ -129,9 +129,9 @@ class AgentLink:
             if isinstance(found, dict):
                 return found
             raise self._no_agent("an answer that is no JSON")
-        raise self._meaning(response.status_code, found if isinstance(found, dict) else {})
+        raise self._make_error(response.status_code, found if isinstance(found, dict) else {})
 
-    def _meaning(self, status: int, found: Mapping[str, Any]) -> Exception:
+    def _make_error(self, status: int, found: Mapping[str, Any]) -> Exception:
         """Return the error that a refusal stands for."""
         code, message = found.get("error"), str(found.get("message", "nothing more"))
         said = f"the agent at {self._url} says: {message}"

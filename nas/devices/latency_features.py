@@ -16,7 +16,7 @@ Known = Callable[[IntArray], FloatArray]
 devices, MACs, parameters. What is slow here tends to be large there."""
 
 
-def nothing_known(indices: IntArray) -> FloatArray:
+def know_nothing(indices: IntArray) -> FloatArray:
     """Return no number of each architecture."""
     return np.zeros((len(indices), 0))
 

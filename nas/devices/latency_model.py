@@ -8,7 +8,7 @@ from typing import final
 import numpy as np
 from scipy.stats import t as student_t
 
-from nas.devices.latency_features import Encoder, Known, nothing_known
+from nas.devices.latency_features import Encoder, Known, know_nothing
 from nas.devices.latency_parts import PRIORS, Parts, PowerLaws
 from nas.devices.latency_posterior import Posterior, draw_shares, mix_moments
 from nas.errors import StudyError
@@ -76,7 +76,7 @@ class LatencyModel:
     """
 
     def __init__(
-        self, space: SearchSpace, known: Known = nothing_known, reference: IntArray | None = None
+        self, space: SearchSpace, known: Known = know_nothing, reference: IntArray | None = None
     ) -> None:
         if reference is None:
             reference = space.sample_indices(_NUM_REFERENCE, np.random.default_rng(0))

@@ -108,7 +108,7 @@ class LocalRuntime(ABC):
     def _open(self, models: Sequence[bytes], batch_size: int) -> Iterator[Session]:
         with turn_of_this_process():
             passes = [self.load(model, batch_size) for model in models]
-            with memory_told():
+            with raise_memory_error():
                 yield LocalSession(passes, in_this_thread=self.threads == 1)
 
 
@@ -165,7 +165,7 @@ def turn_of_this_process() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def memory_told() -> Iterator[None]:
+def raise_memory_error() -> Iterator[None]:
     """Turn what ONNX Runtime says where memory runs out, which has no type of its own, into a MemoryError."""
     try:
         yield

@@ -10,7 +10,7 @@ from typing import final
 import numpy as np
 import onnxruntime as ort
 
-from nas.devices.local import LocalRuntime, memory_told
+from nas.devices.local import LocalRuntime, raise_memory_error
 from nas.errors import ExportError
 
 
@@ -64,7 +64,7 @@ def open_session(model: bytes, *, threads: int = 1) -> ort.InferenceSession:
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.log_severity_level = 3
     try:
-        with memory_told():
+        with raise_memory_error():
             return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except MemoryError:  # that isn't the model's fault
         raise

@@ -11,7 +11,7 @@ from typing import ClassVar, Protocol
 import numpy as np
 import onnx
 
-from nas.devices.local import LocalRuntime, memory_told
+from nas.devices.local import LocalRuntime, raise_memory_error
 from nas.devices.onnx_runtime import feed_for, open_session
 from nas.errors import ExportError, StudyError, one_line
 
@@ -124,10 +124,10 @@ def _try(load: Load, model: bytes, batch_size: int) -> tuple[Loaded, None] | tup
     """
     session = open_session(model)
     feed = feed_for(session, batch_size)
-    with memory_told():
+    with raise_memory_error():
         expected = session.run(None, feed)
     try:
-        with memory_told():
+        with raise_memory_error():
             network = load(model, feed)
             network.run()
             found = network.answers()
@@ -166,7 +166,7 @@ def _first_at_fault(model: onnx.ModelProto, fails: Callable[[bytes], bool]) -> o
     runs, stops = 0, len(model.graph.node)
     while stops - runs > 1:
         middle = (runs + stops) // 2
-        part = _beginning(model, middle)
+        part = _cut_beginning(model, middle)
         if part is not None and fails(part):
             stops = middle
         else:
@@ -175,7 +175,7 @@ def _first_at_fault(model: onnx.ModelProto, fails: Callable[[bytes], bool]) -> o
     return found
 
 
-def _beginning(model: onnx.ModelProto, count: int) -> bytes | None:
+def _cut_beginning(model: onnx.ModelProto, count: int) -> bytes | None:
     """Return the network of the first operators alone.
 
     It gives all floats that follow from its inputs and that none of these operators takes; None where there are none.

@@ -12,7 +12,7 @@ import onnxruntime as ort
 import torch
 from torch import Tensor, nn
 
-from nas.devices.local import memory_told
+from nas.devices.local import raise_memory_error
 from nas.devices.onnx_runtime import open_session
 from nas.errors import ExportError
 from nas.evaluation.onnx_export import export_onnx, feed_of
@@ -119,6 +119,6 @@ def _read(path: Path) -> bytes:
 def _answers(session: ort.InferenceSession, inputs: Inputs) -> Tensor:
     names = [entry.name for entry in session.get_inputs()]
     batches = split_items(map_inputs(Tensor.cpu, inputs), _BATCH_SIZE)
-    with memory_told():
+    with raise_memory_error():
         outputs = [np.asarray(session.run(None, feed_of(names, batch))[0]) for batch in batches]
     return torch.from_numpy(np.concatenate(outputs))

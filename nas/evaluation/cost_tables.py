@@ -89,7 +89,7 @@ def is_free(module: nn.Module, macs: int, own: set[nn.Parameter]) -> bool:
     return not macs and not own and not isinstance(module, elastic.ElasticLayer | Cut | Attending)
 
 
-def positions_chosen(site: Site) -> Expression | None:
+def find_position_count(site: Site) -> Expression | None:
     """Return the expression of choices that says how many vectors a layer gets; None where that is fixed."""
     return next((slot.expression for slot in site.slots if _is_position_count(slot)), None)
 

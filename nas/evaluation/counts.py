@@ -15,8 +15,8 @@ from nas.evaluation.cost_tables import (
     CostTable,
     Positions,
     cost_of,
+    find_position_count,
     is_free,
-    positions_chosen,
     stack_tables,
     sum_tables,
     tabulate,
@@ -171,7 +171,7 @@ class NetworkCounter:
             macs = own_macs.get(site.path, 0)
             if isinstance(site.module, Resized) or is_free(site.module, macs, own):
                 continue
-            expression = positions_chosen(site)
+            expression = find_position_count(site)
             cost = cost_of(site.module, positions.get(site.path, 0) if expression is None else 1, macs, own)
             if expression is not None and str(expression) not in chosen:
                 chosen[str(expression)] = tabulate_positions(twin.space, expression)

@@ -11,10 +11,10 @@ import numpy as np
 import onnx
 
 from nas.checks import check_integers
-from nas.devices.local import memory_told
+from nas.devices.local import raise_memory_error
 from nas.errors import EvaluationError, StudyError
 from nas.evaluation.onnx_export import feed_of
-from nas.evaluation.onnx_static import fold_graph, of_one_item, watching_session
+from nas.evaluation.onnx_static import fold_graph, of_one_item, open_watching_session
 from nas.inputs import Inputs, split_items
 from nas.objective import Measurement, Objective
 from nas.objectives import Bench, Candidate
@@ -22,25 +22,25 @@ from nas.objectives import Bench, Candidate
 _Shape = tuple[int, ...]
 
 
-def _of_convolution(_node: onnx.NodeProto, _inputs: _Shape, weight: _Shape, outputs: _Shape) -> int:
+def _count_convolution(_node: onnx.NodeProto, _inputs: _Shape, weight: _Shape, outputs: _Shape) -> int:
     return prod(outputs) * prod(weight[1:])
 
 
-def _of_transposed_convolution(
+def _count_transposed_convolution(
     _node: onnx.NodeProto, inputs: _Shape, weight: _Shape, _outputs: _Shape
 ) -> int:
     return prod(inputs) * prod(weight[1:])
 
 
-def _of_product(node: onnx.NodeProto, left: _Shape, _right: _Shape, outputs: _Shape) -> int:
+def _count_product(node: onnx.NodeProto, left: _Shape, _right: _Shape, outputs: _Shape) -> int:
     is_transposed = any(entry.name == "transA" and entry.i for entry in node.attribute)  # of Gemm alone
     return prod(outputs) * left[0 if is_transposed else -1]
 
 
 _MACS: dict[str, Callable[[onnx.NodeProto, _Shape, _Shape, _Shape], int]] = {
-    "Conv": _of_convolution,
-    "ConvTranspose": _of_transposed_convolution,
-    **dict.fromkeys(("Gemm", "MatMul", "MatMulNBits"), _of_product),
+    "Conv": _count_convolution,
+    "ConvTranspose": _count_transposed_convolution,
+    **dict.fromkeys(("Gemm", "MatMul", "MatMulNBits"), _count_product),
 }
 """Multiply-accumulates by kind of operator, from the shapes of its first two inputs and its output."""
 _UNSEEN = frozenset(("Einsum", "GRU", "If", "LSTM", "Loop", "RNN", "Scan"))
@@ -110,11 +110,11 @@ def flops_by_item(model: bytes, inputs: Inputs) -> np.ndarray:
     nodes = [node for node in folded.graph.node if node.op_type in _MACS]
     stored = {tensor.name: tuple(tensor.dims) for tensor in folded.graph.initializer}
     wanted = sorted({name for node in nodes for name in (*node.input[:2], node.output[0])} - set(stored))
-    session = watching_session(folded, wanted)
+    session = open_watching_session(folded, wanted)
     names = [entry.name for entry in session.get_inputs()]
     counted = []
     for item in split_items(inputs, 1):
-        with memory_told():
+        with raise_memory_error():
             arrays = session.run(wanted, feed_of(names, item)) if wanted else []
         shapes = stored | {name: np.shape(array) for name, array in zip(wanted, arrays, strict=True)}
         macs = [_MACS[n.op_type](n, *(shapes[name] for name in (*n.input[:2], n.output[0]))) for n in nodes]

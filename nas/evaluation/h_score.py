@@ -122,7 +122,7 @@ class HScoreSubset:
         made_of = [splits.fingerprint, *_identity(module), self.recipe.fingerprint, repr(self.quality), seed]
         # Named by all that the result depends on, so that another network or recipe never finds it.
         path = cache_folder() / f"h-score-{digest(made_of)}.json"
-        known = _read_kept(path, len(splits.train))
+        known = _read_stored_subset(path, len(splits.train))
         if known is not None:
             return known
         logger.info("training %d of %d for the H-scores of %s", run + 1, self.runs, splits.name)
@@ -241,7 +241,7 @@ def _identity(module: nn.Module) -> tuple[str, str]:
     return repr(module), weights.hexdigest()
 
 
-def _read_kept(path: Path, count: int) -> IntArray | None:
+def _read_stored_subset(path: Path, count: int) -> IntArray | None:
     """Return what a training found, where its file is there and whole."""
     if not path.exists():
         return None

@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 
-from nas.devices.local import memory_told
+from nas.devices.local import raise_memory_error
 from nas.devices.onnx_runtime import feed_for, open_session
 from nas.errors import ExportError
 
@@ -129,7 +129,7 @@ def fold_graph(model: bytes) -> onnx.ModelProto:
     with tempfile.TemporaryDirectory(prefix="nas-graph-") as folder:
         options.optimized_model_filepath = str(Path(folder, "folded.onnx"))
         try:
-            with memory_told():
+            with raise_memory_error():
                 ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         except MemoryError:
             raise
@@ -141,15 +141,15 @@ def fold_graph(model: bytes) -> onnx.ModelProto:
 def _shapes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
     """Return the shapes of inputs and of whatever an operator makes."""
     made = [name for node in model.graph.node for name in node.output if name]
-    session = watching_session(model, made)
+    session = open_watching_session(model, made)
     feed = feed_for(session, 1)
-    with memory_told():
+    with raise_memory_error():
         found: Sequence[np.ndarray] = session.run(made, feed)
     arrays = {**feed, **dict(zip(made, found, strict=True))}
     return {name: tuple(np.shape(array)) for name, array in arrays.items()}
 
 
-def watching_session(model: onnx.ModelProto, names: Sequence[str]) -> ort.InferenceSession:
+def open_watching_session(model: onnx.ModelProto, names: Sequence[str]) -> ort.InferenceSession:
     """Return a session whose outputs are the tensors of these names, also those between operators."""
     watched = onnx.ModelProto()
     watched.CopyFrom(model)

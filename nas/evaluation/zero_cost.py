@@ -87,7 +87,7 @@ def naswot(module: nn.Module, on: ScoredOn) -> float:
     codes = _Agreement(len(on.targets))
     # With gradients, because without them torch fuses whole layers of attention, and no activation would be seen.
     with torch.enable_grad(), codes:
-        call_network(_normalising(module), on.inputs)
+        call_network(_normalise_by_batch(module), on.inputs)
     return float(torch.linalg.slogdet(codes.kernel)[1])
 
 
@@ -99,7 +99,7 @@ def jacov(module: nn.Module, on: ScoredOn) -> float:
     """
     inputs = map_inputs(lambda t: t.detach().requires_grad_(t.is_floating_point()), on.inputs)
     floats = [tensor for tensor in as_tuple(inputs) if tensor.requires_grad]
-    output = call_network(_normalising(module), inputs).sum()
+    output = call_network(_normalise_by_batch(module), inputs).sum()
     gradients = torch.autograd.grad(output, floats, materialize_grads=True)
     rows = torch.cat([gradient.flatten(1) for gradient in gradients], dim=1).double()
     correlations = torch.corrcoef(rows)
@@ -112,7 +112,7 @@ def jacov(module: nn.Module, on: ScoredOn) -> float:
 def grad_norm(module: nn.Module, on: ScoredOn) -> float:
     """Return the logarithm of the sum, over weight tensors, of the norm of the loss's gradient (Abdelfattah 2021)."""
     weights = _weights(module)
-    loss = on.task.loss(call_network(_normalising(module), on.inputs), on.targets)
+    loss = on.task.loss(call_network(_normalise_by_batch(module), on.inputs), on.targets)
     gradients = torch.autograd.grad(loss, weights, allow_unused=True)
     return _logarithm(sum(float(gradient.norm()) for gradient in gradients if gradient is not None))
 
@@ -155,7 +155,7 @@ def _weights(module: nn.Module) -> list[nn.Parameter]:
     return [p for p in module.parameters() if p.ndim > 1 and p.requires_grad]
 
 
-def _normalising(module: nn.Module) -> nn.Module:
+def _normalise_by_batch(module: nn.Module) -> nn.Module:
     """Return the module with batch norm by the batch, whose running statistics are not learned yet, and no dropout."""
     module.eval()
     for layer in module.modules():

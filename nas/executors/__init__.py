@@ -12,7 +12,7 @@ from nas.executors.executor import (
     Rest,
     Work,
 )
-from nas.executors.persistent import Persistent, all_done
+from nas.executors.persistent import Persistent, run_all
 from nas.executors.processes import Processes
 from nas.executors.serial import Serial
 
@@ -30,5 +30,5 @@ __all__ = [
     "Rest",
     "Serial",
     "Work",
-    "all_done",
+    "run_all",
 ]

@@ -115,7 +115,7 @@ class Persistent(Generic[W]):
             )
 
 
-def all_done(
+def run_all(
     executor: Persistent[W],
     works: Sequence[Callable[[W], T | Rest[W]]],
     on_done: Callable[[int, T], None] = lambda _position, _value: None,

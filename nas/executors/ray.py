@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar, final
 from nas.errors import WorkerError, kind_and_line
 from nas.executors.executor import Job, Lost, MakeWorkplace, Outcome
 from nas.executors.messages import Begun, Said, outcome_of, pack, read_message
-from nas.executors.ray_connection import Needs, check_made, enter_cluster
+from nas.executors.ray_connection import Needs, check_creation, enter_cluster
 from nas.executors.worker import Beginning, Outbox, Workbench
 
 W = TypeVar("W")
@@ -103,7 +103,7 @@ class RayCluster(Generic[W]):
         The job is sent after the worker has begun, and not along with the call to begin: where a worker dies at once,
         Ray may lose the answers to both.
         """
-        with self._fullness_told():
+        with self._explain_full_store():
             called = worker.actor.do.remote(worker.work) if worker.has_begun else worker.actor.begin.remote()
         self._busy[called] = worker
 
@@ -111,7 +111,7 @@ class RayCluster(Generic[W]):
         """Return what became of a worker's job; nothing where the worker has only begun, and gets the job now."""
         worker = self._busy.pop(called)
         try:
-            with self._fullness_told():
+            with self._explain_full_store():
                 sent = self._ray.get(called)
         except self._ray.exceptions.RayError as error:  # of the worker, its node, or the way to it
             return self._handle_loss(worker, error)
@@ -127,7 +127,7 @@ class RayCluster(Generic[W]):
         return None
 
     @contextlib.contextmanager
-    def _fullness_told(self) -> Iterator[None]:
+    def _explain_full_store(self) -> Iterator[None]:
         """Tell in a sentence that what goes between processes finds no room; Ray uses the disk before it says so."""
         try:
             yield
@@ -143,7 +143,7 @@ class RayCluster(Generic[W]):
         In this order, because it may be alive behind a connection that broke: it must not go on beside the one that
         gets its job next. Idle ones end too: where its node died they did, and the next job would be lost to each.
         """
-        check_made(error)
+        check_creation(error)
         self._idle.append(worker)
         self._forget_idle()
         return Lost(worker.key, type(error).__name__, worker.has_begun)

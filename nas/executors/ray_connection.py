@@ -55,7 +55,7 @@ class Needs:
         )
 
 
-def check_made(error: Exception) -> None:
+def check_creation(error: Exception) -> None:
     """Tell the death of a process that never was from that of one that worked.
 
     Raises:

@@ -14,7 +14,7 @@ from nas.errors import WorkerError
 from nas.executors.executor import Failed
 from nas.executors.messages import Fault, Said, message_bytes, outcome_of, pack, read_message, unpack
 from nas.executors.persistent import MAX_RETRIES
-from nas.executors.ray_connection import Needs, check_made, enter_cluster
+from nas.executors.ray_connection import Needs, check_creation, enter_cluster
 from nas.executors.worker import Origin, Outbox, answer
 from nas.progress import Progress
 
@@ -113,7 +113,7 @@ class RayRanks:
             tasks = [a.work.remote(message, rank, self.size, url) for rank, a in enumerate(actors)]
             _hear(ray, actors[0], tasks, progress)
         except ray.exceptions.RayError as error:
-            check_made(error)
+            check_creation(error)
             return type(error).__name__
         else:
             return None

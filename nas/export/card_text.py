@@ -25,11 +25,19 @@ _NAMED_CLASSES = 20
 
 def card_text(results: Results, winner: Winner) -> str:
     """Return the card without its metadata."""
-    sections = (_head, _results, _write_intended_use, _data, _measuring, _limits, _making)
+    sections = (
+        _write_head,
+        _write_results,
+        _write_intended_use,
+        _write_data,
+        _write_measurement,
+        _write_limits,
+        _write_history,
+    )
     return "\n".join(section(results, winner) for section in sections)
 
 
-def _head(results: Results, winner: Winner) -> str:
+def _write_head(results: Results, winner: Winner) -> str:
     one = escape(results.facts["task"]["item"])
     return f"""# {escape(f"{results.study}-{winner.id}")}
 
@@ -41,7 +49,7 @@ multi-objective architecture search over {escape(", ".join(o.name for o in resul
 """
 
 
-def _results(results: Results, winner: Winner) -> str:
+def _write_results(results: Results, winner: Winner) -> str:
     objectives = [*results.objectives, FILE_BYTES]
     numbers = Table(
         ["variant", "file", *(o.name for o in objectives), "on the final front"],
@@ -63,7 +71,7 @@ def _write_intended_use(results: Results, winner: Winner) -> str:
 {escape(facts["intended_use"])}
 
 ```python
-{_loading(facts["network"])}
+{_write_loading(facts["network"])}
 ```
 
 or any ONNX runtime with {code(winner.variants[0].file)}.
@@ -72,7 +80,7 @@ Output `{OUTPUT}`: float32 {_shape(task["outputs"])}, {escape(task["reading"])}{
 """
 
 
-def _data(results: Results, _winner: Winner) -> str:
+def _write_data(results: Results, _winner: Winner) -> str:
     facts, data, one = results.facts, results.facts["data"], escape(results.facts["task"]["item"])
     return f"""## Data
 
@@ -82,7 +90,7 @@ def _data(results: Results, _winner: Winner) -> str:
 """
 
 
-def _measuring(results: Results, winner: Winner) -> str:
+def _write_measurement(results: Results, winner: Winner) -> str:
     quality, machine = results.quality, results.facts["machine"]
     name = escape(quality.name)
     measured = winner.variants[0].values
@@ -108,7 +116,7 @@ Machine and versions: {"; ".join(escape(f"{part} {value}") for part, value in ma
 """
 
 
-def _limits(results: Results, winner: Winner) -> str:
+def _write_limits(results: Results, winner: Winner) -> str:
     one = escape(results.facts["task"]["item"])
     return f"""## Limits
 
@@ -117,7 +125,7 @@ split holds {results.facts["data"]["test"]} {one}s{_noise(winner, results.qualit
 """
 
 
-def _making(results: Results, winner: Winner) -> str:
+def _write_history(results: Results, winner: Winner) -> str:
     facts = results.facts
     choices = Table(["choice", "option"], [[name, str(option)] for name, option in winner.choices.items()])
     return f"""## How it was made
@@ -130,7 +138,7 @@ Study {code(results.study)}, seed {facts["seed"]}, trial {winner.trial}. Command
 """
 
 
-def _loading(network: str) -> str:
+def _write_loading(network: str) -> str:
     """Return the lines of Python that load the module, given ``package.module:function``."""
     package, _, name = network.partition(":")
     module, comment = (

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from nas.choices import Option
 from nas.compression.few_values import FewValues, find_few_values
 from nas.compression.pipeline import PLAIN
-from nas.compression.structure import with_changes
+from nas.compression.structure import apply_changes
 from nas.errors import DamagedFileError, ExportError, first_line
 from nas.evaluation.candidate import OnnxCandidate
 from nas.evaluation.onnx_export import export_onnx
@@ -137,7 +137,7 @@ def load(
     note = _read_note(folder, variant)
     if note.changes is None:
         return OnnxModule(folder / variant_file(variant))
-    module = with_changes(_plain(folder, network), note.changes)
+    module = apply_changes(_plain(folder, network), note.changes)
     load_weights(folder / variant_weights(variant), module)
     return module.eval()
 
@@ -212,7 +212,7 @@ def _rebuild(folder: Path, description: _Description, network: Callable[..., nn.
             f"{description.id}): restore the file, or run the study again to make it anew."
         )
     module = supernet.extract(architecture)
-    return module if description.changes is None else with_changes(module, description.changes)
+    return module if description.changes is None else apply_changes(module, description.changes)
 
 
 @final

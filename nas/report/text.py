@@ -63,7 +63,7 @@ def _summary(results: Results) -> list[str]:
         *map(escape, facts.get("predicted", [])),
         *[escape(f"{sentence[0].upper()}{sentence[1:]}") for sentence in facts.get("doubts", [])],
         _durations(facts["seconds"]),
-        *_ending(facts),
+        *_tell_ending(facts),
     ]
 
 
@@ -210,7 +210,7 @@ def _durations(seconds: dict[str, float]) -> str:
     return "Seconds spent: " + ", ".join(f"{name} {spent:.0f}" for name, spent in seconds.items()) + "."
 
 
-def _ending(facts: dict[str, Any]) -> list[str]:
+def _tell_ending(facts: dict[str, Any]) -> list[str]:
     sentences = []
     if facts.get("ended"):
         sentences.append(escape(f"The search ended because {facts['ended']}."))

@@ -14,7 +14,7 @@ import torch
 from optuna.trial import FrozenTrial
 from torch import nn
 
-from nas.executors import all_done
+from nas.executors import run_all
 from nas.objective import Measurement, Objective
 from nas.progress import ADAPT_CANDIDATES
 from nas.report.tables import format_value, label
@@ -132,7 +132,7 @@ class _Adapting:
             self._context.progress.advance(told)
 
         works = [partial(adapt_candidate, architecture_of(problem.space, t), self._known) for t in trials]
-        all_done(self._context.workers, works, note)
+        run_all(self._context.workers, works, note)
 
 
 def pays(quality: Objective, pairs: Sequence[tuple[Measurement, Measurement]]) -> bool:

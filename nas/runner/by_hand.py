@@ -16,7 +16,7 @@ from nas.compression.fine_tune import FineTune
 from nas.compression.int8 import Int8
 from nas.compression.prune import Prune
 from nas.errors import ExportError
-from nas.executors import Rest, all_done
+from nas.executors import Rest, run_all
 from nas.objective import Measurement
 from nas.progress import PRUNED_BY_HAND
 from nas.report.results import Baseline
@@ -49,7 +49,7 @@ def prune_by_hand(context: RunContext, known: Known, box: ReferenceBox | None) -
         progress.advance(f"{SHARES[position]:.0%} of the channels")
 
     works: list[Callable[[Workplace], Any]] = [partial(_at, share, known) for share in SHARES]
-    found = all_done(context.workers, works, tell)
+    found = run_all(context.workers, works, tell)
     rows = [row for made in found if not isinstance(made, str) for row in made]
     objectives = context.prepared.problem.objectives
     values = [[row[o.name].value for o in objectives] for row in rows]

@@ -14,7 +14,7 @@ from nas import pareto
 from nas.compression.pipeline import Pipeline
 from nas.errors import EvaluationError
 from nas.runner.preparation import Prepared
-from nas.runner.sparing import all_measured
+from nas.runner.sparing import select_measured
 from nas.search.models.stand_alone import expect_alone, stand_alone_values
 from nas.search.record.credibility import are_credible, doubts
 from nas.search.record.reference_box import ReferenceBox, reference_box
@@ -45,7 +45,7 @@ def choose_winners(
         EvaluationError: all have such values.
     """
     problem = prepared.problem
-    for sentence in doubts(problem.objectives, all_measured(prepared, complete_trials(record))):
+    for sentence in doubts(problem.objectives, select_measured(prepared, complete_trials(record))):
         logger.warning("%s", sentence)
     trials = _eligible_trials(prepared, record)
     if adapted:
@@ -105,7 +105,7 @@ def _network_to_finish(prepared: Prepared, trial: FrozenTrial) -> Architecture:
 
 def _eligible_trials(prepared: Prepared, record: optuna.Study) -> list[FrozenTrial]:
     """Return the trials that may be winners: with values that were measured and can be believed."""
-    trials, objectives = all_measured(prepared, complete_trials(record)), prepared.problem.objectives
+    trials, objectives = select_measured(prepared, complete_trials(record)), prepared.problem.objectives
     believed = are_credible(costs_of(objectives, trials))
     if not believed.any():
         raise EvaluationError(f"there is no front: {doubts(objectives, trials)[0]}")

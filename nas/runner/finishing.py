@@ -16,8 +16,8 @@ from optuna.trial import FrozenTrial
 from torch import nn
 
 from nas.compression.pipeline import PLAIN, Lab
-from nas.compression.structure import changes_between, with_changes
-from nas.executors import all_done
+from nas.compression.structure import apply_changes, describe_changes
+from nas.executors import run_all
 from nas.export.folder import load_weights
 from nas.export.names import WEIGHTS
 from nas.files import digest
@@ -101,7 +101,7 @@ def _finish_all(
         context.progress.advance(wanted[position].id)
         _warn_of_kept(context.prepared, wanted[position], made[0])
 
-    return all_done(context.workers, [partial(_finish, one, known) for one in wanted], tell)
+    return run_all(context.workers, [partial(_finish, one, known) for one in wanted], tell)
 
 
 def _warn_of_kept(prepared: Prepared, architecture: Architecture, outcome: _Outcome) -> None:
@@ -181,7 +181,7 @@ class _Making:
         if prepared.study.pipeline.passes:
             cut = prepared.supernet.extract(prepared.network_of(architecture), config=False)
             made = Made(PLAIN, shipped.macs, shipped.num_params, shipped.plain.applied)
-            outcome = replace(outcome, made=made, changes=changes_between(cut, module))
+            outcome = replace(outcome, made=made, changes=describe_changes(cut, module))
         self._export(module, outcome)
         return outcome
 
@@ -194,7 +194,7 @@ class _Making:
         prepared = self.here.prepared
         module = prepared.supernet.extract(prepared.network_of(self.architecture))
         if outcome.changes is not None:
-            module = with_changes(module, outcome.changes)
+            module = apply_changes(module, outcome.changes)
         load_weights(self.folder / WEIGHTS, module)
         return on_cpu(module)
 

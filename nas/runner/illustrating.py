@@ -68,7 +68,9 @@ def illustrate_winner(prepared: Prepared, folder: Path) -> Details:
         rows = np.sort(np.random.default_rng(0).choice(len(test), min(_DRAWN, len(test)), replace=False))
         outputs = outputs_for(quality, candidate, test.batch(rows))
         with failing_as(EvaluationError, f"draw_examples() of the task {task!r} failed", _MEND):
-            picture = task.draw_examples(_as_given(prepared.splits, rows), test.targets[rows], outputs)
+            picture = task.draw_examples(
+                _undo_normalisation(prepared.splits, rows), test.targets[rows], outputs
+            )
         write_bytes(folder / EXAMPLES, picture)
     details = Details(parts, _confusions(prepared, candidate))
     if details.confusions:
@@ -90,7 +92,7 @@ def _confusions(prepared: Prepared, candidate: OnnxCandidate) -> dict[str, list[
         }
 
 
-def _as_given(splits: Splits, rows: IntArray) -> Inputs:
+def _undo_normalisation(splits: Splits, rows: IntArray) -> Inputs:
     """Return test items before they were normalised."""
     inputs = splits.test.rows(rows)
     if isinstance(inputs, tuple) or not splits.mean or splits.test.mean:

@@ -84,7 +84,7 @@ def with_priors(prepared: Prepared, directory: RunDirectory) -> Prepared:
     if not prepared.study.prior:
         return prepared
     if directory.prior.exists():
-        known = _read_kept(directory.prior, problem.space)
+        known = _read_stored_knowledge(directory.prior, problem.space)
     else:
         known = [by for name in prepared.study.prior for by in _read(name, directory, problem)]
     return replace(prepared, problem=replace(problem, knowledge=(*problem.knowledge, *known)))
@@ -97,7 +97,7 @@ def keep_priors(prepared: Prepared, directory: RunDirectory) -> None:
         write_stored(directory.prior, {"taken": [asdict(taken) for taken in known]})
 
 
-def _read_kept(path: Path, space: SearchSpace) -> list[Knowledge]:
+def _read_stored_knowledge(path: Path, space: SearchSpace) -> list[Knowledge]:
     try:
         return [taken.knowledge(space) for taken in read_stored(path, _Snapshot).taken]
     except SpaceError as error:

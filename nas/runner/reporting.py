@@ -166,7 +166,7 @@ def _describe_search(prepared: Prepared, record: optuna.Study, trials: list[Froz
             f"most {limit:g}, which was asked for."
             for name, limit in prepared.problem.soft_limits.items()
         ],
-        "predicted": _tell_predicted(prepared, trials),
+        "predicted": _tell_of_predictions(prepared, trials),
         "doubts": [*doubts(objectives, trials), *tell_of_broken(record)],
         "seed": prepared.study.seed,
         "ended": record.user_attrs.get(ENDED),
@@ -187,11 +187,11 @@ def _describe_run(context: RunContext, trials: list[FrozenTrial]) -> dict[str, A
         "outside_weights": outside_weights(prepared, context.weights),
         "engine": "ONNX Runtime" if prepared.runs_exported else f"PyTorch on {prepared.training_device.type}",
         "machine": machine_facts(),
-        "epochs": _epochs_given(trials),
+        "epochs": _count_candidates_by_epochs(trials),
     }
 
 
-def _tell_predicted(prepared: Prepared, trials: list[FrozenTrial]) -> list[str]:
+def _tell_of_predictions(prepared: Prepared, trials: list[FrozenTrial]) -> list[str]:
     """Return a sentence for each objective that was only predicted of some candidates."""
     names = [objective.name for objective in prepared.problem.objectives]
     repeats = {name: [measurements_of(trial)[name].repeats for trial in trials] for name in names}
@@ -227,7 +227,7 @@ def _tell_choice(record: optuna.Study) -> str:
     return f"what they were expected to reach on their own, given {len(known)} architectures that had been trained so"
 
 
-def _epochs_given(trials: list[FrozenTrial]) -> dict[str, int]:
+def _count_candidates_by_epochs(trials: list[FrozenTrial]) -> dict[str, int]:
     """Return how many candidates that were trained from scratch got how many epochs; {} in a supernet."""
     given = [measurements_of(trial).get(EPOCHS) for trial in trials]
     counts = Counter(int(epochs.value) for epochs in given if epochs is not None)

@@ -28,7 +28,7 @@ from nas.runner.prior import keep_priors, with_priors
 from nas.runner.progress import Silent, StatusFile
 from nas.runner.reporting import results_of, write_report
 from nas.runner.searching import forecast_gain, search_architectures
-from nas.runner.supernet_training import find_trained
+from nas.runner.supernet_training import find_training_seconds
 from nas.runner.threads import suitable_threads
 from nas.runner.trust import measure_trust
 from nas.runner.weights import Weights, weights_of
@@ -138,7 +138,7 @@ def _train_elsewhere(
     """Let the processes of a cluster train the supernet, unless it is trained."""
     if not weights.are_shared:
         weights.train(progress, Ranks(size=trainers.size))  # which says that there is no supernet
-    if find_trained(prepared, directory) is None:
+    if find_training_seconds(prepared, directory) is None:
         trainers.run(
             partial(_assist_at, make_study, directory.path.resolve(), prepared.training_device), progress
         )

@@ -45,7 +45,7 @@ def _make_numbers(prepared: Prepared, profile: Path | None) -> KnownNumbers:
     return lambda indices: np.column_stack([counted(indices), model.predict(indices).ms])
 
 
-def _sparing(prepared: Prepared) -> list[LatencyMs]:
+def _list_spared(prepared: Prepared) -> list[LatencyMs]:
     return [o for o in prepared.measured if isinstance(o, LatencyMs) and o.measurements is not None]
 
 
@@ -61,7 +61,7 @@ class Sparing:
     """
 
     def __init__(self, prepared: Prepared) -> None:
-        self.objectives = _sparing(prepared)
+        self.objectives = _list_spared(prepared)
         self.latencies = [
             SparedLatency(prepared.problem, Spare(o.name, o.measurements, _make_numbers(prepared, o.profile)))
             for o in self.objectives
@@ -94,9 +94,9 @@ def measure_spared(prepared: Prepared, record: optuna.Study, known: Known, progr
         )
 
 
-def all_measured(prepared: Prepared, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+def select_measured(prepared: Prepared, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     """Return the trials of which no latency was only predicted."""
-    names = [objective.name for objective in _sparing(prepared)]
+    names = [objective.name for objective in _list_spared(prepared)]
     return [t for t in trials if all(measurements_of(t)[name].repeats > 0 for name in names)]
 
 

@@ -18,7 +18,7 @@ from nas.runner.steps import Step
 from nas.study import stable_repr
 from nas.training import ALONE, Ranks, Recipe, train
 from nas.training import Step as TrainingStep
-from nas.training.memory import out_of_memory_told
+from nas.training.memory import explain_out_of_memory
 from nas.training.phases import Phase, SupernetTraining
 
 WEIGHTS = "weights.safetensors"
@@ -33,7 +33,7 @@ class _Training:
     seconds: float
 
 
-@out_of_memory_told()
+@explain_out_of_memory()
 def train_supernet(prepared: Prepared, run: RunDirectory, progress: Progress, ranks: Ranks = ALONE) -> float:
     """Train the supernet of ``prepared`` in place, or load it if it is trained.
 
@@ -45,7 +45,7 @@ def train_supernet(prepared: Prepared, run: RunDirectory, progress: Progress, ra
         DamagedFileError: a checkpoint or the weights are damaged.
     """
     supernet = prepared.supernet
-    seconds = find_trained(prepared, run)
+    seconds = find_training_seconds(prepared, run)
     if ranks.agree(seconds is not None) and seconds is not None:
         load_supernet(prepared, run)
         return seconds
@@ -92,7 +92,7 @@ def _make_step(phase: Phase) -> TrainingStep:
     return step
 
 
-def find_trained(prepared: Prepared, run: RunDirectory) -> float | None:
+def find_training_seconds(prepared: Prepared, run: RunDirectory) -> float | None:
     """Return the seconds that the directory's supernet was trained for; None if it has to be trained.
 
     Raises:
@@ -122,10 +122,10 @@ def load_supernet(prepared: Prepared, run: RunDirectory) -> None:
 
 
 def _step(prepared: Prepared, run: RunDirectory) -> Step:
-    return Step(run.supernet / "training.json", _training_inputs(prepared), (WEIGHTS,))
+    return Step(run.supernet / "training.json", _list_training_inputs(prepared), (WEIGHTS,))
 
 
-def _training_inputs(prepared: Prepared) -> list[object]:
+def _list_training_inputs(prepared: Prepared) -> list[object]:
     study = prepared.study
     return [
         study.recipe.fingerprint,

@@ -11,7 +11,7 @@ import numpy as np
 import optuna
 from optuna.trial import FrozenTrial
 
-from nas.executors import all_done
+from nas.executors import run_all
 from nas.files import digest
 from nas.objective import Measurement
 from nas.progress import CHECK_RANKING
@@ -52,7 +52,7 @@ def measure_trust(context: RunContext, record: optuna.Study, winners: Sequence[W
             architecture_of(prepared.problem.space, trial).id,
             trial.number,
             trial.number in chosen,
-            _searched(prepared, trial),
+            _read_searched_quality(prepared, trial),
             alone[trial.number].value,
             alone[trial.number].spread,
             tuple(trial.values[1:]),
@@ -64,7 +64,7 @@ def measure_trust(context: RunContext, record: optuna.Study, winners: Sequence[W
     return result
 
 
-def _searched(prepared: Prepared, trial: FrozenTrial) -> float:
+def _read_searched_quality(prepared: Prepared, trial: FrozenTrial) -> float:
     return measurements_of(trial)[prepared.problem.objectives[0].name].value
 
 
@@ -79,14 +79,14 @@ def _reach_alone(
 
     def note(number: int, reached: Measurement) -> None:
         alone[number] = reached
-        searched = _searched(prepared, by_number[number])
+        searched = _read_searched_quality(prepared, by_number[number])
         progress.advance(f"{searched:.4f} in the search, {reached.value:.4f} alone")
 
     if prepared.study.trust.recipe is None:
         for winner in winners:
             note(winner.trial, winner.fine_tuned)
     missing = [trial for trial in trials if trial.number not in alone]
-    all_done(
+    run_all(
         context.workers,
         [partial(_alone, architecture_of(prepared.problem.space, trial), known) for trial in missing],
         lambda position, reached: note(missing[position].number, reached),

@@ -11,7 +11,7 @@ from torch import nn
 
 from nas.compression.onnx_files import onnx_of
 from nas.compression.pipeline import PLAIN, Lab, Pipeline, as_pipeline, name_variant
-from nas.compression.structure import changes_between
+from nas.compression.structure import describe_changes
 from nas.export.folder import VariantNote, save_weights
 from nas.export.names import ONNX, variant_file, variant_note, variant_weights
 from nas.files import file_digest, write_bytes, write_json
@@ -139,7 +139,7 @@ def _make(
     changes = None
     if pipeline.on_module:
         save_weights(folder / variant_weights(name), found.module)
-        changes = changes_between(module, found.module)
+        changes = describe_changes(module, found.module)
     note = VariantNote(PLAIN, found.model.applied, changes)
     write_json(folder / variant_note(name), asdict(note))
     return Made(name, found.macs, found.num_params, found.model.applied)

@@ -14,7 +14,7 @@ import numpy as np
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from nas.devices.latency_features import Known, nothing_known
+from nas.devices.latency_features import Known, know_nothing
 from nas.devices.latency_model import HeldOut, LatencyModel, LatencyPrediction
 from nas.objective import Measurement
 from nas.search.record.credibility import credible_front
@@ -46,7 +46,7 @@ class Spare:
 
     name: str
     measurements: int
-    known: Known = nothing_known
+    known: Known = know_nothing
 
 
 @final

@@ -9,7 +9,7 @@ from optuna.trial import TrialState
 
 from nas.errors import EvaluationError
 from nas.search.record.ledger import Ledger
-from nas.search.record.trials import ERROR, FORGIVEN, by_completion, forgiven, list_paid_trials
+from nas.search.record.trials import ERROR, FORGIVEN, by_completion, list_forgiven, list_paid_trials
 from nas.search.stopping import Limits
 
 _MAX_FAILURES = 10
@@ -50,7 +50,7 @@ class StartCheck:
     def _give_up(self) -> None:
         """Forgive all failures, so that the next call evaluates these architectures again, and say what went wrong."""
         failed = {t.number for t in list_paid_trials(self._study) if t.state == TrialState.FAIL}
-        failed |= forgiven(self._study)
+        failed |= list_forgiven(self._study)
         self._study.set_user_attr(FORGIVEN, sorted(failed))
         last = by_completion([t for t in self._study.get_trials(deepcopy=False) if t.number in failed])[-1]
         raise EvaluationError(

@@ -23,9 +23,9 @@ from nas.search.record.trials import (
     NOTHING_LEFT,
     complete_trials,
     costs_of,
-    forgiven,
     has_values,
     is_paid,
+    list_forgiven,
     wall_seconds,
 )
 from nas.strategy import Problem
@@ -140,7 +140,7 @@ class Ending:
 
     def note(self, finished: Sequence[FrozenTrial]) -> None:
         """Take in finished trials; the first time those of earlier calls, after which the sampler is asked anew."""
-        unpaid = forgiven(self._study) if finished else ()
+        unpaid = list_forgiven(self._study) if finished else ()
         for trial in finished:
             if is_paid(trial) and trial.number not in unpaid:
                 self._note_paid(trial)

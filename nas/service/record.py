@@ -26,9 +26,9 @@ from nas.search.record.trials import (
     ARCHITECTURE,
     by_completion,
     costs_of,
-    forgiven,
     has_values,
     is_paid,
+    list_forgiven,
     measurements_of,
     predictions_of,
     soft_limits,
@@ -93,7 +93,7 @@ class Record:
         try:
             new = [t for t in self._study.get_trials(deepcopy=False) if self._is_news(t)]
             box = None if self._growing is not None else read_box(self._study)
-            limits, unpaid = soft_limits(self._study), forgiven(self._study)
+            limits, unpaid = soft_limits(self._study), list_forgiven(self._study)
         except (sqlalchemy.exc.OperationalError, optuna.exceptions.StorageInternalError):
             return False  # the writer has it for itself this moment; the next refresh reads it
         self._take(by_completion(new), limits)

@@ -92,9 +92,9 @@ def attend_in_place(module: nn.Module, heads: Choice, narrowing: Narrowing | Non
         _channels=None if narrowing is None else narrowing.channels,
         _inner=0 if narrowing is None else narrowing.inner,
     )
-    module.__class__ = _attending_class(type(module))  # type: ignore[arg-type]
+    module.__class__ = _make_attending_class(type(module))  # type: ignore[arg-type]
 
 
 @functools.cache
-def _attending_class(plain: type[nn.Module]) -> type[nn.Module]:
+def _make_attending_class(plain: type[nn.Module]) -> type[nn.Module]:
     return type(plain.__name__, (Attending, plain), {"__module__": plain.__module__})

@@ -40,7 +40,7 @@ class _Narrow(TorchFunctionMode):
             shape = self._shorten_shape(args[0].size())
             return shape[named["dim"] if named else args[1]]
         if function in _RESHAPES:
-            return function(args[0], *self._fitting(args[0], args[1:]), **named)
+            return function(args[0], *self._fit_sizes(args[0], args[1:]), **named)
         return function(*map(_plain, args), **{name: _plain(value) for name, value in named.items()})
 
     def _shorten_shape(self, shape: Iterable[int]) -> tuple[int, ...]:
@@ -52,7 +52,7 @@ class _Narrow(TorchFunctionMode):
             said[places[-1]] = _Inner(self._inner)
         return tuple(said)
 
-    def _fitting(self, tensor: Tensor, sizes: tuple[Any, ...]) -> list[Any]:
+    def _fit_sizes(self, tensor: Tensor, sizes: tuple[Any, ...]) -> list[Any]:
         """Return sizes that hold as many numbers as ``tensor``: with the input's channels where they are asked for."""
         sizes = tuple(sizes[0]) if len(sizes) == 1 and isinstance(sizes[0], tuple | list) else sizes
         plain = [_plain(size) for size in sizes]

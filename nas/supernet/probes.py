@@ -45,11 +45,11 @@ def list_neighbours(space: SearchSpace, architecture: Architecture) -> list[tupl
 def _mix_extremes(space: SearchSpace, largest: Architecture) -> list[Architecture]:
     """Return the largest with all choices changed that control no other, and with all changed that do."""
     rng = np.random.default_rng(0)
-    controlling = _controlling_choices(space)
+    controlling = _find_controlling_choices(space)
     rows: list[dict[str, Option]] = []
     for group in (False, True):
         choices = [c for c in space.choices if (c.name in controlling) == group]
-        spread = {c.name: rng.permutation(_evenly_spaced(len(c.options))) for c in choices}
+        spread = {c.name: rng.permutation(_space_evenly(len(c.options))) for c in choices}
         for rank in range(max(map(len, spread.values()), default=0)):
             rows.append({c.name: c.options[np.resize(spread[c.name], rank + 1)[-1]] for c in choices})
     return [space.architecture({**largest, **row}) for row in rows]
@@ -57,7 +57,7 @@ def _mix_extremes(space: SearchSpace, largest: Architecture) -> list[Architectur
 
 def _list_ranks(space: SearchSpace, largest: Architecture) -> list[Architecture]:
     """Return the architecture of the first options, of the second ones and so on; depth is changed last."""
-    depths = _controlling_choices(space)
+    depths = _find_controlling_choices(space)
     widths = [c for c in space.choices if c.name not in depths]
     ranks = range(max((len(c.options) for c in widths), default=0))
     rows = [{c.name: c.options[min(rank, len(c.options) - 1)] for c in widths} for rank in ranks]
@@ -65,11 +65,11 @@ def _list_ranks(space: SearchSpace, largest: Architecture) -> list[Architecture]
     return [space.architecture({**largest, **row}) for row in rows]
 
 
-def _controlling_choices(space: SearchSpace) -> set[str]:
+def _find_controlling_choices(space: SearchSpace) -> set[str]:
     """Return the names of the choices that decide whether others matter."""
     return {c.choice for found in space.conditions.values() for a in found for c in a}
 
 
-def _evenly_spaced(count: int) -> IntArray:
+def _space_evenly(count: int) -> IntArray:
     """Return positions of up to so many options, both ends among them."""
     return np.unique(np.linspace(0, count - 1, min(count, _MOST_POSITIONS)).round().astype(np.int64))

@@ -116,14 +116,14 @@ def probing(network: nn.Module) -> Iterator[FlopCounter]:
     with counting(network) as counter:
         try:
             for layer in layers:
-                layer.__dict__["forward"] = _remembering(layer, counter, zeros)
+                layer.__dict__["forward"] = _make_remembering(layer, counter, zeros)
             yield counter
         finally:
             for layer in layers:
                 layer.__dict__.pop("forward", None)
 
 
-def _remembering(
+def _make_remembering(
     layer: nn.Module, counter: FlopCounter, zeros: dict[_Form, Tensor]
 ) -> Callable[[Tensor], Tensor]:
     """Return a ``forward`` that computes once for each of the layer's sizes and each form of its input."""

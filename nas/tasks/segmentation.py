@@ -85,7 +85,7 @@ class SemanticSegmentation(OneClassEach):
                 f"targets are {targets.dtype} of shape {tuple(targets.shape)}: torch.uint8 or torch.int64 of shape "
                 "(n, *positions), the class of each position, is expected"
             )
-        known = _occurring(targets)
+        known = _find_occurring(targets)
         labelled = known[known != self.ignore_index]
         if len(labelled) == 0:
             return f"all positions have the value {self.ignore_index}, which is ignored: some classes are expected"
@@ -125,7 +125,7 @@ def find_ignored(task: object) -> int | None:
     return task.ignore_index if isinstance(task, SemanticSegmentation) else None
 
 
-def _occurring(targets: Tensor) -> Tensor:
+def _find_occurring(targets: Tensor) -> Tensor:
     """Return the values that occur. Bytes are counted, which takes a fortieth of the time of ``unique``."""
     if targets.dtype == torch.uint8:
         return torch.bincount(targets.flatten()).nonzero().flatten()

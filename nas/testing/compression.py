@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from nas.choices import Option
 from nas.compression.applying import apply_pass, export
 from nas.compression.pipeline import CompressionPass, Lab, Model, Pipeline
-from nas.compression.structure import changes_between, with_changes
+from nas.compression.structure import apply_changes, describe_changes
 from nas.evaluation.candidate import OnnxCandidate
 from nas.inputs import Form, Inputs, as_spec, call_network, take_items
 from nas.splits import Split
@@ -220,7 +220,7 @@ class _Case:
             return
         for result, after in self._made:
             before = _module(result.given)
-            rebuilt = with_changes(before, changes_between(before, _module(after)))
+            rebuilt = apply_changes(before, describe_changes(before, _module(after)))
             rebuilt.load_state_dict(_module(after).state_dict())
             again = replace(after, module=rebuilt.eval())
             assert torch.equal(

@@ -41,7 +41,7 @@ def check_executor(make: MakeExecutor[int]) -> Sequence[Promise]:
 
 
 @contextlib.contextmanager
-def _opened(make: MakeExecutor[int]) -> Iterator[Executor[int]]:
+def _open(make: MakeExecutor[int]) -> Iterator[Executor[int]]:
     with contextlib.closing(make(_make_workplace)) as executor:
         yield executor
 
@@ -64,13 +64,13 @@ def _do(executor: Executor[int], *works: Work[int]) -> dict[int, Outcome]:
 
 
 def _check_capacity(make: MakeExecutor[int]) -> None:
-    with _opened(make) as executor:
+    with _open(make) as executor:
         told = _do(executor, *(partial(_add, number) for number in range(executor.capacity)))
     assert len(told) == executor.capacity, f"{executor.capacity} jobs at a time give {len(told)} outcomes"
 
 
 def _check_jobs(make: MakeExecutor[int]) -> None:
-    with _opened(make) as executor:
+    with _open(make) as executor:
         count = 2 * executor.capacity + 1
         told = _do(executor, *(partial(_add, number) for number in range(count)))
     expected = {number: Done(number, _WORKPLACE + number) for number in range(count)}
@@ -78,7 +78,7 @@ def _check_jobs(make: MakeExecutor[int]) -> None:
 
 
 def _check_failures(make: MakeExecutor[int]) -> None:
-    with _opened(make) as executor:
+    with _open(make) as executor:
         told = _do(executor, _divide, _leave, partial(_add, 1))
     for key, kind in ((0, ZeroDivisionError), (1, SystemExit)):
         found = told[key]
@@ -88,21 +88,21 @@ def _check_failures(make: MakeExecutor[int]) -> None:
 
 
 def _check_rest(make: MakeExecutor[int]) -> None:
-    with _opened(make) as executor:
+    with _open(make) as executor:
         (outcome,) = _do(executor, _leave_a_rest).values()
     comes_back = isinstance(outcome, Done) and isinstance(outcome.value, Rest)
     assert comes_back, f"a job that returns a Rest gives {outcome}: Done with it is expected"
 
 
 def _check_idle(make: MakeExecutor[int]) -> None:
-    with _opened(make) as executor:
+    with _open(make) as executor:
         assert list(executor.collect(None)) == [], "collect() of nothing must give nothing, at once"
         _do(executor, partial(_add, 1))
         assert list(executor.collect(None)) == [], "a job is told twice"
 
 
 def _check_death(make: MakeExecutor[int]) -> None:
-    with _opened(make) as executor:
+    with _open(make) as executor:
         (told,) = _do(executor, _process_id).values()
         if told == Done(0, os.getpid()):
             return  # a death here would be this process's own

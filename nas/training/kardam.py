@@ -70,7 +70,7 @@ class GradientFilter:
         """
         if self._ranks.size == 1:
             return loss
-        accepted = within_lipschitz(self._ranks.gather(self._straying(loss, weight)), self._faulty)
+        accepted = within_lipschitz(self._ranks.gather(self._measure_straying(loss, weight)), self._faulty)
         self._batches += 1
         self._left_out += ~accepted.cpu()
         used = self._find_used()
@@ -116,7 +116,7 @@ class GradientFilter:
         """Return the gradients of the parameters that this batch's subnets have, by position."""
         return {i: p.grad for i, p in enumerate(self._parameters) if p.grad is not None}
 
-    def _straying(self, loss: Tensor, weight: float) -> Tensor:
+    def _measure_straying(self, loss: Tensor, weight: float) -> Tensor:
         """Return how far the mean gradient of this process's items lies from the last step's; inf without items."""
         if weight == 0 or not math.isfinite(loss.item()):
             return loss.new_tensor(math.inf)

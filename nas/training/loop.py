@@ -25,7 +25,7 @@ from nas.training.depth import StochasticDepth
 from nas.training.division import Division
 from nas.training.kardam import GradientFilter
 from nas.training.losses import add_gradients
-from nas.training.memory import is_out_of_memory, out_of_memory_told
+from nas.training.memory import explain_out_of_memory, is_out_of_memory
 from nas.training.optimization import Optimization
 from nas.training.ranks import ALONE, Ranks
 from nas.training.recipe import Recipe
@@ -36,7 +36,7 @@ from nas.training.watching import Watcher
 logger = logging.getLogger(__name__)
 
 
-@out_of_memory_told()
+@explain_out_of_memory()
 def train(
     model: nn.Module,
     step: Step,

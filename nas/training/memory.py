@@ -61,7 +61,7 @@ def _too_large(what: str) -> str:
 
 
 @contextlib.contextmanager
-def out_of_memory_told() -> Iterator[None]:
+def explain_out_of_memory() -> Iterator[None]:
     """Turn an error that says that memory ran out into a sentence, where smaller batches wouldn't help.
 
     Raises:

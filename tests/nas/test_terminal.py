@@ -16,7 +16,14 @@ from nas import terminal
 from nas.errors import OutputError
 from nas.report.tables import Table
 from nas.runner.progress import Status
-from nas.terminal import Bars, Terminated, describe_status, output_told, print_table, sigterm_interrupts
+from nas.terminal import (
+    Bars,
+    Terminated,
+    describe_status,
+    print_table,
+    report_failed_output,
+    sigterm_interrupts,
+)
 
 
 def test_where_nobody_watches_a_stage_is_about_ten_lines(capsys: pytest.CaptureFixture[str]) -> None:
@@ -127,7 +134,7 @@ def test_a_reader_that_has_gone_ends_the_program_quietly(
 ) -> None:
     monkeypatch.setattr(terminal, "console", terminal._Console())  # what can't be written stays in its buffer
     monkeypatch.setattr("sys.stdout", Closed(BrokenPipeError(errno.EPIPE, "Broken pipe")))
-    with pytest.raises(SystemExit) as stop, output_told():
+    with pytest.raises(SystemExit) as stop, report_failed_output():
         write()
     assert stop.value.code == 141
 
@@ -138,7 +145,10 @@ def test_an_output_without_room_is_a_sentence(
 ) -> None:
     monkeypatch.setattr(terminal, "console", terminal._Console())  # what can't be written stays in its buffer
     monkeypatch.setattr("sys.stdout", Closed(OSError(errno.ENOSPC, "No space left on device")))
-    with pytest.raises(OutputError, match=r"can't be written \(No space left on device\)"), output_told():
+    with (
+        pytest.raises(OutputError, match=r"can't be written \(No space left on device\)"),
+        report_failed_output(),
+    ):
         write()
 
 
@@ -151,13 +161,13 @@ def test_an_output_without_room_is_a_sentence(
     ],
 )
 def test_too_low_a_limit_on_open_files_is_a_sentence(error: Exception) -> None:
-    with pytest.raises(OutputError, match="ulimit -n"), output_told():
+    with pytest.raises(OutputError, match="ulimit -n"), report_failed_output():
         raise error
 
 
 @pytest.mark.parametrize("error", [SystemExit(3), FileNotFoundError(2, "gone", "a file"), ValueError("x")])
 def test_other_ends_are_left_alone(error: BaseException) -> None:
-    with pytest.raises(type(error)) as caught, output_told():
+    with pytest.raises(type(error)) as caught, report_failed_output():
         raise error
     assert caught.value is error
 

@@ -100,7 +100,7 @@ def test_counted_columns_are_known_beforehand_and_no_others() -> None:
     indices = np.array([[1, 2], [0, 1]])
     counts = SMALL.problem().count(indices)
     assert {name: values.tolist() for name, values in counts.items()} == {"size": [5.0, 2.0]}
-    assert SMALL.all_measured().problem().count(indices) == {}
+    assert SMALL.hide_counted().problem().count(indices) == {}
     assert SMALL.problem().violation(indices).tolist() == [0.0, 0.0]
 
 

@@ -39,7 +39,7 @@ class Nursery:
         # A process with threads must not fork, so this one is forked first and does all forking from then on.
         if os.fork() == 0:
             ours.close()
-            _ending_here(lambda: _nurse(theirs, work))
+            _work_and_exit(lambda: _nurse(theirs, work))
         theirs.close()
         self._nurse = ours
 
@@ -67,7 +67,7 @@ class Nursery:
         return int(_STATUS.unpack(answer)[0])
 
 
-def _ending_here(work: Callable[[], None]) -> None:
+def _work_and_exit(work: Callable[[], None]) -> None:
     """Do a forked process's work; it never returns to what its parent does next."""
     try:
         work()
@@ -94,6 +94,6 @@ def _nurse(agent: socket.socket, work: Work) -> None:
             child = os.fork()
             if child == 0:
                 agent.close()
-                _ending_here(partial(work, socket.socket(fileno=files[0])))
+                _work_and_exit(partial(work, socket.socket(fileno=files[0])))
             os.close(files[0])
         agent.sendall(_STATUS.pack(status))

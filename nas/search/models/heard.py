@@ -11,7 +11,7 @@ from nas.agreement import spearman_rho
 from nas.search.models.belief import Believer
 from nas.search.models.cost_model import best_scale
 from nas.search.record.credibility import credible
-from nas.search.record.trials import costs_of, indices_of, read_said
+from nas.search.record.trials import costs_of, indices_of, read_source_values
 from nas.strategy import Problem
 
 _MIN_TRIALS = 4
@@ -31,11 +31,11 @@ def source_sentences(problem: Problem, trials: Sequence[FrozenTrial]) -> list[st
 def _tell_objective(problem: Problem, column: int, trials: Sequence[FrozenTrial]) -> list[str]:
     objective = problem.objectives[column].name
     known = {by.name: len(by.values) for by in problem.knowledge if by.objective == objective}
-    heard = [t for t in trials if known.keys() & read_said(t).get(objective, {}).keys()]
+    heard = [t for t in trials if known.keys() & read_source_values(t).get(objective, {}).keys()]
     if len(heard) < _MIN_TRIALS:
         return []
-    names = [name for name in known if name in read_said(heard[0])[objective]]
-    said = np.array([[read_said(t)[objective][name] for name in names] for t in heard])
+    names = [name for name in known if name in read_source_values(heard[0])[objective]]
+    said = np.array([[read_source_values(t)[objective][name] for name in names] for t in heard])
     indices, costs = (
         indices_of(problem.space, heard),
         credible(costs_of(problem.objectives, heard))[:, column],

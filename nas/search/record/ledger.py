@@ -7,7 +7,15 @@ from typing import final
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from nas.search.record.trials import ARCHITECTURE, LOST, RETRIES, forgiven, has_values, is_paid, options_of
+from nas.search.record.trials import (
+    ARCHITECTURE,
+    LOST,
+    RETRIES,
+    has_values,
+    is_paid,
+    list_forgiven,
+    options_of,
+)
 from nas.space import SearchSpace
 
 
@@ -46,7 +54,7 @@ class Ledger:
 
     def read_on(self) -> list[FrozenTrial]:
         """Read what is new, and return the trials that were finished meanwhile, oldest first."""
-        forgiven_now = forgiven(self._study)
+        forgiven_now = list_forgiven(self._study)
         trials = self._study.get_trials(deepcopy=False)
         # First, so that a trial that is read below is known to be forgiven.
         for number in sorted(forgiven_now - self.forgiven):

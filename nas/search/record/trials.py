@@ -61,7 +61,7 @@ def is_paid(trial: FrozenTrial) -> bool:
 
     A trial whose device was away is failed too, but says nothing of its architecture and
     counts for nothing. Nor does one that another program queued with an option that is not of the space, nor one that
-    is :func:`forgiven`, which a trial alone doesn't tell.
+    is :func:`list_forgiven`, which a trial alone doesn't tell.
     """
     if trial.state == TrialState.FAIL:
         return LOST not in trial.user_attrs and REFUSED not in trial.user_attrs
@@ -73,14 +73,14 @@ def has_values(trial: FrozenTrial) -> bool:
     return trial.state == TrialState.COMPLETE and all(map(math.isfinite, trial.values))
 
 
-def forgiven(study: Study) -> frozenset[int]:
+def list_forgiven(study: Study) -> frozenset[int]:
     """Return the numbers of failed trials that say nothing of their architectures: the objective was broken."""
     return frozenset(study.user_attrs.get(FORGIVEN, ()))
 
 
 def list_paid_trials(study: Study) -> list[FrozenTrial]:
     """Return the trials that an evaluation was spent on, oldest first."""
-    unpaid = forgiven(study)
+    unpaid = list_forgiven(study)
     return [t for t in study.get_trials(deepcopy=False) if is_paid(t) and t.number not in unpaid]
 
 
@@ -211,13 +211,13 @@ def keep_prediction(
         study._storage.set_trial_system_attr(trial._trial_id, WIDENED, dict(widened))
 
 
-def keep_said(study: Study, trial: FrozenTrial, said: Mapping[str, Mapping[str, float]]) -> None:
+def store_source_values(study: Study, trial: FrozenTrial, said: Mapping[str, Mapping[str, float]]) -> None:
     """Store what sources say of a trial that is being proposed, by objective and source."""
     study._storage.set_trial_system_attr(trial._trial_id, SAID, said)
 
 
-def read_said(trial: FrozenTrial) -> dict[str, dict[str, float]]:
-    """Return what :func:`keep_said` stored with a trial; {} if it stored nothing."""
+def read_source_values(trial: FrozenTrial) -> dict[str, dict[str, float]]:
+    """Return what :func:`store_source_values` stored with a trial; {} if it stored nothing."""
     said: dict[str, dict[str, float]] = trial.system_attrs.get(SAID, {})
     return said
 

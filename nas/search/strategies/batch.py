@@ -58,13 +58,13 @@ class Batch:
 
     def describe_prediction(self, row: IntArray) -> dict[str, list[float]]:
         """Return, by measured objective, the value predicted and those a standard deviation to either side."""
-        return self._all_predicted(row[None])[0]
+        return self._describe_predictions(row[None])[0]
 
-    def all_predicted(self) -> list[dict[str, list[float]]]:
+    def describe_predictions(self) -> list[dict[str, list[float]]]:
         """Return that of each architecture to propose."""
-        return self._all_predicted(self.rows) if len(self.rows) else []
+        return self._describe_predictions(self.rows) if len(self.rows) else []
 
-    def _all_predicted(self, rows: IntArray) -> list[dict[str, list[float]]]:
+    def _describe_predictions(self, rows: IntArray) -> list[dict[str, list[float]]]:
         costs = np.stack([self._model.at(rows, z) for z in (0.0, -1.0, 1.0)], axis=1)
         told = [(column, o) for column, o in enumerate(self._problem.objectives) if column in self._told]
         return [
@@ -119,7 +119,7 @@ class Picker:
         rest = self._rng.permutation(np.setdiff1d(np.arange(len(pool)), picked))
         excess = self._problem.excess(draws[:, len(pending) + rest]).mean(axis=0)
         rest = rest[np.argsort(excess, kind="stable")]  # those that meet the soft limits first
-        rows = self._with_explored(pool[picked]) if in_turns else pool[picked]
+        rows = self._insert_random(pool[picked]) if in_turns else pool[picked]
         return np.concatenate([rows, pool[rest]])
 
     def _gather_candidates(self) -> IntArray:
@@ -137,7 +137,7 @@ class Picker:
         beside = fresh(problem, self._rng.permutation(beside)[:_MAX_NEIGHBOURS], seen)
         return np.unique(np.concatenate([evolved, beside]), axis=0)
 
-    def _with_explored(self, rows: IntArray) -> IntArray:
+    def _insert_random(self, rows: IntArray) -> IntArray:
         """Return the proposals with a random architecture after every third.
 
         Those that a search picks are alike, and teach ever less about what else is good. Random ones of which the

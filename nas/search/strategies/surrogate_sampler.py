@@ -20,7 +20,7 @@ from nas.search.models.proposals import History, any_fresh, fresh, history_of, o
 from nas.search.models.sources import Sources
 from nas.search.models.stand_alone import expect_alone, stand_alone_values
 from nas.search.record.credibility import credible
-from nas.search.record.trials import keep_prediction, keep_said, with_later
+from nas.search.record.trials import keep_prediction, store_source_values, with_later
 from nas.search.strategies.ahead import Ahead
 from nas.search.strategies.architecture_sampler import ArchitectureSampler
 from nas.search.strategies.batch import Batch, Picker
@@ -114,17 +114,17 @@ class SurrogateSampler(ArchitectureSampler):
             return lambda: None
         rng = np.random.default_rng([self._seed, count])
         batch = self._propose(trials, running, alone, rng, 2 * max(self._batch_size, in_flight))
-        predicted = batch.all_predicted()
+        predicted = batch.describe_predictions()
         return lambda: ahead.take(batch.rows, predicted, count, batch.widening)
 
     def propose(self, study: Study, trial: FrozenTrial) -> IntArray | None:
         """Return the best-ranked architecture of the batch that no other trial holds."""
         if self._ahead is not None:
             row = self._ahead.propose(study, trial, np.random.default_rng([self._seed, trial.number]))
-            return self._noting_sources(study, trial, row)
+            return self._note_sources(study, trial, row)
         trials = others(study, trial)
         history = history_of(self._problem, trials)
-        count = self._num_used(len(history.finished))
+        count = self._count_used(len(history.finished))
         if count < self._num_designs or self._takes_turns(history, trial.number):
             row = self._design(history, trial.number)
         else:
@@ -133,14 +133,14 @@ class SurrogateSampler(ArchitectureSampler):
             row = rows[0] if len(rows) else self._any(history, trial.number)
             if row is not None:
                 keep_prediction(study, trial, batch.describe_prediction(row), count, batch.widening)
-        return self._noting_sources(study, trial, row)
+        return self._note_sources(study, trial, row)
 
-    def _noting_sources(self, study: Study, trial: FrozenTrial, row: IntArray | None) -> IntArray | None:
+    def _note_sources(self, study: Study, trial: FrozenTrial, row: IntArray | None) -> IntArray | None:
         if row is not None and self._sources.all:
-            keep_said(study, trial, self._sources.ask(row))
+            store_source_values(study, trial, self._sources.ask(row))
         return row
 
-    def _num_used(self, num_finished: int) -> int:
+    def _count_used(self, num_finished: int) -> int:
         """Return how many finished trials the batch under way rests on."""
         used = self._num_designs
         while (after := used + self._size_of_batch(used)) <= num_finished:

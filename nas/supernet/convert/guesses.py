@@ -144,7 +144,7 @@ def _layouts(attention: Attention, heads: int) -> Iterator[_Places]:
         rows = dict(small)
         rows.update(large)
         whole = places | {place: parts for path, parts in rows.items() for place in _rows(attention, path)}
-        betweens = [_between(attention, heads, whole, *small) for small in _SMALL]
+        betweens = [_find_places_between(attention, heads, whole, *small) for small in _SMALL]
         yield from (whole | between for n, between in enumerate(betweens) if between not in betweens[:n])
 
 
@@ -186,7 +186,9 @@ _SMALL = ((True, True), (True, False), (False, False))
 """Whether parameters, and whether buffers, with as many positions as there are heads have one for each."""
 
 
-def _between(attention: Attention, heads: int, places: _Places, parameters: bool, buffers: bool) -> _Places:
+def _find_places_between(
+    attention: Attention, heads: int, places: _Places, parameters: bool, buffers: bool
+) -> _Places:
     """Return where the heads lie in norms, biases and scales, and in layers that mix them."""
     small: dict[int, _Parts] = {heads: ((0, 1),)}
     lengths = {attention.length(place): parts for place, parts in reversed(places.items())}

@@ -38,7 +38,7 @@ def split_heads(
         options: Returns the numbers of heads to choose from, of how many there are.
     """
     cores = [core for core in attention_cores(model, example) if not _is_torchs(model, core)]
-    times = _times_called(model, example)
+    times = _count_calls(model, example)
     groups = [Attention(model, tuple(group), times) for group in _merge_cores(cores)]
     calls = _calls(model, example, {path for group in groups for path in group.surroundings})
     found: list[SplitHeads] = []
@@ -111,7 +111,7 @@ def _merge_cores(cores: Iterable[Core]) -> list[list[Core]]:
 
 
 @torch.no_grad()
-def _times_called(model: nn.Module, example: Example) -> dict[str, int]:
+def _count_calls(model: nn.Module, example: Example) -> dict[str, int]:
     times: dict[str, int] = {}
 
     def count(path: str) -> Any:

@@ -98,7 +98,7 @@ class Probe:
             wrong: Whether it is likely that they don't hold together, so that trying it is a waste of time.
         """
         if check == self._quick:  # later ones have been taken in a way that holds
-            proposals = [self._as_learned(one) for one in proposals]
+            proposals = [self._apply_learned_way(one) for one in proposals]
         reason = "" if wrong and len(proposals) > 1 else self.fault(proposals, check)
         if reason is None or len(proposals) == 1:
             self._tried += len(proposals)
@@ -122,7 +122,7 @@ class Probe:
             self._hopeless.add(kind)
         return [], [(proposal, reason)]
 
-    def _as_learned(self, proposal: Proposal) -> Proposal:
+    def _apply_learned_way(self, proposal: Proposal) -> Proposal:
         """Return a proposal with its numbers taken as was right for another layer like it."""
         way = self._learned.get(_kind(proposal))
         return (

@@ -68,7 +68,7 @@ def _convolve(call: Call) -> list[Layout]:
         sliding = [b for b in call.layout(held) if max(b.dims) > 1 and channels.isdisjoint(b.dims)]
         call.ties.fix_all(sliding, "a convolution slides along them")
     if loses_groups(groups):
-        made = _groups_met(call, tensor, weight, groups, transposed)
+        made = _tie_within_groups(call, tensor, weight, groups, transposed)
     elif groups > 1:
         made = _tie_groups(call, tensor, weight, groups, transposed)
     else:
@@ -89,7 +89,7 @@ def _row(call: Call, tensor: Tensor, dim: int, units: int | None = None) -> Oper
     return Operand(layout, {0: size}, call.layouts(tensor) is None)
 
 
-def _groups_met(call: Call, tensor: Tensor, weight: Tensor, groups: int, transposed: bool) -> Operand:
+def _tie_within_groups(call: Call, tensor: Tensor, weight: Tensor, groups: int, transposed: bool) -> Operand:
     """Tie the channels of every group of a convolution, in and out; return those that go out."""
     inner = call.ties.along(call.layout(weight), 1)
     if inner is not None:  # of a weight that no convolution holds

@@ -76,7 +76,7 @@ def test_an_oracle_is_asked_as_a_table_is() -> None:
         "size": (6.0, ""),
     }
     assert oracle.read_counted(same)["size"].tolist() == [1, 1]
-    assert not oracle.all_measured().read_counted(same)
+    assert not oracle.hide_counted().read_counted(same)
     with pytest.raises(SpaceError):
         oracle.rows(np.array([[0, 3, 0]]))
 

@@ -13,7 +13,7 @@ from pass_fakes import lab_of, model_of, random_split, residual_net
 from torch import nn
 
 from nas.compression import Circulant, FineTune, Pipeline
-from nas.compression.structure import changes_between, with_changes
+from nas.compression.structure import apply_changes, describe_changes
 from nas.devices import Session, Timings
 from nas.errors import ExportError, StudyError
 from nas.evaluation.counts import count_params
@@ -72,7 +72,7 @@ def test_the_options_name_the_sizes_and_one_changes_nothing(tmp_path: Path) -> N
     made = made_of.apply(model, {"circulant.block_size": "4"}, lab_of(split, tmp_path))
     assert made.applied == ("circulant: 5 layers in blocks of 4",)
     assert made.module is not None
-    back = with_changes(network, changes_between(network, made.module)).eval()
+    back = apply_changes(network, describe_changes(network, made.module)).eval()
     back.load_state_dict(made.module.state_dict())
     assert torch.equal(back(split.inputs), made.module(split.inputs))
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from nas.compression.low_rank import LowRank
 from nas.compression.pipeline import CompressionPass, Model, Pipeline
-from nas.compression.structure import changes_between, with_changes
+from nas.compression.structure import apply_changes, describe_changes
 from nas.errors import ExportError, SpaceError, StudyError
 from nas.evaluation.counts import count_macs
 from nas.supernet import recalibrate
@@ -96,7 +96,7 @@ def test_a_network_comes_back_and_the_largest_share_changes_nothing(tmp_path: Pa
     made = made_of.apply(model, space.smallest(), lab_of(split, tmp_path))
     assert made.module is not None
     assert count_macs(made.module, model.inputs) < 0.8 * count_macs(network, model.inputs)
-    back = with_changes(network, changes_between(network, made.module))
+    back = apply_changes(network, describe_changes(network, made.module))
     back.load_state_dict(made.module.state_dict())
     assert torch.equal(back(split.inputs), made.module(split.inputs))
     with pytest.raises(SpaceError, match=r"low_rank\.share"):

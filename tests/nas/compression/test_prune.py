@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from nas.compression.pipeline import CompressionPass, Model, Pipeline
 from nas.compression.prune import Prune
 from nas.compression.saliency import SALIENCIES
-from nas.compression.structure import changes_between, with_changes
+from nas.compression.structure import apply_changes, describe_changes
 from nas.errors import ExportError, SpaceError, StudyError
 from nas.splits import Split
 from nas.supernet import Supernet, recalibrate
@@ -77,7 +77,7 @@ def test_a_pruned_network_is_smaller_keeps_its_output_and_comes_back(
     assert torch.equal(again.module(split.inputs), outputs)
     assert all(torch.equal(value, weights[key]) for key, value in model.module.state_dict().items())
     assert pruned.applied == (f"prune to 0.5 of the channels ({saliency}, {distribution})",)
-    back = with_changes(model.module, changes_between(model.module, pruned.module))
+    back = apply_changes(model.module, describe_changes(model.module, pruned.module))
     back.load_state_dict(pruned.module.state_dict())
     assert torch.equal(back(split.inputs), outputs)
 
@@ -209,7 +209,7 @@ def test_layers_that_share_a_weight_still_do(tmp_path: Path) -> None:
     assert module[3].weight is module[1].weight
     assert module[4].out_features == 8
     assert num_params(module) < num_params(network)
-    changes_between(model.module, module)
+    describe_changes(model.module, module)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nas.compression.structure import changes_between, with_changes
+from nas.compression.structure import apply_changes, describe_changes
 from nas.errors import ExportError
 from nas.supernet import Supernet
 from nas.supernet.attention import Attention
@@ -111,20 +111,20 @@ def test_a_structure_comes_back_and_takes_the_weights(name: str) -> None:
     before, after, inputs = PAIRS[name]()
     shapes = [p.shape for p in before.parameters()]
     random = torch.get_rng_state()
-    changes = json.loads(json.dumps(changes_between(before, after), sort_keys=True))
-    made = with_changes(before, changes)
+    changes = json.loads(json.dumps(describe_changes(before, after), sort_keys=True))
+    made = apply_changes(before, changes)
     made.load_state_dict(after.state_dict())
     assert torch.equal(torch.get_rng_state(), random)
     assert torch.equal(made.eval()(inputs), after.eval()(inputs))
     assert [p.shape for p in before.parameters()] == shapes
     assert [type(m) for m in made.modules()] == [type(m) for m in after.modules()]
-    assert changes_between(after, made) == changes_between(before, before)
+    assert describe_changes(after, made) == describe_changes(before, before)
 
 
 def test_a_bias_that_came_or_went_comes_back() -> None:
     without, having = nn.Sequential(nn.Linear(2, 2, bias=False)), nn.Sequential(nn.Linear(2, 2))
     for before, after in ((without, having), (having, without)):
-        with_changes(before, changes_between(before, after)).load_state_dict(after.state_dict())
+        apply_changes(before, describe_changes(before, after)).load_state_dict(after.state_dict())
 
 
 class Turned(nn.Module):
@@ -159,7 +159,7 @@ def shared(width: int, *, is_tied: bool) -> nn.Module:
 )  # fmt: skip
 def test_what_cannot_be_told_is_named(before: nn.Module, after: nn.Module, names: list[str]) -> None:
     with pytest.raises(ExportError) as raised:
-        changes_between(before, after)
+        describe_changes(before, after)
     assert all(name in str(raised.value) for name in names)
 
 
@@ -179,5 +179,5 @@ def test_what_cannot_be_told_is_named(before: nn.Module, after: nn.Module, names
 )  # fmt: skip
 def test_a_record_that_does_not_fit_is_refused(changes: dict[str, object], named: str) -> None:
     with pytest.raises(ExportError, match="changes") as raised:
-        with_changes(nn.Sequential(nn.Linear(2, 2)), changes)
+        apply_changes(nn.Sequential(nn.Linear(2, 2)), changes)
     assert named in str(raised.value)

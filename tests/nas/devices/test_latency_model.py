@@ -5,7 +5,7 @@ import pytest
 
 from nas.choices import choice
 from nas.devices import LatencyModel
-from nas.devices.latency_features import Known, nothing_known
+from nas.devices.latency_features import Known, know_nothing
 from nas.errors import StudyError
 from nas.space import Condition, FloatArray, IntArray, SearchSpace
 
@@ -54,7 +54,7 @@ def test_few_measurements_tell_the_latency_of_all_architectures(count: int, larg
 
 
 def test_another_device_saves_measurements() -> None:
-    assert error(trained(there, 10)) < error(trained(nothing_known, 10)) / 2
+    assert error(trained(there, 10)) < error(trained(know_nothing, 10)) / 2
 
 
 def test_a_column_that_says_nothing_does_little_harm() -> None:

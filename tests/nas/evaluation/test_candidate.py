@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nas.devices.local import memory_told
+from nas.devices.local import raise_memory_error
 from nas.errors import ExportError, NasError, OutOfMemoryError
 from nas.evaluation import OnnxCandidate, SubnetCandidate
 from nas.inputs import InputSpec
@@ -112,5 +112,5 @@ def test_fewer_images_are_judged_at_a_time_where_memory_runs_out() -> None:
     ],
 )
 def test_memory_that_runs_out_in_onnx_runtime_has_a_kind_of_its_own(says: str, kind: type[Exception]) -> None:
-    with pytest.raises(kind), memory_told():
+    with pytest.raises(kind), raise_memory_error():
         raise ValueError(says)  # stands for onnxruntime's own kinds, which share no public base

@@ -22,7 +22,7 @@ from nas.executors import (
     Processes,
     Serial,
     Work,
-    all_done,
+    run_all,
 )
 
 
@@ -77,9 +77,9 @@ def test_what_a_job_raises_is_its_failure(executor: Executor[int], work: Work[in
 
 def test_what_a_worker_leaves_is_done_where_the_job_came_from(executor: Executor[int]) -> None:
     persistent = Persistent(executor, home=7)
-    assert all_done(persistent, [partial(jobs.half_done, 3), partial(jobs.add, 1)]) == [317, 11]
+    assert run_all(persistent, [partial(jobs.half_done, 3), partial(jobs.add, 1)]) == [317, 11]
     with pytest.raises(ZeroDivisionError):
-        all_done(persistent, [jobs.half_done_badly])
+        run_all(persistent, [jobs.half_done_badly])
 
 
 def test_what_is_logged_is_logged_here(executor: Executor[int], caplog: pytest.LogCaptureFixture) -> None:

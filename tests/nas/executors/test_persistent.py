@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from nas.errors import WorkerError
-from nas.executors import Done, Failed, Job, Lost, Outcome, Persistent, Rest, all_done
+from nas.executors import Done, Failed, Job, Lost, Outcome, Persistent, Rest, run_all
 
 
 class Losing:
@@ -75,13 +75,13 @@ def test_where_no_worker_can_begin_it_is_said() -> None:
 def test_workers_that_begin_in_between_are_no_sign_that_none_can() -> None:
     """Twelve die before they begin, and after each fourth a job is done."""
     losing = Losing(lambda key, times: Lost(key, "by chance", begun=False) if times <= 4 else None)
-    assert all_done(Persistent(losing), [lambda workplace: workplace] * 3) == [10] * 3
+    assert run_all(Persistent(losing), [lambda workplace: workplace] * 3) == [10] * 3
     assert len(losing.submitted) == 15
 
 
 def test_what_is_left_of_a_job_is_done_here_once() -> None:
     works = [lambda workplace: Rest(lambda home: (workplace, home))]
-    assert all_done(Persistent(Losing(lambda *_: None), home=7), works) == [(10, 7)]
+    assert run_all(Persistent(Losing(lambda *_: None), home=7), works) == [(10, 7)]
 
 
 @pytest.mark.parametrize("capacity", [1, 2, 9])
@@ -89,7 +89,7 @@ def test_values_come_in_the_order_of_the_works_and_are_told_as_they_come(capacit
     told: list[tuple[int, int]] = []
     works = [lambda workplace, number=number: workplace + number for number in range(5)]
     losing = Losing(lambda key, times: Lost(key, "by chance") if key == 1 and times == 1 else None, capacity)
-    found = all_done(Persistent(losing), works, lambda *done: told.append(done))
+    found = run_all(Persistent(losing), works, lambda *done: told.append(done))
     assert found == [10, 11, 12, 13, 14]
     assert sorted(told) == list(enumerate(found))
     assert sorted(losing.submitted) == [0, 1, 1, 2, 3, 4]
@@ -97,4 +97,4 @@ def test_values_come_in_the_order_of_the_works_and_are_told_as_they_come(capacit
 
 def test_the_first_failure_is_raised() -> None:
     with pytest.raises(ZeroDivisionError):
-        all_done(Persistent(Losing(lambda *_: None)), [lambda workplace: workplace // 0])
+        run_all(Persistent(Losing(lambda *_: None)), [lambda workplace: workplace // 0])

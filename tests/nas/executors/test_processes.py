@@ -20,7 +20,7 @@ import psutil
 import pytest
 
 from nas.errors import WorkerError
-from nas.executors import Done, Failed, Job, Lost, Persistent, Processes, all_done
+from nas.executors import Done, Failed, Job, Lost, Persistent, Processes, run_all
 from nas.executors.processes import _Worker
 
 
@@ -60,7 +60,7 @@ def test_a_worker_that_dies_idle_loses_nothing() -> None:
         worker.kill()
         while worker.status() != psutil.STATUS_ZOMBIE:
             time.sleep(0.01)
-        assert all_done(Persistent(executor), [partial(jobs.add, 1)]) == [11]
+        assert run_all(Persistent(executor), [partial(jobs.add, 1)]) == [11]
 
 
 def test_what_was_sent_before_a_worker_died_is_not_lost() -> None:
@@ -135,12 +135,12 @@ def test_where_no_process_can_be_begun_it_is_said(monkeypatch: pytest.MonkeyPatc
 
 def test_what_was_lost_is_done_again(tmp_path: Path) -> None:
     with closing(Processes(jobs.make_ten, 1)) as executor:
-        assert all_done(Persistent(executor), [partial(jobs.die_at_first, tmp_path, 1)]) == [10]
+        assert run_all(Persistent(executor), [partial(jobs.die_at_first, tmp_path, 1)]) == [10]
 
 
 def test_deaths_before_there_is_a_workplace_are_none_of_the_job_s(tmp_path: Path) -> None:
     with closing(Processes(partial(jobs.make_ten_at_last, tmp_path, 1), 1)) as executor:
-        assert all_done(Persistent(executor), [partial(jobs.add, 1)]) == [11]
+        assert run_all(Persistent(executor), [partial(jobs.add, 1)]) == [11]
 
 
 def test_every_process_sees_one_gpu_and_its_successor_the_same(
@@ -165,7 +165,7 @@ def test_every_process_sees_one_gpu_and_its_successor_the_same(
 
 def test_the_first_failure_of_several_things_is_raised() -> None:
     with closing(Processes(jobs.make_ten, 2)) as executor, pytest.raises(ZeroDivisionError):
-        all_done(Persistent(executor), [jobs.divide, partial(jobs.add, 1)])
+        run_all(Persistent(executor), [jobs.divide, partial(jobs.add, 1)])
 
 
 def test_a_worker_that_can_not_begin_is_told_in_a_sentence() -> None:
@@ -189,7 +189,7 @@ def test_workers_share_the_cores_unless_told(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
     monkeypatch.delenv("OMP_NUM_THREADS")
     with closing(Processes(jobs.make_ten, 4)) as executor:
-        assert all_done(Persistent(executor), [jobs.threads]) == ["2"]
+        assert run_all(Persistent(executor), [jobs.threads]) == ["2"]
     assert "OMP_NUM_THREADS" not in os.environ
 
 

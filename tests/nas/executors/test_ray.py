@@ -17,7 +17,7 @@ import pytest
 from fakes import Listener
 
 from nas.errors import WorkerError
-from nas.executors import Done, Failed, Job, Lost, Outcome, Persistent, all_done
+from nas.executors import Done, Failed, Job, Lost, Outcome, Persistent, run_all
 from nas.executors.ray import RayCluster
 from nas.executors.ray_ranks import RayRanks
 
@@ -49,7 +49,7 @@ def executor(cluster: None) -> Iterator[RayCluster[int]]:
 def test_several_work_at_the_same_time_and_more_than_there_is_room_for(executor: RayCluster[int]) -> None:
     assert executor.capacity == 2
     works = [partial(jobs.add, number) for number in range(5)]
-    assert all_done(Persistent(executor), works) == [10, 11, 12, 13, 14]
+    assert run_all(Persistent(executor), works) == [10, 11, 12, 13, 14]
 
 
 def test_a_failure_is_the_job_s_and_what_is_logged_is_logged_here(
@@ -59,7 +59,7 @@ def test_a_failure_is_the_job_s_and_what_is_logged_is_logged_here(
     (outcome,) = executor.collect(None)
     assert isinstance(outcome, Failed)
     assert f"{type(outcome.error).__name__}: {outcome.error}" == "StubbornError: 7 was an accident"
-    all_done(Persistent(executor), [jobs.warn])
+    run_all(Persistent(executor), [jobs.warn])
     assert ("nas.far_away", 30, "it is 10") in caplog.record_tuples
 
 
@@ -68,7 +68,7 @@ def test_a_worker_that_dies_is_replaced_and_its_job_done_again(
 ) -> None:
     executor.submit(Job(0, jobs.die))
     assert executor.collect(None) == [Lost(0, "ActorDiedError")]
-    assert all_done(Persistent(executor), [partial(jobs.die_at_first, tmp_path, 1)]) == [10]
+    assert run_all(Persistent(executor), [partial(jobs.die_at_first, tmp_path, 1)]) == [10]
 
 
 def test_a_worker_whose_answer_is_lost_on_its_way_is_ended_before_another_gets_its_job(
@@ -113,7 +113,7 @@ def test_a_death_before_there_is_a_workplace_is_none_of_the_job_s(cluster: None,
     with closing(RayCluster(partial(jobs.make_ten_at_last, tmp_path, 1), jobs=1)) as executor:
         executor.submit(Job(0, partial(jobs.add, 1)))
         assert executor.collect(None) == [Lost(0, "ActorDiedError", begun=False)]
-        assert all_done(Persistent(executor, home=7), [partial(jobs.half_done, 3)]) == [317]
+        assert run_all(Persistent(executor, home=7), [partial(jobs.half_done, 3)]) == [317]
 
 
 def test_several_do_one_thing_together_and_begin_again_when_one_dies(

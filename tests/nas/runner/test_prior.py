@@ -13,7 +13,7 @@ from torch import nn
 from nas.choices import choice
 from nas.errors import NasError, StudyChangedError
 from nas.runner.directory import RunDirectory, open_record
-from nas.search.record.trials import read_said
+from nas.search.record.trials import read_source_values
 from nas.supernet import elastic
 
 
@@ -44,7 +44,7 @@ def test_a_prior_is_heard_told_of_and_not_needed_again(tmp_path: Path, earlier: 
     results = run_in(tiny_study(prior=(str(gone),), evaluations=9), tmp_path / "run")
     assert proposals(tmp_path / "run") == proposals(tmp_path / "whole")
     trials = open_record(RunDirectory(tmp_path / "run"))[0].trials
-    assert all(set(read_said(trial)["accuracy"]) == {str(gone)} for trial in trials)
+    assert all(set(read_source_values(trial)["accuracy"]) == {str(gone)} for trial in trials)
     [sentence] = results.facts["sources"]
     assert sentence.startswith(f"{gone} (12 architectures) on accuracy: Spearman ")
     assert sentence in (tmp_path / "run" / "report.md").read_text().replace("\\", "")
