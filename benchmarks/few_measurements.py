@@ -68,7 +68,7 @@ def run_search(table: Table, known: Known, seed: int, evaluations: int, measurem
         others = {name: value for name, value in found.items() if name != latency}
         return {
             **others,
-            latency: spared.predict(spared.standing(study), architecture, others) or found[latency],
+            latency: spared.predict(spared.find_basis(study), architecture, others) or found[latency],
         }
 
     search(study, problem, evaluate, evaluations=evaluations, on_trial=lambda trial: None)

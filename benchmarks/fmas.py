@@ -42,7 +42,7 @@ from nas.runner.compressing import compress_in_search
 from nas.runner.context import RunContext
 from nas.runner.directory import RunDirectory, open_record
 from nas.runner.fine_tuning import finish_network
-from nas.runner.measuring import Known, calibration, judge_architecture
+from nas.runner.measuring import Known, calibration, evaluate_architecture
 from nas.runner.preparation import Prepared, prepare
 from nas.runner.progress import Silent
 from nas.runner.proxy import on_proxy, read_choice
@@ -295,7 +295,7 @@ def peak_bytes(ours: Study, out: Path, what: str) -> int:
     if what == "evaluation":
         made = compress_in_search(prepared, largest, weights.module(largest))
         judging = on_proxy(prepared, directory)
-        judge_architecture(judging, largest, made, known).on_devices(judging, known)
+        evaluate_architecture(judging, largest, made, known).on_devices(judging, known)
     elif what == "finishing":
         recipe = dataclasses.replace(ours.winners.recipe, epochs=1)
         winners = dataclasses.replace(ours.winners, recipe=recipe)

@@ -21,9 +21,9 @@ from nas.runner.directory import RunDirectory
 from nas.runner.measuring import calibration
 from nas.runner.preparation import prepare
 from nas.runner.progress import Silent
-from nas.runner.searching import search_architectures, spend
+from nas.runner.searching import run_search_loop, search_architectures
 from nas.runner.supernet_training import train_supernet
-from nas.runner.workplace import judging
+from nas.runner.workplace import make_evaluation_work
 from nas.search.record.reference_box import reference_box
 from nas.search.record.storage import open_study
 from nas.search.record.trials import complete_trials, costs_of
@@ -50,8 +50,8 @@ def main() -> None:
         ours = search_architectures(context, chosen.evaluations)
         objectives = prepared.problem.objectives
         random = open_study(run.database, "random", objectives, RandomSampler(seed=seed))
-        judge = judging(context.workers.home, random, calibration(prepared, ours))
-        spend(context, random, judge, chosen.evaluations, "random")
+        work_of = make_evaluation_work(context.workers.home, random, calibration(prepared, ours))
+        run_search_loop(context, random, work_of, chosen.evaluations, "random")
         box = reference_box(ours, objectives)
         assert box is not None
         volumes = [

@@ -90,7 +90,7 @@ class TrainingError(NasError, RuntimeError):
 
 
 class OutOfMemoryError(NasError, MemoryError):
-    """A single image doesn't fit into memory, so that no candidate can be judged."""
+    """A single image doesn't fit into memory, so that no candidate can be evaluated."""
 
 
 class DeviceUnavailableError(NasError, ConnectionError):

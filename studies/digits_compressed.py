@@ -1,7 +1,7 @@
 """Compression searched with the architecture, on scikit-learn's digits: 1.3e10 combinations, some minutes.
 
 How many channels of a subnet stay and in how many bits its weights are stored are choices like its widths. A candidate
-is judged as it would be shipped: pruned, clustered, with the bytes and the latency that it then has.
+is evaluated as it would be shipped: pruned, clustered, with the bytes and the latency that it then has.
 """
 
 from __future__ import annotations

@@ -119,9 +119,9 @@ def study(
         weights: Weights of a trained ``deeplabv3plus`` of this scale; None to train it.
         scale: Scale of the network's widths.
         training_epochs: Epochs of the training of the network, whole.
-        recalibration: Images that a candidate's batch-norm statistics are computed anew on; 0 to judge it with those of
-            the whole network, as Xiong 2023 does. With 16 the mean IoU of candidates is that with all images, within
-            a tenth of a point (``benchmarks/fmas.py``).
+        recalibration: Images that a candidate's batch-norm statistics are computed anew on; 0 to evaluate it with
+            those of the whole network, as Xiong 2023 does. With 16 the mean IoU of candidates is that with all images,
+            within a tenth of a point (``benchmarks/fmas.py``).
         latencies: How many latencies a search measures, from which it predicts the others; None to measure all. To
             export a candidate and to measure it takes three times as long as all else of an evaluation.
         strategy: How architectures are proposed; None for ours. ``OptunaSampler("NSGAIISampler")`` is the paper's.

@@ -3,7 +3,7 @@
 Needs no data: the words are those of the descriptions that scikit-learn ships with its data sets. With
 ``study(table="text/sms_spam/sms_spam.tsv")`` they are those of another table of texts, in the folder that the
 environment variable ``NAS_DATA`` names: UTF-8, separated by tabs, with a column ``text``. No word is in two splits, so
-that what is judged is whether the rule was learned.
+that what is tested is whether the rule was learned.
 """
 
 from __future__ import annotations

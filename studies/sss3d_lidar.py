@@ -3,7 +3,7 @@
 After Therrien 2023: RandLA-Net (Hu 2020) is the supernet, and the first stage searches the sampling alone, which
 changes no weight's shape; the second goes on from what that found and searches the architecture. Needs
 ``pointcloud_ign/ign_lidar_50m_tiles.npz`` in the folder that the environment variable ``NAS_DATA`` names: six tiles of
-50 m, of which three train, one judges candidates and two test.
+50 m, of which three train, candidates are evaluated on one, and two test.
 
 On one core an epoch of the supernet takes 20 seconds of processor time, measured, and the whole about half an hour,
 estimated.

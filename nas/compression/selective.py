@@ -83,9 +83,9 @@ class SelectiveInt8(RoundingPass):
         if self.choose_bits(options) == FLOAT_BITS:
             return model
         source = onnx_of(model)
-        judge = _Judge(self._items(lab), lab.task)
+        meter = _FileMeter(self._items(lab), lab.task)
         quantizer = Quantizer(source, calibration_batches(lab.train, self.num_images))
-        search = _Search(quantizer, source, judge, self.loss_share, choose_reduced_range(self.reduce_range))
+        search = _Search(quantizer, source, meter, self.loss_share, choose_reduced_range(self.reduce_range))
         best = search.best()
         if best.units is None:
             said = f"{self.name} left it as it is: no part is faster or smaller in int8 at the loss that is allowed"
@@ -101,19 +101,19 @@ class SelectiveInt8(RoundingPass):
 @final
 @dataclass(frozen=True)
 class _File:
-    """A file that is judged.
+    """A file that is evaluated.
 
     Args:
         content: Serialised ONNX.
         units: Names of what stays float in it; None for the float file.
         time: As a multiple of the reference network's.
-        judge: Tells the loss, of those files alone of which it matters.
+        meter: Tells the loss, of those files alone of which it matters.
     """
 
     content: bytes
     units: tuple[str, ...] | None
     time: float
-    judge: _Judge
+    meter: _FileMeter
 
     @cached_property
     def cost(self) -> float:
@@ -123,11 +123,11 @@ class _File:
     @cached_property
     def loss(self) -> float:
         """On the items."""
-        return self.judge.loss(self.content)
+        return self.meter.loss(self.content)
 
 
 @final
-class _Judge:
+class _FileMeter:
     """Measures files: losses on some items, times in turns with each other."""
 
     def __init__(self, items: Split, task: Task) -> None:
@@ -163,7 +163,7 @@ class _Search:
 
     quantizer: Quantizer
     source: bytes
-    judge: _Judge
+    meter: _FileMeter
     loss_share: float
     reduce_range: bool
 
@@ -173,7 +173,7 @@ class _Search:
         fit = [file for file in found if file.cost < given.cost and file.time <= given.time * (1 + _NOISE)]
         # The loss and the long measurement are made of few files only, the most promising first.
         for file in sorted(fit, key=lambda file: file.cost):
-            if self._is_allowed(file, given) and not self.judge.is_slower(file, given):
+            if self._is_allowed(file, given) and not self.meter.is_slower(file, given):
                 return file
         return given
 
@@ -186,11 +186,11 @@ class _Search:
         float_file: tuple[bytes, tuple[str, ...] | None] = (self.source, None)
         alone = [self._quantize_but(units, [name]) for name in units]
         # Measured in one session, because times of different sessions can't be compared to the percent.
-        given, whole, *single = self.judge.files([float_file, self._quantize_but(units, ()), *alone])
+        given, whole, *single = self.meter.files([float_file, self._quantize_but(units, ()), *alone])
         more = [self._quantize_but(units, chosen) for chosen in self._together(given, whole, single)]
         if not more:
             return [given, whole, *single]
-        again, *rest = self.judge.files([float_file, *more])
+        again, *rest = self.meter.files([float_file, *more])
         # The float file is in both measurements: the second's times are put on the scale of the first's.
         rest = [replace(file, time=file.time * given.time / again.time) for file in rest]
         return [given, whole, *single, *rest]

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import Subset
 from torchvision import datasets
 
-from nas.data.decoding import judge
+from nas.data.decoding import report_damaged
 from nas.data.items import Items
 from nas.data.masked import Pairs
 from nas.data.masks import Masks, mask_tensor
@@ -152,7 +152,7 @@ def _read(dataset: MapDataset, name: str, skip_corrupt: bool) -> tuple[list[int]
             continue
         rows.append(row)
         labels.append(_target(item, row, name))
-    judge(damaged, len(dataset), skip_corrupt)
+    report_damaged(damaged, len(dataset), skip_corrupt)
     return rows, labels
 
 

@@ -88,7 +88,7 @@ def _make_masked(name: str, train: MapDataset, test: MapDataset | None, masks: M
 class TorchvisionData(RawData):
     """A data set of torchvision, by the name of its class. See :class:`RawData` for the rest.
 
-    Items have a class each, or masks: those of ``VOCSegmentation``, of ``Cityscapes`` (the 19 classes that are judged),
+    Items have a class each, or masks: those of ``VOCSegmentation``, of ``Cityscapes`` (the 19 that are evaluated),
     and of ``OxfordIIITPet`` with ``options={"target_types": "segmentation"}``. The test part of the first two is what
     they call val, because their test masks are not public.
 

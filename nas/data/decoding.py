@@ -158,7 +158,7 @@ class _Reader:
                         if good is not None:
                             yield good
         total = sum(len(part.rows) for part in self.parts)
-        judge([text for _, _, text in self._damaged], total, self.how.skip_corrupt)
+        report_damaged([text for _, _, text in self._damaged], total, self.how.skip_corrupt)
         for what, names in self._partly_used.items():
             logger.warning("%d of %d items %s: %s", len(names), total, what, _list_names(sorted(names)))
 
@@ -223,7 +223,7 @@ class _Reader:
         return value
 
 
-def judge(damaged: Sequence[str], total: int, skip_corrupt: bool) -> None:
+def report_damaged(damaged: Sequence[str], total: int, skip_corrupt: bool) -> None:
     """Warn of items that can't be read, where they may be left out.
 
     Args:

@@ -50,7 +50,7 @@ def split_pairs(
         unit: Whether a token is a character, or a word or punctuation mark as in :func:`nas.data.words.words`.
         source_length: Tokens of the longest source.
         length: Tokens of the longest answer, and one more for its end.
-        search_share: Part of all pairs that judges candidates.
+        search_share: Part of all pairs that candidates are evaluated on.
         test_share: Part of all pairs that is kept for the winners.
         seed: Seed of the split.
         groups: For each pair a number or a name: those of one group go into one split. None: equal sources are a group.

@@ -46,7 +46,7 @@ class PointCloudFolder:
         class_names: By class.
         test: Patterns of the names of the tiles that test, as in a shell: ``("north_*",)``. A tile is named after its
             file, without the ending; where a file holds several, with a slash and the field's value: ``("tiles/4",)``.
-        search: Patterns of those that judge candidates. All others train.
+        search: Patterns of those that candidates are evaluated on. All others train.
         features: What a point has beside its coordinates.
         coordinates: Name of a field of three columns, or of three fields.
         label: Name of the field that holds a point's class.

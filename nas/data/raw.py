@@ -33,8 +33,8 @@ class RawData(abc.ABC):
             name.
         test_limit: The same for an official test part. Where there is none, what ``test_share`` would keep
             beyond it is for train and search.
-        search_share: Part of what is not the official test part that judges candidates, where there is no official
-            search part.
+        search_share: Part of what is not the official test part that candidates are evaluated on, where there is no
+            official search part.
         test_share: Part that is kept for the winners, where there is no official test part.
         seed: Seed of every random choice of items.
         class_cap: How many items of a class the train split holds at most, drawn at random; None for all. It becomes

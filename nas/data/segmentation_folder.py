@@ -44,7 +44,7 @@ class SegmentationFolder(RawData):
         mask_suffix: What a mask's name has more than its image's before the ending, such as ``_mask``.
         channels: 3 for colour, 1 for grey; images of the other kind are converted.
         name: For reports; None for the name of the folder of images.
-        search_images: A folder of images that judge candidates, the official validation part; None to keep
+        search_images: A folder of images to evaluate candidates on, the official validation part; None to keep
             ``search_share`` of ``images``.
         search_masks: The folder of their masks.
     """

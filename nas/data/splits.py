@@ -40,7 +40,7 @@ def split_images(
         name: Name of the data set, for reports.
         images: ``(n, channels, height, width)``, any real dtype.
         labels: ``(n,)`` integers; every class from 0 to the largest label must occur.
-        search_share: Part of all images that judges candidates.
+        search_share: Part of all images that candidates are evaluated on.
         test_share: Part of all images that is kept for the winners.
         seed: Seed of the split.
         groups: For each image a number or a name, such as the patient's: those of one group go into one split. None

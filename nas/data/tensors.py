@@ -42,7 +42,7 @@ def split_tensors(
         inputs: ``(n, *)`` float32, int64 ids, or uint8 images; several in a tuple are a network's arguments in order.
         targets: ``(n, *)`` as the task has them.
         task: What networks are for.
-        search_share: Part of all items that judges candidates.
+        search_share: Part of all items that candidates are evaluated on.
         test_share: Part of all items that is kept for the winners.
         seed: Seed of the split.
         groups: For each item a number or a name: those of one group go into one split. None where all are apart.

@@ -69,7 +69,7 @@ def find_masks(name: str, options: Mapping[str, Any]) -> MaskedData | None:
 
 
 def _cityscapes_masks() -> Masks:
-    """Return the 19 classes that are judged; the others are ignored."""
+    """Return the 19 classes that are evaluated; the others are ignored."""
     known = [kind for kind in datasets.Cityscapes.classes if 0 <= kind.train_id < IGNORED]
     names = {kind.train_id: kind.name for kind in known}
     numbers = {kind.id: kind.train_id if kind in known else None for kind in datasets.Cityscapes.classes}

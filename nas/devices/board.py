@@ -19,7 +19,7 @@ _TOLERANCE_DEVIATIONS = 3.0
 _BLOCKS, _RUNS_PER_TURN = 5, 4
 """Blocks, of which the noise is a standard deviation; runs as in :mod:`nas.evaluation.turns`."""
 _BLOCK_S = 0.05
-"""Length of a block, so that a board is judged in a quarter of a second."""
+"""Length of a block, so that a board is checked in a quarter of a second."""
 _LONGEST_REST = 32
 """Measurements without a board that doesn't answer, before it is tried again: trying takes seconds."""
 

@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 class HScoreSubset:
     """A data source's train split without items that short trainings always learn, or never (Tayaranian 2024).
 
-    An item's H-score is the number of trainings in all of whose epochs it was right, judged by the outputs on which it
+    An item's H-score is the number of trainings in all of whose epochs it was right, by the outputs on which it
     was trained. The trainings differ in their seed: in the random weights and the order of the items. Each one's result
     is kept in the folder that ``NAS_CACHE`` names, so a killed scoring goes on with the next training, and a later
     load trains nothing. Search and test stay whole. The paper fine-tunes a network that was pre-trained.
@@ -90,7 +90,7 @@ class HScoreSubset:
         """Return the splits, train without the items of the scores to be removed.
 
         Raises:
-            DataError: the items aren't judged as right or wrong, or no item of some class would be left.
+            DataError: the items aren't classified as right or wrong, or no item of some class would be left.
         """
         splits = load_splits(self.source)
         removed = " and ".join(map(str, self.remove))

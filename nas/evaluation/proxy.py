@@ -20,7 +20,7 @@ from nas.task import Quality
 @final
 @dataclass(frozen=True)
 class ProxySubset:
-    """Candidates are judged on a stratified part of the search split (Xiong 2023).
+    """Candidates are evaluated on a stratified part of the search split (Xiong 2023).
 
     After the supernet's training some architectures, spread over the space's sizes, are evaluated on the
     whole search split and on parts of it, several of each size. The smallest size is taken of which all

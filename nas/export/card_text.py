@@ -84,7 +84,7 @@ def _write_data(results: Results, _winner: Winner) -> str:
     facts, data, one = results.facts, results.facts["data"], escape(results.facts["task"]["item"])
     return f"""## Data
 
-{escape(data["name"])}: {data["train"]} {one}s to train on, {data["search"]} that judged the search, and
+{escape(data["name"])}: {data["train"]} {one}s to train on, {data["search"]} to evaluate candidates on, and
 {data["test"]} for the numbers above. The three parts are disjoint and seeded; fingerprint
 `{data["fingerprint"]}`.{_origin(facts)}
 """

@@ -193,10 +193,10 @@ def _proxy(results: Results) -> list[str]:
         else "the whole search split, because no part ranked well enough"
     )
     return [
-        "## What candidates were judged on",
-        f"Candidates were judged on {used}: the smallest part of which nine draws in ten rank "
+        "## What candidates were evaluated on",
+        f"Candidates were evaluated on {used}: the smallest part of which nine draws in ten rank "
         f"{results.proxy['architectures']} architectures with a Kendall's tau of {results.proxy['min_tau']} or more "
-        "against the whole. Winners were judged on the whole.",
+        "against the whole. Winners were evaluated on the whole.",
         proxy_table(results.proxy).markdown(),
     ]
 
@@ -223,7 +223,7 @@ def _baselines(results: Results) -> list[str]:
     if not results.baselines:
         return []
     last = results.hypervolume[-1] if results.hypervolume else 0.0
-    lines = [f"- this search: {last:.4f} after {len(results.hypervolume)} evaluations, as it judged them"]
+    lines = [f"- this search: {last:.4f} after {len(results.hypervolume)} evaluations, as it evaluated them"]
     if results.finished_hypervolume is not None:
         lines.append(
             f"- its {len(results.winners)} winners, finished: {results.finished_hypervolume:.4f}; "
@@ -263,10 +263,10 @@ def _details(results: Results) -> list[str]:
 
 def _confusion(results: Results) -> list[str]:
     """Return a picture of the winner that was best before the test split was read; all have one in their folders."""
-    judged = [winner for winner in results.winners if winner.confusions]
-    if not judged:
+    confused = [winner for winner in results.winners if winner.confusions]
+    if not confused:
         return []
-    best = min(judged, key=lambda winner: results.quality.cost(winner.exported.value))
+    best = min(confused, key=lambda winner: results.quality.cost(winner.exported.value))
     said = commonest_confusions(best.confusions["test"], results.facts["task"]["names"])
     return [
         "## Which classes are taken for which",

@@ -16,11 +16,11 @@ from nas.report.results import Baseline
 from nas.runner.by_hand import prune_by_hand
 from nas.runner.compressing import compress_in_search
 from nas.runner.context import RunContext
-from nas.runner.measuring import Judged, Known, calibration, judge_architecture
+from nas.runner.measuring import Known, PartialEvaluation, calibration, evaluate_architecture
 from nas.runner.preparation import Prepared
-from nas.runner.searching import spend
+from nas.runner.searching import run_search_loop
 from nas.runner.weights import train_alone
-from nas.runner.workplace import Workplace, judging
+from nas.runner.workplace import Workplace, make_evaluation_work
 from nas.search.record.reference_box import ReferenceBox, reference_box
 from nas.search.record.trials import complete_trials, costs_of, list_paid_trials
 from nas.space import Architecture
@@ -45,13 +45,17 @@ def run_baselines(context: RunContext, record: optuna.Study) -> tuple[Baseline, 
     box, evaluations = reference_box(record, objectives), len(list_paid_trials(record))
     name, seed = prepared.study.name, prepared.study.seed
     random = run.open_study(f"{name}-random", objectives, RandomSampler(seed=seed), to_search=True)
-    spend(context, random, judging(context.workers.home, random, known), evaluations, RANDOM_SEARCH)
+    run_search_loop(
+        context, random, make_evaluation_work(context.workers.home, random, known), evaluations, RANDOM_SEARCH
+    )
     family = uniform_family(prepared.problem)[:evaluations]
     uniform = run.open_study(f"{name}-uniform", objectives, RandomSampler(seed=seed), to_search=True)
     for architecture in family:  # also after a kill half-way through this loop: nothing else may be sampled
         uniform.enqueue_trial(dict(architecture), skip_if_exists=True)
 
-    spend(context, uniform, lambda member: partial(_judge_alone, member, known), len(family), UNIFORM_SCALING)
+    run_search_loop(
+        context, uniform, lambda member: partial(_evaluate_alone, member, known), len(family), UNIFORM_SCALING
+    )
     notes = {
         "random search": "with weights from the same source",
         "uniform scaling": f"all {len(family)} members of the family, each trained from scratch",
@@ -63,17 +67,17 @@ def run_baselines(context: RunContext, record: optuna.Study) -> tuple[Baseline, 
     return (*found, prune_by_hand(context, known, box))
 
 
-def _judge_alone(architecture: Architecture, known: Known, here: Workplace) -> Rest[Workplace]:
-    """Train a member of the family from scratch and judge it."""
+def _evaluate_alone(architecture: Architecture, known: Known, here: Workplace) -> Rest[Workplace]:
+    """Train a member of the family from scratch and evaluate it."""
     prepared = here.prepared
     recipe, checkpoint = prepared.study.recipe_of(architecture), here.run.baselines / f"{architecture.id}.pt"
     module = train_alone(prepared, architecture, recipe, checkpoint)
     made = compress_in_search(prepared, architecture, module)
-    return Rest(partial(_measure, judge_architecture(prepared, architecture, made, known), known))
+    return Rest(partial(_measure, evaluate_architecture(prepared, architecture, made, known), known))
 
 
-def _measure(judged: Judged, known: Known, here: Workplace) -> Mapping[str, Measurement]:
-    return judged.on_devices(here.prepared, known)
+def _measure(evaluation: PartialEvaluation, known: Known, here: Workplace) -> Mapping[str, Measurement]:
+    return evaluation.on_devices(here.prepared, known)
 
 
 def uniform_family(problem: Problem) -> list[Architecture]:

@@ -22,7 +22,7 @@ from nas.progress import PRUNED_BY_HAND
 from nas.report.results import Baseline
 from nas.runner.compressing import compress, lab_of
 from nas.runner.context import RunContext
-from nas.runner.measuring import Judged, Known, judge
+from nas.runner.measuring import Known, PartialEvaluation, evaluate_compressed
 from nas.runner.preparation import Prepared
 from nas.runner.steps import Step
 from nas.runner.weights import Weights, train_alone
@@ -78,14 +78,18 @@ def _prune(share: float, known: Known, here: Workplace) -> Rest[Workplace] | lis
     lab = lab_of(prepared, scratch, module)
     int8 = compress(prepared, (*pruning, FineTune(), Int8()), largest, module, lab)
     plain = replace(int8, model=int8.plain)
-    return Rest(partial(_measure, share, known, [judge(prepared, made, known) for made in (plain, int8)]))
+    return Rest(
+        partial(
+            _measure, share, known, [evaluate_compressed(prepared, made, known) for made in (plain, int8)]
+        )
+    )
 
 
 def _measure(
-    share: float, known: Known, pruned: Sequence[Judged], here: Workplace
+    share: float, known: Known, pruned: Sequence[PartialEvaluation], here: Workplace
 ) -> list[dict[str, Measurement]] | str:
     try:
-        rows = [judged.on_devices(here.prepared, known) for judged in pruned]
+        rows = [evaluation.on_devices(here.prepared, known) for evaluation in pruned]
     except ExportError as error:
         return str(error)
     _step(share, here).store([{name: m.to_json() for name, m in row.items()} for row in rows])

@@ -67,7 +67,7 @@ class Compressed:
         return replace(self.network, stored_bytes=np.array([stored], dtype=np.int64))
 
     def candidate(self, prepared: Prepared) -> Candidate:
-        """Return the result as it is judged in the search: ONNX Runtime alone can run a file."""
+        """Return the result as it is evaluated in the search: ONNX Runtime alone can run a file."""
         if self.model.onnx is None:
             return prepared.candidate(self.module)
         return OnnxCandidate(self.model.onnx)

@@ -122,7 +122,7 @@ class Family:
         splits = self._study.data.load()
         if not splits.inputs.is_image or splits.train.targets.dim() > 2:
             raise StudyError(
-                f"study {self._study.name!r} doesn't judge whole images: compound scaling is for networks that take "
+                f"study {self._study.name!r} isn't about whole images: compound scaling is for networks that take "
                 "images and give none."
             )
         return splits.inputs.shapes[0]

@@ -105,8 +105,8 @@ class _Table:
         noisy = np.array([o.name in self.on_device for o in self.objectives])
         over = excess_over(self.limits, self.objectives, costs)
         parents = np.repeat(self.starts[:-1], np.diff(self.starts))
-        judges = int(self.starts[self.num_winners])
-        return place_variants(costs, np.where(noisy, spreads, 0.0), over, parents, judges)
+        num_contenders = int(self.starts[self.num_winners])
+        return place_variants(costs, np.where(noisy, spreads, 0.0), over, parents, num_contenders)
 
     def ties(self, measured: Sequence[Row]) -> dict[str, list[int]]:
         """Return by objective the rows of the front that tie in it."""

@@ -81,7 +81,7 @@ def illustrate_winner(prepared: Prepared, folder: Path) -> Details:
 
 
 def _confusions(prepared: Prepared, candidate: OnnxCandidate) -> dict[str, list[list[int]]]:
-    """Return which classes are taken for which, of the splits that judged; nothing where an answer is no class."""
+    """Return which classes are taken for which, on the search and test splits; nothing where an answer is no class."""
     splits = prepared.splits
     if not isinstance(splits.task, Confusable):
         return {}

@@ -85,7 +85,7 @@ def _check_processor(measured_on: str) -> None:
 
 @final
 @dataclass(frozen=True)
-class Judged:
+class PartialEvaluation:
     """What is known of a candidate, except for what devices measure: the process that runs the study has that done.
 
     So a device is the same one wherever candidates are evaluated, and has one measurement at a time.
@@ -123,7 +123,7 @@ class Judged:
         return results
 
 
-def judge(prepared: Prepared, made: Compressed, known: Known) -> Judged:
+def evaluate_compressed(prepared: Prepared, made: Compressed, known: Known) -> PartialEvaluation:
     """Evaluate a network on the search split, except for what devices measure; counts are those after the passes.
 
     Args:
@@ -136,15 +136,15 @@ def judge(prepared: Prepared, made: Compressed, known: Known) -> Judged:
     for objective in prepared.measured:
         if objective not in of_devices:
             results[objective.objective.name] = _measure_briefly(prepared, objective, candidate, known)
-    return Judged(results, candidate if of_devices else None)
+    return PartialEvaluation(results, candidate if of_devices else None)
 
 
-def judge_architecture(
+def evaluate_architecture(
     prepared: Prepared, architecture: Architecture, made: Compressed, known: Known
-) -> Judged:
-    """Do what :func:`judge` does; counted objectives are as they were known ahead, where they were."""
-    judged = judge(prepared, made, known)
-    return replace(judged, results={**judged.results, **count_ahead(prepared, architecture)})
+) -> PartialEvaluation:
+    """Do what :func:`evaluate_compressed` does; counted objectives are as they were known ahead, where they were."""
+    evaluation = evaluate_compressed(prepared, made, known)
+    return replace(evaluation, results={**evaluation.results, **count_ahead(prepared, architecture)})
 
 
 def _of_devices(prepared: Prepared) -> list[MeasuredObjective]:

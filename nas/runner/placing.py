@@ -41,19 +41,23 @@ def place_variants(
         num_winners: How many rows, from the first on, are variants of winners, which make the front.
     """
     shipped = np.array([not pareto.dominators(costs, spreads, of)[by] for of, by in enumerate(parents)])
-    judges = np.flatnonzero(shipped[:num_winners])
-    front = _front(costs, spreads, over, judges)
-    members = judges[front[judges]]
+    contenders = np.flatnonzero(shipped[:num_winners])
+    front = _front(costs, spreads, over, contenders)
+    members = contenders[front[contenders]]
     tied = np.zeros((len(costs), len(costs), costs.shape[1]), dtype=np.bool_)
     tied[np.ix_(members, members)] = pareto.ties_within_noise(costs[members], spreads[members])
     return Places(shipped, front & shipped, tied)
 
 
-def _front(costs: FloatArray, spreads: FloatArray, over: FloatArray, judges: IntArray) -> NDArray[np.bool_]:
+def _front(
+    costs: FloatArray, spreads: FloatArray, over: FloatArray, contenders: IntArray
+) -> NDArray[np.bool_]:
     """Return which rows are on the front of some, or would be if they were added to these alone."""
     front = np.zeros(len(costs), dtype=np.bool_)
-    front[judges] = pareto.find_constrained_front(costs[judges], over[judges], spreads[judges])
-    for row in np.setdiff1d(np.arange(len(costs)), judges):
-        rows = [*judges, row]
+    front[contenders] = pareto.find_constrained_front(
+        costs[contenders], over[contenders], spreads[contenders]
+    )
+    for row in np.setdiff1d(np.arange(len(costs)), contenders):
+        rows = [*contenders, row]
         front[row] = pareto.find_constrained_front(costs[rows], over[rows], spreads[rows])[-1]
     return front

@@ -106,7 +106,7 @@ class Prepared:
         return self.training_device.type == "cpu" and measured
 
     def candidate(self, module: nn.Module) -> SubnetCandidate:
-        """Return a plain module as it is judged in this study, always by the same engine."""
+        """Return a plain module as it is evaluated in this study, always by the same engine."""
         return SubnetCandidate(module, self.splits.inputs, runs_exported=self.runs_exported)
 
     @property

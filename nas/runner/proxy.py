@@ -94,4 +94,4 @@ def on_proxy(prepared: Prepared, run: RunDirectory) -> Prepared:
 def _tell_choice(sizes: list[ProxySize], chosen: ProxySize | None, settings: ProxySubset) -> str:
     tried = ", ".join(f"{s.share:.0%} {s.low_tau:.2f}" for s in sizes)
     how = f"{chosen.items} items" if chosen else "the whole search split"
-    return f"candidates are judged on {how} (tau of parts, at least {settings.min_tau} asked for: {tried})"
+    return f"candidates are evaluated on {how} (tau of parts, at least {settings.min_tau} asked for: {tried})"

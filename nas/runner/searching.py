@@ -18,9 +18,9 @@ from nas.runner.preparation import Prepared
 from nas.runner.problem import make_sampler
 from nas.runner.proxy import choose_proxy
 from nas.runner.sparing import measure_spared
-from nas.runner.workplace import Workplace, judging
+from nas.runner.workplace import Workplace, make_evaluation_work
 from nas.search.forecast import Forecast
-from nas.search.guard import to_judge_again
+from nas.search.guard import list_trials_to_recheck
 from nas.search.loop import WorkOf, search_with
 from nas.search.models.stand_alone import keep_stand_alone, stand_alone_values
 from nas.search.record.credibility import are_credible
@@ -61,8 +61,8 @@ def search_architectures(context: RunContext, evaluations: int) -> optuna.Study:
     goes_on = len(list_paid_trials(record)) < evaluations
     if goes_on and before is not None and Limits.from_json(before) != Limits(evaluations, study.stopping):
         learn_from_trust(run, record, progress)
-    judge = judging(context.workers.home, record, known)
-    spend(context, record, judge, evaluations, SEARCH, study.stopping)
+    work_of = make_evaluation_work(context.workers.home, record, known)
+    run_search_loop(context, record, work_of, evaluations, SEARCH, study.stopping)
     measure_spared(prepared, record, known, progress)
     return record
 
@@ -84,7 +84,7 @@ def learn_from_trust(run: RunDirectory, record: optuna.Study, progress: Progress
 
 
 def _check_weights(context: RunContext, record: optuna.Study) -> None:
-    """Store which weights the trials are judged with, or compare.
+    """Store which weights the trials are evaluated with, or compare.
 
     Raises:
         StudyChangedError: earlier trials were evaluated with another one.
@@ -94,12 +94,12 @@ def _check_weights(context: RunContext, record: optuna.Study) -> None:
         record.set_user_attr(SUPERNET_DIGEST, digest)
     elif used != digest:
         raise StudyChangedError(
-            f"the trials of {run.path} were judged with another supernet than the one in {run.supernet}: restore "
+            f"the trials of {run.path} were evaluated with another supernet than the one in {run.supernet}: restore "
             "the old one, or move study.db (or storage.json) away to search again with this one."
         )
 
 
-def spend(
+def run_search_loop(
     context: RunContext,
     record: optuna.Study,
     work_of: WorkOf[Workplace],
@@ -110,7 +110,7 @@ def spend(
     """Run the search loop on ``record`` until it ends, and tell how it stands."""
     problem, progress = context.prepared.problem, context.progress
     done = len(list_paid_trials(record))
-    if done >= evaluations and not to_judge_again(record):
+    if done >= evaluations and not list_trials_to_recheck(record):
         return
     progress.start(stage, evaluations, done)
     search_with(

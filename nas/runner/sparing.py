@@ -22,7 +22,7 @@ from nas.runner.measuring import Known, Predict, measure_candidates
 from nas.runner.preparation import Prepared
 from nas.search.patience import wait_for_device
 from nas.search.record.trials import architecture_of, complete_trials, measure_later, measurements_of
-from nas.search.spared import Spare, SparedLatency, SparedStanding
+from nas.search.spared import Spare, SparedBasis, SparedLatency
 from nas.space import Architecture, FloatArray, IntArray
 
 
@@ -68,14 +68,14 @@ class Sparing:
             if o.measurements is not None
         ]
 
-    def standing(self, record: optuna.Study) -> tuple[SparedStanding, ...]:
+    def find_basis(self, record: optuna.Study) -> tuple[SparedBasis, ...]:
         """Return what deciding on one more candidate rests on, by latency."""
-        return tuple(latency.standing(record) for latency in self.latencies)
+        return tuple(latency.find_basis(record) for latency in self.latencies)
 
-    def predict(self, architecture: Architecture, standings: Sequence[SparedStanding]) -> dict[str, Predict]:
+    def predict(self, architecture: Architecture, bases: Sequence[SparedBasis]) -> dict[str, Predict]:
         """Return what predicts a candidate's latencies, or says that they are to be measured, by objective."""
-        pairs = zip(self.latencies, standings, strict=True)
-        return {latency.name: partial(latency.predict, standing, architecture) for latency, standing in pairs}
+        pairs = zip(self.latencies, bases, strict=True)
+        return {latency.name: partial(latency.predict, basis, architecture) for latency, basis in pairs}
 
 
 def measure_spared(prepared: Prepared, record: optuna.Study, known: Known, progress: Progress) -> None:

@@ -15,13 +15,13 @@ from nas.errors import WorkerError
 from nas.executors import Persistent, Rest, Serial, Work
 from nas.objective import Measurement
 from nas.runner.directory import RunDirectory
-from nas.runner.measuring import Judged, Known
+from nas.runner.measuring import Known, PartialEvaluation
 from nas.runner.preparation import Prepared, prepare
 from nas.runner.proxy import on_proxy
 from nas.runner.sparing import Sparing
 from nas.runner.threads import suitable_threads
-from nas.runner.weights import Standing, Weights, weights_of
-from nas.search.spared import SparedStanding
+from nas.runner.weights import EvaluationBasis, Weights, weights_of
+from nas.search.spared import SparedBasis
 from nas.space import Architecture
 from nas.study import Study
 
@@ -42,8 +42,8 @@ class Workplace:
     weights: Weights
 
     @cached_property
-    def judging(self) -> Prepared:
-        """The study with the part of the search split that candidates are judged on."""
+    def prepared_for_search(self) -> Prepared:
+        """The study with the part of the search split that candidates are evaluated on."""
         return on_proxy(self.prepared, self.run)
 
     @cached_property
@@ -88,32 +88,34 @@ def open_workplace(make_study: Callable[[], Study], path: Path, training_device:
     return Workplace(prepared, run, weights)
 
 
-def judging(here: Workplace, record: optuna.Study, known: Known) -> Callable[[Architecture], Work[Workplace]]:
-    """Return what makes the job of judging an architecture for a record."""
+def make_evaluation_work(
+    here: Workplace, record: optuna.Study, known: Known
+) -> Callable[[Architecture], Work[Workplace]]:
+    """Return what makes the job of evaluating an architecture for a record."""
 
     def work_of(architecture: Architecture) -> Work[Workplace]:
-        spared = here.sparing.standing(record)
-        return partial(_judge, architecture, known, here.weights.standing(record), spared)
+        spared = here.sparing.find_basis(record)
+        return partial(_evaluate, architecture, known, here.weights.find_basis(record), spared)
 
     return work_of
 
 
-def _judge(
+def _evaluate(
     architecture: Architecture,
     known: Known,
-    standing: Standing,
-    spared: tuple[SparedStanding, ...],
+    basis: EvaluationBasis,
+    spared: tuple[SparedBasis, ...],
     here: Workplace,
 ) -> Rest[Workplace]:
-    judged = here.weights.judge(here.judging, architecture, known, standing)
-    return Rest(partial(_measure, architecture, known, spared, judged))
+    evaluation = here.weights.evaluate(here.prepared_for_search, architecture, known, basis)
+    return Rest(partial(_measure, architecture, known, spared, evaluation))
 
 
 def _measure(
     architecture: Architecture,
     known: Known,
-    spared: tuple[SparedStanding, ...],
-    judged: Judged,
+    spared: tuple[SparedBasis, ...],
+    evaluation: PartialEvaluation,
     here: Workplace,
 ) -> Mapping[str, Measurement]:
-    return judged.on_devices(here.judging, known, here.sparing.predict(architecture, spared))
+    return evaluation.on_devices(here.prepared_for_search, known, here.sparing.predict(architecture, spared))

@@ -57,7 +57,7 @@ def condemn(study: Study, worker: str) -> None:
     study.set_user_attr(BROKEN, sorted(broken_workers(study) | {worker}))
 
 
-def to_judge_again(study: Study) -> list[FrozenTrial]:
+def list_trials_to_recheck(study: Study) -> list[FrozenTrial]:
     """Return the trials of broken workers that were not evaluated again yet, oldest first."""
     broken = broken_workers(study)
     if not broken:
@@ -75,10 +75,10 @@ def tell_of_broken(study: Study) -> list[str]:
     if not broken:
         return []
     numbers = [str(t.number) for t in complete_trials(study) if t.user_attrs.get(WORKER) in broken]
-    again = f", and what they found in trials {', '.join(numbers)} was judged again" if numbers else ""
+    again = f", and what they found in trials {', '.join(numbers)} was evaluated again" if numbers else ""
     return [
-        f"workers judged otherwise than the run's own process and were ended ({', '.join(broken)}){again}: look after "
-        "their machines."
+        f"workers found other values than the run's own process and were ended ({', '.join(broken)}){again}: look "
+        "after their machines."
     ]
 
 
@@ -113,7 +113,7 @@ class WorkerGuard:
         """Take in what the record has that is believed, and nothing else."""
         self._rows, self._costs = np.zeros((0, len(self._scale))), np.zeros(0)
         self._slopes: list[float] = []
-        again = {trial.number for trial in to_judge_again(self._study)}
+        again = {trial.number for trial in list_trials_to_recheck(self._study)}
         for trial in complete_trials(self._study):
             if trial.number not in again:
                 self.note(trial.params, trial.values[0])

@@ -61,7 +61,7 @@ class Rechecks(Generic[W]):
         """Submit trials of broken workers, at most so many as are free; return whether any is left or under way."""
         if not self._executor.has_home:
             return False
-        trials = [t for t in guard.to_judge_again(self._study) if t.number not in self._kept]
+        trials = [t for t in guard.list_trials_to_recheck(self._study) if t.number not in self._kept]
         waiting = [trial for trial in trials if trial.number not in self._under_way]
         for trial in waiting[:free]:
             architecture = architecture_of(self._problem.space, trial)
@@ -88,7 +88,9 @@ class Rechecks(Generic[W]):
         except DeviceUnavailableError:
             raise
         except Exception as error:  # a user's objective raises anything
-            logger.warning("trial %d can't be judged again and keeps its values: %s", number, one_line(error))
+            logger.warning(
+                "trial %d can't be evaluated again and keeps its values: %s", number, one_line(error)
+            )
             self._kept.add(number)
             return
         # The quality's comes last, because with it the trial counts as done: a process that is killed before
@@ -127,8 +129,8 @@ class Rechecks(Generic[W]):
             return evaluated
         if not is_broken:
             logger.warning(
-                "%s judged trial %d with %s %g, and this process with %g: it is ended, and what it judged is judged "
-                "again; look after that machine",
+                "%s evaluated trial %d with %s %g, and this process with %g: it is ended, and what it evaluated is "
+                "evaluated again; look after that machine",
                 worker,
                 number,
                 quality,

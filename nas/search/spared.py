@@ -51,7 +51,7 @@ class Spare:
 
 @final
 @dataclass(frozen=True)
-class SparedStanding:
+class SparedBasis:
     """What the decision about a candidate rests on, as the record is when its evaluation begins.
 
     Args:
@@ -98,13 +98,13 @@ class SparedLatency:
         """Name of the objective."""
         return self._spare.name
 
-    def standing(self, record: optuna.Study) -> SparedStanding:
+    def find_basis(self, record: optuna.Study) -> SparedBasis:
         """Return what the decision about one more candidate rests on; its trial is running already."""
         trials = complete_trials(record)
         measured = self.list_measured(trials)
         others = len(record.get_trials(deepcopy=False, states=(TrialState.RUNNING,))) - 1
         taken = len(measured) + max(others, 0)
-        return SparedStanding(
+        return SparedBasis(
             positions=indices_of(self._problem.space, measured),
             measured=tuple(measurements_of(trial)[self.name] for trial in measured),
             costs=costs_of(self._problem.objectives, trials),
@@ -113,21 +113,21 @@ class SparedLatency:
         )
 
     def predict(
-        self, standing: SparedStanding, architecture: Architecture, others: Mapping[str, Measurement]
+        self, basis: SparedBasis, architecture: Architecture, others: Mapping[str, Measurement]
     ) -> Measurement | None:
         """Return the latency of a candidate; None where it is to be measured.
 
         Args:
-            standing: How the search stands.
+            basis: How the search stands.
             architecture: The candidate.
             others: What is known of its other objectives.
         """
-        if standing.must_measure:
+        if basis.must_measure:
             return None
-        found = self._predict(standing, self._problem.space.indices([architecture]))
-        if standing.may_measure and self._decides(standing.costs, others, float(found.low[0])):
+        found = self._predict(basis, self._problem.space.indices([architecture]))
+        if basis.may_measure and self._decides(basis.costs, others, float(found.low[0])):
             return None
-        text = f"predicted from {len(standing.measured)} measured on {standing.measured[0].device}"
+        text = f"predicted from {len(basis.measured)} measured on {basis.measured[0].device}"
         unit = self._problem.objectives[self._column].unit
         return Measurement(float(found.ms[0]), float(found.std[0]), unit, text, 0)
 
@@ -159,12 +159,12 @@ class SparedLatency:
         best[self._column] = least
         return not bool(((costs <= best).all(axis=1) & (costs < best).any(axis=1)).any())
 
-    def _predict(self, standing: SparedStanding, indices: IntArray) -> LatencyPrediction:
+    def _predict(self, basis: SparedBasis, indices: IntArray) -> LatencyPrediction:
         """Return what the measured latencies say of others."""
-        ms = np.array([measurement.value for measurement in standing.measured])
-        content = standing.positions.tobytes() + ms.tobytes()
+        ms = np.array([measurement.value for measurement in basis.measured])
+        content = basis.positions.tobytes() + ms.tobytes()
         if content != self._learned:
-            self.held_out = self._model.fit(standing.positions, ms)
+            self.held_out = self._model.fit(basis.positions, ms)
             self._learned = content
         return self._model.predict(indices)
 
@@ -184,7 +184,7 @@ class SparedLatency:
         costs = costs_of(self._problem.objectives, trials)
         told_as_front = credible_front(costs, self._problem.excess(costs))
         costs[rows, self._column] = self._predict(
-            self.standing(record), indices_of(self._problem.space, trials)[rows]
+            self.find_basis(record), indices_of(self._problem.space, trials)[rows]
         ).ms
         front = credible_front(costs, self._problem.excess(costs)) | told_as_front
         box = ReferenceBox.around(costs[front])

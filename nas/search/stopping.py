@@ -134,7 +134,7 @@ class Ending:
         self._evaluated: list[FrozenTrial] = []
         self._has_box = False
         self._num_paid = 0
-        self._num_to_judge = self._num_judged = 0
+        self._num_to_consider = self._num_considered = 0
         self._began = time.monotonic()
         self._seconds_before: float | None = None
 
@@ -163,8 +163,8 @@ class Ending:
             return Reason(f"the sampler proposed nothing new {unpaid_in_a_row} times in a row", is_early=True)
         if stopping.minutes is not None and self._seconds() >= 60 * stopping.minutes:
             return Reason(f"{stopping.minutes:g} minutes of searching are over")
-        if stopping.plateau is not None and self._num_to_judge > self._num_judged:
-            self._num_judged = self._num_to_judge
+        if stopping.plateau is not None and self._num_to_consider > self._num_considered:
+            self._num_considered = self._num_to_consider
             return self._plateau(stopping.plateau, stopping.horizon)
         return None
 
@@ -190,12 +190,12 @@ class Ending:
         return f"after {num_tried} architectures the sampler finds nothing left to propose that meets the constraints"
 
     def _note_paid(self, trial: FrozenTrial) -> None:
-        """Take it in; every ten, kills or not, the same evaluations are judged for a plateau."""
+        """Take it in; every ten, kills or not, the same evaluations are looked at for a plateau."""
         self._num_paid += 1
         if has_values(trial):
             self._evaluated.append(trial)
         if self._num_paid % _EVALUATIONS_PER_CHECK == 0:
-            self._num_to_judge = len(self._evaluated)
+            self._num_to_consider = len(self._evaluated)
 
     def _note_nothing_left(self, finished: Sequence[FrozenTrial]) -> None:
         for trial in finished:
@@ -207,10 +207,10 @@ class Ending:
         return (self._seconds_before or 0.0) + time.monotonic() - self._began
 
     def _plateau(self, share: float, horizon: int) -> Reason | None:
-        judged = self._evaluated[: self._num_judged]
-        if len(judged) < horizon:  # no looking farther ahead than back
+        considered = self._evaluated[: self._num_considered]
+        if len(considered) < horizon:  # no looking farther ahead than back
             return None
-        expected = _forecast_of(judged, self._problem.objectives, horizon)
+        expected = _forecast_of(considered, self._problem.objectives, horizon)
         if expected is None or expected.high >= share:
             return None
         return Reason(f"the hypervolume has reached a plateau: {expected}")

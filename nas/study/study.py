@@ -331,7 +331,7 @@ class Study:
             )
         elif self.zero_cost is not None:
             raise StudyError(
-                f"study {self.name!r} has zero_cost and a supernet, which judges a candidate as cheaply: leave "
+                f"study {self.name!r} has zero_cost and a supernet, which evaluates a candidate as cheaply: leave "
                 "zero_cost out, or give it training=FromScratch()."
             )
         if self.proxy is not None and not isinstance(self.objectives[0], Quality):

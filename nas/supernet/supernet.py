@@ -129,7 +129,7 @@ class Supernet(nn.Module):
         """Return the subnet as a plain module with its own weights, in the supernet's mode.
 
         Elastic layers become layers of ``torch.nn``; all other modules are copied. Batch-norm
-        statistics are copied as they are: recalibrate the result before judging it. The ``config`` of a network
+        statistics are copied as they are: recalibrate the result before evaluating it. The ``config`` of a network
         of transformers says the sizes that are left; where none can, its ``save_pretrained`` says why.
 
         Args:

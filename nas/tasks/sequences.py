@@ -28,7 +28,7 @@ class SequenceToSequence(OneClassEach):
 
     A network takes two inputs: ``(n, source_length)`` ids of the source, and ``(n, length)`` ids of the answer as far
     as it is known, which begin with :data:`START`. At every position it gives logits for the token that comes next, and
-    must not look at later positions. It is trained on true answers (teacher forcing, Williams 1989) and judged by
+    must not look at later positions. It is trained on true answers (teacher forcing, Williams 1989) and evaluated by
     the answers that it writes alone, see :func:`decode_greedily`. A target ends with :data:`END`, and padding.
 
     Args:

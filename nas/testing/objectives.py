@@ -26,7 +26,7 @@ _MACS = (1, 10_000, 3_000_000_000, 10_000, 77)
 _NUM_PARAMS = (1, 500, 70_000_000_000, 500, 77)
 """Counts from a network with a single weight up to more than 32 bits hold; two architectures have equal ones."""
 _ITEMS = 24
-"""Images to judge on: a few of each class."""
+"""Images to evaluate on: a few of each class."""
 
 
 @Contract

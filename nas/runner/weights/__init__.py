@@ -2,11 +2,19 @@
 
 from nas.runner.directory import RunDirectory
 from nas.runner.preparation import Prepared
-from nas.runner.weights.protocol import Standing, Weights
+from nas.runner.weights.protocol import EvaluationBasis, Weights
 from nas.runner.weights.scratch import EPOCHS, ScratchWeights, train_alone
 from nas.runner.weights.supernet import SupernetWeights
 
-__all__ = ["EPOCHS", "ScratchWeights", "Standing", "SupernetWeights", "Weights", "train_alone", "weights_of"]
+__all__ = [
+    "EPOCHS",
+    "EvaluationBasis",
+    "ScratchWeights",
+    "SupernetWeights",
+    "Weights",
+    "train_alone",
+    "weights_of",
+]
 
 
 def weights_of(prepared: Prepared, run: RunDirectory) -> Weights:

@@ -9,7 +9,7 @@ import optuna
 from torch import nn
 
 from nas.progress import Progress
-from nas.runner.measuring import Judged, Known
+from nas.runner.measuring import Known, PartialEvaluation
 from nas.runner.preparation import Prepared
 from nas.space import Architecture, FloatArray
 from nas.training import ALONE, Ranks
@@ -17,8 +17,8 @@ from nas.training import ALONE, Ranks
 
 @final
 @dataclass(frozen=True)
-class Standing:
-    """What judging a candidate rests on besides its architecture, as the record is when it begins.
+class EvaluationBasis:
+    """What evaluating a candidate rests on besides its architecture, as the record is when it begins.
 
     Args:
         record: Name of the record.
@@ -57,16 +57,16 @@ class Weights(Protocol):
     def load(self) -> None:
         """Load what candidates share, which another process has trained."""
 
-    def standing(self, record: optuna.Study) -> Standing:
-        """Return what judging one more candidate for a record rests on; where the record is written."""
+    def find_basis(self, record: optuna.Study) -> EvaluationBasis:
+        """Return what evaluating one more candidate for a record rests on; where the record is written."""
 
-    def judge(
-        self, prepared: Prepared, architecture: Architecture, known: Known, standing: Standing
-    ) -> Judged:
-        """Give an architecture its weights and judge it, on the search split of ``prepared``."""
+    def evaluate(
+        self, prepared: Prepared, architecture: Architecture, known: Known, basis: EvaluationBasis
+    ) -> PartialEvaluation:
+        """Give an architecture its weights and evaluate it, on the search split of ``prepared``."""
 
     def module(self, architecture: Architecture) -> nn.Module:
-        """Return an evaluated architecture with the weights that it was judged with."""
+        """Return an evaluated architecture with the weights that it was evaluated with."""
 
     def teacher(self) -> nn.Module | None:
         """Return what a winner learns from besides the targets."""

@@ -22,10 +22,10 @@ from nas.objectives import Bench
 from nas.progress import Progress
 from nas.runner.compressing import compress_in_search
 from nas.runner.directory import RunDirectory
-from nas.runner.measuring import Judged, Known, count_ahead, judge_architecture
+from nas.runner.measuring import Known, PartialEvaluation, count_ahead, evaluate_architecture
 from nas.runner.preparation import Prepared
 from nas.runner.steps import Step, tell_remade
-from nas.runner.weights.protocol import Standing
+from nas.runner.weights.protocol import EvaluationBasis
 from nas.search.record.credibility import credible_front
 from nas.search.record.trials import ARCHITECTURE, by_completion, complete_trials, costs_of, measurements_of
 from nas.space import Architecture, FloatArray
@@ -94,30 +94,30 @@ class ScratchWeights:
     def load(self) -> None:
         """Load nothing."""
 
-    def standing(self, record: optuna.Study) -> Standing:
+    def find_basis(self, record: optuna.Study) -> EvaluationBasis:
         """Return the costs at the hurdles so far, and forget the weights of candidates that can't win any more."""
         self._tidy(record)
         # By the time of their end: a trial that ends late must not change a height.
         finished = by_completion(complete_trials(record)) if self._how.hurdles is not None else []
         earlier = tuple(tuple(self._costs_at_hurdles(measurements_of(trial))) for trial in finished)
-        return Standing(record.study_name, earlier)
+        return EvaluationBasis(record.study_name, earlier)
 
-    def judge(
-        self, prepared: Prepared, architecture: Architecture, known: Known, standing: Standing
-    ) -> Judged:
-        """Train a candidate, as far as it clears the hurdles, judge it, and keep its weights.
+    def evaluate(
+        self, prepared: Prepared, architecture: Architecture, known: Known, basis: EvaluationBasis
+    ) -> PartialEvaluation:
+        """Train a candidate, as far as it clears the hurdles, evaluate it, and keep its weights.
 
         Its checkpoints stay until it is measured, lest it be trained again after a device was away.
         """
-        module, reached, epochs = self._train_with_hurdles(architecture, known, standing)
+        module, reached, epochs = self._train_with_hurdles(architecture, known, basis)
         model = compress_in_search(prepared, architecture, module)
-        judged = judge_architecture(prepared, architecture, model, known)
+        evaluation = evaluate_architecture(prepared, architecture, model, known)
         given = {**reached, EPOCHS: Measurement(float(epochs), 0.0, "epochs", "", 1)}
-        leftovers = self._keep(architecture, module, self._candidates / standing.record)
-        return Judged({**judged.results, **given}, judged.network, leftovers)
+        leftovers = self._keep(architecture, module, self._candidates / basis.record)
+        return PartialEvaluation({**evaluation.results, **given}, evaluation.network, leftovers)
 
     def _train_with_hurdles(
-        self, architecture: Architecture, known: Known, standing: Standing
+        self, architecture: Architecture, known: Known, basis: EvaluationBasis
     ) -> tuple[nn.Module, dict[str, Measurement], int]:
         """Train from hurdle to hurdle; return the network, its quality at each, and the epochs given."""
         prepared = self._prepared
@@ -127,13 +127,13 @@ class ScratchWeights:
         reached: dict[str, Measurement] = {}
         rungs = self._rungs_of(architecture)
         for rung, epochs in enumerate(rungs):
-            self._train_to(rung, epochs, module, self._candidates / standing.record / architecture.id)
+            self._train_to(rung, epochs, module, self._candidates / basis.record / architecture.id)
             if self._how.hurdles is None:
                 break
             reached[self._name(rung)] = self._quality(module, known)
             costs = self._costs_at_hurdles({**counted, **reached})
             last = rung + 1 == len(rungs)
-            if last or not self._how.hurdles.cleared(rung, costs[rung], standing.earlier):
+            if last or not self._how.hurdles.cleared(rung, costs[rung], basis.earlier):
                 break
         return module, reached, sum(rungs[: rung + 1])
 

@@ -12,10 +12,10 @@ from nas.files import file_digest
 from nas.progress import Progress
 from nas.runner.compressing import compress_in_search
 from nas.runner.directory import RunDirectory
-from nas.runner.measuring import Judged, Known, judge_architecture
+from nas.runner.measuring import Known, PartialEvaluation, evaluate_architecture
 from nas.runner.preparation import Prepared
 from nas.runner.supernet_training import WEIGHTS, load_supernet, train_supernet
-from nas.runner.weights.protocol import Standing
+from nas.runner.weights.protocol import EvaluationBasis
 from nas.space import Architecture
 from nas.supernet import NoTraining
 from nas.supernet.convert import Converted
@@ -56,16 +56,16 @@ class SupernetWeights:
         """Load the supernet."""
         load_supernet(self._prepared, self._run)
 
-    def standing(self, record: optuna.Study) -> Standing:
+    def find_basis(self, record: optuna.Study) -> EvaluationBasis:
         """Return the record's name: the supernet is all there is."""
-        return Standing(record.study_name)
+        return EvaluationBasis(record.study_name)
 
-    def judge(
-        self, prepared: Prepared, architecture: Architecture, known: Known, standing: Standing
-    ) -> Judged:
-        """Cut a subnet, recalibrate and judge it."""
+    def evaluate(
+        self, prepared: Prepared, architecture: Architecture, known: Known, basis: EvaluationBasis
+    ) -> PartialEvaluation:
+        """Cut a subnet, recalibrate and evaluate it."""
         model = compress_in_search(prepared, architecture, self.module(architecture))
-        return judge_architecture(prepared, architecture, model, known)
+        return evaluate_architecture(prepared, architecture, model, known)
 
     def module(self, architecture: Architecture) -> nn.Module:
         """Return a recalibrated subnet."""

@@ -30,7 +30,7 @@ class NormalScores:
     unit nor the tail of an objective matters to a surrogate.
 
     Costs between two known ones are interpolated. Beyond the best and the worst the map goes on as a
-    straight line, as steep as from the median to there: how far the best may yet be outdone is judged by
+    straight line, as steep as from the median to there: how far the best may yet be outdone is estimated from
     all of the better half, not by the two best alone.
 
     Args:
@@ -93,7 +93,7 @@ def best_scale(encodings: FloatArray, costs: FloatArray) -> Scale:
     """Return the scale on which costs are most nearly a sum over the choices.
 
     Every surrogate learns a sum from fewer trials than anything else: latencies add up nearly as they are,
-    errors rather by rank. Each scale is judged by a ridge regression's predictions of trials that it was not
+    errors rather by rank. Each scale is rated by a ridge regression's predictions of trials that it was not
     fitted to: how soft the logarithm is by the density that they give to the costs, and whether it is better
     than normal scores by how well they rank them.
 

@@ -16,7 +16,7 @@ class BatchNorm(nn.Module):
     """Elastic width; otherwise torch's batch norm, of whose kinds a subclass names one.
 
     The running statistics are shared by all widths and fit none of them: recalibrate before a subnet
-    is judged (Yu 2019).
+    is evaluated (Yu 2019).
 
     Args:
         num_features: Channels of the input.

@@ -61,5 +61,5 @@ def test_what_can_not_be_scaled_is_told(results: Results) -> None:
     with pytest.raises(StudyError, match="no choice of study 'tiny' matches"):
         family_of(results, replace(STUDY, scaling=Scaling(width=("wide",), depth={})))
     segmentation = replace(STUDY, data=DigitsSegmentation())
-    with pytest.raises(StudyError, match="'tiny' doesn't judge whole images"):
+    with pytest.raises(StudyError, match="'tiny' isn't about whole images"):
         family_of(results, segmentation).member(Shares(1, 1, 1), 1.0)

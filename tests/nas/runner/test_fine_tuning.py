@@ -17,7 +17,7 @@ from nas.runner.exporting import on_cpu
 from nas.runner.fine_tuning import finish_network
 from nas.runner.measuring import Known
 from nas.runner.preparation import Prepared, prepare
-from nas.runner.weights import Standing
+from nas.runner.weights import EvaluationBasis
 from nas.space import Architecture
 from nas.tasks import Classification
 from nas.training import make_supervised_step, train
@@ -33,11 +33,11 @@ class Given:
     def __init__(self, student: nn.Module, teacher: nn.Module | None) -> None:
         self._student, self._teacher = student, teacher
 
-    def standing(self, record: optuna.Study) -> Standing:
+    def find_basis(self, record: optuna.Study) -> EvaluationBasis:
         raise NotImplementedError
 
-    def judge(
-        self, prepared: Prepared, architecture: Architecture, known: Known, standing: Standing
+    def evaluate(
+        self, prepared: Prepared, architecture: Architecture, known: Known, basis: EvaluationBasis
     ) -> Mapping[str, Measurement]:
         raise NotImplementedError
 

@@ -21,7 +21,7 @@ from nas.errors import EvaluationError, ObjectiveError
 from nas.objective import Measurement, Objective
 from nas.objectives import Bench, Calibration, Candidate, MeasuredObjective
 from nas.runner.compressing import compress_in_search
-from nas.runner.measuring import Known, calibrate_objective, judge_architecture, measure_candidates
+from nas.runner.measuring import Known, calibrate_objective, evaluate_architecture, measure_candidates
 from nas.runner.preparation import prepare
 from nas.splits import Split
 
@@ -116,7 +116,7 @@ def test_what_devices_tell_is_measured_at_last_and_elsewhere(tmp_path: Path) -> 
     architecture = prepared.problem.space.smallest()
     made = compress_in_search(prepared, architecture, prepared.supernet.extract(architecture))
     known: Known = {name: {} for name in ("quality", "latency", "robustness")}
-    found = judge_architecture(prepared, architecture, made, known)
+    found = evaluate_architecture(prepared, architecture, made, known)
     assert calls == ["quality", "robustness"]
     sent = pickle.loads(pickle.dumps(dataclasses.replace(found, leftovers=(tmp_path / "left.pt",))))
     (tmp_path / "left.pt").touch()

@@ -29,7 +29,7 @@ def test_a_proxy_is_chosen_stored_used_and_shown(tmp_path: Path) -> None:
     chosen = results.proxy["chosen"]
     assert [size["items"] for size in results.proxy["sizes"]] == [24, 48]
     report = (tmp_path / "run" / "report.md").read_text()
-    assert f"judged on {chosen['items']} items" in report
+    assert f"evaluated on {chosen['items']} items" in report
     for _, measured in records(tmp_path / "run"):
         assert measured["accuracy"]["repeats"] == chosen["items"]
     assert all(winner.fine_tuned.repeats == 60 for winner in results.winners)

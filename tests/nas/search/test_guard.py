@@ -133,12 +133,12 @@ def test_a_worker_that_judges_wrongly_is_ended_and_leaves_nothing_wrong_behind(
     assert len(complete_trials(study)) == len(list_paid_trials(study)) == 40
     assert guard.broken_workers(study) == {"a"}
     assert (
-        "workers judged otherwise than the run's own process and were ended (a)"
+        "workers found other values than the run's own process and were ended (a)"
         in guard.tell_of_broken(study)[0]
     )
     assert crew.names == ["a, replaced", "b", "c"]
-    assert "a judged trial" in caplog.text
-    assert caplog.text.count("it is ended, and what it judged is judged again") == 1
+    assert "a evaluated trial" in caplog.text
+    assert caplog.text.count("it is ended, and what it evaluated is evaluated again") == 1
 
 
 def test_without_the_guard_wrong_values_stay(study: optuna.Study) -> None:
@@ -162,15 +162,15 @@ def test_what_was_to_be_judged_again_is_when_the_search_goes_on(
     study: optuna.Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stop(_trial: FrozenTrial) -> None:
-        if guard.to_judge_again(study):
+        if guard.list_trials_to_recheck(study):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         search_by(Crew(BREAKS["later"]), study, monkeypatch, on_trial=stop)
-    number = guard.to_judge_again(study)[0].number
+    number = guard.list_trials_to_recheck(study)[0].number
     assert f"trials {number}, " in guard.tell_of_broken(study)[0]
     search_by(Crew(lambda _, value: value), study, monkeypatch)
-    assert wrong_ones(study) == guard.to_judge_again(study) == []
+    assert wrong_ones(study) == guard.list_trials_to_recheck(study) == []
 
 
 def test_what_can_not_be_judged_again_keeps_its_value_and_a_device_is_waited_for(
@@ -180,7 +180,7 @@ def test_what_can_not_be_judged_again_keeps_its_value_and_a_device_is_waited_for
 
     def work(architecture: Architecture) -> Work[Evaluate]:
         def judge(by: Evaluate) -> Mapping[str, Measurement]:
-            again = {PROBLEM.space.architecture(t.params).id for t in guard.to_judge_again(study)}
+            again = {PROBLEM.space.architecture(t.params).id for t in guard.list_trials_to_recheck(study)}
             if architecture.id in again and failures:
                 raise failures.pop(0)
             return by(architecture)
@@ -191,9 +191,9 @@ def test_what_can_not_be_judged_again_keeps_its_value_and_a_device_is_waited_for
     with caplog.at_level(logging.WARNING):
         search_by(crew, study, monkeypatch, work=work)
     assert not failures
-    kept = guard.to_judge_again(study)
+    kept = guard.list_trials_to_recheck(study)
     assert len(kept) == 1
-    assert f"trial {kept[0].number} can't be judged again and keeps its values: it is gone" in caplog.text
+    assert f"trial {kept[0].number} can't be evaluated again and keeps its values: it is gone" in caplog.text
 
 
 def test_who_judged_is_in_the_record(study: optuna.Study, monkeypatch: pytest.MonkeyPatch) -> None:

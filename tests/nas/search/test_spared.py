@@ -49,7 +49,7 @@ def searched(
     def evaluate(architecture: Architecture) -> Mapping[str, Measurement]:
         found = evaluated(architecture)
         others = {"error": found["error"]}
-        return {**others, "ms": spared.predict(spared.standing(study), architecture, others) or found["ms"]}
+        return {**others, "ms": spared.predict(spared.find_basis(study), architecture, others) or found["ms"]}
 
     search(study, problem, evaluate, evaluations=evaluations, on_trial=lambda trial: None)
     return study, spared
@@ -102,10 +102,10 @@ def test_predictions_are_near_and_say_what_they_are() -> None:
 
 def test_a_candidate_that_others_dominate_for_sure_is_not_measured() -> None:
     study, spared = searched(100)
-    standing = spared.standing(study)
+    basis = spared.find_basis(study)
     worst = SPACE.largest()
-    assert spared.predict(standing, worst, {"error": Measurement(99.0, 0.1, "%", "here", 1)}) is not None
-    assert spared.predict(standing, worst, {"error": Measurement(0.0, 0.1, "%", "here", 1)}) is None
+    assert spared.predict(basis, worst, {"error": Measurement(99.0, 0.1, "%", "here", 1)}) is not None
+    assert spared.predict(basis, worst, {"error": Measurement(0.0, 0.1, "%", "here", 1)}) is None
 
 
 def test_what_is_measured_later_is_what_the_record_tells() -> None:
@@ -128,6 +128,6 @@ def test_a_resumed_search_decides_as_one_that_was_not_interrupted() -> None:
     ]
     other = SPACE.architecture(dict.fromkeys([c.name for c in SPACE.choices], 2))
     others = {"error": Measurement(30.0, 0.1, "%", "here", 1)}
-    assert afresh.predict(afresh.standing(whole), other, others) == spared.predict(
-        spared.standing(whole), other, others
+    assert afresh.predict(afresh.find_basis(whole), other, others) == spared.predict(
+        spared.find_basis(whole), other, others
     )
