@@ -27,7 +27,7 @@ from nas.search.record.credibility import front_of
 from nas.search.record.trials import complete_trials, costs_of, indices_of, is_measured_later
 from nas.space import Architecture
 from search_spaces.digits_mlp import digits_mlp_table
-from search_spaces.tabular import Table
+from search_spaces.tabular import EvaluatedSpace
 from surrogates.gaussian_process import GaussianProcess
 
 NUM_WORKERS, EVALUATIONS = 4, 60
@@ -56,7 +56,7 @@ class Crew:
 
     capacity = NUM_WORKERS
 
-    def __init__(self, table: Table, breaks: Break, rng: np.random.Generator) -> None:
+    def __init__(self, table: EvaluatedSpace, breaks: Break, rng: np.random.Generator) -> None:
         self._table, self._breaks, self._rng = table, breaks, rng
         self._names = [f"worker {number}" for number in range(NUM_WORKERS)]
         self._free = list(range(NUM_WORKERS))

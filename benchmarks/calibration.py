@@ -27,7 +27,7 @@ from nas.errors import NasError
 from nas.search.loop import search
 from nas.search.models.calibration import surprise_of
 from nas.search.record.trials import widening_of
-from search_spaces.tabular import Table
+from search_spaces.tabular import EvaluatedSpace
 
 BUDGETS = (25, 50, 100, 200)
 SHARES = {"68 %": 1.0, "95 %": 1.96}
@@ -37,7 +37,7 @@ Surprises = dict[tuple[str, int], list[tuple[float, float]]]
 """By kind of objective and budget: how many deviations each value was off, before and after."""
 
 
-def surprises(table: Table, seed: int, evaluations: int) -> Surprises:
+def surprises(table: EvaluatedSpace, seed: int, evaluations: int) -> Surprises:
     """Return them for one search."""
     problem = table.problem()
     study = optuna.create_study(

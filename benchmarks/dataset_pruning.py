@@ -110,7 +110,7 @@ class SomeClasses:
         )
 
     def _chosen(self, split: Split) -> Split:
-        part = split.part(torch.isin(split.targets, torch.tensor(self.classes)).nonzero()[:, 0])
+        part = split.subset(torch.isin(split.targets, torch.tensor(self.classes)).nonzero()[:, 0])
         return replace(part, targets=torch.searchsorted(torch.tensor(self.classes), part.targets))
 
 

@@ -31,7 +31,7 @@ from nas.search.loop import search
 from nas.search.record.trials import complete_trials, indices_of, measure_later, measurements_of
 from nas.search.spared import Spare, SparedLatency
 from nas.space import Architecture, IntArray
-from search_spaces.tabular import Table
+from search_spaces.tabular import EvaluatedSpace
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,9 @@ class Found:
     seconds: float
 
 
-def run_search(table: Table, known: Known, seed: int, evaluations: int, measurements: int | None) -> Found:
+def run_search(
+    table: EvaluatedSpace, known: Known, seed: int, evaluations: int, measurements: int | None
+) -> Found:
     """Search a table; with few measurements, unless there are as many as evaluations."""
     problem, begin = table.problem(), time.perf_counter()
     sampler = default_strategy().sampler(problem, seed)
@@ -89,7 +91,7 @@ def run_search(table: Table, known: Known, seed: int, evaluations: int, measurem
     )
 
 
-def counts_of(table: Table, folder: Path) -> Known:
+def counts_of(table: EvaluatedSpace, folder: Path) -> Known:
     """Return what counts the MACs and parameters of NAS-Bench-201."""
     with np.load(folder / tables.NB201_FILE) as arrays:
         columns = np.stack([arrays["flops_m_cifar10"], arrays["params_m_cifar10"]], axis=1)

@@ -109,7 +109,7 @@ def speed() -> Findings:
         split = _random_split(shape, 128 * 20)
         told = []
         for device, precision in ((CPU, "float32"), (GPU, "float32"), (GPU, "bfloat16"), (GPU, "float16")):
-            part = split if device == GPU else split.part(torch.arange(128))
+            part = split if device == GPU else split.subset(torch.arange(128))
             recipe = Recipe(epochs=3, batch_size=128, learning_rate=1e-3, precision=precision)  # type: ignore[arg-type]
             supernet = fresh_network(make, 0)
             torch.cuda.reset_peak_memory_stats()

@@ -28,7 +28,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from nas.data import TextTable
 from nas.data.table import read_columns
-from nas.data.words import words
+from nas.data.words import split_words
 from nas.space import FloatArray
 from nas.splits import Split, Splits
 
@@ -40,7 +40,7 @@ def write_with_groups(source: Path, path: Path) -> int:
     """Write the table with a column of groups, and return how many messages are of a group with others."""
     texts, labels = read_columns(source, {"text": "text", "label": "label"})
     groups = [
-        " ".join(re.sub(r"\d+", "0", word) for word in words(text)[:BEGINNING]) or "-" for text in texts
+        " ".join(re.sub(r"\d+", "0", word) for word in split_words(text)[:BEGINNING]) or "-" for text in texts
     ]
     lines = [f"{t}\t{label}\t{group}" for t, label, group in zip(texts, labels, groups, strict=True)]
     path.write_text("\n".join(["text\tlabel\tgroup", *lines]), encoding="utf-8")
@@ -104,7 +104,7 @@ def main() -> None:
 def at_random(splits: Splits, count: int, seed: int) -> Splits:
     """Return splits with some of the items to train with."""
     rows = np.random.default_rng(seed).choice(len(splits.train), count, replace=False)
-    return replace(splits, train=splits.train.part(torch.from_numpy(rows)))
+    return replace(splits, train=splits.train.subset(torch.from_numpy(rows)))
 
 
 def _told(values: list[float]) -> str:

@@ -29,7 +29,7 @@ from nas import Study
 from nas.catalog import find_study
 from nas.report.results import Results
 from nas.search.record.trials import ARCHITECTURE, complete_trials
-from nas.stored import StoredStep
+from nas.stored import StepResult
 
 Finished = dict[int, tuple[str, list[float]]]
 _HERE = Path(__file__).parent
@@ -49,7 +49,7 @@ def finished_trials(study: Study, database: Path) -> Finished:
 def finished_files(out: Path) -> dict[Path, int]:
     """Return when each file was made that a finished step of a winner left."""
     steps = out.glob("winners/*/finished*.json")
-    files = [step.parent / name for step in steps for name in StoredStep.read(step).files]
+    files = [step.parent / name for step in steps for name in StepResult.read(step).files]
     return {path: path.stat().st_mtime_ns for path in files}
 
 

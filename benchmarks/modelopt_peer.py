@@ -83,7 +83,7 @@ def main() -> None:
 def halves(split: Split, count: int) -> tuple[Split, Split]:
     """Return ``count`` random items, which only FastNAS looks at, and the others."""
     rows = torch.randperm(len(split), generator=torch.Generator().manual_seed(0))
-    return split.part(rows[:count]), split.part(rows[count:])
+    return split.subset(rows[:count]), split.subset(rows[count:])
 
 
 def tell(name: str, network: nn.Module, whole: nn.Module, test: Split, seconds: float) -> None:

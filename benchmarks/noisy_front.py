@@ -26,7 +26,7 @@ from nas import pareto
 from nas.objective import Measurement, combine_measurements
 from nas.runner.placing import Places, place_variants
 from nas.runner.settling import Row, settle_ties
-from nas.runner.steps import Step
+from nas.runner.steps import CachedStep
 from nas.search.record.reference_box import ReferenceBox
 from nas.space import FloatArray
 
@@ -106,7 +106,7 @@ def aware(device: Device, rounds: int) -> _Found:
         return {_NAME: tied} if tied else {}
 
     with tempfile.TemporaryDirectory() as folder:
-        step = Step(Path(folder, "again.json"), 0)
+        step = CachedStep(Path(folder, "again.json"), 0)
         rows = settle_ties(device.measure_all(), ties, device.measure, step, rounds)
     return device.places(rows), device.count
 

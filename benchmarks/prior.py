@@ -30,7 +30,7 @@ from nas.knowledge import Knowledge
 from nas.objective import Measurement, Objective
 from nas.search.loop import search
 from nas.space import Architecture, FloatArray, SearchSpace
-from search_spaces.tabular import Table
+from search_spaces.tabular import EvaluatedSpace
 
 EVALUATIONS_BEFORE = 200
 MARKS = (25, 50, 100)
@@ -82,7 +82,7 @@ def _line(way: str, histories: FloatArray) -> str:
 
 
 def _history(
-    table: Table, earlier: Table, rows: list[int], way: str, evaluations: int, seed: int
+    table: EvaluatedSpace, earlier: EvaluatedSpace, rows: list[int], way: str, evaluations: int, seed: int
 ) -> FloatArray:
     """Return the hypervolume ratio after each evaluation."""
     ledger = Ledger(table, evaluations)
@@ -91,7 +91,9 @@ def _history(
     return np.pad(history, (0, evaluations - len(history)), mode="edge")
 
 
-def _knowledge(table: Table, earlier: Table, rows: list[int], way: str, seed: int) -> tuple[Knowledge, ...]:
+def _knowledge(
+    table: EvaluatedSpace, earlier: EvaluatedSpace, rows: list[int], way: str, seed: int
+) -> tuple[Knowledge, ...]:
     if way == "without":
         return ()
     rng = np.random.default_rng(seed)
@@ -121,7 +123,7 @@ def _search(ledger: Ledger, knowledge: tuple[Knowledge, ...], seed: int) -> None
         return
 
 
-def _rows(earlier: Table, path: Path) -> list[int]:
+def _rows(earlier: EvaluatedSpace, path: Path) -> list[int]:
     """Return the rows that the earlier study evaluated, in order; it is searched now unless it is there."""
     if not path.exists():
         ledger = Ledger(earlier, EVALUATIONS_BEFORE)
@@ -132,7 +134,7 @@ def _rows(earlier: Table, path: Path) -> list[int]:
     return rows
 
 
-def _earlier(data: Path, name: str) -> Table:
+def _earlier(data: Path, name: str) -> EvaluatedSpace:
     dataset, device = name.split(":")
     with np.load(data / tables.NB201_FILE) as arrays:
         options = [str(option) for option in arrays["op_names"]]
@@ -141,7 +143,7 @@ def _earlier(data: Path, name: str) -> Table:
         latency = arrays[f"lat_ms_{device}"].astype(np.float64)
         positions = arrays["ops"].astype(np.int64)
     objectives = (Objective("error", "%", "minimize"), Objective("latency_ms", "ms", "minimize"))
-    return Table(name, space, objectives, positions, np.column_stack([error, latency]))
+    return EvaluatedSpace(name, space, objectives, positions, np.column_stack([error, latency]))
 
 
 if __name__ == "__main__":

@@ -109,7 +109,7 @@ def main() -> None:
 def shorter(source: DataSource) -> Splits:
     """Return a data set with 2,000 training images: enough to tell int8 from float, in minutes."""
     splits = source.load()
-    return replace(splits, train=splits.train.part(torch.arange(2_000)))
+    return replace(splits, train=splits.train.subset(torch.arange(2_000)))
 
 
 def compare_training(subject: Subject, seeds: int, more: int) -> None:

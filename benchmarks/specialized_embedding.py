@@ -123,7 +123,7 @@ def train_teacher(data: Split, path: Path) -> Path:
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         made, recipe = make_network(teacher), Recipe(epochs=5, batch_size=125)
-        few = data.part(torch.arange(10_000))
+        few = data.subset(torch.arange(10_000))
         train(made, make_supervised_step(made, Classification(10), recipe), few, recipe, seed=0, device=CPU)
         save_weights(path, made)
     return path
@@ -140,8 +140,8 @@ def measure_embeddings(
     ours, everything = order[is_domain][: arguments.items], order[: arguments.items]
     later = order[is_domain][arguments.items :]
     labelled = torch.cat([later[data.targets[later] == one][:PER_CLASS] for one in DOMAIN])
-    judged = data.part(later[1000:4000]) if arguments.search else test
-    judged = judged.part(torch.isin(judged.targets, torch.tensor(DOMAIN)).nonzero().flatten())
+    judged = data.subset(later[1000:4000]) if arguments.search else test
+    judged = judged.subset(torch.isin(judged.targets, torch.tensor(DOMAIN)).nonzero().flatten())
     plain = SpecializedEmbedding(RECIPE, teacher, weights, size=arguments.size, num_random=0)
     width = TEACHER[-1]
     learned = {
@@ -150,12 +150,12 @@ def measure_embeddings(
         "all classes": (plain, everything),
         "domain, all components": (dataclasses.replace(plain, size=width), ours),
     }
-    embeddings = {name: train_student(how, data.part(rows), seed) for name, (how, rows) in learned.items()}
+    embeddings = {name: train_student(how, data.subset(rows), seed) for name, (how, rows) in learned.items()}
     large, small = make_network(teacher), fresh_network(student, seed)
     load_weights(weights, large)
     embeddings["student, untrained"] = embed_by(small)
     embeddings["teacher"] = embed_by(large)
-    return {name: accuracy(embed, data.part(labelled), judged) for name, embed in embeddings.items()}
+    return {name: accuracy(embed, data.subset(labelled), judged) for name, embed in embeddings.items()}
 
 
 def embed_by(made: nn.Module) -> Embed:

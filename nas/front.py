@@ -1,4 +1,4 @@
-"""Reading a front: the best model within a budget, what the next step buys, knees, comparisons, sets for many devices.
+"""Reading a front: the best model within a budget, what a looser budget buys, knees, comparisons, sets of models.
 
 Pure functions on arrays of costs (minimised); nothing here knows of requests, pages or files.
 """
@@ -31,7 +31,7 @@ _MAX_SETS = 100_000
 
 @final
 @dataclass(frozen=True)
-class Step:
+class Upgrade:
     """The next better model that a looser budget lets in.
 
     Args:
@@ -141,7 +141,7 @@ def best_within(costs: FloatArray, limits: FloatArray, goal: int) -> int | None:
     return int(first[np.argmin(scale_costs(costs)[first].sum(axis=1))])
 
 
-def next_steps(costs: FloatArray, limits: FloatArray, goal: int) -> list[Step]:
+def find_upgrades(costs: FloatArray, limits: FloatArray, goal: int) -> list[Upgrade]:
     """Return what loosening each budget, alone and as little as possible, would buy.
 
     Args:
@@ -164,7 +164,7 @@ def next_steps(costs: FloatArray, limits: FloatArray, goal: int) -> list[Step]:
             continue
         row = int(better[np.lexsort((costs[better, goal], costs[better, column]))[0]])
         gain = None if best is None else float(target - costs[row, goal])
-        steps.append(Step(row, int(column), float(costs[row, column] - limits[column]), gain))
+        steps.append(Upgrade(row, int(column), float(costs[row, column] - limits[column]), gain))
     return steps
 
 

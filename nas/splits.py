@@ -73,7 +73,7 @@ class Split:
         rows = np.random.default_rng(0).choice(len(self), size, replace=False, shuffle=False)
         return self.batch(np.sort(rows))
 
-    def part(self, rows: Tensor) -> Split:
+    def subset(self, rows: Tensor) -> Split:
         """Return some rows as a split of their own, in memory."""
         return replace(self, inputs=self.rows(rows), targets=self.targets[rows], mapped=False)
 

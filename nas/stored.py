@@ -112,7 +112,7 @@ class FileDigest:
 
 @final
 @dataclass(frozen=True)
-class StoredStep:
+class StepResult:
     """The result of a step in its file.
 
     Args:
@@ -126,7 +126,7 @@ class StoredStep:
     files: Mapping[str, FileDigest]
 
     @classmethod
-    def read(cls, path: Path) -> StoredStep:
+    def read(cls, path: Path) -> StepResult:
         """Return what is in ``path``.
 
         Raises:

@@ -1,6 +1,7 @@
 """A space whose answers are known beforehand, and so how near to the front a search came.
 
-:class:`search_spaces.tabular.Table` lists every architecture; what answers from a model needs no list (Siems 2020).
+:class:`search_spaces.tabular.EvaluatedSpace` lists every architecture; what answers from a model needs no list
+(Siems 2020).
 """
 
 from __future__ import annotations

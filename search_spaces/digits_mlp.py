@@ -20,7 +20,7 @@ from nas.choices import Option, choice
 from nas.errors import DamagedFileError
 from nas.objective import Objective
 from nas.space import Condition, IntArray, SearchSpace
-from search_spaces.tabular import Table
+from search_spaces.tabular import EvaluatedSpace
 
 FILE = Path(__file__).with_name("digits_mlp.csv")
 WIDTHS = (4, 8, 16, 32, 64, 128)
@@ -68,7 +68,7 @@ def implementation_cost(widths: Sequence[int]) -> int:
     return 139 * (weights + biases) + weights
 
 
-def digits_mlp_table(path: Path = FILE) -> Table:
+def digits_mlp_table(path: Path = FILE) -> EvaluatedSpace:
     """Return the table: error (learned, with its spread over the seeds) and cost (counted).
 
     ``error`` is 1 - accuracy, a mean over the seeds; its spread is that mean's standard error.
@@ -88,7 +88,7 @@ def digits_mlp_table(path: Path = FILE) -> Table:
         positions = np.concatenate([_positions(space, row) for row in widths])
         costs = np.array([implementation_cost(row) for row in widths], dtype=np.float64)
         spread = errors.std(axis=1, ddof=1) / np.sqrt(len(seeds))
-        return Table(
+        return EvaluatedSpace(
             name="digits-mlp",
             space=space,
             objectives=(ERROR, COST),

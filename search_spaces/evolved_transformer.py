@@ -14,7 +14,7 @@ from nas.errors import SpaceError
 from nas.supernet import elastic
 from nas.supernet.one_of import OneOf
 from nas.supernet.token_convolution import TokenConvolution
-from nas.supernet.tokens import HeadMixing, LayerNorm
+from nas.supernet.token_layers import HeadMixing, LayerNorm
 from search_spaces.text_transformer import SentenceEncoder
 
 _HEAD_SIZE = 16

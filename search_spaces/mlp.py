@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from nas import choice
 from nas.choices import Size
 from nas.supernet import elastic
-from nas.supernet.tokens import LayerNorm
+from nas.supernet.token_layers import LayerNorm
 
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "gelu": F.gelu}
 

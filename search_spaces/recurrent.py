@@ -11,7 +11,7 @@ from nas.choices import Size
 from nas.supernet import elastic
 from nas.supernet.one_of import OneOf
 from nas.supernet.recurrent import GRU, LSTM
-from nas.supernet.tokens import Embedding
+from nas.supernet.token_layers import Embedding
 
 
 class Reader(nn.Module):

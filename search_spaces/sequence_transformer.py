@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from nas import choice
 from nas.choices import Size
 from nas.supernet import elastic
-from nas.supernet.tokens import Embedding, HeadMixing, LayerNorm, Positions
+from nas.supernet.token_layers import Embedding, HeadMixing, LayerNorm, Positions
 from search_spaces.text_transformer import MaskedBlock
 from search_spaces.transformer import EncoderBlock
 

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from nas import choice
 from nas.choices import Size
 from nas.supernet import elastic
-from nas.supernet.tokens import LayerNorm, Positions
+from nas.supernet.token_layers import LayerNorm, Positions
 from search_spaces.transformer import EncoderBlock
 from search_spaces.vision_transformer import TokenAverage
 

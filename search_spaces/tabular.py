@@ -1,7 +1,7 @@
 """A space whose answers are a table: every architecture's values are known, so is the true front.
 
 A search on a table costs nothing but the optimizer's time, and how good it was can be said exactly:
-by the share of the true front's hypervolume. Any strategy runs on it as on a supernet, see :class:`Table`.
+by the share of the true front's hypervolume. Any strategy runs on it as on a supernet, see :class:`EvaluatedSpace`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from search_spaces.answers import Answers, architecture_numbers
 
 @final
 @dataclass(frozen=True, eq=False)
-class Table(Answers):
+class EvaluatedSpace(Answers):
     """All architectures of a space, evaluated.
 
     Args:
@@ -73,7 +73,7 @@ class Table(Answers):
             if o.name in self.counted
         }
 
-    def hide_counted(self) -> Table:
+    def hide_counted(self) -> EvaluatedSpace:
         """Return the same table with nothing known beforehand: all columns must be learned."""
         return dataclasses.replace(self, counted=frozenset())
 
@@ -128,7 +128,7 @@ class Table(Answers):
         return codes[order], order
 
 
-def _check_positions(table: Table) -> None:
+def _check_positions(table: EvaluatedSpace) -> None:
     if len(table.positions) != len(table.values):
         raise SpaceError(
             f"table {table.name!r} has {len(table.positions)} rows of positions and {len(table.values)} of "
@@ -150,7 +150,7 @@ def _check_positions(table: Table) -> None:
         )
 
 
-def _check_values(table: Table) -> None:
+def _check_values(table: EvaluatedSpace) -> None:
     names = [objective.name for objective in table.objectives]
     unknown = sorted(table.counted - set(names))
     if unknown or not names or len(set(names)) < len(names):

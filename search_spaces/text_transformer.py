@@ -10,7 +10,7 @@ from nas import choice
 from nas.choices import Choice, Size
 from nas.supernet import elastic
 from nas.supernet.attention_mask import DIRECTIONS, HIDDEN, AttentionMask
-from nas.supernet.tokens import Embedding, LayerNorm, Positions
+from nas.supernet.token_layers import Embedding, LayerNorm, Positions
 from search_spaces.transformer import EncoderBlock
 
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from nas import choice
 from nas.choices import Size
 from nas.supernet import elastic
-from nas.supernet.tokens import HeadMixing, LayerNorm
+from nas.supernet.token_layers import HeadMixing, LayerNorm
 
 
 class EncoderBlock(nn.Module):

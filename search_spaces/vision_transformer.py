@@ -8,7 +8,7 @@ from nas import choice
 from nas.choices import Size
 from nas.errors import SpaceError
 from nas.supernet import elastic
-from nas.supernet.tokens import LayerNorm, Positions
+from nas.supernet.token_layers import LayerNorm, Positions
 from search_spaces.transformer import EncoderBlock
 
 

@@ -33,7 +33,7 @@ from nas.search.record.trials import distributions
 from nas.search.strategies import batch, surrogate_sampler
 from nas.space import Architecture, Condition, FloatArray, IntArray, SearchSpace
 from nas.strategy import MakeSurrogate, Prediction, Problem, Strategy, Surrogate
-from search_spaces.tabular import Table
+from search_spaces.tabular import EvaluatedSpace
 from surrogates.boosted_trees import BoostedTrees
 from surrogates.cross_validated import CrossValidated
 from surrogates.gaussian_process import GaussianProcess
@@ -202,7 +202,7 @@ def _with_rules(rules: Mapping[str, int], ledger: Ledger, seed: int) -> None:
 def _told(count: int, ledger: Ledger, seed: int) -> None:
     """Run ours with a model that also knows so many random architectures, for which nothing is paid."""
     table = ledger.table
-    assert isinstance(table, Table), "only what is listed can be told"
+    assert isinstance(table, EvaluatedSpace), "only what is listed can be told"
     free = np.random.default_rng(0).choice(len(table.costs), min(count, len(table.costs)), replace=False)
 
     def model(

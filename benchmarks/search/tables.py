@@ -17,7 +17,7 @@ from nas.objective import Objective
 from nas.space import SearchSpace
 from search_spaces.answers import Answers
 from search_spaces.digits_mlp import digits_mlp_table
-from search_spaces.tabular import Table
+from search_spaces.tabular import EvaluatedSpace
 
 NB201_FILE = Path("nb201") / "nb201.npz"
 NB201_BUDGETS = (25, 50, 100, 200, 400)
@@ -153,7 +153,7 @@ def load(name: str, data: Path | None) -> BenchmarkTable:
     return _with_digest(_nb201(name, data / NB201_FILE), _NB201[name].title, NB201_BUDGETS)
 
 
-def _nb201(name: str, path: Path) -> Table:
+def _nb201(name: str, path: Path) -> EvaluatedSpace:
     recipe = _NB201[name]
     with np.load(path) as arrays:
         options = [str(option) for option in arrays["op_names"]]
@@ -168,10 +168,12 @@ def _nb201(name: str, path: Path) -> Table:
         Objective(column, unit, "minimize") for column, unit in (("error", "%"), *recipe.others)
     )
     space = SearchSpace(tuple(choice(edge, *options) for edge in edges))
-    return Table(name, space, objectives, positions, np.column_stack([error, *others]), recipe.counted)
+    return EvaluatedSpace(
+        name, space, objectives, positions, np.column_stack([error, *others]), recipe.counted
+    )
 
 
-def _with_digest(table: Table, title: str, budgets: tuple[int, ...]) -> BenchmarkTable:
+def _with_digest(table: EvaluatedSpace, title: str, budgets: tuple[int, ...]) -> BenchmarkTable:
     digest = hashlib.sha256()
     for array in (table.positions, table.values):
         digest.update(np.ascontiguousarray(array).tobytes())

@@ -17,7 +17,7 @@ from nas.knowledge import Knowledge
 from nas.objective import Measurement
 from nas.search.loop import search
 from nas.space import Architecture, FloatArray
-from search_spaces.tabular import Table
+from search_spaces.tabular import EvaluatedSpace
 
 _NETWORK = ("synflow", "naswot", "jacov", "grad_norm")
 KNOWN: dict[str, tuple[str, ...]] = {
@@ -31,7 +31,11 @@ KNOWN: dict[str, tuple[str, ...]] = {
 
 
 def print_searches(
-    table: Table, scored: Scored, seeds: int, budgets: Sequence[int], words: Sequence[str] = tuple(KNOWN)
+    table: EvaluatedSpace,
+    scored: Scored,
+    seeds: int,
+    budgets: Sequence[int],
+    words: Sequence[str] = tuple(KNOWN),
 ) -> None:
     """Print the share of the true front's hypervolume after so many evaluations, means over seeds."""
     print(f"\n{table.name}, {len(scored.rows)} networks scored, {seeds} seeds\n")
@@ -46,7 +50,7 @@ def print_searches(
         print(f"| {word} | {' | '.join(cells)} |", flush=True)
 
 
-def knowledge(table: Table, scored: Scored, word: str, seed: int) -> tuple[Knowledge, ...]:
+def knowledge(table: EvaluatedSpace, scored: Scored, word: str, seed: int) -> tuple[Knowledge, ...]:
     """Return what a search is told: scores, as costs."""
     rng, found = np.random.default_rng(seed), []
     for name in KNOWN[word]:
@@ -60,7 +64,9 @@ def knowledge(table: Table, scored: Scored, word: str, seed: int) -> tuple[Knowl
     return tuple(found)
 
 
-def _ratios(table: Table, known: tuple[Knowledge, ...], seed: int, budgets: Sequence[int]) -> FloatArray:
+def _ratios(
+    table: EvaluatedSpace, known: tuple[Knowledge, ...], seed: int, budgets: Sequence[int]
+) -> FloatArray:
     """Return the share of the true front's hypervolume that a search has after each budget."""
     ledger = Ledger(table, budgets[-1])
     problem = dataclasses.replace(table.problem(), knowledge=known)

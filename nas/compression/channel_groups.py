@@ -28,7 +28,7 @@ _MIXING = ("ScaledDotProduct", "Softmax")
 
 @final
 @dataclass(frozen=True)
-class Part:
+class ChannelSlice:
     """Where channels of a group lie: ``tensor`` holds channel ``roots[i]`` at ``positions[i]`` of ``dim``."""
 
     tensor: nn.Parameter
@@ -45,14 +45,14 @@ class ChannelGroup:
     Args:
         name: Name of the layer that gives them; of the layer that reads all heads of attention, and ``.heads``.
         units: ``(n, size)`` int64: what is kept or left out whole is a row, such as the channels of a head.
-        parts: Names of the tensors that hold them.
+        slices: Where they lie.
         holders: Attributes that say how many heads there are; only attention has any.
         prune: Leaves out these channels.
     """
 
     name: str
     units: Tensor
-    parts: tuple[Part, ...]
+    slices: tuple[ChannelSlice, ...]
     holders: tuple[Holder, ...]
     prune: Callable[[list[int]], None]
 
@@ -105,8 +105,8 @@ def _group(graph: Any, network: nn.Module, group: Any) -> ChannelGroup | None:
         return None
     is_attention = any(word in _operation(target) for target in targets for word in _MIXING)
     group = _from_reader(graph, group) if is_attention else group
-    parts = None if group is None else _parts(graph, group)
-    if parts is None:
+    slices = None if group is None else _find_slices(graph, group)
+    if slices is None:
         return None
     size = len(group[0].idxs)
     holders = head_holders(network, _layer_names(graph, group), size) if is_attention else ()
@@ -119,7 +119,7 @@ def _group(graph: Any, network: nn.Module, group: Any) -> ChannelGroup | None:
         graph.get_pruning_group(root, function, channels).prune(record_history=False)
 
     name = graph._module2name[root] + (".heads" if is_attention else "")
-    return ChannelGroup(name, units, parts, holders, prune)
+    return ChannelGroup(name, units, slices, holders, prune)
 
 
 def _operation(target: Any) -> str:
@@ -161,19 +161,19 @@ def _num_groups(target: Any) -> int:
     return int(target.module.groups) if target.type == OPTYPE.CONV else 1
 
 
-def _parts(graph: Any, group: Any) -> tuple[Part, ...] | None:
+def _find_slices(graph: Any, group: Any) -> tuple[ChannelSlice, ...] | None:
     """Return where the channels of a group lie, or None where that can't be."""
-    found: list[Part] = []
+    found: list[ChannelSlice] = []
     for item in group:
         target, positions, roots = item.dep.target, torch.tensor(item.idxs), item.root_idxs
         tensors = _tensors(graph, target, is_read=_reads(graph, item.dep))
         if tensors is None or (tensors and any(root is None for root in roots)):
             return None
         for tensor, dim, period in tensors:
-            part = Part(tensor, dim, positions % period if period else positions, torch.tensor(roots))
-            if int(part.positions.max()) >= tensor.shape[dim]:
+            one = ChannelSlice(tensor, dim, positions % period if period else positions, torch.tensor(roots))
+            if int(one.positions.max()) >= tensor.shape[dim]:
                 return None
-            found.append(part)
+            found.append(one)
     return tuple(found) or None
 
 

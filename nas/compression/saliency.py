@@ -60,10 +60,10 @@ def _of_channels(group: ChannelGroup, of_weights: _OfTensor, of_channel: _OfTens
         of_channel: Changes the sums of a part, which are then added up over the parts.
     """
     total = torch.zeros(group.units.numel(), dtype=torch.float64)
-    for part in group.parts:
-        values = of_weights(part.tensor).movedim(part.dim, 0)
-        taken = values.reshape(len(values), -1).sum(1).double().cpu()[part.positions]
-        total += of_channel(torch.zeros_like(total).index_add_(0, part.roots, taken))
+    for one in group.slices:
+        values = of_weights(one.tensor).movedim(one.dim, 0)
+        taken = values.reshape(len(values), -1).sum(1).double().cpu()[one.positions]
+        total += of_channel(torch.zeros_like(total).index_add_(0, one.roots, taken))
     return total
 
 

@@ -95,7 +95,7 @@ class SelectiveInt8(RoundingPass):
 
     def _items(self, lab: Lab) -> Split:
         rows = np.random.default_rng(lab.seed).permutation(len(lab.train))[: self.num_images]
-        return lab.train.part(torch.from_numpy(np.sort(rows)))
+        return lab.train.subset(torch.from_numpy(np.sort(rows)))
 
 
 @final

@@ -25,7 +25,7 @@ from nas.data.locations import DATA, cache_folder, data_root
 from nas.data.masked import pairs_of_files, read_masked_parts
 from nas.data.masks import Masks
 from nas.data.raw import RawData
-from nas.data.selection import Parts
+from nas.data.selection import FoundItems
 from nas.data.torchvision_masks import MaskedData, find_masks
 from nas.errors import DataError, first_line, one_line
 
@@ -57,7 +57,7 @@ class DatasetPair(RawData):
         super().__post_init__()
         check_kind("DatasetPair", "masks", self.masks, Masks | None, "Masks() or None")
 
-    def parts(self) -> Parts:
+    def find_items(self) -> FoundItems:
         """Read the labels or masks.
 
         Raises:
@@ -70,10 +70,12 @@ class DatasetPair(RawData):
         test = None
         if self.test is not None:
             test = items_of(self.test, f"test part of {self.name}", self.skip_corrupt)
-        return Parts(self.name, train, test, _class_names(self.train))
+        return FoundItems(self.name, train, test, _class_names(self.train))
 
 
-def _make_masked(name: str, train: MapDataset, test: MapDataset | None, masks: Masks, how: Decoding) -> Parts:
+def _make_masked(
+    name: str, train: MapDataset, test: MapDataset | None, masks: Masks, how: Decoding
+) -> FoundItems:
     """Return the parts of data sets whose items are images and masks."""
     pairs = [
         pairs_of(dataset, f"{part} part of {name}", masks, how.size)
@@ -122,7 +124,7 @@ class TorchvisionData(RawData):
                 "split into train and search, and the test part is the test split."
             )
 
-    def parts(self) -> Parts:
+    def find_items(self) -> FoundItems:
         """Open the data set, both parts of it where it has two.
 
         Raises:
@@ -138,13 +140,15 @@ class TorchvisionData(RawData):
             return self._make_masked(known, dataset, test)
         items = None if test is None else self._items(test, "test")
         train, items, names = _number_labels(self._items(dataset, "train"), items, _class_names(dataset))
-        return Parts(self.name, train, items, names)
+        return FoundItems(self.name, train, items, names)
 
     @property
     def _channels(self) -> int | None:
         return 3 if find_masks(self.name, self.options) is not None else None  # as torchvision converts them
 
-    def _make_masked(self, known: MaskedData | None, train: MapDataset, test: MapDataset | None) -> Parts:
+    def _make_masked(
+        self, known: MaskedData | None, train: MapDataset, test: MapDataset | None
+    ) -> FoundItems:
         masks = self.masks or (Masks() if known is None else known.masks)
         if known is None or any(self.options.get(name) is not None for name in _TRANSFORMS):
             return _make_masked(self.name, train, test, masks, self._decoding)

@@ -16,7 +16,7 @@ from typing import final
 import numpy as np
 from torch import Tensor
 
-from nas.data import store
+from nas.data import decoded_files
 from nas.data.items import Chosen, Items
 from nas.data.locations import memory_bytes
 from nas.data.pixels import RULES, is_deep, losses, to_tensor
@@ -89,14 +89,14 @@ def _decode(parts: Sequence[Chosen], how: Decoding) -> Decoded:
     place = "in a file, mapped into memory" if mapped else "in memory"
     logger.info("%d items of shape %s: %.1f MB %s", total, tuple(first.shape), num_bytes / 1e6, place)
     if not mapped:
-        values = store.in_memory(reader.rows(), total)
+        values = decoded_files.in_memory(reader.rows(), total)
         return Decoded(values, _without(parts, reader.list_left_out()), mapped)
     key = _key(parts, how)
-    known = None if key is None else store.find_stored(key)
+    known = None if key is None else decoded_files.find_stored(key)
     if known is not None:
         values, left_out = known
         return Decoded(values, _without(parts, left_out), mapped)
-    values = store.on_disk(reader.rows(), key, reader.list_left_out)
+    values = decoded_files.on_disk(reader.rows(), key, reader.list_left_out)
     return Decoded(values, _without(parts, reader.list_left_out()), mapped)
 
 

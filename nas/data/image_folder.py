@@ -17,7 +17,7 @@ from nas.data.groups import check_group_rule, groups_of_files
 from nas.data.image_files import count_kinds, files_key, find_files, image_suffixes
 from nas.data.items import Items
 from nas.data.raw import RawData
-from nas.data.selection import Parts
+from nas.data.selection import FoundItems
 from nas.errors import DataError
 
 logger = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ class ImageFolder(RawData):
     def _channels(self) -> int:
         return self.channels
 
-    def parts(self) -> Parts:
+    def find_items(self) -> FoundItems:
         """Find the files.
 
         Raises:
@@ -81,7 +81,7 @@ class ImageFolder(RawData):
                     f"{self.root} and {self.test_root} must hold the same classes, and {different} are in one of "
                     "them only: add or remove those folders."
                 )
-        return Parts(_folder(self.root).name, train, test, tuple(names))
+        return FoundItems(_folder(self.root).name, train, test, tuple(names))
 
 
 def _folder(stated: str | Path) -> Path:

@@ -17,7 +17,7 @@ from torch import Tensor
 from nas.data.decoding import Decoding, decode
 from nas.data.items import Chosen, Items
 from nas.data.masks import Masks, mask_tensor
-from nas.data.selection import Parts
+from nas.data.selection import FoundItems
 from nas.errors import DataError
 from nas.files import digest
 from nas.space import IntArray
@@ -84,7 +84,7 @@ def _key(paths: Sequence[Path], *facts: object) -> str:
 
 def read_masked_parts(
     name: str, pairs: Sequence[Pairs], masks: Masks, how: Decoding, search: Pairs | None = None
-) -> Parts:
+) -> FoundItems:
     """Read all masks, and return the parts of a data set, whose items know their masks and the classes in them.
 
     Args:
@@ -110,7 +110,7 @@ def read_masked_parts(
         for pair, part, begin, end in zip(given, decoded.kept, ends[:-1], ends[1:], strict=True)
     ]
     of_search = None if search is None else items.pop()
-    return Parts(name, items[0], items[1] if len(items) > 1 else None, masks.class_names, of_search)
+    return FoundItems(name, items[0], items[1] if len(items) > 1 else None, masks.class_names, of_search)
 
 
 def _make_items(pair: Pairs, rows: IntArray, holds: IntArray, values: Tensor) -> Items:

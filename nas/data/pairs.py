@@ -13,13 +13,13 @@ from torch import Tensor
 
 from nas.checks import quote
 from nas.data.tensors import split_tensors
-from nas.data.words import words
+from nas.data.words import split_words
 from nas.errors import DataError
 from nas.splits import Splits
 from nas.tasks.sequences import END, PADDING, SPECIAL, START, UNKNOWN, SequenceToSequence
 
 Unit = Literal["character", "word"]
-_UNITS: Mapping[str, Callable[[str], list[str]]] = MappingProxyType({"character": list, "word": words})
+_UNITS: Mapping[str, Callable[[str], list[str]]] = MappingProxyType({"character": list, "word": split_words})
 
 
 def split_pairs(
@@ -47,7 +47,7 @@ def split_pairs(
         answers: Texts, one for each source.
         tokens: What texts are made of, besides the space between words of characters, such as the letters of the
             alphabet. What else occurs in a text is unknown.
-        unit: Whether a token is a character, or a word or punctuation mark as in :func:`nas.data.words.words`.
+        unit: Whether a token is a character, or a word or punctuation mark as in :func:`nas.data.words.split_words`.
         source_length: Tokens of the longest source.
         length: Tokens of the longest answer, and one more for its end.
         search_share: Part of all pairs that candidates are evaluated on.

@@ -15,7 +15,7 @@ from nas.data.classes import check_every_class
 from nas.data.decoding import Decoding, decode
 from nas.data.groups import tell_groups
 from nas.data.masked import decode_masks, for_images
-from nas.data.selection import Parts, Selection, check_classes
+from nas.data.selection import FoundItems, Selection, check_classes
 from nas.errors import DataError
 from nas.splits import Splits
 from nas.tasks import Classification, SemanticSegmentation
@@ -83,7 +83,7 @@ class RawData(abc.ABC):
         return Decoding(self._size, self._channels, self.skip_corrupt, self.memory_share)
 
     @abc.abstractmethod
-    def parts(self) -> Parts:
+    def find_items(self) -> FoundItems:
         """Find the items without decoding them.
 
         Raises:
@@ -96,26 +96,26 @@ class RawData(abc.ABC):
         Raises:
             DataError: the data is missing or not valid; says what to do.
         """
-        parts = self.parts()
-        how, with_masks = self._decoding, parts.train.masks is not None
-        decoded = decode(self._selection.choose(parts), for_images(how) if with_masks else how)
+        found = self.find_items()
+        how, with_masks = self._decoding, found.train.masks is not None
+        decoded = decode(self._selection.choose(found), for_images(how) if with_masks else how)
         chosen = decoded.kept
         labels = [part.items.labels[part.rows] for part in chosen]
-        num_classes = check_classes(parts)
-        check_every_class(labels, num_classes, parts.class_names)
+        num_classes = check_classes(found)
+        check_every_class(labels, num_classes, found.class_names)
         if with_masks:
             targets = decode_masks(chosen, how).split([len(part.rows) for part in chosen])
         else:
             targets = [torch.from_numpy(found) for found in labels]
         kind = SemanticSegmentation if with_masks else Classification
         return assemble_splits(
-            self._selection.name(parts),
+            self._selection.name(found),
             decoded.values,
             targets,
-            kind(num_classes, parts.class_names),
+            kind(num_classes, found.class_names),
             mapped=decoded.mapped,
-            official_test=parts.test is not None,
-            official_search=parts.search is not None,
+            official_test=found.test is not None,
+            official_search=found.search is not None,
             notes=tell_groups([p.items.groups[p.rows] for p in chosen if p.items.groups is not None]),
         )
 

@@ -13,7 +13,7 @@ from nas.data.image_files import count_kinds, find_files, image_suffixes
 from nas.data.masked import Pairs, pairs_of_files, read_masked_parts
 from nas.data.masks import Masks
 from nas.data.raw import RawData
-from nas.data.selection import Parts
+from nas.data.selection import FoundItems
 from nas.errors import DataError
 from nas.tasks.segmentation import IGNORED
 
@@ -83,7 +83,7 @@ class SegmentationFolder(RawData):
     def _reading(self) -> Masks:
         return Masks(self.classes, self.ignored, self.values)
 
-    def parts(self) -> Parts:
+    def find_items(self) -> FoundItems:
         """Find the files, and read the masks.
 
         Raises:

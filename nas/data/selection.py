@@ -23,7 +23,7 @@ _SEEDS = 2**32
 
 @final
 @dataclass(frozen=True)
-class Parts:
+class FoundItems:
     """What a data source found.
 
     Args:
@@ -68,66 +68,66 @@ class Selection:
             check_limit(name, getattr(self, name))
         check_seed(self.seed)
 
-    def choose(self, parts: Parts) -> list[Chosen]:
+    def choose(self, found: FoundItems) -> list[Chosen]:
         """Return train, search and test, as positions.
 
         Raises:
             DataError: the classes or their numbers don't allow it.
         """
-        check_classes(parts)
-        if self.class_cap is not None and parts.train.labels.ndim == 2:
+        check_classes(found)
+        if self.class_cap is not None and found.train.labels.ndim == 2:
             raise DataError(
-                f"class_cap is {self.class_cap} and items of {parts.name} have masks of several classes: leave it out."
+                f"class_cap is {self.class_cap} and items of {found.name} have masks of several classes: leave it out."
             )
-        check_apart(parts.name, parts.train.groups, parts.test.groups if parts.test is not None else None)
-        limit, search_limit = self._limits(parts)
-        rows = self._choose_some(parts.train, limit).rows
+        check_apart(found.name, found.train.groups, found.test.groups if found.test is not None else None)
+        limit, search_limit = self._limits(found)
+        rows = self._choose_some(found.train, limit).rows
         whole = len(rows)
-        if parts.test is not None:
-            test = self._choose_some(parts.test, self.test_limit)
+        if found.test is not None:
+            test = self._choose_some(found.test, self.test_limit)
         else:
-            test = self._hold_out(parts, rows, min(round(self.test_share * whole), self.test_limit or whole))
+            test = self._hold_out(found, rows, min(round(self.test_share * whole), self.test_limit or whole))
             rows = rows[~np.isin(rows, test.rows)]
         # A share of all items, those of the test split included, where they are all of one part.
-        if parts.search is not None:
-            search = self._choose_some(parts.search, search_limit)
+        if found.search is not None:
+            search = self._choose_some(found.search, search_limit)
         else:
-            search = self._hold_out(parts, rows, round(self.search_share * whole))
+            search = self._hold_out(found, rows, round(self.search_share * whole))
             rows = rows[~np.isin(rows, search.rows)]
         if self.class_cap is not None:
-            rows = rows[cap_classes(parts.train.labels[rows], self.class_cap, self.seed)]
-        return [Chosen(parts.train, rows), search, test]
+            rows = rows[cap_classes(found.train.labels[rows], self.class_cap, self.seed)]
+        return [Chosen(found.train, rows), search, test]
 
-    def _limits(self, parts: Parts) -> tuple[int | None, int | None]:
-        """Return how many items to take of ``parts.train`` and of the official search part, in proportion."""
-        if self.limit is None or parts.search is None:
+    def _limits(self, found: FoundItems) -> tuple[int | None, int | None]:
+        """Return how many items to take of ``found.train`` and of the official search part, in proportion."""
+        if self.limit is None or found.search is None:
             return self.limit, None
-        of_search = max(1, round(self.limit * len(parts.search.labels) / parts.num_to_limit))
+        of_search = max(1, round(self.limit * len(found.search.labels) / found.num_to_limit))
         return self.limit - of_search, of_search
 
     def _choose_some(self, items: Items, limit: int | None) -> Chosen:
         rows = np.arange(len(items.labels))
         return Chosen(items, choose_stratified(rows, items.labels, limit, self.seed))
 
-    def _hold_out(self, parts: Parts, rows: IntArray, count: int) -> Chosen:
+    def _hold_out(self, found: FoundItems, rows: IntArray, count: int) -> Chosen:
         """Return about ``count`` of some rows, every class in proportion; whole groups where there are such."""
-        items = parts.train
+        items = found.train
         if items.groups is None:
             return Chosen(items, choose_stratified(rows, items.labels, count, self.seed))
         held_out = hold_out_groups(items.labels[rows], items.groups[rows], count / len(rows), self.seed)
         return Chosen(items, rows[held_out])
 
-    def name(self, parts: Parts) -> str:
+    def name(self, found: FoundItems) -> str:
         """Return the data set's name, with the limits where they leave something out."""
-        name, available = parts.name, parts.num_to_limit
+        name, available = found.name, found.num_to_limit
         if self.limit is not None and self.limit < available:
             name += f", {self.limit:,} of {available:,}"
         if (
             self.test_limit is not None
-            and parts.test is not None
-            and self.test_limit < len(parts.test.labels)
+            and found.test is not None
+            and self.test_limit < len(found.test.labels)
         ):
-            name += f", {self.test_limit:,} of {len(parts.test.labels):,} to test"
+            name += f", {self.test_limit:,} of {len(found.test.labels):,} to test"
         if self.class_cap is not None:
             name += f", at most {self.class_cap:,} of a class to train"
         return name
@@ -191,22 +191,22 @@ def choose_stratified(rows: IntArray, labels: IntArray, count: int | None, seed:
     return np.sort(np.asarray(chosen, dtype=np.int64))
 
 
-def check_classes(parts: Parts) -> int:
+def check_classes(found: FoundItems) -> int:
     """Return the number of classes.
 
     Raises:
         DataError: there is one class only, a class is too rare, or the parts have different ones.
     """
-    needed = 1 + (parts.search is None) + (parts.test is None)
-    if parts.train.labels.ndim == 2:
-        return count_held(parts.name, parts.train.labels, needed, parts.class_names)
-    num_classes = count_classes(parts.name, parts.train.labels, needed, parts.class_names)
-    for what, official in (("test", parts.test), ("search", parts.search)):
-        labels = official.labels if official is not None else parts.train.labels
+    needed = 1 + (found.search is None) + (found.test is None)
+    if found.train.labels.ndim == 2:
+        return count_held(found.name, found.train.labels, needed, found.class_names)
+    num_classes = count_classes(found.name, found.train.labels, needed, found.class_names)
+    for what, official in (("test", found.test), ("search", found.search)):
+        labels = official.labels if official is not None else found.train.labels
         strange = labels[(labels < 0) | (labels >= num_classes)]
         if len(strange):
             raise DataError(
-                f"the {what} part of {parts.name} has the label {strange[0]} and the training part only labels from 0 "
+                f"the {what} part of {found.name} has the label {strange[0]} and the training part only labels from 0 "
                 f"to {num_classes - 1}: both must have the same classes."
             )
     return num_classes

@@ -20,10 +20,10 @@ from nas.data.assembly import split_values
 from nas.data.groups import as_groups, tell_groups
 from nas.data.items import Items
 from nas.data.locations import data_root
-from nas.data.selection import Parts, Selection, check_classes
+from nas.data.selection import FoundItems, Selection, check_classes
 from nas.data.table import read_columns
 from nas.data.unlabelled import add_unlabelled
-from nas.data.words import words
+from nas.data.words import split_words
 from nas.errors import DataError
 from nas.splits import Splits
 
@@ -46,7 +46,7 @@ def vocabulary(texts: Sequence[str], *, max_words: int, min_count: int) -> tuple
         max_words: Length of the result, at most.
         min_count: Words that occur less often are left out.
     """
-    counts = collections.Counter(word for text in texts for word in words(text))
+    counts = collections.Counter(word for text in texts for word in split_words(text))
     ranked = sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
     frequent = [word for word, count in ranked if count >= min_count]
     return (*_SPECIAL, *frequent[: max_words - len(_SPECIAL)])
@@ -61,9 +61,9 @@ def token_ids(texts: Sequence[str], known: Sequence[str], max_length: int) -> Te
         max_length: Longer texts lose their end, shorter ones are padded there.
 
     Raises:
-        DataError: the vocabulary was made by other rules than those of :func:`words`.
+        DataError: the vocabulary was made by other rules than those of :func:`split_words`.
     """
-    strange = next((word for word in known[len(_SPECIAL) :] if words(word) != [word]), None)
+    strange = next((word for word in known[len(_SPECIAL) :] if split_words(word) != [word]), None)
     if strange is not None:
         raise DataError(
             f"the vocabulary holds {strange!r}, which these rules don't take for one word: use the version of nas that "
@@ -73,7 +73,7 @@ def token_ids(texts: Sequence[str], known: Sequence[str], max_length: int) -> Te
     ids = np.full((len(texts), max_length), PADDING, dtype=np.int64)
     for row, text in enumerate(texts):
         # An empty text becomes one unknown word, so that every text has a token that isn't padding.
-        found = [number.get(word, UNKNOWN) for word in words(text)[:max_length]] or [UNKNOWN]
+        found = [number.get(word, UNKNOWN) for word in split_words(text)[:max_length]] or [UNKNOWN]
         ids[row, : len(found)] = found
     return torch.from_numpy(ids)
 
@@ -84,7 +84,7 @@ class TextTable:
     """Texts in a tab-separated file with a header line, as token ids.
 
     A token is a word or a punctuation mark, in lower case, or a character of a script without spaces: see
-    :func:`nas.data.words.words`. The vocabulary is made from the train split alone: what occurs at least
+    :func:`nas.data.words.split_words`. The vocabulary is made from the train split alone: what occurs at least
     ``min_count`` times, the most frequent first. Id 0 is padding at the end, id 1 every other word. A text longer than
     ``max_length`` loses its end; an empty one is one unknown word. Quotation marks mean nothing to the reader of the
     file.
@@ -156,8 +156,8 @@ class TextTable:
         path = self._path(self.train)
         train, class_names = self._items(path, None)
         test = None if self.test is None else self._items(self._path(self.test), class_names)[0]
-        parts = Parts(self.name or path.stem, train, test, class_names)
-        chosen = self._selection.choose(parts)
+        found = FoundItems(self.name or path.stem, train, test, class_names)
+        chosen = self._selection.choose(found)
         parted = [[str(part.items.read(row)) for row in part.rows.tolist()] for part in chosen]
         more: list[str] = []
         if self.unlabelled is not None:
@@ -165,15 +165,15 @@ class TextTable:
         known = vocabulary([*parted[0], *more], max_words=self.max_words, min_count=self.min_count)
         ids = token_ids([text for part in parted for text in part], known, self.max_length)
         self._check_known(path, known, ids[: len(parted[0])], ids[len(parted[0]) :])
-        _tell_lengths(path, [len(words(text)) for part in parted for text in part], self.max_length)
+        _tell_lengths(path, [len(split_words(text)) for part in parted for text in part], self.max_length)
         splits = split_values(
-            self._selection.name(parts),
+            self._selection.name(found),
             ids,
             [part.items.labels[part.rows] for part in chosen],
-            num_classes=check_classes(parts),
+            num_classes=check_classes(found),
             class_names=class_names,
             vocabulary=known,
-            official_test=parts.test is not None,
+            official_test=found.test is not None,
             notes=tell_groups([p.items.groups[p.rows] for p in chosen if p.items.groups is not None]),
         )
         return add_unlabelled(splits, token_ids(more, known, self.max_length)) if more else splits

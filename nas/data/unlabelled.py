@@ -67,7 +67,7 @@ class FewLabels:
         return replace(
             splits,
             name=f"{splits.name}, {self.labels:,} of {len(train):,} labelled",
-            train=train.part(torch.from_numpy(kept)),
+            train=train.subset(torch.from_numpy(kept)),
             unlabelled=splits.unlabelled
             or replace(train, targets=torch.zeros(len(train), dtype=torch.int64)),
             fingerprint=digest([splits.fingerprint, kept.tolist()]),

@@ -24,7 +24,7 @@ _JOINERS = "\u200c\u200d"
 """Change how the letters of one word are drawn, as in Persian and Hindi."""
 
 
-def words(text: str) -> list[str]:
+def split_words(text: str) -> list[str]:
     """Return the words and punctuation marks of a text, in lower case.
 
     Composed and decomposed letters are the same (Unicode's form NFC), and combining marks belong to the letter before

@@ -8,8 +8,8 @@ from typing import final
 import numpy as np
 from scipy.stats import t as student_t
 
+from nas.devices.latency_components import PRIORS, Components, PowerLaws
 from nas.devices.latency_features import Encoder, Known, know_nothing
-from nas.devices.latency_parts import PRIORS, Parts, PowerLaws
 from nas.devices.latency_posterior import Posterior, draw_shares, mix_moments
 from nas.errors import StudyError
 from nas.space import FloatArray, IntArray, SearchSpace
@@ -64,9 +64,9 @@ class LatencyModel:
 
     A power law of each known column is fitted to the measured latencies; their mean, weighted by how well each
     predicts what it was not fitted to, is the first guess m. The latency is then ``m (1 + f)``, with f a sum of
-    small parts, each of which has a normal prior (Bayesian linear regression, Rasmussen 2006, section 2.1): a factor
-    per option, and a term in milliseconds per option, that is one divided by m; both for each choice, and alike for
-    all choices of the same options; also linear in options that are numbers. Over how much each part matters
+    small components, each of which has a normal prior (Bayesian linear regression, Rasmussen 2006, section 2.1): a
+    factor per option, and a term in milliseconds per option, that is one divided by m; both for each choice, and alike
+    for all choices of the same options; also linear in options that are numbers. Over how much each component matters
     the prediction is averaged.
 
     Args:
@@ -83,8 +83,8 @@ class LatencyModel:
         self._encoder = Encoder(space, known)
         self._reference = self._encoder.rows(reference)
         self._guess = PowerLaws.without_data(self._reference)
-        self._parts = Parts(self._reference, self._guess)
-        self._shares = self._parts.prior_shares
+        self._components = Components(self._reference, self._guess)
+        self._shares = self._components.prior_shares
         self._noise = PRIORS["noise"][0] ** 2
 
     def fit(self, indices: IntArray, ms: FloatArray) -> HeldOut:
@@ -103,11 +103,11 @@ class LatencyModel:
             )
         rows = self._encoder.rows(indices)
         self._guess = PowerLaws.fit(rows, self._reference, np.log(ms))
-        self._parts = Parts(self._reference, self._guess)
+        self._components = Components(self._reference, self._guess)
         first = np.exp(self._guess.logs(rows))
         self._residuals = ms / first - 1
-        blocks = self._parts.blocks(rows)
-        draws = draw_shares(blocks, self._residuals, self._parts)
+        blocks = self._components.blocks(rows)
+        draws = draw_shares(blocks, self._residuals, self._components)
         self._shares, self._noise = draws[:, :-1].mean(axis=0), float(draws[:, -1].mean())
         self._posteriors = [Posterior(blocks, self._residuals, drawn) for drawn in draws]
         return self._judge(ms, first)
@@ -127,7 +127,7 @@ class LatencyModel:
         """Predict the latencies of ``(n, num_choices)`` positions, measured on this device once."""
         rows = self._encoder.rows(indices)
         first = np.exp(self._guess.logs(rows))
-        blocks = self._parts.blocks(rows)
+        blocks = self._components.blocks(rows)
         mean, variance = mix_moments([posterior.at(blocks) for posterior in self._posteriors])
         ms = first * np.maximum(1 + mean, _LEAST)
         std = first * np.sqrt(variance)
@@ -149,7 +149,7 @@ class LatencyModel:
             ``(count,)`` rows of ``candidates``, fewer where there aren't as many.
         """
         features = self._features(candidates)
-        reference = self._parts.weigh(self._parts.blocks(self._reference), self._shares)
+        reference = self._components.weigh(self._components.blocks(self._reference), self._shares)
         posterior = np.eye(features.shape[1])
         for row in self._features(measured) if measured is not None else ():
             posterior = _update_covariance(posterior, row, self._noise)
@@ -168,7 +168,7 @@ class LatencyModel:
         return np.array(chosen, dtype=np.int64)
 
     def _features(self, indices: IntArray) -> FloatArray:
-        return self._parts.weigh(self._parts.blocks(self._encoder.rows(indices)), self._shares)
+        return self._components.weigh(self._components.blocks(self._encoder.rows(indices)), self._shares)
 
 
 def _update_covariance(posterior: FloatArray, row: FloatArray, noise: float) -> FloatArray:

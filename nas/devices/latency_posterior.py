@@ -1,4 +1,4 @@
-"""How much each part of a latency matters, and what measured latencies then tell of others."""
+"""How much each component of a latency matters, and what measured latencies then tell of others."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 from scipy.optimize import minimize
 
-from nas.devices.latency_parts import PRIORS, Parts
+from nas.devices.latency_components import PRIORS, Components
 from nas.space import FloatArray
 
 _BOUND = 3.0  # standard deviations of the logarithm that a share may lie from its prior median
@@ -25,12 +25,12 @@ class Posterior:
     Args:
         blocks: Blocks of the measured architectures.
         residuals: ``(n,)`` of these.
-        drawn: Variances of the parts and of the noise.
+        drawn: Variances of the components and of the noise.
     """
 
     def __init__(self, blocks: list[FloatArray], residuals: FloatArray, drawn: FloatArray) -> None:
         self._shares, self._noise = drawn[:-1], float(drawn[-1])
-        self._measured = Parts.weigh(blocks, self._shares)
+        self._measured = Components.weigh(blocks, self._shares)
         covariance = self._measured @ self._measured.T + self._noise * np.eye(len(residuals))
         self._inverse = np.linalg.inv(covariance)
         self._solved = self._inverse @ residuals
@@ -42,25 +42,25 @@ class Posterior:
 
     def at(self, blocks: list[FloatArray]) -> tuple[FloatArray, FloatArray]:
         """Return mean and variance of f in a measurement, ``(n,)`` each."""
-        part = Parts.weigh(blocks, self._shares)
-        cross = part @ self._measured.T
+        features = Components.weigh(blocks, self._shares)
+        cross = features @ self._measured.T
         explained = np.einsum("nm,nm->n", cross @ self._inverse, cross)
-        variance = np.maximum(np.square(part).sum(axis=1) - explained, 0.0) + self._noise
+        variance = np.maximum(np.square(features).sum(axis=1) - explained, 0.0) + self._noise
         return cross @ self._solved, variance
 
 
-def mix_moments(parts: list[tuple[FloatArray, FloatArray]]) -> tuple[FloatArray, FloatArray]:
+def mix_moments(moments: list[tuple[FloatArray, FloatArray]]) -> tuple[FloatArray, FloatArray]:
     """Return mean and variance of an even mixture of distributions with these means and variances."""
-    means, variances = (np.stack(values) for values in zip(*parts, strict=True))
+    means, variances = (np.stack(values) for values in zip(*moments, strict=True))
     return means.mean(axis=0), variances.mean(axis=0) + means.var(axis=0)
 
 
-def draw_shares(blocks: list[FloatArray], residuals: FloatArray, parts: Parts) -> FloatArray:
-    """Return ``(s, parts + 1)`` variances of the parts, and of the noise, drawn from their posterior.
+def draw_shares(blocks: list[FloatArray], residuals: FloatArray, components: Components) -> FloatArray:
+    """Return ``(s, components + 1)`` variances of the components, and of the noise, drawn from their posterior.
 
     From a normal distribution around the densest point (Laplace), corrected by importance.
     """
-    density = _Density(blocks, residuals, parts)
+    density = _Density(blocks, residuals, components)
     reach = _BOUND * density.deviation
     bounds = np.stack([density.centre - reach, density.centre + reach])
     found = minimize(
@@ -83,8 +83,8 @@ def draw_shares(blocks: list[FloatArray], residuals: FloatArray, parts: Parts) -
 class _Density:
     """Minus the log posterior density of the logarithms of all shares and of the noise."""
 
-    def __init__(self, blocks: list[FloatArray], residuals: FloatArray, parts: Parts) -> None:
-        priors = [PRIORS[name] for name in (*parts.names, "noise")]
+    def __init__(self, blocks: list[FloatArray], residuals: FloatArray, components: Components) -> None:
+        priors = [PRIORS[name] for name in (*components.names, "noise")]
         self.centre = np.array([2 * np.log(share) for share, _ in priors])
         self.deviation = np.array([2 * spread for _, spread in priors])
         self._grams = np.stack([block @ block.T for block in blocks])

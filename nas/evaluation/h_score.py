@@ -189,7 +189,7 @@ def with_train_rows(splits: Splits, rows: IntArray, by: str, how: str) -> Splits
     return replace(
         splits,
         name=f"{splits.name}, {chosen}",
-        train=splits.train.part(torch.from_numpy(rows)),
+        train=splits.train.subset(torch.from_numpy(rows)),
         fingerprint=f"{splits.fingerprint} rows {digest(rows.tolist())}",
         notes=(*splits.notes, f"{chosen} ({len(rows) / len(splits.train):.1%}), {how}"),
     )

@@ -23,7 +23,7 @@ from nas.runner.compressing import compress_in_search
 from nas.runner.context import RunContext
 from nas.runner.fine_tuning import final_quality
 from nas.runner.measuring import CALIBRATION, Known
-from nas.runner.steps import Step
+from nas.runner.steps import CachedStep
 from nas.runner.workplace import Workplace
 from nas.search.models.stand_alone import stand_alone_values
 from nas.search.record.trials import architecture_of, measurements_of
@@ -182,7 +182,7 @@ def adapt_candidate(architecture: Architecture, known: Known, here: Workplace) -
     ]
     if study.pipeline.passes:
         inputs.append(stable_repr(study.pipeline))
-    step = Step(here.run.adapted / f"{architecture.id}.json", inputs)
+    step = CachedStep(here.run.adapted / f"{architecture.id}.json", inputs)
     stored = step.result(Reached)
     if stored is None:
         begin = time.perf_counter()
@@ -215,4 +215,4 @@ def _short(split: Split, recipe: Recipe, steps: int, seed: int) -> tuple[Split, 
     if wanted >= len(split):
         return split, replace(recipe, epochs=round(wanted / len(split)))
     rows = torch.randperm(len(split), generator=torch.Generator().manual_seed(seed))[:wanted]
-    return split.part(rows), replace(recipe, epochs=1)
+    return split.subset(rows), replace(recipe, epochs=1)

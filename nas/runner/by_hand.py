@@ -24,7 +24,7 @@ from nas.runner.compressing import compress, lab_of
 from nas.runner.context import RunContext
 from nas.runner.measuring import Known, PartialEvaluation, evaluate_compressed
 from nas.runner.preparation import Prepared
-from nas.runner.steps import Step
+from nas.runner.steps import CachedStep
 from nas.runner.weights import Weights, train_alone
 from nas.runner.workplace import Workplace
 from nas.search.record.reference_box import ReferenceBox
@@ -97,10 +97,10 @@ def _measure(
     return rows
 
 
-def _step(share: float, here: Workplace) -> Step:
+def _step(share: float, here: Workplace) -> CachedStep:
     study = here.prepared.study
     inputs = [here.weights.digest, share, study.winners.recipe.fingerprint, study.seed]
-    return Step(here.run.baselines / f"pruned-{share:g}.json", inputs)
+    return CachedStep(here.run.baselines / f"pruned-{share:g}.json", inputs)
 
 
 def _scratch(share: float, here: Workplace) -> Path:

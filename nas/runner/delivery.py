@@ -8,8 +8,8 @@ from nas.errors import DamagedFileError
 from nas.export.names import CARD, PICTURE, WEIGHTS
 from nas.report.results import Results
 from nas.runner.directory import RunDirectory
-from nas.runner.steps import Step
-from nas.stored import StoredStep, fault_of
+from nas.runner.steps import CachedStep
+from nas.stored import StepResult, fault_of
 
 
 def check_report(directory: RunDirectory) -> dict[str, str]:
@@ -19,12 +19,12 @@ def check_report(directory: RunDirectory) -> dict[str, str]:
     """
     if not directory.reported.exists():
         return {}
-    faults = StoredStep.read(directory.reported).faults(directory.path)
+    faults = StepResult.read(directory.reported).faults(directory.path)
     directory.reported.unlink()
     return faults
 
 
-def report_step(directory: RunDirectory, results: Results) -> Step:
+def report_step(directory: RunDirectory, results: Results) -> CachedStep:
     """Return the step that writes a run's report, cards and pictures."""
     cards = [directory.winners / winner.id / name for winner in results.winners for name in (CARD, PICTURE)]
     paths = [
@@ -32,7 +32,7 @@ def report_step(directory: RunDirectory, results: Results) -> Step:
         *(directory.trust_result, directory.winners / CARD, *cards),
     ]
     names = tuple(str(path.relative_to(directory.path)) for path in paths if path.exists())
-    return Step(directory.reported, [], names)
+    return CachedStep(directory.reported, [], names)
 
 
 def check_delivery(directory: RunDirectory, ids: Sequence[str], names: Collection[str] | None = None) -> None:
@@ -53,7 +53,7 @@ def check_delivery(directory: RunDirectory, ids: Sequence[str], names: Collectio
         record.parent / name: digest
         for record in records
         if record.exists()
-        for name, digest in StoredStep.read(record).files.items()
+        for name, digest in StepResult.read(record).files.items()
     }
     of_winners = [path for path in known if path.parent in folders and (names is None or path.name in names)]
     of_the_set = [path for path in known if path == directory.winners / CARD and names is None]

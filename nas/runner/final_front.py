@@ -24,7 +24,7 @@ from nas.runner.measuring import CALIBRATION, count_measurements, measure_winner
 from nas.runner.placing import Places, place_variants
 from nas.runner.preparation import Prepared
 from nas.runner.settling import Row, settle_ties
-from nas.runner.steps import Step
+from nas.runner.steps import CachedStep
 from nas.runner.variants import Made
 from nas.space import Architecture, IntArray
 
@@ -60,7 +60,7 @@ def measure_variants(
     """
     prepared = context.prepared
     made = [(network, one) for network in networks for one in network.made]
-    table = _Table(
+    table = _VariantRows(
         objectives=(*prepared.problem.objectives, FILE_BYTES),
         limits=prepared.problem.soft_limits,
         counted=[_count_variant(prepared, network, one) for network, one in made],
@@ -75,7 +75,7 @@ def measure_variants(
 
 @final
 @dataclass(frozen=True)
-class _Table:
+class _VariantRows:
     """Variants in rows, those of a network one after another; the final front's objectives in columns.
 
     Args:
@@ -116,7 +116,7 @@ class _Table:
 
 
 def _list_variants(
-    table: _Table, measured: Sequence[Row], made: Sequence[tuple[Finished, Made]]
+    table: _VariantRows, measured: Sequence[Row], made: Sequence[tuple[Finished, Made]]
 ) -> list[Variant]:
     """Return the variants in the order of the rows, with what is known of each and where it stands."""
     rows = table.whole(measured)
@@ -138,7 +138,7 @@ def _list_variants(
 
 
 def _measure_files(
-    context: RunContext, record: optuna.Study, table: _Table, files: Sequence[Path]
+    context: RunContext, record: optuna.Study, table: _VariantRows, files: Sequence[Path]
 ) -> list[Row]:
     """Return what is measured of files on the test split, by name; done once, and again where files tie."""
     prepared, run = context.prepared, context.run
@@ -151,7 +151,7 @@ def _measure_files(
         return measure_winners(prepared, objectives[name], candidates, bench)
 
     # Kept, because the test split is read once: whoever chooses by it again and again fits the winners to it.
-    step = Step(run.winners / "measurements.json", inputs)
+    step = CachedStep(run.winners / "measurements.json", inputs)
     stored = step.result(list[dict[str, Measurement]])
     if stored is None:
         stored = [{} for _ in files]
@@ -161,7 +161,7 @@ def _measure_files(
         step.store([{name: m.to_json() for name, m in row.items()} for row in stored])
     if len(stored) != len(files) or any(row.keys() != objectives.keys() for row in stored):
         raise make_damage_error(step.path, f"the {sorted(objectives)} of {len(files)} files are expected")
-    again = Step(run.winners / "measured_again.json", inputs)
+    again = CachedStep(run.winners / "measured_again.json", inputs)
     return settle_ties(stored, table.ties, measure, again, prepared.study.winners.tie_rounds)
 
 

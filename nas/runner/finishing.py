@@ -35,7 +35,7 @@ from nas.runner.illustrating import illustrate_winner
 from nas.runner.measuring import CALIBRATION, Known
 from nas.runner.original import is_converted, list_originals, original_rows, originals_variants
 from nas.runner.preparation import Prepared
-from nas.runner.steps import Step, tell_remade
+from nas.runner.steps import CachedStep, tell_remade
 from nas.runner.variants import Made, Parent, make_variants, plain_variant, variant_pipelines
 from nas.runner.workplace import Workplace
 from nas.search.record.trials import architecture_of, measurements_of, predictions_of
@@ -153,7 +153,7 @@ class _Making:
             inputs.append(stable_repr(study.pipeline))
         # Stored after the files, whose digests it keeps: a kill before that repeats the winner, and no half of one is
         # taken for whole.
-        step = Step(self.folder / "finished.json", inputs, file_names(prepared))
+        step = CachedStep(self.folder / "finished.json", inputs, file_names(prepared))
         outcome, faults = step.result(_Outcome), step.faults()
         tell_remade(self.folder, faults)
         if outcome is None or WEIGHTS in faults:

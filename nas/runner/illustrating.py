@@ -19,7 +19,7 @@ from nas.files import file_digest, write_bytes
 from nas.inputs import Inputs
 from nas.report.confusion import confusion_png
 from nas.runner.preparation import Prepared
-from nas.runner.steps import Step, tell_remade
+from nas.runner.steps import CachedStep, tell_remade
 from nas.space import IntArray
 from nas.splits import Splits
 from nas.study import stable_repr
@@ -53,7 +53,7 @@ def illustrate_winner(prepared: Prepared, folder: Path) -> Details:
     drawn = {EXAMPLES: isinstance(task, Illustrated), CONFUSION: isinstance(task, Confusable)}
     files = tuple(name for name, is_drawn in drawn.items() if is_drawn)
     inputs = [file_digest(folder / ONNX), stable_repr(quality), prepared.splits.fingerprint, files]
-    step = Step(folder / "finished.details.json", inputs, files)
+    step = CachedStep(folder / "finished.details.json", inputs, files)
     stored, faults = step.result(Details), step.faults()
     if stored is not None and not faults:
         return stored

@@ -16,7 +16,7 @@ from nas.runner.directory import RunDirectory
 from nas.runner.exporting import export, file_names, on_cpu
 from nas.runner.final_front import Finished
 from nas.runner.preparation import Prepared
-from nas.runner.steps import Step, tell_remade
+from nas.runner.steps import CachedStep, tell_remade
 from nas.runner.variants import Parent, make_variants, plain_variant, variant_pipelines
 from nas.runner.weights import Weights
 from nas.space import Architecture
@@ -37,7 +37,7 @@ def export_original(prepared: Prepared, run: RunDirectory) -> None:
         return
     whole = prepared.problem.space.largest()
     inputs = [network_reference(prepared.study.network), prepared.weights_digest(), prepared.study.seed]
-    step = Step(run.original / "finished.json", inputs, file_names(prepared))
+    step = CachedStep(run.original / "finished.json", inputs, file_names(prepared))
     faults = step.faults()
     tell_remade(run.original, faults)
     if step.result(dict[str, Any]) is None or faults:

@@ -14,7 +14,7 @@ from nas.progress import PRETRAIN_SUPERNET, Pretext, Pretraining, Progress
 from nas.runner.clock import Clock
 from nas.runner.directory import RunDirectory
 from nas.runner.preparation import Prepared
-from nas.runner.steps import Step, tell_remade
+from nas.runner.steps import CachedStep, tell_remade
 from nas.splits import Split
 from nas.study import stable_repr
 from nas.training import Ranks, train
@@ -106,7 +106,7 @@ def _items(prepared: Prepared) -> Split:
     return splits.train if splits.unlabelled is None else splits.unlabelled
 
 
-def _step(prepared: Prepared, run: RunDirectory) -> Step:
+def _step(prepared: Prepared, run: RunDirectory) -> CachedStep:
     inputs = [
         *prepared.describe_pretraining(),
         *map(stable_repr, prepared.study.hard_limits),
@@ -114,4 +114,4 @@ def _step(prepared: Prepared, run: RunDirectory) -> Step:
         prepared.study.seed,
         prepared.splits.fingerprint,
     ]
-    return Step(run.pretraining / "pretraining.json", inputs, (_WEIGHTS,))
+    return CachedStep(run.pretraining / "pretraining.json", inputs, (_WEIGHTS,))

@@ -15,7 +15,7 @@ from nas.progress import CHOOSE_PROXY, Progress
 from nas.runner.compressing import compress_in_search
 from nas.runner.directory import RunDirectory
 from nas.runner.preparation import Prepared
-from nas.runner.steps import Step, result_in
+from nas.runner.steps import CachedStep, result_in
 from nas.runner.weights import Weights
 from nas.search.models.designs import draw_balanced_designs
 from nas.study import stable_repr
@@ -47,7 +47,7 @@ def choose_proxy(prepared: Prepared, run: RunDirectory, weights: Weights, progre
         return
     assert isinstance(quality, Quality), "a study with a proxy has a quality with statistics"
     inputs = [weights.digest, stable_repr(study.proxy), stable_repr(quality), study.seed]
-    step = Step(run.proxy, inputs)
+    step = CachedStep(run.proxy, inputs)
     if step.result(ProxyChoice) is not None:
         return
     space = prepared.problem.space
@@ -88,7 +88,9 @@ def on_proxy(prepared: Prepared, run: RunDirectory) -> Prepared:
     rows = subset_rows(splits.search, size.share, prepared.study.seed)
     if len(rows) != size.items:
         raise make_damage_error(run.proxy, f"{size.items} items, {len(rows)} are expected")
-    return dataclasses.replace(prepared, splits=dataclasses.replace(splits, search=splits.search.part(rows)))
+    return dataclasses.replace(
+        prepared, splits=dataclasses.replace(splits, search=splits.search.subset(rows))
+    )
 
 
 def _tell_choice(sizes: list[ProxySize], chosen: ProxySize | None, settings: ProxySubset) -> str:

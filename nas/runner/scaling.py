@@ -22,7 +22,7 @@ from nas.runner.family import Family, Member, Shares, ways_to_scale
 from nas.runner.measuring import measure_candidates
 from nas.runner.preparation import prepare
 from nas.runner.running import run
-from nas.runner.steps import Step
+from nas.runner.steps import CachedStep
 from nas.study import Study
 from nas.training.checkpoint import remove_checkpoint
 
@@ -112,7 +112,7 @@ def fit_scaling(
 def _quality_of(study: Study, path: Path, training_device: torch.device) -> Measurement:
     """Return the quality on the search split of a study's only architecture, trained from scratch."""
     prepared = prepare(study, training_device)
-    step = Step(path.with_suffix(".json"), prepared.description())
+    step = CachedStep(path.with_suffix(".json"), prepared.description())
     stored = step.result(Measurement)
     if stored is not None:
         return stored

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from nas.files import make_damage_error
 from nas.objective import Measurement, combine_measurements
-from nas.runner.steps import Step
+from nas.runner.steps import CachedStep
 
 logger = logging.getLogger(__name__)
 
@@ -19,7 +19,7 @@ def settle_ties(
     first: Sequence[Row],
     find: Callable[[Sequence[Row]], Mapping[str, Sequence[int]]],
     measure: Callable[[str, Sequence[int]], Sequence[Measurement]],
-    step: Step,
+    step: CachedStep,
     rounds: int,
 ) -> list[Row]:
     """Return what is known of files once those that tie were measured again.

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar, final
 
 from nas.files import digest, make_damage_error
-from nas.stored import FileDigest, StoredStep
+from nas.stored import FileDigest, StepResult
 from nas.typed import MismatchError, read_as
 
 logger = logging.getLogger(__name__)
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 @final
-class Step:
+class CachedStep:
     """A step whose result is kept.
 
     Args:
@@ -46,15 +46,15 @@ class Step:
 
     def store(self, result: object) -> None:
         """Store a result, what it was made from, and the digests of the files."""
-        StoredStep(self._inputs, result, self._digests()).write(self.path)
+        StepResult(self._inputs, result, self._digests()).write(self.path)
 
     def _digests(self) -> dict[str, FileDigest]:
         return {name: FileDigest.of(self.path.parent / name) for name in self.files}
 
-    def _read_stored(self) -> StoredStep | None:
+    def _read_stored(self) -> StepResult | None:
         if not self.path.exists():
             return None
-        stored = StoredStep.read(self.path)
+        stored = StepResult.read(self.path)
         return stored if stored.inputs == self._inputs else None
 
 
@@ -65,10 +65,10 @@ def result_in(path: Path, kind: type[T]) -> T:
         DamagedFileError: the file is damaged.
         RunDirectoryError: it can't be read.
     """
-    return _as(kind, StoredStep.read(path), path)
+    return _as(kind, StepResult.read(path), path)
 
 
-def _as(kind: type[T], stored: StoredStep, path: Path) -> T:
+def _as(kind: type[T], stored: StepResult, path: Path) -> T:
     try:
         return read_as(kind, stored.result)
     except MismatchError as error:

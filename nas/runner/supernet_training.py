@@ -14,10 +14,9 @@ from nas.runner.clock import Clock
 from nas.runner.directory import RunDirectory
 from nas.runner.preparation import Prepared
 from nas.runner.pretraining import pretrain_supernet
-from nas.runner.steps import Step
+from nas.runner.steps import CachedStep
 from nas.study import stable_repr
-from nas.training import ALONE, Ranks, Recipe, train
-from nas.training import Step as TrainingStep
+from nas.training import ALONE, Ranks, Recipe, Step, train
 from nas.training.memory import explain_out_of_memory
 from nas.training.phases import Phase, SupernetTraining
 
@@ -85,7 +84,7 @@ def _phases(prepared: Prepared) -> list[Phase]:
     return phases
 
 
-def _make_step(phase: Phase) -> TrainingStep:
+def _make_step(phase: Phase) -> Step:
     with failing_as(StudyError, f"step() of the training's phase {phase.name!r} failed", "mend it"):
         step = phase.step()
     check_maker(f"step() of the training's phase {phase.name!r}", "result", step, "a function of a batch")
@@ -121,8 +120,8 @@ def load_supernet(prepared: Prepared, run: RunDirectory) -> None:
     prepared.supernet.to(prepared.training_device).eval()
 
 
-def _step(prepared: Prepared, run: RunDirectory) -> Step:
-    return Step(run.supernet / "training.json", _list_training_inputs(prepared), (WEIGHTS,))
+def _step(prepared: Prepared, run: RunDirectory) -> CachedStep:
+    return CachedStep(run.supernet / "training.json", _list_training_inputs(prepared), (WEIGHTS,))
 
 
 def _list_training_inputs(prepared: Prepared) -> list[object]:

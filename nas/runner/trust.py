@@ -22,7 +22,7 @@ from nas.runner.context import RunContext
 from nas.runner.fine_tuning import final_quality, finish_network
 from nas.runner.measuring import CALIBRATION, Known
 from nas.runner.preparation import Prepared
-from nas.runner.steps import Step
+from nas.runner.steps import CachedStep
 from nas.runner.weights import Weights, train_alone
 from nas.runner.workplace import Workplace
 from nas.search.record.credibility import are_credible
@@ -122,7 +122,7 @@ def _alone(architecture: Architecture, known: Known, here: Workplace) -> Measure
     inputs = [weights.digest, architecture.id, _settings(prepared), study.seed]
     if study.pipeline.passes:
         inputs.append(stable_repr(study.pipeline))
-    step = Step(run.trust / f"{architecture.id}.json", inputs)
+    step = CachedStep(run.trust / f"{architecture.id}.json", inputs)
     alone = step.result(Measurement)
     if alone is None:
         folder = run.trust / f"{architecture.id}-{digest(inputs)}"

@@ -17,7 +17,7 @@ from nas.export.names import ONNX, variant_file, variant_note, variant_weights
 from nas.files import file_digest, write_bytes, write_json
 from nas.runner.compressing import compress
 from nas.runner.preparation import Prepared
-from nas.runner.steps import Step, tell_remade
+from nas.runner.steps import CachedStep, tell_remade
 from nas.space import Architecture
 from nas.study import stable_repr
 
@@ -113,7 +113,7 @@ def _make_once(
     files = [variant_file(name), variant_note(name)]
     if pipeline.on_module:
         files.append(variant_weights(name))
-    step = Step(parent.folder / f"finished.{name}.json", inputs, tuple(files))
+    step = CachedStep(parent.folder / f"finished.{name}.json", inputs, tuple(files))
     stored, faults = step.result(_Outcome), step.faults()
     if stored is not None and stored.made is None:
         return None
@@ -122,7 +122,7 @@ def _make_once(
     tell_remade(parent.folder, faults)
     made = _make(prepared, parent, name, pipeline, architecture)
     if made is None:
-        step = Step(step.path, inputs)  # without files, because there are none
+        step = CachedStep(step.path, inputs)  # without files, because there are none
     step.store(asdict(_Outcome(made)))
     return made
 

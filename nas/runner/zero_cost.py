@@ -22,7 +22,7 @@ from nas.progress import SCORE_UNTRAINED, Progress
 from nas.runner.directory import RunDirectory
 from nas.runner.preparation import Prepared
 from nas.runner.progress import Silent
-from nas.runner.steps import Step, result_in
+from nas.runner.steps import CachedStep, result_in
 from nas.search.models.designs import draw_balanced_designs
 from nas.search.record.trials import complete_trials
 from nas.space import Architecture, FloatArray, IntArray
@@ -68,7 +68,7 @@ class UntrainedNetworks:
         assert study.zero_cost is not None
         self._prepared, self._settings = prepared, study.zero_cost
         inputs = [stable_repr(study.zero_cost), study.seed, splits.fingerprint]
-        self._step = Step(run.zero_cost, inputs)
+        self._step = CachedStep(run.zero_cost, inputs)
         self.applicable = applicable(self._settings.scores, splits.inputs)
         if not self.applicable:
             raise StudyError(

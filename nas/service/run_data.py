@@ -11,7 +11,7 @@ import numpy as np
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
-from nas.front import FloatArray, Step, best_within, knees, next_steps
+from nas.front import FloatArray, Upgrade, best_within, find_upgrades, knees
 from nas.runner.directory import RunDirectory
 from nas.search.record.credibility import credible_front
 from nas.service import words
@@ -113,8 +113,8 @@ def _explore_front(snapshot: Snapshot, limits: FloatArray, goal: int, x: int, y:
     members = costs[front]
     best = best_within(members, limits, goal)
     steps = [
-        Step(int(front[step.row]), step.column, step.extra, step.gain)
-        for step in next_steps(members, limits, goal)
+        Upgrade(int(front[step.row]), step.column, step.extra, step.gain)
+        for step in find_upgrades(members, limits, goal)
     ]
     bent = [] if x == y else knees(members[:, [x, y]])
     return Explored(

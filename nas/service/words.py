@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple, final
 
-from nas.front import Step, is_noise
+from nas.front import Upgrade, is_noise
 from nas.objective import Direction, Objective
 from nas.progress import (
     ADAPT_CANDIDATES,
@@ -113,7 +113,7 @@ def change(objective: Objective, difference: float) -> str:
     return f"{'+' if difference > 0 else '−' if difference < 0 else '±'}{text}"
 
 
-def describe_step(snapshot: Snapshot, step: Step, goal: int) -> ShownStep:
+def describe_step(snapshot: Snapshot, step: Upgrade, goal: int) -> ShownStep:
     """Return what the next step costs and buys, as sentences.
 
     Args:

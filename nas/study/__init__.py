@@ -1,7 +1,7 @@
 """The description of an experiment: one frozen value, written in a Python file."""
 
+from nas.study.after_search import Adaptation, Trust, Winners
 from nas.study.changes import change_study, limitable
-from nas.study.parts import Adaptation, Trust, Winners
 from nas.study.reference import network_reference, stable_repr
 from nas.study.study import CHANGEABLE, Study
 

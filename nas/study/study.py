@@ -28,7 +28,7 @@ from nas.search.stopping import NEVER, Stopping
 from nas.space import SearchSpace
 from nas.splits import DataSource
 from nas.strategy import MAX_SEED, Strategy, uses_knowledge
-from nas.study.parts import Trust, Winners
+from nas.study.after_search import Trust, Winners
 from nas.supernet import SandwichRule
 from nas.supernet.recalibrate import ITEMS
 from nas.supernet.scaling import Scaling

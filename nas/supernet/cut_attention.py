@@ -18,7 +18,7 @@ from nas.supernet.attention import (
     drop_batch,
     join_masks,
 )
-from nas.supernet.cut import Axis, Part, copy_containers, total
+from nas.supernet.cut import Axis, Span, copy_containers, total
 
 _INPUTS = ("query", "key", "value")
 _OUT = "out"
@@ -50,16 +50,16 @@ class CutAttention(nn.MultiheadAttention):
         return made
 
     def _follow(self, layer: nn.MultiheadAttention, axes: Mapping[tuple[str, int], Axis]) -> None:
-        """Keep the active sizes of every part of the widths as attributes."""
+        """Keep the active sizes of every span of the widths as attributes."""
         packed = layer._qkv_same_embed_dim
         places = [("in_proj_weight" if packed else f"{name[0]}_proj_weight", 1) for name in _INPUTS]
         sizes = (layer.embed_dim, layer.kdim, layer.vdim, layer.embed_dim)
-        self._parts = {}
+        self._spans = {}
         totals = []
         for name, place, size in zip((*_INPUTS, _OUT), (*places, ("out_proj.weight", 0)), sizes, strict=True):
-            axis = axes.get(place, (Part(0, size),))
-            self._parts[name] = tuple((part.start, f"{name}_width_{n}") for n, part in enumerate(axis))
-            self.__dict__.update({f"{name}_width_{n}": part.size for n, part in enumerate(axis)})
+            axis = axes.get(place, (Span(0, size),))
+            self._spans[name] = tuple((span.start, f"{name}_width_{n}") for n, span in enumerate(axis))
+            self.__dict__.update({f"{name}_width_{n}": span.size for n, span in enumerate(axis)})
             totals.append(cast(int, total(axis)))
         _, self.kdim, self.vdim, self.embed_dim = totals
 
@@ -67,8 +67,8 @@ class CutAttention(nn.MultiheadAttention):
     out_bias: Tensor | None
     _num_keys: int
     _all_inner: int
-    _parts: dict[str, tuple[tuple[int, str], ...]]
-    """Where each part of a width starts, and the attribute that holds its active size."""
+    _spans: dict[str, tuple[tuple[int, str], ...]]
+    """Where each span of a width starts, and the attribute that holds its active size."""
 
     def forward(
         self,
@@ -98,10 +98,10 @@ class CutAttention(nn.MultiheadAttention):
         return int(self.num_heads * self.head_dim)
 
     def _width(self, name: str) -> int:
-        return sum(self.__dict__[size] for _, size in self._parts[name])
+        return sum(self.__dict__[size] for _, size in self._spans[name])
 
     def _active(self, tensor: Tensor, dim: int, name: str) -> Tensor:
-        pieces = [tensor.narrow(dim, start, self.__dict__[size]) for start, size in self._parts[name]]
+        pieces = [tensor.narrow(dim, start, self.__dict__[size]) for start, size in self._spans[name]]
         return pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim)
 
     def _projections(self) -> Iterator[tuple[Tensor, Tensor | None]]:
@@ -143,11 +143,11 @@ class CutAttention(nn.MultiheadAttention):
         biases = (0 if self.in_proj_bias is None else 3 * self._inner) + (
             0 if self.out_bias is None else self._width(_OUT)
         )
-        return int(self._inner * sum(map(self._width, self._parts)) + biases)
+        return int(self._inner * sum(map(self._width, self._spans)) + biases)
 
     def macs_per_position(self) -> int:
         """Return multiply-accumulates per query, for as many keys as the last forward pass had."""
-        return int(self._inner * (sum(map(self._width, self._parts)) + 2 * self._num_keys))
+        return int(self._inner * (sum(map(self._width, self._spans)) + 2 * self._num_keys))
 
 
 def projections(layer: nn.MultiheadAttention) -> tuple[Tensor, ...]:

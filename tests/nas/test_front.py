@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from nas.front import best_within, compare_fronts, is_noise, knees, next_steps, sets_for_devices, verdict
+from nas.front import best_within, compare_fronts, find_upgrades, is_noise, knees, sets_for_devices, verdict
 from nas.objective import Measurement, Objective
 
 ACCURACY = Objective("accuracy", "", "maximize")
@@ -56,14 +56,14 @@ def test_nothing_fits() -> None:
 
 
 def test_the_next_step_says_what_it_costs_and_buys() -> None:
-    (step,) = next_steps(MODELS, within(latency=0.4), goal=0)
+    (step,) = find_upgrades(MODELS, within(latency=0.4), goal=0)
     assert (step.row, step.column) == (2, 1)
     assert step.extra == pytest.approx(0.1)
     assert step.gain == pytest.approx(0.02)
 
 
 def test_each_budget_is_loosened_alone() -> None:
-    by_column = {step.column: step for step in next_steps(MODELS, within(latency=0.45, size=20), goal=0)}
+    by_column = {step.column: step for step in find_upgrades(MODELS, within(latency=0.45, size=20), goal=0)}
     assert by_column[1].row == 2
     assert by_column[2].row == 1
 
@@ -74,7 +74,7 @@ def test_a_step_is_the_smallest_one_and_reaches_a_better_model() -> None:
         table = random.random((30, 3))
         limits = np.array([NONE, *random.random(2)])
         best = best_within(table, limits, goal=0)
-        for step in next_steps(table, limits, goal=0):
+        for step in find_upgrades(table, limits, goal=0):
             looser = limits.copy()
             looser[step.column] += step.extra + 1e-12
             assert best_within(table, looser, goal=0) == step.row
@@ -83,12 +83,12 @@ def test_a_step_is_the_smallest_one_and_reaches_a_better_model() -> None:
 
 
 def test_where_nothing_fits_the_step_says_what_would() -> None:
-    (step,) = next_steps(MODELS, within(latency=0.1), goal=0)
+    (step,) = find_upgrades(MODELS, within(latency=0.1), goal=0)
     assert (step.row, step.gain) == (0, None)
 
 
 def test_no_step_from_the_best_of_all() -> None:
-    assert next_steps(MODELS, within(latency=0.9), goal=0) == []
+    assert find_upgrades(MODELS, within(latency=0.9), goal=0) == []
 
 
 def test_a_knee_is_where_the_front_bends() -> None:

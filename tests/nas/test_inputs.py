@@ -68,7 +68,7 @@ def test_several_inputs_are_the_arguments_of_a_network() -> None:
     assert map_inputs(lambda tensor: tensor * 2, pair)[1].tolist() == (pair[1] * 2).tolist()
     split = Split(pair, torch.zeros(5, dtype=torch.int64))
     assert count_items(split.sample(3)) == 3
-    assert count_items(split.part(torch.tensor([1, 3])).inputs) == 2
+    assert count_items(split.subset(torch.tensor([1, 3])).inputs) == 2
 
 
 def test_every_input_has_a_name() -> None:

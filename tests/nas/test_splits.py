@@ -38,7 +38,7 @@ def test_a_sample_is_the_same_every_time_and_not_of_one_class() -> None:
 
 def test_a_part_is_a_split_of_its_own_in_memory() -> None:
     split = Split((torch.arange(8.0)[:, None], torch.arange(8)), torch.arange(8) * 2, mapped=True)
-    part = split.part(torch.tensor([5, 1]))
+    part = split.subset(torch.tensor([5, 1]))
     assert not part.mapped
     assert [rows.flatten().tolist() for rows in part.inputs] == [[5, 1], [5, 1]]
     assert part.targets.tolist() == [10, 2]

@@ -17,16 +17,16 @@ from nas.search.loop import search
 from nas.search.record.trials import complete_trials, indices_of
 from nas.space import Condition, SearchSpace
 from nas.strategy import Strategy
-from search_spaces.tabular import Table
+from search_spaces.tabular import EvaluatedSpace
 
 ACCURACY = Objective("accuracy", "", "maximize")
 SIZE = Objective("size", "", "minimize")
 
 
-def grid(accuracy: list[float], size: list[float], **changes: object) -> Table:
+def grid(accuracy: list[float], size: list[float], **changes: object) -> EvaluatedSpace:
     """``first`` in {0, 1} and ``second`` in {0, 1, 2}; rows in lexical order."""
     space = SearchSpace((choice("first", 0, 1), choice("second", 0, 1, 2)))
-    table = Table(
+    table = EvaluatedSpace(
         name="grid",
         space=space,
         objectives=(ACCURACY, SIZE),
@@ -42,12 +42,12 @@ def grid(accuracy: list[float], size: list[float], **changes: object) -> Table:
 SMALL = grid([0.2, 0.6, 0.5, 0.9, 1.0, 0.4], [1.0, 2.0, 3.0, 4.0, 5.0, 5.0])
 
 
-def conditional(rows: list[list[int]]) -> Table:
+def conditional(rows: list[list[int]]) -> EvaluatedSpace:
     """``width1`` matters when ``depth`` is 2: three architectures per width0 and depth 1, nine for 2."""
     widths = [choice(f"width{number}", 4, 8, 16) for number in range(2)]
     space = SearchSpace((choice("depth", 1, 2), *widths), {"width1": ((Condition("depth", (2,)),),)})
     values = np.array([[sum(row), -sum(row)] for row in rows], dtype=np.float64)
-    return Table("mlp", space, (ACCURACY, SIZE), np.array(rows), values)
+    return EvaluatedSpace("mlp", space, (ACCURACY, SIZE), np.array(rows), values)
 
 
 DEEP = [[0, w, 0] for w in range(3)] + [[1, w, v] for w in range(3) for v in range(3)]
@@ -117,7 +117,7 @@ def test_a_table_of_more_choices_than_numpy_has_dimensions() -> None:
     conditions = {name: ((Condition(before, (1,)),),) for before, name in itertools.pairwise(names)}
     space = SearchSpace(tuple(choice(name, 0, 1) for name in names), conditions)
     rows = np.tril(np.ones((71, 70), dtype=np.int64), -1)
-    table = Table("chain", space, (SIZE,), rows, np.arange(71.0)[:, None])
+    table = EvaluatedSpace("chain", space, (SIZE,), rows, np.arange(71.0)[:, None])
     assert np.array_equal(table.rows(rows[::-1]), np.arange(71)[::-1])
 
 

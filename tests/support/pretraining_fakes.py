@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from nas import Recipe, choice
 from nas.supernet import SpecializedEmbedding, elastic
-from nas.supernet.tokens import Embedding, LayerNorm
+from nas.supernet.token_layers import Embedding, LayerNorm
 
 SHORT = Recipe(epochs=1, batch_size=8)
 

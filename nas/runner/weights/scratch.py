@@ -24,7 +24,7 @@ from nas.runner.compressing import compress_in_search
 from nas.runner.directory import RunDirectory
 from nas.runner.measuring import Known, PartialEvaluation, count_ahead, evaluate_architecture
 from nas.runner.preparation import Prepared
-from nas.runner.steps import Step, tell_remade
+from nas.runner.steps import CachedStep, tell_remade
 from nas.runner.weights.protocol import EvaluationBasis
 from nas.search.record.credibility import credible_front
 from nas.search.record.trials import ARCHITECTURE, by_completion, complete_trials, costs_of, measurements_of
@@ -187,9 +187,9 @@ class ScratchWeights:
         self._step(architecture, folder).store(None)
         return tuple(folder.glob(f"{architecture.id}-*.pt*"))
 
-    def _step(self, architecture: Architecture, folder: Path) -> Step:
+    def _step(self, architecture: Architecture, folder: Path) -> CachedStep:
         inputs, weights = [self.digest, architecture.id], f"{architecture.id}.safetensors"
-        return Step(folder / f"{architecture.id}.json", inputs, (weights,))
+        return CachedStep(folder / f"{architecture.id}.json", inputs, (weights,))
 
     def module(self, architecture: Architecture) -> nn.Module:
         """Return a member of the front as it was trained; it is trained again where its file is damaged or gone."""

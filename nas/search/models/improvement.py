@@ -55,7 +55,7 @@ def most_improving(
         rng: Draws the directions.
         pending: ``(s, p, m)`` costs, in the same draws, that candidates under evaluation may have.
         excess: By how much ``(..., m)`` costs exceed a limit; those above 0 bring nothing.
-        in_turns: Whether the parts of the front take turns.
+        in_turns: Whether the regions of the front take turns.
 
     Returns:
         Rows of the candidates, best first; fewer than ``count`` when nothing more is expected to be gained.
@@ -67,20 +67,22 @@ def most_improving(
     if pending is not None and pending.shape[1]:
         reached = np.maximum(reached, [reach.of(p).max(axis=0) for p in pending])
     gains = _Gains(np.stack([reach.of(draw) for draw in draws]), reached)
-    parts = _Parts(box, known, np.median(draws, axis=0)) if in_turns else None
-    return _pick_greedily(gains, parts, count, rng)
+    regions = _FrontRegions(box, known, np.median(draws, axis=0)) if in_turns else None
+    return _pick_greedily(gains, regions, count, rng)
 
 
-def _pick_greedily(gains: _Gains, parts: _Parts | None, count: int, rng: np.random.Generator) -> list[int]:
-    """Return up to ``count`` candidates, each the best beside those before it, as a whole or in a part of the front."""
+def _pick_greedily(
+    gains: _Gains, regions: _FrontRegions | None, count: int, rng: np.random.Generator
+) -> list[int]:
+    """Return up to ``count`` candidates, each the best beside those before it, or best in a region of the front."""
     useful = gains.bounds > 0
     picked: list[int] = []
     while len(picked) < min(count, int(useful.sum())):
         left = useful.copy()
         left[picked] = False
         best = None
-        if parts is not None and picked:
-            best = gains.best(parts.draw(left, rng) & left)
+        if regions is not None and picked:
+            best = gains.best(regions.draw(left, rng) & left)
         picked.append(gains.best(left) if best is None or gains.bounds[best] <= 0 else best)
         gains.add(picked[-1])
     return picked
@@ -155,7 +157,7 @@ class _Gains:
 
 
 @final
-class _Parts:
+class _FrontRegions:
     """To which member of the front each candidate is nearest, in ranks among the members.
 
     Args:
@@ -175,10 +177,10 @@ class _Parts:
         self._weights = _loneliness(box.scale(front), _NEARLY_WORST * box.reference)
 
     def draw(self, left: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.bool_]:
-        """Return which of the candidates lie in one part, which at least one of those that are ``left`` is in."""
-        parts = np.unique(self._nearest[left])
-        weights = self._weights[parts]
-        mask: NDArray[np.bool_] = self._nearest == rng.choice(parts, p=weights / weights.sum())
+        """Return which of the candidates lie in one region, which at least one of those that are ``left`` is in."""
+        regions = np.unique(self._nearest[left])
+        weights = self._weights[regions]
+        mask: NDArray[np.bool_] = self._nearest == rng.choice(regions, p=weights / weights.sum())
         return mask
 
 

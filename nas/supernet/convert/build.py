@@ -20,7 +20,7 @@ from nas.supernet.convert.proposals import (
     Width,
 )
 from nas.supernet.copying import copy_module
-from nas.supernet.cut import Axis, Part, Several, cut_in_place, kernel_axes, total
+from nas.supernet.cut import Axis, Several, Span, cut_in_place, kernel_axes, total
 from nas.supernet.cut_attention import CutAttention
 from nas.supernet.resized import Resized
 from nas.supernet.skipping import Skippable
@@ -162,16 +162,16 @@ def _length(model: nn.Module, path: str, place: tuple[str, int]) -> int | None:
 
 
 def _axis(found: list[tuple[Segment, Width | SplitHeads]], length: int | None) -> Axis:
-    """Return elastic parts, with fixed ones in the gaps."""
-    axis: list[Part] = []
+    """Return elastic spans, with fixed ones in the gaps."""
+    axis: list[Span] = []
     begin = 0
     for segment, width in sorted(found, key=lambda pair: pair[0].start):
         if segment.start > begin:
-            axis.append(Part(begin, segment.start - begin))
-        axis.append(Part(segment.start, _positions(width, segment.repeat)))
+            axis.append(Span(begin, segment.start - begin))
+        axis.append(Span(segment.start, _positions(width, segment.repeat)))
         begin = segment.start + width.size * segment.repeat
     if length is not None and begin < length:
-        axis.append(Part(begin, length - begin))
+        axis.append(Span(begin, length - begin))
     return tuple(axis)
 
 

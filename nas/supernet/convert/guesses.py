@@ -18,9 +18,9 @@ _COUNTS = ("h", "nh")
 """Names of a number of heads beside those with ``head`` in them."""
 _TOGETHER = ("head", "attn", "inner", "qkv")
 """Words in the names of numbers that say how large all heads are; other numbers only follow where they must."""
-_Parts = tuple[tuple[int, int], ...]
+_Spans = tuple[tuple[int, int], ...]
 """Where each part of an axis that holds all heads begins, and how many positions a head has in it."""
-_Places = dict[Place, _Parts]
+_Places = dict[Place, _Spans]
 
 
 @final
@@ -139,7 +139,7 @@ def _layouts(attention: Attention, heads: int) -> Iterator[_Places]:
     if any(length % heads for length in (*made.values(), *taken.values())):
         return
     places: _Places = {place: ((0, length // heads),) for place, length in taken.items()}
-    small: dict[str, _Parts] = {path: ((0, 1),) for path, length in made.items() if length == heads}
+    small: dict[str, _Spans] = {path: ((0, 1),) for path, length in made.items() if length == heads}
     for large in _find_fused(attention, heads, {k: v for k, v in made.items() if v != heads}):
         rows = dict(small)
         rows.update(large)
@@ -155,22 +155,22 @@ def _rows(attention: Attention, path: str) -> Iterator[Place]:
         yield Place(path, "bias", 0)
 
 
-def _find_fused(attention: Attention, heads: int, lengths: dict[str, int]) -> Iterator[dict[str, _Parts]]:
+def _find_fused(attention: Attention, heads: int, lengths: dict[str, int]) -> Iterator[dict[str, _Spans]]:
     """Yield the parts of projections: queries, keys and values may be rows of one layer, or of two or three."""
     count = max((sum(path in lengths for path in core.producers) for core in attention.cores), default=0)
     # How many of queries, keys and values each layer makes, the usual first; 0: queries that share keys and values.
     known: dict[int, list[tuple[int, ...]]] = {1: [(3,), (0,), (1,), (2,)], 2: [(1, 2), (2, 1), (1, 1)]}
     kinds = known.get(count, [(1,) * count])
     for kind in kinds:
-        found: dict[str, _Parts] = {}
+        found: dict[str, _Spans] = {}
         for core in attention.cores:
             for path, parts in zip([p for p in core.producers if p in lengths], kind, strict=False):
-                found[path] = _parts(lengths[path], heads, parts, attention.most)
+                found[path] = _find_spans(lengths[path], heads, parts, attention.most)
         if all(found.values()):
             yield found
 
 
-def _parts(length: int, heads: int, parts: int, queries: int) -> _Parts:
+def _find_spans(length: int, heads: int, parts: int, queries: int) -> _Spans:
     """Return equal parts, or for 0 those of queries of which several share a key and a value; () for none."""
     if parts:
         repeat = length // heads // parts
@@ -190,7 +190,7 @@ def _find_places_between(
     attention: Attention, heads: int, places: _Places, parameters: bool, buffers: bool
 ) -> _Places:
     """Return where the heads lie in norms, biases and scales, and in layers that mix them."""
-    small: dict[int, _Parts] = {heads: ((0, 1),)}
+    small: dict[int, _Spans] = {heads: ((0, 1),)}
     lengths = {attention.length(place): parts for place, parts in reversed(places.items())}
     large = {length: parts for length, parts in lengths.items() if length != heads}
     found: _Places = {}

@@ -2,7 +2,6 @@
 
 from nas.supernet.cut.kernels import has_room, kernel_axes, kernel_sides, why_uncropped
 from nas.supernet.cut.layer import Cut, cut_in_place
-from nas.supernet.cut.parts import Axis, Part, Several, copy_containers, total
 from nas.supernet.cut.places import (
     FEATURES,
     IN,
@@ -15,6 +14,7 @@ from nas.supernet.cut.places import (
     why_whole,
 )
 from nas.supernet.cut.sizes import keeps_known_sizes
+from nas.supernet.cut.spans import Axis, Several, Span, copy_containers, total
 
 __all__ = [
     "FEATURES",
@@ -22,9 +22,9 @@ __all__ = [
     "OUT",
     "Axis",
     "Cut",
-    "Part",
     "Place",
     "Several",
+    "Span",
     "axis_name",
     "channel_dims",
     "copy_containers",

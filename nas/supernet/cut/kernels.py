@@ -7,7 +7,7 @@ from typing import Any, cast
 from torch import nn
 
 from nas.choices import Size
-from nas.supernet.cut.parts import Axis, Part
+from nas.supernet.cut.spans import Axis, Span
 
 _FORWARDS = {kind.forward: kind._conv_forward for kind in (nn.Conv1d, nn.Conv2d, nn.Conv3d)}
 """Those that pad by the layer's attributes and read nothing but its tensors otherwise."""
@@ -43,7 +43,7 @@ def kernel_axes(layer: nn.modules.conv._ConvNd, side: Size) -> dict[tuple[str, i
     """Return the axes of a convolution whose longest sides become ``side``."""
     longest = max(layer.kernel_size)
     followed = [dim for dim, length in enumerate(layer.kernel_size, 2) if length == longest]
-    return {("weight", dim): (Part(0, side, centred=True),) for dim in followed}
+    return {("weight", dim): (Span(0, side, centred=True),) for dim in followed}
 
 
 def _kernel_size(self: Any) -> tuple[int, ...]:

@@ -1,7 +1,7 @@
 """Elastic modules made from modules that exist, whatever their class, with their weights.
 
 A module becomes elastic in place: its class is replaced by one that is derived from it, in which reading a parameter
-or a buffer gives its active part. Its ``forward`` stays as it was written. With one part per axis the active part is
+or a buffer gives its active part. Its ``forward`` stays as it was written. With one span per axis the active part is
 a view; with several, behind a concatenation, it is gathered anew, which is the one place where switching isn't free.
 """
 
@@ -17,14 +17,14 @@ from torch import Tensor, nn
 
 from nas.choices import Expression, Size, choices_of
 from nas.supernet.cut.kernels import CROPPED
-from nas.supernet.cut.parts import Axis, Part, total
 from nas.supernet.cut.places import list_tensors
 from nas.supernet.cut.sizes import shape_of, sizes_of
+from nas.supernet.cut.spans import Axis, Span, total
 
 
 @final
 class _Slot(NamedTuple):
-    """A part of an axis: where it starts, which attribute holds its active size, and whether that is the middle's."""
+    """A span of an axis: where it starts, which attribute holds its active size, and whether that is the middle's."""
 
     start: int
     size: str
@@ -39,9 +39,9 @@ class Cut(nn.Module):
 
     _plain: type[nn.Module]
     _cuts: dict[str, tuple[tuple[int, _Slots], ...]]
-    """The dimensions of each tensor that are cut, each with its parts."""
+    """The dimensions of each tensor that are cut, each with its spans."""
     _sizes: dict[str, Size]
-    """The size of a part, as an expression, by the attribute that holds it."""
+    """The size of a span, as an expression, by the attribute that holds it."""
     _shape: tuple[str, ...]
     """Attributes that hold the shape over which a norm normalises."""
     _own: frozenset[str]
@@ -49,7 +49,7 @@ class Cut(nn.Module):
     _computed: tuple[str, ...]
     """Attributes of the plain module that the class computes from active sizes."""
     _gathered: dict[str, Tensor] | None
-    """Buffers of several parts that a forward pass may change."""
+    """Buffers of several spans that a forward pass may change."""
 
     def __getattr__(self, name: str) -> Any:
         found = super().__getattr__(name)
@@ -59,14 +59,14 @@ class Cut(nn.Module):
         known = self.__dict__["_gathered"]
         if known is not None and name in known:
             return known[name]
-        part = self._active(cast(Tensor, found), cuts)
+        active = self._active(cast(Tensor, found), cuts)
         if known is not None and name in self._buffers and self._is_gathered(name):
-            known[name] = part
-        return part
+            known[name] = active
+        return active
 
     def __call__(self, *inputs: Any, **named: Any) -> Any:
         """Run the module; statistics that were gathered are written back to where they came from."""
-        # A buffer of several parts is put together in a copy, so what batch norm writes there must go back.
+        # A buffer of several spans is put together in a copy, so what batch norm writes there must go back.
         if not (self.training and any(map(self._is_gathered, self._buffers))):
             return super().__call__(*inputs, **named)
         self.__dict__["_gathered"] = {}
@@ -109,8 +109,10 @@ class Cut(nn.Module):
             parameter, buffer = self._parameters.get(name), self._buffers.get(name)
             whole = buffer if parameter is None else parameter
             if whole is not None:
-                part = self._active(whole, cuts).detach().clone()
-                copies[id(whole)] = part if parameter is None else nn.Parameter(part, parameter.requires_grad)
+                active = self._active(whole, cuts).detach().clone()
+                copies[id(whole)] = (
+                    active if parameter is None else nn.Parameter(active, parameter.requires_grad)
+                )
         return copies
 
     def restore_class(self) -> None:
@@ -136,7 +138,7 @@ class Cut(nn.Module):
         return ()
 
     def is_part(self, attribute: str) -> bool:
-        """Whether an attribute holds the size of one part of an axis."""
+        """Whether an attribute holds the size of one span of an axis."""
         return attribute in self._sizes
 
     def num_active(self, name: str) -> int:
@@ -192,7 +194,7 @@ def cut_in_place(
     own = frozenset({"_cuts", "_sizes", "_shape", "_own", "_gathered", *sizes, *names})
     module.__dict__.update(_cuts=cuts, _sizes=sizes, _shape=names, _own=own, _gathered=None)
     module.__dict__.update({**sizes, **attributes, **dict(zip(names, shape, strict=True))})
-    cropped = any(part.centred for axis in axes.values() for part in axis)
+    cropped = any(span.centred for axis in axes.values() for span in axis)
     computed = tuple(CROPPED) if cropped else ("normalized_shape",) if shape else ()
     # The class changes and not the object, which may be held in several places.
     module.__class__ = _elastic_class(cast(Any, type(module)), computed, isinstance(module, nn.RNNBase))
@@ -201,20 +203,20 @@ def cut_in_place(
 def _cuts(
     axes: Mapping[tuple[str, int], Axis],
 ) -> tuple[dict[str, tuple[tuple[int, _Slots], ...]], dict[str, Size]]:
-    """Return how each tensor is cut, and the sizes of all parts by attribute; equal axes share theirs."""
+    """Return how each tensor is cut, and the sizes of all spans by attribute; equal axes share theirs."""
     sizes: dict[str, Size] = {}
     known: dict[Axis, _Slots] = {}
     cuts: dict[str, tuple[tuple[int, _Slots], ...]] = {}
     for (name, dim), axis in axes.items():
         if axis not in known:
-            known[axis] = tuple(_slot(part, f"{len(known)}_{n}") for n, part in enumerate(axis))
-            sizes.update({slot.size: part.size for slot, part in zip(known[axis], axis, strict=True)})
+            known[axis] = tuple(_slot(span, f"{len(known)}_{n}") for n, span in enumerate(axis))
+            sizes.update({slot.size: span.size for slot, span in zip(known[axis], axis, strict=True)})
         cuts[name] = (*cuts.get(name, ()), (dim, known[axis]))
     return cuts, sizes
 
 
-def _slot(part: Part, number: str) -> _Slot:
-    return _Slot(part.start, f"{'kernel' if part.centred else 'width'}_{number}", part.centred)
+def _slot(span: Span, number: str) -> _Slot:
+    return _Slot(span.start, f"{'kernel' if span.centred else 'width'}_{number}", span.centred)
 
 
 @functools.cache

@@ -18,7 +18,7 @@ from nas.progress import Pretext
 from nas.splits import Split
 from nas.supernet.pretraining.features import Leading, check_settings, draw_subnets, run_in_evaluation
 from nas.supernet.supernet import Supernet
-from nas.supernet.tokens import Embedding
+from nas.supernet.token_layers import Embedding
 from nas.training import Losses, Recipe
 
 _HIDDEN, _RANDOM = 0.8, 0.1
@@ -119,7 +119,7 @@ def _embedding(supernet: Supernet, num_words: int) -> Tensor:
             return module.weight
     raise StudyError(
         f"MaskedLanguage() compares words with the network's embedding, and it has none with {num_words} rows or more: "
-        "give it an nn.Embedding, or a nas.supernet.tokens.Embedding."
+        "give it an nn.Embedding, or a nas.supernet.token_layers.Embedding."
     )
 
 

@@ -112,14 +112,14 @@ def test_channels_without_weight_can_go_and_nothing_changes(name: str) -> None:
     groups = channel_groups(network, inputs[:2])
     alive = {group.name: torch.arange(0, len(group.units), 2) for group in groups}
     # A dead channel counts in the mean of a layer norm, so that leaving it out changes the others.
-    able = [g for g in groups if not any(is_in_layer_norm(network, p.tensor) for p in g.parts)]
+    able = [g for g in groups if not any(is_in_layer_norm(network, p.tensor) for p in g.slices)]
     assert able
     with torch.no_grad():
         assert torch.allclose(call_network(network, inputs[:4]), given, atol=1e-5)
         for group in able:
             dead = group.units[1::2].flatten()
-            for part in group.parts:
-                part.tensor.index_fill_(part.dim, part.positions[torch.isin(part.roots, dead)], 0.0)
+            for slice_ in group.slices:
+                slice_.tensor.index_fill_(slice_.dim, slice_.positions[torch.isin(slice_.roots, dead)], 0.0)
         before, count = call_network(network, inputs[:4]), sum(p.numel() for p in network.parameters())
         assert not torch.allclose(before, given, atol=1e-3)
         for group in able:

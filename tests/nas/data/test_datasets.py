@@ -328,7 +328,7 @@ def test_a_subset_of_what_knows_its_labels_is_not_read_for_them(tmp_path: Path) 
     folder = folder_of_one_broken_image(tmp_path)
     opened = []
     folder.loader = lambda path: opened.append(path) or Image.open(path)  # type: ignore[func-returns-value]
-    parts = DatasetPair(Subset(Subset(folder, range(5, 30)), [0, 1, 5, 9, 20])).parts()
+    parts = DatasetPair(Subset(Subset(folder, range(5, 30)), [0, 1, 5, 9, 20])).find_items()
     assert parts.train.labels.tolist() == [0, 0, 1, 1, 2]
     assert len(opened) == 2 * 5, "each of them twice, to see that it stays the same"
 

@@ -363,7 +363,7 @@ def test_every_kind_that_pillow_reads_is_used(root: Path, caplog: pytest.LogCapt
     kinds = [kind for kind in KINDS if kind.lower() in Image.registered_extensions()]
     for number, kind in enumerate(kinds):
         Image.new("RGB", (16, 16), (20 * number, 9, 9)).save(root / "a" / f"more{kind}")
-    parts = ImageFolder(root, size=16).parts()
+    parts = ImageFolder(root, size=16).find_items()
     assert np.bincount(parts.train.labels).tolist() == [10 + len(kinds), 10, 10]
     ImageFolder(root, size=16).load()
     assert caplog.records == []
@@ -415,5 +415,5 @@ def chunk(kind: bytes, content: bytes) -> bytes:
 def test_links_in_a_circle_count_once(root: Path) -> None:
     (root / "a" / "again").symlink_to(root / "a")
     (root / "a" / "gone.png").symlink_to(root / "nowhere.png")
-    assert len(ImageFolder(root).parts().train.labels) == 31
+    assert len(ImageFolder(root).find_items().train.labels) == 31
     assert "1 of 31" in refused(ImageFolder(root))

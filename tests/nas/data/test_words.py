@@ -8,7 +8,7 @@ import unicodedata
 import numpy as np
 import pytest
 
-from nas.data.words import words
+from nas.data.words import split_words
 
 
 @pytest.mark.parametrize(
@@ -31,24 +31,24 @@ from nas.data.words import words
     ],
 )
 def test_words_are_found_in_every_script(text: str, expected: list[str]) -> None:
-    assert words(text) == expected
+    assert split_words(text) == expected
 
 
 @pytest.mark.parametrize("text", ["Crème brûlée", "Việt Nam", "한국어", "Ångström"])
 def test_composed_and_decomposed_letters_are_the_same(text: str) -> None:
-    composed, decomposed = (words(unicodedata.normalize(form, text)) for form in ("NFC", "NFD"))
+    composed, decomposed = (split_words(unicodedata.normalize(form, text)) for form in ("NFC", "NFD"))
     assert composed == decomposed
     assert len(composed) == len(text.split())
 
 
 def test_a_letter_that_has_no_composed_form_keeps_its_mark() -> None:
-    assert words("q\u0301x m\u0304n") == ["q\u0301x", "m\u0304n"]
+    assert split_words("q\u0301x m\u0304n") == ["q\u0301x", "m\u0304n"]
 
 
 def test_every_combining_mark_belongs_to_its_letter() -> None:
     everything = map(chr, range(sys.maxunicode + 1))
     marks = [character for character in everything if unicodedata.category(character).startswith("M")]
-    assert [mark for mark in marks if len(words(f"x{mark}y")) != 1] == []
+    assert [mark for mark in marks if len(split_words(f"x{mark}y")) != 1] == []
 
 
 def test_a_word_is_one_word() -> None:
@@ -56,6 +56,6 @@ def test_a_word_is_one_word() -> None:
     rng = np.random.default_rng(0)
     places = np.concatenate([rng.integers(0, 0x3000, 20_000), rng.integers(0x3000, 0x20000, 5_000)])
     letters = [chr(place) for place in places.tolist() if not 0xD800 <= place < 0xE000]
-    found = words("".join(letters))
+    found = split_words("".join(letters))
     assert len(found) > 5_000
-    assert [word for word in found if words(word) != [word]] == []
+    assert [word for word in found if split_words(word) != [word]] == []

@@ -12,7 +12,7 @@ import pytest
 from nas.errors import DamagedFileError
 from nas.objective import Measurement
 from nas.runner.settling import Row, settle_ties
-from nas.runner.steps import Step
+from nas.runner.steps import CachedStep
 
 LATENCY = "latency_ms"
 
@@ -52,14 +52,14 @@ def tied(rows: Sequence[Row]) -> Mapping[str, Sequence[int]]:
 def test_what_differs_is_not_measured_again(tmp_path: Path) -> None:
     device = Noisy((1.0, 1.5, 2.0))
     first = device.first()
-    assert settle_ties(first, tied, device.measure, Step(tmp_path / "again.json", 0), 4) == first
+    assert settle_ties(first, tied, device.measure, CachedStep(tmp_path / "again.json", 0), 4) == first
     assert len(device.asked) == 1
     assert not list(tmp_path.iterdir())
 
 
 def test_ties_are_measured_again_together_until_they_are_settled(tmp_path: Path) -> None:
     device = Noisy((1.0, 1.03, 2.0))
-    found = settle_ties(device.first(), tied, device.measure, Step(tmp_path / "again.json", 0), 50)
+    found = settle_ties(device.first(), tied, device.measure, CachedStep(tmp_path / "again.json", 0), 50)
     again = device.asked[1:]
     assert 1 <= len(again) < 50
     assert all(files == [0, 1] for files in again)
@@ -72,7 +72,11 @@ def test_ties_are_measured_again_together_until_they_are_settled(tmp_path: Path)
 def test_what_cannot_be_settled_ends_with_its_rounds(tmp_path: Path, rounds: int) -> None:
     device = Noisy((1.0, 1.0))
     settle_ties(
-        device.first(), lambda _rows: {LATENCY: [0, 1]}, device.measure, Step(tmp_path / "a.json", 0), rounds
+        device.first(),
+        lambda _rows: {LATENCY: [0, 1]},
+        device.measure,
+        CachedStep(tmp_path / "a.json", 0),
+        rounds,
     )
     assert len(device.asked) == 1 + rounds
 
@@ -81,7 +85,7 @@ def test_rounds_that_are_kept_are_not_measured_twice(tmp_path: Path) -> None:
     def never_settled(_rows: Sequence[Row]) -> Mapping[str, Sequence[int]]:
         return {LATENCY: [0, 1]}
 
-    device, step = Noisy((1.0, 1.0)), Step(tmp_path / "again.json", 0)
+    device, step = Noisy((1.0, 1.0)), CachedStep(tmp_path / "again.json", 0)
     first = device.first()
     whole = settle_ties(first, never_settled, device.measure, step, 3)
     assert settle_ties(first, never_settled, device.measure, step, 3) == whole
@@ -94,7 +98,7 @@ def test_rounds_that_are_kept_are_not_measured_twice(tmp_path: Path) -> None:
 
 def test_a_kill_between_two_rounds_loses_nothing(tmp_path: Path) -> None:
     """The device dies in the third round; the next process goes on with what the first two gave."""
-    step = Step(tmp_path / "again.json", 0)
+    step = CachedStep(tmp_path / "again.json", 0)
     device, other = Noisy((1.0, 1.0)), Noisy((1.0, 1.0))
     first = device.first()
 
@@ -110,7 +114,7 @@ def test_a_kill_between_two_rounds_loses_nothing(tmp_path: Path) -> None:
 
 
 def test_rounds_of_other_files_are_damage(tmp_path: Path) -> None:
-    step = Step(tmp_path / "again.json", 0)
+    step = CachedStep(tmp_path / "again.json", 0)
     step.store([[{}]])
     with pytest.raises(DamagedFileError, match="rounds of 2 files"):
         settle_ties(Noisy((1.0, 1.0)).first(), tied, Noisy((1.0, 1.0)).measure, step, 3)

@@ -5,21 +5,21 @@ from pathlib import Path
 import pytest
 
 from nas.errors import DamagedFileError
-from nas.runner.steps import Step, result_in
+from nas.runner.steps import CachedStep, result_in
 
 
 def test_a_steps_result_holds_for_its_inputs_alone(tmp_path: Path) -> None:
     path = tmp_path / "step.json"
-    step = Step(path, ["a"])
+    step = CachedStep(path, ["a"])
     assert step.result(dict[str, float]) is None
     step.store({"loss": 1.5})
     assert step.result(dict[str, float]) == {"loss": 1.5}
     assert result_in(path, dict[str, float]) == {"loss": 1.5}
-    assert Step(path, ["b"]).result(dict[str, float]) is None
+    assert CachedStep(path, ["b"]).result(dict[str, float]) is None
 
 
 def test_a_result_of_another_kind_is_a_damaged_file(tmp_path: Path) -> None:
-    step = Step(tmp_path / "step.json", [])
+    step = CachedStep(tmp_path / "step.json", [])
     step.store({"loss": "low"})
     with pytest.raises(DamagedFileError, match=r"step\.json .*loss is 'low', a finite number is expected"):
         step.result(dict[str, float])
@@ -28,13 +28,13 @@ def test_a_result_of_another_kind_is_a_damaged_file(tmp_path: Path) -> None:
 def test_a_step_knows_its_files(tmp_path: Path) -> None:
     model = tmp_path / "model"
     model.write_bytes(b"model")
-    step = Step(tmp_path / "step.json", ["a"], ("model",))
+    step = CachedStep(tmp_path / "step.json", ["a"], ("model",))
     assert step.faults() == {}
     step.store(None)
     assert step.faults() == {}
     model.write_bytes(b"nodel")
     assert step.faults() == {"model": "doesn't match its digest"}
-    assert Step(tmp_path / "step.json", ["b"], ("model",)).faults() == {}
+    assert CachedStep(tmp_path / "step.json", ["b"], ("model",)).faults() == {}
     model.unlink()
     assert step.faults() == {"model": "is missing"}
     model.mkdir()

@@ -7,7 +7,7 @@ from nas import choice
 from nas.choices import Choice, Option
 from nas.errors import SpaceError
 from nas.supernet.attention_mask import DIRECTIONS, AttentionMask
-from nas.supernet.tokens import HeadMixing
+from nas.supernet.token_layers import HeadMixing
 
 PADDING = torch.tensor([[0.0, 0.0, 0.0, -1e4], [0.0, 0.0, 0.0, 0.0]])[:, None, None, :]
 

@@ -7,7 +7,7 @@ from torch import nn
 from nas.choices import choice
 from nas.errors import ShapeError
 from nas.supernet.attention import Attention
-from nas.supernet.cut import Part
+from nas.supernet.cut import Span
 from nas.supernet.cut_attention import CutAttention
 from nas.supernet.sites import find_sites
 
@@ -76,7 +76,7 @@ WIDTH = choice("width", 3, 7)
 def test_a_narrower_embedding_leaves_the_other_channels_out(separate: bool, bias: bool) -> None:
     sizes = {"kdim": 10, "vdim": 11} if separate else {}
     layer = nn.MultiheadAttention(12, 3, bias=bias, batch_first=True, **sizes).eval()
-    axis = (Part(0, WIDTH), Part(7, 5))
+    axis = (Span(0, WIDTH), Span(7, 5))
     names = ("q_proj_weight",) if separate else ("in_proj_weight",)
     axes = {(name, 1): axis for name in names} | {("out_proj.weight", 0): axis, ("out_proj.bias", 0): axis}
     module = CutAttention.of(layer, 2, axes).eval()

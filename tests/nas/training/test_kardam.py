@@ -45,7 +45,7 @@ def test_those_that_stray_most_are_left_out(distances: list[float], faulty: int,
     assert within_lipschitz(torch.tensor(distances, dtype=torch.float32), faulty).int().tolist() == accepted
 
 
-DATA = two_ranks.images_and_labels().part(torch.arange(48))
+DATA = two_ranks.images_and_labels().subset(torch.arange(48))
 
 
 def loss_of(weights: dict[str, Tensor]) -> float:

@@ -111,7 +111,7 @@ def trained(
     losses = train(
         model,
         step,
-        two_ranks.images_and_labels().part(torch.arange(48)),
+        two_ranks.images_and_labels().subset(torch.arange(48)),
         recipe,
         seed=3,
         device=torch.device("cpu"),

@@ -19,7 +19,7 @@ from nas.search.record.trials import indices_of
 from nas.strategy import Problem
 from nas.testing import check_strategy
 from search_spaces.digits_mlp import digits_mlp_table
-from search_spaces.tabular import Table
+from search_spaces.tabular import EvaluatedSpace
 from surrogates.gaussian_process import GaussianProcess
 
 OURS = SurrogateSearch(NearestSurrogate, num_startup=8, batch_size=4)
@@ -72,7 +72,7 @@ def test_constant_costs_and_few_trials_are_no_trouble() -> None:
         assert np.isfinite(surrogate.sample(rows, 3, np.random.default_rng(0))).all()
 
 
-def found(table: Table, knowledge: tuple[Knowledge, ...], seed: int) -> float:
+def found(table: EvaluatedSpace, knowledge: tuple[Knowledge, ...], seed: int) -> float:
     """Return the share of the front's hypervolume that ten evaluations find."""
     problem = dataclasses.replace(table.problem(), knowledge=knowledge)
     strategy = SurrogateSearch(GaussianProcess)

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from nas import choice
 from nas.errors import SpaceError
 from nas.supernet import Supernet
-from nas.supernet.tokens import Embedding, HeadMixing, LayerNorm, Positions
+from nas.supernet.token_layers import Embedding, HeadMixing, LayerNorm, Positions
 
 WIDTH = choice("width", 4, 6, 8)
 

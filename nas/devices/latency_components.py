@@ -1,4 +1,4 @@
-"""What a latency is made of: a first guess from what is known besides the options, and small parts that correct it."""
+"""What a latency is made of: a first guess from what is known besides the options, and components that correct it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PRIORS = {
     "ordered terms": (0.03, 1.0),
     "noise": (0.02, 0.7),
 }
-"""By which share each part of the model moves latencies, and the standard deviation of that share's logarithm.
+"""By which share each component of the model moves latencies, and the standard deviation of that share's logarithm.
 Chosen on latencies of NAS-Bench-201 and Once-for-All MobileNetV3 on a dozen devices (benchmarks/latency_model.py)."""
 _USUAL_SLOPE = 1.0  # what is twice as slow there is twice as slow here
 _SLOPES = (0.1, 2.0)  # least and largest power, so that one odd measurement can't turn the order round
@@ -79,8 +79,8 @@ class PowerLaws:
 
 
 @final
-class Parts:
-    """The parts of f, each scaled so that with a share of 1 its mean variance in the reference is 1."""
+class Components:
+    """The components of f, each scaled so that with a share of 1 its mean variance in the reference is 1."""
 
     def __init__(self, reference: Rows, guess: PowerLaws) -> None:
         self._guess = guess
@@ -97,9 +97,9 @@ class Parts:
         self.prior_shares = np.array([PRIORS[name][0] ** 2 for name in self.names])
 
     def _raw(self, rows: Rows) -> dict[str, FloatArray]:
-        """Return every part's numbers, unscaled, ``(n, *)`` each."""
+        """Return every component's numbers, unscaled, ``(n, *)`` each."""
         away = self._guess.logs(rows) - self._level
-        # A part in milliseconds is the smaller a share the slower the architecture.
+        # A component in milliseconds is the smaller a share the slower the architecture.
         inverse = np.exp(-away)[:, None]
         options, alike, ordered, logs = (
             getattr(rows, name) - self._means[name] for name in ("options", "alike", "ordered", "logs")
@@ -119,7 +119,7 @@ class Parts:
         }
 
     def blocks(self, rows: Rows) -> list[FloatArray]:
-        """Return the scaled parts of rows, ``(n, *)`` each, in the order of ``names``."""
+        """Return the scaled components of rows, ``(n, *)`` each, in the order of ``names``."""
         raw = self._raw(rows)
         return [(raw[name] - self._centres[name]) / self._sizes[name] for name in self.names]
 

@@ -1,4 +1,4 @@
-"""An axis of a weight: a row of parts, of each of which the first channels are active."""
+"""An axis of a weight: a row of spans, of each of which the first channels are active."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nas.choices import Choice, Expression, Option, Size, choices_of, largest_va
 
 @final
 @dataclass(frozen=True)
-class Part:
+class Span:
     """Consecutive positions of an axis, of which the first ``size`` are active.
 
     Args:
@@ -33,7 +33,7 @@ class Part:
         return largest_value(self.size)
 
 
-Axis = tuple[Part, ...]
+Axis = tuple[Span, ...]
 
 
 @final
@@ -63,7 +63,7 @@ class Several(Expression):
 
 def total(axis: Axis) -> Size:
     """Return how many channels of an axis are active."""
-    return functools.reduce(operator.add, (part.size for part in axis))
+    return functools.reduce(operator.add, (span.size for span in axis))
 
 
 def copy_containers(state: dict[str, Any]) -> dict[str, Any]:
