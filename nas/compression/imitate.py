@@ -116,9 +116,9 @@ def imitation_step(student: nn.Module, teacher: nn.Module, layers: Sequence[str]
 
     def step(inputs: Inputs, targets: Tensor, generator: torch.Generator) -> Losses:
         batch = prepare_batch(inputs, targets, recipe, generator)
-        with torch.no_grad(), _record_inputs(others) as wanted:
+        with torch.no_grad(), _keep_inputs(others) as wanted:
             call_network(teacher, batch.inputs)
-        with _record_inputs(own) as found:
+        with _keep_inputs(own) as found:
             call_network(student, batch.inputs)
         losses = [_relative_error(found[id(a)], wanted[id(b)]) for a, b in zip(own, others, strict=True)]
         yield torch.stack(losses).mean()
@@ -132,14 +132,14 @@ def _relative_error(found: Tensor, wanted: Tensor) -> Tensor:
 
 
 @contextlib.contextmanager
-def _record_inputs(modules: Sequence[nn.Module]) -> Iterator[dict[int, Tensor]]:
+def _keep_inputs(modules: Sequence[nn.Module]) -> Iterator[dict[int, Tensor]]:
     """Record the last input of modules while the context lasts, by ``id``."""
     seen: dict[int, Tensor] = {}
 
-    def record(module: nn.Module, arguments: tuple[Any, ...]) -> None:
+    def keep_input(module: nn.Module, arguments: tuple[Any, ...]) -> None:
         seen[id(module)] = arguments[0]
 
-    hooks = [module.register_forward_pre_hook(record) for module in modules]
+    hooks = [module.register_forward_pre_hook(keep_input) for module in modules]
     try:
         yield seen
     finally:

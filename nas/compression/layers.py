@@ -81,4 +81,4 @@ LAYERS: dict[type[nn.Module], _Arguments] = {
     nn.Sequential: _read(),
     nn.Identity: _read(),
 }
-"""Layers that may stand where another one stood; nothing else is made on the word of a record."""
+"""Layers that may stand where another one stood; nothing else is made on the word of a file."""

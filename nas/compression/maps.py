@@ -80,7 +80,7 @@ def _layer_inputs(network: nn.Module, inputs: Inputs) -> dict[str, tuple[type, i
     names = {module: name for name, module in network.named_modules()}
     calls: list[tuple[str, tuple[type, int, tuple[int, ...]]]] = []
 
-    def record(module: nn.Module, arguments: tuple[Any, ...]) -> None:
+    def keep_input(module: nn.Module, arguments: tuple[Any, ...]) -> None:
         axis = -1 if isinstance(module, nn.Linear) else 1
         calls.append((names[module], (type(module), axis, tuple(arguments[0].shape))))
 
@@ -89,7 +89,7 @@ def _layer_inputs(network: nn.Module, inputs: Inputs) -> dict[str, tuple[type, i
         for module in network.modules()
         if isinstance(module, nn.Linear) or (isinstance(module, nn.Conv2d) and module.groups == 1)
     ]
-    hooks = [module.register_forward_pre_hook(record) for module in taken]
+    hooks = [module.register_forward_pre_hook(keep_input) for module in taken]
     try:
         with torch.no_grad():
             call_network(network.eval(), inputs)

@@ -12,7 +12,7 @@ from nas.compression.schedules import MaskSchedule
 
 
 @final
-class Masks:
+class WeightMasks:
     """Holds the weights that aren't kept at 0, and renews masks: a watcher of a training.
 
     Args:

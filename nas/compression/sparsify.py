@@ -12,7 +12,7 @@ from torch.nn.modules.conv import _ConvNd
 from nas.checks import check_kind, check_numbers
 from nas.choices import Option
 from nas.compression.densities import erk_densities, uniform_densities
-from nas.compression.masks import Masks
+from nas.compression.masks import WeightMasks
 from nas.compression.pipeline import Lab, Model
 from nas.compression.schedules import MaskSchedule, RigL
 from nas.compression.settings import check_options
@@ -82,7 +82,7 @@ class Sparsify(TrainingPass):
         )
         return make_model(model, module, lab, told)
 
-    def _train(self, module: nn.Module, lab: Lab) -> Masks:
+    def _train(self, module: nn.Module, lab: Lab) -> WeightMasks:
         weights = prunable_weights(module)
         if not weights:
             raise ExportError(
@@ -90,7 +90,7 @@ class Sparsify(TrainingPass):
                 "made sparse: leave Sparsify() out."
             )
         recipe = self.recipe or lab.recipe
-        masks = Masks(
+        masks = WeightMasks(
             weights,
             _DENSITIES[self.densities]([tuple(weight.shape) for weight in weights.values()], self.keep),
             self.schedule,

@@ -54,7 +54,7 @@ class Decoding:
 
 @final
 @dataclass(frozen=True)
-class Decoded:
+class DecodedItems:
     """What came of decoding.
 
     Args:
@@ -68,7 +68,7 @@ class Decoded:
     mapped: bool
 
 
-def decode(parts: Sequence[Chosen], how: Decoding) -> Decoded:
+def decode(parts: Sequence[Chosen], how: Decoding) -> DecodedItems:
     """Decode all parts into one tensor, one after the other.
 
     Raises:
@@ -80,7 +80,7 @@ def decode(parts: Sequence[Chosen], how: Decoding) -> Decoded:
         return _decode(parts, dataclasses.replace(how, deep=True))
 
 
-def _decode(parts: Sequence[Chosen], how: Decoding) -> Decoded:
+def _decode(parts: Sequence[Chosen], how: Decoding) -> DecodedItems:
     reader = _Reader(parts, how)
     first = reader.example()
     total = sum(len(part.rows) for part in parts)
@@ -90,14 +90,14 @@ def _decode(parts: Sequence[Chosen], how: Decoding) -> Decoded:
     logger.info("%d items of shape %s: %.1f MB %s", total, tuple(first.shape), num_bytes / 1e6, place)
     if not mapped:
         values = decoded_files.in_memory(reader.rows(), total)
-        return Decoded(values, _without(parts, reader.list_left_out()), mapped)
+        return DecodedItems(values, _without(parts, reader.list_left_out()), mapped)
     key = _key(parts, how)
     known = None if key is None else decoded_files.find_stored(key)
     if known is not None:
         values, left_out = known
-        return Decoded(values, _without(parts, left_out), mapped)
+        return DecodedItems(values, _without(parts, left_out), mapped)
     values = decoded_files.on_disk(reader.rows(), key, reader.list_left_out)
-    return Decoded(values, _without(parts, reader.list_left_out()), mapped)
+    return DecodedItems(values, _without(parts, reader.list_left_out()), mapped)
 
 
 def _key(parts: Sequence[Chosen], how: Decoding) -> str | None:

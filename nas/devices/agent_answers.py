@@ -49,7 +49,7 @@ class AgentFacts:
 
 @final
 @dataclass(frozen=True)
-class Work:
+class TimingWork:
     """Networks that an agent is to time, and how.
 
     Args:

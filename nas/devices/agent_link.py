@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 from nas.devices.agent import OLDEST_PROTOCOL, PROTOCOL
-from nas.devices.agent_answers import AgentFacts, AgentTimes, MissingModelsError, Work
+from nas.devices.agent_answers import AgentFacts, AgentTimes, MissingModelsError, TimingWork
 from nas.errors import (
     DeviceFaultError,
     DeviceRefusedError,
@@ -73,7 +73,7 @@ class AgentLink:
         """Send a model."""
         self._ask("PUT", f"/v1/models/{digest}", _ANSWER_S, content=model)
 
-    def measure(self, work: Work, order: Sequence[int], runs: int) -> AgentTimes:
+    def measure(self, work: TimingWork, order: Sequence[int], runs: int) -> AgentTimes:
         """Have networks timed.
 
         Args:

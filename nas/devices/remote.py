@@ -12,7 +12,7 @@ from typing import final
 
 import numpy as np
 
-from nas.devices.agent_answers import AgentFacts, AgentTimes, MissingModelsError, Work
+from nas.devices.agent_answers import AgentFacts, AgentTimes, MissingModelsError, TimingWork
 from nas.devices.agent_link import AgentLink
 from nas.devices.device import Session, Timings
 from nas.devices.local import check_threads
@@ -77,11 +77,11 @@ class Remote:
         self._check_same(facts)
         self._check_fit(models, facts)
         digests = tuple(hashlib.sha256(model).hexdigest() for model in models)
-        work = Work(digests, batch_size, self.threads, facts.max_seconds)
+        work = TimingWork(digests, batch_size, self.threads, facts.max_seconds)
         ready = self._prepare_models(work, dict(zip(digests, models, strict=True)))
         yield _RemoteSession(self._link, self.url, work, ready.instance)
 
-    def _prepare_models(self, work: Work, models: Mapping[str, bytes]) -> AgentTimes:
+    def _prepare_models(self, work: TimingWork, models: Mapping[str, bytes]) -> AgentTimes:
         """Have networks loaded, and send those that the agent lacks."""
         for _ in range(_ATTEMPTS):
             try:
@@ -120,7 +120,7 @@ class _RemoteSession:
         instance: Instance of the process that has them.
     """
 
-    def __init__(self, link: AgentLink, url: str, work: Work, instance: str) -> None:
+    def __init__(self, link: AgentLink, url: str, work: TimingWork, instance: str) -> None:
         self._link, self._url, self._work, self._instance = link, url, work, instance
 
     def time(self, order: Sequence[int], runs: int) -> Timings:

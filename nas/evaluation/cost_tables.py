@@ -41,7 +41,7 @@ class _Lookup:
 
 @final
 @dataclass(frozen=True)
-class Positions(_Lookup):
+class PositionTable(_Lookup):
     """How many vectors a layer gets of one input, where choices decide that."""
 
     numbers: IntArray
@@ -54,7 +54,7 @@ class CostTable(_Lookup):
 
     macs: IntArray
     num_params: IntArray
-    positions: Positions | None = None
+    positions: PositionTable | None = None
 
     def plus(self, other: CostTable) -> CostTable:
         """Return what both cost together; of the same choices."""
@@ -98,11 +98,11 @@ def _is_position_count(slot: Slot) -> bool:
     return isinstance(slot.module, elastic.Linear) and slot.attribute == "positions"
 
 
-def tabulate_positions(space: SearchSpace, expression: Expression) -> Positions:
+def tabulate_positions(space: SearchSpace, expression: Expression) -> PositionTable:
     """Return a number of vectors by the choices that decide it."""
     columns = tuple(space.choices.index(choice) for choice in expression.choices)
     numbers = [expression.value(options) for options in combinations(expression.choices)]
-    return Positions(
+    return PositionTable(
         columns, tuple(len(c.options) for c in expression.choices), np.array(numbers, dtype=np.int64)
     )
 
@@ -132,7 +132,9 @@ def cost_of(module: nn.Module, positions: int, macs: int, own: set[nn.Parameter]
     return lambda: (macs, num_params)
 
 
-def tabulate(twin: Supernet, site: Site, cost: Cost, positions: Positions | None) -> list[CostTable] | None:
+def tabulate(
+    twin: Supernet, site: Site, cost: Cost, positions: PositionTable | None
+) -> list[CostTable] | None:
     """Return tables that add up to the cost of a module, or None where one would be too large.
 
     The cost of a layer that takes the concatenation of many others is linear in the size of each, so it

@@ -13,7 +13,7 @@ from torch import nn
 
 from nas.evaluation.cost_tables import (
     CostTable,
-    Positions,
+    PositionTable,
     cost_of,
     find_position_count,
     is_free,
@@ -164,7 +164,7 @@ class NetworkCounter:
         positions, own_macs = trace_all_costs(twin, architecture, self._inputs)
         merged: dict[tuple[object, ...], CostTable] = {}
         counted: set[nn.Parameter] = set()
-        chosen: dict[str, Positions | None] = {"None": None}
+        chosen: dict[str, PositionTable | None] = {"None": None}
         for site in twin.sites:
             own = set(site.module.parameters(recurse=False)) - counted  # tied weights count once
             counted |= own

@@ -44,7 +44,7 @@ much, its largest 1.05: 0.35 and 0.08 as a share of the logarithms."""
 
 @final
 @dataclass(frozen=True)
-class Block:
+class TimedBlock:
     """What some networks' turns came to.
 
     Args:
@@ -58,7 +58,7 @@ class Block:
 
 def time_in_turns(
     device: Device, models: Sequence[bytes], batch_size: int, seconds: float, nominal_seconds: float
-) -> list[Block]:
+) -> list[TimedBlock]:
     """Let networks take turns.
 
     Args:
@@ -72,7 +72,7 @@ def time_in_turns(
         DeviceUnavailableError: the device can't be reached.
         DeviceFaultError: it tells times without sense.
     """
-    blocks: list[Block] = []
+    blocks: list[TimedBlock] = []
     rounds = 0
     for _ in range(_SESSIONS):
         with device.open(models, batch_size) as session:
@@ -84,7 +84,7 @@ def time_in_turns(
     return blocks
 
 
-def ratios(blocks: Sequence[Block], nominal_seconds: float) -> tuple[FloatArray, FloatArray]:
+def ratios(blocks: Sequence[TimedBlock], nominal_seconds: float) -> tuple[FloatArray, FloatArray]:
     """Return the networks' times as multiples of the reference's, and the standard deviations of these.
 
     A block's deviation counts in full, though the mean of several varies less: they lie within a second, and what
@@ -109,15 +109,15 @@ def _rounds(session: Session, count: int, seconds: float) -> int:
     return max(_FEWEST_ROUNDS, round(seconds * count / (_SESSIONS * _BLOCKS_PER_SESSION) / round_seconds))
 
 
-def _pick_undisturbed(session: Session, count: int, rounds: int, nominal_seconds: float) -> Block:
+def _pick_undisturbed(session: Session, count: int, rounds: int, nominal_seconds: float) -> TimedBlock:
     """Return the block of the first attempt that wasn't disturbed, or of that which was disturbed least."""
-    attempts: list[tuple[float, Block]] = []
+    attempts: list[tuple[float, TimedBlock]] = []
     for _ in range(_MAX_ATTEMPTS):
         times, cpu_share = _times(session, count, rounds)
         seconds = np.quantile(times, _QUANTILE, axis=1)
         # A thread that had only a part of its core was disturbed too, even where the low quantile hides it.
         disturbance = float(seconds[0]) / nominal_seconds / max(cpu_share, 1e-3)
-        attempts.append((disturbance, Block(seconds, times.shape[1])))
+        attempts.append((disturbance, TimedBlock(seconds, times.shape[1])))
         if disturbance <= _DISTURBED:
             break
     return min(attempts, key=itemgetter(0))[1]

@@ -48,12 +48,12 @@ def check_delivery(directory: RunDirectory, ids: Sequence[str], names: Collectio
         RunDirectoryError: a file can't be read.
     """
     folders = [directory.winners / id_ for id_ in ids]
-    records = [directory.reported, *(path for folder in folders for path in folder.glob("finished*.json"))]
+    results = [directory.reported, *(path for folder in folders for path in folder.glob("finished*.json"))]
     known = {
-        record.parent / name: digest
-        for record in records
-        if record.exists()
-        for name, digest in StepResult.read(record).files.items()
+        result.parent / name: digest
+        for result in results
+        if result.exists()
+        for name, digest in StepResult.read(result).files.items()
     }
     of_winners = [path for path in known if path.parent in folders and (names is None or path.name in names)]
     of_the_set = [path for path in known if path == directory.winners / CARD and names is None]
@@ -67,6 +67,6 @@ def check_delivery(directory: RunDirectory, ids: Sequence[str], names: Collectio
     for folder in folders:
         if folder / WEIGHTS not in known:
             raise DamagedFileError(
-                f"the record of what was made in {folder} is missing: run the study of {directory.path} again, which "
+                f"the list of what was made in {folder} is missing: run the study of {directory.path} again, which "
                 "makes it anew."
             )

@@ -50,7 +50,7 @@ logger = logging.getLogger(__name__)
 class _Outcome:
     """What finishing a winner came to, as it is stored: a measurement after it, and of the weights kept instead.
 
-    Fields that older records lack have defaults.
+    Fields that files of older runs lack have defaults.
     """
 
     value: float

@@ -95,7 +95,7 @@ def find_training_seconds(prepared: Prepared, run: RunDirectory) -> float | None
     """Return the seconds that the directory's supernet was trained for; None if it has to be trained.
 
     Raises:
-        DamagedFileError: its weights or their record are damaged. They are not made again unasked, because that may
+        DamagedFileError: its weights or its ``training.json`` are damaged. They are not made again unasked, because that may
             take hours, and a copy be at hand.
     """
     step = _step(prepared, run)

@@ -23,7 +23,7 @@ from nas.search.endings import Endings, Evaluation
 from nas.search.patience import Pauses, Sleep
 from nas.search.rechecks import Rechecks
 from nas.search.record.ledger import Ledger
-from nas.search.record.recorder import together
+from nas.search.record.recorder import write_together
 from nas.search.record.trials import ENDED, LIMITS, RETRIES, SOFT_LIMITS, options_of
 from nas.search.start import StartCheck
 from nas.search.stopping import NEVER, Ending, Limits, Reason, Stopping
@@ -270,7 +270,7 @@ class _Loop(Generic[W]):
         return "" if self._num_under_way else reason.sentence
 
     def _process(self, trial: Trial, begin: float) -> None:
-        with together(self._study):
+        with write_together(self._study):
             architecture = self._claims.claim(trial)
         if architecture is None:
             self._unpaid_in_a_row += 1
@@ -286,7 +286,7 @@ class _Loop(Generic[W]):
     def _collect(self, timeout_s: float | None) -> None:
         """Finish the trials whose evaluations ended, and read on in the record."""
         outcomes = self._executor.collect(timeout_s)
-        with together(self._study):
+        with write_together(self._study):
             for outcome in outcomes:
                 if self._rechecks.owns(outcome):
                     self._endings.store_recheck(outcome)

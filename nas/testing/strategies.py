@@ -1,4 +1,4 @@
-"""The contract of a search strategy, on a toy problem and on records that are hard to go on from."""
+"""The contract of a search strategy, on a toy problem and on searches that are hard to go on from."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nas.search.record.trials import REPEATS, distributions
 from nas.space import Architecture
 from nas.strategy import Problem, Strategy
 from nas.testing.promises import Contract, Promise
-from nas.testing.toy import every_row, hard_records, toy_evaluate, toy_problem
+from nas.testing.toy import every_row, hard_starts, toy_evaluate, toy_problem
 
 _SEED = 3
 """Any; proposals are compared with those of the same seed."""
@@ -59,10 +59,10 @@ def check_strategy(
     ]
     wasteless = [Promise("nothing is proposed twice or in vain", case.check_nothing_wasted)]
     return [
-        Promise("equal seeds and records give equal proposals", case.check_reproducible),
+        Promise("equal seeds and trials give equal proposals", case.check_reproducible),
         *(exact if exact_resume else []),
         *(wasteless if never_wastes else []),
-        *(Promise(f"it goes on from {name}", partial(case.check_record, name)) for name in case.records),
+        *(Promise(f"it goes on from {name}", partial(case.check_start, name)) for name in case.starts),
     ]
 
 
@@ -79,9 +79,9 @@ class _Case:
         return toy_problem()
 
     @cached_property
-    def records(self) -> dict[str, tuple[Problem, list[FrozenTrial]]]:
+    def starts(self) -> dict[str, tuple[Problem, list[FrozenTrial]]]:
         """What the strategy must go on from, by what is hard about it."""
-        return hard_records()
+        return hard_starts()
 
     @cached_property
     def _whole(self) -> optuna.Study:
@@ -115,9 +115,9 @@ class _Case:
         for study in (self._whole, self._resumed):
             _check_nothing_wasted(self._problem, study)
 
-    def check_record(self, name: str) -> None:
+    def check_start(self, name: str) -> None:
         """Ask as several workers do, each with a sampler of its own, none of them finished."""
-        problem, earlier = self.records[name]
+        problem, earlier = self.starts[name]
         space = problem.space
         seen = {space.architecture(t.params).id for t in earlier if t.params}
         every = np.unique(space.canonical(every_row(space)), axis=0)

@@ -42,7 +42,7 @@ def check_surrogate(make: MakeSurrogate) -> Sequence[Promise]:
         Promise("predicting and sampling change nothing", case.check_predicting_changes_nothing),
         Promise("a row is predicted by itself", case.check_rows_are_independent),
         Promise("draws scatter about the mean by the deviation", case.check_draws),
-        *(Promise(f"{name} can be learned", partial(case.check_record, name)) for name in case.records),
+        *(Promise(f"{name} can be learned", partial(case.check_example, name)) for name in case.examples),
     ]
 
 
@@ -67,7 +67,7 @@ class _Case:
         return self._arrays[2].copy()
 
     @cached_property
-    def records(self) -> dict[str, tuple[IntArray, FloatArray]]:
+    def examples(self) -> dict[str, tuple[IntArray, FloatArray]]:
         """Rows and their costs, by what is special about them."""
         rows, costs, _ = self._arrays
         return {
@@ -82,26 +82,26 @@ class _Case:
             "twelve objectives": (rows, np.tile(costs, (1, 6))),
         }
 
-    def _record(self, name: str) -> tuple[IntArray, FloatArray]:
+    def _example(self, name: str) -> tuple[IntArray, FloatArray]:
         """Return copies, because a surrogate may change what it is given."""
-        rows, costs = self.records[name]
+        rows, costs = self.examples[name]
         return rows.copy(), costs.copy()
 
     def _fit(self, name: str = "thirty rows") -> Surrogate:
         surrogate = self.make(_make_space())
-        surrogate.fit(*self._record(name), np.random.default_rng(0))
+        surrogate.fit(*self._example(name), np.random.default_rng(0))
         return surrogate
 
     @cached_property
     def _predicted(self) -> Prediction:
         return self._fit().predict(self._queries)
 
-    def check_record(self, name: str) -> None:
-        num_objectives = self._record(name)[1].shape[1]
+    def check_example(self, name: str) -> None:
+        num_objectives = self._example(name)[1].shape[1]
         _check_prediction(self._fit(name).predict(self._queries), (_QUERIES, num_objectives), name)
 
     def check_arrays_stay(self) -> None:
-        given = (*self._record("thirty rows"), self._queries)
+        given = (*self._example("thirty rows"), self._queries)
         kept = [array.copy() for array in given]
         surrogate = self.make(_make_space())
         surrogate.fit(given[0], given[1], np.random.default_rng(0))
@@ -117,7 +117,7 @@ class _Case:
 
     def check_forgets(self) -> None:
         surrogate = self.make(_make_space())
-        rows, costs = self._record("thirty rows")
+        rows, costs = self._example("thirty rows")
         surrogate.fit(rows[::2], -5.0 * costs[::2, :1], np.random.default_rng(7))
         surrogate.fit(rows, costs, np.random.default_rng(0))
         again = surrogate.predict(self._queries)

@@ -1,4 +1,4 @@
-"""A small problem for search strategies, and records of it that are hard to go on from."""
+"""A small problem for search strategies, and searches of it that are hard to go on from."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def toy_evaluate(problem: Problem, architecture: Architecture) -> Mapping[str, M
     }
 
 
-def hard_records() -> dict[str, tuple[Problem, list[FrozenTrial]]]:
+def hard_starts() -> dict[str, tuple[Problem, list[FrozenTrial]]]:
     """Return problems with trials of an earlier search that is hard to go on from, by what is hard."""
     problem = toy_problem()
     measured = dataclasses.replace(

@@ -23,7 +23,7 @@ _CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal
 _STATUS = {"missing": 409, "damaged": 409, "memory": 507}
 
 
-class Bench:
+class TimingBench:
     """Where networks are timed.
 
     Args:

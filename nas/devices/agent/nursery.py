@@ -16,7 +16,7 @@ import traceback
 from collections.abc import Callable
 from functools import partial
 
-Work = Callable[[socket.socket], None]
+ChildWork = Callable[[socket.socket], None]
 """What a child does, until the other end of its line is closed."""
 _BEGIN, _END = b"+", b"-"
 _STATUS = struct.Struct("i")
@@ -33,7 +33,7 @@ class Nursery:
         work: What each child does.
     """
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: ChildWork) -> None:
         ours, theirs = socket.socketpair()
         self._turn = threading.Lock()
         # A process with threads must not fork, so this one is forked first and does all forking from then on.
@@ -77,7 +77,7 @@ def _work_and_exit(work: Callable[[], None]) -> None:
         os._exit(1)
 
 
-def _nurse(agent: socket.socket, work: Work) -> None:
+def _nurse(agent: socket.socket, work: ChildWork) -> None:
     """Follow orders until the agent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the agent's matter, whose end ends us
     child = status = 0

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any, NoReturn
 
 from nas.devices.agent import OLDEST_PROTOCOL, PROTOCOL, VERSION
-from nas.devices.agent.bench import Bench
+from nas.devices.agent.bench import TimingBench
 from nas.devices.agent.models import ModelFolder
 from nas.devices.agent.nursery import NurseGoneError, Nursery
 from nas.devices.agent.refusal import Refusal
@@ -96,7 +96,7 @@ def _serve(options: argparse.Namespace, folder: Path) -> int:
     nursery = Nursery(work)  # before there are threads
     _leave(cores)
     sensors = Sensors(cores)
-    bench = Bench(nursery, models, sensors, options.max_seconds, _say)
+    bench = TimingBench(nursery, models, sensors, options.max_seconds, _say)
     bench.begin()
     describe = functools.partial(_describe_agent, options, bench, sensors)
     desk = Desk(token, bench, models, options.max_model_mb * _MIB, os.cpu_count() or 1, describe)
@@ -106,7 +106,7 @@ def _serve(options: argparse.Namespace, folder: Path) -> int:
     return 1  # it was shut down because its nurse is gone
 
 
-def _describe_agent(options: argparse.Namespace, bench: Bench, sensors: Sensors) -> dict[str, Any]:
+def _describe_agent(options: argparse.Namespace, bench: TimingBench, sensors: Sensors) -> dict[str, Any]:
     """Return what the agent tells of itself."""
     return {
         "agent": VERSION,
@@ -207,7 +207,11 @@ def _take(lock: IO[str], folder: Path) -> None:
 
 
 def _announce(
-    options: argparse.Namespace, server: AgentServer, sensors: Sensors, bench: Bench, cores: Sequence[int]
+    options: argparse.Namespace,
+    server: AgentServer,
+    sensors: Sensors,
+    bench: TimingBench,
+    cores: Sequence[int],
 ) -> None:
     runtime = f"ONNX Runtime {bench.runtime['onnxruntime']}"
     _say(f"{sensors.processor()} ({platform.machine()}), core {' and '.join(map(str, cores))}, {runtime}")

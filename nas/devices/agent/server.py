@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from nas.devices.agent.bench import Bench
+from nas.devices.agent.bench import TimingBench
 from nas.devices.agent.models import ModelFolder
 from nas.devices.agent.nursery import NurseGoneError
 from nas.devices.agent.refusal import Refusal
@@ -45,7 +45,7 @@ class Desk:
     """
 
     token: str
-    bench: Bench
+    bench: TimingBench
     models: ModelFolder
     max_model_bytes: int
     cores: int

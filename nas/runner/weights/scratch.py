@@ -196,7 +196,7 @@ class ScratchWeights:
         folder = self._candidates / self._run.record_name(self._prepared.study.name)
         weights = folder / f"{architecture.id}.safetensors"
         faults = self._step(architecture, folder).faults()
-        if not weights.exists():  # nor does its record
+        if not weights.exists():  # nor does the file with its digest
             faults = {weights.name: "is missing"}
         if faults:
             tell_remade(folder, faults)

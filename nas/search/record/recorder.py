@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 _Model = TrialParamModel | TrialUserAttributeModel
 
 
-def recording(study: optuna.Study, database: RDBStorage) -> optuna.Study:
+def attach_recorder(study: optuna.Study, database: RDBStorage) -> optuna.Study:
     """Return a study for the one process that makes and finishes its trials.
 
     Args:
@@ -29,10 +29,10 @@ def recording(study: optuna.Study, database: RDBStorage) -> optuna.Study:
 
 
 @contextlib.contextmanager
-def together(study: optuna.Study) -> Iterator[None]:
+def write_together(study: optuna.Study) -> Iterator[None]:
     """Write what becomes of trials in this block at its end, in one transaction, where a :class:`Recorder` writes."""
     storage = study._storage
-    with storage.together() if isinstance(storage, Recorder) else contextlib.nullcontext():
+    with storage.write_together() if isinstance(storage, Recorder) else contextlib.nullcontext():
         yield
 
 
@@ -74,7 +74,7 @@ class Recorder(InMemoryStorage):
         self._read_on()
 
     @contextlib.contextmanager
-    def together(self) -> Iterator[None]:
+    def write_together(self) -> Iterator[None]:
         """Write what becomes of trials in this block at its end, in one transaction."""
         kept = self._kept = _Kept({}, [])
         try:

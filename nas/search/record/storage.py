@@ -20,7 +20,7 @@ from optuna.storages import RDBStorage
 
 from nas.errors import DamagedFileError, RunDirectoryError, StorageError, first_line, one_line
 from nas.objective import Objective
-from nas.search.record.recorder import recording
+from nas.search.record.recorder import attach_recorder
 
 DATABASE_ERRORS = (
     sqlalchemy.exc.OperationalError,
@@ -72,7 +72,7 @@ def open_study(
             load_if_exists=True,
         )
         _readable(study, location)
-        return recording(study, database) if to_search else study
+        return attach_recorder(study, database) if to_search else study
     except DATABASE_ERRORS as error:
         raise storage_error(location, error) from error
 

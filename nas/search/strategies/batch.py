@@ -32,7 +32,7 @@ _NUM_SAMPLED = 512
 
 
 @final
-class Batch:
+class ProposalBatch:
     """Architectures to propose, best first, and what the model thinks of any, as far as evaluations will check it.
 
     What is told of them has the deviations that earlier predictions call for. What was picked has not: searches that

@@ -23,7 +23,7 @@ from nas.search.record.credibility import credible
 from nas.search.record.trials import keep_prediction, store_source_values, with_later
 from nas.search.strategies.ahead import Ahead
 from nas.search.strategies.architecture_sampler import ArchitectureSampler
-from nas.search.strategies.batch import Batch, Picker
+from nas.search.strategies.batch import Picker, ProposalBatch
 from nas.search.strategies.beside import Make, Take
 from nas.space import FloatArray, IntArray
 from nas.strategy import MakeSurrogate, Problem, Surrogate
@@ -83,7 +83,7 @@ class SurrogateSampler(ArchitectureSampler):
         is_guided = self._sources.promise_costs
         self._num_designs = max(num_startup // 2 if is_guided else num_startup, _MIN_TO_FIT)
         self._batch_size = batch_size
-        self._batch: tuple[object, Batch] | None = None
+        self._batch: tuple[object, ProposalBatch] | None = None
         self._ahead: Ahead | None = None
         self._num_due = 0
         self._doubted: set[int] = set()
@@ -175,7 +175,7 @@ class SurrogateSampler(ArchitectureSampler):
 
     def _batch_after(
         self, history: History, count: int, trials: Sequence[FrozenTrial], alone: Mapping[int, float]
-    ) -> Batch:
+    ) -> ProposalBatch:
         """Return the batch that follows ``count`` finished trials; what is the same isn't made again."""
         # Later trials are not looked at, though some are there already: a resumed search couldn't tell which were there
         # when the batch was made first.
@@ -204,7 +204,7 @@ class SurrogateSampler(ArchitectureSampler):
         alone: Mapping[int, float],
         rng: np.random.Generator,
         num_picked: int,
-    ) -> Batch:
+    ) -> ProposalBatch:
         """Return the batch that rests on some trials.
 
         Args:
@@ -223,7 +223,7 @@ class SurrogateSampler(ArchitectureSampler):
         # An evaluation doesn't check what the model then says of the quality, so it is not kept with the trial.
         told = model.measured if costs is measured else [c for c in model.measured if c != 0]
         rows = Picker(problem, model, known, costs, rng).pick(running, num_picked)
-        return Batch(problem, model, rows, told, factors)
+        return ProposalBatch(problem, model, rows, told, factors)
 
     def _make_surrogate(self) -> Surrogate:
         surrogate = self._surrogate(self._problem.space)

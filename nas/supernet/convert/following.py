@@ -18,7 +18,7 @@ from nas.space import IntArray
 from nas.supernet.convert.branches import Branch, training
 from nas.supernet.convert.calls import Call
 from nas.supernet.convert.example import tensors
-from nas.supernet.convert.labels import Block, Layout, Ties
+from nas.supernet.convert.labels import ChannelBlock, Layout, Ties
 from nas.supernet.convert.operations import layouts_after
 from nas.supernet.convert.sight import Sight
 from nas.supernet.cut import FEATURES, Place, channel_dims, list_tensors
@@ -93,7 +93,7 @@ class _Follower(TorchDispatchMode):
             for name, tensor in list_tensors(module):
                 if tensor not in self._layouts:
                     self._layouts[tensor] = tuple(
-                        Block((dim,), self.ties.new(tensor.shape[dim], loose=not learned))
+                        ChannelBlock((dim,), self.ties.new(tensor.shape[dim], loose=not learned))
                         for dim in channel_dims(module, tensor)
                         if tensor.shape[dim] > 1
                     )

@@ -21,7 +21,7 @@ FOREIGN = "they are the network's input, or meet something that no layer makes"
 
 @final
 @dataclass(frozen=True)
-class Block:
+class ChannelBlock:
     """Dimensions of a tensor whose positions are channels, or parts of channels.
 
     Args:
@@ -32,14 +32,14 @@ class Block:
     dims: tuple[int, ...]
     nodes: IntArray
 
-    def move(self, to: Mapping[int, int]) -> Block:
+    def move(self, to: Mapping[int, int]) -> ChannelBlock:
         """Return the block after its dimensions were renamed; their order may change."""
         dims = [to[dim] for dim in self.dims]
         order = np.argsort(dims)
-        return Block(tuple(sorted(dims)), self.nodes.transpose(order))
+        return ChannelBlock(tuple(sorted(dims)), self.nodes.transpose(order))
 
 
-Layout = tuple[Block, ...]
+Layout = tuple[ChannelBlock, ...]
 """The blocks of a tensor: no two share a dimension; dimensions in no block aren't made of channels."""
 
 
@@ -96,7 +96,7 @@ class Ties:
         """Say that nodes must stay."""
         self._fixed.append((nodes.ravel(), reason))
 
-    def fix_all(self, layout: Iterable[Block], reason: str) -> None:
+    def fix_all(self, layout: Iterable[ChannelBlock], reason: str) -> None:
         """Say that all nodes of a layout must stay."""
         for block in layout:
             self.fix(block.nodes, reason)
@@ -128,7 +128,7 @@ class Ties:
 
     def combine(self, operands: Sequence[Operand]) -> Layout:
         """Return the layout of what is computed from operands position by position, with broadcasting."""
-        known: list[Block] = []
+        known: list[ChannelBlock] = []
         for operand in operands:
             for block in operand.layout:
                 if any(_foreign(block, other) for other in operands):
@@ -137,7 +137,7 @@ class Ties:
                     known = self._join_blocks(known, block)
         return tuple(known)
 
-    def _join_blocks(self, known: list[Block], block: Block) -> list[Block]:
+    def _join_blocks(self, known: list[ChannelBlock], block: ChannelBlock) -> list[ChannelBlock]:
         """Add a block to others, one with those that it overlaps."""
         apart = []
         for other in known:
@@ -155,7 +155,7 @@ class Ties:
             self.tie(ones, others)
             shared = tuple(dim for dim in dims if dim in block.dims and dim in other.dims)
             index = tuple(slice(None) if dim in shared else 0 for dim in dims)
-            block = Block(shared, ones[index])
+            block = ChannelBlock(shared, ones[index])
         return [*apart, block]
 
     def reduce(self, layout: Layout, dims: Iterable[int]) -> Layout:
@@ -165,7 +165,7 @@ class Ties:
             axes = [axis for axis, dim in enumerate(block.dims) if dim in gone]
             if len(axes) < len(block.dims):
                 left = tuple(dim for dim in block.dims if dim not in gone)
-                kept.append(Block(left, self.tie_along(block.nodes, axes)))
+                kept.append(ChannelBlock(left, self.tie_along(block.nodes, axes)))
         return tuple(kept)
 
     def view(self, layout: Layout, shape: Sequence[int], new: Sequence[int]) -> Layout:
@@ -173,7 +173,7 @@ class Ties:
         if not layout or 0 in shape:
             return ()
         runs = _runs(shape, new)
-        kept: list[Block] = []
+        kept: list[ChannelBlock] = []
         for block in layout:
             touched = [(old, after) for old, after in runs if not set(old).isdisjoint(block.dims)]
             inside = [dim for old, _ in touched for dim in old]
@@ -200,7 +200,7 @@ class Ties:
             dims = [to[dim] for dim in block.dims]
             if dims != sorted(dims):
                 last = block.dims[-1]
-                block = Block((last,), self.tie_along(block.nodes, range(len(dims) - 1)))
+                block = ChannelBlock((last,), self.tie_along(block.nodes, range(len(dims) - 1)))
             made.append(block.move(to))
         return tuple(made)
 
@@ -216,7 +216,7 @@ class Ties:
                 nodes = np.moveaxis(block.nodes, axis, 0)
                 if isinstance(places, slice):
                     self._tie_pieces(nodes, places)
-                block = Block(block.dims, np.moveaxis(nodes[places], 0, axis))
+                block = ChannelBlock(block.dims, np.moveaxis(nodes[places], 0, axis))
             if 1 in block.nodes.shape:
                 self.fix(block.nodes, "one of them is used by itself")
             else:
@@ -254,7 +254,7 @@ class Ties:
         row = [self._fresh(p, like, axis) if isinstance(p, int) else p for p in pieces]
         for one in row[1:]:
             assert one.ndim == like.ndim
-        return (*self.combine(others), Block(dims, np.concatenate(row, axis)))
+        return (*self.combine(others), ChannelBlock(dims, np.concatenate(row, axis)))
 
     def _fresh(self, size: int, like: IntArray, axis: int) -> IntArray:
         """Return nodes for a piece that isn't made of channels, and so has to stay."""
@@ -264,7 +264,7 @@ class Ties:
         return nodes
 
 
-def _foreign(block: Block, other: Operand) -> bool:
+def _foreign(block: ChannelBlock, other: Operand) -> bool:
     """Whether an operand has positions where a block has channels, which no layer made."""
     if other.constant:
         return False
@@ -272,18 +272,18 @@ def _foreign(block: Block, other: Operand) -> bool:
     return any(other.sizes.get(dim, 1) > 1 and dim not in held for dim in block.dims)
 
 
-def _size(dim: int, *blocks: Block) -> int:
+def _size(dim: int, *blocks: ChannelBlock) -> int:
     sizes = (b.nodes.shape[b.dims.index(dim)] for b in blocks if dim in b.dims)
     return int(next(sizes))
 
 
-def spread(block: Block, dims: tuple[int, ...], shape: tuple[int, ...]) -> IntArray:
+def spread(block: ChannelBlock, dims: tuple[int, ...], shape: tuple[int, ...]) -> IntArray:
     """Return a block's nodes repeated over dimensions that it doesn't have."""
     index = tuple(slice(None) if dim in block.dims else None for dim in dims)
     return np.broadcast_to(block.nodes[index], shape)
 
 
-def simplest(dims: Sequence[int], nodes: IntArray) -> Block:
+def simplest(dims: Sequence[int], nodes: IntArray) -> ChannelBlock:
     """Return a block without the dimensions along which its nodes are the same."""
     left = list(dims)
     for dim in list(dims):
@@ -292,7 +292,7 @@ def simplest(dims: Sequence[int], nodes: IntArray) -> Block:
         if (first == nodes).all():
             nodes = first.squeeze(axis)
             left.remove(dim)
-    return Block(tuple(left), nodes)
+    return ChannelBlock(tuple(left), nodes)
 
 
 def _runs(shape: Sequence[int], new: Sequence[int]) -> list[tuple[list[int], list[int]]]:

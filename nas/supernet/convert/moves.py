@@ -7,7 +7,7 @@ import torch
 
 from nas.space import IntArray
 from nas.supernet.convert.calls import Call, Rule, by_name, refuse, renumber
-from nas.supernet.convert.labels import Block, Layout, simplest, spread
+from nas.supernet.convert.labels import ChannelBlock, Layout, simplest, spread
 
 _MOST_NUMBERS = 2**22
 """Most numbers of a tensor of which each is looked up, which takes some bytes of memory for each."""
@@ -65,7 +65,7 @@ def _repeat(call: Call) -> list[Layout]:
     made = []
     for block in call.layout(tensor):
         dims = tuple(dim + added for dim in block.dims)
-        made.append(Block(dims, np.tile(block.nodes, [repeats[dim] for dim in dims])))
+        made.append(ChannelBlock(dims, np.tile(block.nodes, [repeats[dim] for dim in dims])))
     return [tuple(made)]
 
 
@@ -92,7 +92,7 @@ def _select(call: Call) -> list[Layout]:
     dim = call.arguments["dim"] % tensor.ndim
     places = [call.arguments["index"]] if "index" in call.arguments else range(len(call.outputs))
     names = renumber([other for other in range(tensor.ndim) if other != dim])
-    made: list[list[Block]] = [[] for _ in call.outputs]
+    made: list[list[ChannelBlock]] = [[] for _ in call.outputs]
     for block in call.layout(tensor):
         if block.dims == (dim,):
             call.ties.fix(block.nodes, "one of them is used by itself")
@@ -101,7 +101,7 @@ def _select(call: Call) -> list[Layout]:
             if dim in block.dims:
                 axis = block.dims.index(dim)
                 left = tuple(other for other in block.dims if other != dim)
-                kept.append(Block(left, block.nodes.take(place, axis)).move(names))
+                kept.append(ChannelBlock(left, block.nodes.take(place, axis)).move(names))
             else:
                 kept.append(block.move(names))
     return [tuple(kept) for kept in made]
@@ -152,7 +152,7 @@ def _shuffle_pixels(call: Call) -> list[Layout]:
     if nodes is None:
         return [()]
     count = call.outputs[0].shape[dim]
-    return [(Block((dim,), call.ties.tie_along(nodes.reshape(count, -1), [1])),)]
+    return [(ChannelBlock((dim,), call.ties.tie_along(nodes.reshape(count, -1), [1])),)]
 
 
 def _unshuffle_pixels(call: Call) -> list[Layout]:
@@ -160,7 +160,7 @@ def _unshuffle_pixels(call: Call) -> list[Layout]:
     dim, nodes = _channels_of(call, "pixel_unshuffle")
     if nodes is None:
         return [()]
-    return [(Block((dim,), np.repeat(nodes, call.outputs[0].shape[dim] // len(nodes))),)]
+    return [(ChannelBlock((dim,), np.repeat(nodes, call.outputs[0].shape[dim] // len(nodes))),)]
 
 
 def _channels_of(call: Call, pixels: str) -> tuple[int, IntArray | None]:
@@ -178,7 +178,7 @@ def _shuffle_channels(call: Call) -> list[Layout]:
         return [()]
     groups = call.arguments["groups"]
     left = call.ties.tie_along(nodes.reshape(groups, -1), [0])
-    return [(Block((1,), np.repeat(left, groups)),)]
+    return [(ChannelBlock((1,), np.repeat(left, groups)),)]
 
 
 def _unfold(call: Call) -> list[Layout]:

@@ -6,7 +6,7 @@ import numpy as np
 from torch import Tensor
 
 from nas.supernet.convert.calls import Call, Rule, by_name
-from nas.supernet.convert.labels import FOREIGN, Block, Layout, Operand
+from nas.supernet.convert.labels import FOREIGN, ChannelBlock, Layout, Operand
 from nas.supernet.cut import loses_groups
 
 
@@ -85,7 +85,7 @@ def _row(call: Call, tensor: Tensor, dim: int, units: int | None = None) -> Oper
     size = units or tensor.shape[dim]
     if nodes is not None and units is not None:
         nodes = call.ties.tie_along(nodes.reshape(units, -1), [1])
-    layout = () if nodes is None else (Block((0,), nodes),)
+    layout = () if nodes is None else (ChannelBlock((0,), nodes),)
     return Operand(layout, {0: size}, call.layouts(tensor) is None)
 
 
@@ -98,7 +98,7 @@ def _tie_within_groups(call: Call, tensor: Tensor, weight: Tensor, groups: int, 
     if not transposed:
         return _row(call, weight, 0)
     repeat = weight.shape[1]
-    layout = tuple(Block((0,), np.repeat(block.nodes, repeat)) for block in units)
+    layout = tuple(ChannelBlock((0,), np.repeat(block.nodes, repeat)) for block in units)
     return Operand(layout, {0: groups * repeat})
 
 
@@ -108,14 +108,16 @@ def _tie_groups(call: Call, tensor: Tensor, weight: Tensor, groups: int, transpo
     taken, outer = (_over_groups(call, held, dim, groups) for held, dim in ((tensor, 1), (weight, 0)))
     call.ties.combine([taken, outer if transposed else inner])
     made = inner if transposed else outer
-    layout = tuple(Block((0,), np.tile(block.nodes, groups)) for block in made.layout)
+    layout = tuple(ChannelBlock((0,), np.tile(block.nodes, groups)) for block in made.layout)
     return Operand(layout, {0: groups * made.sizes[0]})
 
 
 def _over_groups(call: Call, tensor: Tensor, dim: int, groups: int) -> Operand:
     """Return the channels of one group, tied to those of the others."""
     nodes = call.ties.along(call.layout(tensor), dim)
-    layout = () if nodes is None else (Block((0,), call.ties.tie_along(nodes.reshape(groups, -1), [0])),)
+    layout = (
+        () if nodes is None else (ChannelBlock((0,), call.ties.tie_along(nodes.reshape(groups, -1), [0])),)
+    )
     return Operand(layout, {0: tensor.shape[dim] // groups}, call.layouts(tensor) is None)
 
 

@@ -14,7 +14,7 @@ from nas import (
 )
 
 
-def records(path: Path, name: str = "tiny") -> list[tuple[dict[str, Any], Any]]:
+def read_measurements(path: Path, name: str = "tiny") -> list[tuple[dict[str, Any], Any]]:
     study = optuna.load_study(study_name=name, storage=f"sqlite:///{path / 'study.db'}")
     return [(trial.params, trial.user_attrs.get("measurements")) for trial in study.trials]
 
@@ -30,7 +30,7 @@ def test_a_proxy_is_chosen_stored_used_and_shown(tmp_path: Path) -> None:
     assert [size["items"] for size in results.proxy["sizes"]] == [24, 48]
     report = (tmp_path / "run" / "report.md").read_text()
     assert f"evaluated on {chosen['items']} items" in report
-    for _, measured in records(tmp_path / "run"):
+    for _, measured in read_measurements(tmp_path / "run"):
         assert measured["accuracy"]["repeats"] == chosen["items"]
     assert all(winner.fine_tuned.repeats == 60 for winner in results.winners)
     before = (tmp_path / "run" / "proxy.json").read_bytes()

@@ -229,9 +229,7 @@ def test_only_whole_files_are_delivered(run: Path) -> None:
 def test_a_winner_without_its_record_is_not_delivered(run: Path) -> None:
     folder = next(path for path in (run / "winners").iterdir() if path.is_dir())
     (folder / "finished.json").unlink()
-    with pytest.raises(
-        DamagedFileError, match=r"the record of what was made in .* is missing: run the study"
-    ):
+    with pytest.raises(DamagedFileError, match=r"the list of what was made in .* is missing: run the study"):
         check_delivery(RunDirectory(run), [folder.name])
 
 

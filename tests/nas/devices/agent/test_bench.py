@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from nas.devices.agent.bench import Bench
+from nas.devices.agent.bench import TimingBench
 from nas.devices.agent.models import ModelFolder
 from nas.devices.agent.refusal import Refusal
 from nas.devices.agent.requests import MeasureRequest
@@ -70,10 +70,10 @@ class Sensors:
         return self._counts.pop(0) if self._counts else 0
 
 
-def bench(folder: Path, nursery: Nursery, sensors: Sensors, said: list[str] | None = None) -> Bench:
+def bench(folder: Path, nursery: Nursery, sensors: Sensors, said: list[str] | None = None) -> TimingBench:
     models = ModelFolder(folder / "models", 1000)
     models.path(DIGEST).write_bytes(b"model")
-    found = Bench(nursery, models, sensors, 1, [].append if said is None else said.append)  # type: ignore[arg-type]
+    found = TimingBench(nursery, models, sensors, 1, [].append if said is None else said.append)  # type: ignore[arg-type]
     found.begin()
     return found
 

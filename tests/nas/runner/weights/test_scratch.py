@@ -47,7 +47,7 @@ class AbsurdAt(StopsAt):
         return MeasuredQuality(Accuracy()).measure(candidates, bench)
 
 
-def records(path: Path, name: str = "tiny") -> list[tuple[dict[str, Any], Any]]:
+def read_measurements(path: Path, name: str = "tiny") -> list[tuple[dict[str, Any], Any]]:
     study = optuna.load_study(study_name=name, storage=f"sqlite:///{path / 'study.db'}")
     return [(trial.params, trial.user_attrs.get("measurements")) for trial in study.trials]
 
@@ -60,7 +60,7 @@ def scratch_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_candidate_tells_how_long_it_was_trained(scratch_run: Path) -> None:
-    measured = [m for _, m in records(scratch_run)]
+    measured = [m for _, m in read_measurements(scratch_run)]
     epochs = [m["epochs"]["value"] for m in measured]
     assert epochs[:2] == [1, 1]
     assert max(epochs) > 1
@@ -72,7 +72,7 @@ def test_every_candidate_tells_how_long_it_was_trained(scratch_run: Path) -> Non
 
 
 def test_only_those_above_the_hurdle_or_on_its_front_train_on(scratch_run: Path) -> None:
-    measured = [m for _, m in records(scratch_run)]
+    measured = [m for _, m in read_measurements(scratch_run)]
     height = (measured[0]["accuracy@1"]["value"] + measured[1]["accuracy@1"]["value"]) / 2
     for number, m in enumerate(measured[2:], start=2):
         before, quality, size = measured[:number], m["accuracy@1"]["value"], m["num_params"]["value"]
@@ -148,7 +148,7 @@ def test_a_killed_search_goes_on_as_if_nothing_happened(scratch_run: Path, tmp_p
     with pytest.raises(StopError):
         run_in(scratch_study(StopsAt(at)), out)
     run_in(scratch_study(), out)
-    assert records(out) == records(scratch_run)
+    assert read_measurements(out) == read_measurements(scratch_run)
     weights = "winners/*/model.safetensors"
     assert digests(out, weights) == digests(scratch_run, weights)
 
@@ -157,13 +157,13 @@ def test_a_search_goes_on_with_less_memory(scratch_run: Path, tmp_path: Path) ->
     copy = copy_run(scratch_run, tmp_path / "scratch")
     recipe = dataclasses.replace(scratch_study().recipe, accumulate=2, halve_on_oom=True)
     run_in(scratch_study(recipe=recipe), copy)
-    assert records(copy) == records(scratch_run)
+    assert read_measurements(copy) == read_measurements(scratch_run)
 
 
 def test_without_hurdles_all_train_to_the_end(tmp_path: Path) -> None:
     run_in(scratch_study(training=FromScratch(), evaluations=3), tmp_path / "run", baselines=True)
-    assert [m["epochs"]["value"] for _, m in records(tmp_path / "run")] == [4, 4, 4]
-    assert [m["epochs"]["value"] for _, m in records(tmp_path / "run", "tiny-random")] == [4, 4, 4]
+    assert [m["epochs"]["value"] for _, m in read_measurements(tmp_path / "run")] == [4, 4, 4]
+    assert [m["epochs"]["value"] for _, m in read_measurements(tmp_path / "run", "tiny-random")] == [4, 4, 4]
 
 
 def big_study(quality: MeasuredObjective | None = None) -> Study:
@@ -193,7 +193,7 @@ def big_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_candidates_are_trained_for_as_many_epochs_as_they_choose(big_run: Path) -> None:
-    measured = records(big_run)
+    measured = read_measurements(big_run)
     assert {m["epochs"]["value"] for _, m in measured} == {1, 2, 4}
     prepared = prepare(big_study(), torch.device("cpu"))
     for params, m in measured:
@@ -217,7 +217,7 @@ def test_a_killed_search_with_a_choice_of_epochs_goes_on_as_if_nothing_happened(
     with pytest.raises(StopError):
         run_in(big_study(StopsAt(4)), out)
     run_in(big_study(), out)
-    assert records(out) == records(big_run)
+    assert read_measurements(out) == read_measurements(big_run)
     weights = "winners/*/model.safetensors"
     assert digests(out, weights) == digests(big_run, weights)
 

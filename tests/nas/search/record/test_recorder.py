@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 from nas.objective import Measurement
 from nas.search import OptunaSampler, SurrogateSearch
 from nas.search.loop import Evaluate, search
-from nas.search.record.recorder import together
+from nas.search.record.recorder import write_together
 from nas.search.record.storage import open_study
 from nas.search.record.trials import ARCHITECTURE, SECONDS
 from nas.space import Architecture
@@ -118,7 +118,7 @@ def test_what_was_told_before_an_error_is_written(tmp_path: Path) -> None:
     trial = study.ask()
 
     def interrupted() -> None:
-        with together(study):
+        with write_together(study):
             trial.set_user_attr("known", (1, 2))
             study.tell(trial, [1.0, 2.0])
             raise KeyboardInterrupt
