@@ -78,7 +78,7 @@ def compare(here: Workplace, record: optuna.Study, count: int, everything: bool)
     compared = [
         trial for trial in near if everything or any(trial.number in found for found in winners.values())
     ]
-    finished = [finished_quality(here, architectures[trial.number], known) for trial in compared]
+    finished = [measure_finished_quality(here, architectures[trial.number], known) for trial in compared]
     truth = np.array([[1 - value, trial.values[1]] for value, trial in zip(finished, compared, strict=True)])
     for name, values in by.items():
         is_winner = np.array([trial.number in winners[name] for trial in compared])
@@ -94,7 +94,7 @@ def compare(here: Workplace, record: optuna.Study, count: int, everything: bool)
     print(f"  adaptation took {sum(one.seconds for one in reached.values()):.0f} s", flush=True)
 
 
-def finished_quality(here: Workplace, architecture: Architecture, known: Known) -> float:
+def measure_finished_quality(here: Workplace, architecture: Architecture, known: Known) -> float:
     """Return the quality of a candidate after all that winners go through; kept in a file."""
     path = here.run.path / "finished" / f"{architecture.id}.json"
     if not path.exists():

@@ -107,7 +107,7 @@ def main() -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     for kind in KINDS:
         for guarded in (False, True):
-            found = np.array([searched(kind, guarded, seed) for seed in arguments.seeds])
+            found = np.array([run_search(kind, guarded, seed) for seed in arguments.seeds])
             front, again, wrong, judged = found.T
             print(
                 f"broken worker: {kind:20s} {'guarded    ' if guarded else 'not guarded'} true hypervolume "
@@ -117,7 +117,7 @@ def main() -> None:
             )
 
 
-def searched(kind: str, guarded: bool, seed: int) -> tuple[float, int, int, int]:
+def run_search(kind: str, guarded: bool, seed: int) -> tuple[float, int, int, int]:
     """Search; return the share of the front, the extra judgements, the wrong values in the record, and those told."""
     table = digits_mlp_table()
     crew = Crew(table, KINDS[kind], np.random.default_rng(seed))

@@ -72,7 +72,7 @@ def header() -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (["table", *heads], ["---"] * (1 + len(heads))))
 
 
-def _merged(parts: Sequence[Surprises]) -> Surprises:
+def _merge(parts: Sequence[Surprises]) -> Surprises:
     merged: Surprises = defaultdict(list)
     for part in parts:
         for key, values in part.items():
@@ -99,10 +99,10 @@ def main() -> None:
     everything = []
     for name in arguments.table:
         table = tables.load(name, arguments.data).table
-        found = _merged([surprises(table, s, arguments.evaluations) for s in range(arguments.seeds)])
+        found = _merge([surprises(table, s, arguments.evaluations) for s in range(arguments.seeds)])
         everything.append(found)
         print(line(name, found), flush=True)
-    print(line("all", _merged(everything)))
+    print(line("all", _merge(everything)))
 
 
 if __name__ == "__main__":

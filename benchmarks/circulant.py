@@ -70,7 +70,7 @@ def print_qualities(arguments: argparse.Namespace) -> None:
             splits, make = FashionSubset(arguments.data, arguments.images).load(), perceptron
         bench = Bench(splits, make, arguments.epochs, arguments.fine_tune, seed)
         for name, network in bench.networks():
-            rows.setdefault(name, []).append(bench.judged(network))
+            rows.setdefault(name, []).append(bench.evaluate(network))
             print(
                 f"seed {seed}: {name}: {rows[name][-1]} after {time.perf_counter() - begin:.0f} s", flush=True
             )
@@ -139,20 +139,20 @@ class Bench:
 
     def networks(self) -> Iterator[tuple[str, nn.Module]]:
         """Yield each with its name."""
-        dense = self.trained(self.make(1.0), self.epochs)
+        dense = self.train_network(self.make(1.0), self.epochs)
         yield "dense", dense
-        yield "dense, fine-tuned as long", self.fine_tuned(dense)
+        yield "dense, fine-tuned as long", self.fine_tune(dense)
         for size in SIZES:
-            blocks = self.made(Circulant(size, device=None), dense)
+            blocks = self.apply_pass(Circulant(size, device=None), dense)
             most = count_params(blocks)
             yield f"circulant k={size}, not trained", blocks
-            yield f"circulant k={size}, fine-tuned", self.fine_tuned(blocks)
-            yield f"low rank as k={size}, fine-tuned", self.fine_tuned(self.of_low_rank(dense, most))
+            yield f"circulant k={size}, fine-tuned", self.fine_tune(blocks)
+            yield f"low rank as k={size}, fine-tuned", self.fine_tune(self.of_low_rank(dense, most))
             both = self.epochs + self.more
-            yield f"circulant k={size}, from scratch", self.trained(blocks, both)
-            yield f"narrower as k={size}, from scratch", self.trained(self.narrower(most), both)
+            yield f"circulant k={size}, from scratch", self.train_network(blocks, both)
+            yield f"narrower as k={size}, from scratch", self.train_network(self.narrower(most), both)
 
-    def made(self, by: CompressionPass, network: nn.Module, epochs: int = 1) -> nn.Module:
+    def apply_pass(self, by: CompressionPass, network: nn.Module, epochs: int = 1) -> nn.Module:
         """Return what a pass makes of a network."""
         with tempfile.TemporaryDirectory() as folder:
             recipe = Recipe(epochs, learning_rate=RATE)
@@ -161,11 +161,11 @@ class Bench:
         assert made is not None
         return made
 
-    def fine_tuned(self, network: nn.Module) -> nn.Module:
+    def fine_tune(self, network: nn.Module) -> nn.Module:
         """Return a trained copy."""
-        return self.made(FineTune(), network, self.more)
+        return self.apply_pass(FineTune(), network, self.more)
 
-    def trained(self, network: nn.Module, epochs: int) -> nn.Module:
+    def train_network(self, network: nn.Module, epochs: int) -> nn.Module:
         """Train from new weights, in place."""
         reinitialize(network, self.seed)
         recipe = Recipe(epochs, learning_rate=RATE)
@@ -178,7 +178,7 @@ class Bench:
         low, high, best = 0.0, 1.0, None
         for _ in range(12):
             middle = (low + high) / 2
-            network = self.made(LowRank(share=middle), dense)
+            network = self.apply_pass(LowRank(share=middle), dense)
             if count_params(network) <= most:
                 low, best = middle, network
             else:
@@ -192,7 +192,7 @@ class Bench:
         return self.make(max(s for s in shares if count_params(self.make(s)) <= most))
 
     @torch.no_grad()
-    def judged(self, network: nn.Module) -> tuple[float, int, int]:
+    def evaluate(self, network: nn.Module) -> tuple[float, int, int]:
         """Return the accuracy on the test split, the parameters, and the bytes of the ONNX file."""
         split: Split = self.splits.test
         outputs = network.eval()(split.batch(slice(None)))

@@ -42,7 +42,7 @@ _STUDIES = {"fashion_mnist": fashion_mnist.study, "cifar10": cifar10.study, "sst
 _CPU = torch.device("cpu")
 
 
-def asked_study(arguments: argparse.Namespace) -> Study:
+def make_study(arguments: argparse.Namespace) -> Study:
     """Return the study with compression in the search."""
     settings = {
         "limit": arguments.limit,
@@ -70,7 +70,7 @@ def asked_study(arguments: argparse.Namespace) -> Study:
     )
 
 
-def finished_largest(study: Study, out: Path) -> tuple[Prepared, Path]:
+def finish_largest(study: Study, out: Path) -> tuple[Prepared, Path]:
     """Return the largest network's float32 file, after the fine-tuning of winners."""
     plain = dataclasses.replace(study, pipeline=Pipeline())
     prepared, directory, file = prepare(plain, _CPU), RunDirectory(out), out / "largest.onnx"
@@ -99,10 +99,10 @@ def main() -> None:
     arguments = parser.parse_args()
     os.environ["NAS_DATA"] = str(arguments.data)
     torch.set_num_threads(1)
-    study = asked_study(arguments)
+    study = make_study(arguments)
     results = run(study, arguments.out, training_device=_CPU, progress=Silent())
     print({stage: round(spent) for stage, spent in results.facts["seconds"].items()}, flush=True)
-    prepared, largest = finished_largest(study, arguments.out)
+    prepared, largest = finish_largest(study, arguments.out)
     shipped = [(w, v) for w in results.winners for v in w.variants]
     files = [largest, *(arguments.out / "winners" / w.id / v.file for w, v in shipped)]
     candidates, latency = [OnnxCandidate(file) for file in files], LatencyMs()

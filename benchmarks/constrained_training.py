@@ -53,7 +53,7 @@ def main() -> None:
             judged = [feasible_architecture(prepared.problem, rng) for _ in range(arguments.architectures)]
             if name == "all":
                 prepared.supernet.draw = prepared.supernet.space.sample
-            seconds = trained(prepared)
+            seconds = train_supernet(prepared)
             found = accuracies(prepared, judged)
             told = f"{found.mean():.4f} ({found.min():.4f} to {found.max():.4f})"
             print(f"{seed} | {name} | {seconds:.0f} | {told}", flush=True)
@@ -83,7 +83,7 @@ def most_macs(data: FashionSubset, share: float) -> float:
     return float(np.quantile(prepared.counter.counts(rows).macs, share))
 
 
-def trained(prepared: Prepared) -> float:
+def train_supernet(prepared: Prepared) -> float:
     """Train the supernet in place and return seconds of a core."""
     begin = time.process_time()
     (phase,) = SinglePath().phases(prepared.supernet, prepared.study.recipe, prepared.splits.task)

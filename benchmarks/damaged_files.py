@@ -27,7 +27,7 @@ SELDOM = {"study.db", "study.db-wal", "study.db-shm", "status.json", ".lock"}
 COMMANDS = ("run", "status", "front", "export")
 
 
-def flipped(content: bytes) -> bytes:
+def flip_bit(content: bytes) -> bytes:
     """Return the content with one bit in the middle the other way round."""
     middle = len(content) // 2
     return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
@@ -47,7 +47,7 @@ def without_a_key(content: bytes) -> bytes:
 
 
 ANY: dict[str, Callable[[bytes], bytes | None]] = {
-    "byte flipped": flipped,
+    "byte flipped": flip_bit,
     "cut in half": lambda content: content[: len(content) // 2],
     "emptied": lambda _: b"",
     "a directory": lambda _: None,
@@ -61,7 +61,7 @@ IN_JSON: dict[str, Callable[[bytes], bytes | None]] = {
 }
 
 
-def called(*words: object) -> tuple[int | None, str]:
+def call_command(*words: object) -> tuple[int | None, str]:
     """Return a command's exit code and what it printed; None as the code of a traceback."""
     printed = io.StringIO()
     sys.argv = ["nas", *map(str, words)]
@@ -102,7 +102,7 @@ def verdict(code: int | None, printed: str, name: str, is_whole: Callable[[], bo
     return "made again" if "made again" in words and Path(name).name in words else "NOT SAID"
 
 
-def tried(study: str, whole: Path, run: Path, name: str, content: bytes | None) -> list[str]:
+def try_commands(study: str, whole: Path, run: Path, name: str, content: bytes | None) -> list[str]:
     """Return what each command makes of a copy of ``whole`` in which the file ``name`` has this content."""
     before, found = digests(whole), []
     for command in COMMANDS:
@@ -115,7 +115,7 @@ def tried(study: str, whole: Path, run: Path, name: str, content: bytes | None) 
         else:
             (run / name).write_bytes(content)
         words = {"run": [study, "--out", run], "export": [run, "--to", run.with_name("export")]}
-        code, printed = called(command, *words.get(command, [run]))
+        code, printed = call_command(command, *words.get(command, [run]))
         is_whole = (lambda: digests(run) == before) if command == "run" else None
         found.append(verdict(code, printed, name, is_whole))
     return found
@@ -129,7 +129,7 @@ def main() -> None:
     arguments = parser.parse_args()
     whole, run = arguments.out / "whole", arguments.out / "run"
     shutil.rmtree(arguments.out, ignore_errors=True)
-    code, printed = called("run", arguments.study, "--out", run)
+    code, printed = call_command("run", arguments.study, "--out", run)
     assert code == 0, printed
     shutil.copytree(run, whole)  # a card tells the command, so all copies are run where this one was
     names = sorted(str(path.relative_to(whole)) for path in whole.rglob("*") if path.is_file())
@@ -140,7 +140,7 @@ def main() -> None:
         for damage, make in damages.items():
             if not original:
                 continue
-            found = tried(arguments.study, whole, run, name, make(original))
+            found = try_commands(arguments.study, whole, run, name, make(original))
             counts.update(f"{c}: {v.split('  ')[0]}" for c, v in zip(COMMANDS, found, strict=True))
             told = "; ".join(f"{c} {v}" for c, v in zip(COMMANDS, found, strict=True))
             print(f"{name:<46} {damage:<13} {told}", flush=True)

@@ -101,7 +101,7 @@ class SomeClasses:
     def load(self) -> Splits:
         """Return the splits."""
         splits = load_splits(self.source)
-        parts = {name: self._chosen(getattr(splits, name)) for name in ("train", "search", "test")}
+        parts = {name: self._choose_classes(getattr(splits, name)) for name in ("train", "search", "test")}
         return replace(
             splits,
             **parts,
@@ -109,7 +109,7 @@ class SomeClasses:
             fingerprint=f"{splits.fingerprint} {self.classes}",
         )
 
-    def _chosen(self, split: Split) -> Split:
+    def _choose_classes(self, split: Split) -> Split:
         part = split.subset(torch.isin(split.targets, torch.tensor(self.classes)).nonzero()[:, 0])
         return replace(part, targets=torch.searchsorted(torch.tensor(self.classes), part.targets))
 
@@ -135,18 +135,18 @@ def transfer(root: Path, kind: str, seed: int) -> Found:
     fit(learned, first.load(), PRETRAINING, seed)
     weights = {name: value for name, value in learned.state_dict().items() if not name.startswith("4.")}
 
-    def pretrained() -> nn.Module:
+    def pretrain() -> nn.Module:
         made = perceptron(None)
         made.load_state_dict(weights, strict=False)  # the last layer is drawn anew
         return made
 
     found: Found = {}
     count = len(then.load().train)
-    for name, subset in sources(then, pretrained, FINE_TUNING, seed, REMOVE).items():
+    for name, subset in sources(then, pretrain, FINE_TUNING, seed, REMOVE).items():
         splits = load_splits(subset)
         for epochs in (1, 3, 10):
             torch.manual_seed(seed)
-            module = pretrained()
+            module = pretrain()
             fit(
                 module,
                 splits,

@@ -147,11 +147,11 @@ def main() -> None:
         f"{arguments.seeds} seeds, torch {torch.__version__}, one thread"
     )
     for family, makers in FAMILIES.items():
-        report(family, arguments.seeds, lambda seed, m=makers: taught_and_mixed(m, recipe, seed))
-    report(f"{DEPTH} layers of {THIN}", arguments.seeds, lambda seed: imitated(recipe, seed))
+        report(family, arguments.seeds, lambda seed, m=makers: compare_teachers(m, recipe, seed))
+    report(f"{DEPTH} layers of {THIN}", arguments.seeds, lambda seed: compare_imitation(recipe, seed))
 
 
-def taught_and_mixed(
+def compare_teachers(
     makers: Sequence[Callable[[], nn.Module]], recipe: Recipe, seed: int
 ) -> dict[str, Result]:
     """Return each row of a family under one seed."""
@@ -161,8 +161,8 @@ def taught_and_mixed(
     untrained = copy.deepcopy(teachers[-1])
     for teacher in teachers:
         alone(teacher, learn, dataclasses.replace(recipe, epochs=TEACHER_EPOCHS), seed)
-    rows = {"largest teacher": judged(teachers[-1], judge)}
-    rows["targets alone"] = judged(alone(copy.deepcopy(student), learn, recipe, seed), judge)
+    rows = {"largest teacher": evaluate(teachers[-1], judge)}
+    rows["targets alone"] = evaluate(alone(copy.deepcopy(student), learn, recipe, seed), judge)
     methods: dict[str, tuple[Distillation, Sequence[nn.Module]]] = {
         "Hinton, temperature 1": (Hinton(), teachers),
         "Hinton": (Hinton(TEMPERATURE), teachers),
@@ -175,32 +175,32 @@ def taught_and_mixed(
         learning = copy.deepcopy(student)
         lesson = method.lesson(learning, by, CLASSES, recipe)
         train(lesson.module, lesson.step, learn, recipe, seed=seed, device=CPU)
-        rows[name] = judged(learning, judge)
+        rows[name] = evaluate(learning, judge)
     for name, mix in {"mixup": Mixup(), "CutMix": CutMix()}.items():
         mixed = alone(copy.deepcopy(student), learn, dataclasses.replace(recipe, mix=mix), seed)
-        rows[name] = judged(mixed, judge)
+        rows[name] = evaluate(mixed, judge)
     return rows
 
 
-def imitated(recipe: Recipe, seed: int) -> dict[str, Result]:
+def compare_imitation(recipe: Recipe, seed: int) -> dict[str, Result]:
     """Return the rows of layerwise imitation: as many epochs each, the wide network's not counted."""
     learn, judge = splits(seed)
     wide, thin = (fresh(lambda w=width: perceptron(*[w] * DEPTH), seed) for width in (WIDE, THIN))
     alone(wide, learn, recipe, seed)
     finish = dataclasses.replace(recipe, epochs=recipe.epochs // 2)
     whole = dataclasses.replace(recipe, epochs=2 * DEPTH + 2 * finish.epochs)
-    rows = {"wide": judged(wide, judge)}
-    rows["from scratch"] = judged(alone(copy.deepcopy(thin), learn, whole, seed), judge)
+    rows = {"wide": evaluate(wide, judge)}
+    rows["from scratch"] = evaluate(alone(copy.deepcopy(thin), learn, whole, seed), judge)
     by_outputs = copy.deepcopy(thin)
     lesson = Hinton(TEMPERATURE).lesson(by_outputs, [wide], CLASSES, whole)
     train(lesson.module, lesson.step, learn, whole, seed=seed, device=CPU)
-    rows["Hinton"] = judged(by_outputs, judge)
+    rows["Hinton"] = evaluate(by_outputs, judge)
     spec = InputSpec.of_one((1, 8, 8))
     with tempfile.TemporaryDirectory() as folder:
         lab = Lab(learn, CLASSES, finish, CPU, seed, Path(folder), teacher=wide)
         made = WideThenNarrow(layer_epochs=2).apply(Model(spec, thin), {}, lab).module
     assert made is not None
-    rows["wide, then narrow"] = judged(alone(made, learn, finish, seed), judge)
+    rows["wide, then narrow"] = evaluate(alone(made, learn, finish, seed), judge)
     return rows
 
 
@@ -225,7 +225,7 @@ def alone(network: nn.Module, data: Split, recipe: Recipe, seed: int) -> nn.Modu
     return network
 
 
-def judged(network: nn.Module, data: Split) -> Result:
+def evaluate(network: nn.Module, data: Split) -> Result:
     """Return accuracy and calibration error."""
     with torch.no_grad():
         outputs = call_network(network.eval(), data.inputs)
@@ -260,10 +260,10 @@ def report(title: str, seeds: int, work: Callable[[int], dict[str, Result]]) -> 
     for name in found[0]:
         values = 100 * np.array([rows[name] for rows in found])
         means = " | ".join(f"{values[:, k].mean():.2f} ± {values[:, k].std(ddof=1):.2f}" for k in range(2))
-        print(f"| {name} | {means} | {compared(found, name, controls.get(name))} |", flush=True)
+        print(f"| {name} | {means} | {compare_with_control(found, name, controls.get(name))} |", flush=True)
 
 
-def compared(found: Sequence[dict[str, Result]], name: str, control: str | None) -> str:
+def compare_with_control(found: Sequence[dict[str, Result]], name: str, control: str | None) -> str:
     """Return a row's control and in how many seeds the row is better."""
     if control is None:
         return " | "

@@ -92,7 +92,7 @@ def main() -> None:
         splits = ClutteredDigits(seed=seed).load()
         for name, count, make in networks():
             begin = time.process_time()
-            result = trained(splits, count, make, seed, arguments.epochs)
+            result = train_network(splits, count, make, seed, arguments.epochs)
             rows.setdefault(name, []).append(result)
             seconds = time.process_time() - begin
             print(
@@ -121,7 +121,7 @@ def networks() -> list[tuple[str, int, Callable[[], nn.Module] | None]]:
     return [("fine everywhere", EVERYWHERE, None), ("coarse alone", 0, None), *chosen]
 
 
-def trained(
+def train_network(
     splits: Splits, count: int, make: Callable[[], nn.Module] | None, seed: int, epochs: int
 ) -> Result:
     """Train the largest network with so many refined positions."""

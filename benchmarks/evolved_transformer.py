@@ -82,7 +82,7 @@ class Bench:
         )
         self.supernet = fresh_network(self.network, 0)
 
-    def reached(self, label: str, options: Mapping[str, Option], part: str) -> list[float]:
+    def measure_accuracies(self, label: str, options: Mapping[str, Option], part: str) -> list[float]:
         """Return the accuracy of a network with each seed."""
         architecture = self.supernet.space.architecture(options)
         files = [self.out / f"{self.name}-{label}-{seed}.json" for seed in range(self.seeds)]
@@ -95,7 +95,7 @@ class Bench:
     def compare(self, label: str, options: Mapping[str, Option]) -> None:
         """Print the MACs of a network, and what it reaches."""
         plain = self.supernet.extract(self.supernet.space.architecture(options)).eval()
-        parts = [spread(self.reached(label, options, part)) for part in ("test", "search")]
+        parts = [spread(self.measure_accuracies(label, options, part)) for part in ("test", "search")]
         print(
             f"  {label:18} {count_macs(plain, self.splits.inputs):9,} MACs   {'   '.join(parts)}", flush=True
         )
@@ -110,7 +110,7 @@ class Bench:
         trials = complete_trials(record)
         whole = [t for t in trials if measurements_of(t)[EPOCHS].value == RECIPE.epochs] or trials
         label = "transformer {}x{}".format(*_REFERENCE)
-        wanted = mean(self.reached(label, make_known_cell("transformer", *_REFERENCE), "search"))
+        wanted = mean(self.measure_accuracies(label, make_known_cell("transformer", *_REFERENCE), "search"))
         good = [t for t in whole if measurements_of(t)["accuracy"].value >= wanted]
         best = max(whole, key=lambda t: measurements_of(t)["accuracy"].value)
         chosen = min(good, key=lambda t: measurements_of(t)["macs"].value, default=best)

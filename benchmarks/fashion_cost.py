@@ -23,7 +23,7 @@ import numpy as np
 import optuna
 import torch
 
-from benchmarks.fashion_front import kept_seconds
+from benchmarks.fashion_front import keep_seconds
 from nas import SandwichRule, SinglePath, Study
 from nas.evaluation.from_scratch import train_from_scratch
 from nas.runner.context import RunContext
@@ -128,7 +128,7 @@ def epoch_alone(prepared: Prepared, architecture: Architecture, folder: Path) ->
             seed=0,
             device=torch.device("cpu"),
         )
-    return kept_seconds(note, time.perf_counter() - begin)
+    return keep_seconds(note, time.perf_counter() - begin)
 
 
 if __name__ == "__main__":

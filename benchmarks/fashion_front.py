@@ -98,29 +98,29 @@ def main() -> None:
     study = fashion_study(arguments.data, arguments.epochs, arguments.evaluations, arguments.winners)
     begin = time.process_time()
     results = run(study, arguments.out / "run", training_device=_CPU, progress=Silent())
-    compute = kept_seconds(arguments.out / "run.json", time.process_time() - begin)
+    compute = keep_seconds(arguments.out / "run.json", time.process_time() - begin)
     prepared = prepare(study, _CPU)
     found = [Architecture(winner.choices) for winner in results.winners]
     folder = arguments.out / "run" / "winners"
     modules = [load(folder / winner.id, network=fashion_network) for winner in results.winners]
     ours = Networks(found, modules, [compute], arguments.epochs)
-    again = trained_alone(prepared, found, arguments.epochs, arguments.out / "winners")
-    scaled = scaled_family(prepared, compute, arguments.epochs, arguments.out / "scaled")
-    costs = measured(prepared, {"ours": ours, "scaled": scaled, "again": again})
+    again = train_alone(prepared, found, arguments.epochs, arguments.out / "winners")
+    scaled = scale_family(prepared, compute, arguments.epochs, arguments.out / "scaled")
+    costs = measure_networks(prepared, {"ours": ours, "scaled": scaled, "again": again})
     print_fronts(costs, compute, scaled, again)
     print_search_cost(results, float(np.mean(again.seconds)))
     if arguments.plot is not None:
         plot(costs, arguments.plot)
 
 
-def kept_seconds(note: Path, seconds: float) -> float:
+def keep_seconds(note: Path, seconds: float) -> float:
     """Return the seconds in a file, which is written with these if it isn't there."""
     if not note.exists():
         write_json(note, {"seconds": seconds})
     return float(read_json(note)["seconds"])
 
 
-def trained_alone(prepared: Prepared, chosen: list[Architecture], epochs: int, folder: Path) -> Networks:
+def train_alone(prepared: Prepared, chosen: list[Architecture], epochs: int, folder: Path) -> Networks:
     """Train architectures from scratch, each kept in a file."""
     folder.mkdir(parents=True, exist_ok=True)
     modules, seconds = [], []
@@ -139,22 +139,22 @@ def trained_alone(prepared: Prepared, chosen: list[Architecture], epochs: int, f
             ).eval()
         )
         note = folder / f"{architecture.id}-{epochs}.json"
-        seconds.append(kept_seconds(note, time.process_time() - begin))
+        seconds.append(keep_seconds(note, time.process_time() - begin))
     return Networks(chosen, modules, seconds, epochs)
 
 
-def scaled_family(prepared: Prepared, compute: float, epochs: int, folder: Path) -> Networks:
+def scale_family(prepared: Prepared, compute: float, epochs: int, folder: Path) -> Networks:
     """Train the uniformly scaled family for ``compute`` seconds in all."""
     family = uniform_family(prepared.problem)
     note = folder / "epochs.json"
     if not note.exists():
-        tried = trained_alone(prepared, family, _TRIED_EPOCHS, folder)
+        tried = train_alone(prepared, family, _TRIED_EPOCHS, folder)
         affordable = int(compute / sum(tried.seconds) * _TRIED_EPOCHS)
         write_json(note, {"epochs": max(1, min(affordable, _MOST_EPOCHS * epochs))})
-    return trained_alone(prepared, family, int(read_json(note)["epochs"]), folder)
+    return train_alone(prepared, family, int(read_json(note)["epochs"]), folder)
 
 
-def measured(prepared: Prepared, groups: dict[str, Networks]) -> dict[str, FloatArray]:
+def measure_networks(prepared: Prepared, groups: dict[str, Networks]) -> dict[str, FloatArray]:
     """Return by name ``(n, 3)`` error, MACs and latency; all latencies in turns."""
     shape = prepared.splits.inputs
     flat = [SubnetCandidate(module, shape) for group in groups.values() for module in group.modules]

@@ -56,7 +56,7 @@ def main() -> None:
     torch.set_num_threads(1)
     splits = FashionSubset(arguments.data).load()
     supernet = fresh_network(fashion_network, arguments.seed)
-    seconds = trained(supernet, splits, arguments)
+    seconds = train_supernet(supernet, splits, arguments)
     alone = accuracy_alone(arguments.alone)
     for images in arguments.recalibrate:
         before = [accuracy(supernet, splits, choices, images) for choices, _ in alone.values()]
@@ -69,11 +69,11 @@ def main() -> None:
             flush=True,
         )
         print(json.dumps({"before": before, "after": after}), flush=True)
-        told = rank_agreement(left_one_out(supernet.space, alone, before, after), after)
+        told = rank_agreement(leave_one_out(supernet.space, alone, before, after), after)
         print(f"with the others' accuracies alone as a second fidelity: tau {told and told.tau}", flush=True)
 
 
-def left_one_out(
+def leave_one_out(
     space: SearchSpace,
     alone: dict[str, tuple[dict[str, int], float]],
     before: list[float],
@@ -90,7 +90,7 @@ def left_one_out(
     return told
 
 
-def trained(supernet: Supernet, splits: Splits, arguments: argparse.Namespace) -> float:
+def train_supernet(supernet: Supernet, splits: Splits, arguments: argparse.Namespace) -> float:
     """Train the supernet in place and return the seconds of this attempt."""
     begin = time.perf_counter()
     if arguments.begin is not None:

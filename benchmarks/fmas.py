@@ -28,7 +28,7 @@ import torch
 from scipy.stats import kendalltau
 from torch import nn
 
-from benchmarks.fashion_front import kept_seconds
+from benchmarks.fashion_front import keep_seconds
 from nas import LatencyMs, OptunaSampler, Study
 from nas.evaluation import MeanIoU
 from nas.evaluation.candidate import OnnxCandidate, SubnetCandidate
@@ -48,7 +48,7 @@ from nas.runner.progress import Silent
 from nas.runner.proxy import on_proxy, read_choice
 from nas.runner.running import run
 from nas.runner.searching import search_architectures
-from nas.runner.sparing import hide_counted
+from nas.runner.sparing import select_measured
 from nas.runner.supernet_training import train_supernet
 from nas.runner.weights import SupernetWeights
 from nas.search.record.reference_box import reference_box
@@ -88,7 +88,7 @@ def main() -> None:
         _PARTS[part](ours, arguments.out)
 
 
-def searched(chosen: Study, folder: Path) -> tuple[Prepared, RunDirectory, optuna.Study, float]:
+def search_until_done(chosen: Study, folder: Path) -> tuple[Prepared, RunDirectory, optuna.Study, float]:
     """Search, or go on, and return what is there with the processor's seconds."""
     prepared, directory = prepare(chosen, _CPU), RunDirectory(folder)
     with directory.lock():
@@ -97,15 +97,15 @@ def searched(chosen: Study, folder: Path) -> tuple[Prepared, RunDirectory, optun
         train_supernet(prepared, directory, Silent())
         begin = time.process_time()
         record = search_architectures(RunContext.alone(prepared, directory, Silent()), chosen.evaluations)
-        kept_seconds(folder / f"search-{chosen.evaluations}.json", time.process_time() - begin)
+        keep_seconds(folder / f"search-{chosen.evaluations}.json", time.process_time() - begin)
     # A search that went on to more evaluations has a note for each of its parts.
     notes = [folder / f"search-{count}.json" for count in range(1, chosen.evaluations + 1)]
-    return prepared, directory, record, sum(kept_seconds(note, 0.0) for note in notes if note.exists())
+    return prepared, directory, record, sum(keep_seconds(note, 0.0) for note in notes if note.exists())
 
 
 def show_search(ours: Study, out: Path) -> None:
     """Print what our search came to, and on what part of the split."""
-    prepared, directory, record, seconds = searched(ours, out / "ours")
+    prepared, directory, record, seconds = search_until_done(ours, out / "ours")
     print_hypervolume("our search", prepared, record, record, seconds)
     choice = read_choice(directory)
     part = "the whole split" if choice.chosen is None else f"{choice.chosen.items} items"
@@ -114,17 +114,17 @@ def show_search(ours: Study, out: Path) -> None:
 
 def show_nsga2(ours: Study, out: Path) -> None:
     """Print the hypervolume of NSGA-II after as many evaluations, in our search's box."""
-    _, _, first, _ = searched(ours, out / "ours")
+    _, _, first, _ = search_until_done(ours, out / "ours")
     nsga2 = dataclasses.replace(ours, strategy=OptunaSampler("NSGAIISampler"))
-    prepared, _, record, seconds = searched(nsga2, out / "nsga2")
+    prepared, _, record, seconds = search_until_done(nsga2, out / "nsga2")
     print_hypervolume("NSGA-II", prepared, record, first, seconds)
 
 
 def show_measured(ours: Study, out: Path) -> None:
     """Print the hypervolume of our search when it measures every latency, in the box of the one that predicts most."""
-    _, _, first, _ = searched(ours, out / "ours")
+    _, _, first, _ = search_until_done(ours, out / "ours")
     objectives = tuple(LatencyMs() if isinstance(o, LatencyMs) else o for o in ours.objectives)
-    prepared, _, record, seconds = searched(
+    prepared, _, record, seconds = search_until_done(
         dataclasses.replace(ours, objectives=objectives), out / "measured"
     )
     print_hypervolume("every latency measured", prepared, record, first, seconds)
@@ -135,7 +135,7 @@ def print_hypervolume(
 ) -> None:
     """Print the hypervolume of what a search measured, in the box of the first one."""
     objectives, trials = prepared.problem.objectives, complete_trials(record)
-    measured = hide_counted(prepared, trials)
+    measured = select_measured(prepared, trials)
     box = reference_box(first, objectives)
     assert box is not None
     volume = box.hypervolume(costs_of(objectives, measured))
@@ -148,7 +148,7 @@ def print_hypervolume(
 
 def show_recalibration(ours: Study, out: Path, count: int = 12) -> None:
     """Print what recalibration does to candidates, and how few images it needs."""
-    prepared, *_ = searched(ours, out / "ours")
+    prepared, *_ = search_until_done(ours, out / "ours")
     rng, quality, splits = np.random.default_rng(1), MeanIoU(), prepared.splits
     architectures = [prepared.problem.space.sample(rng) for _ in range(count)]
     found = {}
@@ -166,7 +166,7 @@ def show_recalibration(ours: Study, out: Path, count: int = 12) -> None:
 
 def show_cost(ours: Study, out: Path) -> None:
     """Print how many times dearer training every candidate would be."""
-    prepared, directory, record, seconds = searched(ours, out / "ours")
+    prepared, directory, record, seconds = search_until_done(ours, out / "ours")
     note = out / "epoch.json"
     if not note.exists():
         begin = time.process_time()
@@ -180,20 +180,25 @@ def show_cost(ours: Study, out: Path) -> None:
             seed=0,
             device=_CPU,
         )
-        kept_seconds(note, time.process_time() - begin)
-    training = kept_seconds(note, 0.0) * ours.recipe.epochs
+        keep_seconds(note, time.process_time() - begin)
+    training = keep_seconds(note, 0.0) * ours.recipe.epochs
     print(f"training one candidate: {training:.0f} s, {ours.recipe.epochs} epochs of which one was run")
     trials = complete_trials(record)
-    search, measured = seconds / len(trials), len(hide_counted(prepared, trials)) / len(trials)
-    print(f"an evaluation, the choice of the proxy and the proposals included: {told(search, training)}")
+    search, measured = seconds / len(trials), len(select_measured(prepared, trials)) / len(trials)
+    print(
+        f"an evaluation, the choice of the proxy and the proposals included: {tell_seconds(search, training)}"
+    )
     for name, judged in {"the proxy": on_proxy(prepared, directory), "the whole split": prepared}.items():
         weights, known = SupernetWeights(prepared, directory), calibration(prepared, record)
         parts = seconds_by_part(judged, weights, known, measured)
         detail = ", ".join(f"{part} {spent:.2f}" for part, spent in parts.items())
-        print(f"an evaluation on {name} alone: {told(sum(parts.values()), training)}: {detail}", flush=True)
+        print(
+            f"an evaluation on {name} alone: {tell_seconds(sum(parts.values()), training)}: {detail}",
+            flush=True,
+        )
 
 
-def told(seconds: float, training: float) -> str:
+def tell_seconds(seconds: float, training: float) -> str:
     return f"{seconds:.2f} s, {training / seconds:.0f} times less than a training (published: 100)"
 
 
@@ -240,11 +245,11 @@ def show_headline(ours: Study, out: Path) -> None:
     prepared = prepare(ours, _CPU)
     train_supernet(prepared, RunDirectory(out / "ours"), Silent())
     whole = prepared.supernet.extract(prepared.problem.space.largest())
-    candidates: list[Candidate] = [OnnxCandidate(exported(whole, prepared, out / "whole.onnx"))]
+    candidates: list[Candidate] = [OnnxCandidate(export_network(whole, prepared, out / "whole.onnx"))]
     files = [out / "ours" / "winners" / w.id / w.variants[0].file for w in results.winners]
     candidates += [OnnxCandidate(file) for file in files]
     qualities = [MeanIoU().value(collect_statistics(MeanIoU(), c, prepared.splits.test)) for c in candidates]
-    latencies = timed(candidates, prepared)
+    latencies = time_networks(candidates, prepared)
     spec = prepared.splits.inputs
     sizes = [
         (count_macs(whole, spec), count_params(whole)),
@@ -265,13 +270,13 @@ def show_headline(ours: Study, out: Path) -> None:
         )
 
 
-def exported(module: nn.Module, prepared: Prepared, path: Path) -> Path:
+def export_network(module: nn.Module, prepared: Prepared, path: Path) -> Path:
     """Write a network as an ONNX file."""
     write_bytes(path, SubnetCandidate(module, prepared.splits.inputs).onnx_model)
     return path
 
 
-def timed(candidates: Sequence[Candidate], prepared: Prepared) -> list[Measurement]:
+def time_networks(candidates: Sequence[Candidate], prepared: Prepared) -> list[Measurement]:
     """Return the latencies of all, measured in turns."""
     objective = LatencyMs()
     bench = Bench(prepared.splits.search, thorough=True, calibration=objective.calibrate())

@@ -113,7 +113,9 @@ def speed() -> Findings:
             recipe = Recipe(epochs=3, batch_size=128, learning_rate=1e-3, precision=precision)  # type: ignore[arg-type]
             supernet = fresh_network(make, 0)
             torch.cuda.reset_peak_memory_stats()
-            _, seconds = _timed(supernet, sandwich_step(supernet, CLASSES, recipe), part, recipe, device)
+            _, seconds = _time_training(
+                supernet, sandwich_step(supernet, CLASSES, recipe), part, recipe, device
+            )
             rate = len(part) * 2 / sum(seconds[1:])
             told.append(f"{device.type} {precision} {rate:,.0f}/s")
         yield f"{name}: {', '.join(told)}; {torch.cuda.max_memory_allocated() / 2**20:,.0f} MiB", True
@@ -125,7 +127,9 @@ def fashion() -> Findings:
     prepared = prepare(study, GPU)
     assert not isinstance(study.training, FromScratch)
     (phase,) = study.training.phases(prepared.supernet, study.recipe, prepared.splits.task)
-    losses, seconds = _timed(prepared.supernet, phase.step(), prepared.splits.train, study.recipe, GPU)
+    losses, seconds = _time_training(
+        prepared.supernet, phase.step(), prepared.splits.train, study.recipe, GPU
+    )
     told = ", ".join(f"{s:.1f}" for s in seconds)
     yield (
         f"{study.name}: epochs of {told} s, losses {losses[0]:.3f} to {losses[-1]:.3f}",
@@ -133,7 +137,7 @@ def fashion() -> Findings:
     )
 
 
-def _timed(
+def _time_training(
     supernet: Supernet, step: Step, split: Split, recipe: Recipe, device: torch.device
 ) -> tuple[list[float], list[float]]:
     """Train; return the losses and the seconds of the epochs."""
@@ -155,8 +159,8 @@ def resume() -> Findings:
     split, make = _random_split(IMAGE, 1024), SPACES["convnet"][0]
     for precision in ("float32", "float16"):
         recipe = Recipe(epochs=4, batch_size=128, precision=precision, ema_decay=0.9)
-        ended = [_trained(make, split, recipe) for _ in range(2)]
-        ended.append(_trained(make, split, recipe, stopped_after=2))
+        ended = [_train(make, split, recipe) for _ in range(2)]
+        ended.append(_train(make, split, recipe, stopped_after=2))
         whole, again, resumed = ended
         chance, difference = _largest_difference(whole, again), _largest_difference(whole, resumed)
         yield (
@@ -170,7 +174,7 @@ class _StoppedError(Exception):
     pass
 
 
-def _trained(
+def _train(
     make: Callable[[], nn.Module], split: Split, recipe: Recipe, stopped_after: int | None = None
 ) -> Supernet:
     def on_epoch(epoch: int, _loss: float) -> None:

@@ -98,7 +98,9 @@ def main() -> None:
     columns = list(next(iter(rows.values()))[0])
     print("", "splits", *columns, sep=" | ")
     for name, rates in rows.items():
-        print("", name, *(_told([values[column] for values in rates]) for column in columns), sep=" | ")
+        print(
+            "", name, *(_format_mean([values[column] for values in rates]) for column in columns), sep=" | "
+        )
 
 
 def at_random(splits: Splits, count: int, seed: int) -> Splits:
@@ -107,7 +109,7 @@ def at_random(splits: Splits, count: int, seed: int) -> Splits:
     return replace(splits, train=splits.train.subset(torch.from_numpy(rows)))
 
 
-def _told(values: list[float]) -> str:
+def _format_mean(values: list[float]) -> str:
     spread = statistics.stdev(values) if len(values) > 1 else float("nan")
     return f"{100 * statistics.mean(values):.1f} ± {100 * spread:.1f} %"
 

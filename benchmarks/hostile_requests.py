@@ -34,7 +34,7 @@ def send(url: str, raw: bytes, more: Iterable[bytes] = ()) -> str:
     return received[9:12].decode("latin-1") or "closed"
 
 
-def named_attacks(url: str, token: str, model: bytes) -> dict[str, str]:
+def send_attacks(url: str, token: str, model: bytes) -> dict[str, str]:
     """Return what the agent answers to each attack."""
     digest = hashlib.sha256(model).hexdigest()
     allowed = f"Authorization: Bearer {token}\r\n"
@@ -67,7 +67,7 @@ def named_attacks(url: str, token: str, model: bytes) -> dict[str, str]:
     return {name: send(url, head.encode(), more) for name, (head, more) in heads.items()}
 
 
-def fuzzed(url: str, token: str, model: bytes, count: int) -> collections.Counter[str]:
+def send_fuzzed_requests(url: str, token: str, model: bytes, count: int) -> collections.Counter[str]:
     """Return how often the agent answered what to requests that were right before a few bytes changed."""
     digest, rng = hashlib.sha256(model).hexdigest(), random.Random(0)
     work = {"models": [digest], "order": [0], "runs": 1, "batch": 1, "threads": 1, "seconds": 1, "wait": 1}
@@ -87,7 +87,7 @@ def fuzzed(url: str, token: str, model: bytes, count: int) -> collections.Counte
     return answers
 
 
-def malformed(device: Remote, model: bytes, count: int) -> collections.Counter[str]:
+def send_malformed_models(device: Remote, model: bytes, count: int) -> collections.Counter[str]:
     """Return what became of models that were right before a few bytes changed."""
     rng = random.Random(0)
     answers: collections.Counter[str] = collections.Counter()

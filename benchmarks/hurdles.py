@@ -58,7 +58,7 @@ def main() -> None:
         costs, ends = {}, {}
         for name, how in named.items():
             variant = dataclasses.replace(base, seed=seed, training=how)
-            costs[name], ends[name] = spent(variant, budget, arguments.out / f"{name}-{seed}")
+            costs[name], ends[name] = search_budget(variant, budget, arguments.out / f"{name}-{seed}")
         box = ReferenceBox.around(np.concatenate(list(costs.values())))
         volumes = {name: box.hypervolume(table) for name, table in costs.items()}
         best = {name: 1 - table[:, 0].min() for name, table in costs.items()}
@@ -70,7 +70,7 @@ def main() -> None:
         )
 
 
-def spent(variant: Study, budget: int, folder: Path) -> tuple[FloatArray, int]:
+def search_budget(variant: Study, budget: int, folder: Path) -> tuple[FloatArray, int]:
     """Search until so many epochs were given.
 
     Returns:

@@ -142,7 +142,7 @@ def plain_half(folder: Path, form: InputSpec) -> Path:
     return path
 
 
-def searched(study: Study, form: InputSpec, supernet: Path, out: Path) -> Way:
+def run_study(study: Study, form: InputSpec, supernet: Path, out: Path) -> Way:
     """Run a study with a supernet that is trained already."""
     shutil.copytree(supernet, out / "supernet")
     begin = time.process_time()
@@ -154,7 +154,7 @@ def searched(study: Study, form: InputSpec, supernet: Path, out: Path) -> Way:
     return Way(files, time.process_time() - begin)
 
 
-def pruned_by_hand(
+def prune_by_hand(
     study: Study, prepared: Prepared, directory: RunDirectory, out: Path, seconds: float
 ) -> Way:
     """Prune, fine-tune and quantize the largest subnet at every share, in so many seconds."""
@@ -198,11 +198,13 @@ def compare(arguments: argparse.Namespace, seed: int) -> dict[str, float]:
     form = prepared.splits.inputs
     trained = train_supernet(prepared, directory, Silent())
     print(f"seed {seed}: supernet {trained:.0f} s", flush=True)
-    joint = once(out / "joint", lambda folder: searched(joint_study(study), form, directory.supernet, folder))
-    first = once(out / "first", lambda folder: searched(first_study(study), form, directory.supernet, folder))
-    hand = once(
-        out / "hand", lambda folder: pruned_by_hand(study, prepared, directory, folder, joint.seconds)
+    joint = once(
+        out / "joint", lambda folder: run_study(joint_study(study), form, directory.supernet, folder)
     )
+    first = once(
+        out / "first", lambda folder: run_study(first_study(study), form, directory.supernet, folder)
+    )
+    hand = once(out / "hand", lambda folder: prune_by_hand(study, prepared, directory, folder, joint.seconds))
     ways = {_JOINT: joint, _FIRST: first, _HAND: hand}
     files = [file for way in ways.values() for file in way.files]
     costs = costs_of_files(files, prepared)

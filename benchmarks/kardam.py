@@ -144,10 +144,10 @@ def main() -> None:
 
 def compare_asynchronous(seeds: list[int], gradients: int) -> None:
     rows = [(name, policy, kind) for kind in (None, *KINDS) for name, policy in POLICIES.items()]
-    target = statistics.mean(simulated(PLAIN, None, seed, gradients)[0][-1] for seed in seeds) * 2
+    target = statistics.mean(simulate(PLAIN, None, seed, gradients)[0][-1] for seed in seeds) * 2
     print(f"{gradients} gradients sent; target: a loss of {target:.3f}")
     for name, policy, kind in rows:
-        found = [simulated(policy, kind, seed, gradients) for seed in seeds]
+        found = [simulate(policy, kind, seed, gradients) for seed in seeds]
         reached = [next((i for i, v in enumerate(losses) if v <= target), None) for losses, *_ in found]
         times = [100.0 * (i + 1) for i in reached if i is not None]
         print(
@@ -161,7 +161,7 @@ def compare_asynchronous(seeds: list[int], gradients: int) -> None:
         )
 
 
-def simulated(
+def simulate(
     policy: Policy, kind: str | None, seed: int, count: int
 ) -> tuple[list[float], float, float, float]:
     """Return the losses after every hundred gradients, the accuracy, and which shares were accepted."""
@@ -211,7 +211,8 @@ def compare_together(seeds: list[int], epochs: int) -> None:
             if kind is not None and size == 7:  # the seven that are sound
                 continue
             found = [
-                in_processes(size, partial(trained, kind, faulty_ranks, seed, epochs))[-1] for seed in seeds
+                in_processes(size, partial(train_together, kind, faulty_ranks, seed, epochs))[-1]
+                for seed in seeds
             ]
             print(
                 f"{'all sound' if kind is None else f'3 of 10 {kind}':16s} {size} processes, "
@@ -222,7 +223,9 @@ def compare_together(seeds: list[int], epochs: int) -> None:
             )
 
 
-def trained(kind: str | None, faulty_ranks: int, seed: int, epochs: int, ranks: Ranks) -> tuple[float, float]:
+def train_together(
+    kind: str | None, faulty_ranks: int, seed: int, epochs: int, ranks: Ranks
+) -> tuple[float, float]:
     """Train a supernet in this process, and return the accuracy of its largest and its smallest subnet."""
     torch.set_num_threads(1)
     splits = Digits().load()

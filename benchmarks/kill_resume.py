@@ -35,7 +35,7 @@ Finished = dict[int, tuple[str, list[float]]]
 _HERE = Path(__file__).parent
 
 
-def finished_trials(study: Study, database: Path) -> Finished:
+def read_finished_trials(study: Study, database: Path) -> Finished:
     """Return architecture and values of the finished trials by number."""
     if not database.exists():
         return {}
@@ -46,7 +46,7 @@ def finished_trials(study: Study, database: Path) -> Finished:
     return {t.number: (t.user_attrs[ARCHITECTURE], t.values) for t in complete_trials(record)}
 
 
-def finished_files(out: Path) -> dict[Path, int]:
+def list_finished_files(out: Path) -> dict[Path, int]:
     """Return when each file was made that a finished step of a winner left."""
     steps = out.glob("winners/*/finished*.json")
     files = [step.parent / name for step in steps for name in StepResult.read(step).files]
@@ -56,7 +56,7 @@ def finished_files(out: Path) -> dict[Path, int]:
 def faults(study: Study, out: Path, before: Finished, made: dict[Path, int]) -> list[str]:
     """Return what is wrong with a resumed run."""
     record = optuna.load_study(study_name=study.name, storage=f"sqlite:///{out / 'study.db'}")
-    after = finished_trials(study, out / "study.db")
+    after = read_finished_trials(study, out / "study.db")
     found = []
     if len(after) != study.evaluations or len(record.trials) != study.evaluations:
         found.append(f"{len(after)} finished of {len(record.trials)} trials")
@@ -114,7 +114,10 @@ def main() -> None:
             number = round(count * (0.6 + 0.4 * (turn + 1) / arguments.times))
             when, process = f"before file {number} of {count}", fresh({KILL: str(number)})
         process.wait()
-        before, made = finished_trials(study, arguments.out / "study.db"), finished_files(arguments.out)
+        before, made = (
+            read_finished_trials(study, arguments.out / "study.db"),
+            list_finished_files(arguments.out),
+        )
         status = arguments.out / "status.json"
         stage = status.read_text().split('"')[3] if status.exists() else "start"
         code = subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode

@@ -61,7 +61,7 @@ def main() -> None:
     begin = time.monotonic()
     subprocess.run(_command(alone), stdout=subprocess.DEVNULL, check=True)
     whole_s = time.monotonic() - begin
-    print(f"alone: {len(_finished(alone))} trials in {whole_s:.0f} s", flush=True)
+    print(f"alone: {len(_read_finished_trials(alone))} trials in {whole_s:.0f} s", flush=True)
     with contextlib.closing(TwoNodes()) if arguments.on == "ray" else contextlib.nullcontext() as cluster:
         flags = [f"--jobs={jobs}", *([f"--ray={cluster.address}"] if cluster is not None else [])]
         deaths = _through(_command(killed, *flags), cluster, whole_s, arguments)
@@ -136,7 +136,7 @@ def _kill(process: psutil.Process) -> None:
 
 
 def _compare(alone: Path, killed: Path, jobs: int) -> None:
-    expected, found = _finished(alone), _finished(killed)
+    expected, found = _read_finished_trials(alone), _read_finished_trials(killed)
     trials = _record(killed).get_trials(deepcopy=False)
     states = [trial.state.name for trial in trials]
     architectures = [architecture for architecture, _ in found]
@@ -154,7 +154,7 @@ def _record(out: Path) -> optuna.Study:
     return optuna.load_study(study_name="short_scratch", storage=f"sqlite:///{out / 'study.db'}")
 
 
-def _finished(out: Path) -> list[tuple[str, list[float]]]:
+def _read_finished_trials(out: Path) -> list[tuple[str, list[float]]]:
     """Return architecture and values of the finished trials, in the order of their numbers."""
     return [(t.user_attrs[ARCHITECTURE], t.values) for t in complete_trials(_record(out))]
 

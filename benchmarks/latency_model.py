@@ -54,7 +54,7 @@ class Devices:
     ms: Mapping[str, FloatArray]
     counts: FloatArray
 
-    def known(self, columns: FloatArray) -> Known:
+    def make_look_up(self, columns: FloatArray) -> Known:
         """Return what looks up rows of ``(n, k)`` columns by positions."""
         rows = {position.tobytes(): row for row, position in enumerate(self.positions)}
 
@@ -163,7 +163,7 @@ def by_model(
 ) -> list[Result]:
     """Return what our model makes of architectures that it chose itself, after each round of choices."""
     candidates, ms = table.positions[pool], table.ms[target]
-    model = LatencyModel(table.space, table.known(columns), candidates[:_REFERENCE])
+    model = LatencyModel(table.space, table.make_look_up(columns), candidates[:_REFERENCE])
     chosen, results = np.zeros(0, dtype=np.int64), []
     for count in COUNTS:
         left = np.setdiff1d(np.arange(len(pool)), chosen)

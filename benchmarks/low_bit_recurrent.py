@@ -113,7 +113,9 @@ def compare(task: str, splits: Splits, arguments: argparse.Namespace, recipe: Re
         for steps in (*arguments.steps, 0):
             begin, found = time.process_time(), list[float]()
             for seed in arguments.seeds:
-                model = trained(initial(splits, arguments.width, seed), bits, steps, splits, recipe, seed)
+                model = train_network(
+                    initial(splits, arguments.width, seed), bits, steps, splits, recipe, seed
+                )
                 found.append(accuracy(model, getattr(splits, arguments.split)))
             norm = f"batch norm of {steps} steps" if steps else "no batch norm"
             spread = statistics.stdev(found) if len(found) > 1 else float("nan")
@@ -134,7 +136,7 @@ def initial(splits: Splits, width: int, seed: int) -> Model:
     return Model(splits.inputs, fresh_module(network, architecture, seed).eval())
 
 
-def trained(model: Model, bits: int, steps: int, splits: Splits, recipe: Recipe, seed: int) -> Model:
+def train_network(model: Model, bits: int, steps: int, splits: Splits, recipe: Recipe, seed: int) -> Model:
     """Return a network after training with weights of so many bits."""
     with tempfile.TemporaryDirectory() as folder:
         lab = Lab(splits.train, splits.task, recipe, CPU, seed, Path(folder))

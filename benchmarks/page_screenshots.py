@@ -35,11 +35,11 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.to.mkdir(parents=True, exist_ok=True)
     service = Service(arguments.folder, NAS_STUDIES="studies")
-    service.token = kept_token(arguments.folder)
+    service.token = read_token(arguments.folder)
     service.start()
     (arguments.folder / "token.txt").write_text(service.token)
     try:
-        run = finished_run(service, arguments.study, arguments.evaluations)
+        run = find_finished_run(service, arguments.study, arguments.evaluations)
         with chromium() as browser:
             for theme in ("light", "dark"):
                 for size in _SIZES:
@@ -50,13 +50,13 @@ def main() -> None:
         service.signal(signal.SIGTERM)
 
 
-def kept_token(folder: Path) -> str:
+def read_token(folder: Path) -> str:
     """Return the token that an earlier call kept, empty if there was none."""
     path = folder / "token.txt"
     return path.read_text() if path.exists() else ""
 
 
-def finished_run(service: Service, study: str, evaluations: int) -> str:
+def find_finished_run(service: Service, study: str, evaluations: int) -> str:
     """Return the id of a finished run of the study; start one where there is none, and wait."""
     for run in service.ask("GET", "/runs")["runs"]:
         if run["study"] == study and run["state"] == "finished":

@@ -151,12 +151,15 @@ def _insert(
             [
                 (id_, key, json.dumps(value))
                 for id_, architecture, row in zip(numbered, found, table.tolist(), strict=True)
-                for key, value in (("architecture", architecture.id), ("measurements", _measured(names, row)))
+                for key, value in (
+                    ("architecture", architecture.id),
+                    ("measurements", _make_measurements(names, row)),
+                )
             ],
         )
 
 
-def _measured(names: list[str], row: list[float]) -> dict[str, dict[str, object]]:
+def _make_measurements(names: list[str], row: list[float]) -> dict[str, dict[str, object]]:
     spreads = (0.008, 0.0, 0.0003)
     return {
         name: {"value": value, "spread": spread, "unit": "", "device": "", "repeats": 1}

@@ -93,7 +93,7 @@ def compare(name: str, make: Callable[[int], Transfer], seeds: int) -> None:
     begin = time.perf_counter()
     for seed in range(seeds):
         transfer = make(seed)
-        whole = trained(transfer, seed)
+        whole = train_first(transfer, seed)
         for way, reached in results_of(transfer, whole, seed).items():
             rows.setdefault(way, []).append(reached)
             print(f"  {way}: {reached:.2f}", flush=True)
@@ -110,12 +110,14 @@ def compare(name: str, make: Callable[[int], Transfer], seeds: int) -> None:
         )
 
 
-def trained(transfer: Transfer, seed: int) -> nn.Module:
+def train_first(transfer: Transfer, seed: int) -> nn.Module:
     """Return the network after its first training, with a new last layer."""
     split, classes = transfer.first
-    network = seeded(seed, lambda: transfer.make(classes))
-    network = tuned(FineTune(), network, split, classes, Recipe(transfer.epochs[0], learning_rate=2e-3), seed)
-    fresh = seeded(seed + 1000, lambda: transfer.make(transfer.classes)).get_submodule(transfer.head)
+    network = make_with_seed(seed, lambda: transfer.make(classes))
+    network = apply_pass(
+        FineTune(), network, split, classes, Recipe(transfer.epochs[0], learning_rate=2e-3), seed
+    )
+    fresh = make_with_seed(seed + 1000, lambda: transfer.make(transfer.classes)).get_submodule(transfer.head)
     network.set_submodule(transfer.head, fresh)
     return network.eval()
 
@@ -123,11 +125,11 @@ def trained(transfer: Transfer, seed: int) -> nn.Module:
 def results_of(transfer: Transfer, whole: nn.Module, seed: int) -> dict[str, float]:
     """Return the test accuracy of each way in percent."""
     epochs, rest = transfer.epochs[1], transfer.epochs[1] - 1
-    scratch = seeded(seed + 2000, lambda: transfer.make(transfer.classes)).eval()
+    scratch = make_with_seed(seed + 2000, lambda: transfer.make(transfer.classes)).eval()
     ways: dict[str, tuple[nn.Module, CompressionPass, int]] = {
         "everything": (whole, FineTune(), epochs),
         "everything, from scratch": (scratch, FineTune(), epochs),
-        "biases, normalisation, last layer": (frozen(whole, transfer.head), FineTune(), epochs),
+        "biases, normalisation, last layer": (freeze_most(whole, transfer.head), FineTune(), epochs),
         "FAR, 20% of the nodes": (whole, PartialFineTune(FAR), rest),
         "random 20% of the nodes, primed": (whole, PartialFineTune(RANDOM_NODES), rest),
         "Learners of rank 4, primed": (whole, PartialFineTune(BRANCHES), rest),
@@ -147,13 +149,13 @@ def best_of(
     """Return the test accuracy with the rate that is best on the search split."""
     train, search, test = transfer.parts
     made = [
-        tuned(way, network, train, transfer.classes, Recipe(epochs, learning_rate=rate), seed)
+        apply_pass(way, network, train, transfer.classes, Recipe(epochs, learning_rate=rate), seed)
         for rate in rates
     ]
     return accuracy(max(made, key=lambda network: accuracy(network, search)), test)
 
 
-def tuned(
+def apply_pass(
     way: CompressionPass, network: nn.Module, split: Split, classes: int, recipe: Recipe, seed: int
 ) -> nn.Module:
     with tempfile.TemporaryDirectory() as folder:
@@ -163,7 +165,7 @@ def tuned(
     return module
 
 
-def frozen(network: nn.Module, head: str) -> nn.Module:
+def freeze_most(network: nn.Module, head: str) -> nn.Module:
     """Return a copy of which biases, normalisation and the last layer learn."""
     made = copy_module(network)
     for name, parameter in made.named_parameters():
@@ -177,16 +179,16 @@ def digits_transfer(seed: int) -> Transfer:
     labels = torch.from_numpy(data.target)
     is_first = labels < 5
     first = Split(images[is_first], labels[is_first])
-    train, search, test = parted((labels >= 5).nonzero().flatten().numpy(), labels.numpy(), seed)
+    train, search, test = part_rows((labels >= 5).nonzero().flatten().numpy(), labels.numpy(), seed)
     parts = [Split(images[rows], labels[rows] - 5) for rows in (train, search, test)]
 
     def make(classes: int) -> nn.Module:
-        return extracted(vision_transformer(classes, 1, 8, 2), width=48, depth=4, ratio=4, heads=4)
+        return extract_subnet(vision_transformer(classes, 1, 8, 2), width=48, depth=4, ratio=4, heads=4)
 
     return Transfer(make, "5", (first, 5), (parts[0], parts[1], parts[2]), 5, (20, 10))
 
 
-def parted(rows: np.ndarray, labels: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def part_rows(rows: np.ndarray, labels: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return 40 % of rows to train, 20 % to choose by, 40 % to judge, as many of each class."""
     rest, test = train_test_split(rows, test_size=0.4, stratify=labels[rows], random_state=seed)
     train, search = train_test_split(rest, test_size=1 / 3, stratify=labels[rest], random_state=seed)
@@ -208,7 +210,7 @@ def text_transfer(data: Path, seed: int) -> Transfer:
         return Split(token_ids(of, known, LENGTH), torch.tensor([number[name] for name in named]))
 
     def make(classes: int) -> nn.Module:
-        return extracted(text_transformer(classes, WORDS, LENGTH), width=64, depth=2, ratio=4, heads=4)
+        return extract_subnet(text_transformer(classes, WORDS, LENGTH), width=64, depth=2, ratio=4, heads=4)
 
     splits = [split(of, named, labels) for of, named in zip(parts, targets, strict=True)]
     return Transfer(
@@ -226,7 +228,7 @@ def table(path: Path) -> tuple[list[str], list[str]]:
     return [row[0] for row in rows], [row[1] for row in rows]
 
 
-def extracted(network: nn.Module, width: int, depth: int, ratio: int, heads: int) -> nn.Module:
+def extract_subnet(network: nn.Module, width: int, depth: int, ratio: int, heads: int) -> nn.Module:
     """Return the subnet of these sizes."""
     supernet = Supernet(network)
     options: dict[str, int] = {}
@@ -236,7 +238,7 @@ def extracted(network: nn.Module, width: int, depth: int, ratio: int, heads: int
     return supernet.extract(supernet.space.architecture(options))
 
 
-def seeded(seed: int, make: Callable[[], nn.Module]) -> nn.Module:
+def make_with_seed(seed: int, make: Callable[[], nn.Module]) -> nn.Module:
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)
         return make()
@@ -255,9 +257,9 @@ SIZES = {"width 64, depth 2": (1.0, 64, 2, 4, 64), "width 512, depth 4": (4.0, 5
 def measure_steps(turns: int = 15) -> None:
     """Print time and memory of steps of each way, for a small and a larger text encoder."""
     for size, (scale, width, depth, heads, batch) in SIZES.items():
-        network = seeded(
+        network = make_with_seed(
             0,
-            lambda s=scale, w=width, d=depth, h=heads: extracted(
+            lambda s=scale, w=width, d=depth, h=heads: extract_subnet(
                 text_transformer(2, WORDS, LENGTH, s), w, d, 4, h
             ),
         )
@@ -265,11 +267,13 @@ def measure_steps(turns: int = 15) -> None:
         num_params = count_params(network)
         ways = {
             "everything": network,
-            "embedding frozen": with_frozen(copy_module(network), "embedding"),
-            "biases, normalisation, last layer": frozen(network, "head"),
-            "FAR, 20% of the nodes": adapted(network, PartialFineTune(RANDOM_NODES, priming_epochs=0), ids),
+            "embedding frozen": freeze_module(copy_module(network), "embedding"),
+            "biases, normalisation, last layer": freeze_most(network, "head"),
+            "FAR, 20% of the nodes": adapt_copy(
+                network, PartialFineTune(RANDOM_NODES, priming_epochs=0), ids
+            ),
             "FAR as two layers, concatenated": in_two(network),
-            "Learners of rank 4": adapted(network, PartialFineTune(BRANCHES, priming_epochs=0), ids),
+            "Learners of rank 4": adapt_copy(network, PartialFineTune(BRANCHES, priming_epochs=0), ids),
         }
         steps = {way: Steps(model.train(), ids) for way, model in ways.items()}
         for _ in range(turns):
@@ -285,12 +289,12 @@ def measure_steps(turns: int = 15) -> None:
             print(f"{way:36s} {step.row(num_params)}", flush=True)
 
 
-def with_frozen(network: nn.Module, name: str) -> nn.Module:
+def freeze_module(network: nn.Module, name: str) -> nn.Module:
     network.get_submodule(name).requires_grad_(False)
     return network
 
 
-def adapted(network: nn.Module, plan: PartialFineTune, ids: Tensor) -> nn.Module:
+def adapt_copy(network: nn.Module, plan: PartialFineTune, ids: Tensor) -> nn.Module:
     made = copy_module(network)
     adapt_layers(made, network, plan, ids[:2], 0)
     return made
@@ -313,7 +317,7 @@ class InTwo(nn.Module):
 
 
 def in_two(network: nn.Module) -> nn.Module:
-    made = frozen(network, "head")
+    made = freeze_most(network, "head")
     for name, module in list(made.named_modules()):
         if isinstance(module, nn.Linear) and name != "head":
             made.set_submodule(name, InTwo(module))
@@ -346,7 +350,7 @@ class Steps:
         """Return the loss of the batch."""
         return F.cross_entropy(self.network(self.ids), self.ids[:, 0] % 2)
 
-    def kept_bytes(self) -> int:
+    def count_kept_bytes(self) -> int:
         """Return bytes that the forward pass keeps for the backward pass, besides the parameters."""
         held = [*self.network.parameters(), *self.network.buffers()]
         own = {tensor.untyped_storage().data_ptr() for tensor in held}
@@ -368,7 +372,7 @@ class Steps:
         held = sum(t.nbytes for t in (*self.network.parameters(), *self.network.buffers()))
         learning = sum(p.numel() for p in self.learning)
         low, middle, high = np.percentile(1000 * np.array(self.seconds[2:]), (25, 50, 75))
-        kept = self.kept_bytes()
+        kept = self.count_kept_bytes()
         total = held + 12 * learning + kept
         share = learning / num_params
         return (

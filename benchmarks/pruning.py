@@ -80,7 +80,7 @@ def main() -> None:
 def results_of(seed: int, arguments: argparse.Namespace) -> dict[str, float]:
     train_split = load_split(arguments.data, "train", arguments.images, seed)
     test = load_split(arguments.data, "test", arguments.test_images, 0)
-    whole = trained_whole(seed, train_split, arguments)
+    whole = train_whole(seed, train_split, arguments)
     found = {"whole": accuracy(whole, test)}
     makers: dict[str, Callable[[float], nn.Module]] = {
         f"ours, {setting}": lambda share, setting=setting: ours(whole, setting, share, train_split, seed)
@@ -89,7 +89,7 @@ def results_of(seed: int, arguments: argparse.Namespace) -> dict[str, float]:
     makers["Torch-Pruning"] = lambda share: torch_prunings(whole, share)
     for name, make in makers.items():
         pruned, seconds = at_half_the_macs(whole, make)
-        tuned = fine_tuned(pruned, arguments.fine_tune, train_split, seed)
+        tuned = fine_tune(pruned, arguments.fine_tune, train_split, seed)
         share = macs(pruned) / macs(whole)
         print(f"  {name}: {share:.3f} of the MACs, pruned in {seconds:.1f} s", flush=True)
         found[name] = accuracy(tuned, test)
@@ -103,7 +103,7 @@ def results_of(seed: int, arguments: argparse.Namespace) -> dict[str, float]:
                 module.reset_parameters()
     epochs = arguments.epochs + arguments.fine_tune
     found["same size from scratch"] = accuracy(
-        fine_tuned(same_size, epochs, train_split, seed, rate=5e-3), test
+        fine_tune(same_size, epochs, train_split, seed, rate=5e-3), test
     )
     return found
 
@@ -123,7 +123,7 @@ def recipe(epochs: int, rate: float) -> Recipe:
     return Recipe(epochs, batch_size=64, learning_rate=rate, augment=AUGMENT)
 
 
-def trained_whole(seed: int, split: Split, arguments: argparse.Namespace) -> nn.Module:
+def train_whole(seed: int, split: Split, arguments: argparse.Namespace) -> nn.Module:
     """Return the whole network, trained; kept for a later call."""
     path = arguments.out / f"whole-{seed}-{arguments.images}-{arguments.epochs}.pt"
     with torch.random.fork_rng([]):
@@ -186,7 +186,7 @@ def nearest_to(
     return best, (time.perf_counter() - begin) / TRIES
 
 
-def fine_tuned(network: nn.Module, epochs: int, split: Split, seed: int, rate: float = 2e-3) -> nn.Module:
+def fine_tune(network: nn.Module, epochs: int, split: Split, seed: int, rate: float = 2e-3) -> nn.Module:
     with tempfile.TemporaryDirectory() as folder:
         tuned = FineTune(recipe(epochs, rate)).apply(Model(IMAGES, network), {}, lab(split, seed, folder))
     assert tuned.module is not None

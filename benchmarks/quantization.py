@@ -118,7 +118,7 @@ def compare_training(subject: Subject, seeds: int, more: int) -> None:
     rows = []
     for seed in range(seeds):
         lab = lab_of(splits, replace(subject.recipe, epochs=more, learning_rate=1e-3), seed)
-        given = Model(splits.inputs, trained(subject, splits, seed))
+        given = Model(splits.inputs, train_network(subject, splits, seed))
         plain = Model(splits.inputs, went_on(given.module, lab))
         with tempfile.TemporaryDirectory() as folder:
             simulated = Qat().apply(given, {}, replace(lab, folder=Path(folder)))
@@ -155,7 +155,7 @@ PASSES: dict[str, CompressionPass] = {
 def compare_passes(subject: Subject) -> None:
     """Print bytes, time and quality of what each pass makes of one trained network."""
     splits = subject.load()
-    module = trained(subject, splits, 0)
+    module = train_network(subject, splits, 0)
     given = onnx_of(Model(splits.inputs, module))
     batches = calibration_batches(splits.train, 512)
     files = {"float32": given, "Int8()": quantize(given, batches, reduce_range=needs_reduced_range())}
@@ -197,7 +197,7 @@ class InMemory:
         raise NotImplementedError
 
 
-def trained(subject: Subject, splits: Splits, seed: int) -> nn.Module:
+def train_network(subject: Subject, splits: Splits, seed: int) -> nn.Module:
     """Return the largest network, the smallest, or one of middle options, trained from scratch."""
     supernet = fresh_network(subject.network, seed)
     space = supernet.space

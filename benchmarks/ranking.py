@@ -67,7 +67,7 @@ def main() -> None:
     both = np.array([[one["accuracy"] for one in found] for found in rows.values()])
     print_ceiling(both, macs)
     splits = study().data.load()
-    supernet, seconds = trained(splits, arguments)
+    supernet, seconds = train_supernet(splits, arguments)
     architectures = [supernet.space.architecture(found[0]["choices"]) for found in rows.values()]
     for items in arguments.recalibrate:
         begin = time.process_time()
@@ -96,7 +96,7 @@ def complete_rows(rows: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]
     return {name: trainings for name, trainings in found.items() if len(trainings) == most}
 
 
-def trained(splits: Splits, arguments: argparse.Namespace) -> tuple[Supernet, float]:
+def train_supernet(splits: Splits, arguments: argparse.Namespace) -> tuple[Supernet, float]:
     """Return a supernet, and the seconds of a core that its training took."""
     supernet = fresh_network(study().network, arguments.seed)
     name = f"{arguments.recipe}-{arguments.epochs}-{arguments.ema}-{arguments.seed}"
@@ -140,7 +140,7 @@ def print_row(name: str, values: FloatArray, alone: FloatArray, macs: FloatArray
         f"{part} {kendall_tau(values[rows], alone[rows]):.2f}" for part, rows in parts(macs).items()
     )
     lost = regret(
-        np.column_stack([1 - alone, macs]), chosen(values, macs), np.zeros(len(macs)), sampled=False
+        np.column_stack([1 - alone, macs]), choose_winners(values, macs), np.zeros(len(macs)), sampled=False
     )
     assert lost is not None
     print(
@@ -154,7 +154,7 @@ def parts(macs: FloatArray) -> dict[str, NDArray[np.bool_]]:
     return {"all": macs > 0, "larger": macs >= _LARGER}
 
 
-def chosen(values: FloatArray, macs: FloatArray) -> NDArray[np.bool_]:
+def choose_winners(values: FloatArray, macs: FloatArray) -> NDArray[np.bool_]:
     """Return which are winners: of the front, those that keep most of its hypervolume, the best first."""
     costs = np.column_stack([-values, macs])
     front = np.flatnonzero(pareto.non_dominated(costs))

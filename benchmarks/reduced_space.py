@@ -51,7 +51,7 @@ def main() -> None:
             for name, found_by_seed in rows.items():
                 columns = [spread(values) for values in zip(*found_by_seed, strict=True)]
                 print(f"width {width:3d}  rate {rate:g}  {name:34s}  {'  '.join(columns)}", flush=True)
-            better = [compared(rows["reduced space"], rows[name]) for name in rows if name != "reduced space"]
+            better = [compare(rows["reduced space"], rows[name]) for name in rows if name != "reduced space"]
             print(
                 f"    seeds in which the reduced space has the lower loss in the end, and is more accurate: {better}"
             )
@@ -73,12 +73,12 @@ def results_of(
     )
     normalised = copy.deepcopy(network)
     UnitSpheres(normalised, splits.train, CPU)
-    yield "reduced space", trained(network, splits, replace(recipe, reduced_space=True), seed, shown)
-    yield "standard", trained(network, splits, recipe, seed, shown)
-    yield "standard, from the same beginning", trained(normalised, splits, recipe, seed, shown)
+    yield "reduced space", train_copy(network, splits, replace(recipe, reduced_space=True), seed, shown)
+    yield "standard", train_copy(network, splits, recipe, seed, shown)
+    yield "standard, from the same beginning", train_copy(normalised, splits, recipe, seed, shown)
 
 
-def trained(
+def train_copy(
     network: nn.Module, splits: Splits, recipe: Recipe, seed: int, shown: list[int]
 ) -> tuple[float, ...]:
     """Return the losses after some epochs and the accuracy in the end, of a copy that is trained."""
@@ -96,7 +96,7 @@ def spread(values: tuple[float, ...]) -> str:
     return f"{statistics.mean(values):.3f} ± {deviation:.3f}"
 
 
-def compared(ours: list[tuple[float, ...]], theirs: list[tuple[float, ...]]) -> tuple[int, int]:
+def compare(ours: list[tuple[float, ...]], theirs: list[tuple[float, ...]]) -> tuple[int, int]:
     pairs = list(zip(ours, theirs, strict=True))
     return sum(a[-2] < b[-2] for a, b in pairs), sum(a[-1] > b[-1] for a, b in pairs)
 

@@ -48,14 +48,14 @@ Ask = Callable[[Prepared, Architecture], nn.Module]
 """Returns an architecture with the supernet's weights, ready to be judged."""
 
 
-def recalibrated(images: int) -> Ask:
+def recalibrate_on_images(images: int) -> Ask:
     """Return what gives an architecture batch-norm statistics of its own, of so many training images."""
     return lambda prepared, architecture: extract_recalibrated(
         prepared.supernet, architecture, prepared.splits.train, images
     )
 
 
-def adapted(prepared: Prepared, architecture: Architecture) -> nn.Module:
+def adapt(prepared: Prepared, architecture: Architecture) -> nn.Module:
     """Return an architecture after ten steps of training and a recalibration."""
     module, whole = (
         extract_recalibrated(prepared.supernet, architecture, prepared.splits.train),
@@ -71,10 +71,10 @@ def adapted(prepared: Prepared, architecture: Architecture) -> nn.Module:
 
 
 WAYS: dict[str, Ask] = {
-    "64 images": recalibrated(64),
-    "512 images": recalibrated(512),
-    "2,048 images": recalibrated(2_048),
-    f"{_ADAPTATION_STEPS} steps, 512 images": adapted,
+    "64 images": recalibrate_on_images(64),
+    "512 images": recalibrate_on_images(512),
+    "2,048 images": recalibrate_on_images(2_048),
+    f"{_ADAPTATION_STEPS} steps, 512 images": adapt,
 }
 
 
@@ -87,7 +87,7 @@ def row(title: str, table: SupernetTable, quality: FloatArray, seconds: float | 
         quality: ``(k,)`` of these, the larger the better.
         seconds: For each architecture.
     """
-    rows, alone = table.trained_alone()
+    rows, alone = table.read_trained_alone()
     after, macs = alone.mean(axis=1), table.macs[rows].astype(np.float64)
     agreement = rank_agreement(quality.tolist(), after.tolist())
     winners = pareto.non_dominated(np.column_stack([-quality, macs]))
@@ -118,7 +118,7 @@ def seed_noise(alone: FloatArray) -> float:
 
 def show_table(table: SupernetTable) -> None:
     """Print what the table alone tells."""
-    rows, alone = table.trained_alone()
+    rows, alone = table.read_trained_alone()
     between = rank_agreement(alone[:, 0].tolist(), alone[:, 1].tolist())
     print(
         f"{len(rows)} architectures trained alone with {alone.shape[1]} seeds: {100 * alone.min():.1f} to "
@@ -136,7 +136,7 @@ def show_ways(table: SupernetTable, folder: Path, data: Path) -> None:
     """Print how other ways of asking the supernet rank."""
     prepared = prepare(fashion_study(data), torch.device("cpu"))
     train_supernet(prepared, RunDirectory(folder), Silent())
-    architectures = table.space.from_indices(table.positions[table.trained_alone()[0]])
+    architectures = table.space.from_indices(table.positions[table.read_trained_alone()[0]])
     for title, ask in WAYS.items():
         begin = time.process_time()
         found = [judge(prepared, ask(prepared, architecture)) for architecture in architectures]

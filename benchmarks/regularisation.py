@@ -109,7 +109,9 @@ def main() -> None:
     print("trained alone | accuracy, mean and deviation | minus nothing, 95 % interval | CPU s")
     for name, found in alone.items():
         accuracies, seconds_of = np.array(found).T
-        print(f"{name} | {told(accuracies, np.array(alone['nothing'])[:, 0])} | {seconds_of.mean():.1f}")
+        print(
+            f"{name} | {format_difference(accuracies, np.array(alone['nothing'])[:, 0])} | {seconds_of.mean():.1f}"
+        )
     judged = [
         subnets(setting, setting.load(arguments.data, seed), seed) for seed in range(arguments.supernets)
     ]
@@ -117,10 +119,10 @@ def main() -> None:
     for kind in ("smallest", "random", "largest"):
         for name in judged[0] if judged else ():
             values, base = (np.array([found[key][kind] for found in judged]) for key in (name, "nothing"))
-            print(f"{name} | {kind} | {told(values, base)}")
+            print(f"{name} | {kind} | {format_difference(values, base)}")
 
 
-def told(values: FloatArray, base: FloatArray) -> str:
+def format_difference(values: FloatArray, base: FloatArray) -> str:
     """Return mean and deviation in percent, and the paired difference in points with its t interval."""
     gains = 100 * (values - base)
     half = stats.t.ppf(0.975, len(gains) - 1) * stats.sem(gains) if len(gains) > 1 else np.nan

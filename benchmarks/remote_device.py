@@ -32,7 +32,7 @@ import torch
 from torch import nn
 
 from benchmarks.flaky_wire import Wire
-from benchmarks.hostile_requests import fuzzed, malformed, named_attacks
+from benchmarks.hostile_requests import send_attacks
 from benchmarks.two_devices_study import URL
 from nas import LatencyMs
 from nas.devices import Device, OnnxRuntime, Remote, Session, Timings
@@ -247,10 +247,12 @@ def hostile(device: Remote, token: str, folder: Path | None, requests: int, mode
     layers = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 4))
     model = export_onnx(layers, (3, 8, 8))
     before = _outside(folder)
-    for name, answer in named_attacks(device.url, token, model).items():
+    for name, answer in send_attacks(device.url, token, model).items():
         print(f"{name}: {answer}")
-    print(f"{requests} fuzzed requests: {dict(fuzzed(device.url, token, model, requests).most_common())}")
-    print(f"{models} malformed models: {dict(malformed(device, model, models).most_common())}")
+    print(
+        f"{requests} fuzzed requests: {dict(send_fuzzed_requests(device.url, token, model, requests).most_common())}"
+    )
+    print(f"{models} malformed models: {dict(send_malformed_models(device, model, models).most_common())}")
     facts = device.facts()
     print(f"the agent answers: {facts.processor}, ONNX Runtime {facts.onnxruntime}, process {facts.instance}")
     print(f"written outside of its folder: {sorted(_outside(folder) - before) or 'nothing'}")

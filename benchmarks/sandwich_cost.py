@@ -52,7 +52,9 @@ def main() -> None:
         if arguments.profile:
             profile(supernet, images, labels)
             continue
-        seconds = np.array([compared(supernet, images, labels, seed) for seed in range(arguments.steps)])[1:]
+        seconds = np.array(
+            [compare_steps(supernet, images, labels, seed) for seed in range(arguments.steps)]
+        )[1:]
         sandwich, plain = seconds.sum(axis=0)
         print(
             f"{name}, batch {batch}: sandwich {1e3 * sandwich / len(seconds):.1f} ms, four plain steps "
@@ -62,7 +64,7 @@ def main() -> None:
         )
 
 
-def compared(supernet: Supernet, images: Tensor, labels: Tensor, seed: int) -> tuple[float, float]:
+def compare_steps(supernet: Supernet, images: Tensor, labels: Tensor, seed: int) -> tuple[float, float]:
     """Return the seconds of a sandwich step, and of plain steps of its four networks."""
     architectures = [
         supernet.space.largest(),
@@ -74,7 +76,7 @@ def compared(supernet: Supernet, images: Tensor, labels: Tensor, seed: int) -> t
     alone = [updater(n, make_supervised_step(n, CLASSES, RECIPE), images, labels, seed) for n in networks]
     runs = []
     for _ in range(3):  # the first pays for what torch allocates and chooses once
-        runs.append((spent([together]), spent(alone)))
+        runs.append((measure_cpu_seconds([together]), measure_cpu_seconds(alone)))
     return min(run[0] for run in runs[1:]), min(run[1] for run in runs[1:])
 
 
@@ -92,7 +94,7 @@ def updater(model: nn.Module, step: Step, images: Tensor, labels: Tensor, seed: 
     return update
 
 
-def spent(updates: list[Callable[[], None]]) -> float:
+def measure_cpu_seconds(updates: list[Callable[[], None]]) -> float:
     """Return the CPU seconds of this process."""
     begin = time.process_time()
     for update in updates:

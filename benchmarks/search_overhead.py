@@ -59,7 +59,7 @@ def evaluate(searched: Problem, architecture: Architecture) -> dict[str, Measure
     return {name: Measurement(float(value[0]), 0.0, "", "", 1) for name, value in found.items()}
 
 
-def filled_study(searched: Problem, strategy: Strategy, num_trials: int) -> optuna.Study:
+def fill_study(searched: Problem, strategy: Strategy, num_trials: int) -> optuna.Study:
     """Return a study in memory with as many different random architectures, evaluated."""
     study = optuna.create_study(
         directions=[o.direction for o in searched.objectives], sampler=strategy.sampler(searched, 0)
@@ -88,7 +88,7 @@ def filled_study(searched: Problem, strategy: Strategy, num_trials: int) -> optu
 def seconds_per_proposal(strategy: Strategy, num_trials: int, num_measured: int) -> float:
     """Return CPU seconds per trial of the search loop, over so many trials."""
     searched = problem()
-    study = filled_study(searched, strategy, num_trials)
+    study = fill_study(searched, strategy, num_trials)
     moments: list[float] = []
 
     def note(_trial: FrozenTrial) -> None:

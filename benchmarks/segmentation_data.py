@@ -109,19 +109,19 @@ def main() -> None:
     cache = arguments.out / "cache"
     shutil.rmtree(cache, ignore_errors=True)
     os.environ["NAS_CACHE"] = str(cache)
-    opened = _opened_files(folder)
-    theirs = _timed("torchvision, a pass", lambda: torchvision_pass(arguments.out), arguments.passes, opened)
+    opened = _list_opened_files(folder)
+    theirs = _time("torchvision, a pass", lambda: torchvision_pass(arguments.out), arguments.passes, opened)
 
     def load() -> Splits:
         return SegmentationFolder(
             folder / "JPEGImages", folder / "SegmentationClass", classes=CLASSES, memory_share=1e-6
         ).load()
 
-    first = _timed("ours, decoding into a file", load, 1, opened)
-    again = _timed("ours, found again", load, arguments.passes, opened)
+    first = _time("ours, decoding into a file", load, 1, opened)
+    again = _time("ours, found again", load, arguments.passes, opened)
     splits = load()
     assert splits.train.mapped
-    ours = _timed("ours, a pass", lambda: our_pass(splits), arguments.passes, opened)
+    ours = _time("ours, a pass", lambda: our_pass(splits), arguments.passes, opened)
     megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
     size = sum(path.stat().st_size for path in cache.iterdir()) / 1e6
     print(f"{size:,.0f} MB in the file cache, {megabytes:,.0f} MB resident at most, mapped pages included")
@@ -136,7 +136,7 @@ def main() -> None:
     )
 
 
-def _opened_files(folder: Path) -> list[str]:
+def _list_opened_files(folder: Path) -> list[str]:
     """Return a list that grows by each file in a folder that this process opens."""
     opened: list[str] = []
 
@@ -148,7 +148,7 @@ def _opened_files(folder: Path) -> list[str]:
     return opened
 
 
-def _timed(what: str, do: Callable[[], object], times: int, opened: list[str]) -> float:
+def _time(what: str, do: Callable[[], object], times: int, opened: list[str]) -> float:
     """Print the median seconds that something takes, and return those of a core, which other work changes least."""
     opened.clear()
     waited, worked = [], []

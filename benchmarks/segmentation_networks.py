@@ -91,14 +91,14 @@ def exactness(name: str, count: int, side: int) -> str:
         f"{_gap(original, supernet(images)):.1e}",
         f"{max(gaps):.1e}",
         f"{sum(gap == 0 for gap in gaps)} of {count}",
-        f"{_gap(smallest(images), _exported(smallest, images)):.1e}",
+        f"{_gap(smallest(images), _run_exported(smallest, images)):.1e}",
         f"{float(original.abs().max()):.2g}",
         f"{seconds:.0f}",
     )
     return f"| {' | '.join(cells)} |"
 
 
-def _exported(module: nn.Module, images: Tensor) -> Tensor:
+def _run_exported(module: nn.Module, images: Tensor) -> Tensor:
     session = ort.InferenceSession(export_onnx(module, tuple(images.shape[1:])))
     return torch.from_numpy(session.run(None, {session.get_inputs()[0].name: images.numpy()})[0])
 

@@ -98,7 +98,7 @@ def results_of(network: nn.Module, splits: Splits, recipe: Recipe, seed: int) ->
     return rates[0], rates[1], seconds
 
 
-def copied(splits: Splits) -> float:
+def measure_copying(splits: Splits) -> float:
     """Return the character error rate of answers that are the words themselves."""
     source, _ = splits.test.inputs
     padded = F.pad(source, (0, splits.test.targets.shape[1] - source.shape[1]))
@@ -118,7 +118,7 @@ def main() -> None:
     splits = ReversedWords(arguments.table, arguments.limit).load()
     recipe = Recipe(epochs=arguments.epochs, batch_size=32, learning_rate=2e-3, weight_decay=0.05)
     print(
-        f"{splits.name}: {len(splits.train)} to train, {len(splits.test)} to test; copied {copied(splits):.3f}"
+        f"{splits.name}: {len(splits.train)} to train, {len(splits.test)} to test; copied {measure_copying(splits):.3f}"
     )
     rows: dict[str, list[tuple[float, float, float]]] = {}
     for seed in arguments.seeds:
@@ -138,10 +138,10 @@ def main() -> None:
     print(f"\nmean ± standard deviation of {len(arguments.seeds)} seeds, after {recipe.epochs} epochs")
     print("network | word error rate | character error rate | seconds")
     for name, found in rows.items():
-        print(name, *(_told([values[column] for values in found]) for column in range(3)), sep=" | ")
+        print(name, *(_format_mean([values[column] for values in found]) for column in range(3)), sep=" | ")
 
 
-def _told(values: list[float]) -> str:
+def _format_mean(values: list[float]) -> str:
     spread = statistics.stdev(values) if len(values) > 1 else float("nan")
     return f"{statistics.mean(values):.3f} ± {spread:.3f}"
 

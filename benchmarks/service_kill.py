@@ -39,7 +39,7 @@ def load(run: Path) -> optuna.Study | None:
         return None
 
 
-def finished_trials(run: Path) -> Finished:
+def read_finished_trials(run: Path) -> Finished:
     """Return architecture and values of the finished trials by number."""
     record = load(run)
     return (
@@ -54,7 +54,7 @@ def faults(run: Path, before: list[Finished]) -> list[str]:
     record = load(run)
     if record is None:
         return ["no record"]
-    after = finished_trials(run)
+    after = read_finished_trials(run)
     found = []
     if len(after) != study().evaluations or len(record.trials) != study().evaluations:
         found.append(f"{len(after)} finished of {len(record.trials)} trials")
@@ -106,7 +106,7 @@ def main() -> None:
         service.signal(signal.SIGKILL)
         killed = kill_runs(folder) if turn % 2 else 0
         for name, states in known.items():
-            states.append(finished_trials(folder / "runs" / name))
+            states.append(read_finished_trials(folder / "runs" / name))
         print(
             f"{turn + 1:>2}: killed after {alive:4.1f} s, running: {', '.join(running) or 'nothing'}; "
             f"{killed} runs killed with it",

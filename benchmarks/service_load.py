@@ -94,7 +94,7 @@ def clients(url: str, run: str, token: str, count: int, seconds: float, answer: 
     )
 
 
-def num_finished(database: Path) -> int:
+def count_finished(database: Path) -> int:
     """Return how many trials are finished, without getting in anybody's way."""
     connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=10)
     try:
@@ -135,9 +135,9 @@ def main() -> None:
             )
             process.start()
             time.sleep(3)  # until they have all arrived
-        before, begin = num_finished(database), time.monotonic()
+        before, begin = count_finished(database), time.monotonic()
         time.sleep(_SPELL_S)
-        pace[is_loaded].append((num_finished(database) - before) / (time.monotonic() - begin))
+        pace[is_loaded].append((count_finished(database) - before) / (time.monotonic() - begin))
         if process is not None:
             found = answers.get()
             process.join()

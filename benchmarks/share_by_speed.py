@@ -74,7 +74,7 @@ def main() -> None:
         gains = []
         for seed in arguments.seeds:
             found = {
-                by_speed: in_processes(4, partial(trained, by_speed, changing, seed, arguments))
+                by_speed: in_processes(4, partial(train_here, by_speed, changing, seed, arguments))
                 for by_speed in (False, True)
             }
             target = max(processes[0].losses[-1] for processes in found.values())
@@ -95,7 +95,7 @@ def main() -> None:
         print(f"  equal shares take {statistics.mean(gains):.2f} ± {spread:.2f} times as long", flush=True)
 
 
-def trained(
+def train_here(
     by_speed: bool, changing: bool, seed: int, arguments: argparse.Namespace, ranks: Ranks
 ) -> Trained:
     """Train in this process, at its speed."""

@@ -74,7 +74,7 @@ def study() -> Study:
 _replace, _replaced = os.replace, 0
 
 
-def _counted(*arguments: Any, **named: Any) -> None:
+def _count_and_replace(*arguments: Any, **named: Any) -> None:
     global _replaced
     _replaced += 1
     if str(_replaced) == os.environ.get(KILL):
@@ -83,6 +83,6 @@ def _counted(*arguments: Any, **named: Any) -> None:
 
 
 if KILL in os.environ or COUNT in os.environ:
-    os.replace = _counted
+    os.replace = _count_and_replace
 if COUNT in os.environ:
     atexit.register(lambda: Path(os.environ[COUNT]).write_text(str(_replaced)))

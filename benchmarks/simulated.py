@@ -102,7 +102,7 @@ class Simulated(Generic[W]):
 
     def submit(self, job: Job[W]) -> None:
         """Begin a job."""
-        outcome, _ = self._clock.elsewhere(lambda: self._done(job))
+        outcome, _ = self._clock.elsewhere(lambda: self._do(job))
         due = self._clock.now() + self._seconds()
         heapq.heappush(self._under_way, (due, next(self._order), outcome))
 
@@ -119,7 +119,7 @@ class Simulated(Generic[W]):
         """Let go of the jobs."""
         self._under_way.clear()
 
-    def _done(self, job: Job[W]) -> Outcome:
+    def _do(self, job: Job[W]) -> Outcome:
         try:
             return Done(job.key, job.work(self._workplace))
         except Exception as error:

@@ -79,7 +79,7 @@ def main() -> None:
     print("\n| file | bytes | zipped | sparse, bytes | sparse, zipped | µs, dense / sparse file |")
     print("|---|---|---|---|---|---|")
     for name, module in models.items():
-        print(f"| {name} | {described(module)} |", flush=True)
+        print(f"| {name} | {describe(module)} |", flush=True)
 
 
 def variants(learn: Split, recipe: Recipe, seed: int, shares: list[float]) -> Iterator[tuple[str, nn.Module]]:
@@ -119,7 +119,7 @@ def accuracy(module: nn.Module, data: Split) -> float:
         return float((module.eval()(data.inputs).argmax(1) == data.targets).double().mean())
 
 
-def described(module: nn.Module) -> str:
+def describe(module: nn.Module) -> str:
     """Return bytes and microseconds of a network's files, in cells."""
     plain = Model(SPEC, module, export_onnx(module, SPEC))
     lab = Lab(Split(torch.empty(0), torch.empty(0)), CLASSES, Recipe(epochs=1), CPU, 0, Path())

@@ -232,8 +232,8 @@ def compare_stages(laboratory: Laboratory, singles: Sequence[Trail], order: str,
         shares = []
         for seed, (single, staged) in enumerate(zip(singles, trails, strict=True)):
             one, both = (volumes(trail, *ends, scale) for trail in (single, staged))
-            shares.append(share_needed(one, both, single.seconds, staged.seconds))
-            print(f"  seed {seed}: two stages reach the single one's end after {told_share(shares[-1])}")
+            shares.append(find_share_needed(one, both, single.seconds, staged.seconds))
+            print(f"  seed {seed}: two stages reach the single one's end after {format_share(shares[-1])}")
             for name, values in (("single", one), ("staged", both)):
                 print(f"    {name}", " ".join(f"{value:.3f}" for value in values[9::10]), flush=True)
         for name, column in (("evaluations", 0), ("time", 1)):
@@ -242,7 +242,7 @@ def compare_stages(laboratory: Laboratory, singles: Sequence[Trail], order: str,
     return trails
 
 
-def share_needed(
+def find_share_needed(
     one: np.ndarray, both: np.ndarray, one_seconds: np.ndarray, both_seconds: np.ndarray
 ) -> tuple[float, float]:
     """Return which share of evaluations and of seconds two stages need; infinite where they don't get there."""
@@ -253,7 +253,7 @@ def share_needed(
     return (there[0] + 1) / (when + 1), both_seconds[there[0]] / one_seconds[when]
 
 
-def told_share(share: tuple[float, float]) -> str:
+def format_share(share: tuple[float, float]) -> str:
     if not np.isfinite(share[0]):
         return "more evaluations than it had"
     return f"{share[0]:.2f} of its evaluations, {share[1]:.2f} of its time"

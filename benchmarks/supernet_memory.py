@@ -78,7 +78,7 @@ def reset_peak() -> None:
         file.write("5")
 
 
-def measured(case: str, kind: str) -> tuple[float, float]:
+def measure_in_process(case: str, kind: str) -> tuple[float, float]:
     command = [sys.executable, "-m", "benchmarks.supernet_memory", "--child", case, "--kind", kind]
     words = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
     return float(words[-2]), float(words[-1])
@@ -93,7 +93,7 @@ def main() -> None:
         child(arguments.child, arguments.kind == "supernet")
         return
     for case in CASES:
-        (base, whole), (_, alone) = (measured(case, kind) for kind in ("supernet", "largest"))
+        (base, whole), (_, alone) = (measure_in_process(case, kind) for kind in ("supernet", "largest"))
         print(
             f"{case}: supernet {whole:.0f} MiB, largest alone {alone:.0f} MiB, ratio {whole / alone:.2f}; "
             f"without the {base:.0f} MiB of the process itself {(whole - base) / (alone - base):.2f}",

@@ -126,7 +126,7 @@ def make_table(study: Study, plan: Plan, folder: Path) -> Path:
         judged = Lines(folder / "judged.jsonl")
         timed, alone = Lines(folder / "timed.jsonl"), Lines(folder / "alone.jsonl")
         path = folder / "table.npz"
-        while len(judged.rows) < plan.architectures or len(timed.rows) < len(_to_be_timed(judged)):
+        while len(judged.rows) < plan.architectures or len(timed.rows) < len(_list_to_time(judged)):
             judge_round(prepared, plan, judged)
             time_architectures(prepared, judged, timed, folder / "calibration.json")
             _write(path, prepared, judged, timed, alone)
@@ -140,7 +140,9 @@ def judge_round(prepared: Prepared, plan: Plan, judged: Lines) -> None:
     train = prepared.splits.train
     for row in next_ones(prepared, judged)[: plan.architectures - len(judged.rows)]:
         started = time.process_time()
-        module = extract_recalibrated(prepared.supernet, _made(prepared, row), train, plan.recalibration)
+        module = extract_recalibrated(
+            prepared.supernet, _make_architecture(prepared, row), train, plan.recalibration
+        )
         found = judge(prepared, module, plan.images)
         judged.add({"positions": _text(row), **found, "seconds": round(time.process_time() - started, 3)})
     print(f"{len(judged.rows)} judged", flush=True)
@@ -165,7 +167,7 @@ def next_ones(prepared: Prepared, judged: Lines) -> IntArray:
     errors = np.array([1 - row["accuracy"] for row in judged.rows[: number * _ROUND]])
     seen, chosen = {row.tobytes() for row in earlier}, list[IntArray]()
     for rows, count in (
-        (drawn_ones(prepared, number), _UNIFORM + _TILTED),
+        (draw_architectures(prepared, number), _UNIFORM + _TILTED),
         (near_front(prepared, earlier, errors, number), _NEAR_FRONT),
     ):
         new = (row for row in rows if row.tobytes() not in seen)
@@ -175,7 +177,7 @@ def next_ones(prepared: Prepared, judged: Lines) -> IntArray:
     return np.array(chosen)[done:]
 
 
-def drawn_ones(prepared: Prepared, number: int) -> Iterator[IntArray]:
+def draw_architectures(prepared: Prepared, number: int) -> Iterator[IntArray]:
     """Yield what a round draws uniformly, then without end what it draws with a leaning."""
     rng, problem = np.random.default_rng([prepared.study.seed, number]), prepared.problem
     yield from problem.space.sample_indices(_UNIFORM, rng)
@@ -203,9 +205,11 @@ def time_architectures(prepared: Prepared, judged: Lines, timed: Lines, calibrat
     if not calibration.exists():
         write_json(calibration, latency.calibrate())
     bench = Bench(prepared.splits.search, thorough=False, calibration=read_json(calibration))
-    for row in _to_be_timed(judged)[len(timed.rows) :]:
+    for row in _list_to_time(judged)[len(timed.rows) :]:
         positions = np.array([int(digit) for digit in row["positions"]])
-        module = extract_recalibrated(prepared.supernet, _made(prepared, positions), prepared.splits.train, 0)
+        module = extract_recalibrated(
+            prepared.supernet, _make_architecture(prepared, positions), prepared.splits.train, 0
+        )
         found = latency.measure([SubnetCandidate(module, prepared.splits.inputs)], bench)[0]
         timed.add(
             {
@@ -218,14 +222,14 @@ def time_architectures(prepared: Prepared, judged: Lines, timed: Lines, calibrat
     print(f"{len(timed.rows)} timed", flush=True)
 
 
-def _to_be_timed(judged: Lines) -> list[dict[str, Any]]:
+def _list_to_time(judged: Lines) -> list[dict[str, Any]]:
     return judged.rows[::_LATENCY_EVERY]
 
 
 def train_alone(prepared: Prepared, plan: Plan, judged: Lines, alone: Lines) -> Iterator[None]:
     """Train architectures from scratch, all seeds of one after another; yield after each training."""
     done = {(row["positions"], row["seed"]) for row in alone.rows}
-    for row in chosen_alone(prepared, plan, judged):
+    for row in choose_alone(prepared, plan, judged):
         for seed in range(plan.seeds):
             name = _text(row)
             if (name, seed) in done:
@@ -233,7 +237,7 @@ def train_alone(prepared: Prepared, plan: Plan, judged: Lines, alone: Lines) -> 
             started = time.process_time()
             module = train_from_scratch(
                 prepared.study.network,
-                _made(prepared, row),
+                _make_architecture(prepared, row),
                 prepared.splits.train,
                 prepared.splits.task,
                 plan.recipe,
@@ -246,14 +250,18 @@ def train_alone(prepared: Prepared, plan: Plan, judged: Lines, alone: Lines) -> 
             yield
 
 
-def chosen_alone(prepared: Prepared, plan: Plan, judged: Lines) -> IntArray:
+def choose_alone(prepared: Prepared, plan: Plan, judged: Lines) -> IntArray:
     """Return what is trained alone: drawn ones near to each size, then the most accurate about that large.
 
     Sizes are evenly spaced in the logarithm of MACs. They take turns; the first few are spread too.
     """
     drawn = np.concatenate(
         [
-            [*itertools.islice(drawn_ones(prepared, number), min(_UNIFORM + _TILTED, plan.architectures))]
+            [
+                *itertools.islice(
+                    draw_architectures(prepared, number), min(_UNIFORM + _TILTED, plan.architectures)
+                )
+            ]
             for number in range(max(1, plan.architectures // _ROUND))
         ]
     )
@@ -292,7 +300,7 @@ def _spread_order(count: int) -> IntArray:
     return np.array([*order, *(set(range(count)) - set(order))])
 
 
-def _made(prepared: Prepared, row: IntArray) -> Architecture:
+def _make_architecture(prepared: Prepared, row: IntArray) -> Architecture:
     return prepared.problem.space.from_indices(row[None])[0]
 
 

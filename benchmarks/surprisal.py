@@ -105,7 +105,7 @@ def results_of(seed: int, epochs: int) -> dict[str, tuple[float, float]]:
     for percent in (100, 0, *SHARES):
         gates: Sequence[type[nn.Module] | None] = (None,) if percent in (0, 100) else (None, RandomRows)
         for made in gates:
-            network = extracted(whole, percent, seed)
+            network = extract_network(whole, percent, seed)
             if made is not None:
                 network.gate = made(network.gate)
             recipe = Recipe(epochs, learning_rate=5e-3)
@@ -128,7 +128,7 @@ def splits(seed: int) -> tuple[Split, Split]:
     return Split(images[first], labels[first]), Split(images[second], labels[second])
 
 
-def extracted(whole: nn.Module, percent: int, seed: int) -> nn.Module:
+def extract_network(whole: nn.Module, percent: int, seed: int) -> nn.Module:
     """Return the network of a middle size with new weights, the same for each share, and the fitted gate."""
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)

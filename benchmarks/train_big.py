@@ -76,7 +76,7 @@ def main() -> None:
     torch.set_num_threads(1)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     found = [
-        searched(made(seed, arguments.evaluations), arguments.out / str(seed))
+        run_search(make_study(seed, arguments.evaluations), arguments.out / str(seed))
         for seed in range(arguments.seeds)
     ]
     print(f"{arguments.seeds} seeds, {arguments.evaluations} evaluations each\n")
@@ -94,7 +94,7 @@ def main() -> None:
     )
 
 
-def made(seed: int, evaluations: int) -> Study:
+def make_study(seed: int, evaluations: int) -> Study:
     """Return the study with the networks as they are, trained to the end, to begin with."""
     plain = study(evaluations, seed=seed)
     largest = {"training.epochs": plain.recipe.epochs, "prune.keep": 1.0, "cluster.bits": 32}
@@ -103,7 +103,7 @@ def made(seed: int, evaluations: int) -> Study:
     return dataclasses.replace(plain, warm_start=known)
 
 
-def searched(variant: Study, folder: Path) -> list[Row]:
+def run_search(variant: Study, folder: Path) -> list[Row]:
     """Return all candidates of a run, after its front and its winners are printed."""
     results = run(variant, folder, training_device=torch.device("cpu"), progress=Silent())
     objectives = [objective.objective for objective in variant.objectives]

@@ -27,7 +27,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.networks.entry import Example, Network, call
-from benchmarks.networks.handwritten import handwritten_networks
+from benchmarks.networks.handwritten import list_handwritten_networks
 from benchmarks.networks.public import public_networks
 from nas.errors import ConversionError
 from nas.supernet import Supernet
@@ -105,7 +105,7 @@ def difference(ones: Sequence[Tensor], others: Sequence[Tensor]) -> float:
     return max(((a - b).abs().max() / b.abs().max().clamp_min(1e-30)).item() for a, b in pairs)
 
 
-def doubled(example: Example) -> Example:
+def double_precision(example: Example) -> Example:
     """Return the example in double precision."""
     return tree_map(lambda x: x.double() if isinstance(x, Tensor) and x.is_floating_point() else x, example)
 
@@ -114,7 +114,7 @@ def can_double(module: nn.Module, examples: Sequence[Example]) -> bool:
     """Whether a network runs in double precision."""
     try:
         twin = copy.deepcopy(module).double()
-        return all(x.dtype == torch.float64 for e in examples for x in outputs(twin, doubled(e)))
+        return all(x.dtype == torch.float64 for e in examples for x in outputs(twin, double_precision(e)))
     except RuntimeError:  # its forward makes single precision itself
         return False
 
@@ -164,7 +164,7 @@ def measure(network: Network, count: int) -> Row:
     limit = SINGLE
     if can_double(module, examples):
         module, supernet, limit = module.double(), supernet.double(), DOUBLE
-        examples = [doubled(example) for example in examples]
+        examples = [double_precision(example) for example in examples]
     expected = [outputs(module, example) for example in examples]
     whole = max(difference(outputs(supernet, x), y) for x, y in zip(examples, expected, strict=True))
     rng, worst = np.random.default_rng(0), 0.0
@@ -247,7 +247,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/networks"))
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    networks = {network.name: network for network in [*public_networks(), *handwritten_networks()]}
+    networks = {network.name: network for network in [*public_networks(), *list_handwritten_networks()]}
     if arguments.one:
         warnings.simplefilter("ignore")
         row = measure(networks[arguments.one], arguments.architectures)

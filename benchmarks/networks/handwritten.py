@@ -343,13 +343,13 @@ def tabular_network() -> nn.Module:
     )
 
 
-def _padded_tokens(at: slice) -> Tensor:
+def _make_padded_tokens(at: slice) -> Tensor:
     tokens = torch.randint(1, 500, (4, 16))
     tokens[1:, at] = 0
     return tokens
 
 
-def handwritten_networks() -> list[Network]:
+def list_handwritten_networks() -> list[Network]:
     """Return all, in the order of the table."""
     return [
         Network("GroupNormResNet", "own", GroupNormResNet, lambda: torch.randn(2, 3, 32, 32)),
@@ -365,8 +365,8 @@ def handwritten_networks() -> list[Network]:
             "PaddedEncoder",
             "own",
             PaddedEncoder,
-            lambda: _padded_tokens(slice(10, 16)),
-            (lambda: torch.randint(1, 500, (4, 16)), lambda: _padded_tokens(slice(3, 6))),
+            lambda: _make_padded_tokens(slice(10, 16)),
+            (lambda: torch.randint(1, 500, (4, 16)), lambda: _make_padded_tokens(slice(3, 6))),
         ),
         Network(
             "BySize", "own", BySize, lambda: torch.randn(2, 3, 48, 48), (lambda: torch.randn(2, 3, 24, 24),)

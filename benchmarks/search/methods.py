@@ -74,7 +74,7 @@ def ours(
         ordered: Whether options that are numbers remain so; else they are categories, as the peers see them.
     """
     table = ledger.table if counted else ledger.table.hide_counted()
-    table = table if ordered else dataclasses.replace(table, space=_named(table.space))
+    table = table if ordered else dataclasses.replace(table, space=_name_options(table.space))
     problem = table.problem()
 
     def evaluate(architecture: Architecture) -> Mapping[str, Measurement]:
@@ -88,7 +88,7 @@ def ours(
     search(study, problem, evaluate, evaluations=ledger.evaluations, on_trial=lambda trial: None)
 
 
-def _named(space: SearchSpace) -> SearchSpace:
+def _name_options(space: SearchSpace) -> SearchSpace:
     """Return the same space with options that are strings."""
     return SearchSpace(
         tuple(choice(c.name, *map(str, c.options)) for c in space.choices),
@@ -199,7 +199,7 @@ def _with_rules(rules: Mapping[str, int], ledger: Ledger, seed: int) -> None:
         ours(default_strategy, ledger, seed)
 
 
-def _told(count: int, ledger: Ledger, seed: int) -> None:
+def _run_with_knowledge(count: int, ledger: Ledger, seed: int) -> None:
     """Run ours with a model that also knows so many random architectures, for which nothing is paid."""
     table = ledger.table
     assert isinstance(table, EvaluatedSpace), "only what is listed can be told"
@@ -217,7 +217,7 @@ def _told(count: int, ledger: Ledger, seed: int) -> None:
         ours(default_strategy, ledger, seed)
 
 
-def _ruled(title: str, **rules: int) -> Method:
+def _make_ruled_method(title: str, **rules: int) -> Method:
     return Method(title, functools.partial(_with_rules, rules), ours=True)
 
 
@@ -239,10 +239,14 @@ ABLATION: dict[str, Method] = {
     "batch-4": _variant("batches of 4", batch_size=4),
     "batch-16": _variant("batches of 16", batch_size=16),
     "startup-6": _variant("first fit after 6 evaluations", num_startup=6),
-    "no-turns": _ruled("neither turns nor exploration", _MIN_OBJECTIVES_FOR_TURNS=99),
-    "no-exploration": _ruled("no exploration", _EXPLORED_EVERY=10**6),
-    "always": _ruled("turns and exploration with any number of objectives", _MIN_OBJECTIVES_FOR_TURNS=1),
-    "told": Method("told 1,500 architectures", functools.partial(_told, 1_500), patience=200, ours=True),
+    "no-turns": _make_ruled_method("neither turns nor exploration", _MIN_OBJECTIVES_FOR_TURNS=99),
+    "no-exploration": _make_ruled_method("no exploration", _EXPLORED_EVERY=10**6),
+    "always": _make_ruled_method(
+        "turns and exploration with any number of objectives", _MIN_OBJECTIVES_FOR_TURNS=1
+    ),
+    "told": Method(
+        "told 1,500 architectures", functools.partial(_run_with_knowledge, 1_500), patience=200, ours=True
+    ),
 }
 """Ours, with one part changed."""
 

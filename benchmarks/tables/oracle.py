@@ -165,7 +165,7 @@ def latency_model(table: SupernetTable, rows: IntArray | slice = slice(None)) ->
     return pair_ridge(table.space, table.positions[table.timed[rows]], table.latency_ms[rows], _PENALTY)
 
 
-def held_out(fit: Callable[[IntArray], Model], positions: IntArray) -> FloatArray:
+def predict_held_out(fit: Callable[[IntArray], Model], positions: IntArray) -> FloatArray:
     """Return the values of ``(n, num_choices)`` positions that models fitted to the other folds predict."""
     fold = np.random.default_rng(0).permutation(len(positions)) % _FOLDS
     found = np.zeros(len(positions))
@@ -174,7 +174,7 @@ def held_out(fit: Callable[[IntArray], Model], positions: IntArray) -> FloatArra
     return found
 
 
-def made_oracle(table: SupernetTable, front: IntArray) -> Oracle:
+def make_oracle(table: SupernetTable, front: IntArray) -> Oracle:
     """Return the oracle of a table; its front may be any part of the true one."""
     models = (error_model(table), mac_counter(), latency_model(table))
     known = np.stack([model(table.positions) for model in models], axis=1)
@@ -210,7 +210,7 @@ def supernet_oracle() -> Oracle:
         raise DamagedFileError(
             f"{FRONT} is the front of another table than {FILE}: make it again with python -m benchmarks.tables.oracle."
         )
-    return made_oracle(table, front)
+    return make_oracle(table, front)
 
 
 def find_front(oracle: Oracle, start: IntArray, rng: np.random.Generator) -> IntArray:
@@ -229,7 +229,7 @@ def find_front(oracle: Oracle, start: IntArray, rng: np.random.Generator) -> Int
         looked_at.update(row.tobytes() for row in members)
         near = [neighbours(oracle.space, row) for row in members]
         asked = np.unique(np.concatenate([*near, _children(oracle.space, positions, rng)]), axis=0)
-        found = _merged(oracle, front, asked)
+        found = _merge(oracle, front, asked)
         print(f"{len(found[0])} on the front, {len(asked)} asked", flush=True)
         if len(found[0]) == len(positions) and np.array_equal(found[1], front[1]):
             return positions
@@ -239,7 +239,7 @@ def find_front(oracle: Oracle, start: IntArray, rng: np.random.Generator) -> Int
 _Costed = tuple[IntArray, FloatArray]
 
 
-def _merged(oracle: Oracle, front: _Costed, asked: IntArray) -> _Costed:
+def _merge(oracle: Oracle, front: _Costed, asked: IntArray) -> _Costed:
     parts = np.array_split(asked, -(-len(asked) // _AT_ONCE))
     costs = np.concatenate([oracle.costs_at(oracle.rows(part)) for part in parts])
     return _best(oracle, np.concatenate([front[0], asked]), np.concatenate([front[1], costs]))
@@ -268,13 +268,13 @@ def main() -> None:
         ("error", partial(error_model, table), table.positions, 100 * (1 - table.accuracy)),
         ("latency", partial(latency_model, table), table.positions[table.timed], table.latency_ms),
     ):
-        found = held_out(fit, positions)
+        found = predict_held_out(fit, positions)
         missed = np.sqrt(np.mean((found - values) ** 2))
         print(
             f"{name} of {len(values)} architectures, {_FOLDS} folds: R2 {1 - missed**2 / values.var():.3f}, root mean "
             f"square error {missed:.4f}, Kendall's tau {kendalltau(found, values).statistic:.3f}"
         )
-    oracle = made_oracle(table, table.positions[:0])
+    oracle = make_oracle(table, table.positions[:0])
     front = find_front(oracle, table.positions, np.random.default_rng(0))
     with replacing(FRONT) as part, part.open("wb") as file:
         np.savez_compressed(file, positions=front.astype(np.uint8), table=np.array(table.digest))

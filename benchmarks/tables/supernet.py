@@ -61,7 +61,7 @@ class SupernetTable:
             digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()[:16]
 
-    def trained_alone(self) -> tuple[IntArray, FloatArray]:
+    def read_trained_alone(self) -> tuple[IntArray, FloatArray]:
         """Return the rows that have all seeds, ``(k,)``, and their accuracies, ``(k, seeds)``."""
         seeds = np.unique(self.alone_seed)
         rows = [row for row in dict.fromkeys(self.alone.tolist()) if (self.alone == row).sum() == len(seeds)]

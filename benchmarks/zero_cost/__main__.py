@@ -58,12 +58,12 @@ def main() -> None:
         rank_tables(arguments.data, arguments.networks, arguments.out)
     else:
         for name in arguments.tables:
-            scored = scored_rows(name, arguments.data, arguments.networks, arguments.out)
+            scored = score_rows(name, arguments.data, arguments.networks, arguments.out)
             table = load(name, arguments.data)
             print_searches(table.table, scored, arguments.seeds, table.budgets[:2], arguments.known)
 
 
-def scored_rows(table: str, data: Path, networks: int, out: Path) -> Scored:
+def score_rows(table: str, data: Path, networks: int, out: Path) -> Scored:
     if table == "digits":
         return score_perceptrons(min(networks, 100), out / "perceptrons.json")
     return score_cells(data, networks, out / "cells.json")

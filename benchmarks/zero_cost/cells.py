@@ -22,7 +22,7 @@ ITEMS = 32
 MEAN, STD = (0.4913, 0.4821, 0.4465), (0.2452, 0.2428, 0.2606)
 
 
-def convolved(before: int, after: int, kernel: int, stride: int = 1) -> nn.Sequential:
+def make_convolution(before: int, after: int, kernel: int, stride: int = 1) -> nn.Sequential:
     convolution = nn.Conv2d(before, after, kernel, stride, padding=kernel // 2, bias=False)
     return nn.Sequential(nn.ReLU(), convolution, nn.BatchNorm2d(after))
 
@@ -39,8 +39,8 @@ def operation(name: str, width: int) -> nn.Module:
     made: dict[str, nn.Module] = {
         "none": Nothing(),
         "skip_connect": nn.Identity(),
-        "nor_conv_1x1": convolved(width, width, 1),
-        "nor_conv_3x3": convolved(width, width, 3),
+        "nor_conv_1x1": make_convolution(width, width, 1),
+        "nor_conv_3x3": make_convolution(width, width, 3),
         "avg_pool_3x3": nn.AvgPool2d(3, 1, 1, count_include_pad=False),
     }
     return made[name]
@@ -72,7 +72,7 @@ class Reduction(nn.Module):
     def __init__(self, before: int) -> None:
         super().__init__()
         self.block = nn.Sequential(
-            convolved(before, 2 * before, 3, stride=2), convolved(2 * before, 2 * before, 3)
+            make_convolution(before, 2 * before, 3, stride=2), make_convolution(2 * before, 2 * before, 3)
         )
         self.shortcut = nn.Sequential(nn.AvgPool2d(2), nn.Conv2d(before, 2 * before, 1, bias=False))
 

@@ -95,8 +95,8 @@ def find_training_seconds(prepared: Prepared, run: RunDirectory) -> float | None
     """Return the seconds that the directory's supernet was trained for; None if it has to be trained.
 
     Raises:
-        DamagedFileError: its weights or its ``training.json`` are damaged. They are not made again unasked: that may take
-            hours, and there may be a copy.
+        DamagedFileError: its weights or its ``training.json`` are damaged. They are not made again unasked: that
+            may take hours, and there may be a copy.
     """
     step = _step(prepared, run)
     stored, weights = step.result(_Training), run.supernet / WEIGHTS

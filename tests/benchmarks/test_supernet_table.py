@@ -59,7 +59,7 @@ def test_a_table_holds_what_was_planned(whole: SupernetTable) -> None:
     assert len(np.unique(whole.positions, axis=0)) == len(whole.accuracy) == 20
     assert whole.timed.tolist() == [0, 10]
     assert (whole.latency_ms > 0).all()
-    rows, alone = whole.trained_alone()
+    rows, alone = whole.read_trained_alone()
     assert len(set(rows.tolist())) == 4
     assert alone.shape == (4, 2)
     assert ((alone >= 0) & (alone <= 1)).all()
