@@ -32,7 +32,7 @@ import torch
 from torch import nn
 
 from benchmarks.flaky_wire import Wire
-from benchmarks.hostile_requests import send_attacks
+from benchmarks.hostile_requests import send_attacks, send_fuzzed_requests, send_malformed_models
 from benchmarks.two_devices_study import URL
 from nas import LatencyMs
 from nas.devices import Device, OnnxRuntime, Remote, Session, Timings
