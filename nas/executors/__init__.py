@@ -1,4 +1,4 @@
-"""Where work is done: in this process, or in several."""
+"""Executors run the jobs of a run: in this process, in other processes, or on a cluster."""
 
 from nas.executors.executor import (
     Done,

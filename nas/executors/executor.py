@@ -1,4 +1,4 @@
-"""The seam between what is to be done and where it is done."""
+"""What an executor is: it takes jobs, runs them somewhere, and reports how each one ended."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ MakeWorkplace = Callable[[], W]
 @final
 @dataclass(frozen=True)
 class Job(Generic[W]):
-    """One thing to be done.
+    """One piece of work for a worker.
 
     Args:
-        key: Which one, among those that are not finished; comes back with the outcome.
-        work: Does it.
+        key: Identifies the job among those that are not finished; the outcome has the same key.
+        work: Called with the worker's workplace.
     """
 
     key: int
@@ -34,10 +34,10 @@ class Job(Generic[W]):
 @final
 @dataclass(frozen=True)
 class Rest(Generic[W]):
-    """What is left of a job when a worker did its part, to be done where the job came from.
+    """The second half of a job, which the process that submitted it must run, once a worker has run the first half.
 
     Args:
-        work: Does it, and returns what came out of the job.
+        work: Called with the workplace of that process; returns the value of the whole job.
     """
 
     work: Work[W]
@@ -46,7 +46,7 @@ class Rest(Generic[W]):
 @final
 @dataclass(frozen=True)
 class Done:
-    """It is done, and this came out."""
+    """The job returned a value."""
 
     key: int
     value: object
@@ -55,7 +55,7 @@ class Done:
 @final
 @dataclass(frozen=True)
 class Failed:
-    """It can't be done: it raised."""
+    """The job raised an exception."""
 
     key: int
     error: BaseException
@@ -64,12 +64,12 @@ class Failed:
 @final
 @dataclass(frozen=True)
 class Lost:
-    """Its worker died, which says nothing of it.
+    """The job's worker died, so that nothing is known about the job itself.
 
     Args:
         key: Key of the job.
         why: How the worker ended.
-        begun: Whether the worker had made its workplace, so that it was the job at which it died.
+        begun: Whether the worker had made its workplace; if so, it died while it ran the job.
     """
 
     key: int
@@ -81,36 +81,36 @@ Outcome = Done | Failed | Lost
 
 
 class Executor(Protocol[W]):
-    """Has jobs done, in this process or in others; asked and told by one process.
+    """Runs jobs, in this process or in others. One process alone submits them and collects the outcomes.
 
-    Closed at the end, whatever happened, so that no worker outlives the process that gave it work.
+    It must be closed at the end, also after an error, so that no worker outlives that process.
     """
 
     @property
     def capacity(self) -> int:
-        """How many jobs are worked on at the same time, at least 1."""
+        """How many jobs run at the same time, at least 1."""
 
     def submit(self, job: Job[W]) -> None:
-        """Take on a job; called while fewer than ``capacity`` are neither finished nor lost.
+        """Accept a job. Must only be called while fewer than ``capacity`` jobs are unfinished.
 
-        A worker that must make its workplace first gets it during a later :meth:`collect`.
+        If the worker must make its workplace first, it gets the job during a later call of :meth:`collect`.
 
         Raises:
             WorkerError: the job can't be sent to a worker, or no worker can be had.
         """
 
     def collect(self, timeout_s: float | None) -> Sequence[Outcome]:
-        """Return what became of jobs since the last call, each once.
+        """Return the outcomes of jobs that ended since the last call; each outcome is returned once.
 
         Args:
-            timeout_s: Wait so long for the first; None for as long as it takes. Without jobs there is no waiting.
+            timeout_s: How long to wait for the first outcome; None waits without limit. Without jobs there is no wait.
 
         Raises:
-            NasError: no worker can work, for a reason that is told.
+            NasError: no worker can run jobs; the message says why.
         """
 
     def close(self) -> None:
-        """Stop all work, of which nothing more is told; may be called again."""
+        """Stop all jobs, without outcomes for them; calling it again does nothing."""
 
 
 MakeExecutor = Callable[[MakeWorkplace[W]], Executor[W]]

@@ -1,4 +1,4 @@
-"""What goes between processes: work there, outcomes and what was logged back."""
+"""Messages between processes: jobs are sent to workers, and outcomes and log lines come back."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nas.executors.executor import Done, Failed
 @final
 @dataclass(frozen=True)
 class Value:
-    """What came out of a job."""
+    """The value that a job returned."""
 
     value: object
 
@@ -22,12 +22,12 @@ class Value:
 @final
 @dataclass(frozen=True)
 class Fault:
-    """What a job raised, or what making the workplace did.
+    """The exception that a job, or the making of a workplace, raised.
 
     Args:
-        kind: Name of its type.
-        text: What it says.
-        error: Itself, where it is of ``nas`` or of Python: others may not survive the way.
+        kind: Name of the exception's type.
+        text: Its message.
+        error: The exception itself, if its type is of ``nas`` or built in. Others may not be importable here.
         at_begin: Whether the worker could not even begin.
     """
 
@@ -49,7 +49,7 @@ class Fault:
         return cls(kind, text, error if known and survives else None, at_begin)
 
     def as_error(self) -> BaseException:
-        """Return the error; where it stayed behind, one of the same name that says the same."""
+        """Return the exception; if it could not be sent, one with a type of the same name and the same message."""
         if self.at_begin and not isinstance(self.error, NasError):
             return WorkerError(
                 f"a worker can't begin ({self.kind}: {self.text}): let it be able to import the study, and see the run "
@@ -61,20 +61,20 @@ class Fault:
 @final
 @dataclass(frozen=True)
 class Begun:
-    """A worker has its workplace."""
+    """A worker has made its workplace."""
 
 
 @final
 @dataclass(frozen=True)
 class Said:
-    """What a worker logged."""
+    """A line that a worker logged."""
 
     name: str
     level: int
     text: str
 
     def pass_on(self) -> None:
-        """Log it here."""
+        """Log the line in this process."""
         logging.getLogger(self.name).log(self.level, "%s", self.text)
 
 
@@ -82,7 +82,7 @@ Message = Begun | Value | Fault | Said
 
 
 def outcome_of(key: int, message: Value | Fault) -> Done | Failed:
-    """Return what a worker's answer means for its job.
+    """Return the outcome of a job, given the worker's answer.
 
     Raises:
         NasError: the worker can't begin.
@@ -95,7 +95,7 @@ def outcome_of(key: int, message: Value | Fault) -> Done | Failed:
 
 
 def pack(thing: object, what: str) -> bytes:
-    """Return a thing as bytes.
+    """Return a pickled object.
 
     Raises:
         WorkerError: it can't be pickled.

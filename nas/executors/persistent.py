@@ -1,4 +1,4 @@
-"""A job is done to its end: again where its worker died, and here what a worker leaves to be done."""
+"""Jobs are run until they end: once more if a worker died, and in this process what a worker leaves to it."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _MAX_DEAD_AT_BEGIN = 10
 
 @final
 class Persistent(Generic[W]):
-    """An executor that tells of no loss: what was lost is submitted again, up to three times.
+    """An executor that never reports a lost job: it submits the job again instead, up to three times.
 
-    A worker that dies before it has its workplace doesn't count against the job that it was to do.
+    If a worker dies before it has made its workplace, that doesn't count as an attempt at its job.
 
     Args:
-        executor: Does the work.
-        home: The workplace of this process, where what workers leave is done; None where they leave nothing.
+        executor: Runs the jobs.
+        home: The workplace of this process, for the second halves of jobs; None if no job has one.
     """
 
     def __init__(self, executor: Executor[W], home: W | None = None) -> None:
@@ -51,7 +51,7 @@ class Persistent(Generic[W]):
         return self._home is not None
 
     def do_here(self, work: Callable[[W], object]) -> Done | Failed:
-        """Do a whole job in this process, and return what came of it."""
+        """Run a whole job in this process, and return its outcome."""
         outcome = do_here(Job(-1, work), self.home)
         if isinstance(outcome, Done) and isinstance(outcome.value, Rest):
             return do_here(Job(-1, outcome.value.work), self.home)
@@ -68,7 +68,7 @@ class Persistent(Generic[W]):
         self._executor.submit(job)
 
     def collect(self, timeout_s: float | None) -> Sequence[Done | Failed]:
-        """Return what became of jobs; nothing, also after waiting, where all that came were losses.
+        """Return outcomes of jobs; none, even after waiting, if all jobs that ended in the meantime were lost.
 
         Raises:
             WorkerError: workers die again and again before they can begin.
@@ -91,7 +91,7 @@ class Persistent(Generic[W]):
         return outcome
 
     def _do_again(self, lost: Lost) -> Failed | None:
-        """Submit what was lost once more, unless it is what workers die at."""
+        """Submit a lost job once more, unless workers keep dying while they run it."""
         key = lost.key
         self._note_death(lost)
         if self._losses[key] <= MAX_RETRIES:
@@ -120,15 +120,15 @@ def run_all(
     works: Sequence[Callable[[W], T | Rest[W]]],
     on_done: Callable[[int, T], None] = lambda _position, _value: None,
 ) -> list[T]:
-    """Have several things done, and return what came out, in their order.
+    """Run several jobs, and return their values in the order of the jobs.
 
     Args:
-        executor: Has nothing else to do.
-        works: The things.
-        on_done: Called with a thing's position and value as soon as it is done.
+        executor: Must not have other jobs.
+        works: What each job calls.
+        on_done: Called with the position and the value of a job as soon as it has ended.
 
     Raises:
-        BaseException: what the first one raised that failed; others may be under way then.
+        BaseException: the exception of the first job that failed; other jobs may still run then.
     """
     values: dict[int, T] = {}
     begun = 0

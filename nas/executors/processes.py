@@ -1,4 +1,4 @@
-"""Several processes of this machine, each with one job at a time."""
+"""Worker processes on this machine, each of which runs one job at a time."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ class _Worker:
 
 @final
 class Processes(Generic[W]):
-    """Worker processes, begun when they are first needed; one that dies is replaced.
+    """Worker processes, started when they are first needed. One that dies is replaced.
 
-    Each makes a workplace for itself. They die with this process, whatever ends it.
+    Each makes its own workplace. They end when this process ends, also if it is killed.
 
     Args:
-        make_workplace: What every worker has at its place; pickled.
+        make_workplace: Makes the workplace of a worker, in the worker's process; pickled.
         jobs: How many processes.
         gpus: Names of GPUs, as in ``CUDA_VISIBLE_DEVICES``: every process sees one of them alone, the one that fewest
             others see. Without, all see what this process does.
@@ -55,7 +55,7 @@ class Processes(Generic[W]):
         self._busy: list[_Worker] = []
 
     def submit(self, job: Job[W]) -> None:
-        """Give a job to a worker; a new one gets it when it has made its workplace."""
+        """Give a job to a worker. A new worker gets it once it has made its workplace."""
         work = pack(job.work, "what a worker is to do")
         while self._idle:
             # Among the busy ones before it is sent anything: close() ends it, whatever comes between.
@@ -69,7 +69,7 @@ class Processes(Generic[W]):
         self._start_worker(job.key, work)
 
     def collect(self, timeout_s: float | None) -> Sequence[Outcome]:
-        """Return what became of jobs, and pass on what workers said meanwhile."""
+        """Return outcomes of jobs, and log here what workers have logged in the meantime."""
         outcomes: list[Outcome] = []
         while self._busy and not outcomes:
             by_connection = {worker.connection: worker for worker in self._busy}
@@ -82,7 +82,7 @@ class Processes(Generic[W]):
         return outcomes
 
     def close(self) -> None:
-        """Kill the workers. What they write is whole or absent."""
+        """Kill the workers. That is safe, because files that they write are complete or absent."""
         self._busy, self._idle = [*self._idle, *self._busy], []
         for worker in self._busy:
             worker.process.kill()
@@ -113,7 +113,7 @@ class Processes(Generic[W]):
         return min(self._gpus, key=taken.count, default=None)
 
     def _receive(self, worker: _Worker) -> list[Outcome]:
-        """Return what a message means for the worker's job: nothing yet, where it only says something."""
+        """Return the outcome that a worker's message stands for; None if the message is only a log line."""
         try:
             sent = worker.connection.recv_bytes()
         except (EOFError, OSError):  # also in the middle of a message, so what it had done is done again
@@ -134,7 +134,7 @@ class Processes(Generic[W]):
         return [outcome_of(worker.key, message)]
 
     def _bury(self, worker: _Worker) -> str:
-        """Forget a worker that is dead or about to be, and return how it ended."""
+        """Remove a worker that is dead or about to die, and return how it ended."""
         self._busy.remove(worker)
         worker.connection.close()
         worker.process.join()
@@ -145,9 +145,9 @@ class Processes(Generic[W]):
 
 @contextlib.contextmanager
 def _environment(workers: int, gpu: str | None) -> Iterator[None]:
-    """Let a process that is begun compute on its share of the cores, unless told otherwise, and on one GPU.
+    """Within, a process that is started computes with its share of the cores, unless told otherwise, and on one GPU.
 
-    By the environment, because libraries read it when they are imported.
+    This is set in environment variables, because libraries read them when they are imported.
     """
     wanted = {_THREADS: os.environ.get(_THREADS, str(max(1, (os.cpu_count() or 1) // workers)))}
     if gpu is not None:
@@ -165,7 +165,7 @@ def _environment(workers: int, gpu: str | None) -> Iterator[None]:
 
 
 def _serve(connection: Connection) -> None:
-    """Do jobs until the process that gives them is gone."""
+    """Run jobs until the process that sends them has ended."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that gives the jobs
     threading.Thread(target=_die_with_parent, daemon=True).start()
     # A process that a job forks, as torch's data loader does, would keep the connection open after this one's death,
@@ -185,7 +185,7 @@ def _serve(connection: Connection) -> None:
 
 
 def _die_with_parent() -> None:
-    """End this process with the one that began it, so that two never work on the same files."""
+    """Let this process end when the one that started it ends, so that two runs never write the same files."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()

@@ -1,4 +1,4 @@
-"""A Ray cluster: the extra ``nas[ray]``."""
+"""Workers on a Ray cluster; needs the extra ``nas[ray]``."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ class _Worker:
 
 @final
 class RayCluster(Generic[W]):
-    """Actors on a Ray cluster, as many as there is room for; one that dies is replaced.
+    """Actors on a Ray cluster, as many as there is room for. One that dies is replaced.
 
-    The nodes have the versions of Python, Ray and ``nas`` that are here, and see the run directory and the study's
-    files under the paths that these have here.
+    The nodes must have the same versions of Python, Ray and ``nas`` as this machine, and the run directory and the
+    study's files must have the same paths there.
 
     Args:
-        make_workplace: What every worker has at its place; pickled.
+        make_workplace: Makes the workplace of a worker, in the worker's process; pickled.
         address: Address of the cluster's head, ``host:port``; ``auto`` for one that runs on this machine; ``local`` for
-            one that is begun here and ends with this process.
+            one that is started here and ends with this process.
         num_cpus: CPUs of a worker, which computes with so many threads.
         num_gpus: GPUs of a worker; a part of one lets several share it.
         jobs: How many workers at most; None for as many as there is room for.
@@ -65,19 +65,19 @@ class RayCluster(Generic[W]):
 
     @property
     def capacity(self) -> int:
-        """How many workers the nodes that are there now have room for; where none has, a job waits for a node."""
+        """How many workers the present nodes have room for, at least 1: without room, a job waits for a new node."""
         room = max(1, self._needs.room(self._ray))
         return room if self._jobs is None else min(room, self._jobs)
 
     def submit(self, job: Job[W]) -> None:
-        """Give a job to a worker; a new one gets it when it has made its workplace."""
+        """Give a job to a worker. A new worker gets it once it has made its workplace."""
         work = pack(job.work, "what a worker is to do")
         worker = self._idle.pop() if self._idle else self._start_worker()
         worker.key, worker.work = job.key, work
         self._call(worker)
 
     def collect(self, timeout_s: float | None) -> Sequence[Outcome]:
-        """Return what became of jobs, and pass on what their workers said."""
+        """Return outcomes of jobs, and log here what their workers have logged."""
         outcomes: list[Outcome] = []
         while self._busy and not outcomes:
             ready, _ = self._ray.wait(list(self._busy), timeout=timeout_s)
@@ -87,7 +87,7 @@ class RayCluster(Generic[W]):
         return outcomes
 
     def close(self) -> None:
-        """Kill the workers, and leave a cluster that was entered here."""
+        """Kill the workers, and disconnect from the cluster if this object has connected to it."""
         self._idle += self._busy.values()
         self._busy = {}
         self._forget_idle()
@@ -98,17 +98,17 @@ class RayCluster(Generic[W]):
         return _Worker(make.remote(self._beginning))
 
     def _call(self, worker: _Worker) -> None:
-        """Let a worker begin, or do its job.
+        """Let a worker make its workplace, or run its job.
 
-        The job is sent after the worker has begun, and not along with the call to begin: where a worker dies at once,
-        Ray may lose the answers to both.
+        The job is only sent once the workplace is made. If both calls were sent together and the worker died at once,
+        Ray might lose the answers to both.
         """
         with self._explain_full_store():
             called = worker.actor.do.remote(worker.work) if worker.has_begun else worker.actor.begin.remote()
         self._busy[called] = worker
 
     def _receive(self, called: Any) -> Outcome | None:
-        """Return what became of a worker's job; nothing where the worker has only begun, and gets the job now."""
+        """Return the outcome of a worker's job; None if the worker has just made its workplace and gets its job now."""
         worker = self._busy.pop(called)
         try:
             with self._explain_full_store():
@@ -128,7 +128,7 @@ class RayCluster(Generic[W]):
 
     @contextlib.contextmanager
     def _explain_full_store(self) -> Iterator[None]:
-        """Tell in a sentence that what goes between processes finds no room; Ray uses the disk before it says so."""
+        """Within, Ray's errors about a full object store, after its disk is full too, become one sentence."""
         try:
             yield
         except (self._ray.exceptions.ObjectStoreFullError, self._ray.exceptions.OutOfDiskError) as error:
@@ -138,10 +138,10 @@ class RayCluster(Generic[W]):
             ) from error
 
     def _handle_loss(self, worker: _Worker, error: Exception) -> Lost:
-        """Return that a worker's job is lost, once the worker is told to end.
+        """End a worker that can't be reached, and return that its job is lost.
 
-        In this order, because it may be alive behind a connection that broke: it must not go on beside the one that
-        gets its job next. Idle ones end too: where its node died they did, and the next job would be lost to each.
+        The worker is ended first, because it may still be alive behind a broken connection, and then two workers would
+        run the same job. Idle workers are ended too: if their node has died, each would lose one more job.
         """
         check_creation(error)
         self._idle.append(worker)
@@ -159,7 +159,7 @@ class _Actor:
     """A worker on a node.
 
     Args:
-        beginning: What it begins with.
+        beginning: Makes its workplace.
     """
 
     def __init__(self, beginning: Beginning) -> None:
@@ -167,11 +167,11 @@ class _Actor:
         self._bench = Workbench(beginning, self._said.put)
 
     def begin(self) -> list[bytes]:
-        """Make the workplace, and return what was said meanwhile, and whether there is one now."""
+        """Make the workplace; return what was logged in the meantime, and whether the workplace could be made."""
         told = self._bench.begin()
         return [*self._said.take(), told]
 
     def do(self, work: bytes) -> list[bytes]:
-        """Return what was said meanwhile, and what came out."""
+        """Run a job; return what was logged in the meantime, and the job's outcome."""
         told = self._bench.do(work)
         return [*self._said.take(), told]

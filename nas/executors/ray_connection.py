@@ -1,4 +1,4 @@
-"""How a process gets onto a Ray cluster, and what it asks of the nodes there."""
+"""Connecting to a Ray cluster, and the resources that a process needs of a node."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _NO_TOKEN = "InvalidAuthToken"
 @final
 @dataclass(frozen=True)
 class Needs:
-    """What a process needs of a node.
+    """Resources that a process needs of a node.
 
     Args:
-        num_cpus: It computes with so many threads.
-        num_gpus: A part of one lets several share it.
+        num_cpus: Number of CPUs, and of the threads that the process computes with.
+        num_gpus: Number of GPUs; with a fraction, several processes share one.
     """
 
     num_cpus: float
@@ -39,16 +39,16 @@ class Needs:
 
     @property
     def of_ray(self) -> dict[str, float]:
-        """By Ray's names of resources; it allows none of 0."""
+        """The amounts by Ray's names of resources, without those of 0, which Ray doesn't allow."""
         return {name: number for name, number in (("CPU", self.num_cpus), ("GPU", self.num_gpus)) if number}
 
     @property
     def options(self) -> dict[str, Any]:
-        """Of an actor."""
+        """The same as options of a Ray actor."""
         return {"num_cpus": self.num_cpus, "num_gpus": self.num_gpus}
 
     def room(self, ray: Any) -> int:
-        """Return how many such processes the nodes that are there now have room for."""
+        """Return how many such processes the present nodes have room for."""
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         return sum(
             min(int(node.get(name, 0.0) / needed) for name, needed in self.of_ray.items()) for node in nodes
@@ -56,10 +56,10 @@ class Needs:
 
 
 def check_creation(error: Exception) -> None:
-    """Tell the death of a process that never was from that of one that worked.
+    """Raise an error if a process could not even be started; return if it was started and died later.
 
     Raises:
-        WorkerError: the process could not be made, and no other could.
+        WorkerError: the process could not be started, so no other one could either.
     """
     if getattr(error, "_actor_init_failed", False):
         raise WorkerError(
@@ -69,7 +69,7 @@ def check_creation(error: Exception) -> None:
 
 
 def check_cluster(address: str) -> None:
-    """Enter a cluster and leave it, to hear before a training, and not after it, that it can't be used.
+    """Connect to a cluster and disconnect again, so that one that can't be used is reported before a training.
 
     Raises:
         WorkerError: Ray isn't installed, or the cluster can't be reached or is of another version.
@@ -81,7 +81,9 @@ def check_cluster(address: str) -> None:
 
 @contextlib.contextmanager
 def enter_cluster(address: str) -> Iterator[Any]:
-    """Within, this process is on a cluster: one that it was on before, or that at an address. Yields Ray.
+    """Within, this process is connected to a cluster: to the one it was connected to before, or to that at an address.
+
+    Yields the module ``ray``.
 
     Raises:
         WorkerError: Ray isn't installed, or the cluster can't be reached or is of another version.

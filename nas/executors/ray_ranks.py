@@ -1,4 +1,4 @@
-"""Processes on a Ray cluster that do one thing together, such as to train a network."""
+"""Processes on a Ray cluster that do one thing together, such as training a network."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nas.executors.executor import Failed
 from nas.executors.messages import Fault, Said, message_bytes, outcome_of, pack, read_message, unpack
 from nas.executors.persistent import MAX_RETRIES
 from nas.executors.ray_connection import Needs, check_creation, enter_cluster
-from nas.executors.worker import Origin, Outbox, answer
+from nas.executors.worker import Origin, Outbox, run_sent_job
 from nas.progress import Progress
 
 logger = logging.getLogger(__name__)
@@ -30,13 +30,13 @@ _LAST_WORDS_S = 10.0
 @final
 @dataclass(frozen=True)
 class Seat:
-    """What one of the processes has.
+    """What one of the processes needs to know.
 
     Args:
-        rank: From 0.
-        size: How many there are.
-        url: Where they meet, of rank 0's machine.
-        progress: Listens; rank 0's is heard.
+        rank: Its number, from 0.
+        size: Number of processes.
+        url: Address on rank 0's machine at which they connect to each other.
+        progress: Listener; only what rank 0 reports is passed on.
     """
 
     rank: int
@@ -52,15 +52,15 @@ Together = Callable[[Seat], object]
 @final
 @dataclass(frozen=True)
 class RayRanks:
-    """So many processes on a Ray cluster, each on a node of its own as far as there are so many.
+    """Processes on a Ray cluster that work together, each on its own node as far as there are enough nodes.
 
-    When one dies all begin again, up to three times: what they do goes on from where it was.
+    When one dies all are started again, up to three times; a training goes on from its last checkpoint.
 
     Args:
         address: Address of the cluster, as for :class:`nas.executors.ray.RayCluster`.
-        size: How many.
-        num_cpus: CPUs of each.
-        num_gpus: GPUs of each.
+        size: Number of processes.
+        num_cpus: CPUs of each process.
+        num_gpus: GPUs of each process.
     """
 
     address: str
@@ -69,10 +69,10 @@ class RayRanks:
     num_gpus: float = 0.0
 
     def run(self, work: Together, progress: Progress) -> None:
-        """Let all do ``work``, and return when all have.
+        """Run ``work`` in all processes, and return when all have ended.
 
         Raises:
-            WorkerError: they can't be had, or die at it.
+            WorkerError: the processes can't be started, or keep dying.
             BaseException: what one of them raised.
         """
         message = pack(work, "what the processes of a cluster do together")
@@ -95,7 +95,7 @@ class RayRanks:
             )
 
     def _try_once(self, ray: Any, needs: Needs, message: bytes, progress: Progress) -> str | None:
-        """Return how one of them died; None where all did what they were to do."""
+        """Return how one of the processes died; None if all have ended their work."""
         placed = ray.util.placement_group(
             [needs.of_ray] * self.size, strategy="PACK" if self.num_gpus else "SPREAD"
         )
@@ -125,11 +125,11 @@ class RayRanks:
 
 
 def _hear(ray: Any, first: Any, tasks: Sequence[Any], progress: Progress) -> None:
-    """Pass on what rank 0 tells until all are done.
+    """Pass on what rank 0 reports, until all processes have ended.
 
     Raises:
-        RayError: one died.
-        BaseException: what one of them raised, while none died.
+        RayError: a process died.
+        BaseException: the exception of a process, while none died.
     """
     waiting = list(tasks)
     while waiting:
@@ -152,7 +152,7 @@ def _hear(ray: Any, first: Any, tasks: Sequence[Any], progress: Progress) -> Non
 @final
 @dataclass(frozen=True)
 class _News:
-    """What rank 0 tells: of its progress, or its log."""
+    """A message of rank 0: of its progress, or of its log."""
 
     kind: str
     arguments: tuple[Any, ...]
@@ -169,7 +169,7 @@ class _News:
 
 @final
 class _Telling:
-    """Progress that is told elsewhere."""
+    """A listener that sends what it hears to another process."""
 
     def __init__(self, news: Outbox) -> None:
         self._news = news
@@ -188,29 +188,29 @@ class _Telling:
 
 
 class _Rank:
-    """One of the processes.
+    """The actor that is one of the processes.
 
     Args:
-        origin: Where the run was begun.
+        origin: The process that started the run.
     """
 
     def __init__(self, origin: Origin) -> None:
         self._news = Outbox()
-        origin.settle(self._log)
+        origin.set_up_process(self._log)
 
     def meeting(self) -> str:
-        """Return an address of this machine where all can meet."""
+        """Return an address of this machine at which the processes can connect to each other."""
         ray: Any = importlib.import_module("ray")
         with socket.socket() as free:
             free.bind(("", 0))
             return f"tcp://{ray.util.get_node_ip_address()}:{free.getsockname()[1]}"
 
     def work(self, work: bytes, rank: int, size: int, url: str) -> bytes:
-        """Do what all do, and return what came of it here."""
-        return answer(work, Seat(rank, size, url, _Telling(self._news)))
+        """Run the common work, and return its outcome in this process."""
+        return run_sent_job(work, Seat(rank, size, url, _Telling(self._news)))
 
     def news(self) -> list[bytes]:
-        """Return what was told since the last time."""
+        """Return the messages since the last call."""
         return self._news.take()
 
     def _log(self, said: bytes) -> None:

@@ -1,4 +1,4 @@
-"""One job after another, in this process."""
+"""Runs one job after another, in this process."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ W = TypeVar("W")
 
 
 def do_here(job: Job[W], workplace: W) -> Done | Failed:
-    """Do a job in this process. Ctrl-C gets through, whatever else is raised is the job's failure."""
+    """Run a job in this process. Whatever it raises is its failure, except for Ctrl-C, which is raised here."""
     try:
         return Done(job.key, job.work(workplace))
     except KeyboardInterrupt:
@@ -22,10 +22,10 @@ def do_here(job: Job[W], workplace: W) -> Done | Failed:
 
 @final
 class Serial(Generic[W]):
-    """Does a job when it is submitted.
+    """Runs a job when it is submitted.
 
     Args:
-        workplace: This process's own.
+        workplace: The workplace of this process.
     """
 
     capacity = 1
@@ -35,11 +35,11 @@ class Serial(Generic[W]):
         self._outcomes: list[Outcome] = []
 
     def submit(self, job: Job[W]) -> None:
-        """Do a job; see :func:`do_here`."""
+        """Run a job; see :func:`do_here`."""
         self._outcomes.append(do_here(job, self._workplace))
 
     def collect(self, timeout_s: float | None) -> Sequence[Outcome]:
-        """Return what became of jobs since the last call."""
+        """Return the outcomes of the jobs since the last call."""
         outcomes, self._outcomes = self._outcomes, []
         return outcomes
 

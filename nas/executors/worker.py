@@ -1,4 +1,4 @@
-"""What a worker's process does, however it is reached: it settles in, makes its workplace, and does jobs."""
+"""What a worker's process does, on any executor: it sets itself up, makes its workplace, and runs jobs."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ Send = Callable[[bytes], None]
 @final
 @dataclass(frozen=True)
 class Origin:
-    """The process that a run was begun in, as far as its other processes must be like it.
+    """What other processes must take over from the process that started the run.
 
     Args:
-        folder: Its working directory, which relative paths are of.
-        paths: Where it imports code from.
-        level: Level of what is to be logged, which is told to it.
+        folder: Its working directory, so that relative paths mean the same.
+        paths: Folders from which it imports code.
+        level: Level from which log lines are sent to it.
     """
 
     folder: str
@@ -37,11 +37,11 @@ class Origin:
 
     @classmethod
     def here(cls) -> Origin:
-        """Return what other processes must know of this one."""
+        """Return the description of this process."""
         return cls(os.getcwd(), tuple(sys.path), logging.getLogger("nas").getEffectiveLevel())
 
-    def settle(self, send: Send) -> None:
-        """Let this process find the same code and files, and send what it logs: it has no terminal of its own."""
+    def set_up_process(self, send: Send) -> None:
+        """Set this process up like the origin, and send what it logs there, since it has no terminal of its own."""
         with contextlib.suppress(OSError):  # where the folder isn't there, whatever needs it says so
             os.chdir(self.folder)
         sys.path += [path for path in self.paths if path not in sys.path]
@@ -52,11 +52,11 @@ class Origin:
 @final
 @dataclass(frozen=True)
 class Beginning:
-    """What a worker begins with.
+    """What a worker needs to make its workplace.
 
     Args:
-        make_workplace: Pickled.
-        origin: Where its jobs come from.
+        make_workplace: Makes it; pickled.
+        origin: The process that sends it jobs.
     """
 
     make_workplace: bytes
@@ -64,7 +64,7 @@ class Beginning:
 
     @classmethod
     def of(cls, make_workplace: MakeWorkplace[Any]) -> Beginning:
-        """Return what workers of this process begin with.
+        """Return this for workers that this process starts.
 
         Raises:
             WorkerError: it can't be pickled.
@@ -74,17 +74,17 @@ class Beginning:
 
 @final
 class Workbench:
-    """A worker's workplace, and what is done at it, from bytes to bytes.
+    """Runs jobs at a worker's workplace; jobs and outcomes are bytes.
 
     Args:
-        beginning: What the worker begins with.
-        send: Takes what is logged.
+        beginning: Makes the workplace.
+        send: Called with every line that is logged.
     """
 
     def __init__(self, beginning: Beginning, send: Send) -> None:
         self._make_workplace = beginning.make_workplace
         self._workplace: object = None
-        beginning.origin.settle(send)
+        beginning.origin.set_up_process(send)
 
     def begin(self) -> bytes:
         """Make the workplace, and return a :class:`Begun` or :class:`Fault`."""
@@ -95,29 +95,29 @@ class Workbench:
             return message_bytes(Fault.of(error, at_begin=True))
 
     def do(self, work: bytes) -> bytes:
-        """Do a job, and return its :class:`Value` or :class:`Fault`."""
-        return answer(work, self._workplace)
+        """Run a job, and return its :class:`Value` or :class:`Fault`."""
+        return run_sent_job(work, self._workplace)
 
 
 @final
 class Outbox:
-    """Messages until they are fetched, each once, while threads put more in."""
+    """A thread-safe queue of messages, all of which are fetched at once."""
 
     def __init__(self) -> None:
         self._messages = deque[bytes]()
 
     def put(self, message: bytes) -> None:
-        """Take a message."""
+        """Add a message."""
         self._messages.append(message)
 
     def take(self) -> list[bytes]:
-        """Return the messages since the last time."""
+        """Return and remove all messages."""
         # One by one: what comes between a copy of all and their removal would be lost.
         return [self._messages.popleft() for _ in range(len(self._messages))]
 
 
-def answer(work: bytes, workplace: object) -> bytes:
-    """Do a job that was sent, and return its :class:`Value` or :class:`Fault`, to be sent back."""
+def run_sent_job(work: bytes, workplace: object) -> bytes:
+    """Run a job that was sent here, and return its :class:`Value` or :class:`Fault` as bytes."""
     try:
         job: Work[object] = unpack(work)
         return pack(Value(job(workplace)), "what came out of a job")
@@ -132,7 +132,7 @@ class _Telling(logging.Handler):
         self._send = send
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Send a record; where nobody listens any more, this process is about to end."""
+        """Send a log line; if nobody receives it any more, this process is about to end anyway."""
         try:
             said = message_bytes(Said(record.name, record.levelno, self.format(record)))
         except Exception:  # whoever logged gave other arguments than the text has places for

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
-from nas.supernet import elastic, tokens
+from nas.supernet import elastic, token_layers
 from nas.supernet.token_convolution import TokenConvolution
 from nas.supernet.unfused import avoid_fused_kernels
 
@@ -25,9 +25,9 @@ _LAYERS = (
     elastic.Linear,
     elastic.BatchNorm1d,
     elastic.BatchNorm2d,
-    tokens.LayerNorm,
-    tokens.Embedding,
-    tokens.Positions,
+    token_layers.LayerNorm,
+    token_layers.Embedding,
+    token_layers.Positions,
     TokenConvolution,
 )
 """Layers whose output's form follows from their sizes and the form of their one input, and which do nothing else."""
