@@ -42,10 +42,10 @@ _FIRST = 8
 @final
 @dataclass(frozen=True)
 class Adapted:
-    """What adaptation came to.
+    """The result of adapting candidates.
 
     Args:
-        qualities: Qualities that candidates reached, by trial number; {} where winners are chosen by the search's.
+        qualities: Qualities after adaptation, by trial number; {} if winners are chosen by the values of the search.
         sentence: What was done, for people; None where nothing was.
         seconds: Time that it took.
     """
@@ -69,7 +69,7 @@ class Adapted:
 @final
 @dataclass(frozen=True)
 class Reached:
-    """What a candidate came to, as it is stored."""
+    """The result of adapting one candidate, as it is stored."""
 
     quality: Measurement
     seconds: float
@@ -104,15 +104,15 @@ def adapt_candidates(context: RunContext, record: optuna.Study) -> Adapted:
 
 @final
 class _Adapting:
-    """Adaptation under way.
+    """An adaptation that is in progress.
 
     Args:
         context: The run.
-        known: What every measured objective knows of its device.
+        known: The calibration of every measured objective.
 
     Attributes:
-        reached: What candidates came to, by trial number.
-        pairs: What they had with shared weights, and after adaptation, in the same order.
+        reached: Qualities after adaptation, by trial number.
+        pairs: Qualities with shared weights, and after adaptation, in the same order.
     """
 
     def __init__(self, context: RunContext, known: Known) -> None:
@@ -138,8 +138,8 @@ class _Adapting:
 def pays(quality: Objective, pairs: Sequence[tuple[Measurement, Measurement]]) -> bool:
     """Whether adaptation gains more, on average, than the noise of one gain.
 
-    Where it gains less, shared weights tell as much as the items do. Where it gains more, candidates are held back by
-    the weights that they share, and nobody can tell that all are by as much.
+    If it gains less, the values with shared weights are as good as the items allow. If it gains more, the shared
+    weights hold candidates back, and perhaps some more than others, which would change their order.
 
     Args:
         quality: Objective that was measured.

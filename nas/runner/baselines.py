@@ -1,4 +1,4 @@
-"""What the search is compared with, at equal evaluations and under the same objectives."""
+"""Methods that the search is compared with, which get as many evaluations and the same objectives."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What users would write instead of a search: the largest network, pruned and quantized."""
+"""The baseline that needs no search: the largest network, pruned and quantized."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def prune_by_hand(context: RunContext, known: Known, box: ReferenceBox | None) -
     """Return the largest network with so many of its channels, fine-tuned, in float32 and in int8, on the search split.
 
     Each share of the channels is pruned by the magnitude of the weights and fine-tuned like a winner; the largest
-    network itself teaches. A share at which it can't be done is left out, and it is said.
+    network itself teaches. A share at which pruning fails is left out, and a log line says so.
     """
     progress = context.progress
     progress.start(PRUNED_BY_HAND, len(SHARES), 0)

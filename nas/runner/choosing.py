@@ -1,4 +1,4 @@
-"""Which of the architectures that were evaluated are finished."""
+"""Chooses the winners: which of the evaluated architectures are finished."""
 
 from __future__ import annotations
 

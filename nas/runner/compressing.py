@@ -1,4 +1,4 @@
-"""What a study's passes make of a network: in the search those that take seconds, of a winner all of them."""
+"""Applies a study's passes to a network: those that take seconds in the search, all of them to a winner."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ BYTES_PER_PARAM = 4
 @final
 @dataclass(frozen=True)
 class Compressed:
-    """What passes made of a network.
+    """The result of passes on a network.
 
     Args:
         model: The result.
-        plain: The module, with what was done to it, before it became a file of other numbers.
-        network: Counts of the module, one.
+        plain: The result before passes on the file: the module, with a list of what was done to it.
+        network: Counts of the module, one row.
     """
 
     model: Model
@@ -116,8 +116,8 @@ def _counts_after(plain: Model, before: Counts) -> Counts:
 def check_passes(prepared: Prepared) -> None:
     """Let every pass that doesn't train work on the largest network, and every device load what comes out.
 
-    So what they can't do is heard now, and not after the training. A device that is away is heard of when it is needed.
-    A pass whose work the fine-tuning of winners would undo is warned of.
+    So what they can't do is reported now, and not after the training. A device that can't be reached is only logged.
+    A pass whose work the fine-tuning of winners would undo is reported in the log.
 
     Raises:
         ExportError: a pass or a device can't do it.

@@ -15,14 +15,14 @@ from nas.runner.workplace import Workers, this_process
 @final
 @dataclass(frozen=True)
 class RunContext:
-    """What every stage needs once the weights that candidates share are there.
+    """What every stage after the supernet's training needs.
 
     Args:
         prepared: The study.
         run: Directory of the run.
         weights: Gives candidates their weights.
-        workers: They evaluate, train and finish architectures.
-        progress: Is told how it goes.
+        workers: Evaluate, train and finish architectures.
+        progress: Listens to the run.
     """
 
     prepared: Prepared

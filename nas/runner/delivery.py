@@ -1,4 +1,4 @@
-"""Whether the files that a run delivers are as they were made."""
+"""Checks that the files which a run delivers are those that it has made."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The networks that an architecture grows into, each twice as costly as the last: compound scaling (Tan 2019)."""
+"""Compound scaling (Tan 2019): an architecture grows into a family of networks, each twice as costly as the last."""
 
 from __future__ import annotations
 

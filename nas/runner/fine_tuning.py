@@ -25,7 +25,7 @@ _ASSISTANTS = (1 / 3, 2 / 3)
 def finish_network(
     prepared: Prepared, architecture: Architecture, weights: Weights, known: Known, folder: Path
 ) -> Compressed:
-    """Return an evaluated architecture after all that winners go through, of which a killed call goes on.
+    """Return a winner after the whole pipeline. A call after a kill goes on where the killed one stopped.
 
     Without a pass that trains the module, it is fine-tuned behind the last one on it.
 

@@ -48,7 +48,7 @@ logger = logging.getLogger(__name__)
 @final
 @dataclass(frozen=True)
 class _Outcome:
-    """What finishing a winner came to, as it is stored: a measurement after it, and of the weights kept instead.
+    """The result of finishing a winner, as it is stored: its quality afterwards, and that of weights kept instead.
 
     Fields that files of older runs lack have defaults.
     """
@@ -72,9 +72,9 @@ def finish_winners(
 ) -> tuple[tuple[Winner, ...], tuple[Original, ...]]:
     """Fine-tune, compress, export and measure the winners, and the original network beside them.
 
-    Reads the test split, here alone.
+    This is the only place that reads the test split.
 
-    A winner that this makes worse on the search split, beyond the noise, keeps its weights of the search.
+    A winner that becomes worse on the search split, beyond the noise, keeps the weights that it had in the search.
     """
     prepared, progress = context.prepared, context.progress
     chosen = choose_winners(prepared, record, adapted)
@@ -95,7 +95,7 @@ def finish_winners(
 def _finish_all(
     context: RunContext, wanted: Sequence[Architecture], known: Known
 ) -> list[tuple[_Outcome, Finished]]:
-    """Let the workers finish architectures, and tell of each how it went."""
+    """Let the workers finish architectures, and report progress after each."""
 
     def tell(position: int, made: tuple[_Outcome, Finished]) -> None:
         context.progress.advance(wanted[position].id)
@@ -115,7 +115,7 @@ def _warn_of_kept(prepared: Prepared, architecture: Architecture, outcome: _Outc
 
 
 def _finish(architecture: Architecture, known: Known, here: Workplace) -> tuple[_Outcome, Finished]:
-    """Make the files of one winner, as far as they aren't made."""
+    """Make those files of one winner that don't exist yet."""
     making = _Making(here, architecture, known)
     outcome = making.find_outcome()
     made = making.make_variants(outcome)
@@ -133,7 +133,7 @@ class _Making:
     Args:
         here: Where it is done.
         architecture: The winner's.
-        known: What every measured objective knows of its device.
+        known: The calibration of every measured objective.
     """
 
     here: Workplace
@@ -145,7 +145,7 @@ class _Making:
         return self.here.run.winners / self.architecture.id
 
     def find_outcome(self) -> _Outcome:
-        """Return what finishing came to, after making what isn't there of the float32 files."""
+        """Make those float32 files that don't exist yet, and return the stored result."""
         prepared, study = self.here.prepared, self.here.prepared.study
         recipe = study.winners.recipe.fingerprint
         inputs = [self.here.weights.digest, self.architecture.id, recipe, study.seed]
@@ -165,7 +165,7 @@ class _Making:
         return outcome
 
     def _train_and_export(self, scratch: Path) -> _Outcome:
-        """Finish the network, and export it; or as the search had it, where that is better beyond the noise."""
+        """Finish the network and export it; or export that of the search, if it is better beyond the noise."""
         prepared, weights, architecture = self.here.prepared, self.here.weights, self.architecture
         finished = finish_network(prepared, architecture, weights, self.known, scratch)
         searched = compress_in_search(prepared, architecture, weights.module(architecture))

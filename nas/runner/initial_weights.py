@@ -1,4 +1,4 @@
-"""Weights that a study begins with, of a file or of a function that makes it."""
+"""Initial weights of a study, from a file or from a function that makes one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may run in a directory: one process at a time."""
+"""A lock that lets only one process at a time run in a directory."""
 
 from __future__ import annotations
 

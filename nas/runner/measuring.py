@@ -1,4 +1,4 @@
-"""Measuring candidates on the search split, with what is known of the device."""
+"""Measures candidates on the search split, with the calibration of every objective."""
 
 from __future__ import annotations
 
@@ -86,9 +86,9 @@ def _check_processor(measured_on: str) -> None:
 @final
 @dataclass(frozen=True)
 class PartialEvaluation:
-    """What is known of a candidate, except for what devices measure: the process that runs the study has that done.
+    """An evaluation except for what devices measure, which is left to the process that runs the study.
 
-    So a device is the same one wherever candidates are evaluated, and has one measurement at a time.
+    So each device is the same one for all workers, and never has two measurements at the same time.
 
     Args:
         results: Measurements by objective.
@@ -103,7 +103,7 @@ class PartialEvaluation:
     def on_devices(
         self, prepared: Prepared, known: Known, predict: Mapping[str, Predict] = NOTHING_PREDICTED
     ) -> dict[str, Measurement]:
-        """Return everything of the candidate; devices measure it now, briefly.
+        """Return all measurements of the candidate, after devices have measured it, briefly.
 
         Args:
             prepared: The study.

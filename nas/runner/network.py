@@ -81,7 +81,7 @@ def check_quality(study: Study, supernet: Supernet, splits: Splits) -> None:
 
 
 def check_ids(supernet: Supernet, splits: Splits) -> None:
-    """Feed the smallest and the largest id, where inputs are ids: too small an embedding would fail while training.
+    """Run the network on the smallest and the largest id, so that too small an embedding doesn't fail in training.
 
     Raises:
         StudyError: the network can't take them.

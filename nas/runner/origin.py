@@ -7,9 +7,9 @@ from nas.runner.weights import Weights
 
 
 def outside_weights(prepared: Prepared, weights: Weights) -> str | None:
-    """Return what isn't known of weights that a run did not make itself; None where it made all of them.
+    """Return a warning about weights that the run did not make itself; None if it made all of them.
 
-    Weights that were trained on the test split make its figures too good, and nothing in them shows it.
+    If such weights were trained on the test split, the figures are too good, and nothing in the weights shows it.
     """
     digest = prepared.weights_digest()
     if digest is not None:

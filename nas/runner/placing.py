@@ -1,4 +1,4 @@
-"""Where finished variants stand to each other: which are shipped, which are on the final front, which are tied."""
+"""Compares finished variants: which are shipped, which are on the final front, and which are tied."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nas.space import FloatArray, IntArray
 @final
 @dataclass(frozen=True)
 class Places:
-    """Where ``n`` variants stand, each a row.
+    """The result of comparing ``n`` variants, each a row.
 
     Args:
         shipped: ``(n,)``, False where the variant that it was made from dominates it.
@@ -31,7 +31,7 @@ class Places:
 def place_variants(
     costs: FloatArray, spreads: FloatArray, over: FloatArray, parents: IntArray, num_winners: int
 ) -> Places:
-    """Place variants; within the noise neither of two dominates.
+    """Compare variants. Within the noise, neither of two dominates the other.
 
     Args:
         costs: ``(n, m)`` minimised.

@@ -1,4 +1,4 @@
-"""Everything a run needs, made and checked before anything is paid for."""
+"""Makes and checks everything that a run needs before anything expensive is done."""
 
 from __future__ import annotations
 
@@ -190,7 +190,7 @@ def _check_network(study: Study, supernet: Supernet, splits: Splits) -> NetworkC
 
 
 def _check_problem(study: Study, problem: Problem, counting: StudyCounter) -> None:
-    """Refuse now, and not after the training, what counts, constraints or the strategy would fail at."""
+    """Check counts, constraints and strategy, so that their faults are reported now and not after the training."""
     space = problem.space
     problem.infeasibility(space.indices([space.smallest(), space.largest()]))
     check_feasible(problem, study.hard_limits, counting)

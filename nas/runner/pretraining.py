@@ -25,7 +25,7 @@ _WEIGHTS = "weights.safetensors"
 @final
 @dataclass(frozen=True)
 class PretrainingResult:
-    """What pre-training came to, as it is stored.
+    """The result of pre-training, as it is stored.
 
     Args:
         losses: Mean loss of each epoch.

@@ -1,4 +1,4 @@
-"""What earlier runs of a search space tell a new one."""
+"""Results of earlier runs as knowledge for a new one, whose space has the same choices."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ class _Taken:
 
     @classmethod
     def of(cls, known: Knowledge, space: SearchSpace) -> _Taken:
-        """Return what is kept of knowledge."""
+        """Return knowledge as plain values."""
         rows = tuple(dict(architecture) for architecture in space.from_indices(known.indices))
         return cls(known.name, known.objective, rows, tuple(known.values.tolist()))
 
     def knowledge(self, space: SearchSpace) -> Knowledge:
-        """Return it as a search takes it."""
+        """Return the knowledge for a search in ``space``."""
         indices = space.indices([space.architecture(options) for options in self.architectures])
         return Knowledge(self.name, indices, np.array(self.costs), self.objective, are_costs=True)
 
@@ -70,9 +70,9 @@ class _Snapshot:
 
 
 def with_priors(prepared: Prepared, directory: RunDirectory) -> Prepared:
-    """Return a run's study with what earlier runs tell of its architectures.
+    """Return a run's study with the results of earlier runs as knowledge.
 
-    They are read when the run is begun; once :func:`keep_priors` has been there, what they told then is.
+    When the run starts, the earlier runs are read. Later calls use the copy that :func:`keep_priors` has made.
 
     Raises:
         StudyError: an earlier run can't teach this study; says why.
@@ -91,7 +91,7 @@ def with_priors(prepared: Prepared, directory: RunDirectory) -> Prepared:
 
 
 def keep_priors(prepared: Prepared, directory: RunDirectory) -> None:
-    """Keep what earlier runs tell in the run directory, so that a run that goes on doesn't need them."""
+    """Copy the results of earlier runs into the run directory, so that a resumed run doesn't need them."""
     if prepared.study.prior and not directory.prior.exists():
         known = [_Taken.of(by, prepared.problem.space) for by in prepared.problem.knowledge]
         write_stored(directory.prior, {"taken": [asdict(taken) for taken in known]})

@@ -1,4 +1,4 @@
-"""What can be said of a study before anything is paid for: its space, its costs, its constraints."""
+"""What is known about a study before anything is trained: its space, its costs, its constraints."""
 
 from __future__ import annotations
 

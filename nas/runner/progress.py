@@ -1,4 +1,4 @@
-"""Progress that other processes can read, and progress that nobody watches."""
+"""A listener that writes progress to a file for other processes, and one that ignores it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Status:
 
 @final
 class StatusFile:
-    """Progress that other processes can read: ``status.json``; passes everything on.
+    """Writes progress to ``status.json``, which other processes can read, and passes it on to another listener.
 
     Args:
         path: Path of the file.
@@ -79,7 +79,7 @@ class StatusFile:
 
 @final
 class Silent:
-    """Progress that nobody watches."""
+    """A listener that ignores everything."""
 
     def start(self, stage: str, total: int, done: int) -> None:
         """Ignore."""

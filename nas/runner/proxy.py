@@ -25,7 +25,7 @@ from nas.task import Quality
 @final
 @dataclass(frozen=True)
 class ProxyChoice:
-    """What was found out, as it is stored.
+    """The result of choosing a proxy, as it is stored.
 
     Args:
         sizes: Sizes that were tried.

@@ -1,4 +1,4 @@
-"""What a run found, as values and as the files that tell of it."""
+"""Collects the results of a run, and writes the report."""
 
 from __future__ import annotations
 
@@ -244,7 +244,7 @@ def _find_costs(prepared: Prepared, winners: tuple[Winner, ...]) -> FloatArray:
 
 
 def write_report(directory: RunDirectory, results: Results, outdated: Mapping[str, str]) -> None:
-    """Write the report, cards and pictures, and say which of those of before were not what they had been."""
+    """Write the report, cards and pictures, and say which of the earlier ones had been changed or damaged."""
     results.save(directory.results)
     for winner in results.winners:
         write_card(directory.winners / winner.id, results, winner)

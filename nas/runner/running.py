@@ -63,15 +63,15 @@ def run(
         study: What to do.
         path: The run directory; made if it isn't there.
         training_device: Where to train and to evaluate.
-        progress: Is told how it goes.
+        progress: Listens to the run.
         ranks: The processes that train the supernet together.
         baselines: Whether to run the baselines as well.
         command: What the user typed, for the cards.
         storage: URL of a PostgreSQL database that the trials go to, so that other processes may work on them
             too; None for the one the directory remembers, at first an SQLite file in it.
-        executor: Makes who evaluates, trains and finishes architectures, such as
+        executor: Makes the executor that evaluates, trains and finishes architectures, such as
             ``partial(nas.executors.Processes, jobs=4)``; None for this process alone. The supernet is trained here.
-        make_study: Returns the study in a worker's process, where it can't be pickled; pickled itself.
+        make_study: Returns the study in a worker's process, for studies that can't be pickled; pickled itself.
         trainers: Train the supernet together; None for ``ranks``.
 
     Raises:
@@ -170,7 +170,7 @@ def _workers(
     executor: MakeExecutor[Workplace] | None,
     make_study: Callable[[], Study],
 ) -> Iterator[Workers]:
-    """Within, there is who does the jobs: others, where an executor is given."""
+    """Yield the workers of a run: those of an executor, or this process if none is given."""
     if executor is None:
         yield this_process(prepared, directory, weights)
         return

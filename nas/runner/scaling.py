@@ -1,4 +1,4 @@
-"""A family of networks from one winner: how to grow is fitted, then each member is a run (Tan 2019)."""
+"""Grows a winner into a family of networks: the growth is fitted, then each member is a run (Tan 2019)."""
 
 from __future__ import annotations
 

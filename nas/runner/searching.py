@@ -1,4 +1,4 @@
-"""Searching: the record is opened, checked, and filled."""
+"""The search stage: opens the record of the search, checks it, and runs the search loop on it."""
 
 from __future__ import annotations
 
@@ -68,9 +68,9 @@ def search_architectures(context: RunContext, evaluations: int) -> optuna.Study:
 
 
 def learn_from_trust(run: RunDirectory, record: optuna.Study, progress: Progress) -> None:
-    """Let a search that is to go on know what its architectures reached on their own, when that was checked.
+    """Give a search that goes on the qualities of architectures trained alone, if the trust stage has measured them.
 
-    Not when it was to go no further: the same command again would choose other winners, and check these.
+    A search that is complete doesn't get them: the same command would then choose other winners when it is repeated.
     """
     if not run.trust_result.exists():
         return
@@ -107,7 +107,7 @@ def run_search_loop(
     stage: str,
     stopping: Stopping = NEVER,
 ) -> None:
-    """Run the search loop on ``record`` until it ends, and tell how it stands."""
+    """Run the search loop on ``record`` until it ends, and report progress."""
     problem, progress = context.prepared.problem, context.progress
     done = len(list_paid_trials(record))
     if done >= evaluations and not list_trials_to_recheck(record):

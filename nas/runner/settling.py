@@ -1,4 +1,4 @@
-"""Ties on the final front are measured again, together, until they are settled or their rounds are spent."""
+"""Measures files that tie on the final front again, taking turns, until no tie or no round is left."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def settle_ties(
     step: CachedStep,
     rounds: int,
 ) -> list[Row]:
-    """Return what is known of files once those that tie were measured again.
+    """Return the measurements of files, after those that tie have been measured again.
 
     Args:
         first: What was measured of each file at first.

@@ -1,4 +1,4 @@
-"""Latencies that a search predicts, in a run: which, from what, and what is measured once the search has ended."""
+"""Latencies that a run measures for a few candidates alone and predicts for the others."""
 
 from __future__ import annotations
 

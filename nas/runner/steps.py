@@ -1,4 +1,4 @@
-"""Results of a run's steps, each kept with what it was made from, so that it is never made twice."""
+"""Results of a run's steps, stored together with a digest of their inputs, so that no step is done twice."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 @final
 class CachedStep:
-    """A step whose result is kept.
+    """A step of a run whose result is stored in a file.
 
     Args:
         path: Path of the file that keeps it.

@@ -26,7 +26,7 @@ WEIGHTS = "weights.safetensors"
 @final
 @dataclass(frozen=True)
 class _Training:
-    """What training came to, as it is stored."""
+    """The result of the training, as it is stored."""
 
     losses: list[float]
     seconds: float
@@ -145,7 +145,7 @@ def _through(
     clock: Clock,
     ranks: Ranks,
 ) -> list[float]:
-    """Train phase after phase and return all losses; each finished phase leaves its checkpoint behind."""
+    """Train phase after phase and return all losses. Every phase leaves its last checkpoint."""
     losses: list[float] = []
     for number, phase in enumerate(phases):
         before, name = len(losses), phase.name

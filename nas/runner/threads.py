@@ -12,7 +12,7 @@ networks that keep several cores busy would have one."""
 
 
 def suitable_threads(prepared: Prepared) -> int:
-    """Return one thread for a small network, as waking a second one costs more than it does; else what torch uses.
+    """Return 1 for a small network, for which a second thread costs more time than it saves; else torch's number.
 
     On two cores a training step of the digits study takes 44 ms with one thread and 40 ms with two; but
     when anything else runs, two threads wait for each other and it takes five times as long. The choice

@@ -34,7 +34,7 @@ from nas.study import stable_repr
 def measure_trust(context: RunContext, record: optuna.Study, winners: Sequence[Winner]) -> TrustResult | None:
     """Train the winners and some others on their own, and compare with the search's numbers.
 
-    What the winners reached when they were finished is used where it serves.
+    The quality of a finished winner is used again where it was trained in the same way.
 
     Returns:
         None where candidates don't share weights: they were trained on their own in the first place.
@@ -97,7 +97,7 @@ def _reach_alone(
 def spread_trials(prepared: Prepared, record: optuna.Study, taken: set[int], count: int) -> list[FrozenTrial]:
     """Return evaluated trials that are evenly spaced in the logarithm of their MACs, the ends included.
 
-    Those with values too good to be true are left out: nothing compares with them.
+    Those with values too good to be true are left out, because they can't be compared.
     """
     trials = complete_trials(record)
     credible = are_credible(costs_of(prepared.problem.objectives, trials))

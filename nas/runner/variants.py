@@ -1,4 +1,4 @@
-"""A network's variants: what passes make of one that is finished, each a file that is made once."""
+"""Variants of a finished network: files that passes make of it, each of which is made once."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Made:
 @final
 @dataclass(frozen=True)
 class _Outcome:
-    """What a variant came to, as it is stored; no variant where the passes changed nothing."""
+    """The result of making a variant, as it is stored; None if the passes changed nothing."""
 
     made: Made | None
 
@@ -57,7 +57,7 @@ def plain_variant(prepared: Prepared, architecture: Architecture) -> Made:
 def variant_pipelines(
     prepared: Prepared, architecture: Architecture
 ) -> dict[str, tuple[Pipeline, Architecture]]:
-    """Return what a finished network goes through, by the name of what comes out, with the options of each.
+    """Return the pipelines that make a network's variants and the options of their passes, by the variant's name.
 
     The study's passes on the file are applied with the options that were searched, and with each other option of one of
     them: a file costs seconds, where the network that it is made of cost a training.
@@ -94,7 +94,7 @@ class Parent:
 def make_variants(
     prepared: Prepared, parent: Parent, pipelines: Mapping[str, tuple[Pipeline, Architecture]]
 ) -> list[Made]:
-    """Make the variants of a network, as far as they aren't made; those that passes would leave as it is are none.
+    """Make those variants of a network that don't exist yet; where passes change nothing there is no variant.
 
     Args:
         prepared: The study.

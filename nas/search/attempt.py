@@ -19,7 +19,7 @@ W = TypeVar("W")
 @final
 @dataclass(frozen=True)
 class Evaluated:
-    """What came out of an evaluation.
+    """The result of an evaluation.
 
     Args:
         worker: Name of the worker that evaluated.
@@ -35,10 +35,10 @@ class Evaluated:
 @final
 @dataclass(frozen=True)
 class Attempt(Generic[W]):
-    """Evaluates an architecture at a worker's place; what fails for a passing reason is tried again there.
+    """Evaluates an architecture at a worker's workplace, and tries again there after a temporary error.
 
-    A value from a device that is not finite is such a failure. Where the work leaves a rest for the process that the
-    job came from, the rest is an attempt of its own, with the same patience.
+    A value of a device that is not finite counts as such an error. If the work leaves a second half to the process that
+    submitted the job, that half is another attempt, which tries as often.
 
     Args:
         work: Evaluates.
@@ -59,7 +59,7 @@ class Attempt(Generic[W]):
     spent: float = 0.0
 
     def __call__(self, workplace: W) -> Evaluated | Rest[W]:
-        """Return the measurements, or what is left to be done."""
+        """Return the measurements, or the second half of the job."""
         if not self.worker and guard.this_worker() in self.broken:
             guard.end_worker()
         return retry(partial(self._evaluate, workplace), self.name, self.sleep)
@@ -78,7 +78,7 @@ class Attempt(Generic[W]):
 
 
 def get_evaluated(outcome: Done | Failed) -> Evaluated:
-    """Return what came out of an attempt.
+    """Return the result of an attempt.
 
     Raises:
         BaseException: what it raised, where it failed.

@@ -1,4 +1,4 @@
-"""What becomes of a trial before anything is paid: it may be evaluated, or it is told without."""
+"""Decides before an evaluation whether a trial is evaluated at all, or finished without it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 @final
 class Claims:
-    """Decides which trials are evaluated, and tells the others' ends.
+    """Decides which trials are evaluated, and finishes the others.
 
     Args:
         study: The record; holds the sampler.
@@ -35,7 +35,7 @@ class Claims:
         self._study, self._problem, self._ledger = study, problem, ledger
 
     def claim(self, trial: Trial) -> Architecture | None:
-        """Return the architecture that a trial is to evaluate; None where the trial was told without."""
+        """Return the architecture to evaluate for a trial; None if the trial was finished without an evaluation."""
         if not self._suggest(trial):
             self._refuse(trial)
             return None
@@ -82,7 +82,7 @@ class Claims:
         self.tell(trial, TrialState.FAIL)
 
     def _is_to_evaluate(self, trial: Trial, architecture: Architecture) -> bool:
-        """Whether the architecture is feasible and new; if not, the trial is told here."""
+        """Whether the architecture is feasible and new; otherwise the trial is finished here."""
         violation = self._problem.infeasibility(self._problem.space.indices([architecture]))[0]
         ledger = self._ledger
         if violation > 0 or architecture.id in ledger.failed | ledger.list_claimed(besides=trial.number):

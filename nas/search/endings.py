@@ -1,4 +1,4 @@
-"""How evaluations end, as their trials are told: with values, as failures, or lost."""
+"""Finishes trials after their evaluations: with values, as failed, or as lost."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ W = TypeVar("W")
 @final
 @dataclass(frozen=True)
 class Evaluation:
-    """An evaluation that is under way.
+    """An evaluation that is in progress.
 
     Args:
         trial: Trial that it belongs to.
         architecture: What is evaluated.
-        begin: When the proposal of the architecture began; what a trial took includes it.
+        begin: When the proposal of the architecture began, which is part of a trial's time.
     """
 
     trial: Trial
@@ -45,13 +45,13 @@ class Evaluation:
 
 @final
 class Endings(Generic[W]):
-    """Tells trials how their evaluations ended, and remembers what the search must act on.
+    """Finishes trials after their evaluations, and remembers what the search must react to.
 
     Args:
         objectives: In the order of a trial's values.
         claims: Finishes trials.
-        rechecks: Doubts what workers found, and has it evaluated again.
-        pauses: Waits for a device that is away.
+        rechecks: Checks results of workers by a second evaluation.
+        pauses: Waits for a device that can't be reached.
     """
 
     def __init__(
@@ -67,20 +67,20 @@ class Endings(Generic[W]):
         return has_failed
 
     def wait_for_device(self) -> None:
-        """Wait, where a device was away since the last call."""
+        """Wait, if a device could not be reached since the last call."""
         away, self._away = self._away, None
         if away is not None:
             self._pauses.wait(away)
 
     def store_recheck(self, outcome: Done | Failed) -> None:
-        """Take in what came of evaluating a trial of a broken worker again."""
+        """Store the second evaluation of a broken worker's trial."""
         try:
             self._rechecks.store_outcome(outcome)
         except DeviceUnavailableError as error:
             self._away = error
 
     def finish(self, evaluation: Evaluation, outcome: Done | Failed) -> None:
-        """Tell how a trial's evaluation ended."""
+        """Finish the trial of an evaluation that has ended."""
         try:
             evaluated = self._rechecks.choose_believed(
                 evaluation.architecture, evaluation.trial.number, get_evaluated(outcome)

@@ -1,4 +1,4 @@
-"""Workers whose results don't fit those of the others are found, and what they evaluated is evaluated again."""
+"""Finds workers whose results don't fit those of the others; what they evaluated is evaluated again."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def this_worker() -> str:
 
 
 def end_worker() -> None:
-    """End this process as one that died: its executor does the job elsewhere, and begins another worker."""
+    """End this process as if it had crashed, so that its executor starts another worker and repeats the job there."""
     os._exit(1)
 
 
@@ -90,13 +90,13 @@ def differ(one: Measurement, other: Measurement) -> bool:
 
 @final
 class WorkerGuard:
-    """Doubts results as Kardam's Lipschitz filter doubts gradients (Damaskinos 2018), a variant.
+    """Finds doubtful results with a variant of Kardam's Lipschitz filter for gradients (Damaskinos 2018).
 
-    Among architectures that are alike the quality changes slowly. A result is doubted whose slope to its nearest
-    neighbours, the difference of costs over that of architectures, is far above what is usual, and is no matter of
-    noise. So is a worker's first result and every sixteenth after it, because one that is always off by the same has
-    the slopes of the others. A second evaluation checks a result that is doubted; where the two differ by more than
-    their spread, the worker is broken.
+    Similar architectures have similar qualities. So a result is doubtful if its slope to the nearest architectures, the
+    difference of costs over the distance, is much larger than usual and can't be explained by noise. A worker's first
+    result and every sixteenth after it are checked too, because a worker whose results are all wrong by the same amount
+    has ordinary slopes. A doubtful result is checked by a second evaluation. If the two differ by more than their
+    spread, the worker is broken.
 
     Args:
         study: The record.
@@ -110,7 +110,7 @@ class WorkerGuard:
         self.read()
 
     def read(self) -> None:
-        """Take in what the record has that is believed, and nothing else."""
+        """Start again with the results in the record that are believed."""
         self._rows, self._costs = np.zeros((0, len(self._scale))), np.zeros(0)
         self._slopes: list[float] = []
         again = {trial.number for trial in list_trials_to_recheck(self._study)}
@@ -119,7 +119,7 @@ class WorkerGuard:
                 self.note(trial.params, trial.values[0])
 
     def note(self, params: Mapping[str, Option], quality: float) -> None:
-        """Take in a result that is believed."""
+        """Add a result that is believed."""
         row, cost = self._row(params), self._quality.cost(quality)
         if len(self._rows) >= _NEIGHBOURS:
             self._slopes.append(self._slope(row, cost))

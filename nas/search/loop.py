@@ -111,7 +111,7 @@ def search_with(
       (:class:`nas.search.rechecks.Rechecks`).
 
     Args:
-        executor: Has nothing else to do.
+        executor: Must not have other jobs.
         study: The record; holds the sampler.
         problem: Space, objectives and constraints.
         work_of: Returns what a worker does to evaluate an architecture.
@@ -143,7 +143,7 @@ def _call(architecture: Architecture, evaluate: Evaluate) -> Mapping[str, Measur
 
 @final
 class _Loop(Generic[W]):
-    """A search under way."""
+    """A search in progress."""
 
     def __init__(
         self,
@@ -174,7 +174,7 @@ class _Loop(Generic[W]):
         self._unpaid_in_a_row = 0
 
     def run(self) -> str:
-        """Work until the search ends, and return why."""
+        """Run until the search ends, and return why it ended."""
         # Where several evaluate at once, a sampler that computes with every core takes them from the evaluations.
         threads = contextlib.nullcontext() if self._executor.capacity == 1 else one_thread()
         with contextlib.closing(self._beside), threads:
@@ -184,7 +184,7 @@ class _Loop(Generic[W]):
             return ended
 
     def _take_step(self) -> str:
-        """Begin one evaluation or wait for one, and return why the search ended, or "" where it goes on."""
+        """Begin one evaluation or wait for one; return why the search ended, or "" if it goes on."""
         begin = time.perf_counter()
         trial, ended = self._next()
         if trial is not None:
@@ -217,7 +217,7 @@ class _Loop(Generic[W]):
             self._on_trial(trial)
 
     def _next(self) -> tuple[Trial | None, str]:
-        """Take a trial; or tell why the search ended; or neither, when what is under way is to be waited for."""
+        """Return a trial to evaluate, or why the search ended, or neither if an evaluation must be waited for."""
         free = self._executor.capacity - self._num_under_way
         if free <= 0:
             return None, ""
@@ -236,7 +236,7 @@ class _Loop(Generic[W]):
             return self._study.ask(), ""
 
     def _prepare(self) -> None:
-        """Let the sampler do in a thread what takes it long, where evaluations go on meanwhile."""
+        """Let the sampler compute its next proposals in a thread while evaluations go on."""
         sampler = self._study.sampler
         if self._executor.capacity == 1 or not isinstance(sampler, ArchitectureSampler):
             return
@@ -246,14 +246,14 @@ class _Loop(Generic[W]):
                 self._beside.begin(make)
 
     def _retry_lost(self) -> None:
-        """Queue once more what was lost."""
+        """Queue the architectures of lost trials again."""
         for number, trial in list(self._ledger.lost.items()):
             options = options_of(self._problem.space, trial) or {}
             self._study.enqueue_trial(options, user_attrs={RETRIES: number})
             del self._ledger.lost[number]
 
     def _is_spoken_for(self) -> bool:
-        """Whether what is under way, if none of it is lost, leaves nothing to do."""
+        """Whether the evaluations in progress are the last ones, provided that none is lost."""
         running = self._num_under_way
         if running == 0:
             return False
@@ -262,7 +262,7 @@ class _Loop(Generic[W]):
         )
 
     def _end(self, reason: Reason) -> str:
-        """Tell the study, and wait for what is under way, so that the record is at rest afterwards."""
+        """Store why the search ends, and return it once no evaluation is in progress and the record is complete."""
         self._ended = reason
         if self._study.user_attrs.get(ENDED) != reason.sentence:
             logger.log(logging.WARNING if reason.is_early else logging.INFO, "search: %s", reason.sentence)
@@ -284,7 +284,7 @@ class _Loop(Generic[W]):
         return Attempt(work, self._of_device, name, self._sleep, broken)
 
     def _collect(self, timeout_s: float | None) -> None:
-        """Finish the trials whose evaluations ended, and read on in the record."""
+        """Finish the trials whose evaluations ended, and read what is new in the record."""
         outcomes = self._executor.collect(timeout_s)
         with write_together(self._study):
             for outcome in outcomes:

@@ -1,4 +1,4 @@
-"""What fails for a reason outside of the architecture is tried again, and a device that is away is waited for."""
+"""Repeats what failed for a reason outside of the architecture, and waits for a device that can't be reached."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def check_finite(name: str, measurement: Measurement, *, of_device: bool) -> Mea
 
 
 def is_passing(error: Exception) -> bool:
-    """Whether a failure says nothing of what was measured: the operating system's, a connection's, memory's.
+    """Whether an error may be temporary: of the operating system, of a connection, or for lack of memory.
 
     Errors of ``nas`` itself are no such failures, except a lost measurement, a device that told nonsense, and a
     sentence about such a failure.
@@ -74,9 +74,9 @@ def _unwrap_error(error: BaseException) -> BaseException:
 
 
 def retry(work: Callable[[], T], what: str, sleep: Sleep = time.sleep) -> T:
-    """Return ``work()``; where it fails for a passing reason, try up to three times more.
+    """Return ``work()``; after a temporary error, try up to three times more.
 
-    A connection that was lost, or a time-out, is given longer from one attempt to the next.
+    After a lost connection or a time-out, the pause becomes longer with every attempt.
 
     Args:
         work: May be called again.

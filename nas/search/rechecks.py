@@ -1,4 +1,4 @@
-"""What workers that can't be trusted evaluated is evaluated again."""
+"""Evaluates again what broken workers have evaluated."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ W = TypeVar("W")
 
 @final
 class Rechecks(Generic[W]):
-    """Compares workers' results with this process's own, and has the trials of broken workers evaluated again.
+    """Compares workers' results with those of this process; the trials of broken workers are evaluated again.
 
-    Nothing is done where this process has no workplace, because then there is nothing to compare with.
+    If this process has no workplace it can't evaluate, so nothing is compared.
 
     Args:
         executor: Evaluates.
@@ -58,7 +58,7 @@ class Rechecks(Generic[W]):
         return len(self._under_way)
 
     def submit(self, free: int) -> bool:
-        """Submit trials of broken workers, at most so many as are free; return whether any is left or under way."""
+        """Submit at most ``free`` trials of broken workers; return whether any still waits or is being evaluated."""
         if not self._executor.has_home:
             return False
         trials = [t for t in guard.list_trials_to_recheck(self._study) if t.number not in self._kept]
@@ -74,7 +74,7 @@ class Rechecks(Generic[W]):
         return outcome.key < 0
 
     def store_outcome(self, outcome: Done | Failed) -> None:
-        """Take what another worker found in place of what a broken one did; what devices told holds.
+        """Replace what a broken worker found by the second evaluation; values of devices stay as they are.
 
         Raises:
             DeviceUnavailableError: the device is away; the trial is submitted again later.
@@ -101,12 +101,12 @@ class Rechecks(Generic[W]):
             self._guard.read()
 
     def note(self, architecture: Architecture, quality: float) -> None:
-        """Take in a result that is believed, for later comparisons."""
+        """Add a result that is believed, for later comparisons."""
         if self._guard is not None:
             self._guard.note(architecture, quality)
 
     def choose_believed(self, architecture: Architecture, number: int, evaluated: Evaluated) -> Evaluated:
-        """Return what a worker found, or what this process finds where the worker's is doubtful and wrong.
+        """Return a worker's result, or this process's own if the worker's was doubtful and turned out to be wrong.
 
         Args:
             architecture: What was evaluated.

@@ -1,4 +1,4 @@
-"""A search with few latency measurements: the rest are predicted, and said to be.
+"""A search with few latency measurements: the others are predictions, and marked as such.
 
 Which latencies were measured is read from the record alone, so a resumed search decides alike.
 """
@@ -52,7 +52,7 @@ class Spare:
 @final
 @dataclass(frozen=True)
 class SparedBasis:
-    """What the decision about a candidate rests on, as the record is when its evaluation begins.
+    """What the decision to measure or predict depends on, read from the record when an evaluation begins.
 
     Args:
         positions: ``(n, num_choices)`` of the architectures whose latency was measured.
@@ -73,12 +73,13 @@ class SparedBasis:
 class SparedLatency:
     """Says which latencies of a search are worth measuring, and predicts the others.
 
-    The first evaluations are measured, a quarter of all measurements. From then on a candidate is measured where its
-    latency decides something: where it would be on the front if it were as fast as its interval allows, and not
-    surely, and as far as measurements are left for the evaluations to come. Three fifths are kept for the end: winners
-    are chosen from what was measured, so members of the front whose latency was only predicted are measured then.
+    A quarter of all measurements go to the first evaluations. After these a candidate is only measured if its latency
+    matters, that is, if it would be on the front with the lower end of its predicted interval, and if its share of the
+    measurements is not used up. Three fifths are kept for the end of the search: winners are chosen among architectures
+    whose latency was measured, so members of the front whose latency was only predicted are measured then.
 
-    Several candidates at once are decided on alike; as long as too little is known to predict from, all are measured.
+    Candidates that are evaluated at the same time are decided on independently. Until predictions are possible, all are
+    measured.
 
     Args:
         problem: What is searched.
@@ -99,7 +100,7 @@ class SparedLatency:
         return self._spare.name
 
     def find_basis(self, record: optuna.Study) -> SparedBasis:
-        """Return what the decision about one more candidate rests on; its trial is running already."""
+        """Return what the decision about the next candidate depends on; its trial is running already."""
         trials = complete_trials(record)
         measured = self.list_measured(trials)
         others = len(record.get_trials(deepcopy=False, states=(TrialState.RUNNING,))) - 1
@@ -141,7 +142,7 @@ class SparedLatency:
         return min(budget, max(_LEAST_AT_START, round(_SHARE_AT_START * budget)))
 
     def _count_allowed(self, record: optuna.Study, num_trials: int) -> float:
-        """Return how many measurements may have been made when so many evaluations are."""
+        """Return how many measurements are allowed after a number of trials."""
         evaluations = int(record.user_attrs[LIMITS]["evaluations"])
         begun = self._num_at_start
         middle = (1 - _SHARE_FOR_THE_END) * self._spare.measurements - begun
@@ -160,7 +161,7 @@ class SparedLatency:
         return not bool(((costs <= best).all(axis=1) & (costs < best).any(axis=1)).any())
 
     def _predict(self, basis: SparedBasis, indices: IntArray) -> LatencyPrediction:
-        """Return what the measured latencies say of others."""
+        """Predict latencies from the measured ones."""
         ms = np.array([measurement.value for measurement in basis.measured])
         content = basis.positions.tobytes() + ms.tobytes()
         if content != self._learned:

@@ -1,4 +1,4 @@
-"""A search whose first evaluations all fail gives up, because then the objective is broken and not an architecture."""
+"""Ends a search whose first evaluations all fail, because then the objective is broken, not the architectures."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ most architectures can't be evaluated, for instance because a device has too lit
 
 @final
 class StartCheck:
-    """Watches whether anything but failures comes.
+    """Checks that not all evaluations fail.
 
     Args:
         study: The record.
@@ -32,7 +32,7 @@ class StartCheck:
         self._forgiven_before = len(ledger.forgiven)
 
     def check(self, has_failed: bool, ended: str) -> None:
-        """Give up when nothing but failures came.
+        """End the search if all evaluations have failed so far.
 
         Args:
             has_failed: Whether an evaluation has failed since the last call.

@@ -47,7 +47,7 @@ _TRIALS_FOR_PACE = 50
 @final
 @dataclass(frozen=True)
 class Stopping:
-    """When to stop before the evaluations are spent; never, unless told.
+    """When to stop before all evaluations are done; never by default.
 
     Args:
         minutes: How long to search, over all attempts; what several workers do at the same time counts once.
@@ -79,7 +79,7 @@ class Stopping:
 @final
 @dataclass(frozen=True)
 class Limits:
-    """All that ends a search, as it is stored with the study for other workers.
+    """Everything that may end a search, as it is stored with the study.
 
     Args:
         evaluations: Finished and failed ones.
@@ -118,7 +118,7 @@ class Reason:
 
 @final
 class Ending:
-    """Tells why a search ends, if it does.
+    """Decides whether a search ends, and says why.
 
     Args:
         study: The record.
@@ -139,7 +139,7 @@ class Ending:
         self._seconds_before: float | None = None
 
     def note(self, finished: Sequence[FrozenTrial]) -> None:
-        """Take in finished trials; the first time those of earlier calls, after which the sampler is asked anew."""
+        """Take note of finished trials. After the first call, which is for earlier ones, the sampler is asked anew."""
         unpaid = list_forgiven(self._study) if finished else ()
         for trial in finished:
             if is_paid(trial) and trial.number not in unpaid:
@@ -169,7 +169,7 @@ class Ending:
         return None
 
     def is_exhausted(self, num_tried: int, unpaid_in_a_row: int) -> bool:
-        """Whether so many evaluated architectures are all there are, or all that the sampler finds.
+        """Whether all architectures were evaluated, or all that the sampler finds.
 
         Those that meet the constraints are counted when a small space seems to have no more.
         """
@@ -190,7 +190,7 @@ class Ending:
         return f"after {num_tried} architectures the sampler finds nothing left to propose that meets the constraints"
 
     def _note_paid(self, trial: FrozenTrial) -> None:
-        """Take it in; every ten, kills or not, the same evaluations are looked at for a plateau."""
+        """Take note of a paid trial. A plateau is looked for after every tenth, also when a killed search goes on."""
         self._num_paid += 1
         if has_values(trial):
             self._evaluated.append(trial)

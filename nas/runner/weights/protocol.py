@@ -1,4 +1,4 @@
-"""What every kind of training answers about the weights that it gives candidates."""
+"""What every kind of training must say and do about the weights of candidates."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from nas.training import ALONE, Ranks
 @final
 @dataclass(frozen=True)
 class EvaluationBasis:
-    """What evaluating a candidate rests on besides its architecture, as the record is when it begins.
+    """What a candidate's evaluation depends on besides its architecture, read from the record when it begins.
 
     Args:
         record: Name of the record.
@@ -34,7 +34,7 @@ class Weights(Protocol):
 
     @property
     def are_shared(self) -> bool:
-        """Whether candidates share theirs, so that networks that are trained on their own may rank otherwise."""
+        """Whether candidates share weights, so that networks which are trained on their own may rank differently."""
 
     @property
     def come_with_network(self) -> bool:
@@ -58,7 +58,7 @@ class Weights(Protocol):
         """Load what candidates share, which another process has trained."""
 
     def find_basis(self, record: optuna.Study) -> EvaluationBasis:
-        """Return what evaluating one more candidate for a record rests on; where the record is written."""
+        """Return what the next evaluation depends on. Called in the process that writes the record."""
 
     def evaluate(
         self, prepared: Prepared, architecture: Architecture, known: Known, basis: EvaluationBasis
@@ -66,7 +66,7 @@ class Weights(Protocol):
         """Give an architecture its weights and evaluate it, on the search split of ``prepared``."""
 
     def module(self, architecture: Architecture) -> nn.Module:
-        """Return an evaluated architecture with the weights that it was evaluated with."""
+        """Return an evaluated architecture as a module with the weights of its evaluation."""
 
     def teacher(self) -> nn.Module | None:
         """Return what a winner learns from besides the targets."""

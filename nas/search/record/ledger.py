@@ -1,4 +1,4 @@
-"""What the loop knows of the record: every trial is looked at until it is finished, and then never again."""
+"""The loop's view of the record, which reads every trial until it is finished and then never again."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Ledger:
     Attributes:
         known: Finished trials with values, by architecture.
         failed: Architectures whose evaluation failed.
-        running: Trials that somebody works on, by number.
+        running: Trials whose evaluation is in progress, by number.
         forgiven: Numbers of trials whose failure counts for nothing, because the objective was broken.
         lost: Trials that are to be evaluated again, by number: forgiven ones, and those whose device was away, until a
             later trial takes their place.
