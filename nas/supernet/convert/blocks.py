@@ -1,4 +1,4 @@
-"""Blocks that a network can do without: those whose skip connection is all that is left without weights."""
+"""Finds blocks that can be left out of a network, because they only add something to a skip connection."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class BlockRow:
         name: Name of the container, or of the first block where the container holds several rows.
         paths: Paths of the blocks, in order.
         alone: Whether each block is called with one tensor and nothing else.
-        least: How many of them must stay, so that half of all blocks of the container do, rounded down.
+        least: How many of them must stay, so that half of the container's blocks stay, rounded down.
     """
 
     name: str
@@ -38,7 +38,7 @@ class BlockRow:
 
 @dataclass
 class _Call:
-    """What a module was called with last; tensors are kept so that their ids stay theirs."""
+    """The last call of a module. Tensors are kept alive, because they are compared by their ids."""
 
     times: int = 0
     given: tuple[Any, ...] = ()
@@ -60,10 +60,10 @@ def block_rows(
         model: In evaluation mode; isn't changed.
         branches: Branches that its ``forward`` takes, the example's first.
         keep: Paths of modules to leave alone.
-        unused: Layers that no branch uses, by the module whose forward may.
+        unused: Layers that no branch uses, by the path of the module whose ``forward`` may use them.
 
     Returns:
-        The rows, and why each other block of a container has to stay, by path.
+        The rows, and the reason why each other block of a container must stay, by its path.
     """
     kept = tuple(keep)
     every = [_calls(model, branch) for branch in branches]
@@ -131,7 +131,7 @@ def _calls(model: nn.Module, branch: Branch) -> dict[str, _Call]:
 
 
 def _why_needed(block: nn.Module, call: _Call) -> str | None:
-    """Return why the network needs a block, or None."""
+    """Return why a block can't be left out; None if it can."""
     if call.times > 1:
         return f"it is called {call.times} times"
     if not isinstance(call.first, Tensor) or not isinstance(call.output, Tensor):
@@ -158,7 +158,7 @@ def _size(tensor: Tensor) -> str:
 
 
 def _without_weights(block: nn.Module) -> nn.Module:
-    """Return a copy whose weights are zero and whose norms are as new."""
+    """Return a copy whose weights are zero and whose normalisation layers are reset."""
     empty = copy_module(block)
     for parameter in empty.parameters():
         parameter.zero_()
@@ -175,7 +175,7 @@ def _passes_through(given: Tensor, output: Tensor) -> bool:
 
 
 def _rows(model: nn.Module, paths: list[str], calls: dict[str, _Call]) -> tuple[list[BlockRow], list[str]]:
-    """Join blocks of one container of which each takes what the one before it made; return lone ones too."""
+    """Return rows of blocks of one container in which each block takes the output of the one before it."""
     found: list[list[str]] = []
     for path in paths:
         last = found[-1][-1] if found else None
@@ -201,7 +201,7 @@ def _rows(model: nn.Module, paths: list[str], calls: dict[str, _Call]) -> tuple[
 
 
 def _like(model: nn.Module, row: list[str], calls: dict[str, _Call]) -> int:
-    """Return how many blocks stand in the container of a row, those that can't be left out too."""
+    """Return how many blocks the container of a row has, including those that can't be left out."""
     if not _is_block(model, row[0]):
         return len(row)
     ndim = calls[row[0]].first.ndim

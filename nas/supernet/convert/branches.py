@@ -1,4 +1,4 @@
-"""The ways through a network's ``forward``: found by running it on varied examples, and in training mode."""
+"""Finds the branches of a network's ``forward`` by running it on varied examples and in training mode."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _SIDE = 64
 @final
 @dataclass(frozen=True, eq=False)
 class Branch:
-    """A way through ``forward``.
+    """One way through a network's ``forward``.
 
     Args:
-        example: That takes it.
+        example: An example that takes it.
         training: Whether the network must be in training mode.
-        how: The example differs from the user's; empty for that one.
+        how: In what the example differs from the user's; empty for the user's own.
         new_calls: Whether other operations are called than on the branches before it.
-        by_chance: Whether random numbers are drawn on it, so that outputs can't be compared.
+        by_chance: Whether random numbers are drawn on it, so that its outputs can't be compared.
     """
 
     example: Example
@@ -47,14 +47,14 @@ class Branch:
 
     @property
     def where(self) -> str:
-        """Words to put behind a sentence."""
+        """A phrase that names the branch, for the end of a sentence."""
         return f" ({self.how})" if self.how else ""
 
 
 @final
 @dataclass(frozen=True)
 class _Way:
-    """What was called, in order: modules and operations, and the operations' whole numbers."""
+    """The modules and operations that were called, in order, and the integer arguments of the operations."""
 
     modules: tuple[str, ...]
     operations: tuple[tuple[str, tuple[int, ...]], ...]
@@ -62,12 +62,12 @@ class _Way:
     by_chance: bool
 
     def same_calls(self, other: _Way) -> bool:
-        """Whether the same is called."""
+        """Whether the same modules and operations were called."""
         return (self.modules, self.operations) == (other.modules, other.operations)
 
 
 def branches_of(model: nn.Module, examples: Sequence[Example]) -> list[Branch]:
-    """Return the branches that the examples, and variations of the first, take; the first example's first.
+    """Return the branches that the examples and variations of the first one take, beginning with the first example's.
 
     Args:
         model: In evaluation mode; isn't changed. It runs on each of the examples.
@@ -96,7 +96,7 @@ def branches_of(model: nn.Module, examples: Sequence[Example]) -> list[Branch]:
 
 
 def _train_branches(*examples: Example) -> list[Branch]:
-    """Return training on the first example, and on the others in case that it doesn't run there."""
+    """Return branches in training mode: on the first example, and on the others in case that one doesn't run."""
     return [Branch(example.twice(), training=True, how="in training mode") for example in examples]
 
 
@@ -114,7 +114,7 @@ def _same_shapes(one: Example, other: Example) -> bool:
 
 
 def _reduce_example(model: nn.Module, example: Example) -> Example:
-    """Return the example with smaller images, where the network does the same with them."""
+    """Return the example with smaller images, if the network takes the same branch on them."""
     images = [x for x in example.tensors if x.ndim == 4 and x.is_floating_point()]
     if not images or min(images[0].shape[2:]) < 1.5 * _SIDE:
         return example
@@ -146,7 +146,7 @@ def _variations(model: nn.Module, example: Example, whole: Example) -> Iterator[
 
 
 def _sizes(example: Example, whole: Example) -> Iterator[tuple[str, Example]]:
-    """Yield larger and smaller inputs; of images also such that are no longer square, smaller ones, to be quick."""
+    """Yield the example with larger and smaller inputs, and with images that are not square."""
     first = next(x for x in whole.tensors)
     both = ((1.5, "larger"), (0.5, "smaller"))
     if first.ndim == 4:
@@ -222,7 +222,7 @@ def _stretch(x: Tensor, axis: int, size: int) -> Tensor:
 
 
 class _Operations(TorchDispatchMode):
-    """Keeps what operations were called, and with which whole numbers."""
+    """Notes which operations were called, and with which integer arguments."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -239,7 +239,7 @@ class _Operations(TorchDispatchMode):
 
 @torch.no_grad()
 def _way(model: nn.Module, branch: Branch) -> _Way | None:
-    """Return the way that a branch takes; None where it doesn't run or gives no finite numbers."""
+    """Return what is called on a branch; None if it doesn't run or its outputs are not finite."""
     modules: list[str] = []
 
     def remember(path: str) -> Any:
@@ -265,7 +265,7 @@ def _way(model: nn.Module, branch: Branch) -> _Way | None:
 
 @contextlib.contextmanager
 def training(model: nn.Module) -> Iterator[None]:
-    """Put ``model`` into training mode for a block, and its modes, buffers and the random state back after it."""
+    """Within, ``model`` is in training mode; afterwards its modes, its buffers and the random state are restored."""
     modes = {module: module.training for module in model.modules()}
     state = [(buffer, buffer.clone()) for buffer in model.buffers()]
     try:

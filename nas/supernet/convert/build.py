@@ -1,4 +1,4 @@
-"""A module in which proposals are elastic."""
+"""Builds a module in which accepted proposals are elastic."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ _Axes = dict[str, dict[tuple[str, int], Axis]]
 def build(model: nn.Module, proposals: Iterable[Proposal]) -> nn.Module:
     """Return ``model`` with elastic layers, which share its parameters and buffers; it isn't changed.
 
-    What holds no other modules and stays as it is is the same object in both, which makes trying many quick.
-    The result holds expressions where active sizes go, so it has to be wrapped before it can run.
+    A layer that doesn't change is the same object in both, so that it is quick to try many proposals.
+    The result holds expressions in place of active sizes, so it must be wrapped before it can run.
     """
     state = [*model.parameters(), *model.buffers()]
     memo: dict[int, object] = {id(tensor): tensor for tensor in state}
@@ -86,7 +86,7 @@ def build(model: nn.Module, proposals: Iterable[Proposal]) -> nn.Module:
 
 
 def _follow(model: nn.Module, width: Width, axes: _Axes) -> None:
-    """Let the numbers of ``model`` that follow a width do so, in place."""
+    """Replace the numbers of ``model`` that depend on a width by expressions, in place."""
     lengths = _lengths(model, width, axes)
     for path, name in width.following:
         state = model.get_submodule(path).__dict__

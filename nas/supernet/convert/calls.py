@@ -1,4 +1,4 @@
-"""One operation of torch that ran, and what it was given."""
+"""One operation of torch that ran, and its arguments."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Call:
     """One operation that ran.
 
     Args:
-        name: Without its overload and a trailing underscore.
+        name: Name without overload and without a trailing underscore.
         arguments: By name, with defaults.
         outputs: The tensors that it returned.
-        layouts: Returns a tensor's layout, or None of a constant.
-        ties: Takes what the operation ties.
+        layouts: Returns the layout of a tensor, None for a constant.
+        ties: Collects the ties that the operation causes.
     """
 
     name: str
@@ -63,7 +63,7 @@ def by_name(*rules: tuple[Rule, str]) -> dict[str, Rule]:
 
 
 def refuse(call: Call) -> list[Layout]:
-    """Say that all channels that an operation takes must stay."""
+    """Note that all channels which an operation takes must stay fixed."""
     for tensor in call.tensors():
         call.ties.fix_all(call.layout(tensor), f"they go through {call.name}, which isn't followed")
     return [() for _ in call.outputs]

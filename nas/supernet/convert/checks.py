@@ -1,4 +1,4 @@
-"""What must hold before a network is converted, and after it."""
+"""Checks of a network before its conversion, and after it."""
 
 from __future__ import annotations
 

@@ -121,7 +121,7 @@ def _convert(model: nn.Module, examples: list[Example], settings: Settings) -> C
 def _propose(
     work: nn.Module, branches: Sequence[Branch], settings: Settings
 ) -> tuple[list[Proposal], list[Fixed]]:
-    """Return all that might become elastic, and what can't, with the reasons."""
+    """Return proposals of what may become elastic, and what can't, with the reasons."""
     keep = settings.keep
     groups, fixed, unused = channel_groups(work, branches, keep)
     proposals, narrow = _width_choices(groups, settings)
@@ -167,7 +167,7 @@ _ADVICE = {
 
 
 def _main_reason(fixed: Sequence[Fixed]) -> tuple[str, str]:
-    """Return why most axes stay fixed, the network's input and output aside, and what to do."""
+    """Return the most frequent reason why axes stay fixed, apart from the network's input and output, with advice."""
     counts = Counter[str]()
     for kept in fixed:
         counts[kept.reason] += len(kept.axes)
@@ -219,7 +219,7 @@ def _depths(row: BlockRow) -> tuple[int, ...]:
 def _limit_proposals(
     model: nn.Module, proposals: list[Proposal], max_choices: int | None
 ) -> tuple[list[Proposal], list[Fixed]]:
-    """Return the proposals that touch most weights, and what is said of the others."""
+    """Return the proposals that change most weights, and the others with the reason why they are left out."""
     if max_choices is None or len(proposals) <= max_choices:
         return proposals, []
 
@@ -234,7 +234,7 @@ def _limit_proposals(
 
 
 def _of(proposal: Proposal | ChannelGroup, reason: str) -> Fixed:
-    """Return what stays fixed without a proposal."""
+    """Return the axes that stay fixed if a proposal is rejected."""
     match proposal:
         case Heads():
             return Fixed(((proposal.path, HEADS),), reason)

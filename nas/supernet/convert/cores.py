@@ -1,4 +1,4 @@
-"""Where attention happens in a network, however it is written: found by what its gradient passes through.
+"""Finds attention in a network, however it is written, in the graph that its gradients pass through.
 
 Attention is a softmax over products of what some layers make, mixed with what another one makes, and given to a
 layer. Those layers, and all parameters on the way, are what whole heads are cut from.
@@ -48,13 +48,13 @@ Named = tuple[str, str]
 @final
 @dataclass(frozen=True)
 class Core:
-    """What lies around one softmax.
+    """The layers around one softmax that is attention.
 
     Args:
         shape: Shape of the softmax.
-        producers: Layers that make queries, keys, values and whatever else is mixed with them.
-        consumers: Layers that take what comes out.
-        between: Other parameters on the way: of norms, biases per head, scales.
+        producers: Layers whose outputs are queries, keys, values, or are combined with these.
+        consumers: Layers that take the output of the attention.
+        between: Other parameters in between: of norms, biases per head, scales.
     """
 
     shape: tuple[int, ...]
@@ -119,7 +119,7 @@ class _Graph:
         return list(nodes)
 
     def _operations(self, node: Any) -> Iterator[Any]:
-        """Yield the operations that use a parameter, however it is turned before."""
+        """Yield the operations that use a parameter, perhaps after it was transposed or reshaped."""
         for user in self._users.get(node, ()):
             if user.name() in _MOVES:
                 yield from self._operations(user)
@@ -127,7 +127,7 @@ class _Graph:
                 yield user
 
     def cores(self) -> Iterator[Core | None]:
-        """Yield what lies around each softmax, or None where that is no attention."""
+        """Yield the core around each softmax; None for one that is not attention."""
         for node in self._nodes[::-1]:
             if node.name() in _SOFTMAX:
                 yield self._core(node)
@@ -149,7 +149,7 @@ class _Graph:
     def _spread(
         self, starts: Iterable[Any], shape: tuple[int, ...], neighbours: Any
     ) -> tuple[list[Any], list[str], list[Named]]:
-        """Go from operation to operation up to those of layers; return what was passed, the layers, the parameters."""
+        """Walk the graph up to operations of layers; return the operations passed, the layers, and the parameters."""
         waiting = list(starts)
         seen = dict.fromkeys(waiting)
         layers: dict[str, None] = {}
@@ -171,7 +171,7 @@ class _Graph:
         return [node for node in seen if node.name() not in _SOFTMAX], list(layers), list(between)
 
     def _stops(self, path: str, name: str, shape: tuple[int, ...]) -> bool:
-        """Whether it is a layer that begins or ends attention, and not one that mixes its heads."""
+        """Whether an operation is a layer at which attention begins or ends, not one that mixes heads."""
         module = self._modules[path]
         if name != "weight" or not is_matrix(module):
             return False

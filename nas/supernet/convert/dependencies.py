@@ -1,4 +1,4 @@
-"""Which channels go together, everywhere that they occur in a network."""
+"""Finds groups of coupled channels: those that must be cut together, everywhere they occur in a network."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _Members = dict[int, list[tuple[Place, int]]]
 @final
 @dataclass(frozen=True)
 class Segment:
-    """Where a group's channels lie in a module, in order.
+    """A range of positions in a module's tensor that holds a group's channels, in order.
 
     Args:
         path: Path of the module.
         axis: ``in`` or ``out``.
         tensor: Name of the tensor that the module holds.
         dim: Dimension of the tensor.
-        start: Position of the first.
+        start: First position.
         repeat: Positions per channel; more than one behind a flattened image.
     """
 
@@ -47,12 +47,12 @@ class Segment:
 @final
 @dataclass(frozen=True)
 class ChannelGroup:
-    """Channels in a row that follow one choice: everywhere they occur, they are in the same order.
+    """Coupled channels whose number is one choice. They have the same order everywhere they occur.
 
     Args:
         name: Path of the first layer that makes them.
-        size: How many; those that can only be left out together count as one.
-        segments: Everywhere they occur.
+        size: Number of channels; those that can only be cut together count as one.
+        segments: All places where they occur.
         unit: How many of that layer's channels count as one, because they share a group of a convolution or of a norm.
     """
 
@@ -65,7 +65,7 @@ class ChannelGroup:
 @final
 @dataclass(frozen=True)
 class Fixed:
-    """Axes that stay as they are: (path, axis) each, and why."""
+    """Axes that stay fixed, each as (path, axis), and the reason."""
 
     axes: tuple[tuple[str, str], ...]
     reason: str
@@ -74,7 +74,7 @@ class Fixed:
 def channel_groups(
     model: nn.Module, branches: Sequence[Branch], keep: Iterable[str]
 ) -> tuple[list[ChannelGroup], list[Fixed], dict[str, tuple[str, ...]]]:
-    """Return the groups of coupled channels, and those that can't be elastic: all, where following fails.
+    """Return the groups of coupled channels, and what can't be elastic. If channels can't be followed, nothing can.
 
     Args:
         model: In evaluation mode; isn't changed.
@@ -82,7 +82,7 @@ def channel_groups(
         keep: Paths of modules to leave alone, with what is inside them.
 
     Returns:
-        The groups, what stays fixed, and the layers that no branch uses, by the module whose forward may.
+        The groups, what stays fixed, and the layers that no branch uses, by the path of the module that may use them.
     """
     model = copy_module(model)  # a forward may change its buffers
     try:
@@ -103,7 +103,7 @@ def _every_axis(model: nn.Module) -> tuple[tuple[str, str], ...]:
 
 
 class _Coupling:
-    """Positions that can only go together are one class."""
+    """Sorts positions into classes: those that can only be cut together are one class."""
 
     def __init__(self, model: nn.Module, followed: Followed, keep: tuple[str, ...]) -> None:
         self._modules = dict(model.named_modules())
@@ -118,7 +118,7 @@ class _Coupling:
         self._labels = {place: labels[nodes].tolist() for place, nodes in self._places.items()}
 
     def _fix(self, followed: Followed, keep: tuple[str, ...]) -> None:
-        """Add what the modules themselves forbid or tie."""
+        """Add ties and fixed axes that follow from the modules' own attributes."""
         ties = followed.ties
         for layout in followed.outputs:
             ties.fix_all(layout, OUTPUT)
@@ -137,7 +137,7 @@ class _Coupling:
                 ties.tie(first, nodes)
 
     def _along_heads(self, place: Place) -> bool:
-        """Whether it is a matter of the heads of torch's attention, which have a choice of their own."""
+        """Whether the dimension runs along the heads of torch's attention, which have their own choice."""
         outer = self._modules[place.path.rpartition(".")[0]]
         return runs_along_heads(self._modules[place.path], outer, place.name, place.dim)
 
@@ -154,7 +154,7 @@ class _Coupling:
         return reason and f"they reach {path}, {reason}"
 
     def groups(self) -> tuple[list[ChannelGroup], list[Fixed]]:
-        """Return rows of classes that stand in the same order wherever they occur, and what is unfit."""
+        """Return groups of classes that have the same order wherever they occur, and the axes that stay fixed."""
         members: _Members = {}
         for place, labels in self._labels.items():
             for position, label in enumerate(labels):
@@ -182,7 +182,7 @@ class _Coupling:
         return groups, fixed
 
     def _rank(self, place: Place) -> int:
-        """Return 0 for what layers make, which gives the groups their names, and more for what meets it."""
+        """Return 0 for outputs of layers, which name the groups, and larger numbers for what takes them."""
         layer = self._modules[place.path]
         tensor = dict(list_tensors(layer)).get(place.name)
         makes = tensor is not None and tensor.ndim > 1 and not any(layer.children())
@@ -203,7 +203,7 @@ def _learns(module: nn.Module) -> bool:
 
 
 def _segments(row: list[int], members: _Members) -> list[tuple[Place, int, int]] | None:
-    """Return where a row occurs, its start there and its repeats, or None where it does in another order."""
+    """Return the segments of a row of classes, or None if it occurs in another order somewhere."""
     places: dict[Place, list[tuple[int, int]]] = {}
     for rank, label in enumerate(row):
         for key, position in members[label]:
@@ -224,7 +224,7 @@ def _segments(row: list[int], members: _Members) -> list[tuple[Place, int, int]]
 
 
 def _rows(labels: list[int], members: _Members, seen: set[int]) -> Iterator[list[int]]:
-    """Split the classes along an axis where they begin to occur elsewhere than those before."""
+    """Split the classes along an axis into rows whose classes occur in the same places."""
     row: list[int] = []
     last = None
     for label in labels:

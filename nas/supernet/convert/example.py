@@ -65,7 +65,7 @@ class Example:
         return [leaf for leaf in tree_leaves((self.given, self.named)) if isinstance(leaf, Tensor)]
 
     def run(self, module: nn.Module) -> Any:
-        """Call ``module``, whose parts forget whatever they write into attributes of their own for later calls."""
+        """Call ``module``, and undo what its submodules have written into their own attributes."""
         states = [(part, _state(part)) for part in module.modules()]
         try:
             return self.call(module)
@@ -125,7 +125,7 @@ def tensors(output: Any) -> list[Tensor]:
 
 
 def _state(module: nn.Module) -> dict[str, tuple[Any, dict[Any, Any] | None]]:
-    """Return what a ``forward`` may change of a module by itself, hooks included, and what its dictionaries hold."""
+    """Return a module's attributes that a ``forward`` may change, including hooks and the contents of dictionaries."""
     return {
         name: (value, (dict(value) if value else _EMPTY) if isinstance(value, dict) else None)
         for name, value in vars(module).items()

@@ -1,4 +1,4 @@
-"""Running a network once and following its channels through every operation of torch."""
+"""Runs a network and follows its channels through every operation of torch."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ _NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm)
 @final
 @dataclass(frozen=True)
 class Followed:
-    """What one run showed.
+    """The result of following the channels of a network.
 
     Args:
         places: The nodes along every dimension of every parameter and buffer.
         ties: Between nodes.
-        outputs: Nodes that the network returns.
-        used: Tensors' places that some operation took.
-        unused: Layers and parameters that no operation took, by the module whose ``forward`` might use them.
-        sight: What that one sees.
+        outputs: Nodes of the tensors that the network returns.
+        used: Places whose tensors some operation took.
+        unused: Layers and parameters that no operation took, by the module whose ``forward`` may use them.
+        sight: The tensors that the ``forward`` of each module sees.
     """
 
     places: dict[Place, IntArray]
@@ -51,7 +51,7 @@ class Followed:
 
 @torch.no_grad()
 def follow(model: nn.Module, branches: Sequence[Branch]) -> Followed:
-    """Run a model and return which of its channels go together, on any of the branches.
+    """Run a model on all branches, and return which of its channels are coupled on any of them.
 
     Args:
         model: In evaluation mode; its buffers may change.
@@ -74,7 +74,7 @@ def follow(model: nn.Module, branches: Sequence[Branch]) -> Followed:
 
 @final
 class _Follower(TorchDispatchMode):
-    """Keeps the layout of every tensor that lives."""
+    """Keeps the layout of every tensor in memory, and updates them with every operation."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -103,7 +103,7 @@ class _Follower(TorchDispatchMode):
                     self._owners.setdefault(id(tensor), []).append(place)
 
     def take(self, inputs: Iterable[Tensor]) -> None:
-        """Say that tensors come from outside."""
+        """Note that tensors are inputs of the network."""
         self._layouts.update(dict.fromkeys(inputs, ()))
 
     def layout(self, tensor: Tensor) -> Layout | None:

@@ -1,4 +1,4 @@
-"""Where the heads of an attention may lie in its layers, from the sizes of those."""
+"""Guesses where the heads of attention lie in its layers, from the layers' sizes."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _Places = dict[Place, _Spans]
 
 @final
 class Attention:
-    """Softmaxes whose heads are the same.
+    """Cores that share their heads.
 
     Args:
-        model: That they are in.
-        cores: What lies around each.
+        model: Network that they are in.
+        cores: The cores, one for each softmax.
         times: How often each module of the model is called.
     """
 
@@ -46,7 +46,7 @@ class Attention:
 
     @property
     def key(self) -> Any:
-        """Equal for those of which the same guess holds."""
+        """A key that is equal for attention for which the same guess is right."""
         modules = [self.model.get_submodule(path) for path in (self.around, *self.holders, *self.paths)]
         shapes = [tuple(p.shape) for module in modules[1:] for p in module.parameters(recurse=False)]
         inside = [path.removeprefix(self.around) for path in self.paths]
@@ -54,7 +54,7 @@ class Attention:
 
     @property
     def kind(self) -> tuple[Any, ...]:
-        """Equal for those that may be alike but for where they are."""
+        """A key that is equal for attention that may only differ in where it is."""
         return (*(type(self.model.get_submodule(holder)) for holder in self.holders), self.most)
 
     def length(self, place: Place) -> int:
@@ -93,7 +93,7 @@ class Attention:
         return path
 
     def _surroundings(self) -> Iterator[str]:
-        """Yield the smallest module that holds all of it, and those around that; called ones."""
+        """Yield the smallest called module that holds all cores, and the called modules around it."""
         yield (path := self.around)
         while path:
             yield (path := self._find_called(path.rpartition(".")[0]))
@@ -108,7 +108,7 @@ class Attention:
 
 
 def guesses(attention: Attention, options: Callable[[int], tuple[int, ...]]) -> Iterator[SplitHeads]:
-    """Yield guesses at what follows the number of heads, the likeliest first."""
+    """Yield guesses at what depends on the number of heads, the likeliest first."""
     holders, most = attention.holders, attention.most
     # Where several heads of queries share a key and a value, fewer heads than queries have can be chosen.
     for heads in (count for count in range(most, 1, -1) if most % count == 0):
@@ -130,7 +130,7 @@ def _segments(attention: Attention, places: _Places) -> tuple[Segment, ...]:
 
 
 def _layouts(attention: Attention, heads: int) -> Iterator[_Places]:
-    """Yield where the heads may lie; nothing where some axis isn't a multiple of their number."""
+    """Yield possible places of the heads; none if the length of some axis is no multiple of their number."""
     made = {path: attention.length(attention.output_place(path)) for path in attention.producers}
     taken = {
         attention.input_place(path): attention.length(attention.input_place(path))
@@ -156,7 +156,7 @@ def _rows(attention: Attention, path: str) -> Iterator[Place]:
 
 
 def _find_fused(attention: Attention, heads: int, lengths: dict[str, int]) -> Iterator[dict[str, _Spans]]:
-    """Yield the parts of projections: queries, keys and values may be rows of one layer, or of two or three."""
+    """Yield the spans of heads in projections; queries, keys and values may be rows of one, two or three layers."""
     count = max((sum(path in lengths for path in core.producers) for core in attention.cores), default=0)
     # How many of queries, keys and values each layer makes, the usual first; 0: queries that share keys and values.
     known: dict[int, list[tuple[int, ...]]] = {1: [(3,), (0,), (1,), (2,)], 2: [(1, 2), (2, 1), (1, 1)]}
@@ -171,7 +171,7 @@ def _find_fused(attention: Attention, heads: int, lengths: dict[str, int]) -> It
 
 
 def _find_spans(length: int, heads: int, parts: int, queries: int) -> _Spans:
-    """Return equal parts, or for 0 those of queries of which several share a key and a value; () for none."""
+    """Return ``parts`` equal spans, or with 0 those of grouped queries, keys and values; () if they don't fit."""
     if parts:
         repeat = length // heads // parts
         even = length == heads * parts * repeat
@@ -209,7 +209,7 @@ def _find_places_between(
 
 
 def _numbers(attention: Attention, heads: int, places: _Places) -> Iterator[tuple[bool, tuple[Number, ...]]]:
-    """Yield whether the input's channels are hidden, and the numbers that follow the heads."""
+    """Yield whether the input must look narrower, and the integer attributes that depend on the heads."""
     sizes = {repeat for parts in places.values() for _, repeat in parts}
     sizes |= {sum(repeat for _, repeat in parts) for parts in places.values()}
     counts: list[Number] = []

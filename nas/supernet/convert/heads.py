@@ -1,4 +1,4 @@
-"""Attention of any class made elastic by whole heads.
+"""Makes attention of any class elastic, by whole heads.
 
 Where the heads lie is guessed from the sizes of the layers around a softmax, and every guess is tried out on the
 attention by itself: heads in another order must leave its output as it is, and fewer of them must run.
@@ -29,7 +29,7 @@ _MOST_GUESSES = 60
 def split_heads(
     model: nn.Module, example: Example, keep: Sequence[str], options: Callable[[int], tuple[int, ...]]
 ) -> tuple[list[SplitHeads], list[Fixed]]:
-    """Return the attention whose heads can be cut, and that whose can't, with the reasons.
+    """Return proposals for attention whose heads can be cut, and the reasons for attention whose heads can't.
 
     Args:
         model: In evaluation mode; isn't changed.
@@ -71,7 +71,7 @@ def _settle_heads(
     known: dict[Any, int],
     options: Callable[[int], tuple[int, ...]],
 ) -> SplitHeads | str:
-    """Return the first guess that holds, or why none does; guesses are the same for the same attention."""
+    """Return the first guess that is right, or why none is; attention of the same kind gets the same guess."""
     reason = "it has one head" if group.most == 1 else "its heads can't be told apart"
     # The heads of layers of one form lie in the same places: the second layer takes the guess that held for the first.
     if group.key in known:
@@ -100,7 +100,7 @@ def _is_torchs(model: nn.Module, core: Core) -> bool:
 
 
 def _merge_cores(cores: Iterable[Core]) -> list[list[Core]]:
-    """Return cores that share a parameter together: their heads are the same, or they run one after the other."""
+    """Group cores that share a parameter: they share their heads, or run one after the other."""
     groups: list[tuple[set[Any], list[Core]]] = []
     for core in cores:
         parts = {*core.producers, *core.consumers, *core.between}

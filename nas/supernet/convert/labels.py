@@ -1,4 +1,4 @@
-"""Which positions of which tensors go together: nodes, ties between them, and layouts of tensors made of nodes."""
+"""Couplings between positions of tensors: each is a node, nodes are tied, and a tensor's layout consists of nodes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FOREIGN = "they are the network's input, or meet something that no layer makes"
 @final
 @dataclass(frozen=True)
 class ChannelBlock:
-    """Dimensions of a tensor whose positions are channels, or parts of channels.
+    """Dimensions of a tensor along which channels, or parts of channels, lie.
 
     Args:
         dims: In increasing order. Several where channels were split, as into heads, and not joined again.
@@ -46,12 +46,12 @@ Layout = tuple[ChannelBlock, ...]
 @final
 @dataclass(frozen=True)
 class Operand:
-    """A tensor that takes part in an operation.
+    """An argument of an operation.
 
     Args:
-        layout: Its dimensions numbered as those of the result.
-        sizes: Sizes of all its dimensions, by that number.
-        constant: Whether it came from nowhere, such as zeros: then it has whatever size it must.
+        layout: Its layout, with the numbers of the result's dimensions.
+        sizes: Sizes of all its dimensions, by these numbers.
+        constant: Whether it depends on no input or weight, such as zeros: then its size follows the others'.
     """
 
     layout: Layout
@@ -60,7 +60,7 @@ class Operand:
 
 
 class Ties:
-    """Nodes, which of them go together, and which must stay, with the reasons."""
+    """Nodes, which of them are tied, and which must stay fixed, with the reasons."""
 
     def __init__(self) -> None:
         self._count = 0
@@ -71,8 +71,8 @@ class Ties:
     def new(self, size: int, *, loose: bool = False) -> IntArray:
         """Return nodes that are tied to nothing.
 
-        Loose ones, of tables that no layer learns, are never a reason for channels to go together: frequencies that
-        are the same for all heads, say.
+        Loose nodes, of tables without learned weights, never couple channels with each other. An example are
+        frequencies that are the same for all heads.
         """
         self._count += size
         if loose:
@@ -80,12 +80,12 @@ class Ties:
         return np.arange(self._count - size, self._count)
 
     def tie(self, ones: IntArray, others: IntArray) -> None:
-        """Let nodes go together, position by position."""
+        """Tie nodes of equal shape to each other, position by position."""
         assert ones.shape == others.shape, (ones.shape, others.shape)
         self._pairs.append((ones.ravel(), others.ravel()))
 
     def tie_along(self, nodes: IntArray, axes: Iterable[int]) -> IntArray:
-        """Let nodes go together that differ in their place along axes alone; return one for each."""
+        """Tie nodes that differ only in their position along some axes; return one of each tied set."""
         for axis in sorted(axes, reverse=True):
             first = nodes.take([0], axis)
             self.tie(np.broadcast_to(first, nodes.shape), nodes)
@@ -93,16 +93,16 @@ class Ties:
         return nodes
 
     def fix(self, nodes: IntArray, reason: str) -> None:
-        """Say that nodes must stay."""
+        """Note that nodes must stay fixed."""
         self._fixed.append((nodes.ravel(), reason))
 
     def fix_all(self, layout: Iterable[ChannelBlock], reason: str) -> None:
-        """Say that all nodes of a layout must stay."""
+        """Note that all nodes of a layout must stay fixed."""
         for block in layout:
             self.fix(block.nodes, reason)
 
     def classes(self) -> tuple[IntArray, dict[int, str]]:
-        """Return the class of every node, and by class the first reason why it must stay."""
+        """Return the class of tied nodes of every node, and the first reason why a class must stay fixed."""
         ones, others = (
             np.concatenate([np.empty(0, np.int64), *(pair[side] for pair in self._pairs)]) for side in (0, 1)
         )
@@ -159,7 +159,7 @@ class Ties:
         return [*apart, block]
 
     def reduce(self, layout: Layout, dims: Iterable[int]) -> Layout:
-        """Return a layout without dimensions over which was summed; their numbers stay free."""
+        """Return a layout without the dimensions that were summed over; their numbers are not used again."""
         gone, kept = set(dims), []
         for block in layout:
             axes = [axis for axis, dim in enumerate(block.dims) if dim in gone]
@@ -169,7 +169,7 @@ class Ties:
         return tuple(kept)
 
     def view(self, layout: Layout, shape: Sequence[int], new: Sequence[int]) -> Layout:
-        """Return the layout of a tensor of ``shape`` that is read as one of shape ``new``."""
+        """Return the layout of a tensor of ``shape`` after it was reshaped to ``new``."""
         if not layout or 0 in shape:
             return ()
         runs = _runs(shape, new)
@@ -192,7 +192,7 @@ class Ties:
     def permute(self, layout: Layout, order: Sequence[int]) -> Layout:
         """Return the layout of a tensor whose dimension ``i`` is ``order[i]`` of the one before.
 
-        Parts of channels that change their order (a shuffle) go together over all but the last part.
+        If parts of channels change their order (a shuffle), they are tied over all dimensions but the last.
         """
         to = {before: after for after, before in enumerate(order)}
         made = []
@@ -205,9 +205,9 @@ class Ties:
         return tuple(made)
 
     def take(self, layout: Layout, dim: int, places: slice | IntArray) -> Layout:
-        """Return a layout of which along one dimension only some positions are left.
+        """Return the layout after some positions along one dimension were selected.
 
-        A slice that is one of several equal pieces ties them: what is cut must be so that they stay equal.
+        A slice that is one of several equal pieces ties the pieces, because they must stay equally long.
         """
         made = []
         for block in layout:
@@ -257,7 +257,7 @@ class Ties:
         return (*self.combine(others), ChannelBlock(dims, np.concatenate(row, axis)))
 
     def _fresh(self, size: int, like: IntArray, axis: int) -> IntArray:
-        """Return nodes for a piece that isn't made of channels, and so has to stay."""
+        """Return fixed nodes for a piece that doesn't consist of channels."""
         shape = [size if position == axis else length for position, length in enumerate(like.shape)]
         nodes = self.new(math.prod(shape)).reshape(shape)
         self.fix(nodes, FOREIGN)
@@ -265,7 +265,7 @@ class Ties:
 
 
 def _foreign(block: ChannelBlock, other: Operand) -> bool:
-    """Whether an operand has positions where a block has channels, which no layer made."""
+    """Whether an operand has positions along a block's dimensions that are no layer's output."""
     if other.constant:
         return False
     held = {dim for b in other.layout for dim in b.dims}

@@ -1,4 +1,4 @@
-"""What operations that move numbers, and compute nothing, do to channels."""
+"""Follows channels through operations that only move numbers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _view(call: Call) -> list[Layout]:
 
 
 def _stride(call: Call) -> list[Layout]:
-    """Follow any other view: every number is looked up where it lies in memory."""
+    """Follow any other view, by the place of every number in memory."""
     tensor, (output,) = call.arguments["self"], call.outputs
     if max(tensor.numel(), output.numel()) > _MOST_NUMBERS:
         return refuse(call)
@@ -147,7 +147,7 @@ def _stack(call: Call) -> list[Layout]:
 
 
 def _shuffle_pixels(call: Call) -> list[Layout]:
-    """Follow channels that become pixels, or columns that do: those of one pixel go together."""
+    """Follow channels or columns that become pixels; the channels of one pixel are tied."""
     dim, nodes = _channels_of(call, "pixel_shuffle")
     if nodes is None:
         return [()]

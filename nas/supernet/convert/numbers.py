@@ -24,7 +24,7 @@ _MOST_WAYS = 16
 @final
 @dataclass(frozen=True)
 class Kept:
-    """A number that all modules of a class keep under a name."""
+    """An integer attribute that all modules of a class have."""
 
     kind: type[nn.Module]
     name: str
@@ -33,7 +33,7 @@ class Kept:
 @final
 @dataclass(frozen=True)
 class _Found:
-    """Where a number is kept, and whether it follows the width because it equals the length of a tensor there."""
+    """An attribute that holds a number, and whether it is taken to depend on the width, as a tensor's length does."""
 
     path: str
     kept: Kept
@@ -62,7 +62,7 @@ def ways(model: nn.Module, width: Width, known: Iterable[Way]) -> list[Way]:
 
 
 def take_as(model: nn.Module, width: Width, way: Way) -> Width:
-    """Return a width with its numbers taken in a way."""
+    """Return a width whose integer attributes are interpreted in one of these ways."""
     turned = [number for number in _numbers(model, width) if number.kept in way]
     following = tuple((number.path, number.kept.name) for number in turned if not number.follows)
     staying = tuple((number.path, number.kept.name) for number in turned if number.follows)

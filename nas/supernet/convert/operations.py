@@ -1,7 +1,7 @@
-"""What every operation of torch does to the channels of its tensors.
+"""Follows channels through every operation of torch.
 
-An operation that isn't listed is taken to work position by position where the shapes allow it; otherwise all
-channels that it takes must stay.
+An operation that isn't listed is assumed to work position by position if the shapes allow it. Otherwise all channels
+that it takes must stay fixed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from nas.supernet.convert.labels import Layout
 
 
 def layouts_after(call: Call) -> list[Layout]:
-    """Return the layout of every output of a call, and tie what it ties."""
+    """Return the layout of every output of a call, and add the ties that it causes."""
     rule = _RULES.get(call.name)
     return _unknown(call) if rule is None else rule(call)
 

@@ -1,4 +1,4 @@
-"""Trying proposals out: whatever doesn't compute what it should stays fixed, with the reason."""
+"""Tries proposals out. Those with which the network doesn't compute what it should are rejected, with the reason."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _Check = Callable[[nn.Module, Sequence[Proposal]], str | None]
 
 @final
 class Probe:
-    """A twin with other weights on which proposals are tried, on every branch.
+    """Tries proposals on a copy of the network with other weights, on every branch.
 
     Args:
         model: In evaluation mode; copied.
@@ -52,17 +52,17 @@ class Probe:
         self._total = 0
 
     def _vary(self, value: Tensor) -> Tensor:
-        """Return noise in place of a constant image, in which many faults would not show."""
+        """Replace constant images by noise, because many faults don't show on constant ones."""
         if not value.is_floating_point() or value.numel() < 2 or value.min() < value.max():
             return value
         return value + torch.randn(value.shape, generator=self._generator).to(value)
 
     def settle(self, proposals: Sequence[Proposal]) -> tuple[list[Proposal], list[tuple[Proposal, str]]]:
-        """Return proposals that hold together, and the others with the reasons.
+        """Return proposals that work together, and the others with the reasons.
 
-        Most faults show in two networks on the example's branch, so these are tried first, many times; the other
-        branches, and then all other networks, only with what is left. Where the numbers that modules keep can be
-        taken in another way, a proposal that fails is tried in those ways too.
+        Most faults show in two networks on the example's branch, so these are tried first and often. The other
+        branches, and then the other networks, are only tried with the proposals that are left. If the integer attributes of
+        modules can be interpreted in several ways, a proposal that fails is tried with each of them.
         """
         # Layers that are alike fail alike: halving is quick where they stand side by side.
         alike = sorted(proposals, key=_kind)
@@ -90,12 +90,12 @@ class Probe:
     def _halve(
         self, proposals: list[Proposal], check: _Check, *, wrong: bool
     ) -> tuple[list[Proposal], list[tuple[Proposal, str]]]:
-        """Return proposals of which each holds with some of the others, and the rest with the reasons.
+        """Return proposals that each work together with some of the others, and the rest with the reasons.
 
         Args:
-            proposals: To be tried.
-            check: How.
-            wrong: Whether it is likely that they don't hold together, so that trying it is a waste of time.
+            proposals: Proposals to try.
+            check: How to try them.
+            wrong: Whether all together are likely to fail, so that trying them at once would waste time.
         """
         if check == self._quick:  # later ones have been taken in a way that holds
             proposals = [self._apply_learned_way(one) for one in proposals]
@@ -111,7 +111,7 @@ class Probe:
     def _mend_proposals(
         self, proposal: Proposal, reason: str, check: _Check
     ) -> tuple[list[Proposal], list[tuple[Proposal, str]]]:
-        """Return a proposal that doesn't hold with its numbers taken in another way, where it holds in one."""
+        """Return a proposal that failed, with its integer attributes interpreted so that it works, if that is possible."""
         kind, known = _kind(proposal), self._learned.values()
         if _SMALLER in reason and kind not in self._hopeless and isinstance(proposal, Width):
             for way in ways(self._reference.model, proposal, known):
@@ -123,14 +123,14 @@ class Probe:
         return [], [(proposal, reason)]
 
     def _apply_learned_way(self, proposal: Proposal) -> Proposal:
-        """Return a proposal with its numbers taken as was right for another layer like it."""
+        """Return a proposal with its integer attributes interpreted as was right for a similar layer."""
         way = self._learned.get(_kind(proposal))
         return (
             take_as(self._reference.model, proposal, way) if way and isinstance(proposal, Width) else proposal
         )
 
     def _first_wrong(self, proposals: list[Proposal], check: _Check) -> int:
-        """Return how many of the proposals, which don't hold together, are the fewest that don't."""
+        """Return the length of the shortest prefix of the proposals that fails; all of them together fail."""
         low, high = 1, len(proposals)
         while low < high:
             middle = (low + high) // 2
@@ -143,9 +143,9 @@ class Probe:
     def fault(self, proposals: Sequence[Proposal], check: _Check | None = None) -> str | None:
         """Return what is wrong with a network in which the proposals are elastic, or None.
 
-        With channels in a random order the largest architecture must compute what it did before, on every
-        branch. The smallest, two random ones, and those in which sizes differ must run, in training too, and equal
-        what is extracted of them.
+        With channels in a random order, the largest architecture must compute what the network did before, on every
+        branch. The smallest architecture, two random ones, and those in which sizes differ must run, also in training
+        mode, and their outputs must equal those of the extracted networks.
         """
         if not proposals:
             return None
@@ -176,7 +176,7 @@ class Probe:
     def _coarse(
         self, elastic: nn.Module, proposals: Sequence[Proposal], branches: int | None = None
     ) -> str | None:
-        """Try what shows most faults, on the first branches or on all."""
+        """Try the two networks that show most faults, on the first branches or on all."""
         sites = find_sites(elastic)
         sizes = [proposal.choice for proposal in proposals if not isinstance(proposal, Depth)]
         everything = [proposal.choice for proposal in proposals]

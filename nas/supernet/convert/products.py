@@ -1,4 +1,4 @@
-"""What layers do to channels: products of matrices, convolutions, norms."""
+"""Follows channels through layers: products of matrices, convolutions, norms."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def _row(call: Call, tensor: Tensor, dim: int, units: int | None = None) -> Oper
 
 
 def _tie_within_groups(call: Call, tensor: Tensor, weight: Tensor, groups: int, transposed: bool) -> Operand:
-    """Tie the channels of every group of a convolution, in and out; return those that go out."""
+    """Tie the channels within each group of a convolution, input and output; return the output's."""
     inner = call.ties.along(call.layout(weight), 1)
     if inner is not None:  # of a weight that no convolution holds
         call.ties.fix(inner, "they are the channels of one group")
@@ -103,7 +103,7 @@ def _tie_within_groups(call: Call, tensor: Tensor, weight: Tensor, groups: int, 
 
 
 def _tie_groups(call: Call, tensor: Tensor, weight: Tensor, groups: int, transposed: bool) -> Operand:
-    """Tie the same channels of all groups of a convolution, those in and those out; return those that go out."""
+    """Tie channels of equal position in all groups of a convolution, input and output; return the output's."""
     inner = _row(call, weight, 1)
     taken, outer = (_over_groups(call, held, dim, groups) for held, dim in ((tensor, 1), (weight, 0)))
     call.ties.combine([taken, outer if transposed else inner])

@@ -1,4 +1,4 @@
-"""What may become elastic."""
+"""Proposals: what may become elastic in a network."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class Width:
     """Elastic channels.
 
     Args:
-        choice: How many.
+        choice: How many channels.
         group: Where they lie.
-        following: Paths of modules and names of their attributes, numbers or lists of numbers, that follow.
-        staying: The same of numbers that don't follow, though they equal the length of a tensor there.
+        following: Paths of modules and names of their attributes, numbers or lists of them, that depend on the choice.
+        staying: The same of numbers that don't, though they equal the length of a tensor there.
     """
 
     choice: Choice

@@ -1,4 +1,4 @@
-"""What a network computes on its examples, as exactly as it can, and how far rounding moves it."""
+"""The exact outputs of a network on its examples, and by how much rounding changes them."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ weight get the same."""
 class Reference:
     """The outputs of a network on every branch, to compare others with.
 
-    In double precision where the network can run in it. What counts as equal is measured: as far as the output
-    moves when every weight and every input is moved by one rounding, in the coarsest precision that the network
-    uses inside.
+    They are computed in double precision if the network can run in it. The tolerance of a comparison is measured: it is
+    the change of the output when every weight and every input is changed by one rounding, in the coarsest precision
+    that the network uses inside.
 
     Args:
         model: In evaluation mode; copied.

@@ -1,4 +1,4 @@
-"""What became elastic in a converted module, what stayed fixed, and why."""
+"""The report of a conversion: what became elastic, what stayed fixed, and why."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a user asks of a conversion."""
+"""The settings of a conversion."""
 
 from __future__ import annotations
 

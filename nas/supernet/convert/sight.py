@@ -1,4 +1,4 @@
-"""What the ``forward`` of every module sees, and which layers were never used though it might use them."""
+"""Notes which tensors the ``forward`` of every module sees, and which of its layers it never used."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from nas.supernet.convert.labels import Layout
 
 @final
 class Sight:
-    """Keeps who is called by whom with what.
+    """Notes which module calls which, and with which tensors.
 
-    A layer that was never called can only be called by the ``forward`` that owns it, and takes or makes what that
-    one sees: its inputs and outputs, and those of all modules that it calls itself.
+    A layer that was never called can only be called by the ``forward`` that owns it. So its inputs and outputs would be
+    among the tensors that this ``forward`` sees: its own, and those of all modules that it calls.
 
     Args:
         model: Is watched by hooks.
@@ -30,7 +30,7 @@ class Sight:
         self._seen: dict[str, list[Layout]] = {}
 
     def of(self, path: str) -> list[Layout]:
-        """Return the layouts of what the ``forward`` of a module sees."""
+        """Return the layouts of the tensors that the ``forward`` of a module sees."""
         return self._seen.get(path, [])
 
     @contextlib.contextmanager

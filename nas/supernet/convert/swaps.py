@@ -1,4 +1,4 @@
-"""Choices for which no channel is moved: smaller kernels, other activations, and smaller images."""
+"""Choices that don't concern channels: smaller kernels, other activations, and smaller images."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from nas.supernet.cut import has_room, kernel_sides, why_uncropped
 def kernel_choices(
     model: nn.Module, settings: Settings, unused: Mapping[str, tuple[str, ...]]
 ) -> tuple[list[Kernel], list[Fixed]]:
-    """Return the convolutions whose kernel may be smaller, and those with a larger one that may not, with reasons."""
+    """Return proposals of smaller kernels, and the convolutions whose kernel can't be smaller, with the reasons."""
     found, fixed = [], []
     for path, layer in model.named_modules():
         side = max(kernel_sides(layer), default=0)
