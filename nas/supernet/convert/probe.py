@@ -61,8 +61,8 @@ class Probe:
         """Return proposals that work together, and the others with the reasons.
 
         Most faults show in two networks on the example's branch, so these are tried first and often. The other
-        branches, and then the other networks, are only tried with the proposals that are left. If the integer attributes of
-        modules can be interpreted in several ways, a proposal that fails is tried with each of them.
+        branches, and then the other networks, are only tried with the proposals that are left. If the integer attributes
+        of modules can be interpreted in several ways, a proposal that fails is tried with each of them.
         """
         # Layers that are alike fail alike: halving is quick where they stand side by side.
         alike = sorted(proposals, key=_kind)
@@ -111,7 +111,7 @@ class Probe:
     def _mend_proposals(
         self, proposal: Proposal, reason: str, check: _Check
     ) -> tuple[list[Proposal], list[tuple[Proposal, str]]]:
-        """Return a proposal that failed, with its integer attributes interpreted so that it works, if that is possible."""
+        """Return a proposal that failed, with its integer attributes interpreted so that it works, if possible."""
         kind, known = _kind(proposal), self._learned.values()
         if _SMALLER in reason and kind not in self._hopeless and isinstance(proposal, Width):
             for way in ways(self._reference.model, proposal, known):
