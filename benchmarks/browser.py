@@ -27,7 +27,7 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
-def signed_in(browser: Browser, url: str, token: str, **context: object) -> BrowserContext:
+def sign_in(browser: Browser, url: str, token: str, **context: object) -> BrowserContext:
     """Return a browser without a cache that is signed in."""
     made = browser.new_context(**context)  # type: ignore[arg-type]
     made.set_default_timeout(120_000)

@@ -62,10 +62,10 @@ class Normalised:
         """Return the splits, of floats."""
         splits = self.data.load()
 
-        def normalised(split: Split) -> Split:
+        def normalise(split: Split) -> Split:
             return dataclasses.replace(split, inputs=split.batch(slice(None)), mean=(), std=())
 
-        parts = {name: normalised(getattr(splits, name)) for name in ("train", "search", "test")}
+        parts = {name: normalise(getattr(splits, name)) for name in ("train", "search", "test")}
         return dataclasses.replace(splits, **parts)
 
 

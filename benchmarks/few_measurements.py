@@ -96,11 +96,11 @@ def counts_of(table: EvaluatedSpace, folder: Path) -> Known:
     with np.load(folder / tables.NB201_FILE) as arrays:
         columns = np.stack([arrays["flops_m_cifar10"], arrays["params_m_cifar10"]], axis=1)
 
-    def known(indices: IntArray) -> np.ndarray:
+    def look_up(indices: IntArray) -> np.ndarray:
         found: np.ndarray = columns[table.rows(indices)]
         return found
 
-    return known
+    return look_up
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Browser, Page
 
-from benchmarks.browser import chromium, signed_in
+from benchmarks.browser import chromium, sign_in
 from benchmarks.serving import Service
 
 _SIZES = ((1440, 900), (390, 844))
@@ -75,7 +75,7 @@ def take_all(
 ) -> None:
     """Take every page in one theme and width."""
     url = service.url.removesuffix("/api/v1")
-    context = signed_in(
+    context = sign_in(
         browser, url, service.token, viewport={"width": size[0], "height": size[1]}, color_scheme=theme
     )
     page = context.new_page()
@@ -106,7 +106,7 @@ def take_all(
 def take_for_readme(browser: Browser, service: Service, run: str, path: Path) -> None:
     """Take the run's page as it first comes into view."""
     url = service.url.removesuffix("/api/v1")
-    context = signed_in(
+    context = sign_in(
         browser, url, service.token, viewport={"width": 1440, "height": 960}, color_scheme="light"
     )
     page = context.new_page()

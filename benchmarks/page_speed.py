@@ -24,7 +24,7 @@ import httpx2
 import numpy as np
 from optuna.distributions import distribution_to_json
 
-from benchmarks.browser import chromium, signed_in
+from benchmarks.browser import chromium, sign_in
 from benchmarks.serving import Service
 from nas import Supernet
 from nas.files import write_json
@@ -69,7 +69,7 @@ def measure(service: Service, rounds: int) -> None:
     url = service.url.removesuffix("/api/v1")
     with chromium() as browser:
         for _ in range(rounds):
-            context = signed_in(browser, url, service.token, viewport={"width": 1440, "height": 900})
+            context = sign_in(browser, url, service.token, viewport={"width": 1440, "height": 900})
             page = context.new_page()
             page.wait_for_timeout(_BROWSER_START_MS)
             inspector = context.new_cdp_session(page)

@@ -147,7 +147,7 @@ class Answers(ABC):
         if self.front_hypervolume == 0:
             raise ObjectiveError(
                 f"the true front of table {self.name!r} has no hypervolume, because each of its points is the worst "
-                "in some objective: compare by found_share."
+                "in some objective: compare by measure_found_share."
             )
         return self._hypervolume(costs) / self.front_hypervolume
 

@@ -26,7 +26,7 @@ def reached(result: Result, budget: int) -> bool:
     return len(result.rows) >= budget or (len(result.rows) > 0 and result.stopped != "spent")
 
 
-def found_share(chosen: BenchmarkTable) -> Measure:
+def make_found_share(chosen: BenchmarkTable) -> Measure:
     return lambda result, budget: chosen.table.measure_found_share(_rows(result, budget))
 
 
@@ -93,7 +93,7 @@ def tables(chosen: BenchmarkTable, by_method: Sequence[Sequence[Result]]) -> str
             ],
         ),
         "1 - ratio, median (geometric mean); share of the true front found, median.",
-        _by_budget(chosen, present, _missing(found_share(chosen))),
+        _by_budget(chosen, present, _missing(make_found_share(chosen))),
     ]
     if name_of(present) == "digits":
         text += ["ADRS, mean over seeds (median).", _by_budget(chosen, present, _adrs(adrs(chosen)))]

@@ -150,7 +150,7 @@ def test_a_constant_objective_leaves_the_other() -> None:
 
 def test_a_front_without_hypervolume_is_said() -> None:
     table = grid([0.0, 1.0, 0.0, 0.0, 0.0, 0.0], [0.0, 1.0, 1.0, 1.0, 1.0, 1.0])
-    with pytest.raises(ObjectiveError, match="compare by found_share"):
+    with pytest.raises(ObjectiveError, match="compare by measure_found_share"):
         table.hypervolume_ratio(table.true_front)
 
 

@@ -101,7 +101,7 @@ def _convert(model: nn.Module, examples: list[Example], settings: Settings) -> C
     proposals, more = _limit_proposals(work, [*proposals, *resolution], settings.max_choices)
     logger.info("converting: trying %d possible choices", len(proposals))
     # What was followed says what might be cut; only to run the cut network shows that nothing was overlooked.
-    accepted, rejected = Probe(work, branches).settle(proposals)
+    accepted, rejected = Probe(work, branches).select_working(proposals)
     fixed += [*more, *(_of(proposal, reason) for proposal, reason in rejected)]
     if not accepted:
         reason, advice = _main_reason(fixed)

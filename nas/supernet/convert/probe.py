@@ -57,12 +57,12 @@ class Probe:
             return value
         return value + torch.randn(value.shape, generator=self._generator).to(value)
 
-    def settle(self, proposals: Sequence[Proposal]) -> tuple[list[Proposal], list[tuple[Proposal, str]]]:
+    def select_working(self, proposals: Sequence[Proposal]) -> tuple[list[Proposal], list[tuple[Proposal, str]]]:
         """Return proposals that work together, and the others with the reasons.
 
         Most faults show in two networks on the example's branch, so these are tried first and often. The other
-        branches, and then the other networks, are only tried with the proposals that are left. If the integer attributes
-        of modules can be interpreted in several ways, a proposal that fails is tried with each of them.
+        branches, and then the other networks, are only tried with the proposals that are left. If the integer
+        attributes of modules can be interpreted in several ways, a proposal that fails is tried with each of them.
         """
         # Layers that are alike fail alike: halving is quick where they stand side by side.
         alike = sorted(proposals, key=_kind)
