@@ -1,1 +1,1 @@
-"""What a strategy computes with: predicted costs, what candidates would add, proposals, designs."""
+"""Models that strategies compute with: predicted costs, expected improvement, proposals, designs."""

@@ -1,4 +1,4 @@
-"""How much a search should believe what others say of its architectures."""
+"""A Gaussian process that learns how far sources of knowledge can be trusted."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ _BOUNDS = (-10.0, 2.0)
 class Believer:
     """A Gaussian process of one cost that weighs what sources say by how much it explains.
 
-    It is a sum: of a term for each source, linear in what it says; of what a choice adds, and the number of choices
-    that stand at an option; of what architectures that differ in few choices have in common; and of noise. The
-    variances of the terms maximise the posterior density (automatic relevance determination, MacKay 1992). So a source
-    that says nothing gets next to no weight, and one that was believed is so no longer once the trials themselves tell
-    more.
+    It is a sum of a term for each source, linear in the source's values; of a term for each choice, and one for the
+    number of choices that have the same option; of a term that is alike for architectures which differ in few choices;
+    and of noise. The variances of the terms maximise the posterior density (automatic relevance determination,
+    MacKay 1992). So a source that explains nothing gets next to no weight, and a useful source loses weight once the
+    trials themselves explain more.
 
     Args:
         space: Space of the architectures.
         indices: ``(n, num_choices)`` positions, n >= 2; those of at most :data:`MAX_BELIEVED` rows are used.
         costs: ``(n,)`` of these.
-        said: ``(n, k)`` what sources say of them, each with a standard deviation of about 1.
+        said: ``(n, k)`` values of the sources, each with a standard deviation of about 1.
     """
 
     def __init__(self, space: SearchSpace, indices: IntArray, costs: FloatArray, said: FloatArray) -> None:
@@ -61,7 +61,7 @@ class Believer:
         """``(k,)`` costs per unit of what each source says."""
 
     def predict(self, indices: IntArray, said: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Return mean and standard deviation, each ``(n,)``, of architectures of which sources say ``(n, k)``."""
+        """Return mean and standard deviation, each ``(n,)``, given the ``(n, k)`` values of the sources."""
         cross = self._cross(indices, said)
         own = self._terms.diagonals(indices)
         prior = _mix(self._variances, [*own, *(column**2 for column in said.T)])

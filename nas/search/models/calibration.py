@@ -1,4 +1,4 @@
-"""How wide a surrogate's intervals should be, by what became of its earlier predictions."""
+"""Calibrates a surrogate's intervals by the errors of its earlier predictions."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MOST = 10.0
 
 
 def widening(objectives: Sequence[Objective], trials: Sequence[FrozenTrial]) -> dict[str, float]:
-    """Return by what the deviations of each objective's predictions are to be multiplied.
+    """Return the factor by which each objective's predicted deviations must be multiplied.
 
     Each trial's prediction was made before its value was measured, by a model that knew less: a check that costs
     nothing (prequential, Dawid 1984), and one on the very architectures that a search picks, for which the model
@@ -42,9 +42,9 @@ def widening(objectives: Sequence[Objective], trials: Sequence[FrozenTrial]) -> 
 
 
 def surprise_of(trial: FrozenTrial, name: str, column: int) -> float | None:
-    """Return how many deviations a trial's value is off what was predicted of it; None without a prediction.
+    """Return a trial's error of prediction in units of the predicted deviation; None without a prediction.
 
-    Deviations are the predicted one, on the value's side, and the measurement's own in quadrature.
+    The deviation is the predicted one, on the side of the value, and the spread of the measurement, in quadrature.
 
     Args:
         trial: Finished, with finite values.

@@ -1,4 +1,4 @@
-"""Where a search starts, and how it gets within the hard constraints."""
+"""The first designs of a search, and how designs are made to meet the hard constraints."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a search starts that knows something from elsewhere."""
+"""The first designs of a search that has knowledge from other sources."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ _IN_A_ROW = 2
 def draw_guided_designs(problem: Problem, sources: Sources, count: int, rng: np.random.Generator) -> IntArray:
     """Return four architectures of which the sources promise most, among them and after them balanced designs.
 
-    Nothing says yet whether the sources are right. So what they promise is spread over the whole front, and the
-    designs show what it would take the surrogate long to see if they are wrong.
+    Whether the sources are right is not known yet. So the promising architectures are spread over the whole front, and
+    the balanced designs let the surrogate learn the whole space in case the sources are wrong.
 
     Args:
         problem: Space and constraints.

@@ -1,4 +1,4 @@
-"""How right the knowledge from elsewhere proved to be, as a record shows it."""
+"""Reports how right the sources of knowledge were, by the trials of a search."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MIN_TRIALS = 4
 
 
 def source_sentences(problem: Problem, trials: Sequence[FrozenTrial]) -> list[str]:
-    """Return a sentence for each source that the search listened to: how right it was, and what it weighs.
+    """Return a sentence for each source that the search has used: how right it was, and its weight.
 
     Args:
         problem: What is searched, with what is known from elsewhere.

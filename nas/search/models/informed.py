@@ -1,4 +1,4 @@
-"""A surrogate that learns from the trials how much of what sources say is so."""
+"""A surrogate that learns from the trials how far sources of knowledge are right."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ NAS-Bench-201, six seeds, a search with a prior reaches 0.993 and 0.983 of the f
 class InformedSurrogate:
     """A cost that sources tell of is predicted by a Gaussian process that weighs them, and soon by a surrogate too.
 
-    The process is a :class:`nas.search.models.belief.Believer`. A prediction is as uncertain as it, and as what sources
-    say, as far as they are believed. Once there are some trials, it is an equal mixture of that and of what the
-    surrogate says, which knows of no source; once there are more than the process takes, the surrogate predicts alone.
+    The process is a :class:`nas.search.models.belief.Believer`. The deviation of a prediction includes that of the
+    sources, as far as they have weight. Once there are some trials, a prediction is an equal mixture of the process and
+    of a surrogate that doesn't use the sources. Once there are more trials than the process takes, the surrogate
+    predicts alone.
 
     Args:
         space: Space of the architectures.

@@ -84,7 +84,7 @@ class _Population:
         self._violation = np.zeros(0)
 
     def join(self, rows: IntArray) -> None:
-        """Take in canonical rows that are not there yet, and keep the best."""
+        """Add canonical rows that are new, and keep the best."""
         known = {row.tobytes() for row in self.rows}
         new = {row.tobytes(): row for row in self._problem.space.canonical(rows)}
         fresh = [row for key, row in new.items() if key not in known]

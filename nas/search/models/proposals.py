@@ -1,4 +1,4 @@
-"""What samplers share: the study as arrays, and new architectures that meet the hard constraints."""
+"""Functions that samplers share: a study as arrays, and new architectures that meet the hard constraints."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MAX_LISTED = 2**17
 @final
 @dataclass(frozen=True)
 class History:
-    """What the other trials of a study tell a sampler that is asked for one more.
+    """The other trials of a study as arrays, for a sampler that proposes one more.
 
     Args:
         finished: ``(n, num_choices)`` canonical positions of the trials with finite values, by number, no
@@ -47,7 +47,7 @@ class History:
 
 
 def history_of(problem: Problem, trials: Sequence[FrozenTrial]) -> History:
-    """Return what ``trials`` tell; those that don't hold a whole architecture yet tell nothing."""
+    """Return trials as arrays, without those that don't hold a whole architecture yet."""
     space = problem.space
     whole = [(trial, options) for trial in trials if (options := options_of(space, trial)) is not None]
     rows = space.canonical(space.indices(options for _, options in whole))
@@ -60,8 +60,8 @@ def history_of(problem: Problem, trials: Sequence[FrozenTrial]) -> History:
 def others(study: Study, trial: FrozenTrial) -> list[FrozenTrial]:
     """Return all trials but this one, by number.
 
-    A trial that a killed process left running is sampled again under its own number, so what it held is
-    not in its own way.
+    A trial that a killed process left running is sampled again under its own number, so its earlier options may be
+    proposed again.
     """
     return with_later(study, [t for t in study.get_trials(deepcopy=False) if t.number != trial.number])
 

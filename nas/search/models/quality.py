@@ -59,7 +59,7 @@ def surrogate_quality(
 ) -> list[SurrogateQuality]:
     """Return the quality for every objective of which at least three trials were predicted.
 
-    What some refits were worth is seen from the trials that rest on them: pass these, see :func:`latest_refits`.
+    For the quality of some refits, pass the trials that were proposed after them, see :func:`latest_refits`.
 
     Args:
         objectives: In the order of a trial's values.
@@ -91,9 +91,9 @@ def surrogate_quality(
 
 
 def latest_refits(trials: Sequence[FrozenTrial]) -> list[list[FrozenTrial]]:
-    """Return the trials that rest on the surrogate's latest refits, oldest first, in at most three groups.
+    """Return the trials that were proposed after the surrogate's latest refits, oldest first, in at most three groups.
 
-    A refit is followed by a few trials only, so a group is of as many refits as it takes for ten trials.
+    Only a few trials follow a refit, so a group joins as many refits as are needed for ten trials.
 
     Args:
         trials: Any; those of which it isn't known how many trials the surrogate had learned from are left out.

@@ -1,4 +1,4 @@
-"""What is known of some architectures from elsewhere, extended to any architecture by surrogates."""
+"""Sources of knowledge about some architectures, which surrogates extend to all architectures."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _MIN_ROWS = 4
 @final
 @dataclass(frozen=True, eq=False)
 class Source:
-    """A source, and a surrogate that learned what it says.
+    """A source of knowledge, and a surrogate that has learned its values.
 
     Args:
-        knowledge: What it says.
-        column: Which of the measured objectives it may tell of.
-        surrogate: Has learned it, on ``scale``, standardised.
+        knowledge: The source's architectures and values.
+        column: Which of the measured objectives it may predict.
+        surrogate: Has learned the values, standardised on ``scale``.
         scale: Scale on which the values are most nearly a sum over the choices.
         center: Mean on that scale.
         unit: Standard deviation on that scale.
@@ -40,13 +40,13 @@ class Source:
     unit: float
 
     def values_at(self, said: FloatArray) -> FloatArray:
-        """Return what the surrogate said in the values' own unit, in the same shape."""
+        """Return predictions of the surrogate in the unit of the values, in the same shape."""
         return self.scale.costs_at(said * self.unit + self.center)
 
 
 @final
 class Sources:
-    """All that is known from elsewhere of a problem's measured objectives; each is learned once, when it is needed.
+    """All sources of a problem's measured objectives. Each is learned once, when it is first needed.
 
     Args:
         problem: What is searched, with what is known from elsewhere.
@@ -66,18 +66,18 @@ class Sources:
 
     @cached_property
     def all(self) -> tuple[Source, ...]:
-        """The sources that say something of a measured objective."""
+        """The sources that may predict a measured objective."""
         return tuple(self._learn(known) for known in self._heard)
 
     @property
     def promise_costs(self) -> bool:
-        """Whether a search may follow some from the beginning."""
+        """Whether the values of some source are costs, so that a search may follow it from the beginning."""
         return any(known.are_costs for known in self._heard)
 
     def ask(self, row: IntArray) -> dict[str, dict[str, float]]:
-        """Return what sources say of ``(num_choices,)`` positions, by objective and by the source's name.
+        """Return the sources' values for ``(num_choices,)`` positions, by objective and by the source's name.
 
-        In standard deviations of what the source knows, from its mean.
+        They are distances from the mean of the source's values, in standard deviations.
         """
         names = zip(self._names, self.by_column, strict=True)
         return {
@@ -105,7 +105,7 @@ class Sources:
 
 
 def ask_sources(sources: Sequence[Source], indices: IntArray) -> tuple[FloatArray, FloatArray]:
-    """Return what sources say of ``(n, num_choices)`` positions and how uncertain that is, each ``(n, k)``."""
+    """Return the sources' values for ``(n, num_choices)`` positions, and their deviations, each ``(n, k)``."""
     told = [source.surrogate.predict(indices) for source in sources]
     none = np.zeros((len(indices), 0))
     return (
@@ -117,6 +117,6 @@ def ask_sources(sources: Sequence[Source], indices: IntArray) -> tuple[FloatArra
 def draw_from_sources(
     sources: Sequence[Source], indices: IntArray, count: int, rng: np.random.Generator
 ) -> FloatArray:
-    """Return ``(count, n, k)`` joint draws of what sources say."""
+    """Return ``(count, n, k)`` joint draws of the sources' values."""
     draws = [source.surrogate.sample(indices, count, rng) for source in sources]
     return np.concatenate([np.zeros((count, len(indices), 0)), *draws], axis=2)

@@ -1,4 +1,4 @@
-"""The second fidelity: what architectures reached after a training of their own."""
+"""The second fidelity: the quality of architectures that were trained on their own."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def keep_stand_alone(study: Study, how: str, values: Mapping[int, float]) -> int
 
     Args:
         study: Study that evaluated them with shared weights.
-        how: They were trained; results of another way are forgotten, because the two don't compare.
+        how: How they were trained. Results of another way are deleted, because they can't be compared.
         values: By trial number.
     """
     stored = study.user_attrs.get(STAND_ALONE, {})
@@ -75,9 +75,9 @@ def expect_alone(
 class TwoFidelities:
     """Predicts the cost after a training of its own from the cost with shared weights (Kennedy 2000).
 
-    The dear cost is a straight line in the cheap one, which never falls, plus a Gaussian process over
-    architectures for what the line doesn't tell. Its variance is fitted beside that of the noise, so it stays
-    near nothing where the supernet is wrong without a pattern, and takes over where it ranks by nothing at all.
+    The expensive cost is a straight line of the cheap one, with a slope of 0 or more, plus a Gaussian process over
+    architectures for the rest. Its variance and that of the noise are fitted together. So it is nearly 0 if the errors
+    of the supernet have no pattern, and the process predicts nearly alone if the supernet's ranking says nothing.
 
     Args:
         space: Space of the architectures.

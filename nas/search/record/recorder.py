@@ -1,4 +1,4 @@
-"""A study's database for the one process that makes and finishes its trials: read once, written in few steps."""
+"""Keeps a study in memory for the one process that searches, and writes to the database in few transactions."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _Model = TrialParamModel | TrialUserAttributeModel
 
 
 def attach_recorder(study: optuna.Study, database: RDBStorage) -> optuna.Study:
-    """Return a study for the one process that makes and finishes its trials.
+    """Return a study that is kept in memory, for the one process that makes and finishes its trials.
 
     Args:
-        study: In the database.
-        database: Is written, and holds what Optuna itself would have written.
+        study: The study in the database.
+        database: The database, which is written as Optuna itself would.
     """
     recorder = Recorder(study._storage, database, study)
     return optuna.load_study(study_name=study.study_name, storage=recorder, sampler=study.sampler)
@@ -30,7 +30,7 @@ def attach_recorder(study: optuna.Study, database: RDBStorage) -> optuna.Study:
 
 @contextlib.contextmanager
 def write_together(study: optuna.Study) -> Iterator[None]:
-    """Write what becomes of trials in this block at its end, in one transaction, where a :class:`Recorder` writes."""
+    """Within, changes of trials are collected and written at the end in one transaction, if a Recorder writes them."""
     storage = study._storage
     with storage.write_together() if isinstance(storage, Recorder) else contextlib.nullcontext():
         yield
@@ -75,7 +75,7 @@ class Recorder(InMemoryStorage):
 
     @contextlib.contextmanager
     def write_together(self) -> Iterator[None]:
-        """Write what becomes of trials in this block at its end, in one transaction."""
+        """Within, changes of trials are collected and written at the end in one transaction."""
         kept = self._kept = _Kept({}, [])
         try:
             yield
@@ -87,7 +87,7 @@ class Recorder(InMemoryStorage):
     def get_all_trials(
         self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
     ) -> list[FrozenTrial]:
-        """Return trials; before those that wait, which Optuna looks for to run them, others' are looked for."""
+        """Return trials; if waiting ones are asked for, those that other programs have queued are read first."""
         if states == (TrialState.WAITING,):
             with contextlib.suppress(KeyError):  # there is none
                 # One look-up in place of reading all trials, which Optuna does whenever a trial is asked for.

@@ -73,7 +73,7 @@ class ReferenceBox:
 
 @final
 class GrowingFront:
-    """Hypervolume of costs that come one by one; a dominated one costs a comparison, not a computation.
+    """Hypervolume of costs that come one by one. Dominated costs need a comparison alone, and no computation.
 
     It never falls, not even by the error of an approximation.
 

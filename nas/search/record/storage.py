@@ -117,7 +117,7 @@ def _readable(study: optuna.Study, location: Location) -> optuna.Study:
 
 
 def make_database_error(location: Location, reason: str) -> DamagedFileError:
-    """Return what to tell a user of a database whose trials can't be right."""
+    """Return the error for a database whose trials are inconsistent."""
     if isinstance(location, Path):
         place, remedy = (
             str(location),
@@ -200,7 +200,7 @@ def check_url(url: str) -> None:
 
 
 def check_connection(url: str) -> None:
-    """Try a server, before anything is paid for.
+    """Check that a database server can be used, before anything expensive is done.
 
     Raises:
         StorageError: it can't be used.
@@ -217,7 +217,7 @@ def check_connection(url: str) -> None:
 
 
 def without_password(url: str) -> str:
-    """Return a storage URL to be shown and stored: nobody may read a password off it."""
+    """Return a storage URL without its password, to be shown and stored."""
     parts = sqlalchemy.make_url(url).difference_update_query(["password"])
     shown = sqlalchemy.URL.create(
         parts.drivername, parts.username, None, parts.host, parts.port, parts.database, parts.query
@@ -228,7 +228,7 @@ def without_password(url: str) -> str:
 def storage_error(
     location: Location, error: Exception, *, reading: bool = False
 ) -> RunDirectoryError | StorageError:
-    """Return what to tell a user when the database can't be written, or with ``reading`` can't be read."""
+    """Return the error for a database that can't be written, or with ``reading`` can't be read."""
     cause = _cause(error)
     reason = one_line(cause) if isinstance(location, str) else first_line(cause)
     if isinstance(location, Path):
@@ -241,7 +241,7 @@ def storage_error(
 
 
 def _cause(error: BaseException) -> BaseException:
-    """Return what the database's driver said, below what SQLAlchemy and Optuna made of it."""
+    """Return the error of the database's driver, which SQLAlchemy and Optuna have wrapped."""
     cause: BaseException = getattr(error, "orig", None) or error.__cause__ or error
     return getattr(cause, "orig", None) or cause
 

@@ -1,4 +1,4 @@
-"""Proposals from what was prepared, as quick as a look-up however long preparing takes."""
+"""Proposals that were prepared in advance, so that a proposal is a look-up however long preparing takes."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from nas.strategy import Problem
 @final
 @dataclass(frozen=True)
 class _Prepared:
-    """What is proposed in turn, best first.
+    """Prepared proposals, best first.
 
     Args:
         rows: ``(n, num_choices)`` canonical positions that meet the hard constraints.
-        predicted: What a surrogate predicts of each; empty where none did.
-        num_learned: From how many trials.
+        predicted: A surrogate's predictions of each; empty if there was none.
+        num_learned: Number of trials that the surrogate has learned from.
         widening: By objective, what the deviations of these predictions were multiplied by.
     """
 
@@ -36,7 +36,7 @@ class _Prepared:
 
 @final
 class Ahead:
-    """Architectures that were prepared, of which the first one that no trial holds is proposed.
+    """Prepared architectures, of which it proposes the first one that no trial holds.
 
     Args:
         problem: Space and constraints.
@@ -55,11 +55,11 @@ class Ahead:
         num_learned: int,
         widening: Mapping[str, float],
     ) -> None:
-        """Propose these from now on."""
+        """Replace the prepared architectures."""
         self._prepared = _Prepared(rows, predicted, num_learned, widening)
 
     def propose(self, study: Study, trial: FrozenTrial, rng: np.random.Generator) -> IntArray | None:
-        """Return the first that no other trial holds, any where all are held; None where none is left."""
+        """Return the first that no other trial holds, or a random one if all are held; None if none is left."""
         prepared, seen = self._prepared, self._find_held(study, trial)
         for position, row in enumerate(prepared.rows):
             if row.tobytes() not in seen:
@@ -71,7 +71,7 @@ class Ahead:
         return any_fresh(self._problem, seen, rng)
 
     def _find_held(self, study: Study, trial: FrozenTrial) -> set[bytes]:
-        """Return ``tobytes()`` of what other trials hold. What a trial holds is looked at once: it doesn't change."""
+        """Return ``tobytes()`` of what other trials hold; each trial is read once, because its options don't change."""
         space = self._problem.space
         self._seen.pop(trial.number, None)
         for other in study.get_trials(deepcopy=False):

@@ -27,7 +27,7 @@ _is_on_one_thread = False
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """Let numpy, scipy and torch compute on one core; within such a block, that is so already.
+    """Within, numpy, scipy and torch compute on one core.
 
     Their matrices are small here; threads that wait for each other on a busy machine make a fit ten times slower.
     """
@@ -47,7 +47,7 @@ def one_thread() -> Iterator[None]:
 
 @functools.cache
 def _thread_pools() -> ThreadpoolController:
-    """Return those of the libraries that are loaded; to look for them takes as long as a small fit."""
+    """Return the thread pools of the loaded libraries; cached, because finding them takes as long as a small fit."""
     return ThreadpoolController()
 
 
@@ -69,13 +69,13 @@ class ArchitectureSampler(BaseSampler):
         """Return ``(num_choices,)`` positions, not seen and feasible, for a trial; None if none is found."""
 
     def to_make(self, study: Study, in_flight: int) -> Make | None:
-        """Return a computation to be done in a thread, while the search goes on and asks for proposals; None for none.
+        """Return a computation to run in a thread while the search asks for more proposals; None if there is none.
 
-        Called before proposals where several evaluations are in flight, unless the last computation is still under way.
+        It is called before each proposal, if several evaluations run at a time and the last computation has ended.
 
         Args:
             study: The sampler's study; not for use in the thread.
-            in_flight: How many evaluations are under way at a time.
+            in_flight: How many evaluations run at a time.
         """
         return None
 

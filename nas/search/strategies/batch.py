@@ -1,4 +1,4 @@
-"""A batch of proposals: candidates that a model promises most of, and which of them are worth an evaluation."""
+"""Makes a batch of proposals: gathers candidates that a model predicts to be good, and picks the best of them."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ _NUM_SAMPLED = 512
 
 @final
 class ProposalBatch:
-    """Architectures to propose, best first, and what the model thinks of any, as far as evaluations will check it.
+    """Architectures to propose, best first, and the model's predictions of the objectives that will be measured.
 
-    What is told of them has the deviations that earlier predictions call for. What was picked has not: searches that
-    pick by widened deviations find less in their first 25 evaluations, and no more later (docs/strategies.md).
+    These predictions have calibrated deviations. The architectures were picked without calibration: searches that pick
+    by calibrated deviations find less in their first 25 evaluations, and no more later (docs/strategies.md).
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class ProposalBatch:
         return self._describe_predictions(row[None])[0]
 
     def describe_predictions(self) -> list[dict[str, list[float]]]:
-        """Return that of each architecture to propose."""
+        """Return the same for each architecture to propose."""
         return self._describe_predictions(self.rows) if len(self.rows) else []
 
     def _describe_predictions(self, rows: IntArray) -> list[dict[str, list[float]]]:
@@ -74,7 +74,7 @@ class ProposalBatch:
 
 @final
 class Picker:
-    """Picks what to propose. What is random is drawn in a fixed order, on which the proposals depend.
+    """Picks what to propose. Random numbers are drawn in a fixed order, on which the proposals depend.
 
     Args:
         problem: What is searched.
@@ -98,7 +98,7 @@ class Picker:
         """Return architectures to propose, best first, ``(n, num_choices)``.
 
         Args:
-            running: What is being evaluated; what it may bring is not promised again.
+            running: What is being evaluated; hypervolume that it may add doesn't count for others.
             count: How many to pick; all other candidates follow behind them.
         """
         pool = self._gather_candidates()
@@ -140,8 +140,8 @@ class Picker:
     def _insert_random(self, rows: IntArray) -> IntArray:
         """Return the proposals with a random architecture after every third.
 
-        Those that a search picks are alike, and teach ever less about what else is good. Random ones of which the
-        model thinks well do.
+        Picked architectures are similar, so the model learns ever less from them about the rest of the space. Random
+        ones that it predicts to be good teach it more.
         """
         sampled = self._problem.space.sample_indices(_NUM_SAMPLED, self._rng)
         sampled = fresh(self._problem, sampled, self._known.seen)

@@ -14,14 +14,14 @@ Make = Callable[[], Take]
 
 @final
 class Beside:
-    """Does one computation at a time, in a thread."""
+    """Runs one computation at a time in a thread."""
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(1, "beside-the-search")
         self._making: Future[Take] | None = None
 
     def is_free(self) -> bool:
-        """Put a result that is ready into use, and return whether the next computation may begin.
+        """Use the result of a computation that has ended, and return whether the next one may begin.
 
         Raises:
             BaseException: what the computation raised.
@@ -36,5 +36,5 @@ class Beside:
         self._making = self._pool.submit(make)
 
     def close(self) -> None:
-        """Wait for the computation that is under way, whose result is no longer of use."""
+        """Wait for the end of the running computation; its result is not used."""
         self._pool.shutdown()

@@ -21,7 +21,7 @@ from nas.strategy import Problem
 @final
 @dataclass(frozen=True)
 class LocalSearch:
-    """Pareto local search (Paquete 2004): needs no model and next to no time.
+    """Pareto local search (Paquete 2004), which needs no model and hardly any time.
 
     A neighbour differs in one choice. A front member is explored when all its feasible neighbours are
     known. Each proposal is a random unknown neighbour of the *oldest* front member that is not explored;

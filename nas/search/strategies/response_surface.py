@@ -99,9 +99,9 @@ class _Sampler(ArchitectureSampler):
         self._num_due = settings.num_startup
 
     def to_make(self, study: Study, in_flight: int) -> Make | None:
-        """Return the fit of the next surface, once enough trials are finished since the last.
+        """Return the fit of the next surface, once enough trials have finished since the last one.
 
-        From then on steps are screened by the newest surface that is made, and designs are random until there is one.
+        Steps are screened by the newest surface that is ready; until there is one, proposals are random designs.
         """
         self._is_made_beside = True
         history = history_of(self._problem, with_later(study, study.get_trials(deepcopy=False)))
@@ -152,7 +152,7 @@ class _Sampler(ArchitectureSampler):
         return np.asarray(candidates[-1]) if len(candidates) else any_fresh(problem, history.seen, rng)
 
     def _surface_of(self, history: History) -> _ResponseSurface | None:
-        """Return the surface that a history asks for, which isn't fitted again; None while it is too short."""
+        """Return the surface for a history, fitted once; None if the history is too short."""
         settings = self._settings
         count = len(history.finished)
         if count < settings.num_startup:

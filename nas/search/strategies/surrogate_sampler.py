@@ -44,19 +44,19 @@ class SurrogateSampler(ArchitectureSampler):
     the surrogate learns the measured objectives; NSGA-II (Deb 2002) searches the space on optimistic
     predictions and exact counted objectives, away from what was seen, within the hard constraints; of its last
     population and the front's neighbours those are proposed that are expected to add most hypervolume, over
-    joint draws of what the surrogate holds possible. With three objectives or more the parts of the front take
-    turns, and every fourth proposal is drawn at random from what the surrogate thinks well of: what it promises
-    at one end of the front would take the whole search there.
+    joint draws of the surrogate. With three objectives or more the regions of the front take turns, and every fourth
+    proposal is a random architecture that the surrogate predicts to be good. Otherwise too optimistic predictions at
+    one end of the front would draw the whole search there.
 
-    Where the problem knows something of architectures from elsewhere, what sources promise is among the first
-    designs, and the model weighs what they say (:mod:`nas.search.models.informed`). Where the study knows what
-    architectures reached on their own, the surrogate learns what all are expected to reach so.
+    If the problem has sources of knowledge, architectures that they predict to be good are among the first designs, and
+    the model weighs the sources (:mod:`nas.search.models.informed`). If the study holds the quality of architectures
+    that were trained on their own, the surrogate learns the quality that all are expected to reach in this way.
 
-    There is no state besides the study: proposals depend on the seed, the trial's number and the other
-    trials alone. A batch rests on the first so many finished trials and on nothing that came later, so a
-    search that was killed and resumed goes on as it would have. Where several evaluations are in flight, whose ends
-    have no order anyway, a batch rests on all that is finished and running when it is begun, in a thread, and the one
-    before it is proposed from until it is made: nobody waits for a fit.
+    There is no state besides the study: proposals depend on the seed, the trial's number and the other trials alone. A
+    batch depends on a fixed number of the first finished trials and on nothing later, so a search that is killed and
+    resumed goes on as if it had not been killed. If several evaluations run at a time, their order is not fixed anyway.
+    Then a batch depends on all trials that are finished or running when its computation begins. It is computed in a
+    thread, and proposals come from the batch before it until it is ready, so that no evaluation waits for a fit.
 
     Args:
         problem: What is searched.
@@ -90,9 +90,9 @@ class SurrogateSampler(ArchitectureSampler):
         self._made_designs: dict[int, IntArray] = {}
 
     def to_make(self, study: Study, in_flight: int) -> Make | None:
-        """Return the making of the next batch, once enough trials are finished since the last.
+        """Return the computation of the next batch, once enough trials have finished since the last one.
 
-        From then on proposals are from the newest batch that is made, and from designs until there is one.
+        Proposals come from the newest batch that is ready; until there is one, from designs.
         """
         if self._ahead is None:
             self._ahead = Ahead(self._problem, self._designs(max(in_flight, self._num_startup)))
@@ -141,7 +141,7 @@ class SurrogateSampler(ArchitectureSampler):
         return row
 
     def _count_used(self, num_finished: int) -> int:
-        """Return how many finished trials the batch under way rests on."""
+        """Return how many finished trials the present batch depends on."""
         used = self._num_designs
         while (after := used + self._size_of_batch(used)) <= num_finished:
             used = after
@@ -176,7 +176,7 @@ class SurrogateSampler(ArchitectureSampler):
     def _batch_after(
         self, history: History, count: int, trials: Sequence[FrozenTrial], alone: Mapping[int, float]
     ) -> ProposalBatch:
-        """Return the batch that follows ``count`` finished trials; what is the same isn't made again."""
+        """Return the batch that depends on ``count`` finished trials; the last one is cached."""
         # Later trials are not looked at, though some are there already: a resumed search couldn't tell which were there
         # when the batch was made first.
         horizon = history.numbers[count - 1]
@@ -205,7 +205,7 @@ class SurrogateSampler(ArchitectureSampler):
         rng: np.random.Generator,
         num_picked: int,
     ) -> ProposalBatch:
-        """Return the batch that rests on some trials.
+        """Compute the batch that depends on some trials.
 
         Args:
             earlier: The trials.

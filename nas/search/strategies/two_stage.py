@@ -1,4 +1,4 @@
-"""Two-stage search: one group of choices first, then the other from what that found."""
+"""Two-stage search: first one group of choices, then the other, starting from the results of the first."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class TwoStage:
         partition: Two groups of patterns of choices' names, as in a shell: ``(("input.*",), ("stage?.*",))``.
             Every choice must be in exactly one of the groups.
         first_evaluations: How many evaluations the first stage may spend; the second has all others.
-        carry: What of the first stage is gone on with.
-        default: Where the second group stands in the first stage: at the largest or smallest options.
+        carry: Which designs of the first stage are carried over.
+        default: Options of the second group in the first stage: the largest or the smallest.
 
     Raises:
         StudyError: a setting is out of range; when the sampler is made, a pattern fits no choice, or a

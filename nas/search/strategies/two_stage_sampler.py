@@ -121,10 +121,10 @@ class TwoStageSampler(ArchitectureSampler):
         return whole, space.canonical(space.indices(made for made in options if made is not None))
 
     def _stages(self, trials: Sequence[FrozenTrial], rows: IntArray) -> dict[str, SubProblem]:
-        """Return the present stage by name, and those after it for when nothing is left in it.
+        """Return the present stage by name, and the later ones in case that nothing is left in it.
 
-        There is no second stage while no trial of the first has values. Those that came to lie in the first
-        after it was over are not of it.
+        There is no second stage as long as no trial of the first one has values. Trials that were made after the first
+        stage don't count as its own, even if they lie in it.
         """
         inside = zip(trials, rows, self._first_stage.holds(rows), strict=True)
         first = [(t, row.tobytes()) for t, row, held in inside if held and t.state != TrialState.PRUNED]

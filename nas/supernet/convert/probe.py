@@ -57,7 +57,9 @@ class Probe:
             return value
         return value + torch.randn(value.shape, generator=self._generator).to(value)
 
-    def select_working(self, proposals: Sequence[Proposal]) -> tuple[list[Proposal], list[tuple[Proposal, str]]]:
+    def select_working(
+        self, proposals: Sequence[Proposal]
+    ) -> tuple[list[Proposal], list[tuple[Proposal, str]]]:
         """Return proposals that work together, and the others with the reasons.
 
         Most faults show in two networks on the example's branch, so these are tried first and often. The other
