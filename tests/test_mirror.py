@@ -19,6 +19,7 @@ OF_NO_MODULE = {
     "test_extending.py": "parts of every kind, as users add them",
     "test_layering.py": "who may import whom, in all packages",
     "test_mirror.py": "this",
+    "test_names.py": "how functions are named, in all packages",
     "benchmarks/test_commands.py": "the command lines of all benchmarks",
 }
 """What test files are about that are named after no module."""
