@@ -28,12 +28,12 @@ from benchmarks.pruning import (
     IMAGES,
     OURS,
     accuracy,
-    fine_tuned,
+    fine_tune,
     load_split,
     macs,
     nearest_to,
     ours,
-    trained_whole,
+    train_whole,
 )
 from nas.splits import Split
 from nas.supernet.copying import copy_module
@@ -65,7 +65,7 @@ def main() -> None:
         load_split(arguments.data, "test", arguments.test_images + arguments.score_images, 0),
     )
     score, test = halves(test, arguments.score_images)
-    whole = trained_whole(arguments.seed, train, arguments)
+    whole = train_whole(arguments.seed, train, arguments)
     print(f"{arguments.images} images, {arguments.epochs} epochs, then {arguments.fine_tune}, one thread, seed "
           f"{arguments.seed}; accuracy on {len(test)} test images", flush=True)  # fmt: skip
     tell("whole", whole, whole, test, 0.0)
@@ -77,7 +77,7 @@ def main() -> None:
         )
     for name, (network, seconds) in made.items():
         tell(f"{name}, as pruned", network, whole, test, seconds)
-        tell(name, fine_tuned(network, arguments.fine_tune, train, arguments.seed), whole, test, seconds)
+        tell(name, fine_tune(network, arguments.fine_tune, train, arguments.seed), whole, test, seconds)
 
 
 def halves(split: Split, count: int) -> tuple[Split, Split]:

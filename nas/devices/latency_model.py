@@ -110,9 +110,9 @@ class LatencyModel:
         draws = draw_shares(blocks, self._residuals, self._components)
         self._shares, self._noise = draws[:, :-1].mean(axis=0), float(draws[:, -1].mean())
         self._posteriors = [Posterior(blocks, self._residuals, drawn) for drawn in draws]
-        return self._judge(ms, first)
+        return self._calibrate(ms, first)
 
-    def _judge(self, ms: FloatArray, first: FloatArray) -> HeldOut:
+    def _calibrate(self, ms: FloatArray, first: FloatArray) -> HeldOut:
         """Calibrate the deviations by what each measurement is off from what the others predict."""
         off, variances = mix_moments([posterior.leave_one_out() for posterior in self._posteriors])
         scores, count = np.abs(off) / np.sqrt(variances), len(ms)

@@ -109,7 +109,7 @@ class RayRanks:
         origin = Origin.here()
         actors = [make.remote(origin) for _ in range(self.size)]
         try:
-            url = ray.get(actors[0].meeting.remote())
+            url = ray.get(actors[0].find_meeting_address.remote())
             tasks = [a.work.remote(message, rank, self.size, url) for rank, a in enumerate(actors)]
             _hear(ray, actors[0], tasks, progress)
         except ray.exceptions.RayError as error:
@@ -198,7 +198,7 @@ class _Rank:
         self._news = Outbox()
         origin.set_up_process(self._log)
 
-    def meeting(self) -> str:
+    def find_meeting_address(self) -> str:
         """Return an address of this machine at which the processes can connect to each other."""
         ray: Any = importlib.import_module("ray")
         with socket.socket() as free:

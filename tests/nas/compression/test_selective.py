@@ -47,10 +47,10 @@ def lab(tmp_path: Path) -> Lab:
 def timed(monkeypatch: pytest.MonkeyPatch, seconds: Any) -> None:
     """Let the clock say how long a file takes, given how many of its operators are in int8."""
 
-    def times(_judge: object, contents: list[bytes], *, thorough: bool) -> list[float]:
+    def times(_meter: object, contents: list[bytes], *, thorough: bool) -> list[float]:
         return [seconds(content.count(b"DequantizeLinear")) for content in contents]
 
-    monkeypatch.setattr(selective._Judge, "times", times)
+    monkeypatch.setattr(selective._FileMeter, "times", times)
 
 
 def test_it_is_a_pass_on_the_file_that_trains_nothing() -> None:
