@@ -43,7 +43,12 @@ def test_a_change_that_makes_no_sense(changes: dict[str, Any], message: str) -> 
 
 @pytest.mark.parametrize(
     "changes",
-    [{"evaluations": 3}, {"training_device": "cuda"}, {"objectives": ["accuracy"]}, {"constraints": {"macs": 1.0}}],
+    [
+        {"evaluations": 3},
+        {"training_device": "cuda"},
+        {"objectives": ["accuracy"]},
+        {"constraints": {"macs": 1.0}},
+    ],
 )
 def test_what_a_study_doesnt_let_be_changed(changes: dict[str, Any]) -> None:
     study = tiny_study(changeable=("seed",))
