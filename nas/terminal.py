@@ -27,7 +27,7 @@ from rich.progress import (
 )
 from rich.table import Table as RichTable
 
-from nas.errors import NasError, OutputError
+from nas.errors import OutputError
 from nas.progress import DONE
 from nas.report.results import Results
 from nas.report.tables import Table, trust_table, winners_table
@@ -39,7 +39,14 @@ if TYPE_CHECKING:
 
 @final
 class _Console(Console):
-    """Rich's, but what reads the output may go away: rich would end the process wherever a line is logged."""
+    """Rich's, but text is shown as it is, and what reads the output may go away.
+
+    Names and errors of users hold brackets and colons, in which rich would find markup and emoji; and it would end the
+    process wherever a line is logged that nobody reads.
+    """
+
+    def __init__(self, width: int | None = None) -> None:
+        super().__init__(width=width, markup=False, emoji=False)
 
     def on_broken_pipe(self) -> None:
         """Raise the error that is being handled."""
@@ -51,6 +58,8 @@ _LINES_PER_STAGE = 10
 """Where there is no terminal, as in a log file, a stage that prints a line per trial would hide all else."""
 _UNLIMITED = 10_000
 """Columns of a table that goes into a file or a pipe: other programs read whole lines."""
+_FAILED_WRITES = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
+"""Errors of a write, whatever it is to; any other ``OSError`` has another reason, such as a connection's."""
 _IDS = ("architecture", "model", "id")
 """Columns that never wrap, because what is in them is copied into the next command."""
 
@@ -61,13 +70,13 @@ class Bars:
 
     def __init__(self) -> None:
         self._bars = Progress(
-            TextColumn("{task.description:>24}"),
+            TextColumn("{task.description:>24}", markup=False),
             BarColumn(bar_width=28),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
             console=console,
             disable=not console.is_terminal,
         )
@@ -170,8 +179,8 @@ def report_failed_output() -> Iterator[None]:
         if isinstance(failed, BrokenPipeError):
             raise SystemExit(128 + signal.SIGPIPE) from None
         raise OutputError(
-            f"the output can't be written ({failed.strerror}): send it elsewhere, and run the same command again; "
-            "finished work is kept."
+            f"the output, or a temporary file, can't be written ({failed.strerror}): free some space or send the "
+            "output elsewhere, and run the same command again; finished work is kept."
         ) from failed
 
 
@@ -184,9 +193,7 @@ def _find_failed_write(error: BaseException) -> OSError | None:
     """Return the failure to write that ended the program; typer makes an exit of a closed pipe's."""
     if isinstance(error, SystemExit):
         return error.__context__ if isinstance(error.__context__, BrokenPipeError) else None
-    if isinstance(error, OSError) and error.filename is None and not isinstance(error, NasError):
-        return error
-    return None
+    return error if isinstance(error, OSError) and error.errno in _FAILED_WRITES else None
 
 
 def log_to_terminal(verbose: bool) -> None:
@@ -258,7 +265,7 @@ def print_profile(profile: Profile) -> None:
             f"are elastic; in {partly} something stays fixed",
             soft_wrap=True,
         )
-        console.print(str(profile.conversion), highlight=False, markup=False, soft_wrap=True)
+        console.print(str(profile.conversion), highlight=False, soft_wrap=True)
 
 
 def describe_status(state: Status, running: bool) -> str:
@@ -271,7 +278,7 @@ def describe_status(state: Status, running: bool) -> str:
     if state.stage == DONE:
         return "finished"
     note = f", {state.note}" if state.note else ""
-    ago = time.time() - state.updated
+    ago = max(0.0, time.time() - state.updated)  # the clock may have been set back
     line = f"{state.stage}: {state.done} of {state.total}{note} ({ago:.0f} s ago)"
     if not running:
         return f"{line}; stopped, and the same command goes on from there"

@@ -72,6 +72,6 @@ def devices(
     print_table("devices", Table(COLUMNS, [state.cells for state in found]))
     for state in found:
         if state.sentence:
-            console.print(f"{state.url}: {state.sentence}", highlight=False, soft_wrap=True, markup=False)
+            console.print(f"{state.url}: {state.sentence}", highlight=False, soft_wrap=True)
     if any(state.facts is None for state in found):
         raise typer.Exit(1)

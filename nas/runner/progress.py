@@ -38,7 +38,7 @@ class Status:
     def seconds_left(self) -> float | None:
         """How long the stage will take at its pace so far; None while none can be told."""
         steps = self.done - self.resumed_at
-        if steps <= 0:
+        if steps <= 0 or self.updated < self.began:  # the clock was set back
             return None
         return round((self.updated - self.began) / steps * (self.total - self.done), 1)
 

@@ -73,6 +73,11 @@ def test_a_run_that_nobody_carries_on_is_stopped() -> None:
     assert "left" not in text
 
 
+def test_a_clock_that_was_set_back_tells_no_negative_times() -> None:
+    set_back = describe_status(state(began=4e9, updated=3e9), running=True)  # which was in 2065
+    assert set_back.endswith("(0 s ago)")
+
+
 @pytest.mark.parametrize("running", [True, False])
 def test_a_finished_run_is_finished(running: bool) -> None:
     assert describe_status(Status("done"), running) == "finished"
@@ -103,6 +108,30 @@ def test_a_sentence_is_one_line_where_nobody_watches(capsys: pytest.CaptureFixtu
     with Bars() as bars:
         bars.say("word " * 100)
     assert len(capsys.readouterr().out.splitlines()) == 1
+
+
+TEXT = "shape [batch, 3] of block [/b] is stage:x:two"
+"""What rich would read as markup and emoji, and refuse."""
+
+
+def test_text_of_users_is_shown_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    terminal.console.print(TEXT, soft_wrap=True)
+    print_table(TEXT, Table([TEXT], [[TEXT]]))
+    with Bars() as bars:
+        bars.say(TEXT)
+    assert capsys.readouterr().out.count(TEXT) == 5
+
+
+def test_text_of_users_is_shown_as_it_is_on_a_bar(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setattr(terminal, "console", terminal._Console(width=300))
+    with Bars() as bars:
+        bars.start("search", 2, 0)
+        bars.advance(TEXT)
+        bars.start("done", 0, 0)
+    assert TEXT in capsys.readouterr().out
 
 
 class Closed(io.StringIO):
@@ -165,7 +194,16 @@ def test_too_low_a_limit_on_open_files_is_a_sentence(error: Exception) -> None:
         raise error
 
 
-@pytest.mark.parametrize("error", [SystemExit(3), FileNotFoundError(2, "gone", "a file"), ValueError("x")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        SystemExit(3),
+        FileNotFoundError(2, "gone", "a file"),
+        TimeoutError("late"),
+        ConnectionResetError(),
+        ValueError("x"),
+    ],
+)
 def test_other_ends_are_left_alone(error: BaseException) -> None:
     with pytest.raises(type(error)) as caught, report_failed_output():
         raise error
