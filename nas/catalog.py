@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from nas.checks import failing_as
 from nas.errors import CatalogError, NasError
 from nas.files import digest
 
@@ -49,12 +50,8 @@ def find_study(name: str) -> Study:
     make = getattr(module, "study", None)
     if not callable(make):
         raise CatalogError(f"{name} defines no function study(): define one that returns a nas.Study.")
-    try:
+    with failing_as(CatalogError, f"study() in {name} failed", "correct the file"):
         made = make()
-    except NasError:
-        raise
-    except Exception as error:  # it is the user's code
-        raise CatalogError(f"study() in {name} failed: {_describe_error(error)}.") from error
     if not isinstance(made, Study):
         raise CatalogError(f"study() in {name} returned {type(made).__name__}: a nas.Study is expected.")
     return made
@@ -106,27 +103,17 @@ def study_packages() -> list[str]:
 
 
 def _modules(package: str) -> list[str]:
-    try:
+    advice = f"correct the package, or its name in {STUDY_PACKAGES}"
+    with failing_as(CatalogError, f"the studies in {package!r} can't be listed", advice):
         paths = importlib.import_module(package).__path__
-    except Exception as error:  # it is the operator's code, or a name that was mistyped
-        raise CatalogError(
-            f"the studies in {package!r} can't be listed ({_describe_error(error)}): correct the package, or its "
-            f"name in {STUDY_PACKAGES}."
-        ) from error
     return [module.name for module in pkgutil.iter_modules(paths)]
 
 
 def _from_package(name: str) -> ModuleType:
     for package in study_packages():
         if name in _modules(package):
-            try:
+            with failing_as(CatalogError, f"{package}/{name}.py can't be imported", "correct the file"):
                 return importlib.import_module(f"{package}.{name}")
-            except NasError:
-                raise
-            except Exception as error:  # it is the user's code
-                raise CatalogError(
-                    f"{package}/{name}.py can't be imported: {_describe_error(error)}."
-                ) from error
     raise CatalogError(
         f"there is no study {name!r}: the studies are {study_names()}; a file of your own is named with its "
         "path, ending in .py."
@@ -145,12 +132,8 @@ def _from_file(path: Path) -> ModuleType:
     folder = str(path.resolve().parent)
     if folder not in sys.path:
         sys.path.insert(0, folder)  # as `python file.py` does, so that a study can import its neighbours
-    try:
+    with failing_as(CatalogError, f"{path} can't be imported", "correct the file"):
         spec.loader.exec_module(module)
-    except NasError:
-        raise
-    except Exception as error:  # it is the user's code
-        raise CatalogError(f"{path} can't be imported: {_describe_error(error)}.") from error
     return module
 
 
@@ -161,7 +144,3 @@ def _is_free(path: Path) -> bool:
     except (ImportError, ValueError):
         return True
     return known is None or known.origin in (str(path), str(path.resolve()))
-
-
-def _describe_error(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())

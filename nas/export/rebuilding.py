@@ -12,6 +12,7 @@ from typing import Any, final
 
 from torch import nn
 
+from nas.checks import failing_as
 from nas.errors import ExportError
 from nas.supernet.scaling import Growth
 
@@ -60,10 +61,11 @@ def find_maker(origin: NetworkOrigin, given: Callable[..., nn.Module] | None) ->
             f"the winner's network is {package}:{name}, which is not in {trusted}: pass the function that makes "
             f"it as nas.load(folder, network=...), or name its package in {TRUSTED_SPACES}."
         )
-    try:
+    fault = f"the winner's network {package}:{name} can't be imported"
+    with failing_as(
+        ExportError, fault, "correct its file, or pass the function as nas.load(folder, network=...)"
+    ):
         factory = getattr(importlib.import_module(package), name)
-    except (ImportError, AttributeError) as error:
-        raise ExportError(f"the winner's network {package}:{name} can't be imported: {error}.") from error
     return _with_arguments(factory, arguments, f"{package}:{name}")
 
 

@@ -75,6 +75,8 @@ def test_a_missing_file_is_a_sentence(tmp_path: Path) -> None:
         "raise RuntimeError('first line\\nsecond line')\n",
         "def study():\n    raise RuntimeError('inside')\n",
         "def study(size):\n    return None\n",
+        "raise SystemExit(3)\n",
+        "import sys\ndef study():\n    sys.exit()\n",
     ],
     ids=[
         "empty",
@@ -85,12 +87,25 @@ def test_a_missing_file_is_a_sentence(tmp_path: Path) -> None:
         "raises",
         "raises inside",
         "wants arguments",
+        "exits",
+        "exits inside",
     ],
 )
 def test_a_file_that_gives_no_study_is_a_sentence(tmp_path: Path, content: str) -> None:
     with pytest.raises(CatalogError) as caught:
         find_study(written(tmp_path, content))
     assert "\n" not in str(caught.value)
+
+
+def test_a_package_that_exits_when_it_is_imported_is_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "leaving_studies").mkdir()
+    (tmp_path / "leaving_studies" / "__init__.py").write_text("raise SystemExit(3)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("NAS_STUDIES", "leaving_studies")
+    with pytest.raises(CatalogError, match="SystemExit: 3"):
+        study_names()
 
 
 def test_a_study_that_is_not_valid_says_so_itself(tmp_path: Path) -> None:

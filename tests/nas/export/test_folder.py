@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
-from fakes import tiny_network
+from fakes import edit_json, tiny_network
 from torch import nn
 
 import nas
@@ -97,6 +97,20 @@ def test_nothing_is_imported_on_the_word_of_a_file(winner: Path, monkeypatch: py
             nas.load(winner)
     description["network"]["factory"] = "search_spaces.convnet:no_such_network"
     (winner / "architecture.json").write_text(json.dumps(description))
+    with pytest.raises(ExportError, match="can't be imported"):
+        nas.load(winner)
+
+
+@pytest.mark.parametrize("content", ["def network(:\n", "1 / 0\n", "raise SystemExit(3)\n"])
+def test_a_network_whose_file_is_broken_is_a_sentence(
+    winner: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str
+) -> None:
+    (tmp_path / "broken_spaces.py").write_text(content)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("NAS_SEARCH_SPACES", "broken_spaces")
+    edit_json(
+        winner / "architecture.json", lambda stored: stored["network"].update(factory="broken_spaces:f")
+    )
     with pytest.raises(ExportError, match="can't be imported"):
         nas.load(winner)
 
