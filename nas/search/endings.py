@@ -11,13 +11,20 @@ from typing import Generic, TypeVar, final
 
 from optuna.trial import Trial, TrialState
 
-from nas.errors import DeviceRefusedError, DeviceUnavailableError, OutOfMemoryError, StudyChangedError
+from nas.errors import (
+    DeviceRefusedError,
+    DeviceUnavailableError,
+    OutOfMemoryError,
+    RunDirectoryError,
+    StudyChangedError,
+    kind_and_line,
+)
 from nas.executors.executor import Done, Failed
 from nas.objective import Objective
 from nas.search import guard
 from nas.search.attempt import get_evaluated
 from nas.search.claims import Claims
-from nas.search.patience import Pauses
+from nas.search.patience import Pauses, is_exhaustion
 from nas.search.rechecks import Rechecks
 from nas.search.record.trials import ERROR, LOST, MEASUREMENTS, SECONDS, WORKER
 from nas.space import Architecture
@@ -88,11 +95,22 @@ class Endings(Generic[W]):
             values = [evaluated.measurements[o.name].value for o in self._objectives]
             stored = {name: measurement.to_json() for name, measurement in evaluated.measurements.items()}
             json.dumps(stored)  # what a storage can't hold is a failure too
-        except (OutOfMemoryError, StudyChangedError, DeviceRefusedError, KeyboardInterrupt):
+        except (
+            OutOfMemoryError,
+            RunDirectoryError,
+            StudyChangedError,
+            DeviceRefusedError,
+            KeyboardInterrupt,
+        ):
             raise  # nor would any other architecture fit, or be measured on another device, or on this one
         except DeviceUnavailableError as error:
             self._lose(evaluation.trial, error)
         except BaseException as error:  # whatever a user's objective raises fails this trial alone
+            if is_exhaustion(error):
+                raise RunDirectoryError(
+                    f"trial {evaluation.trial.number} can't be evaluated now ({kind_and_line(error)}): free space, "
+                    "or allow more open files, and run the same command again, which goes on with it."
+                ) from error
             self._fail(evaluation, error)
         else:
             self._pauses.end()

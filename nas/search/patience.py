@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import math
+import os
 import time
 from collections.abc import Callable
 from typing import TypeVar, final
@@ -28,6 +30,12 @@ _PAUSES_S = (1.0, 10.0, 60.0)
 """Before each of the three retries, where a connection is to come back."""
 _LONGEST_PAUSE_S = 60.0
 """A device that is back is noticed within a minute."""
+
+_EXHAUSTED = (
+    *map(os.strerror, (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE)),
+    "No usable temporary directory",
+)
+"""What errors say, also within a sentence about them, where the machine has no room left or may open no more files."""
 
 
 @final
@@ -66,6 +74,11 @@ def is_passing(error: Exception) -> bool:
     return isinstance(_unwrap_error(error), OSError | MemoryError) and not isinstance(
         _unwrap_error(error), NasError
     )
+
+
+def is_exhaustion(error: BaseException) -> bool:
+    """Whether the machine has run out of room or of files: no architecture is to blame, and none would fare better."""
+    return any(text in str(error) for text in _EXHAUSTED)
 
 
 def _unwrap_error(error: BaseException) -> BaseException:

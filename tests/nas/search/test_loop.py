@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import logging
 import math
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from fakes import NearestSurrogate, exact, grid_evaluate, grid_problem
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from nas.errors import EvaluationError, OutOfMemoryError, StudyError
+from nas.errors import EvaluationError, ExportError, OutOfMemoryError, RunDirectoryError, StudyError
 from nas.objective import Measurement, Objective
 from nas.search import LocalSearch, OptunaSampler, SurrogateSearch
 from nas.search.loop import search
@@ -227,6 +229,36 @@ def test_a_single_image_that_does_not_fit_ends_the_search() -> None:
     with pytest.raises(OutOfMemoryError, match="single image"):
         run(study, problem, 20, evaluate)
     assert TrialState.FAIL not in states(study)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)),
+        OSError(errno.EMFILE, os.strerror(errno.EMFILE), "/tmp/x"),
+        FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']"),
+        ExportError("ONNX Runtime can't quantize (OSError: [Errno 28] No space left on device)"),
+        RunDirectoryError("run/weights can't be written"),
+    ],
+    ids=str,
+)
+def test_a_full_disk_fails_no_architecture(whole: optuna.Study, error: Exception) -> None:
+    problem = grid_problem()
+    study = memory_study(problem, OURS.sampler(problem, 0))
+
+    def evaluate(architecture: Architecture) -> Mapping[str, Measurement]:
+        if is_full and len(complete_trials(study)) == 4:
+            raise error
+        return grid_evaluate(problem, architecture)
+
+    is_full = True
+    with pytest.raises(RunDirectoryError, match="can't be"):
+        run(study, problem, 11, evaluate)
+    assert TrialState.FAIL not in states(study)
+    is_full = False
+    run(study, problem, 11, evaluate)
+    assert params(study) == params(whole)
+    assert states(study) == [TrialState.COMPLETE] * 11
 
 
 def test_a_keyboard_interrupt_is_no_failed_evaluation(whole: optuna.Study) -> None:
