@@ -14,7 +14,7 @@ import torch
 
 from nas.choices import Option
 from nas.compression.pipeline import Pipeline
-from nas.errors import RunDirectoryError, StudyError
+from nas.errors import RunDirectoryError, SpaceError, StudyError, one_line
 from nas.evaluation.counts import count_macs
 from nas.evaluation.from_scratch import FromScratch, fresh_network
 from nas.objective import Measurement
@@ -83,13 +83,15 @@ class Family:
         architecture: An option for every choice of the network; others are passed over.
 
     Raises:
-        StudyError: the study's space says nothing of depth and width.
+        SpaceError: the architecture is not of the study's space.
+        StudyError: the space says nothing of depth and width.
     """
 
     def __init__(self, study: Study, architecture: Mapping[str, Option]) -> None:
         self._study, self._scaling = study, study.scaling or Scaling()
         space = fresh_network(study.network, study.seed).space
-        whole = space.architecture({c.name: architecture[c.name] for c in space.choices})
+        own = {c.name for c in space.choices}
+        whole = space.architecture({name: option for name, option in architecture.items() if name in own})
         active = space.active(space.indices([whole]))[0]
         self._options = {
             c.name: whole[c.name] for c, is_on in zip(space.choices, active, strict=True) if is_on
@@ -102,12 +104,19 @@ class Family:
 
         Raises:
             RunDirectoryError: the run has no such winner.
+            StudyError: the winner is of another network, or the space says nothing of depth and width.
         """
         found = [one for one in results.winners if one.id == winner]
         if not found:
             known = [one.id for one in results.winners]
             raise RunDirectoryError(f"the run has no winner {winner!r}: choose among {known}.")
-        return cls(study, found[0].choices)
+        try:
+            return cls(study, found[0].choices)
+        except SpaceError as error:
+            raise StudyError(
+                f"winner {winner} is not of the network of study {study.name!r} ({one_line(error)}): name the study "
+                f"that found it, {results.study!r}."
+            ) from error
 
     def _check_scaling(self) -> None:
         scaling = self._scaling
@@ -130,6 +139,11 @@ class Family:
     @cached_property
     def _macs(self) -> int:
         return self._count(Factors())
+
+    @property
+    def first(self) -> Member:
+        """The winner itself, however the others grow."""
+        return Member(0.0, Factors(), 1.0)
 
     def member(self, shares: Shares, phi: float) -> Member:
         """Return a member that costs ``2**phi`` times as much, as nearly as whole blocks, channels and pixels allow.

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from nas.errors import StudyError
 from nas.evaluation.from_scratch import train_from_scratch
 from nas.files import write_text
 from nas.objective import Measurement
@@ -19,6 +20,8 @@ from nas.report.markdown import Marked
 from nas.report.results import FILE_BYTES, Results
 from nas.report.tables import Table, label, with_spread
 from nas.runner.family import Family, Member, Shares, ways_to_scale
+from nas.runner.lock import lock_directory
+from nas.runner.manifest import claim_manifest
 from nas.runner.measuring import measure_candidates
 from nas.runner.preparation import prepare
 from nas.runner.running import run
@@ -27,6 +30,8 @@ from nas.study import Study
 from nas.training.checkpoint import remove_checkpoint
 
 FIT = "fit how to scale"
+_MOST_DOUBLINGS = 20
+"""A million times the MACs: nobody trains that, and what is a slip of the hand is told before anything is trained."""
 
 
 def scale_winner(
@@ -55,23 +60,40 @@ def scale_winner(
 
     Returns:
         The results of each member's run.
+
+    Raises:
+        StudyError: a phi is out of range, or the study didn't find the winner.
+        StudyChangedError: the folder holds the family of another winner, or was made with another study.
+        RunDirectoryError: the run has no such winner, or another process is at work in the folder.
     """
+    _check_phis(phis)
     family = Family.of_winner(study, results, winner)
-    fitted = fit_scaling(family, out / "fit", training_device, progress)
-    shares = next(iter(fitted))
-    progress.say(f"{winner} grows by {shares}")
-    members, found = [family.member(shares, phi) for phi in phis], []
-    for member in members:
-        found.append(
+    with lock_directory(out):
+        first = prepare(family.study_of(family.first), training_device)
+        claim_manifest(out / "family.json", first.description())
+        fitted = fit_scaling(family, out / "fit", training_device, progress)
+        shares = next(iter(fitted))
+        progress.say(f"{winner} grows by {shares}")
+        members = [family.member(shares, phi) for phi in phis]
+        found = [
             run(
                 family.study_of(member),
                 out / f"phi-{member.phi:g}",
                 training_device=training_device,
                 progress=progress,
             )
-        )
-    write_text(out / "README.md", _write_card(study, winner, fitted, members, found))
+            for member in members
+        ]
+        write_text(out / "README.md", _write_card(study, winner, fitted, members, found))
     return found
+
+
+def _check_phis(phis: Sequence[float]) -> None:
+    for phi in phis:
+        if not 0 <= phi <= _MOST_DOUBLINGS:
+            raise StudyError(
+                f"phi is {phi:g}: from 0 to {_MOST_DOUBLINGS} doublings of the MACs are expected."
+            )
 
 
 def fit_scaling(

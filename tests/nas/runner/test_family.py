@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from fakes import tiny_study
 
-from nas import Contrastive, Recipe
+from nas import Contrastive, Recipe, choice
 from nas.data.digits_segmentation import DigitsSegmentation
 from nas.errors import RunDirectoryError, StudyError
 from nas.report.results import Results
 from nas.runner.family import Family, Shares, ways_to_scale
 from nas.study import Study
+from nas.supernet import elastic
 from nas.supernet.scaling import Scaling
 
 CPU = torch.device("cpu")
@@ -58,6 +60,10 @@ def test_a_family_of_a_pretrained_supernet_is_trained_from_scratch(results: Resu
 def test_what_can_not_be_scaled_is_told(results: Results) -> None:
     with pytest.raises(RunDirectoryError, match="no winner 'other'"):
         Family.of_winner(STUDY, results, "other")
+    for name in ("width", "breadth"):
+        other = partial(elastic.Conv2d, 1, choice(name, 3, 5), 3)
+        with pytest.raises(StudyError, match="not of the network of study 'tiny'"):
+            family_of(results, replace(STUDY, network=other))
     with pytest.raises(StudyError, match="no choice of study 'tiny' matches"):
         family_of(results, replace(STUDY, scaling=Scaling(width=("wide",), depth={})))
     segmentation = replace(STUDY, data=DigitsSegmentation())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,9 +13,12 @@ from fakes import Listener, tiny_study
 from torchvision.transforms import v2
 
 import nas
+from nas.errors import RunDirectoryError, StudyChangedError, StudyError
 from nas.export.model_card import validate_card
 from nas.report.results import Results
+from nas.runner import scaling
 from nas.runner.family import Family
+from nas.runner.lock import lock_directory
 from nas.runner.scaling import fit_scaling, scale_winner
 from nas.study import Study
 from nas.supernet.scaling import Scaling
@@ -57,6 +61,47 @@ def test_a_family_is_runs_with_cards_and_goes_on_where_it_was_left(results: Resu
     )
     assert [one.values for one in again] == [one.values for one in found]
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "fit").iterdir()} == before
+
+
+@pytest.mark.parametrize("phi", [-1.0, 21.0, float("inf"), float("nan")])
+def test_a_phi_that_nobody_trains_is_told_before_anything_is_trained(
+    results: Results, tmp_path: Path, phi: float
+) -> None:
+    with pytest.raises(StudyError, match=f"phi is {phi:g}"):
+        scale(results, tmp_path, phis=[0.0, phi])
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_holds_one_family(results: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scaling, "fit_scaling", stop)
+    with pytest.raises(KeyboardInterrupt):
+        scale(results, tmp_path)
+    for changes in ({"winner": results.winners[1].id}, {"study": replace(STUDY, seed=5)}):
+        with pytest.raises(StudyChangedError, match="no longer matches"):
+            scale(results, tmp_path, **changes)
+    with pytest.raises(KeyboardInterrupt):  # the same again goes on
+        scale(results, tmp_path)
+
+
+def test_one_process_at_a_time_grows_a_family(results: Results, tmp_path: Path) -> None:
+    with lock_directory(tmp_path), pytest.raises(RunDirectoryError, match="another process is running"):
+        scale(results, tmp_path)
+
+
+def scale(
+    results: Results,
+    folder: Path,
+    *,
+    study: Study = STUDY,
+    winner: str | None = None,
+    phis: Sequence[float] = (0.0,),
+) -> None:
+    winner = winner or results.winners[0].id
+    scale_winner(study, results, winner, folder, phis=phis, training_device=CPU, progress=Listener())
+
+
+def stop(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def test_the_best_way_to_grow_comes_first(results: Results, tmp_path: Path) -> None:
