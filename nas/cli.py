@@ -80,3 +80,12 @@ def main() -> None:
             raise
         tell_aside(str(error))
         sys.exit(2)
+    except OSError as error:
+        # A path of the user's that can't be looked at, wherever that comes up first: its name is too long, say.
+        if error.filename is None or "--verbose" in sys.argv:
+            raise
+        tell_aside(
+            f"{error.filename} can't be used ({error.strerror}): name another path, or let it be read and written; "
+            "--verbose shows what wanted it."
+        )
+        sys.exit(2)

@@ -91,11 +91,14 @@ def read_limits(constraints: list[str], option: str = "--constraint") -> dict[st
     for text in constraints:
         name, equals, value = text.partition("=")
         try:
-            limits[name.strip()] = float(value)
+            number = float(value)
         except ValueError:
             equals = ""
         if not equals:
             raise StudyError(f"{option} is {text!r}: write NAME=VALUE with a number, such as macs=2e6.")
+        if name.strip() in limits:
+            raise StudyError(f"{option} limits {name.strip()!r} twice: leave one of them out.")
+        limits[name.strip()] = number
     return limits
 
 

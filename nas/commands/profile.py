@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Annotated
 
@@ -43,11 +44,23 @@ def profile_device_command(
     log_to_terminal(verbose)
     from nas.runner.device_profile import latency_to_profile, profile_device
 
-    if not out.parent.is_dir():
-        raise OutputError(f"there is no folder {out.parent}: make it first.")
+    _check_file(out)
     if device is not None:
         import_from_here()
     found = find_study(study)
     profile = profile_device(found, latency_to_profile(found, device, objective), measurements, say)
     profile.write(out)
     say(f"{profile.device}: written to {out}")
+
+
+def _check_file(path: Path) -> None:
+    """Refuse a file that can't be written, before what is to be in it is measured."""
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            can_be_file = not path.is_dir()
+    except OSError:
+        can_be_file = False
+    if not can_be_file:
+        raise OutputError(
+            f"{path} can't be written: name a file in a folder that is there and may be written."
+        )

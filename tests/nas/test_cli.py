@@ -12,6 +12,9 @@ from command_line import SMALL_STUDY, Command, one_sentence
 from nas import cli
 from nas.errors import CatalogError
 
+LONG = "x" * 300
+"""As a name it is longer than any file system takes."""
+
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
@@ -27,6 +30,7 @@ from nas.errors import CatalogError
         (["run", SMALL_STUDY, "--objective", "macs"], "'accuracy' must stay"),
         (["run", SMALL_STUDY, "--constraint", "macs"], "write NAME=VALUE"),
         (["run", SMALL_STUDY, "--constraint", "macs=many"], "write NAME=VALUE"),
+        (["run", SMALL_STUDY, "--constraint", "macs=1e6", "--constraint", "macs=2e6"], "limits 'macs' twice"),
         (["run", SMALL_STUDY, "--constraint", "macs=nan"], "at most nan: give a finite number"),
         (["run", "digits", "--server", "http://x", "--out", "y"], "--out is for runs of this machine"),
         (["status", "digits", "--server", "http://127.0.0.1:1"], "NAS_TOKEN"),
@@ -41,6 +45,16 @@ from nas.errors import CatalogError
         (["front", "nothing-here"], "no run directory"),
         (["front", "digits", "--server", "http://x", "--devices"], "--devices is for runs of this machine"),
         (["export", "nothing-here", "--to", "x"], "no run directory"),
+        (["run", f"{LONG}.py"], "File name too long"),
+        (["run", SMALL_STUDY, "--out", LONG], "File name too long"),
+        (["status", LONG], "File name too long"),
+        (["front", LONG], "File name too long"),
+        (["export", LONG, "--to", "x"], "File name too long"),
+        (["scale", SMALL_STUDY, "--winner", "x", "--run", LONG], "File name too long"),
+        (["profile-device", SMALL_STUDY, "--out", LONG], "name a file"),
+        (["profile-device", SMALL_STUDY, "--out", "."], "name a file"),
+        (["profile-device", SMALL_STUDY, "--out", "nothing-here/x.json"], "name a file"),
+        (["profile-device", SMALL_STUDY, "--out", "/proc/x.json"], "name a file"),
     ],
 )
 def test_an_error_is_exit_code_2_and_one_sentence(
