@@ -14,7 +14,7 @@ from nas.export.rebuilding import DEFAULT_SPACES
 from nas.objective import Objective
 from nas.report.confusion import commonest_confusions, confusion_table
 from nas.report.markdown import code, escape, plain
-from nas.report.results import FILE_BYTES, Results, Winner
+from nas.report.results import FILE_BYTES, Results, Variant, Winner
 from nas.report.tables import Table, details_table, format_value, tell_counted, tell_kept, with_spread
 
 _NO_MODULE = re.compile("__main__|study_[0-9a-f]{16}")
@@ -163,12 +163,18 @@ def _fine_tuning(results: Results, winner: Winner) -> str:
 def _compression(winner: Winner) -> str:
     """Return what passes did to each variant; empty where none did anything."""
     lines = [
-        f"- {code(variant.name)}: {escape('; '.join(variant.applied))}"
-        + ("" if variant.name == PLAIN else f" ({code(f'nas.load(folder, variant={variant.name!r})')})")
+        f"- {code(variant.name)}: {escape('; '.join(variant.applied))}{_tell_loading(variant)}"
         for variant in winner.variants
         if variant.applied
     ]
     return "\nWhat was done to them:\n\n" + "\n".join(lines) + "\n" if lines else ""
+
+
+def _tell_loading(variant: Variant) -> str:
+    """Return how a variant is loaded; empty for the float32 one, and for one whose files aren't delivered."""
+    if variant.name == PLAIN or not variant.shipped:
+        return ""
+    return f" ({code(f'nas.load(folder, variant={variant.name!r})')})"
 
 
 def _by_class(results: Results, winner: Winner) -> str:

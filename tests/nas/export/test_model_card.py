@@ -141,6 +141,16 @@ def test_no_difference_is_called_noise_where_the_spread_is_none(results: Results
     assert "are noise" not in (tmp_path / "README.md").read_text()
 
 
+@pytest.mark.parametrize("shipped", [True, False])
+def test_a_card_tells_how_to_load_what_is_delivered(results: Results, tmp_path: Path, shipped: bool) -> None:
+    plain, *others = results.winners[0].variants
+    variants = (plain, *(dataclasses.replace(variant, shipped=shipped) for variant in others))
+    write_card(tmp_path, results, dataclasses.replace(results.winners[0], variants=variants))
+    card = (tmp_path / "README.md").read_text()
+    assert "quantized to int8" in card
+    assert ("variant='int8'" in card) == shipped
+
+
 def test_text_of_a_user_does_not_break_a_card(results: Results, tmp_path: Path) -> None:
     facts = {**results.facts, "intended_use": "---\nlicense: x\n---\n: [odd] | text | {with} `marks`"}
     odd = dataclasses.replace(results, facts=facts)
