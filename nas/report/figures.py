@@ -38,8 +38,7 @@ def front_png(results: Results, *, marked: str | None = None) -> bytes:
     axes = figure.subplots(1, len(others), squeeze=False)[0]
     for axis, column in zip(axes, others, strict=True):
         _Panel(axis, results, column).draw(marked)
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
+    add_legend(figure, axes[0])
     figure.suptitle(f"{results.study}: {len(results.values)} architectures evaluated", fontsize=12)
     return _png(figure)
 
@@ -161,6 +160,18 @@ class _Panel:
             scale_by_log(self.axis)
         unit = f" [{objective.unit}]" if objective.unit else ""
         self.axis.set(xlabel=literal(f"{objective.name}{unit}"), ylabel=literal(self.results.quality.name))
+
+
+def add_legend(figure: Figure, axis: Axes) -> None:
+    """Name what is drawn on an axis below a figure, in as many columns as there is room for, four at most."""
+    handles, labels = axis.get_legend_handles_labels()
+    for columns in (4, 3, 2, 1):
+        legend = figure.legend(
+            handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize=9
+        )
+        if columns == 1 or legend.get_window_extent().width <= figure.bbox.width:
+            return
+        legend.remove()
 
 
 def scale_by_log(axis: Axes) -> None:

@@ -88,11 +88,11 @@ def _winners(results: Results) -> list[str]:
 
 def _hypervolume(results: Results) -> list[str]:
     history = results.hypervolume
+    if not history:
+        return ["## Hypervolume", "Fewer than ten evaluations: no reference box."]
     told = (
         f"{history[-1]:.4f} after {len(history)} evaluations, as a multiple of the box "
         "that the first ten spanned; the reference point lies a tenth of the range beyond its worst corner."
-        if history
-        else "Fewer than ten evaluations: no reference box."
     )
     return ["## Hypervolume", told, "![hypervolume](hypervolume.png)"]
 

@@ -6,7 +6,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from nas.report.figures import scale_by_log
+from nas.report.figures import add_legend, scale_by_log
 
 
 @pytest.mark.parametrize(
@@ -26,3 +26,25 @@ def test_labels_of_a_logarithmic_axis_stand_apart_and_there_are_several(low: flo
     boxes = sorted((label.get_window_extent().x0, label.get_window_extent().x1) for label in shown)
     assert len(boxes) >= 3
     assert all(first[1] + 2 < second[0] for first, second in pairwise(boxes))
+
+
+@pytest.mark.parametrize("variant", ["int8", "prune-keep-0.5-cluster-bits-8"])
+@pytest.mark.parametrize(("num_panels", "columns"), [(1, 1), (2, 2), (3, 4)])
+def test_a_legend_is_no_wider_than_its_figure(num_panels: int, columns: int, variant: str) -> None:
+    figure = Figure(figsize=(5.4 * num_panels, 4.6), layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    axis = figure.subplots(1, num_panels, squeeze=False)[0, 0]
+    for name in (
+        "evaluated (search split)",
+        "search front, all objectives",
+        "winners fp32",
+        f"winners {variant}",
+    ):
+        axis.scatter([0], [0], label=f"{name} (test split)")
+    add_legend(figure, axis)
+    canvas.draw()
+    (legend,) = figure.legends
+    box = legend.get_window_extent()
+    assert box.x0 >= 0
+    assert box.x1 <= figure.bbox.width
+    assert len({round(text.get_window_extent().x0) for text in legend.get_texts()}) >= columns
