@@ -51,10 +51,10 @@ def _check_order(device: Device) -> None:
     small, large = (_export(_convolutions(width), _IMAGES) for width in (_SMALL, _LARGE))
     with device.open([small, large], 1) as session:
         times = _times(session, [0, 1, 1, 0], 8)
-        fastest = times.min(axis=1)
-        assert fastest[[1, 2]].min() > fastest[[0, 3]].max(), (
-            f"two hundred times the work in turns 1 and 2 of 0 to 3, and the fastest runs take {fastest.tolist()} "
-            "seconds: the order isn't kept, or what is timed isn't the network"
+        usual = np.median(times, axis=1)
+        assert usual[[1, 2]].min() > usual[[0, 3]].max(), (
+            f"two hundred times the work in turns 1 and 2 of 0 to 3, and their runs take {usual.tolist()} seconds: "
+            "the order isn't kept, or what is timed isn't the network"
         )
         _times(session, [1, 0, 1], 2)
 
@@ -72,7 +72,10 @@ def _check_identity(device: Device) -> None:
 
 
 def _times(session: Session, order: list[int], runs: int) -> np.ndarray:
-    """Return ``(turns, runs)`` seconds, checked."""
+    """Return ``(turns, runs)`` seconds, checked.
+
+    Judge them by their medians: others may slow a run down, and a thread's clock may stand still during a part of one.
+    """
     timings = session.time(order, runs)
     assert isinstance(timings, Timings), f"time() gives {timings!r}, expected nas.devices.Timings"
     seconds, wanted = timings.seconds, (len(order), runs)
@@ -87,7 +90,7 @@ def _check_batches(device: Device) -> None:
     model, found = _export(_convolutions(_LARGE), _IMAGES), []
     for size in (1, _BATCH):
         with device.open([model], size) as session:
-            found.append(float(_times(session, [0], 5).min()))
+            found.append(float(np.median(_times(session, [0], 5))))
     assert found[1] > 2 * found[0], (
         f"{_BATCH} items take {found[1]} seconds and one takes {found[0]}: the batch size isn't kept"
     )

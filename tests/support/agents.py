@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -20,6 +22,10 @@ from nas.devices.bundle import write_bundle
 
 PATIENCE_S = 120
 """How long tests wait for what should come at once, before they fail: for a machine with much else to do."""
+
+
+_GIVEN_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
+"""Linux tells here which ports it gives to those who ask for any."""
 
 
 @dataclass
@@ -77,6 +83,19 @@ def running_agent(folder: Path, *options: object, port: int = 0) -> Iterator[Run
         process.wait(timeout=PATIENCE_S)
         assert process.stderr is not None
         process.stderr.close()
+
+
+def port_to_come_back_to() -> int:
+    """Return a free port that the system gives to nobody who asks for any, so that it is free after a restart too.
+
+    Processes of tests begin to look for one at places of their own.
+    """
+    first_given = int(_GIVEN_PORTS.read_text().split()[0]) if _GIVEN_PORTS.exists() else 32768
+    begin = first_given // 2 + os.getpid() % (first_given // 4)
+    for port in range(begin, first_given):
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise AssertionError(f"no port from {begin} to {first_given} is free")
 
 
 def _listen_to_ctrl_c() -> None:

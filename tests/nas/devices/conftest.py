@@ -8,7 +8,7 @@ from agents import RunningAgent, running_agent
 
 @pytest.fixture(scope="session")
 def agent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningAgent]:
-    """An agent that takes models of up to a megabyte and measures for up to two seconds. Not to be ended."""
+    """An agent that takes models of up to a megabyte. Not to be ended."""
     folder = tmp_path_factory.mktemp("agent")
-    with running_agent(folder, "--max-model-mb", 1, "--max-cache-mb", 2, "--max-seconds", 2) as found:
+    with running_agent(folder, "--max-model-mb", 1, "--max-cache-mb", 2) as found:
         yield found

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from agents import PATIENCE_S, RunningAgent, network, running_agent
+from agents import PATIENCE_S, RunningAgent, endless_network, network, running_agent
 
 import nas.devices.agent
 from nas.devices.bundle import write_bundle
@@ -225,16 +225,19 @@ def test_fuzzed_requests_end_no_agent_and_write_nothing(agent: RunningAgent) -> 
 
 
 def test_one_measurement_at_a_time_and_the_others_are_told(agent: RunningAgent) -> None:
-    long = ONES | {"order": [0] * 2, "runs": 100_000, "seconds": 2}
-    with agent.remote().open([MODEL], 1):
-        pass
+    endless = endless_network()
+    digest = hashlib.sha256(endless).hexdigest()
+    for model in (MODEL, endless):
+        asked(agent, "PUT", f"/v1/models/{hashlib.sha256(model).hexdigest()}", model)
+    long = ONES | {"models": [digest], "seconds": 600, "wait": 30}
     thread = threading.Thread(target=asked, args=(agent, "POST", "/v1/measure", long))
     thread.start()
-    told: list[tuple[int, object]] = []
-    while thread.is_alive() and (503, "busy") not in told:
-        status, content = asked(agent, "POST", "/v1/measure", ONES | {"wait": 0})
-        told.append((status, content.get("error")))
-    assert told[-1] == (503, "busy")
+    told: tuple[int, object] = (0, None)
+    while thread.is_alive() and told != (503, "busy"):
+        status, content = asked(agent, "POST", "/v1/measure", ONES | {"seconds": 600, "wait": 0})
+        told = (status, content.get("error"))
+    assert told == (503, "busy")
+    agent.timer.kill()
     thread.join()
 
 

@@ -4,6 +4,7 @@ import itertools
 import os
 import sys
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -12,7 +13,8 @@ from nas.devices.local import LocalSession
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only there a thread can be kept on a core")
-def test_calls_take_place_on_the_last_two_cores_in_turns() -> None:
+def test_calls_take_place_on_the_last_two_cores_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "perf_counter", itertools.count().__next__)
     seen: list[set[int]] = []
     allowed = os.sched_getaffinity(0)
     session = LocalSession([lambda: seen.append(os.sched_getaffinity(0))])
@@ -34,6 +36,17 @@ def test_time_in_which_others_have_the_core_counts_for_a_network_of_several_thre
     timings = LocalSession([lambda: None], in_this_thread=in_this_thread).time([0, 0], 3)
     assert timings.seconds.tolist() == [[1.0 if in_this_thread else 2.0] * 3] * 2
     assert (timings.cpu_share == 1) == in_this_thread
+
+
+def test_every_turn_has_the_times_of_its_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+
+    def make_run(seconds: float) -> Callable[[], object]:
+        return lambda: now.__setitem__(0, now[0] + seconds)
+
+    session = LocalSession([make_run(1.0), make_run(5.0)])
+    assert session.time([0, 1, 1, 0], 2).seconds.tolist() == [[1.0] * 2, [5.0] * 2, [5.0] * 2, [1.0] * 2]
 
 
 def test_a_clock_that_moves_in_large_steps_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:

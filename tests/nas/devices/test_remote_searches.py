@@ -8,7 +8,7 @@ from pathlib import Path
 
 import optuna
 import torch
-from agents import RunningAgent, network, running_agent
+from agents import RunningAgent, network, port_to_come_back_to, running_agent
 from fakes import exact, grid_problem, with_objectives
 from optuna.samplers import RandomSampler
 
@@ -69,7 +69,7 @@ class Deadly:
 
     def __init__(self, folder: Path, stack: contextlib.ExitStack, sessions: Sequence[int]) -> None:
         self._folder, self._stack, self._sessions = folder, stack, sessions
-        self._agent: RunningAgent = stack.enter_context(running_agent(folder))
+        self._agent: RunningAgent = stack.enter_context(running_agent(folder, port=port_to_come_back_to()))
         self._number, self._calls = -1, 0
         self._device = self._agent.remote()
 

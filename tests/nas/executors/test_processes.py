@@ -23,6 +23,9 @@ from nas.errors import WorkerError
 from nas.executors import Done, Failed, Job, Lost, Persistent, Processes, run_all
 from nas.executors.processes import _Worker
 
+PATIENCE_S = 600
+"""How long a test waits for what would never come if it failed: a new process imports torch first."""
+
 
 def kill(worker: _Worker) -> None:
     worker.process.kill()
@@ -67,9 +70,9 @@ def test_what_was_sent_before_a_worker_died_is_not_lost() -> None:
     with closing(Processes(jobs.make_ten, 1)) as executor:
         executor.submit(Job(0, partial(jobs.add, 1)))
         (worker,) = executor._busy
-        assert worker.connection.poll(60)
+        assert worker.connection.poll(None)
         assert executor._receive(worker) == []  # it has begun, and gets its job
-        assert worker.connection.poll(60)  # which is done
+        assert worker.connection.poll(None)  # which is done
         kill(worker)
         assert executor.collect(None) == [Done(0, 11)]
         executor.submit(Job(1, partial(jobs.add, 2)))
@@ -94,7 +97,7 @@ def test_a_worker_that_dies_between_its_beginning_and_its_job_did_not_die_at_the
     with closing(Processes(jobs.make_ten, 1)) as executor:
         executor.submit(Job(0, partial(jobs.add, 1)))
         (worker,) = executor._busy
-        assert worker.connection.poll(60)  # it says that it has begun
+        assert worker.connection.poll(None)  # it says that it has begun
         kill(worker)
         assert executor.collect(None) == [Lost(0, "by signal 9", begun=False)]
 
@@ -112,7 +115,7 @@ def test_a_process_that_a_worker_leaves_behind_does_not_hide_its_death(tmp_path:
     with closing(Processes(jobs.make_ten, 1)) as executor:
         executor.submit(Job(0, partial(jobs.fork_and_die, tmp_path / "go")))
         try:
-            assert executor.collect(60.0) == [Lost(0, "by signal 9")]
+            assert executor.collect(PATIENCE_S) == [Lost(0, "by signal 9")]
         finally:
             (tmp_path / "go").touch()
 
@@ -213,11 +216,12 @@ os.kill(os.getpid(), signal.SIGKILL)
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert told.returncode == -signal.SIGKILL, told.stderr
     with contextlib.suppress(psutil.NoSuchProcess):  # it is gone already
-        psutil.Process(int(told.stdout)).wait(timeout=120)  # its job would never end
+        psutil.Process(int(told.stdout)).wait(timeout=PATIENCE_S)  # its job would never end
 
 
 def test_nothing_is_left_behind_after_it_is_closed(tmp_path: Path) -> None:
+    before = multiprocessing.active_children()
     executor = Processes(jobs.make_ten, 2)
     executor.submit(Job(0, partial(jobs.wait_for, tmp_path / "never", 0)))
     executor.close()
-    assert not multiprocessing.active_children()
+    assert set(multiprocessing.active_children()) <= set(before)

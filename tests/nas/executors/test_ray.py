@@ -23,6 +23,9 @@ from nas.executors.ray_ranks import RayRanks
 
 ray: Any = pytest.importorskip("ray")
 
+PATIENCE_S = 600
+"""How long a test waits for what would never come if it failed."""
+
 pytestmark = pytest.mark.filterwarnings("ignore")  # of Ray's own
 
 
@@ -85,7 +88,7 @@ def test_a_worker_whose_answer_is_lost_on_its_way_is_ended_before_another_gets_i
         patched.setattr(ray, "get", lose)
         assert executor.collect(None) == [Lost(1, "ActorUnavailableError")]
     with contextlib.suppress(psutil.NoSuchProcess):
-        psutil.Process(cast(int, first.value)).wait(60)
+        psutil.Process(cast(int, first.value)).wait(PATIENCE_S)
     executor.submit(Job(1, jobs.process_id))
     (second,) = executor.collect(None)
     assert isinstance(second, Done)

@@ -140,7 +140,8 @@ def test_all_returned_points_were_evaluated_and_the_final_front_is_one(cli_run: 
     costs = np.array([[o.cost(v.values[o.name].value) for o in objectives] for v in variants])
     for variant, cost in zip(variants, costs, strict=True):
         dominated = ((costs <= cost).all(axis=1) & (costs < cost).any(axis=1)).any()
-        assert variant.on_front == (not dominated)
+        # Where the noise is larger than the difference, none of two dominates the other, and they are tied.
+        assert variant.on_front == (not dominated or bool(variant.tied_with))
 
 
 def test_winners_are_of_the_front_where_too_few_candidates_were_evaluated_to_adapt_any(

@@ -4,6 +4,7 @@ import json
 import socket
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from nas.devices.agent.refusal import Refusal
 from nas.devices.agent.requests import MeasureRequest
 
 DIGEST = "0" * 64
-REQUEST = MeasureRequest([DIGEST], [0], 1, 1, 1, 1, 0)
+LIMIT_S = 600
+"""What answers at once is not held up for so long on any machine."""
+REQUEST = MeasureRequest([DIGEST], [0], 1, 1, 1, LIMIT_S, 0)
 HELLO = {"onnxruntime": "1.20.0", "python": "3.9.2"}
 TIMES = {"seconds": [[1.0]], "cpu_share": 1.0}
 LINES: list[socket.socket] = []
@@ -70,10 +73,17 @@ class Sensors:
         return self._counts.pop(0) if self._counts else 0
 
 
-def bench(folder: Path, nursery: Nursery, sensors: Sensors, said: list[str] | None = None) -> TimingBench:
+def bench(
+    folder: Path,
+    nursery: Nursery,
+    sensors: Sensors,
+    said: list[str] | None = None,
+    max_seconds: float = LIMIT_S,
+) -> TimingBench:
     models = ModelFolder(folder / "models", 1000)
     models.path(DIGEST).write_bytes(b"model")
-    found = TimingBench(nursery, models, sensors, 1, [].append if said is None else said.append)  # type: ignore[arg-type]
+    say = [].append if said is None else said.append
+    found = TimingBench(nursery, models, sensors, max_seconds, say)  # type: ignore[arg-type]
     found.begin()
     return found
 
@@ -120,8 +130,31 @@ def test_a_process_that_ends_is_begun_anew(tmp_path: Path, code: int, error: str
     assert one.measure(REQUEST)["instance"] != first
 
 
+class SilentNursery(Nursery):
+    """Its first child answers no request."""
+
+    def _answer(self, line: socket.socket, number: int) -> None:
+        if number > 1:
+            return super()._answer(line, number)
+        with line, line.makefile("rwb") as stream:
+            stream.write(json.dumps(HELLO).encode() + b"\n")
+            stream.flush()
+            stream.read()
+
+
+@pytest.mark.parametrize(("asked", "allowed"), [(0.01, LIMIT_S), (LIMIT_S, 0.01)])
+def test_what_takes_longer_than_asked_for_or_allowed_is_ended(
+    tmp_path: Path, asked: float, allowed: float
+) -> None:
+    one = bench(tmp_path, SilentNursery(), Sensors(), max_seconds=allowed)
+    with pytest.raises(Refusal, match=r"takes more than 0\.01 s") as caught:
+        one.measure(replace(REQUEST, seconds=asked))
+    assert (caught.value.status, caught.value.content["error"]) == (422, "slow")
+    assert not one.is_busy
+
+
 def test_models_that_are_not_here_are_named(tmp_path: Path) -> None:
     one = bench(tmp_path, Nursery(), Sensors())
     with pytest.raises(Refusal, match="to be sent first") as caught:
-        one.measure(MeasureRequest(["1" * 64, DIGEST], [0], 1, 1, 1, 1, 0))
+        one.measure(replace(REQUEST, models=["1" * 64, DIGEST]))
     assert caught.value.content["models"] == ["1" * 64]
