@@ -227,11 +227,13 @@ def wall_seconds(trials: Sequence[FrozenTrial]) -> float:
 
     Interrupted attempts and the time between two runs don't count.
     """
+    spans = [
+        (t.datetime_complete.timestamp() - float(t.user_attrs[SECONDS]), t.datetime_complete.timestamp())
+        for t in trials
+        if t.datetime_complete is not None and SECONDS in t.user_attrs
+    ]
     until, total = -math.inf, 0.0
-    finished = [t for t in trials if t.datetime_complete is not None and SECONDS in t.user_attrs]
-    ends = {t.number: t.datetime_complete.timestamp() for t in finished if t.datetime_complete is not None}
-    for trial in sorted(finished, key=lambda t: ends[t.number]):
-        end = ends[trial.number]
-        total += end - min(max(end - float(trial.user_attrs[SECONDS]), until), end)
-        until = end
+    for begin, end in sorted(spans):
+        total += max(end - max(begin, until), 0.0)
+        until = max(until, end)
     return total
