@@ -16,9 +16,24 @@ import nas
 
 LAZY = ("nas", "nas.export", "nas.runner", "nas.search")
 HEAVY = ("torch", "onnx", "onnxruntime", "pandas", "sklearn", "matplotlib", "pymoo")
-COMMAND = "import sys; from nas.cli import main; sys.argv[0] = 'nas'; main()"
+COMMANDS = (
+    *(("--help",), ("run", "--help"), ("studies",), ("status", "RUN"), ("front", "RUN", "--json")),
+    ("front", "RUN", "--devices", "--limit", "file_bytes=1e9"),
+)
+"""What trains nothing; RUN stands for a run directory."""
+ONE_AFTER_THE_OTHER = """
+import json, sys
+from nas.cli import main
+for words in json.loads(sys.argv[1]):
+    sys.argv = ["nas", *words]
+    try:
+        main()
+    except SystemExit as stop:
+        assert not stop.code, words
+    print(json.dumps(list(sys.modules)), file=sys.stderr)
+"""
 PAGES = """
-import sys
+import json, sys
 from pathlib import Path
 from fastapi.testclient import TestClient
 from nas.service.app import create_app
@@ -33,43 +48,43 @@ client = TestClient(app, headers={"Authorization": f"Bearer {token}", "Accept": 
 winner = client.get(f"/api/v1/runs/{run}/winners").json()["winners"][0]["id"]
 for address in ("/runs", f"/runs/{run}", f"/runs/{run}/points", f"/runs/{run}/winners/{winner}", "/compare", "/docs"):
     assert client.get(address).status_code == 200, address
+print(json.dumps(list(sys.modules)), file=sys.stderr)
 """
 
 
-def modules_after(script: str, *arguments: object) -> set[str]:
-    """Run a script in a process of its own and return the modules that it had imported at its end."""
-    last = "import atexit, json, sys; atexit.register(lambda: print(json.dumps(list(sys.modules)), file=sys.stderr))"
+def modules_told(script: str, argument: object) -> list[set[str]]:
+    """Run a script in a process of its own and return the modules that it wrote to stderr, a line each time."""
     done = subprocess.run(
-        [sys.executable, "-c", f"{last}\n{script}", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
+        [sys.executable, "-c", script, str(argument)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    return set(json.loads(done.stderr.splitlines()[-1]))
+    return [set(json.loads(line)) for line in done.stderr.splitlines() if line.startswith("[")]
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        *(["--help"], ["run", "--help"], ["studies"], ["status", "RUN"], ["front", "RUN", "--json"]),
-        ["front", "RUN", "--devices", "--limit", "file_bytes=1e9"],
-    ],
-)
-def test_a_command_that_trains_nothing_imports_no_torch(words: list[str], tiny_run: Path) -> None:
-    found = modules_after(COMMAND, *[tiny_run if word == "RUN" else word for word in words])
-    assert not found & set(HEAVY)
+@pytest.fixture(scope="module")
+def imported(tiny_run: Path) -> dict[tuple[str, ...], set[str]]:
+    """Return what had been imported after each command in a process that does one after the other."""
+    commands = [[str(tiny_run) if word == "RUN" else word for word in words] for words in COMMANDS]
+    return dict(zip(COMMANDS, modules_told(ONE_AFTER_THE_OTHER, json.dumps(commands)), strict=True))
 
 
-def test_help_imports_neither_optuna_nor_scipy() -> None:
-    assert not modules_after(COMMAND, "--help") & {"optuna", "scipy", "sqlalchemy", "fastapi"}
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_a_command_that_trains_nothing_imports_no_torch(
+    words: tuple[str, ...], imported: dict[tuple[str, ...], set[str]]
+) -> None:
+    assert not imported[words] & set(HEAVY)
+
+
+def test_help_imports_neither_optuna_nor_scipy(imported: dict[tuple[str, ...], set[str]]) -> None:
+    assert not imported["--help",] & {"optuna", "scipy", "sqlalchemy", "fastapi"}
 
 
 def test_a_service_that_shows_a_finished_run_imports_no_torch(tmp_path: Path, tiny_run: Path) -> None:
     folder = tmp_path / "service"
     (folder / "runs").mkdir(parents=True)
     (folder / "runs" / "tiny-00000001").symlink_to(tiny_run)
-    assert not modules_after(PAGES, folder) & set(HEAVY)
+    (found,) = modules_told(PAGES, folder)
+    assert not found & set(HEAVY)
 
 
 @pytest.mark.parametrize("package", LAZY)

@@ -16,6 +16,9 @@ from nas.training import Ranks
 
 T = TypeVar("T")
 
+_PATIENCE_S = 600
+"""How long a thread waits for others that would never come if a test failed."""
+
 
 def in_threads(size: int, work: Callable[[Ranks], T], patch: pytest.MonkeyPatch) -> list[T]:
     """Return what each of ``size`` threads makes of its rank; their all-reduce adds up in the order of ranks."""
@@ -24,9 +27,9 @@ def in_threads(size: int, work: Callable[[Ranks], T], patch: pytest.MonkeyPatch)
 
     def all_reduce(tensor: Tensor) -> None:
         given[ranks.own] = tensor.clone()
-        barrier.wait(60)
+        barrier.wait(_PATIENCE_S)
         total = torch.stack([given[rank] for rank in range(size)]).sum(0)
-        barrier.wait(60)
+        barrier.wait(_PATIENCE_S)
         tensor.copy_(total)
 
     def broadcast(tensor: Tensor, src: int) -> None:

@@ -17,7 +17,7 @@ from nas.errors import RunDirectoryError, StudyChangedError, StudyError
 from nas.export.model_card import validate_card
 from nas.report.results import Results
 from nas.runner import scaling
-from nas.runner.family import Family
+from nas.runner.family import Family, Shares
 from nas.runner.lock import lock_directory
 from nas.runner.scaling import fit_scaling, scale_winner
 from nas.study import Study
@@ -37,7 +37,11 @@ def family_of(results: Results, study: Study = STUDY) -> Family:
     return Family.of_winner(study, results, results.winners[0].id)
 
 
-def test_a_family_is_runs_with_cards_and_goes_on_where_it_was_left(results: Results, tmp_path: Path) -> None:
+def test_a_family_is_runs_with_cards_and_goes_on_where_it_was_left(
+    results: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ways = [Shares(3, 0, 0), Shares(0, 3, 0)]  # all ten are tried below
+    monkeypatch.setattr(scaling, "ways_to_scale", lambda: ways)
     winner, listener = results.winners[0].id, Listener()
     found = scale_winner(
         STUDY, results, winner, tmp_path, phis=[0.0, 1.0], training_device=CPU, progress=listener

@@ -20,7 +20,7 @@ def test_what_is_made_is_put_into_use_where_it_is_asked_for() -> None:
     go_on = threading.Event()
 
     def make() -> Take:
-        assert go_on.wait(60)
+        assert go_on.wait(600)
         maker = threading.get_ident()
         return lambda: used.extend((maker, threading.get_ident()))
 
