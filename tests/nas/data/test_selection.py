@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nas.data.items import Items
-from nas.data.selection import Parts, Selection, choose_stratified
+from nas.data.selection import FoundItems, Selection, choose_stratified
 from nas.errors import DataError, StudyError
 from nas.space import IntArray
 
@@ -24,13 +24,13 @@ def balanced(count: int, classes: int = 2) -> IntArray:
     return np.arange(count) % classes
 
 
-def chosen(parts: Parts, **changes: Any) -> list[IntArray]:
+def chosen(parts: FoundItems, **changes: Any) -> list[IntArray]:
     """Return the rows of train, search and test."""
     return [part.rows for part in Selection(**{**ALL, **changes}).choose(parts)]
 
 
-def one_part(count: int = 100, classes: int = 2) -> Parts:
-    return Parts("mine", items(balanced(count, classes)), None)
+def one_part(count: int = 100, classes: int = 2) -> FoundItems:
+    return FoundItems("mine", items(balanced(count, classes)), None)
 
 
 @pytest.mark.parametrize("classes", [2, 5])
@@ -50,21 +50,21 @@ def test_the_seed_alone_decides_which() -> None:
 
 
 def test_a_limit_is_of_train_and_search_and_one_of_test_of_the_test_part() -> None:
-    official = Parts("mine", items(balanced(100)), items(balanced(50)))
+    official = FoundItems("mine", items(balanced(100)), items(balanced(50)))
     splits = chosen(official, limit=40, test_limit=10)
     assert [len(rows) for rows in splits] == [32, 8, 10]
     assert [len(rows) for rows in chosen(one_part(), limit=50, test_limit=4)] == [36, 10, 4]
 
 
 def test_an_official_search_part_has_its_share_of_the_limit() -> None:
-    parts = Parts("mine", items(balanced(300)), items(balanced(50)), search=items(balanced(100)))
+    parts = FoundItems("mine", items(balanced(300)), items(balanced(50)), search=items(balanced(100)))
     assert [len(rows) for rows in chosen(parts)] == [300, 100, 50]
     assert [len(rows) for rows in chosen(parts, limit=40)] == [30, 10, 50]
 
 
 def test_whole_groups_are_held_out() -> None:
     groups = np.arange(100) // 5
-    splits = chosen(Parts("mine", items(balanced(100), groups), None))
+    splits = chosen(FoundItems("mine", items(balanced(100), groups), None))
     held = [set(groups[rows].tolist()) for rows in splits]
     assert all(held)
     assert not held[0] & held[1]
@@ -74,7 +74,7 @@ def test_whole_groups_are_held_out() -> None:
 
 def test_a_cap_holds_for_each_class_of_the_training_items_alone() -> None:
     labels = np.repeat([0, 1], [80, 20])
-    splits = chosen(Parts("mine", items(labels), None), class_cap=15)
+    splits = chosen(FoundItems("mine", items(labels), None), class_cap=15)
     assert np.bincount(labels[splits[0]]).tolist() == [15, 12]
     assert [len(rows) for rows in splits[1:]] == [20, 20]
 
@@ -82,7 +82,7 @@ def test_a_cap_holds_for_each_class_of_the_training_items_alone() -> None:
 def test_a_cap_on_masks_of_several_classes_is_refused() -> None:
     holds = np.ones((30, 2), dtype=np.int64)
     with pytest.raises(DataError, match="class_cap is 5 and items of mine have masks"):
-        chosen(Parts("mine", items(holds), None), class_cap=5)
+        chosen(FoundItems("mine", items(holds), None), class_cap=5)
 
 
 @pytest.mark.parametrize(
@@ -111,19 +111,19 @@ def test_settings_out_of_range_are_refused(
 @pytest.mark.parametrize(
     ("parts", "message"),
     [
-        (Parts("mine", items(np.zeros(9, dtype=np.int64)), None), "one class"),
-        (Parts("mine", items(np.array([0] * 9 + [1] * 2)), None), "every class needs at least 3"),
+        (FoundItems("mine", items(np.zeros(9, dtype=np.int64)), None), "one class"),
+        (FoundItems("mine", items(np.array([0] * 9 + [1] * 2)), None), "every class needs at least 3"),
         (
-            Parts("mine", items(balanced(9)), items(np.array([0, 1, 2]))),
+            FoundItems("mine", items(balanced(9)), items(np.array([0, 1, 2]))),
             "the test part of mine has the label 2 and the training part only labels from 0 to 1",
         ),
         (
-            Parts("mine", items(balanced(9)), None, search=items(np.array([0, 1, -1]))),
+            FoundItems("mine", items(balanced(9)), None, search=items(np.array([0, 1, -1]))),
             "the search part of mine has the label -1",
         ),
     ],
 )
-def test_classes_that_can_not_be_in_every_part_are_told(parts: Parts, message: str) -> None:
+def test_classes_that_can_not_be_in_every_part_are_told(parts: FoundItems, message: str) -> None:
     with pytest.raises(DataError, match=message):
         chosen(parts)
 
@@ -153,5 +153,5 @@ def test_as_many_as_there_are_or_more_are_all(count: int | None) -> None:
     ],
 )
 def test_a_name_says_what_was_left_out(changes: dict[str, Any], name: str) -> None:
-    parts = Parts("mine", items(balanced(1000)), items(balanced(50)), search=items(balanced(200)))
+    parts = FoundItems("mine", items(balanced(1000)), items(balanced(50)), search=items(balanced(200)))
     assert Selection(**{**ALL, **changes}).name(parts) == name
