@@ -12,9 +12,11 @@ from nas.commands.options import existing_run, import_from_here, read_limits, re
 from nas.errors import RunDirectoryError, ServiceError, StudyError
 
 
-def test_limits_are_numbers_by_name_and_the_last_of_a_name_holds() -> None:
+def test_limits_are_numbers_by_name_and_one_of_each() -> None:
     assert read_limits([]) == {}
-    assert read_limits(["macs=2e6", " latency_ms = 5 ", "macs=-1"]) == {"macs": -1.0, "latency_ms": 5.0}
+    assert read_limits(["macs=2e6", " latency_ms = 5 "]) == {"macs": 2e6, "latency_ms": 5.0}
+    with pytest.raises(StudyError, match="--limit limits 'macs' twice"):
+        read_limits(["macs=2e6", " macs =2e6"], "--limit")
 
 
 @pytest.mark.parametrize("text", ["", "macs", "macs=", "macs=many", "=", "macs=1=2"])
