@@ -65,14 +65,16 @@ def describe_study(name: str) -> dict[str, Any]:
 
     Returns:
         ``name``, ``title``, ``objectives``, ``constraints`` (every quantity that can be limited, with the
-        study's own limit or None), ``defaults``, ``changeable``, ``needs``, and ``error``: None, or the
-        sentence that says why the study can't be used; the rest is empty then.
+        study's own limit or None), ``defaults``, ``changeable``, ``needs``, ``uses_knowledge`` (whether earlier runs
+        can tell its strategy where to look), and ``error``: None, or the sentence that says why the study can't be
+        used; the rest is empty then.
     """
     from nas.objectives import CountedObjective
+    from nas.strategy import uses_knowledge
     from nas.study import limitable, stable_repr
 
     nothing: dict[str, Any] = {"name": name, "title": name, "objectives": [], "constraints": []}
-    nothing |= {"defaults": {}, "changeable": [], "needs": {}, "error": None}
+    nothing |= {"defaults": {}, "changeable": [], "needs": {}, "uses_knowledge": False, "error": None}
     try:
         study = find_study(name)
     except NasError as error:
@@ -91,6 +93,7 @@ def describe_study(name: str) -> dict[str, Any]:
         "defaults": {"evaluations": study.evaluations, "seed": study.seed},
         "changeable": list(study.changeable),
         "needs": {"data": stable_repr(study.data), "intended_use": study.intended_use},
+        "uses_knowledge": uses_knowledge(study.strategy),
     }
 
 

@@ -67,6 +67,7 @@ class StudyModel(_Given):
     changeable: list[str]
     devices: list[str] = Field([], description="Where it may train.")
     needs: Needs
+    uses_knowledge: bool = Field(False, description="Whether earlier runs can tell it where to look.")
     error: str | None = Field(description="Why it can't be used; null if it can.")
 
 

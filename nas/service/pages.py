@@ -132,7 +132,7 @@ def _start_page(
     problem: str | None,
     status: int = 200,
 ) -> Response:
-    earlier = [describe_run(run, service.runs.view(run).snapshot()) for run in service.earlier(study.name)]
+    earlier = [describe_run(run, service.runs.view(run).snapshot()) for run in service.earlier(study)]
     sent = form.model_dump()
     return page(
         request,

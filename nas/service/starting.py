@@ -24,7 +24,8 @@ def check_changes(
 ) -> dict[str, JsonValue]:
     """Return what a request changes in a study, by aspect; what it leaves out or empty is no change.
 
-    Any study may learn from ``earlier`` runs: that changes where it looks, and nothing of what it finds.
+    Any study whose strategy uses what is known may learn from ``earlier`` runs: that changes where it looks, and
+    nothing of what it finds.
 
     Raises:
         Problem: the study can't be used (409), or doesn't have or allow what is asked (422).
@@ -45,6 +46,11 @@ def check_changes(
         raise _make_refusal(fault[0].upper() + fault[1:])
     if "device" in changes and changes["device"] not in devices:
         raise _make_refusal(f"There is no device {changes['device']!r}: choose among {list(devices)}.")
+    if "prior" in changes and not study.uses_knowledge:
+        raise _make_refusal(
+            f"Study {study.name!r} has a strategy that learns nothing from earlier runs: leave prior out, or give the "
+            "study SurrogateSearch."
+        )
     unknown = [run for run in changes.get("prior", []) if run not in earlier]
     if unknown:
         raise _make_refusal(

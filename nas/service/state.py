@@ -67,9 +67,11 @@ class State:
             raise Problem(404, "unknown-study", f"There is no study {name!r}: the catalogue lists them.")
         return found
 
-    def earlier(self, study: str) -> list[Run]:
-        """Return the runs that a new one of a study may learn from, newest first."""
-        return earlier_runs(self.store, self.supervisor.directory, study)
+    def earlier(self, study: StudyModel) -> list[Run]:
+        """Return the runs that a new one of a study may learn from, newest first; none where it learns nothing."""
+        if not study.uses_knowledge:
+            return []
+        return earlier_runs(self.store, self.supervisor.directory, study.name)
 
     def _place_study(self, study: StudyModel) -> StudyModel:
         devices, error = list(self.settings.devices), study.error
@@ -92,7 +94,7 @@ class State:
                 or a limit of the token is hit (429).
         """
         study = self.study(asked.study)
-        earlier = [run.id for run in self.earlier(study.name)]
+        earlier = [run.id for run in self.earlier(study)]
         changes = check_changes(study, asked, self.settings.devices, earlier)
         wanted = study.defaults.model_dump() | changes
         evaluations, device = int(wanted["evaluations"]), str(wanted["device"])

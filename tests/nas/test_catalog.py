@@ -181,6 +181,8 @@ def test_a_study_is_described_in_plain_values(monkeypatch: pytest.MonkeyPatch) -
     assert described["error"] is None
     assert described["title"] == "The tiny study."
     assert [o["name"] for o in described["objectives"]] == ["accuracy", "num_params"]
+    assert described["uses_knowledge"]
+    assert not describe_study("strict")["uses_knowledge"]
 
 
 def test_a_broken_study_is_described_by_what_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -156,6 +156,19 @@ def test_a_run_that_is_not_offered_cant_be_learned_from(person: TestClient, fini
         assert "There is no run" in answer.text
 
 
+def test_an_earlier_run_is_neither_offered_nor_taken_where_the_strategy_would_ignore_it(
+    person: TestClient, service: State, finished_run: Run
+) -> None:
+    earlier = "strict-00000002"
+    (service.settings.runs / earlier).symlink_to(service.settings.runs / FINISHED)
+    service.store.add_run(Run(earlier, "strict", {}, 6, "cpu", "nobody", "finished", 1.0))
+    assert 'name="prior"' not in person.get("/studies/strict").text
+    answer = person.post("/studies/strict/runs", data={"prior": earlier})
+    assert answer.status_code == 422
+    assert "has a strategy that learns nothing from earlier runs: leave prior out" in answer.text
+    assert len(service.store.runs(before=None, limit=5)) == 2
+
+
 @pytest.mark.parametrize(
     ("fields", "said"),
     [

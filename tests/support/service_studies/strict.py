@@ -1,9 +1,9 @@
-"""A study that lets only its seed be changed."""
+"""A study that lets only its seed be changed, and learns nothing from earlier runs."""
 
 from fakes import tiny_study
 
-from nas import Study
+from nas import OptunaSampler, Study
 
 
 def study() -> Study:
-    return tiny_study(name="strict", changeable=("seed",))
+    return tiny_study(name="strict", changeable=("seed",), strategy=OptunaSampler("RandomSampler"))
