@@ -196,6 +196,7 @@ class RunsPage(_Given):
 class ValueModel(_Given):
     """A measurement."""
 
+    model_config = ConfigDict(from_attributes=True)
     value: float
     spread: float
     unit: str

@@ -22,6 +22,7 @@ from nas.runner.directory import RunDirectory
 from nas.search.models.quality import SurrogateQuality, refit_quality, surrogate_quality
 from nas.search.record.credibility import are_credible
 from nas.search.record.reference_box import GrowingFront, ReferenceBox, read_box
+from nas.search.record.storage import Location
 from nas.search.record.trials import (
     ARCHITECTURE,
     by_completion,
@@ -34,6 +35,9 @@ from nas.search.record.trials import (
     soft_limits,
 )
 from nas.space import FloatArray, SearchSpace
+
+NO_CHOICES = SearchSpace(())
+"""The space of a run that isn't prepared, which has no trials."""
 
 
 @final
@@ -63,14 +67,12 @@ class Record:
 
     Args:
         directory: The run directory; need not be there yet.
-        storage: Database of the trials with its password, for runs whose trials aren't in a file.
     """
 
-    def __init__(self, directory: RunDirectory, storage: str | None = None) -> None:
+    def __init__(self, directory: RunDirectory) -> None:
         self._directory = directory
-        self._storage = storage
         self._study: optuna.Study | None = None
-        self._space: SearchSpace | None = None
+        self.space = NO_CHOICES
         self._seen: set[int] = set()
         self._growing: GrowingFront | None = None
         self._costs: FloatArray = np.zeros((0, 0))
@@ -88,7 +90,7 @@ class Record:
     def refresh(self) -> bool:
         """Read what is new, and return whether all there is could be read."""
         if not self._is_open():
-            return not (self._directory.database.exists() or self.is_on_server)
+            return not self._directory.has_trials()
         assert self._study is not None
         try:
             new = [t for t in self._study.get_trials(deepcopy=False) if self._is_news(t)]
@@ -105,7 +107,6 @@ class Record:
         return trial.number not in self._seen and trial.state.is_finished()
 
     def _take(self, trials: list[FrozenTrial], limits: Mapping[str, float]) -> None:
-        assert self._space is not None
         self._seen |= {trial.number for trial in trials}
         paid = [trial for trial in trials if is_paid(trial)]
         self._failed |= {trial.number for trial in paid if trial.state == TrialState.FAIL}
@@ -113,7 +114,7 @@ class Record:
         if not complete:
             return
         before = len(self.rows)
-        self.rows += _rows(self._space, self.objectives, complete)
+        self.rows += _rows(self.space, self.objectives, complete)
         self._predicted += [trial for trial in complete if predictions_of(trial)]
         self.quality = surrogate_quality(self.objectives, self._predicted)
         self.refits = refit_quality(self.objectives, self._predicted)
@@ -145,37 +146,24 @@ class Record:
                 self.hypervolume.append(self._growing.hypervolume)
 
     def _is_open(self) -> bool:
-        if self._study is not None:
-            return True
-        if not self._directory.manifest.exists():
-            return False
         directory = self._directory
-        described = directory.read_manifest()
-        self.objectives, self._space = described.values, directory.search_space()
-        if self.is_on_server:
-            location, name = self._storage or directory.location, directory.record_name(described.study)
-            self._study = _open_study(None, str(location), name)
-        elif directory.database.exists():
-            self._study = _open_study(directory.database, "", described.study)
+        if self._study is None and directory.manifest.exists():
+            described = directory.read_manifest()
+            self.objectives, self.space = described.values, directory.search_space()
+            if directory.has_trials():
+                self._study = _open_study(directory.location, directory.record_name(described.study))
         return self._study is not None
 
-    @property
-    def is_on_server(self) -> bool:
-        """Whether the trials are where no file tells that there are new ones."""
-        return (self._directory.storage).exists()
 
-    def close(self) -> None:
-        """Let go of the database."""
-        if self._study is not None:
-            self._study._storage.remove_session()
-            self._study = None
+def _open_study(location: Location, name: str) -> optuna.Study | None:
+    """Open a study without the means to change it; None if it is only just being made.
 
-
-def _open_study(file: Path | None, url: str, name: str) -> optuna.Study | None:
-    """Open a study, in a file or on a server, without the means to change it; None if it is only just being made."""
-    never_write: dict[str, object] = {"connect_timeout": 5, "options": "-c default_transaction_read_only=on"}
-    if file is not None:
-        url, never_write = f"sqlite:///file:{quote(str(file.resolve()))}?mode=ro&uri=true", {"timeout": 5}
+    No connection is kept between two reads, so there is nothing to close.
+    """
+    if isinstance(location, Path):
+        url, never_write = f"sqlite:///file:{quote(str(location.resolve()))}?mode=ro&uri=true", {"timeout": 5}
+    else:
+        url, never_write = location, {"connect_timeout": 5, "options": "-c default_transaction_read_only=on"}
     try:
         storage = RDBStorage(
             url,

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import functools
-import logging
 import os
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -33,12 +31,11 @@ from nas.service.models import (
     RunModel,
     TrialModel,
     Trust,
-    ValueModel,
 )
-from nas.service.record import Record, TrialRow
+from nas.service.processes import LOG
+from nas.service.record import NO_CHOICES, Record, TrialRow
 from nas.service.store import Run
-
-logger = logging.getLogger(__name__)
+from nas.space import SearchSpace
 
 _MAX_VIEWS = 64
 _MIN_AGE_S = 0.5
@@ -60,6 +57,7 @@ class Snapshot:
         results: What a finished run found; None before.
         quality: How good the surrogate's predictions were so far, by measured objective.
         refits: The same since its latest refits, each with its name, oldest first.
+        space: The search space; without choices until the run is prepared.
     """
 
     version: int
@@ -72,6 +70,7 @@ class Snapshot:
     results: Results | None
     quality: tuple[SurrogateQuality, ...] = ()
     refits: tuple[tuple[str, list[SurrogateQuality]], ...] = ()
+    space: SearchSpace = NO_CHOICES
 
     @property
     def front_rows(self) -> list[TrialRow]:
@@ -93,7 +92,7 @@ class Snapshot:
         return next((winner for winner in self.winners if winner.id == id_), None)
 
 
-_NOTHING = Snapshot(0, (), (), 0, (), (), None, None, ())
+_NOTHING = Snapshot(0, (), (), 0, (), (), None, None)
 
 
 @final
@@ -112,14 +111,19 @@ class RunView:
     def __init__(
         self, path: Path, storage: str | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self.directory = RunDirectory(path)
-        self._record = Record(self.directory, storage)
+        self.directory = RunDirectory(path, storage)
+        self._record = Record(self.directory)
         self._clock = clock
         self._lock = threading.Lock()
         self._looked = -1e9
         self._seen: tuple[object, ...] = ()
         self._snapshot = _NOTHING
         self._texts: tuple[int, dict[object, bytes]] = (0, {})
+
+    @property
+    def log(self) -> Path:
+        """Where the run's process writes."""
+        return self.directory.path / LOG
 
     def snapshot(self, max_age_s: float = _MIN_AGE_S) -> Snapshot:
         """Return the run as it was at most ``max_age_s`` ago, or what another thread replaces right now."""
@@ -146,16 +150,11 @@ class RunView:
             texts[key] = to_json(make(snapshot), inf_nan_mode="null")
         return Response(texts[key], media_type="application/json")
 
-    def close(self) -> None:
-        """Let go of the database."""
-        with self._lock:
-            self._record.close()
-
     def _refresh(self) -> None:
         files = self.directory
         watched = (files.manifest, files.database, Path(f"{files.database}-wal"), files.status, files.results)
         seen = tuple(_signature(path) for path in watched)
-        if seen == self._seen and not self._record.is_on_server:
+        if seen == self._seen and not files.storage.exists():  # no file tells of new trials on a server
             return
         before = len(self._record.rows), self._record.failed
         record = self._record
@@ -173,6 +172,7 @@ class RunView:
             results=_read_results(files.results, seen[-1]) if seen[-1] is not None else None,
             quality=tuple(record.quality),
             refits=tuple(record.refits),
+            space=record.space,
         )
         self._seen = seen if is_whole else ()
 
@@ -187,43 +187,11 @@ class Runs:
     """
 
     def __init__(self, folder: Path, storage: str | None = None) -> None:
-        self._folder, self._storage = folder, storage
-        self._views: OrderedDict[str, RunView] = OrderedDict()
-        self._is_closed = False
-        self._lock = threading.Lock()
+        self._view_of = functools.lru_cache(_MAX_VIEWS)(lambda id_: RunView(folder / id_, storage))
 
     def view(self, run: Run) -> RunView:
         """Return the view of a run that is in the store."""
-        with self._lock:
-            view = self._views.pop(run.id, None) or RunView(self._folder / run.id, self._storage)
-            self._views[run.id] = view
-            outdated = self._views.popitem(last=False)[1] if len(self._views) > _MAX_VIEWS else None
-        if outdated is not None:
-            outdated.close()
-        return view
-
-    def warm(self, runs: Sequence[Run]) -> threading.Thread:
-        """Begin to look at runs, so that who opens the page of a long one needn't wait for its first look."""
-        thread = threading.Thread(target=self._look_at, args=(runs,), name="runs", daemon=True)
-        thread.start()
-        return thread
-
-    def _look_at(self, runs: Sequence[Run]) -> None:
-        for run in runs:
-            if self._is_closed:
-                return
-            try:
-                self.view(run).snapshot()
-            except NasError as error:  # its own page says so too
-                logger.warning("%s", error)
-
-    def close(self) -> None:
-        """Let go of all databases."""
-        self._is_closed = True
-        with self._lock:
-            views, self._views = list(self._views.values()), OrderedDict()
-        for view in views:
-            view.close()
+        return self._view_of(run.id)
 
 
 def describe_run(run: Run, snapshot: Snapshot) -> RunModel:
@@ -284,14 +252,8 @@ def _agreement(trust: TrustResult, quality: Objective) -> Agreement | None:
 
 def describe_trial(snapshot: Snapshot, position: int) -> TrialModel:
     """Return the trial at a position of the snapshot's rows as the API shows it."""
-    row = snapshot.rows[position]
-    return TrialModel(
-        number=row.number,
-        architecture=row.architecture,
-        values={n: ValueModel(value=m.value, spread=m.spread, unit=m.unit) for n, m in row.values.items()},
-        choices=row.choices,
-        on_front=position in snapshot.front,
-    )
+    row = vars(snapshot.rows[position])
+    return TrialModel.model_validate({**row, "on_front": position in snapshot.front})
 
 
 def describe_front(snapshot: Snapshot) -> FrontModel:

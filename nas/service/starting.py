@@ -19,9 +19,7 @@ _LOOKED_AT = 100
 """Newest runs that a new one may learn from; each costs reading a small file."""
 
 
-def check_changes(
-    study: StudyModel, asked: NewRun, devices: Sequence[str], earlier: Sequence[str]
-) -> dict[str, JsonValue]:
+def check_changes(study: StudyModel, asked: NewRun, earlier: Sequence[str]) -> dict[str, JsonValue]:
     """Return what a request changes in a study, by aspect; what it leaves out or empty is no change.
 
     Any study whose strategy uses what is known may learn from ``earlier`` runs: that changes where it looks, and
@@ -44,8 +42,8 @@ def check_changes(
     )
     if fault is not None:
         raise _make_refusal(fault[0].upper() + fault[1:])
-    if "device" in changes and changes["device"] not in devices:
-        raise _make_refusal(f"There is no device {changes['device']!r}: choose among {list(devices)}.")
+    if "device" in changes and changes["device"] not in study.devices:
+        raise _make_refusal(f"There is no device {changes['device']!r}: choose among {study.devices}.")
     if "prior" in changes and not study.uses_knowledge:
         raise _make_refusal(
             f"Study {study.name!r} has a strategy that learns nothing from earlier runs: leave prior out, or give the "

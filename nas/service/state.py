@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from typing import final
 
 from fastapi import Request
 
+from nas.errors import NasError
 from nas.progress import DEFAULT_DEVICE
 from nas.service.access import Access
 from nas.service.boards import Boards
@@ -23,7 +25,10 @@ from nas.service.studies import Studies
 from nas.service.supervisor import Supervisor
 from nas.service.tokens import Tokens
 
+logger = logging.getLogger(__name__)
+
 _NUM_WARMED = 10
+"""Runs on the first half of a page of the list: more would keep a core busy for minutes after each start."""
 
 
 @final
@@ -95,7 +100,7 @@ class State:
         """
         study = self.study(asked.study)
         earlier = [run.id for run in self.earlier(study)]
-        changes = check_changes(study, asked, self.settings.devices, earlier)
+        changes = check_changes(study, asked, earlier)
         wanted = study.defaults.model_dump() | changes
         evaluations, device = int(wanted["evaluations"]), str(wanted["device"])
         with self._quota:  # two requests at once can't both take the last place
@@ -121,14 +126,22 @@ class State:
                 check_quota(self.store, self.settings, run.token_id, run.evaluations)
             return self.supervisor.act(run, action)
 
-    def warm(self) -> None:
-        """Begin to read what takes long to read first."""
-        self.studies.warm()
-        self.runs.warm(self.store.runs(before=None, limit=_NUM_WARMED))
+    def warm(self) -> threading.Thread:
+        """Begin to read what takes long to read first, the studies and the newest runs, so that nobody waits for it."""
+        thread = threading.Thread(target=self._read_ahead, name="reading ahead", daemon=True)
+        thread.start()
+        return thread
+
+    def _read_ahead(self) -> None:
+        newest = self.store.runs(before=None, limit=_NUM_WARMED)
+        for read in (self.studies.all, *(self.runs.view(run).snapshot for run in newest)):
+            try:
+                read()
+            except NasError as error:  # whoever asks for it is told so too
+                logger.warning("%s", error)
 
     def close(self) -> None:
-        """Let go of everything."""
-        self.runs.close()
+        """Let go of the database."""
         self.store.close()
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import logging
 import subprocess
 import sys
 import threading
@@ -15,8 +14,6 @@ from nas.catalog import study_packages
 from nas.errors import CatalogError
 from nas.service.models import CATALOGUE, StudyModel
 from nas.service.settings import child_environment
-
-logger = logging.getLogger(__name__)
 
 _PATIENCE_S = 120
 
@@ -42,16 +39,6 @@ class Studies:
                 self._described = _describe()
                 self._seen = files
             return self._described
-
-    def warm(self) -> None:
-        """Begin to read them, so that the first who asks needn't wait."""
-        threading.Thread(target=self._try, name="studies", daemon=True).start()
-
-    def _try(self) -> None:
-        try:
-            self.all()
-        except CatalogError as error:
-            logger.warning("%s", error)
 
 
 def _describe() -> list[StudyModel]:

@@ -21,9 +21,6 @@ class KnownStudies:
     def all(self) -> list[StudyModel]:
         return [StudyModel.model_validate(describe_study(name)) for name in study_names()]
 
-    def warm(self) -> None:
-        pass
-
 
 @dataclass
 class FakeChild:

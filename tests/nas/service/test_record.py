@@ -91,7 +91,6 @@ def test_it_grows_with_the_study_and_says_what_the_study_says(
         check(record, study, problem)
         study._storage.remove_session()
     assert record.failed > 0
-    record.close()
 
 
 def test_hypervolume_is_in_the_box_of_the_study_as_soon_as_that_is_there(tmp_path: Path) -> None:
@@ -108,7 +107,6 @@ def test_hypervolume_is_in_the_box_of_the_study_as_soon_as_that_is_there(tmp_pat
     costs = costs_of(problem.objectives, complete_trials(study))
     assert record.hypervolume == pytest.approx(box.history(costs))
     study._storage.remove_session()
-    record.close()
 
 
 def test_values_too_good_to_be_true_leave_the_front_when_that_is_seen(tmp_path: Path) -> None:
@@ -138,7 +136,6 @@ def test_values_too_good_to_be_true_leave_the_front_when_that_is_seen(tmp_path: 
         assert box is None or record.hypervolume == pytest.approx(box.history(costs))
         study._storage.remove_session()
     assert max(record.hypervolume) < 100
-    record.close()
 
 
 def test_the_quality_of_the_latest_refits_is_told(tmp_path: Path) -> None:
@@ -149,7 +146,6 @@ def test_the_quality_of_the_latest_refits_is_told(tmp_path: Path) -> None:
     assert told is not None
     assert told.refits == [Refit(name="refit on 10 trials", predictions=told.predictions)]
     assert told.predictions[0].num_trials > 10
-    view.close()
 
 
 def test_rows_never_move(tmp_path: Path) -> None:
@@ -161,7 +157,6 @@ def test_rows_never_move(tmp_path: Path) -> None:
     grow(problem, tmp_path, 20)._storage.remove_session()
     record.refresh()
     assert record.rows[: len(before)] == before
-    record.close()
 
 
 def test_a_finished_run_reads_as_its_report(tiny_run: Path) -> None:
@@ -173,7 +168,6 @@ def test_a_finished_run_reads_as_its_report(tiny_run: Path) -> None:
     row = record.rows[0]
     assert [row.values[o.name].value for o in results.objectives] == results.values[0]
     assert set(row.values) == {"accuracy", "num_params"}
-    record.close()
 
 
 def test_it_cant_write(tiny_copy: Path) -> None:
@@ -183,7 +177,6 @@ def test_it_cant_write(tiny_copy: Path) -> None:
     with pytest.raises(optuna.exceptions.StorageInternalError) as refused:
         record._study.set_user_attr("broken", True)
     assert "readonly" in str(refused.value.__cause__)
-    record.close()
 
 
 def test_a_database_that_is_only_just_made(tmp_path: Path) -> None:
@@ -198,4 +191,3 @@ def test_a_database_that_is_only_just_made(tmp_path: Path) -> None:
     assert record.refresh()
     assert len(record.rows) + record.failed == 3
     study._storage.remove_session()
-    record.close()

@@ -6,14 +6,20 @@ from nas.service.runs import Runs
 from nas.service.store import Run
 
 
-def test_runs_are_looked_at_ahead_of_their_readers(tiny_run: Path, tmp_path: Path) -> None:
+def known_run(name: str) -> Run:
+    return Run(name, "tiny", {}, 1, "cpu", "token", "finished", 0.0)
+
+
+def test_whoever_looks_at_a_run_looks_through_the_same_view_until_many_others_were_looked_at(
+    tiny_run: Path, tmp_path: Path
+) -> None:
     (tmp_path / "tiny").symlink_to(tiny_run)
-    (tmp_path / "broken").mkdir()
-    (tmp_path / "broken" / "run.json").write_text("{")
-    known = [
-        Run(name, "tiny", {}, 1, "cpu", "token", "finished", 0.0) for name in ("broken", "not there", "tiny")
-    ]
     runs = Runs(tmp_path)
-    runs.warm(known).join()
-    assert runs.view(known[-1])._snapshot.rows
-    runs.close()
+    view = runs.view(known_run("tiny"))
+    assert view.snapshot().rows
+    assert runs.view(known_run("tiny")) is view
+    for number in range(100):
+        runs.view(known_run(f"other-{number}"))
+    again = runs.view(known_run("tiny"))
+    assert again is not view
+    assert again.snapshot().rows == view.snapshot().rows

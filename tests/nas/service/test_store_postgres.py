@@ -81,13 +81,11 @@ def test_trials_on_a_server_are_read_and_never_written(postgres_url: str, tmp_pa
         assert len(snapshot.rows) == evaluations
     assert len(snapshot.hypervolume) == 12
     assert view.snapshot(0.0) is snapshot
-    record = Record(directory, postgres_url)
+    record = Record(RunDirectory(tmp_path, postgres_url))
     record.refresh()
     assert record._study is not None
     with pytest.raises(optuna.exceptions.StorageInternalError) as refused:
         record._study.set_user_attr("broken", True)
     assert "read-only" in str(refused.value.__cause__)
-    record.close()
-    view.close()
     storage.remove_session()
     storage.engine.dispose()
