@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from pathlib import Path as FilePath
 from typing import Annotated, final, get_args
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
 from starlette.convertors import StringConvertor, register_url_convertor
+from zipstream import ZipStream
 
 from nas.export.names import CARD, PICTURES
 from nas.report.results import Winner
 from nas.runner.delivery import check_delivery
 from nas.service import models
 from nas.service.access import Reader, Runner, access_of, reader
-from nas.service.downloads import file_of, files_of, zip_files
+from nas.service.downloads import file_of, files_of, zip_winners
 from nas.service.numbers import Whole
 from nas.service.problems import Problem, document_problems
-from nas.service.processes import LOG, tail
+from nas.service.processes import tail
 from nas.service.runs import RunView, Snapshot, describe_front, describe_run, describe_trial
 from nas.service.starting import make_limit_problem
 from nas.service.state import State, state_of
@@ -162,7 +161,7 @@ def hypervolume(view: TheView) -> Response:
 @of_run.get("/log", tags=["runs"])
 def log(view: TheView, lines: Annotated[Whole, Query(ge=1, le=1000)] = 100) -> models.LogModel:
     """Return the end of the log."""
-    return models.LogModel(lines=tail(view.directory.path / LOG, lines).splitlines())
+    return models.LogModel(lines=tail(view.log, lines).splitlines())
 
 
 @of_run.get(
@@ -249,7 +248,7 @@ _ZIP = {
 @of_run.get("/winners/{winner}/zip", response_class=StreamingResponse, responses=_ZIP, tags=["results"])
 def winner_zip(run: TheRun, view: TheView, winner: TheWinner) -> StreamingResponse:
     """Download a winner's folder."""
-    return _zip(view, [winner], [], f"{run.id}-{winner.id}.zip")
+    return _send_zip(zip_winners(view.directory, [winner]), f"{run.id}-{winner.id}.zip")
 
 
 @of_run.get("/pareto.zip", response_class=StreamingResponse, responses=_ZIP, tags=["results"])
@@ -258,9 +257,10 @@ def pareto_zip(run: TheRun, view: TheView) -> StreamingResponse:
     members = [w for w in view.snapshot().winners if any(v.on_front for v in w.variants)]
     if not members:
         raise Problem(404, "no-winners", "The run has no winners yet: they come at its end.")
-    card = view.directory.winners / CARD
-    more = [(CARD, card)] if card.is_file() and not card.is_symlink() else []
-    return _zip(view, members, more, f"{run.id}-pareto.zip")
+    archive, card = zip_winners(view.directory, members), view.directory.winners / CARD
+    if card.is_file() and not card.is_symlink():
+        archive.add_path(card, CARD)
+    return _send_zip(archive, f"{run.id}-pareto.zip")
 
 
 def _describe(service: State, run: Run) -> models.RunModel:
@@ -273,15 +273,7 @@ def _describe_winner(view: RunView, winner: Winner) -> models.WinnerModel:
     return models.WinnerModel.model_validate({**vars(winner), "files": sizes})
 
 
-def _zip(
-    view: RunView, winners: Sequence[Winner], more: Sequence[tuple[str, FilePath]], name: str
-) -> StreamingResponse:
-    """Send winners' folders as one zip, with more files by name; nothing that was changed since it was made."""
-    check_delivery(view.directory, [winner.id for winner in winners])
-    files = [
-        (f"{winner.id}/{path.name}", path) for winner in winners for path in files_of(view.directory, winner)
-    ]
-    archive = zip_files([*more, *files])
+def _send_zip(archive: ZipStream, name: str) -> StreamingResponse:
     headers = {"Content-Disposition": f'attachment; filename="{name}"', "Content-Length": str(len(archive))}
     return StreamingResponse(archive, media_type="application/zip", headers=headers)
 

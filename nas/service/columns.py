@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from nas.choices import Option
 from nas.front import FloatArray, scale_costs
-from nas.report.results import Variant
+from nas.objective import Objective
 from nas.service.record import TrialRow
 from nas.service.runs import Snapshot
 from nas.service.words import ShownObjective, describe_objective
@@ -35,19 +35,6 @@ class ChoiceColumn:
 
 @final
 @dataclass(frozen=True)
-class FinishedFile:
-    """An exported file of a winner, and the trial that found it; what isn't known of the file is None."""
-
-    id: str
-    trial: int
-    variant: str
-    values: list[float | None]
-    spread: list[float | None]
-    on_front: bool
-
-
-@final
-@dataclass(frozen=True)
 class Columns:
     """Evaluated architectures in columns.
 
@@ -65,76 +52,48 @@ class Columns:
     front: list[int]
     total: int
     cursor: int
-    winners: list[FinishedFile]
 
 
-@final
-@dataclass(frozen=True)
-class VolumeSteps:
-    """The numbers of evaluations ``after`` which hypervolume changed, and its ``value`` from there."""
-
-    after: list[int]
-    value: list[float]
-
-
-def costs_of_rows(snapshot: Snapshot) -> FloatArray:
-    """Return all rows' values to be minimised, ``(n, num_objectives)``."""
-    values = values_of(snapshot, snapshot.rows)
-    costs: FloatArray = values * np.array([objective.cost(1.0) for objective in snapshot.objectives])
+def costs_of_rows(snapshot: Snapshot, objectives: Sequence[Objective]) -> FloatArray:
+    """Return all rows' values of some objectives, to be minimised, ``(n, num_objectives)``."""
+    values = values_of(objectives, snapshot.rows)
+    costs: FloatArray = values * np.array([objective.cost(1.0) for objective in objectives])
     return costs
 
 
-def values_of(snapshot: Snapshot, rows: Sequence[TrialRow], which: str = "value") -> FloatArray:
-    """Return the rows' values, or spreads, ``(n, num_objectives)``."""
-    table = [
-        [getattr(row.values[objective.name], which) for objective in snapshot.objectives] for row in rows
-    ]
-    return np.array(table, dtype=np.float64).reshape(len(rows), len(snapshot.objectives))
+def values_of(objectives: Sequence[Objective], rows: Sequence[TrialRow], which: str = "value") -> FloatArray:
+    """Return rows' values, or spreads, of some objectives, ``(n, num_objectives)``."""
+    table = [[getattr(row.values[objective.name], which) for objective in objectives] for row in rows]
+    return np.array(table, dtype=np.float64).reshape(len(rows), len(objectives))
 
 
-def columns(snapshot: Snapshot, space: SearchSpace | None, after: int = 0) -> Columns:
+def columns(snapshot: Snapshot, after: int = 0) -> Columns:
     """Return the rows from position ``after`` on, as columns for the page's plot.
 
     At the first time dominated rows are thinned where they lie closest.
 
     Args:
         snapshot: The run as it is now.
-        space: To write architectures as genes; None while the run isn't prepared, when there are no rows.
         after: How many rows the page has already been offered.
     """
     kept = np.arange(after, len(snapshot.rows))
     if after == 0:
-        kept = thin_rows(values_of(snapshot, snapshot.rows), snapshot.front, MAX_DOMINATED)
+        kept = thin_rows(values_of(snapshot.objectives, snapshot.rows), snapshot.front, MAX_DOMINATED)
     kept = np.union1d(kept, np.array(snapshot.front, dtype=np.int64))  # a member may have been thinned before
     rows = [snapshot.rows[position] for position in kept]
-    values, spread = values_of(snapshot, rows), values_of(snapshot, rows, "spread")
+    values, spread = (values_of(snapshot.objectives, rows, which) for which in ("value", "spread"))
     return Columns(
         objectives=[describe_objective(o, values[:, at]) for at, o in enumerate(snapshot.objectives)],
-        choices=[] if space is None else [ChoiceColumn(c.name, c.options) for c in space.choices],
+        choices=[ChoiceColumn(c.name, c.options) for c in snapshot.space.choices],
         number=[row.number for row in rows],
         id=[row.architecture for row in rows],
         values=values.T.tolist(),
         spread=spread.T.tolist(),
-        genes=[] if space is None else genes_of(space, rows),
+        genes=genes_of(snapshot.space, rows),
         front=[row.number for row in snapshot.front_rows],
         total=len(snapshot.rows),
         cursor=len(snapshot.rows),
-        winners=list_finished(snapshot),
     )
-
-
-def list_finished(snapshot: Snapshot) -> list[FinishedFile]:
-    """Return every exported file of every winner, as measured on the test split; empty before the run is finished."""
-
-    def read_values(variant: Variant, which: str) -> list[float | None]:
-        found = [variant.values.get(objective.name) for objective in snapshot.objectives]
-        return [None if one is None else getattr(one, which) for one in found]
-
-    return [
-        FinishedFile(w.id, w.trial, v.name, read_values(v, "value"), read_values(v, "spread"), v.on_front)
-        for w in snapshot.winners
-        for v in w.variants
-    ]
 
 
 def thin_rows(values: FloatArray, front: Sequence[int], most: int) -> NDArray[np.int64]:
@@ -172,11 +131,3 @@ def bars_of(space: SearchSpace, row: TrialRow) -> list[float | None]:
     active = space.active(indices)[0]
     highest = np.maximum(space.num_options - 1, 1)
     return [float(i / h) if is_on else None for i, h, is_on in zip(indices[0], highest, active, strict=True)]
-
-
-def volume_steps(hypervolume: Sequence[float]) -> VolumeSteps:
-    """Return where the hypervolume changed, and the last evaluation."""
-    places = [at for at, volume in enumerate(hypervolume) if at == 0 or volume != hypervolume[at - 1]]
-    if hypervolume and places[-1] != len(hypervolume) - 1:
-        places.append(len(hypervolume) - 1)
-    return VolumeSteps([at + 1 for at in places], [hypervolume[at] for at in places])

@@ -7,32 +7,23 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nas.front import FloatArray, compare_fronts
-from nas.objective import Objective
+from nas.front import FrontComparison, compare_fronts
+from nas.service.columns import costs_of_rows
 from nas.service.record import TrialRow
-from nas.service.runs import RunView, Snapshot
-from nas.service.store import Run
+from nas.service.runs import RunView
 from nas.service.words import ShownObjective, describe_objective
 from nas.space import SearchSpace
 
 _FEWEST_SHARED = 2
-
-
-class FrontSide(NamedTuple):
-    """What a run's front is worth beside the other's."""
-
-    id: str
-    evaluated: int
-    on_front: int
-    hypervolume: float
-    covered: float
+"""A front over one objective is a point."""
+_OTHER_DATA = "The two were searched on different data: only counted costs compare."
 
 
 class ComparedFronts(NamedTuple):
-    """Two runs' fronts, the first run first; ``caution`` says what can't be compared of them."""
+    """Two runs' fronts over the objectives that they share; ``caution`` says what can't be compared of them."""
 
     shared: list[ShownObjective]
-    sides: list[FrontSide]
+    fronts: FrontComparison
     verdict: str
     caution: str | None
 
@@ -46,39 +37,25 @@ def compare_choices(space: SearchSpace, rows: Sequence[TrialRow]) -> list[tuple[
     return list(zip(*columns, strict=True))
 
 
-def compare_runs(a: Run, view_a: RunView, b: Run, view_b: RunView) -> ComparedFronts | str:
-    """Return two runs' fronts over the objectives that they share, or a sentence why that can't be."""
-    snapshots = (view_a.snapshot(), view_b.snapshot())
+def compare_runs(*views: RunView) -> ComparedFronts | str:
+    """Return what two runs' fronts come to, or a sentence why they can't be compared."""
+    snapshots = [view.snapshot() for view in views]
     shared = [o for o in snapshots[0].objectives if o in snapshots[1].objectives]
     if len(shared) < _FEWEST_SHARED:
         names = [", ".join(o.name for o in snapshot.objectives) for snapshot in snapshots]
         found = f"The runs share {len(shared)} objectives ({names[0]}; {names[1]})"
         return f"{found}: two are needed to compare fronts."
-    if a.id == b.id:
+    if views[0] is views[1]:
         return "Both are the same run: choose two."
-    tables = [_costs(snapshot, shared) for snapshot in snapshots]
-    compared = compare_fronts(*tables)
-    sides = [
-        FrontSide(run.id, len(found.rows), len(found.front), volume, covered)
-        for run, found, volume, covered in zip(
-            (a, b), snapshots, compared.hypervolumes, compared.covered, strict=True
-        )
-    ]
-    data = [view.directory.read_manifest().data for view in (view_a, view_b)]
-    values = np.concatenate(tables)
+    tables = [costs_of_rows(snapshot, shared) for snapshot in snapshots]
+    fronts, values = compare_fronts(*tables), np.concatenate(tables)
+    data = [view.directory.read_manifest().data for view in views]
     return ComparedFronts(
         [describe_objective(o, values[:, at] * o.cost(1.0)) for at, o in enumerate(shared)],
-        sides,
-        _front_verdict(*compared.hypervolumes),
-        None
-        if data[0] == data[1]
-        else "The two were searched on different data: only counted costs compare.",
+        fronts,
+        _front_verdict(*fronts.hypervolumes),
+        _OTHER_DATA if data[0] != data[1] else None,
     )
-
-
-def _costs(snapshot: Snapshot, objectives: list[Objective]) -> FloatArray:
-    rows = [[o.cost(row.values[o.name].value) for o in objectives] for row in snapshot.rows]
-    return np.array(rows, dtype=np.float64)
 
 
 def _front_verdict(first: float, second: float) -> str:

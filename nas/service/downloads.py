@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 
 from zipstream import ZipStream
 
 from nas.export.names import ARCHITECTURE, CARD, PICTURES, VOCABULARY, WEIGHTS, variant_files
 from nas.report.results import Winner
+from nas.runner.delivery import check_delivery
 from nas.runner.directory import RunDirectory
 from nas.service.problems import Problem
 
@@ -39,15 +40,17 @@ def file_of(directory: RunDirectory, winner: Winner, name: str) -> Path:
     return found
 
 
-def zip_files(files: Iterable[tuple[str, Path]]) -> ZipStream:
-    """Return a zip that is made while it is sent, and knows its length before.
+def zip_winners(directory: RunDirectory, winners: Sequence[Winner]) -> ZipStream:
+    """Return a zip of winners' folders that is made while it is sent, and knows its length before.
 
     Weights don't shrink, so nothing is compressed.
 
-    Args:
-        files: Name in the zip, and path.
+    Raises:
+        DamagedFileError: a file was changed since it was made.
     """
+    check_delivery(directory, [winner.id for winner in winners])
     archive = ZipStream(sized=True)
-    for name, path in files:
-        archive.add_path(path, name)
+    for winner in winners:
+        for path in files_of(directory, winner):
+            archive.add_path(path, f"{winner.id}/{path.name}")
     return archive

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import final
 
 from nas.service.models import NewTrial
-from nas.service.processes import LOG
 from nas.service.runs import Runs, RunView, Snapshot, describe_front, describe_run, describe_trial
 from nas.service.settings import Settings
 from nas.service.store import OVER, Run, Store
@@ -37,7 +36,7 @@ class Watch:
     """
 
     def __init__(self, run: Run, view: RunView, store: Store) -> None:
-        self.run, self._view, self._store = run, view, store
+        self.run, self._view, self._store, self.log = run, view, store, view.log
         self.snapshot, self.log_bytes = view.snapshot(max_age_s=0.0), _size(self.log)
         self.status = describe_run(run, self.snapshot).model_dump_json()
         self.front = describe_front(self.snapshot).model_dump_json()
@@ -60,11 +59,6 @@ class Watch:
         """Wake everybody who waits for a change."""
         bell, self.changed = self.changed, asyncio.Event()
         bell.set()
-
-    @property
-    def log(self) -> Path:
-        """Where the run's process writes."""
-        return self._view.directory.path / LOG
 
 
 @final

@@ -95,26 +95,15 @@ def install(app: FastAPI, answer: Callable[[Request, Problem], Response], runs: 
         runs: Folder of the run directories. Clients know a run by its name, and nothing of where the service keeps it.
     """
 
-    @app.exception_handler(Problem)
-    async def on_problem(request: Request, problem: Problem) -> Response:
-        return answer(request, problem)
+    async def on_error(request: Request, error: Exception) -> Response:
+        return answer(request, _to_problem(error, runs))
 
-    @app.exception_handler(HTTPException)
-    async def on_http(request: Request, error: HTTPException) -> Response:
-        return answer(request, _of_http(error))
+    async def on_bug(_request: Request, error: Exception) -> Response:  # the server logs the traceback
+        return _to_problem(error, runs).response()
 
-    @app.exception_handler(RequestValidationError)
-    async def on_invalid(request: Request, error: RequestValidationError) -> Response:
-        return answer(request, _of_validation(error))
-
-    @app.exception_handler(NasError)
-    async def on_nas_error(request: Request, error: NasError) -> Response:
-        return answer(request, Problem(409, "not-possible", str(error).replace(f"{runs}{os.sep}", "")))
-
-    @app.exception_handler(Exception)
-    async def on_bug(_request: Request, _error: Exception) -> Response:  # the server logs the traceback
-        said = "The service failed to answer: this is a defect; its log says more."
-        return Problem(500, "defect", said).response()
+    for kind in (Problem, HTTPException, RequestValidationError, NasError):
+        app.add_exception_handler(kind, on_error)
+    app.add_exception_handler(Exception, on_bug)
 
 
 def describe(app: FastAPI) -> None:
@@ -129,6 +118,20 @@ def describe(app: FastAPI) -> None:
     app.openapi = openapi  # type: ignore[method-assign] # FastAPI documents this way
 
 
+def _to_problem(error: Exception, runs: Path) -> Problem:
+    match error:
+        case Problem():
+            return error
+        case HTTPException():
+            kind, detail = _HTTP_KINDS.get(error.status_code, ("http-error", str(error.detail)))
+            return Problem(error.status_code, kind, detail, headers=error.headers)
+        case RequestValidationError():
+            return _of_validation(error)
+        case NasError():
+            return Problem(409, "not-possible", str(error).replace(f"{runs}{os.sep}", ""))
+    return Problem(500, "defect", "The service failed to answer: this is a defect; its log says more.")
+
+
 _HTTP_KINDS = {
     400: (
         "unreadable-request",
@@ -138,11 +141,6 @@ _HTTP_KINDS = {
     405: ("method-not-allowed", "This address doesn't take that method: see the Allow header."),
     413: ("body-too-large", "The request's body is too large: send what the API describes and no more."),
 }
-
-
-def _of_http(error: HTTPException) -> Problem:
-    kind, detail = _HTTP_KINDS.get(error.status_code, ("http-error", str(error.detail)))
-    return Problem(error.status_code, kind, detail, headers=error.headers)
 
 
 def _of_validation(error: RequestValidationError) -> Problem:

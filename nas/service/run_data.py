@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, final
 
 import numpy as np
@@ -12,15 +10,13 @@ from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
 from nas.front import FloatArray, Upgrade, best_within, find_upgrades, knees
-from nas.runner.directory import RunDirectory
 from nas.search.record.credibility import credible_front
 from nas.service import words
 from nas.service.api import TheView
-from nas.service.columns import columns, costs_of_rows, volume_steps
+from nas.service.columns import columns, costs_of_rows
 from nas.service.numbers import Whole, number
 from nas.service.problems import Problem
-from nas.service.runs import RunView, Snapshot
-from nas.space import SearchSpace
+from nas.service.runs import Snapshot
 
 _NO_STEP = "No larger budget buys anything better."
 _NO_BUDGET = "Without a budget, this is the best of all."
@@ -45,13 +41,7 @@ class Explored:
 @router.get("/runs/{run}/points")
 def points(view: TheView, after: Annotated[Whole, Query(ge=0, le=2**31 - 1)] = 0) -> Response:
     """Send evaluated architectures in columns, for the plot."""
-    return view.answer(("points", after), lambda snapshot: columns(snapshot, space_of(view), after))
-
-
-@router.get("/runs/{run}/volumes")
-def volumes(view: TheView) -> Response:
-    """Send the hypervolume over evaluations: each value that it had, and after how many it came."""
-    return view.answer("volumes", lambda snapshot: volume_steps(snapshot.hypervolume))
+    return view.answer(("points", after), lambda snapshot: columns(snapshot, after))
 
 
 @router.get("/runs/{run}/explore")
@@ -69,17 +59,6 @@ def explore(
     snapshot = view.snapshot()
     goal_column, *axes = (_column(snapshot, name) for name in (goal, x, y))
     return _explore_front(snapshot, _limits(snapshot, limit or []), goal_column, *axes)
-
-
-def space_of(view: RunView) -> SearchSpace | None:
-    """Return the search space of a run, None before it is prepared."""
-    manifest = view.directory.manifest
-    return _space(view.directory.path, manifest.stat().st_mtime_ns) if manifest.exists() else None
-
-
-@functools.lru_cache(maxsize=64)
-def _space(run: Path, _changed: int) -> SearchSpace:
-    return RunDirectory(run).search_space()
 
 
 def _column(snapshot: Snapshot, name: str) -> int:
@@ -107,7 +86,7 @@ def _limits(snapshot: Snapshot, given: list[str]) -> FloatArray:
 
 
 def _explore_front(snapshot: Snapshot, limits: FloatArray, goal: int, x: int, y: int) -> Explored:
-    costs = costs_of_rows(snapshot)
+    costs = costs_of_rows(snapshot, snapshot.objectives)
     # The best within any budgets is on the front of all; the run's own front keeps to the study's limits.
     front = np.flatnonzero(credible_front(costs, np.zeros(len(costs))))
     members = costs[front]

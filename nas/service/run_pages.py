@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
 
 from nas.export.names import PICTURES
-from nas.objective import Objective
+from nas.objective import Measurement, Objective
 from nas.report.results import FILE_BYTES, Winner
 from nas.service import api, words
 from nas.service.api import Service, TheRun, TheView
@@ -19,10 +20,10 @@ from nas.service.middleware import root_of
 from nas.service.models import Changes, WinnerCard
 from nas.service.numbers import Whole
 from nas.service.problems import Problem
-from nas.service.processes import LOG, tail
+from nas.service.processes import tail
 from nas.service.record import TrialRow
 from nas.service.rendering import page
-from nas.service.run_data import Name, space_of
+from nas.service.run_data import Name
 from nas.service.runs import Snapshot, describe_run
 from nas.service.state import State
 from nas.service.store import UNFINISHED, Run
@@ -35,15 +36,33 @@ router = APIRouter(include_in_schema=False)
 
 
 @router.get("/runs/{run}")
-def run_page(request: Request, run: TheRun, service: Service) -> Response:
-    """Show a run."""
-    return _show_run(request, run, service, "run.html")
-
-
 @router.get("/runs/{run}/parts")
-def parts(request: Request, run: TheRun, service: Service) -> Response:
-    """Send the parts of a run's page that change while it runs, for its script to put in their places."""
-    return _show_run(request, run, service, "run_parts.html")
+def run_page(request: Request, run: TheRun, view: TheView, service: Service) -> Response:
+    """Show a run; or the parts of its page that change while it runs, for its script to put in their places."""
+    snapshot = view.snapshot()
+    described = describe_run(run, snapshot)
+    values = values_of(snapshot.objectives, snapshot.rows)
+    objectives = [words.describe_objective(o, values[:, at]) for at, o in enumerate(snapshot.objectives)]
+    if not objectives:
+        objectives = [words.describe_objective(o) for o in _plan_objectives(service, run)]
+    return page(
+        request,
+        "run_parts.html" if request.url.path.endswith("/parts") else "run.html",
+        here="Runs",
+        run=described,
+        live=run.state in UNFINISHED,
+        objectives=objectives,
+        default_x=len(objectives) - 1,
+        stages=words.stages(described),
+        now=words.now_line(described, service.num_waiting(described)),
+        changes=words.changes(described),
+        surrogate=words.surrogate_figures(described.surrogate, next(iter(snapshot.objectives), None)),
+        snapshot=snapshot,
+        rows=_best_first(snapshot),
+        winners=_winners_best_first(snapshot),
+        measured=[*snapshot.objectives, FILE_BYTES],
+        log=tail(view.log, _LOG_LINES),
+    )
 
 
 @router.get("/runs/{run}/compare")
@@ -55,24 +74,23 @@ def compare(
     b: Annotated[Whole | None, Query(ge=0, le=2**31 - 1)] = None,
 ) -> Response:
     """Show two architectures of a run side by side."""
-    snapshot, space = view.snapshot(), space_of(view)
+    snapshot = view.snapshot()
     chosen = [row for number in (a, b) for row in snapshot.rows if row.number == number]
     if len(chosen) < 2 and (a is not None or b is not None):
         raise Problem(
             404, "unknown-trial", "The run has no evaluated trial of that number: pick from its front."
         )
     offered = {row.number: row for row in [*_best_first(snapshot), *chosen]}
-    choices = [] if space is None or not chosen else compare_choices(space, chosen)
+    choices = compare_choices(snapshot.space, chosen) if chosen else []
     return page(
         request,
         "versus.html",
         here="Runs",
         run=describe_run(run, snapshot),
         snapshot=snapshot,
-        quality=snapshot.objectives[0] if snapshot.objectives else None,
         rows=list(offered.values()),
         chosen=chosen,
-        bars=[] if space is None else [bars_of(space, row) for row in chosen],
+        bars=[bars_of(snapshot.space, row) for row in chosen],
         choices=choices,
         num_differing=sum(a != b for _, a, b in choices),
     )
@@ -89,10 +107,8 @@ def compare_fronts(
     chosen = [run for id_ in (a, b) for run in offered if run.id == id_]
     if len(chosen) < sum(1 for id_ in (a, b) if id_):
         raise Problem(404, "unknown-run", "There is no run of that name that has evaluated something.")
-    compared = None
-    if len(chosen) == 2:
-        pair = [(run, service.runs.view(run)) for run in chosen]
-        compared = compare_runs(*pair[0], *pair[1])
+    views = [service.runs.view(run) for run in chosen]
+    compared = compare_runs(*views) if len(views) == 2 else None
     problem = compared if isinstance(compared, str) else compared and compared.caution
     return page(
         request,
@@ -101,6 +117,7 @@ def compare_fronts(
         runs=offered,
         compared=None if isinstance(compared, str) else compared,
         problem=problem,
+        sides=[(run, view.snapshot()) for run, view in zip(chosen, views, strict=True)],
         a=chosen[0] if a and chosen else None,
         b=chosen[-1] if b and chosen else None,
     )
@@ -111,7 +128,7 @@ def winner_page(
     request: Request, run: TheRun, view: TheView, winner: Annotated[WinnerCard, Depends(api.winner)]
 ) -> Response:
     """Show a winner's model card."""
-    snapshot, space = view.snapshot(), space_of(view)
+    snapshot = view.snapshot()
     row = next((row for row in snapshot.rows if row.number == winner.trial), None)
     files = f"{root_of(request)}/api/v1/runs/{run.id}/winners/{winner.id}/files"
     return page(
@@ -123,36 +140,7 @@ def winner_page(
         measured=[*snapshot.objectives, FILE_BYTES],
         card=render_card(winner.card, {name: f"{files}/{name}" for name in PICTURES}),
         tags=tags_of(winner.card),
-        bars=bars_of(space, row) if space is not None and row is not None else [],
-    )
-
-
-def _show_run(request: Request, run: Run, service: State, template: str) -> Response:
-    view = service.runs.view(run)
-    snapshot = view.snapshot()
-    described = describe_run(run, snapshot)
-    values = values_of(snapshot, snapshot.rows)
-    objectives = [words.describe_objective(o, values[:, at]) for at, o in enumerate(snapshot.objectives)]
-    if not objectives:
-        objectives = [words.describe_objective(o) for o in _plan_objectives(service, run)]
-    quality = snapshot.objectives[0] if snapshot.objectives else None
-    return page(
-        request,
-        template,
-        here="Runs",
-        run=described,
-        live=run.state in UNFINISHED,
-        objectives=objectives,
-        default_x=len(objectives) - 1,
-        stages=words.stages(described),
-        now=words.now_line(described, service.num_waiting(described)),
-        changes=words.changes(described),
-        surrogate=words.surrogate_figures(described.surrogate, quality),
-        snapshot=snapshot,
-        rows=_best_first(snapshot),
-        winners=_winners_best_first(snapshot),
-        measured=[*snapshot.objectives, FILE_BYTES],
-        log=tail(view.directory.path / LOG, _LOG_LINES),
+        bars=[] if row is None else bars_of(snapshot.space, row),
     )
 
 
@@ -165,20 +153,20 @@ def _plan_objectives(service: State, run: Run) -> list[Objective]:
 
 def _best_first(snapshot: Snapshot) -> list[TrialRow]:
     """Return the front's members, best quality first; the first few hundred."""
-    quality = snapshot.objectives[0] if snapshot.objectives else None
-    if quality is None:
-        return []
-    return sorted(snapshot.front_rows, key=lambda row: quality.cost(row.values[quality.name].value))[
-        :_MAX_ROWS
-    ]
+    return sorted(snapshot.front_rows, key=lambda row: _quality_cost(snapshot, row.values))[:_MAX_ROWS]
 
 
 def _winners_best_first(snapshot: Snapshot) -> list[Winner]:
     """Return the winners on the final front, best quality first, then the others."""
 
     def rank(winner: Winner) -> tuple[bool, float]:
-        quality = snapshot.objectives[0]
         is_dominated = not any(variant.on_front for variant in winner.variants)
-        return is_dominated, quality.cost(winner.variants[0].values[quality.name].value)
+        return is_dominated, _quality_cost(snapshot, winner.variants[0].values)
 
     return sorted(snapshot.winners, key=rank)
+
+
+def _quality_cost(snapshot: Snapshot, values: Mapping[str, Measurement]) -> float:
+    """Return the quality among values by objective, to be minimised."""
+    quality = snapshot.objectives[0]
+    return quality.cost(values[quality.name].value)

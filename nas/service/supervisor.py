@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, final
+from typing import final
 
 from pydantic import JsonValue
 
@@ -37,30 +37,11 @@ _ACTIONS: dict[Action, tuple[str, State, tuple[State, ...]]] = {
 """What may be done: its past participle, what a run becomes by it, and the states that it goes with."""
 
 
-class Child(Protocol):
-    """What the supervisor needs of a run's process: see :class:`nas.service.processes.Process`."""
-
-    def is_alive(self) -> bool:
-        """Whether it still runs."""
-
-    def exit_code(self) -> int | None:
-        """Return the exit code of one that ended; None where it can't be known."""
-
-    def stop(self) -> None:
-        """Ask it to put things down and end."""
-
-    def kill(self) -> None:
-        """End it at once."""
-
-    def last_words(self) -> str:
-        """Return the end of what it wrote."""
-
-
 @dataclass
 class _Running:
     run_id: str
     device: str
-    child: Child
+    child: Process
     kill_at: float | None = None
 
 
@@ -85,8 +66,8 @@ class Supervisor:
         store: Store,
         settings: Settings,
         *,
-        start: Callable[[list[str], Path, str | None], Child] = Process.start,
-        find: Callable[[Path], Child | None] = Process.find,
+        start: Callable[[list[str], Path, str | None], Process] = Process.start,
+        find: Callable[[Path], Process | None] = Process.find,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._store, self._settings = store, settings

@@ -25,7 +25,17 @@ from nas.report.tables import choose_unit, format_value
 from nas.service.models import Changes, Predictions, Refit, RunModel, Trust
 from nas.service.runs import Snapshot
 
-STAGES = (TRAIN_SUPERNET, SEARCH, FINISH_WINNERS, CHECK_RANKING)
+_STAGES = {
+    PRETRAIN_SUPERNET: False,
+    TRAIN_SUPERNET: True,
+    SCORE_UNTRAINED: False,
+    CHOOSE_PROXY: False,
+    SEARCH: True,
+    ADAPT_CANDIDATES: False,
+    FINISH_WINNERS: True,
+    CHECK_RANKING: True,
+}
+"""Stages in their order, and whether every run has them; the others are shown while they are under way."""
 _NAMES = {
     "macs": "MACs",
     "flops": "FLOPs",
@@ -138,14 +148,8 @@ def describe_step(snapshot: Snapshot, step: Upgrade, goal: int) -> ShownStep:
 
 def stages(run: RunModel) -> list[Stage]:
     """Return the stages of a run."""
-    names = list(STAGES)
-    if run.stage == PRETRAIN_SUPERNET:
-        names.insert(0, run.stage)
-    elif run.stage in (SCORE_UNTRAINED, CHOOSE_PROXY):
-        names.insert(1, run.stage)
-    elif run.stage == ADAPT_CANDIDATES:
-        names.insert(names.index(FINISH_WINNERS), run.stage)
-    elif run.stage not in (*STAGES, "", DONE):
+    names = [name for name, is_everywhere in _STAGES.items() if is_everywhere or name == run.stage]
+    if run.stage not in (*names, "", DONE):
         names.append(run.stage)
     is_over = run.state == "finished" or run.stage == DONE
     at = len(names) if is_over else names.index(run.stage) if run.stage else -1

@@ -51,12 +51,12 @@ async function showTrials() {
 let volumes = [];
 
 async function drawHypervolume(anew = false) {
-  if (anew) volumes = (await getJson(`${root}/runs/${page.run}/volumes`));
-  if (!volumes.value?.length) return;
+  if (anew) volumes = (await getJson(`${root}/api/v1/runs/${page.run}/hypervolume`)).hypervolume;
+  if (!volumes.length) return;
   byId("hv-empty").hidden = true;
-  byId("hv-now").textContent = volumes.value.at(-1).toFixed(4);
+  byId("hv-now").textContent = volumes.at(-1).toFixed(4);
   const axis = { gridcolor: colour("grid"), zeroline: false, showline: true, linecolor: colour("line"), ticks: "", automargin: true, fixedrange: true };
-  const line = { type: "scatter", mode: "lines", x: volumes.after, y: volumes.value, line: { color: colour("front"), width: 2, shape: "hv" }, hovertemplate: "%{y:.4f} after %{x}<extra></extra>" };
+  const line = { type: "scatter", mode: "lines", x: volumes.map((_, at) => at + 1), y: volumes, line: { color: colour("front"), width: 2, shape: "hv" }, hovertemplate: "%{y:.4f} after %{x}<extra></extra>" };
   const looks = layout({
     margin: { l: 44, r: 10, t: 6, b: 40 },
     xaxis: { ...axis, title: { text: "evaluations", standoff: 8, font: { size: 13 } } },

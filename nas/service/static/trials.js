@@ -1,4 +1,4 @@
-// The evaluated architectures of a run, in columns, as /runs/<id>/points sends them; new ones are added.
+// The evaluated architectures of a run, in columns, as /runs/<id>/points sends them, and its winners; new ones are added.
 
 import { getJson, root } from "./dom.js";
 
@@ -27,7 +27,10 @@ export class Trials {
   /** Fetch what is new; returns whether anything is. */
   async update() {
     const first = this.number.length === 0;
-    const sent = await getJson(`${root}/runs/${this.run}/points${first ? "" : `?after=${this.cursor}`}`);
+    const [sent, { winners }] = await Promise.all([
+      getJson(`${root}/runs/${this.run}/points${first ? "" : `?after=${this.cursor}`}`),
+      getJson(`${root}/api/v1/runs/${this.run}/winners`),
+    ]);
     if (first) {
       this.objectives = sent.objectives;
       this.choices = sent.choices;
@@ -44,9 +47,15 @@ export class Trials {
       sent.spread.forEach((column, o) => this.spread[o].push(column[at]));
     });
     this.front = sent.front.map((number) => this.row.get(number)).filter((row) => row !== undefined);
-    this.winners = sent.winners;
+    this.winners = winners.flatMap((winner) => winner.variants.map((variant) => this.file(winner, variant)));
     this.total = sent.total;
     this.cursor = sent.cursor;
     return sent.number.length > 0;
+  }
+
+  /** An exported file of a winner, measured on the test split; what isn't known of it is null. */
+  file(winner, variant) {
+    const all = (which) => this.objectives.map(({ name }) => variant.values[name]?.[which] ?? null);
+    return { id: winner.id, variant: variant.name, on_front: variant.on_front, values: all("value"), spread: all("spread") };
   }
 }

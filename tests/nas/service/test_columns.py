@@ -1,24 +1,11 @@
 from __future__ import annotations
 
-import dataclasses
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from nas.choices import Choice
 from nas.objective import Measurement, Objective
-from nas.report.results import Results
-from nas.service.columns import (
-    MAX_DOMINATED,
-    VolumeSteps,
-    bars_of,
-    columns,
-    genes_of,
-    list_finished,
-    thin_rows,
-    volume_steps,
-)
+from nas.service.columns import MAX_DOMINATED, bars_of, columns, genes_of, thin_rows
 from nas.service.record import TrialRow
 from nas.service.runs import Snapshot
 from nas.space import SearchSpace
@@ -36,11 +23,11 @@ def row(number: int, accuracy: float, macs: float, **choices: int) -> TrialRow:
 
 
 def snapshot(rows: list[TrialRow], front: tuple[int, ...]) -> Snapshot:
-    return Snapshot(1, (ACCURACY, MACS), tuple(rows), 0, front, (), None, None)
+    return Snapshot(1, (ACCURACY, MACS), tuple(rows), 0, front, (), None, None, space=SPACE)
 
 
 def test_columns_hold_what_the_rows_hold() -> None:
-    sent = columns(snapshot([row(0, 0.9, 10), row(4, 0.8, 20)], (0,)), SPACE)
+    sent = columns(snapshot([row(0, 0.9, 10), row(4, 0.8, 20)], (0,)))
     assert sent.number == [0, 4]
     assert sent.id == ["id0", "id4"]
     assert sent.values == [[0.9, 0.8], [10, 20]]
@@ -50,32 +37,14 @@ def test_columns_hold_what_the_rows_hold() -> None:
     assert [o.shown_unit for o in sent.objectives] == ["%", ""]
 
 
-def test_finished_winners_are_sent_beside_the_search_with_what_is_known_of_each_file(tiny_run: Path) -> None:
-    results = Results.read(tiny_run / "report.json")
-    plain = results.winners[0].variants[0]
-    partly = dataclasses.replace(plain, name="int8", values={"accuracy": plain.values["accuracy"]})
-    winner = dataclasses.replace(results.winners[0], variants=(plain, partly))
-    made = dataclasses.replace(
-        snapshot([row(0, 0.9, 10)], (0,)),
-        objectives=results.objectives,
-        results=dataclasses.replace(results, winners=(winner,)),
-    )
-    first, second = list_finished(made)
-    assert (first.id, first.trial, first.variant) == (winner.id, winner.trial, "fp32")
-    assert first.values == [plain.values[o.name].value for o in results.objectives]
-    assert second.values == [plain.values["accuracy"].value, None]
-    assert second.spread[1] is None
-    assert columns(snapshot([], ()), SPACE).winners == []
-
-
 def test_only_what_is_new_is_sent_again_and_the_front() -> None:
     rows = [row(0, 0.7, 30), row(1, 0.9, 10), row(2, 0.8, 20)]
-    assert columns(snapshot(rows, (1,)), SPACE, after=2).number == [1, 2]
-    assert columns(snapshot(rows, ()), SPACE, after=3).number == []
+    assert columns(snapshot(rows, (1,)), after=2).number == [1, 2]
+    assert columns(snapshot(rows, ()), after=3).number == []
 
 
 def test_a_run_that_is_not_prepared_has_empty_columns() -> None:
-    sent = columns(Snapshot(0, (), (), 0, (), (), None, None), None)
+    sent = columns(Snapshot(0, (), (), 0, (), (), None, None))
     assert sent.number == sent.genes == sent.choices == []
 
 
@@ -105,8 +74,3 @@ def test_few_rows_are_not_thinned(count: int) -> None:
 
 def test_equal_rows_are_one_point_in_a_picture() -> None:
     assert len(thin_rows(np.ones((5000, 2)), [], 100)) == 1
-
-
-def test_the_hypervolume_is_sent_where_it_changes() -> None:
-    assert volume_steps([1.0, 1.0, 2.0, 2.0, 2.0]) == VolumeSteps([1, 3, 5], [1.0, 2.0, 2.0])
-    assert volume_steps([]) == VolumeSteps([], [])

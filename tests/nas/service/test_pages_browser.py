@@ -187,6 +187,17 @@ def test_numbers_on_the_page_are_those_of_the_report(run_page: Page) -> None:
     assert run_page.evaluate(script, asked) == expected
 
 
+def test_what_is_not_known_of_a_winners_file_is_no_mark_and_no_line(run_page: Page) -> None:
+    script = """async () => {
+        const { Trials } = await import("/nas/static/trials.js");
+        const trials = Object.assign(new Trials("a run"), { objectives: [{ name: "accuracy" }, { name: "macs" }] });
+        const values = { accuracy: { value: 0.75, spread: 0.25 } };
+        return trials.file({ id: "a", variants: [] }, { name: "int8", on_front: true, values });
+    }"""
+    file = {"id": "a", "variant": "int8", "on_front": True}
+    assert run_page.evaluate(script) == file | {"values": [0.75, None], "spread": [0.25, None]}
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1440, 390])
 def test_nothing_serious_for_axe_and_nothing_too_wide(site: Site, theme: str, width: int) -> None:
