@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from nas.service.models import NewRun, StudyModel
 from nas.service.numbers import number, whole_number
-from nas.service.problems import Problem
+from nas.service.problems import Problem, make_refusal
 from nas.service.words import label
 
 T = TypeVar("T")
@@ -33,7 +33,11 @@ class StudyForm(BaseModel):
     def of(cls, study: StudyModel) -> StudyForm:
         """Return the form of a study in which nothing is changed."""
         texts = {name: str(value) for name, value in study.defaults if value is not None}
-        limits = {f"{_LIMIT}{q.name}": str(q.at_most) for q in study.constraints if q.at_most is not None}
+        limits = {
+            f"{_LIMIT}{q.name}": str(q.at_most).removesuffix(".0")  # most are counts
+            for q in study.constraints
+            if q.at_most is not None
+        }
         return cls.model_validate({"objectives": [o.name for o in study.objectives], **texts, **limits})
 
 
@@ -90,4 +94,4 @@ def _read(name: str, text: str, read: Callable[[str], T], default: T | None) -> 
 
 def _make_refusal(name: str, fault: str) -> Problem:
     words = label(name)
-    return Problem(422, "not-valid", f"{words[:1].upper()}{words[1:]} is {fault}.")
+    return make_refusal(f"{words[:1].upper()}{words[1:]} is {fault}.")

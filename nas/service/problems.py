@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 from nas.errors import NasError
 
 MEDIA_TYPE = "application/problem+json"
-_MAX_DETAIL = 2000
+_MAX_DETAIL = 2000  # characters: what is quoted of a request may be as long as its body
 
 
 class ProblemDetails(BaseModel):
@@ -72,6 +72,11 @@ class Problem(Exception):  # noqa: N818 # RFC 9457 has no errors, it has problem
         }
         text = json.dumps(content)  # in ASCII: what is quoted of a request need not be valid Unicode
         return Response(text, self.status, self.headers, MEDIA_TYPE)
+
+
+def make_refusal(sentence: str) -> Problem:
+    """Return the problem of a request that asks for what can't be (422)."""
+    return Problem(422, "not-valid", sentence)
 
 
 def document_problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -132,6 +137,7 @@ def _to_problem(error: Exception, runs: Path) -> Problem:
     return Problem(500, "defect", "The service failed to answer: this is a defect; its log says more.")
 
 
+# in our words, where Starlette says no more than the name of the status
 _HTTP_KINDS = {
     400: (
         "unreadable-request",

@@ -33,6 +33,19 @@ def test_a_form_that_is_sent_as_it_was_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize(
+    ("limit", "text"), [(5000.0, "5000"), (0.1, "0.1"), (1e-7, "1e-07"), (1e22, "1e+22")]
+)
+def test_a_limit_is_shown_without_digits_that_say_nothing_and_is_read_as_the_same(
+    limit: float, text: str
+) -> None:
+    quantity = STUDY.constraints[0].model_copy(update={"at_most": limit})
+    study = STUDY.model_copy(update={"constraints": [quantity]})
+    form = StudyForm.of(study)
+    assert form.model_dump()["limit.macs"] == text
+    assert read_form(study, form).constraints == {}
+
+
+@pytest.mark.parametrize(
     ("typed", "changes"),
     [
         ({"evaluations": "9"}, {"evaluations": 9}),

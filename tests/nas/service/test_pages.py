@@ -129,6 +129,8 @@ def test_a_study_is_started_with_what_was_changed_and_nothing_else(
     assert run is not None
     assert run.changes == {"evaluations": 9, "objectives": ["accuracy"], "constraints": {"macs": 5000.0}}
     page = person.get(answer.headers["location"]).text
+    assert "queued just now" in page
+    assert "not yet" in person.get("/runs").text
     assert "Waiting for cpu: next in line." in page
     assert "No front yet" in page
     assert re.search(r'<select id="axis-x"[^>]*><option value="0" selected>accuracy</option></select>', page)
