@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 NAS = Path(__file__).parents[1] / "nas"
-FOLDERS = ("search", "runner", "training", "evaluation", "report", "export", "commands", "study")
+FOLDERS = ("search", "runner", "training", "evaluation", "report", "export", "commands", "study", "service")
 
 
 def numbers_without_a_reason(path: Path) -> Iterator[str]:

@@ -26,7 +26,7 @@ from nas.service.store import Action, Run
 
 _RUN_ID = re.compile(r"[A-Za-z0-9_]{1,100}-[0-9a-f]{8}", re.ASCII)
 
-_ANSWERS = document_problems(401, 414, 422, 429)
+_ANSWERS = document_problems(401, 414, 422, 429)  # whatever is asked for
 router = APIRouter(prefix="/api/v1", dependencies=[Depends(reader)], responses=_ANSWERS)
 of_run = APIRouter(prefix="/runs/{run}", responses=document_problems(404))
 open_router = APIRouter(prefix="/api/v1", responses=_ANSWERS)
@@ -239,6 +239,7 @@ def winner_file(
     return FileResponse(path, media_type="application/octet-stream", filename=path.name)
 
 
+# a damaged file is not sent (409)
 _ZIP = {
     200: {"description": "A zip.", "content": {"application/zip": {}}},
     **document_problems(409),

@@ -17,7 +17,7 @@ from nas.service.models import CATALOGUE, FrontModel, RunModel, StudyModel
 from nas.service.settings import TOKEN
 
 T = TypeVar("T")
-_TIMEOUT_S = 60.0
+_TIMEOUT_S = 60.0  # the first look at a run of thousands of trials takes the service many seconds
 _RUN, _FRONT = TypeAdapter(RunModel), TypeAdapter(FrontModel)
 
 

@@ -20,7 +20,7 @@ from nas.space import SearchSpace
 MAX_DOMINATED = 1500
 """Dominated trials that are sent at once, at most: more can't be told apart in a picture."""
 
-_FINEST_GRID = 512
+_FINEST_GRID = 512  # about as many cells as the plot is pixels high
 _FIRST_OPTION = ord("0")
 
 

@@ -20,8 +20,8 @@ from nas.service.store import OVER, Run, Store
 
 logger = logging.getLogger(__name__)
 
-_FIRST_LOG_BYTES = 8 * 1024
-_MAX_LOG_BYTES = 64 * 1024
+_FIRST_LOG_BYTES = 8 * 1024  # some hundred lines; the API gives more
+_MAX_LOG_BYTES = 64 * 1024  # read at once: a flood of lines follows in pieces, and fills no memory
 _EVENT_ID = re.compile(r"(\d{1,9})-(\d{1,15})", re.ASCII)
 
 

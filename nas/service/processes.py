@@ -19,8 +19,8 @@ from nas.service.settings import child_environment
 from nas.service.store import Run
 
 LOG = "log.txt"
-_MAX_LAST_WORDS = 4000
-_LAST_LINES = 25
+_MAX_LAST_WORDS = 4000  # characters: the database holds them
+_LAST_LINES = 25  # a traceback of usual depth, and the sentence below it
 
 
 def command_of(run: Run, directory: Path) -> list[str]:

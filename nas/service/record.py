@@ -160,10 +160,10 @@ def _open_study(location: Location, name: str) -> optuna.Study | None:
 
     No connection is kept between two reads, so there is nothing to close.
     """
+    never_write: dict[str, object] = {"connect_timeout": 5, "options": "-c default_transaction_read_only=on"}
+    url = str(location)
     if isinstance(location, Path):
         url, never_write = f"sqlite:///file:{quote(str(location.resolve()))}?mode=ro&uri=true", {"timeout": 5}
-    else:
-        url, never_write = location, {"connect_timeout": 5, "options": "-c default_transaction_read_only=on"}
     try:
         storage = RDBStorage(
             url,

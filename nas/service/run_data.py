@@ -15,7 +15,7 @@ from nas.service import words
 from nas.service.api import TheView
 from nas.service.columns import columns, costs_of_rows
 from nas.service.numbers import Whole, number
-from nas.service.problems import Problem
+from nas.service.problems import make_refusal
 from nas.service.runs import Snapshot
 
 _NO_STEP = "No larger budget buys anything better."
@@ -64,7 +64,7 @@ def explore(
 def _column(snapshot: Snapshot, name: str) -> int:
     names = [objective.name for objective in snapshot.objectives]
     if name not in names:
-        raise Problem(422, "not-valid", f"The run has no objective {name!r}: choose among {names}.")
+        raise make_refusal(f"The run has no objective {name!r}: choose among {names}.")
     return names.index(name)
 
 
@@ -76,10 +76,8 @@ def _limits(snapshot: Snapshot, given: list[str]) -> FloatArray:
         try:
             limit = number(value)
         except ValueError:
-            raise Problem(
-                422,
-                "not-valid",
-                f"The limit {text[:60]!r} is none: send the objective's name, ':' and a number.",
+            raise make_refusal(
+                f"The limit {text[:60]!r} is none: send the objective's name, ':' and a number."
             ) from None
         limits[column] = snapshot.objectives[column].cost(limit)
     return limits

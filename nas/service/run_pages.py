@@ -28,9 +28,9 @@ from nas.service.runs import Snapshot, describe_run
 from nas.service.state import State
 from nas.service.store import UNFINISHED, Run
 
-_LOG_LINES = 200
-_MAX_ROWS = 300
-_MAX_RUNS = 100
+_LOG_LINES = 200  # chosen: ten screens of the box that shows them
+_MAX_ROWS = 300  # chosen: a front of many objectives has thousands, and all are sent again at every change
+_MAX_RUNS = 100  # the newest; each that is offered is looked at
 
 router = APIRouter(include_in_schema=False)
 

@@ -37,8 +37,8 @@ from nas.service.record import NO_CHOICES, Record, TrialRow
 from nas.service.store import Run
 from nas.space import SearchSpace
 
-_MAX_VIEWS = 64
-_MIN_AGE_S = 0.5
+_MAX_VIEWS = 64  # chosen: more runs than a team looks at; each keeps its trials in memory
+_MIN_AGE_S = 0.5  # half of what a page waits between two looks, so that many readers share a snapshot
 
 
 @final
@@ -92,7 +92,7 @@ class Snapshot:
         return next((winner for winner in self.winners if winner.id == id_), None)
 
 
-_NOTHING = Snapshot(0, (), (), 0, (), (), None, None)
+_NOTHING = Snapshot(0, (), (), 0, (), (), None, None)  # before the first look
 
 
 @final

@@ -16,13 +16,13 @@ from fastapi import FastAPI
 from filelock import FileLock, Timeout
 
 from nas.errors import ServiceError
+from nas.search.record.storage import LOCK_SPACE
 from nas.service.app import create_app
 from nas.service.devices import check_devices
 from nas.service.settings import Settings
 from nas.service.state import State
 
-_CLOSE_S = 2
-_LOCK_NUMBER = 0x6E6173  # "nas", as PostgreSQL names an advisory lock
+_CLOSE_S = 2  # event streams end at once, and a longer download can be asked for again
 
 
 def serve(settings: Settings, tell: Callable[[str], None]) -> None:
@@ -58,10 +58,9 @@ def only_service(folder: Path) -> Iterator[None]:
     Raises:
         ServiceError: one has it already, or the folder can't be written.
     """
-    lock = FileLock(folder / ".service.lock")
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # models and queue are for the operator
-        lock.acquire(timeout=0)
+        held = FileLock(folder / ".service.lock").acquire(timeout=0)
     except Timeout:
         raise ServiceError(
             f"another service is running on {folder}: stop it first, or choose another --folder."
@@ -70,10 +69,8 @@ def only_service(folder: Path) -> Iterator[None]:
         raise ServiceError(
             f"{folder} can't be written ({error.strerror or error}): choose another --folder."
         ) from error
-    try:
+    with held:
         yield
-    finally:
-        lock.release()
 
 
 @contextlib.contextmanager
@@ -84,7 +81,7 @@ def _only_user(engine: sqlalchemy.Engine) -> Iterator[None]:
         return
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.detach()  # from the pool, which would keep the lock when this is over
-        asked = sqlalchemy.select(sqlalchemy.func.pg_try_advisory_lock(_LOCK_NUMBER))
+        asked = sqlalchemy.select(sqlalchemy.func.pg_try_advisory_lock(LOCK_SPACE))
         if not connection.execute(asked).scalar():
             raise ServiceError(
                 "another service is running on this database: stop it first, or give each a database of its own."

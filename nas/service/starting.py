@@ -11,7 +11,7 @@ from nas.changes import change_fault
 from nas.errors import NasError
 from nas.runner.directory import RunDirectory
 from nas.service.models import NewRun, StudyModel
-from nas.service.problems import Problem
+from nas.service.problems import Problem, make_refusal
 from nas.service.settings import Settings
 from nas.service.store import UNFINISHED, Run, Store
 
@@ -41,24 +41,24 @@ def check_changes(study: StudyModel, asked: NewRun, earlier: Sequence[str]) -> d
         limitable=[quantity.name for quantity in study.constraints],
     )
     if fault is not None:
-        raise _make_refusal(fault[0].upper() + fault[1:])
+        raise make_refusal(fault[0].upper() + fault[1:])
     if "device" in changes and changes["device"] not in study.devices:
-        raise _make_refusal(f"There is no device {changes['device']!r}: choose among {study.devices}.")
-    if "prior" in changes and not study.uses_knowledge:
-        raise _make_refusal(
-            f"Study {study.name!r} has a strategy that learns nothing from earlier runs: leave prior out, or give the "
-            "study SurrogateSearch."
-        )
-    unknown = [run for run in changes.get("prior", []) if run not in earlier]
-    if unknown:
-        raise _make_refusal(
-            f"There is no run {unknown[0]!r} that {study.name} could learn from: choose among {list(earlier)}."
-        )
+        raise make_refusal(f"There is no device {changes['device']!r}: choose among {study.devices}.")
+    _check_prior(study, changes.get("prior", []), earlier)
     return changes
 
 
-def _make_refusal(sentence: str) -> Problem:
-    return Problem(422, "not-valid", sentence)
+def _check_prior(study: StudyModel, prior: Sequence[str], earlier: Sequence[str]) -> None:
+    if prior and not study.uses_knowledge:
+        raise make_refusal(
+            f"Study {study.name!r} has a strategy that learns nothing from earlier runs: leave prior out, or give the "
+            "study SurrogateSearch."
+        )
+    unknown = [run for run in prior if run not in earlier]
+    if unknown:
+        raise make_refusal(
+            f"There is no run {unknown[0]!r} that {study.name} could learn from: choose among {list(earlier)}."
+        )
 
 
 def earlier_runs(store: Store, directory: Callable[[str], Path], study: str) -> list[Run]:

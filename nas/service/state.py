@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from typing import final
 
 from fastapi import Request
@@ -133,8 +134,9 @@ class State:
         return thread
 
     def _read_ahead(self) -> None:
-        newest = self.store.runs(before=None, limit=_NUM_WARMED)
-        for read in (self.studies.all, *(self.runs.view(run).snapshot for run in newest)):
+        reads: list[Callable[[], object]] = [self.studies.all]
+        reads += [self.runs.view(run).snapshot for run in self.store.runs(before=None, limit=_NUM_WARMED)]
+        for read in reads:
             try:
                 read()
             except NasError as error:  # whoever asks for it is told so too

@@ -15,7 +15,7 @@ from nas.errors import CatalogError
 from nas.service.models import CATALOGUE, StudyModel
 from nas.service.settings import child_environment
 
-_PATIENCE_S = 120
+_PATIENCE_S = 120  # studies import torch: seconds on an idle machine, a minute on a busy one
 
 
 @final

@@ -23,11 +23,11 @@ from nas.service.store import OVER, Action, Run, State, Store
 
 logger = logging.getLogger(__name__)
 
-_TICK_S = 0.25
-_AFTER_FAILURE_S = 5.0
-_PATIENCE_S = 1.5
-_MISTAKE = 2
-_STOPPED = (130, 143, -2, -15)
+_TICK_S = 0.25  # a device waits no longer for its next run, and a look costs microseconds
+_AFTER_FAILURE_S = 5.0  # a database that was locked or away is not asked four times a second
+_PATIENCE_S = 1.5  # after the last process was killed: some looks, to see that it is gone
+_MISTAKE = 2  # exit code of the command line for what a user can put right
+_STOPPED = (130, 143, -2, -15)  # Ctrl-C and SIGTERM, as the command line and as the system tell of them
 
 _ACTIONS: dict[Action, tuple[str, State, tuple[State, ...]]] = {
     "pause": ("paused", "paused", ("queued", "running")),
@@ -35,6 +35,9 @@ _ACTIONS: dict[Action, tuple[str, State, tuple[State, ...]]] = {
     "resume": ("resumed", "queued", ("paused", "failed")),
 }
 """What may be done: its past participle, what a run becomes by it, and the states that it goes with."""
+
+_UNTRIED = {"intent": None, "restarts": 0, "not_before": 0.0, "last_words": None, "finished": None}
+"""What a resumed run is as good as new in: what went wrong before counts for nothing."""
 
 
 @dataclass
@@ -143,15 +146,7 @@ class Supervisor:
                 )
             running = self._running.get(run.id)
             if action == "resume":
-                self._store.change_run(
-                    run.id,
-                    state=state,
-                    intent=None,
-                    restarts=0,
-                    not_before=0.0,
-                    last_words=None,
-                    finished=None,
-                )
+                self._store.change_run(run.id, state=state, **_UNTRIED)
             elif running is None:
                 self._rest(run.id, state, run.last_words)
             else:

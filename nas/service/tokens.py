@@ -16,7 +16,7 @@ from nas.errors import ServiceError
 from nas.service.store import Role, SignIn, Store, Token
 
 _FORM = re.compile(r"nas_([0-9a-f]{12})_([A-Za-z0-9_-]{43})", re.ASCII)
-_DAY_S = 86_400.0
+_DAY_S = 86_400.0  # 24 hours
 
 
 @final
