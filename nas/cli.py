@@ -15,9 +15,9 @@ from nas.commands.options import import_from_here
 from nas.commands.profile import profile_command, profile_device_command
 from nas.commands.run import run_command
 from nas.commands.scale import scale_command
+from nas.commands.serve import print_line, serve, token_app
 from nas.commands.show import front_command, status
 from nas.errors import NasError, OutputError
-from nas.service import commands
 from nas.terminal import report_failed_output, tell_aside
 
 app = typer.Typer(
@@ -30,7 +30,7 @@ app = typer.Typer(
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        commands.print_line(f"nas {version('nas')}")
+        print_line(f"nas {version('nas')}")
         raise typer.Exit
 
 
@@ -43,8 +43,8 @@ def options(
     """Multi-objective neural architecture search."""
 
 
-app.command("serve")(commands.serve)
-app.add_typer(commands.token_app, name="token")
+app.command("serve")(serve)
+app.add_typer(token_app, name="token")
 app.command("run")(run_command)
 app.command("scale")(scale_command)
 app.command("profile")(profile_command)

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from nas.commands import remote
 from nas.commands.options import (
     RunPath,
     Server,
@@ -20,7 +21,6 @@ from nas.commands.options import (
 from nas.errors import RunDirectoryError
 from nas.export.names import variant_files
 from nas.report.results import Winner
-from nas.service import remote
 from nas.terminal import console, log_to_terminal
 
 

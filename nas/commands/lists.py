@@ -11,9 +11,9 @@ from typing import Annotated
 import typer
 
 from nas.catalog import describe_study, study_names
+from nas.commands import remote
 from nas.commands.options import Server, Verbose, client_of
 from nas.report.tables import Table
-from nas.service import remote
 from nas.terminal import console, log_to_terminal, print_table
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, final
 import typer
 
 from nas.catalog import find_study
+from nas.commands import remote
 from nas.commands.options import (
     Constraint,
     Objective,
@@ -28,7 +29,6 @@ from nas.commands.options import (
 )
 from nas.commands.workers import executor_of, trainers_of
 from nas.progress import DEFAULT_DEVICE
-from nas.service import remote
 from nas.terminal import Bars, Terminated, log_to_terminal, print_results, sigterm_interrupts
 
 if TYPE_CHECKING:

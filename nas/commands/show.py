@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nas.commands import remote
 from nas.commands.options import (
     RunPath,
     Server,
@@ -25,7 +26,6 @@ from nas.report.device_set import choose_device_set
 from nas.report.results import Results
 from nas.report.tables import final_front_table, front_table
 from nas.report.trust import TrustResult
-from nas.service import remote
 from nas.terminal import console, describe_status, log_to_terminal, print_table
 
 if TYPE_CHECKING:

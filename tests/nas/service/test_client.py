@@ -11,8 +11,8 @@ import pytest
 from fastapi.testclient import TestClient
 from service_fakes import FINISHED
 
+from nas.commands import remote
 from nas.errors import ServiceError
-from nas.service import remote
 from nas.service.client import Client
 from nas.service.store import Run
 
