@@ -43,13 +43,15 @@ class Task(Protocol):
     """What a network is for. ``repr`` goes into the study's fingerprint, so a frozen dataclass does well."""
 
     def loss(self, outputs: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
-        """Return the loss, a mean over the items.
+        """Return the loss, a mean over the items, or over all that counts in them, such as pixels that have a label.
+
+        A batch given twice has the same loss.
 
         Args:
-            outputs: ``(n, *)`` of the network.
+            outputs: ``(n, *)`` of the network, n >= 1.
             targets: ``(n, *)`` as the data has them.
-            label_smoothing: How much of each target is spread over all classes (Szegedy 2016); 0 and up to 1. For a
-                task without classes it means nothing.
+            label_smoothing: How much of each target is spread over all classes (Szegedy 2016); 0 and up to 1. Training
+                passes the recipe's to every task; to one without classes it means nothing.
         """
 
     def imitation(self, outputs: Tensor, teacher: Tensor) -> Tensor:
@@ -79,13 +81,17 @@ class Quality(Protocol):
         """Name, unit, direction."""
 
     def statistics(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return ``(n, k)`` float64 of ``(n, *)`` outputs and targets: what each item adds to the value.
+        """Return ``(n, k)`` of ``(n, *)`` outputs and targets: what each item adds to the value, kept as float64.
 
         Right or wrong; intersections and unions by class; squared errors.
         """
 
     def value(self, statistics: FloatArray) -> float:
-        """Return the value of ``(n, k)`` statistics, n >= 1; NaN where they don't say one."""
+        """Return the value of ``(n, k)`` statistics, n >= 1; NaN where they don't say one.
+
+        They are those of any items: some may hold no item of a class, which the bootstrap leaves out where the value
+        is NaN. A candidate whose whole split has the value NaN fails.
+        """
 
 
 @runtime_checkable

@@ -110,7 +110,8 @@ def _check(images: Tensor, labels: Tensor) -> None:
     if images.ndim != 4 or labels.ndim != 1 or len(images) != len(labels):
         raise DataError(
             f"images of shape {tuple(images.shape)} and labels of shape {tuple(labels.shape)} don't fit: "
-            "(n, channels, height, width) and (n,) are expected."
+            "(n, channels, height, width) and (n,) are expected; masks, and targets of any other task, are for "
+            "nas.data.split_tensors, which takes the task too."
         )
     if images.is_complex() or not torch.isfinite(images.to(torch.float32)).all():
         raise DataError("some pixels are complex, NaN or infinite: clean the images first.")

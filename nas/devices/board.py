@@ -9,7 +9,7 @@ from typing import final
 
 import numpy as np
 
-from nas.devices.device import Device
+from nas.devices.device import Device, time_turns
 from nas.devices.remote import Remote
 
 _LEAST_TOLERANCE = 0.05
@@ -63,10 +63,10 @@ def ratio_of(device: Device, reference: bytes) -> tuple[float, float]:
     """Return how long a fixed network takes, of the reference's time, and the relative noise of that."""
     order, ratios = [0, 1, 0, 1], []
     with device.open([reference, _second_network()], 1) as session:
-        begin = session.time(order, _RUNS_PER_TURN)
+        begin = time_turns(session, order, _RUNS_PER_TURN)
         rounds = max(2, round(_BLOCK_S / float(begin.seconds.sum())) * 2)
         for _ in range(_BLOCKS):
-            seconds = session.time([0, 1] * rounds, _RUNS_PER_TURN).seconds
+            seconds = time_turns(session, [0, 1] * rounds, _RUNS_PER_TURN).seconds
             ratios.append(float(np.median(seconds[1::2]) / np.median(seconds[::2])))
     ratio = statistics.median(ratios)
     return ratio, statistics.stdev(ratios) / ratio

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import final
 
 import numpy as np
-from filelock import FileLock
+from filelock import BaseFileLock, FileLock, Timeout
 
 from nas.checks import check_integers
 from nas.devices.agent.undisturbed import on_core, steps_finely, time_run, without_collector
@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 
 _WARM_UP_RUNS = 3
 """The first allocates memory; what the others don't warm, a low quantile of the times doesn't see."""
+_SILENT_S = 20.0
+"""Longer than a usual measurement, so that processes which take turns say nothing."""
 _OUT_OF_MEMORY = (
     "Failed to allocate memory",
     "smaller than requested bytes",
@@ -152,16 +154,28 @@ def _last_cores() -> Iterator[int]:
 
 @contextlib.contextmanager
 def turn_of_this_process() -> Iterator[None]:
-    """Wait until no other process of this user's measures, as far as they share a folder for temporary files."""
+    """Wait until no other process of this user's measures, as far as they share a folder for temporary files.
+
+    For devices that run on this machine's processor. A turn inside of another would wait for itself for ever, so a
+    device that opens one of ours takes none.
+    """
     lock = FileLock(Path(tempfile.gettempdir(), f"nas-latency-{os.getuid()}.lock"))
     try:
-        lock.acquire()
+        _acquire(lock)
     except OSError as error:
         logger.warning("other processes may measure at the same time, because %s", one_line(error))
     try:
         yield
     finally:
         lock.release()
+
+
+def _acquire(lock: BaseFileLock) -> None:
+    try:
+        lock.acquire(timeout=_SILENT_S)
+    except Timeout:
+        logger.warning("waiting for another process that measures: it holds %s", lock.lock_file)
+        lock.acquire()
 
 
 @contextlib.contextmanager

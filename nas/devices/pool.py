@@ -13,7 +13,7 @@ import numpy as np
 
 from nas.checks import check_kind
 from nas.devices.board import Board, ratio_of
-from nas.devices.device import Device, Session, Timings
+from nas.devices.device import Device, Session, Timings, time_turns
 from nas.devices.remote import Remote
 from nas.errors import DeviceRefusedError, DeviceUnavailableError, StudyError, one_line
 from nas.space import FloatArray
@@ -205,7 +205,7 @@ class _Watched:
 
     def time(self, order: Sequence[int], runs: int) -> Timings:
         """Have networks run in turns."""
-        found = self._session.time(order, runs)
+        found = time_turns(self._session, order, runs)
         for position, row in zip(order, found.seconds, strict=True):
             self._times.setdefault(position, []).extend(row.tolist())
         return found

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import final
 
 from nas.checks import check_kind
-from nas.devices.device import Device, Session
+from nas.devices.device import Device, Session, time_turns
 from nas.devices.energy import EnergyCounter, Rapl
 from nas.devices.onnx_runtime import OnnxRuntime
 from nas.errors import DeviceFaultError
@@ -85,7 +85,7 @@ class EnergyMj(RunsOnDevice):
 
     def _measure_model(self, model: bytes, seconds: float) -> Measurement:
         with self.device.open([model], self.batch_size) as session:
-            turn = float(session.time([0], _RUNS_PER_TURN).seconds.mean()) * (_RUNS_PER_TURN + 1)
+            turn = float(time_turns(session, [0], _RUNS_PER_TURN).seconds.mean()) * (_RUNS_PER_TURN + 1)
             turns = max(1, round(seconds / _BLOCKS / turn))
             blocks = [self._block(session, turns) for _ in range(_BLOCKS)]
         passes = _BLOCKS * turns * (_RUNS_PER_TURN + 1)
@@ -94,7 +94,7 @@ class EnergyMj(RunsOnDevice):
     def _block(self, session: Session, turns: int) -> float:
         """Return the millijoules of one pass; in every turn there is one more than is timed."""
         begin = self.counter.joules()
-        session.time([0] * turns, _RUNS_PER_TURN)
+        time_turns(session, [0] * turns, _RUNS_PER_TURN)
         used = self.counter.joules() - begin
         if not used > 0:
             raise DeviceFaultError(

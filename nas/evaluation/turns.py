@@ -14,7 +14,7 @@ from typing import final
 
 import numpy as np
 
-from nas.devices.device import Device, Session
+from nas.devices.device import Device, Session, time_turns
 from nas.space import FloatArray
 
 _SESSIONS = 2
@@ -125,5 +125,5 @@ def _pick_undisturbed(session: Session, count: int, rounds: int, nominal_seconds
 
 def _times(session: Session, count: int, rounds: int) -> tuple[FloatArray, float]:
     """Return ``(networks, rounds * runs)`` seconds, and the share that the thread had of its core."""
-    found = session.time(list(range(count)) * rounds, _RUNS_PER_TURN)
+    found = time_turns(session, list(range(count)) * rounds, _RUNS_PER_TURN)
     return found.seconds.reshape(rounds, count, -1).swapaxes(0, 1).reshape(count, -1), found.cpu_share

@@ -28,14 +28,19 @@ def check_shapes(supernet: Supernet, form: Form, task: Task, targets: Tensor | N
         supernet: The network.
         form: What the network takes.
         task: Says whether outputs are what they should be.
-        targets: ``(1, *)`` of an item; a single class unless given.
+        targets: ``(1, *)`` of one item, as the task has them; of one class, int64 of shape ``(1,)``, unless given.
 
     Returns:
         The multiply-accumulates of each probe by its id, which running them shows as well.
 
     Raises:
-        ShapeError: shapes don't fit; says in which module, and which choice alone would mend it.
+        ShapeError: shapes don't fit; says in which module, and which choice alone would mend it. Or targets are those
+            of more items or none.
     """
+    if targets is not None and len(targets) != 1:
+        raise ShapeError(
+            f"targets have shape {tuple(targets.shape)}: those of one item, (1, *), are expected."
+        )
     spec = as_spec(form)
     inputs = spec.blank(1, next(supernet.parameters()).device)
     of_item = torch.zeros(1, dtype=torch.int64) if targets is None else targets
@@ -52,9 +57,19 @@ def check_shapes(supernet: Supernet, form: Form, task: Task, targets: Tensor | N
                 where = _blame_choices(supernet.space, architecture, fault_of)
                 raise ShapeError(
                     f"the network doesn't fit {_describe_inputs(spec)}, {where}: {fault}. "
-                    "Make the sizes agree for every option."
+                    f"Make the sizes agree for every option{_doubt_targets(task, targets)}."
                 )
     return fitting
+
+
+def _doubt_targets(task: Task, targets: Tensor | None) -> str:
+    """Return what else may be wrong, as the end of a sentence, where the task has other targets than were taken."""
+    if targets is not None or task.fault(torch.zeros(1, dtype=torch.int64)) is None:
+        return ""
+    return (
+        "; but targets were taken for one class, int64 of shape (1,), which this task doesn't have: pass targets= of "
+        "one item"
+    )
 
 
 def count_macs(

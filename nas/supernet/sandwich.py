@@ -16,6 +16,7 @@ from nas.space import Architecture
 from nas.supernet.supernet import Supernet
 from nas.task import Task
 from nas.training import Losses, Recipe, Step
+from nas.training.mixing import imitate
 from nas.training.phases import Phase
 from nas.training.steps import make_generator, prepare_batch
 
@@ -70,7 +71,7 @@ def sandwich_step(supernet: Supernet, task: Task, recipe: Recipe, *, num_random:
         taught = outputs.detach()
         for architecture in [*draw_architectures(supernet, num_random, generator), smallest]:
             with supernet.active(architecture):
-                yield task.imitation(call_network(supernet, batch.inputs), taught)
+                yield imitate(task, call_network(supernet, batch.inputs), taught)
 
     return step
 

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nas.devices import Device, Session, Timings
-from nas.errors import ExportError
+from nas.devices import Device, Session
+from nas.devices.device import time_turns
+from nas.errors import ExportError, kind_and_line
 from nas.evaluation.onnx_export import export_onnx
 from nas.inputs import Form, InputSpec
 from nas.testing.promises import Contract, Promise
@@ -76,14 +77,9 @@ def _times(session: Session, order: list[int], runs: int) -> np.ndarray:
 
     Judge them by their medians: others may slow a run down, and a thread's clock may stand still during a part of one.
     """
-    timings = session.time(order, runs)
-    assert isinstance(timings, Timings), f"time() gives {timings!r}, expected nas.devices.Timings"
-    seconds, wanted = timings.seconds, (len(order), runs)
-    assert seconds.shape == wanted, f"time() gives seconds of shape {seconds.shape}, expected {wanted}"
-    assert np.isfinite(seconds).all(), f"time() gives {seconds}, expected finite seconds"
-    assert (seconds > 0).all(), f"time() gives {seconds}, expected seconds above 0"
+    timings = time_turns(session, order, runs)
     assert 0 <= timings.cpu_share <= 1, f"cpu_share is {timings.cpu_share}, expected a share of 1"
-    return seconds
+    return timings.seconds
 
 
 def _check_batches(device: Device) -> None:
@@ -105,14 +101,22 @@ def _check_inputs(device: Device) -> None:
 
 def _check_malformed(device: Device) -> None:
     model = _export(_convolutions(_SMALL), _IMAGES)
-    for broken in (b"this is no network", model[: len(model) // 2]):
-        try:
-            with device.open([model, broken], 1):
-                raise AssertionError(f"open() takes {len(broken)} bytes that are no ONNX model")
-        except ExportError:
-            pass
+    for what, broken in (("a text", b"this is no network"), ("half a model", model[: len(model) // 2])):
+        told = _refusal(device, [model, broken])
+        assert isinstance(told, ExportError), (
+            f"open() of {what} {f'raises {kind_and_line(told)}' if told else 'raises nothing'}, expected "
+            "nas.errors.ExportError with what the runtime says"
+        )
         with device.open([model], 1) as session:
             _times(session, [0], 1)
+
+
+def _refusal(device: Device, models: Sequence[bytes]) -> Exception | None:
+    try:
+        with device.open(models, 1):
+            return None
+    except Exception as error:  # whatever the device's runtime raises
+        return error
 
 
 def _export(module: nn.Module, form: Form) -> bytes:

@@ -45,15 +45,17 @@ def check_network(
 ) -> Sequence[Promise]:
     """Check a network with choices, as a file in ``search_spaces`` makes it.
 
-    Made twice it has the same space; every option fits the inputs; an extracted subnet equals the active
-    one after recalibration and is plain torch; MACs and parameters equal torch's own count; the
-    cardinality equals an enumeration where that is small; and every option changes something.
+    Made twice it has the same space; every option fits the inputs; in training, outputs are as in evaluation and the
+    task's loss has finite gradients; an extracted subnet equals the active one after recalibration and is plain torch;
+    MACs and parameters equal torch's own count; the cardinality equals an enumeration where that is small; and every
+    option changes something.
 
     Args:
         make: Makes the network.
         form: What it takes.
         task: What it is for.
-        targets: ``(1, *)`` of an item; a single class unless given.
+        targets: ``(1, *)`` of one item, as the data have them, for a task whose outputs have their shape, such as
+            segmentation; those of one class, int64 of shape ``(1,)``, unless given.
         num_random: Random architectures to try, beside the largest and the smallest.
         num_tokens: For a network that takes token ids: ids are smaller than this.
         seed: Seed of weights, inputs and random architectures.
@@ -65,6 +67,7 @@ def check_network(
     return [
         Promise("made twice, it has the same space", case.check_space),
         Promise("every option fits the inputs and the task", case.check_shapes),
+        Promise("the largest and the smallest subnet can be trained", case.check_trains),
         Promise("an extracted subnet is plain torch", case.check_plain),
         Promise("an extracted subnet equals the active one", case.check_extracted),
         Promise("MACs and parameters are those that torch counts", case.check_counts),
@@ -115,6 +118,24 @@ class _Case:
 
     def check_shapes(self) -> None:
         self._supernet.check_shapes(self.spec, self.task, self.targets)
+
+    def check_trains(self) -> None:
+        targets = torch.zeros(1, dtype=torch.int64) if self.targets is None else self.targets
+        targets = torch.cat([targets] * _BATCH)
+        supernet = fresh_network(self.make, self.seed).train()  # another one, because statistics change
+        weights = [weight for weight in supernet.parameters() if weight.requires_grad]
+        for architecture in self._architectures[: 2 if weights else 0]:
+            supernet.zero_grad()
+            with supernet.active(architecture), torch.random.fork_rng(devices=[]):
+                torch.manual_seed(self.seed)
+                outputs = call_network(supernet, self._inputs)
+                fault = self.task.fault(targets, outputs)
+                assert fault is None, f"{architecture}, in training: {fault}"
+                self.task.loss(outputs, targets).backward()
+            gradients = [weight.grad for weight in weights if weight.grad is not None]
+            assert any(gradient.any() for gradient in gradients), f"{architecture}: no weight has a gradient"
+            finite = all(bool(gradient.isfinite().all()) for gradient in gradients)
+            assert finite, f"{architecture}: a gradient is NaN or infinite"
 
     def check_plain(self) -> None:
         for architecture in self._architectures:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from nas.objectives import Bench, Calibration, CountedObjective, Counts, Measure
 from nas.space import FloatArray
 from nas.splits import Split
 from nas.task import Quality
-from nas.testing.promises import Contract, Promise
+from nas.testing.promises import Contract, Promise, check_repr
 from nas.testing.small_network import small_network
 
 _MACS = (1, 10_000, 3_000_000_000, 10_000, 77)
@@ -33,6 +34,8 @@ _ITEMS = 24
 def check_counted_objective(objective: CountedObjective) -> Sequence[Promise]:
     """Check a counted objective: a pure function of the counts, one finite value per architecture.
 
+    Also with the bytes of winners' files; and ``repr`` tells the settings.
+
     Args:
         objective: To check.
 
@@ -43,11 +46,13 @@ def check_counted_objective(objective: CountedObjective) -> Sequence[Promise]:
     assert isinstance(objective, CountedObjective), f"{objective!r} lacks objective or count()"
     case = _CountedCase(objective)
     return [
+        Promise("repr tells the settings", partial(check_repr, objective)),
         Promise("it has a name, a unit and a direction", partial(_check_objective, objective)),
         Promise("it gives one finite value per architecture", case.check_values),
         Promise("it is a pure function", case.check_pure),
         Promise("counts that it is given stay as they are", case.check_counts_stay),
         Promise("a value depends on its own architecture alone", case.check_alone),
+        Promise("winners' files have values too", case.check_files),
     ]
 
 
@@ -90,6 +95,14 @@ class _CountedCase:
             "a value must not depend on the other architectures"
         )
 
+    def check_files(self) -> None:
+        counts = _make_counts()
+        files = self.counted.count(dataclasses.replace(counts, stored_bytes=4 * counts.num_params))
+        assert files.shape == self._values.shape, (
+            f"count() gives shape {files.shape} for {len(_MACS)} files, expected {self._values.shape}"
+        )
+        assert np.isfinite(files).all(), f"count() gives {files} of files: every value must be finite"
+
 
 def _make_counts(rows: Sequence[int] = range(len(_MACS))) -> Counts:
     """Return counts of some architectures, the second and the fourth of which are equal."""
@@ -108,8 +121,8 @@ def check_measured_objective(
 ) -> Sequence[Promise]:
     """Check a measured objective, or a quality of classification.
 
-    ``calibrate`` returns JSON that still serves after being stored; ``measure`` returns one finite
-    measurement per candidate, in order, with the objective's own unit, brief and thorough.
+    ``repr`` tells the settings; ``calibrate`` returns JSON that still serves after being stored; ``measure`` returns
+    one finite measurement per candidate, in order, with the objective's own unit, brief and thorough.
 
     Args:
         objective: To check.
@@ -126,6 +139,7 @@ def check_measured_objective(
     makers = candidates or [partial(small_network, image_shape[0], width, num_classes) for width in (2, 8)]
     case = _MeasuredCase(measured, image_shape, num_classes, makers)
     return [
+        Promise("repr tells the settings", partial(check_repr, measured)),
         Promise("it has a name, a unit and a direction", partial(_check_objective, measured)),
         Promise("JSON keeps its calibration", case.check_calibration),
         Promise(

@@ -37,6 +37,10 @@ class Promise:
 class BrokenPromisesError(ExceptionGroup[Exception], AssertionError):
     """All promises that a part breaks: the message names each, and the exceptions say where."""
 
+    def __str__(self) -> str:
+        # Not that of a group, which puts the number of its exceptions behind the last promise.
+        return self.message
+
 
 @final
 class Contract(Generic[P]):

@@ -15,7 +15,7 @@ from nas.search.loop import search
 from nas.search.record.trials import REPEATS, distributions
 from nas.space import Architecture
 from nas.strategy import Problem, Strategy
-from nas.testing.promises import Contract, Promise
+from nas.testing.promises import Contract, Promise, check_repr
 from nas.testing.toy import every_row, hard_starts, toy_evaluate, toy_problem
 
 _SEED = 3
@@ -59,6 +59,7 @@ def check_strategy(
     ]
     wasteless = [Promise("nothing is proposed twice or in vain", case.check_nothing_wasted)]
     return [
+        Promise("repr tells the settings", partial(check_repr, strategy)),
         Promise("equal seeds and trials give equal proposals", case.check_reproducible),
         *(exact if exact_resume else []),
         *(wasteless if never_wastes else []),

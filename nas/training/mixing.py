@@ -10,11 +10,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nas.checks import check_numbers
+from nas.checks import check_numbers, failing_as, quote
 from nas.data.augment import are_masks
-from nas.errors import StudyError
+from nas.errors import StudyError, TrainingError
 from nas.inputs import Inputs, as_tuple, map_inputs
 from nas.task import Task
+from nas.training.memory import is_out_of_memory
+
+_MEND_TASK = (
+    "let the task keep the contract that nas.testing.check_task looks at, and the network give in training what it "
+    "gives in evaluation"
+)
 
 
 @final
@@ -31,11 +37,18 @@ class Batch:
     targets: tuple[tuple[float, Tensor], ...]
 
     def loss(self, task: Task, outputs: Tensor, label_smoothing: float = 0.0) -> Tensor:
-        """Return the loss of a network's outputs, a mean over the items."""
-        if len(self.targets) == 1:
-            return task.loss(outputs, self.targets[0][1], label_smoothing)
-        losses = [weight * task.loss(outputs, targets, label_smoothing) for weight, targets in self.targets]
-        return torch.stack(losses).sum()
+        """Return the loss of a network's outputs, a mean over the items.
+
+        Raises:
+            TrainingError: the task can't tell it.
+        """
+        with _telling_of("loss()", task, outputs):
+            if len(self.targets) == 1:
+                return task.loss(outputs, self.targets[0][1], label_smoothing)
+            losses = [
+                weight * task.loss(outputs, targets, label_smoothing) for weight, targets in self.targets
+            ]
+            return torch.stack(losses).sum()
 
     def item_losses(self, task: Task, outputs: Tensor) -> Tensor:
         """Return ``(n,)``, the loss of each item alone. For every task, so item by item: small batches."""
@@ -46,6 +59,23 @@ class Batch:
             for row in range(len(outputs))
         ]
         return torch.stack(alone)
+
+
+def imitate(task: Task, outputs: Tensor, taught: Tensor) -> Tensor:
+    """Return a student's loss against a teacher's outputs.
+
+    Raises:
+        TrainingError: the task can't tell it.
+    """
+    with _telling_of("imitation()", task, outputs):
+        return task.imitation(outputs, taught)
+
+
+def _telling_of(part: str, task: Task, outputs: object) -> failing_as:
+    given = f"shape {tuple(outputs.shape)}" if isinstance(outputs, Tensor) else quote(outputs)
+    # Not the repr, which may hold a vocabulary, because this is made for every loss.
+    fault = f"{part} of the task {type(task).__name__} failed on outputs of {given}"
+    return failing_as(TrainingError, fault, _MEND_TASK, besides=is_out_of_memory)
 
 
 @runtime_checkable

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from nas.errors import TrainingError
 from nas.inputs import Inputs, call_network
 from nas.task import Task
-from nas.training.mixing import Batch
+from nas.training.mixing import Batch, imitate
 from nas.training.recipe import Recipe
 
 Losses = Generator[Tensor, None, None]
@@ -96,7 +96,7 @@ def distillation_loss(
     """
     check_alike(outputs, taught)
     by_targets = batch.loss(task, outputs, recipe.label_smoothing)
-    by_teacher = task.imitation(outputs / temperature, taught / temperature) * temperature**2
+    by_teacher = imitate(task, outputs / temperature, taught / temperature) * temperature**2
     return (1 - weight) * by_targets + weight * by_teacher
 
 

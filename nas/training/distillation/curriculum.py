@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from nas.inputs import Inputs, call_network, take_items
 from nas.task import Task
 from nas.training.distillation.protocol import Lesson, check_softening
+from nas.training.mixing import imitate
 from nas.training.recipe import Recipe
 from nas.training.steps import Losses, check_alike, prepare_batch
 
@@ -91,5 +92,5 @@ def imitation_of_experts(
             taught = call_network(teacher, take_items(inputs, rows))
         own = outputs[rows]
         check_alike(own, taught)
-        losses.append(task.imitation(own / temperature, taught / temperature) * (len(rows) / len(experts)))
+        losses.append(imitate(task, own / temperature, taught / temperature) * (len(rows) / len(experts)))
     return torch.stack(losses).sum() * temperature**2

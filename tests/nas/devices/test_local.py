@@ -1,15 +1,19 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from nas.devices import local
-from nas.devices.local import LocalSession
+from nas.devices.local import LocalSession, turn_of_this_process
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only there a thread can be kept on a core")
@@ -53,3 +57,35 @@ def test_a_clock_that_moves_in_large_steps_is_not_used(monkeypatch: pytest.Monke
     monkeypatch.setattr(time, "thread_time", lambda: 0.01)
     assert (LocalSession([lambda: None], in_this_thread=True).time([0], 2).seconds > 0).all()
     assert not local.steps_finely()
+
+
+def test_a_long_wait_for_another_process_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(local, "_SILENT_S", 0.0)
+    said: list[str] = []
+    holder = FileLock(tmp_path / f"nas-latency-{os.getuid()}.lock")
+
+    class Releasing(logging.Handler):
+        """The other process goes on as soon as the line is there."""
+
+        def emit(self, record: logging.LogRecord) -> None:
+            said.append(record.getMessage())
+            holder.release()
+
+    with holder:
+        local.logger.addHandler(handler := Releasing())
+        try:
+            with turn_of_this_process():
+                pass
+        finally:
+            local.logger.removeHandler(handler)
+    assert said == [f"waiting for another process that measures: it holds {holder.lock_file}"]
+
+
+def test_a_turn_that_is_free_is_taken_without_a_word(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with turn_of_this_process():
+        pass
+    assert not caplog.records

@@ -97,6 +97,46 @@ def test_times_that_were_not_asked_for_are_found(fault: Callable[[Timings], Timi
         check_device(Changed(fault))
 
 
+class Lists:
+    """A session whose times are lists, of which each lacks one."""
+
+    def time(self, order: Sequence[int], runs: int) -> Timings:
+        return Timings([[1.0] * (runs - 1)] * len(order))  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Other:
+    """A device with a session that is not made from one of ours."""
+
+    error: Exception | None = None
+
+    def identity(self) -> str:
+        return "a device of its own"
+
+    @contextlib.contextmanager
+    def open(self, models: Sequence[bytes], batch_size: int) -> Iterator[Session]:
+        if self.error is not None:
+            raise self.error
+        yield Lists()
+
+
+def test_lists_of_another_length_are_told_what_was_asked() -> None:
+    with pytest.raises(AssertionError, match=r"asked for 4 turns of 8 runs .*\(4, 7\): \(4, 8\) is expected"):
+        check_device(Other())
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (KeyError("Protobuf"), "open.* of a text raises KeyError.*expected nas.errors.ExportError"),
+        (None, "open.* of a text raises nothing"),
+    ],
+)
+def test_what_is_no_network_must_be_refused_by_an_error_of_ours(error: Exception | None, said: str) -> None:
+    with pytest.raises(AssertionError, match=f"what is no network is refused, and it serves on: {said}"):
+        check_device(Other(error))
+
+
 @dataclass(frozen=True)
 class OneItem:
     """Runs one item, however many are asked for."""

@@ -52,6 +52,33 @@ def with_module(module: type[nn.Module]) -> nn.Module:
     return nn.Sequential(module(), nn.Flatten(), elastic.Linear(64, width), elastic.Linear(width, 10))
 
 
+class OnlyJudged(nn.Module):
+    """A layer through which no gradient passes in training."""
+
+    def forward(self, outputs: Tensor) -> Tensor:
+        return outputs.detach() if self.training else outputs
+
+
+class TwoHeads(nn.Module):
+    """A layer that gives other outputs in training."""
+
+    def forward(self, outputs: Tensor) -> Tensor:
+        return torch.cat([outputs, outputs], dim=1) if self.training else outputs
+
+
+@pytest.mark.parametrize(
+    ("last", "said"),
+    [(OnlyJudged, "does not require grad"), (TwoHeads, r"in training: the output has shape \(16, 20\)")],
+)
+def test_a_network_that_can_not_be_trained_is_found(last: type[nn.Module], said: str) -> None:
+    def make() -> nn.Module:
+        width = choice("width", 2, 4)
+        return nn.Sequential(nn.Flatten(), elastic.Linear(64, width), elastic.Linear(width, 10), last())
+
+    with pytest.raises(AssertionError, match=f"^1 of .*\n.*can be trained: .*{said}"):
+        check_network(make, (1, 8, 8), Classification(10), num_random=1)
+
+
 @pytest.mark.parametrize(
     ("module", "message"),
     [(Unused, "same cost and output"), (WrongSlice, "extracted and active subnet differ")],

@@ -44,10 +44,11 @@ def spoil(counts: Counts) -> FloatArray:
         lambda counts: counts.macs / counts.macs.max(),
         lambda counts: np.random.default_rng().random(len(counts.macs)),
         lambda counts: np.arange(len(counts.macs), dtype=np.float64),
+        lambda counts: counts.macs / (counts.stored_bytes is None),
         spoil,
     ],
 )
-@pytest.mark.filterwarnings("ignore:divide by zero")  # of the first, which is what it is there for
+@pytest.mark.filterwarnings("ignore:divide by zero")  # which some are there for
 def test_a_faulty_counted_objective_is_found(function: Callable[[Counts], Any]) -> None:
     with pytest.raises(AssertionError):
         check_counted_objective(Cost(function))

@@ -9,13 +9,14 @@ import torch
 from short_training import CPU, StopError, blobs, equal, fresh, stop_after, weights
 from torch import nn
 
-from nas.errors import StudyError
+from nas.errors import StudyError, TrainingError
 from nas.inputs import Inputs
 from nas.splits import Split
 from nas.supernet import Supernet
 from nas.supernet.sandwich import sandwich_step
 from nas.tasks import Classification, Regression, SemanticSegmentation
 from nas.training import Batch, CutMix, Mix, Mixup, Recipe, make_supervised_step, prepare_batch, train
+from nas.training.mixing import imitate
 
 CLASSES = Classification(2)
 
@@ -166,3 +167,35 @@ def test_a_supernet_learns_from_mixed_batches() -> None:
     recipe = Recipe(epochs=1, batch_size=25, mix=Spy())
     train(supernet, sandwich_step(supernet, CLASSES, recipe), blobs(), recipe, seed=0, device=CPU)
     assert seen == [25, 25]
+
+
+class WithoutSmoothing:
+    """A task whose loss takes no label smoothing, and whose imitation takes nothing."""
+
+    def loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return outputs.mean()
+
+    def imitation(self) -> torch.Tensor:
+        return torch.zeros(())
+
+
+@pytest.mark.parametrize(
+    ("outputs", "said"), [(torch.zeros(2, 3), r"shape \(2, 3\)"), ((1, 2), "a value of type tuple")]
+)
+def test_a_task_that_fails_in_training_is_named(outputs: Any, said: str) -> None:
+    task: Any = WithoutSmoothing()
+    with pytest.raises(TrainingError, match=rf"^loss\(\) of the task WithoutSmoothing .*{said}.*check_task"):
+        Batch((), ((1.0, torch.zeros(2)),)).loss(task, outputs, 0.05)
+    with pytest.raises(
+        TrainingError, match=rf"^imitation\(\) of the task WithoutSmoothing .*{said}.*check_task"
+    ):
+        imitate(task, outputs, torch.zeros(2, 3))
+
+
+def test_memory_that_runs_out_in_a_loss_is_no_fault_of_the_task() -> None:
+    class Large(WithoutSmoothing):
+        def loss(self, *_arguments: object) -> torch.Tensor:
+            raise torch.OutOfMemoryError("out of memory")
+
+    with pytest.raises(torch.OutOfMemoryError):
+        Batch((), ((1.0, torch.zeros(2)),)).loss(Large(), torch.zeros(2, 3))  # type: ignore[arg-type]
