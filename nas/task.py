@@ -89,8 +89,8 @@ class Quality(Protocol):
     def value(self, statistics: FloatArray) -> float:
         """Return the value of ``(n, k)`` statistics, n >= 1; NaN where they don't say one.
 
-        They are those of any items: some may hold no item of a class, which the bootstrap leaves out where the value
-        is NaN. A candidate whose whole split has the value NaN fails.
+        They are those of any items, among which a class may be missing: a bootstrap leaves out values that are NaN. A
+        candidate whose value of a whole split is NaN fails.
         """
 
 
