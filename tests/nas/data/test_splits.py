@@ -154,6 +154,11 @@ def test_bad_data_is_a_sentence(images: Tensor, labels: Tensor) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_masks_are_told_where_they_belong() -> None:
+    with pytest.raises(DataError, match=r"labels of shape \(60, 8, 8\) don't fit: .*nas.data.split_tensors"):
+        split_images("raw", torch.zeros(60, 3, 8, 8), torch.zeros(60, 8, 8, dtype=torch.int64))
+
+
 @pytest.mark.parametrize(
     "shares", [(0.0, 0.2), (0.2, 0.0), (0.5, 0.5), (0.2, 1.0), (-0.1, 0.2), (0.2, 0.001)]
 )
