@@ -102,7 +102,7 @@ def _check_inputs(device: Device) -> None:
 def _check_malformed(device: Device) -> None:
     model = _export(_convolutions(_SMALL), _IMAGES)
     for what, broken in (("a text", b"this is no network"), ("half a model", model[: len(model) // 2])):
-        told = _refusal(device, [model, broken])
+        told = _catch_refusal(device, [model, broken])
         assert isinstance(told, ExportError), (
             f"open() of {what} {f'raises {kind_and_line(told)}' if told else 'raises nothing'}, expected "
             "nas.errors.ExportError with what the runtime says"
@@ -111,7 +111,7 @@ def _check_malformed(device: Device) -> None:
             _times(session, [0], 1)
 
 
-def _refusal(device: Device, models: Sequence[bytes]) -> Exception | None:
+def _catch_refusal(device: Device, models: Sequence[bytes]) -> Exception | None:
     try:
         with device.open(models, 1):
             return None

@@ -42,7 +42,7 @@ class Batch:
         Raises:
             TrainingError: the task can't tell it.
         """
-        with _telling_of("loss()", task, outputs):
+        with _blame_part("loss()", task, outputs):
             if len(self.targets) == 1:
                 return task.loss(outputs, self.targets[0][1], label_smoothing)
             losses = [
@@ -67,11 +67,11 @@ def imitate(task: Task, outputs: Tensor, taught: Tensor) -> Tensor:
     Raises:
         TrainingError: the task can't tell it.
     """
-    with _telling_of("imitation()", task, outputs):
+    with _blame_part("imitation()", task, outputs):
         return task.imitation(outputs, taught)
 
 
-def _telling_of(part: str, task: Task, outputs: object) -> failing_as:
+def _blame_part(part: str, task: Task, outputs: object) -> failing_as:
     given = f"shape {tuple(outputs.shape)}" if isinstance(outputs, Tensor) else quote(outputs)
     # Not the repr, which may hold a vocabulary, because this is made for every loss.
     fault = f"{part} of the task {type(task).__name__} failed on outputs of {given}"
