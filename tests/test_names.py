@@ -11,23 +11,22 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("nas", "surrogates", "studies", "benchmarks")
 _IRREGULAR = frozenset(
-    (
-        *(
-            "begun",
-            "built",
-            "chosen",
-            "done",
-            "drawn",
-            "found",
-            "given",
-            "held",
-            "kept",
-            "known",
-            "left",
-            "lost",
-        ),
-        *("made", "met", "seen", "sent", "spent", "taken", "told"),
-    )
+    [
+        "begun",
+        "built",
+        "chosen",
+        "done",
+        "drawn",
+        "found",
+        "given",
+        "held",
+        "kept",
+        "known",
+        "left",
+        "lost",
+        "made",
+    ]
+    + ["met", "seen", "sent", "spent", "taken", "told"]
 )
 _VERBS = frozenset(("embed", "feed", "need", "seed", "speed"))
 """They end like participles."""
