@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,23 +11,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("nas", "surrogates", "studies", "benchmarks")
-_IRREGULAR = frozenset(
-    [
-        "begun",
-        "built",
-        "chosen",
-        "done",
-        "drawn",
-        "found",
-        "given",
-        "held",
-        "kept",
-        "known",
-        "left",
-        "lost",
-        "made",
-    ]
-    + ["met", "seen", "sent", "spent", "taken", "told"]
+_PARTICIPLE = re.compile(
+    "begun|built|chosen|done|drawn|found|given|held|kept|known|left|lost|made|met|seen|sent|spent|taken|told|.*ed"
 )
 _VERBS = frozenset(("embed", "feed", "need", "seed", "speed"))
 """They end like participles."""
@@ -43,7 +29,7 @@ def _list_functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFuncti
 
 def _is_participle(name: str) -> bool:
     first = name.strip("_").split("_")[0]
-    return first in _IRREGULAR or (first.endswith("ed") and first not in _VERBS)
+    return _PARTICIPLE.fullmatch(first) is not None and first not in _VERBS
 
 
 @pytest.mark.parametrize("package", PACKAGES)
