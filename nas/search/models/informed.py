@@ -69,11 +69,13 @@ class InformedSurrogate:
         costs = np.zeros((count, len(indices), len(self._sources)))
         if self._heard is not None:
             costs = self._heard.sample(indices, count, rng)
-        begin = round(self._share * count)
+        # Evenly among all draws, because a mixture draws from one member after the other and each must keep its share.
+        is_heard = np.diff(np.floor(np.arange(count + 1) * self._share)) > 0
+        num_believed = count - int(is_heard.sum())
         for column, believer in self._believers.items():
             sources = self._sources[column]
             said, _stds = ask_sources(sources, indices)
-            drawn = believer.sample(indices, said, count - begin, rng)
-            more = (draw_from_sources(sources, indices, count - begin, rng) - said) @ believer.weights
-            costs[begin:, :, column] = drawn + more
+            drawn = believer.sample(indices, said, num_believed, rng)
+            more = (draw_from_sources(sources, indices, num_believed, rng) - said) @ believer.weights
+            costs[~is_heard, :, column] = drawn + more
         return costs

@@ -16,7 +16,8 @@ from nas.search.loop import search
 from nas.search.models.informed import InformedSurrogate
 from nas.search.models.sources import Sources
 from nas.search.record.trials import indices_of
-from nas.strategy import Problem
+from nas.space import FloatArray, IntArray
+from nas.strategy import Prediction, Problem
 from nas.testing import check_strategy
 from search_spaces.digits_mlp import digits_mlp_table
 from search_spaces.tabular import EvaluatedSpace
@@ -60,6 +61,33 @@ def test_the_contract_of_a_surrogate_holds_with_knowledge() -> None:
 def _informed(problem: Problem) -> InformedSurrogate:
     sources = Sources(problem, GaussianProcess)
     return InformedSurrogate(problem.space, NearestSurrogate(problem.space), sources)
+
+
+class NumberedDraws:
+    """A surrogate whose draws are 1000, 1001 and so on, far from what anybody believes."""
+
+    def fit(self, indices: IntArray, costs: FloatArray, rng: np.random.Generator) -> None:
+        self._num_costs = costs.shape[1]
+
+    def predict(self, indices: IntArray) -> Prediction:
+        return Prediction(*np.ones((2, len(indices), self._num_costs)))
+
+    def sample(self, indices: IntArray, count: int, rng: np.random.Generator) -> FloatArray:
+        return np.tile(1000.0 + np.arange(count)[:, None, None], (1, len(indices), self._num_costs))
+
+
+def test_every_part_of_the_surrogates_draws_has_its_say() -> None:
+    """A mixture's draws are one member's after the other's: the first half alone would leave members out."""
+    problem = grid_problem()
+    rows, values = grid_knowledge(problem)
+    sources = Sources(told(problem, values, rows), GaussianProcess)
+    surrogate = InformedSurrogate(problem.space, NumberedDraws(), sources)
+    surrogate.fit(rows, values[:, None], np.random.default_rng(0))
+    drawn = surrogate.sample(rows[:3], 24, np.random.default_rng(1))[:, 0, 0]
+    heard = drawn[drawn > 500] - 1000
+    assert len(heard) == 12
+    for part in np.array_split(np.arange(24), 4):
+        assert np.isin(heard, part).sum() == 3
 
 
 def test_constant_costs_and_few_trials_are_no_trouble() -> None:
