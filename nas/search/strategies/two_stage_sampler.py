@@ -22,6 +22,10 @@ from nas.search.record.reference_box import ReferenceBox
 from nas.search.record.trials import (
     LIMITS,
     NOTHING_LEFT,
+    PREDICTED,
+    PREDICTED_FROM,
+    SAID,
+    WIDENED,
     distributions,
     has_values,
     options_of,
@@ -37,6 +41,8 @@ logger = logging.getLogger(__name__)
 
 _MIRROR = "stage"
 _FIRST, _SECOND, _WHOLE = "the first stage", "the second stage", "the whole space"
+_ABOUT_THE_TRIAL = {PREDICTED, PREDICTED_FROM, WIDENED, SAID}
+"""Attributes that are about a trial; all others are an inner sampler's own, such as NSGA-II's generation."""
 
 
 @final
@@ -44,9 +50,10 @@ class TwoStageSampler(ArchitectureSampler):
     """Asks the inner strategy's sampler about the present stage; see :class:`nas.search.TwoStage`.
 
     The inner sampler sees a study in memory: the trials that lie in the stage's sub-problem, in its choices.
-    What it notes in a trial's system attributes goes to the real trial. Where it proposes an architecture that is known
-    or breaks a constraint, a random one of the stage takes its place. Proposals are a function of the seed and the
-    storage as far as the inner sampler's are.
+    What it notes in a trial's system attributes goes to the real trial, and is seen again in the same stage alone: for
+    NSGA-II the first stage's last generation, all of it at the default of the second group, is none to breed the
+    second stage from. Where it proposes an architecture that is known or breaks a constraint, a random one of the
+    stage takes its place. Proposals are a function of the seed and the storage as far as the inner sampler's are.
 
     Args:
         problem: What is searched.
@@ -197,8 +204,13 @@ class TwoStageSampler(ArchitectureSampler):
         parts = stage.project(rows)
         inside = np.flatnonzero(parts[:, 0] >= 0).tolist()
         wanted = distributions(space)
+        older = self._first_stage.holds(rows) & (stage is not self._first_stage)
         for position, architecture in zip(inside, space.from_indices(parts[inside]), strict=True):
-            mirror.add_trial(_mirror_trial(trials[position], dict(architecture), wanted))
+            trial = trials[position]
+            attributes = trial.system_attrs
+            if older[position]:
+                attributes = {key: attributes[key] for key in _ABOUT_THE_TRIAL & attributes.keys()}
+            mirror.add_trial(_mirror_trial(trial, attributes, dict(architecture), wanted))
         return mirror
 
 
@@ -209,7 +221,10 @@ def _find_seen(stage: SubProblem, rows: IntArray) -> set[bytes]:
 
 
 def _mirror_trial(
-    trial: FrozenTrial, options: dict[str, Option], wanted: dict[str, BaseDistribution]
+    trial: FrozenTrial,
+    attributes: Mapping[str, Any],
+    options: dict[str, Option],
+    wanted: dict[str, BaseDistribution],
 ) -> FrozenTrial:
     """Return a trial with other choices; a queued one as running, so that nobody is asked to run it."""
     finite = has_values(trial)
@@ -220,5 +235,5 @@ def _mirror_trial(
         params=options,
         distributions=wanted,
         user_attrs=trial.user_attrs,
-        system_attrs={key: value for key, value in trial.system_attrs.items() if key != "fixed_params"},
+        system_attrs={key: value for key, value in attributes.items() if key != "fixed_params"},
     )

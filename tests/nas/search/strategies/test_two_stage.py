@@ -208,6 +208,28 @@ def test_the_inner_sampler_finds_its_notes_again() -> None:
     assert all(t.system_attrs == {"NSGAIISampler:generation": 0} for t in study.get_trials())
 
 
+@final
+@dataclass(frozen=True)
+class SmallPopulation:
+    """NSGA-II with a population that the first stage fills more than once."""
+
+    def sampler(self, problem: Problem, seed: int) -> BaseSampler:
+        return optuna.samplers.NSGAIISampler(population_size=4, seed=seed)
+
+
+def test_the_second_stage_begins_with_a_generation_of_its_own() -> None:
+    problem = grid_problem(num_choices=6)
+    strategy = TwoStage(SmallPopulation(), (("c0", "c1"), ("c[2-5]",)), 12)
+    study = optuna.create_study(directions=["maximize", "minimize"], sampler=strategy.sampler(problem, 0))
+    search(study, problem, lambda a: grid_evaluate(problem, a), evaluations=18, on_trial=lambda _: None)
+    rows = indices_of(problem.space, study.get_trials())
+    is_first = (rows[:, 2:] == 3).all(axis=1)
+    generations = np.array([t.system_attrs["NSGAIISampler:generation"] for t in study.get_trials()])
+    assert is_first.sum() == 12
+    assert generations[is_first].max() > 1
+    assert generations[~is_first].tolist() == [0] * 4 + [1] * 2
+
+
 def test_what_is_fitted_is_not_fitted_again() -> None:
     fits: list[int] = []
 
