@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import matplotlib as mpl
@@ -44,8 +44,6 @@ from surrogates.mixture import Mixture
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
-
-from nas.evaluation.quality.measuring import MeasuredQuality
 
 _CPU = torch.device("cpu")
 _TRIED_EPOCHS = 5  # that tell what an epoch takes: the first one takes longer
@@ -96,21 +94,28 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     study = fashion_study(arguments.data, arguments.epochs, arguments.evaluations, arguments.winners)
+    compare_fronts(study, arguments.out, arguments.plot)
+
+
+def compare_fronts(study: Study, out: Path, picture: Path | None) -> None:
+    """Run a study of a quality, MACs and latency, train both other fronts, and print and draw all three."""
     begin = time.process_time()
-    results = run(study, arguments.out / "run", training_device=_CPU, progress=Silent())
-    compute = keep_seconds(arguments.out / "run.json", time.process_time() - begin)
+    results = run(study, out / "run", training_device=_CPU, progress=Silent())
+    compute = keep_seconds(out / "run.json", time.process_time() - begin)
     prepared = prepare(study, _CPU)
+    epochs = study.recipe.epochs
     found = [Architecture(winner.choices) for winner in results.winners]
-    folder = arguments.out / "run" / "winners"
-    modules = [load(folder / winner.id, network=fashion_network) for winner in results.winners]
-    ours = Networks(found, modules, [compute], arguments.epochs)
-    again = train_alone(prepared, found, arguments.epochs, arguments.out / "winners")
-    scaled = scale_family(prepared, compute, arguments.epochs, arguments.out / "scaled")
+    folder = out / "run" / "winners"
+    modules = [load(folder / winner.id, network=study.network) for winner in results.winners]
+    ours = Networks(found, modules, [compute], epochs)
+    again = train_alone(prepared, found, epochs, out / "winners")
+    scaled = scale_family(prepared, compute, epochs, out / "scaled")
     costs = measure_networks(prepared, {"ours": ours, "scaled": scaled, "again": again})
-    print_fronts(costs, compute, scaled, again)
+    quality = prepared.problem.objectives[0].name.replace("_", " ")
+    print_fronts(costs, compute, scaled, again, quality)
     print_search_cost(results, float(np.mean(again.seconds)))
-    if arguments.plot is not None:
-        plot(costs, arguments.plot)
+    if picture is not None:
+        plot(costs, picture, quality)
 
 
 def keep_seconds(note: Path, seconds: float) -> float:
@@ -132,7 +137,7 @@ def train_alone(prepared: Prepared, chosen: list[Architecture], epochs: int, fol
                 architecture,
                 prepared.splits.train,
                 prepared.splits.task,
-                Recipe(epochs=epochs, batch_size=128),
+                replace(prepared.study.recipe, epochs=epochs),
                 seed=prepared.study.seed,
                 device=_CPU,
                 checkpoint=folder / f"{architecture.id}-{epochs}.pt",
@@ -160,7 +165,7 @@ def measure_networks(prepared: Prepared, groups: dict[str, Networks]) -> dict[st
     flat = [SubnetCandidate(module, shape) for group in groups.values() for module in group.modules]
     latency = LatencyMs()
     bench = Bench(prepared.splits.test, thorough=True, calibration=latency.calibrate())
-    errors = [1 - m.value for m in MeasuredQuality(Accuracy()).measure(flat, bench)]
+    errors = [1 - m.value for m in prepared.measured[0].measure(flat, bench)]
     space = prepared.problem.space
     chosen = space.indices(a for group in groups.values() for a in group.architectures)
     macs = prepared.problem.count(chosen)["macs"]
@@ -169,7 +174,9 @@ def measure_networks(prepared: Prepared, groups: dict[str, Networks]) -> dict[st
     return dict(zip(groups, np.split(table, ends), strict=True))
 
 
-def print_fronts(costs: dict[str, FloatArray], compute: float, scaled: Networks, again: Networks) -> None:
+def print_fronts(
+    costs: dict[str, FloatArray], compute: float, scaled: Networks, again: Networks, quality: str
+) -> None:
     box = ReferenceBox.around(np.concatenate(list(costs.values())))
     volumes = {name: box.hypervolume(table) for name, table in costs.items()}
     told = {
@@ -182,7 +189,7 @@ def print_fronts(costs: dict[str, FloatArray], compute: float, scaled: Networks,
         print(f"| {name} | {volume:.4f} | {told[name]} |")
     for name in ("scaled", "again"):
         print(f"ours / {name} {volumes['ours'] / volumes[name]:.3f}")
-    print("| front | test accuracy | MACs | latency |\n|---|---|---|---|")
+    print(f"| front | test {quality} | MACs | latency |\n|---|---|---|---|")
     for name, table in costs.items():
         for error, macs, latency in table[np.argsort(table[:, 1])]:
             print(f"| {name} | {1 - error:.4f} | {macs:,.0f} | {latency:.4f} ms |")
@@ -201,8 +208,8 @@ def print_search_cost(results: Results, alone: float) -> None:
         )
 
 
-def plot(costs: dict[str, FloatArray], path: Path) -> None:
-    """Draw the fronts: accuracy over MACs, and over latency."""
+def plot(costs: dict[str, FloatArray], path: Path, quality: str) -> None:
+    """Draw the fronts: the quality over MACs, and over latency."""
     figure, axes = plt.subplots(1, 2, figsize=(10, 4), sharey=True, layout="constrained")
     looks = {
         "ours": ("searched, fine-tuned", "#4f46e5", "o"),
@@ -221,7 +228,7 @@ def plot(costs: dict[str, FloatArray], path: Path) -> None:
                 axis.step(front[:, column], 100 * (1 - front[:, 0]), where="post", color=colour, alpha=0.5)
         axis.set(xlabel=label, xscale="log")
         axis.grid(alpha=0.3)
-    axes[0].set_ylabel("test accuracy [%]")
+    axes[0].set_ylabel(f"test {quality} [%]")
     axes[1].legend(fontsize=8, loc="lower right")
     figure.savefig(path, dpi=120)
 

@@ -1,4 +1,4 @@
-"""SSS3D's claims on airborne LiDAR: what a search costs, what its two stages save, and how good the winner is.
+"""SSS3D's claims on airborne LiDAR: what a search costs, and what its two stages save.
 
     python -m benchmarks.sss3d --data $NAS_DATA --out runs/sss3d --evaluations 60 --seeds 3
 
@@ -9,7 +9,7 @@ Published (Therrien 2023): weight sharing makes the single-stage search 303 time
 two stages reach its result in 54 % of its time; the space holds 2.88e17 networks.
 
 Two stages are run in both orders: the sampling first, with the largest architecture, and the architecture first, with
-the smallest sampling.
+the smallest sampling. ``--engine nsga2`` has the published method's NSGA-II in every search instead of ours.
 """
 
 from __future__ import annotations
@@ -25,24 +25,26 @@ from pathlib import Path
 import numpy as np
 import optuna
 import torch
+from optuna.samplers import BaseSampler, NSGAIISampler
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from nas.evaluation import LatencyMs, Macs, MeanIoU, SubnetCandidate
+from nas import SurrogateSearch
+from nas.evaluation import Macs, MeanIoU
 from nas.evaluation.from_scratch import fresh_network
 from nas.objective import Measurement
-from nas.objectives import Bench
 from nas.pareto import hypervolume
 from nas.runner.preparation import Prepared, prepare
 from nas.search.loop import search
 from nas.search.strategies.two_stage import TwoStage
 from nas.space import Architecture
 from nas.splits import Split
-from nas.strategy import Strategy
+from nas.strategy import Problem, Strategy
 from nas.supernet import recalibrate
-from nas.training import Recipe, distillation_step, make_supervised_step
+from nas.training import make_supervised_step
 from nas.training.loop import train
 from studies.sss3d_lidar import ARCHITECTURE, SAMPLING, study
+from surrogates.mixture import Mixture
 
 CPU = torch.device("cpu")
 _CALIBRATED_ON = 24
@@ -111,7 +113,7 @@ class Laboratory:
             supernet, splits = self.prepared.supernet, self.prepared.splits
             with supernet.active(architecture):
                 calibrate(supernet, splits.train)
-                value = mean_iou(supernet, splits.search)[0]
+                value = mean_iou(supernet, splits.search)
             self.known[architecture.id] = value, time.process_time() - begin
             row = {"id": architecture.id, "mean_iou": value, "seconds": self.known[architecture.id][1]}
             with (self.out / "evaluations.jsonl").open("a") as file:
@@ -125,15 +127,14 @@ def calibrate(module: nn.Module, split: Split) -> None:
 
 
 @torch.no_grad()
-def mean_iou(module: nn.Module, split: Split) -> tuple[float, list[float]]:
-    """Return the mean and each class's; the split's points that are repeated don't count."""
+def mean_iou(module: nn.Module, split: Split) -> float:
+    """Return the mean IoU; the split's points that are repeated don't count."""
     quality = MeanIoU()
     found = [
         quality.statistics(module(split.batch(slice(start, start + 24))), split.targets[start : start + 24])
         for start in range(0, len(split), 24)
     ]
-    statistics = torch.cat(found).numpy()
-    return quality.value(statistics), quality.details(statistics).tolist()
+    return quality.value(torch.cat(found).numpy())
 
 
 @dataclass(frozen=True)
@@ -158,26 +159,37 @@ ORDERS = {
 """What the first stage searches, and where everything else stands meanwhile."""
 
 
-def strategy_of(laboratory: Laboratory, order: str, first: int) -> Strategy:
+@dataclass(frozen=True)
+class Nsga2:
+    """Therrien 2023's NSGA-II, with a population of which sixty evaluations make five generations."""
+
+    def sampler(self, problem: Problem, seed: int) -> BaseSampler:
+        """Return Optuna's."""
+        return NSGAIISampler(population_size=12, seed=seed)
+
+
+ENGINES = {"ours": SurrogateSearch(Mixture), "nsga2": Nsga2()}
+"""What searches, in a single stage or in each of two."""
+
+
+def strategy_of(engine: str, order: str, first: int) -> Strategy:
     """Return a two-stage search, or the single-stage one that it is made of."""
-    whole = laboratory.prepared.study.strategy
-    assert isinstance(whole, TwoStage)
-    inner = whole.inner
+    inner = ENGINES[engine]
     if order == "single":
         return inner
     partition, default = ORDERS[order]
     return TwoStage(inner, partition, first_evaluations=first, default=default)
 
 
-def run_search(laboratory: Laboratory, order: str, seed: int, evaluations: int, first: int) -> Trail:
+def run_search(
+    laboratory: Laboratory, engine: str, order: str, seed: int, evaluations: int, first: int
+) -> Trail:
     """Return what a search does, or did."""
     problem = laboratory.prepared.problem
-    name = f"{order}-{seed}-{evaluations}" + ("" if order == "single" else f"-{first}")
+    name = f"{engine}-{order}-{seed}-{evaluations}" + ("" if order == "single" else f"-{first}")
     path = laboratory.out / f"trail-{name}.json"
     if not path.exists():
-        path.write_text(
-            json.dumps(walk(laboratory, strategy_of(laboratory, order, first), seed, evaluations))
-        )
+        path.write_text(json.dumps(walk(laboratory, strategy_of(engine, order, first), seed, evaluations)))
     rows = json.loads(path.read_text())
     architectures = [problem.space.architecture(row["options"]) for row in rows]
     quality = [laboratory.known[architecture.id][0] for architecture in architectures]
@@ -197,11 +209,9 @@ def walk(laboratory: Laboratory, strategy: Strategy, seed: int, evaluations: int
         value, cost = laboratory.evaluate(architecture)
         added += cost - (time.process_time() - start)  # what is remembered costs what it once did
         rows.append({"options": dict(architecture), "seconds": time.process_time() - begin + added})
-        macs = problem.count(problem.space.indices([architecture]))["macs"][0]
-        return {
-            "mean_iou": Measurement(value, 0.0, "", "supernet", 1),
-            "macs": Measurement(float(macs), 0.0, "", "counted", 1),
-        }
+        counts = problem.count(problem.space.indices([architecture]))
+        counted = {name: Measurement(float(c[0]), 0.0, "", "counted", 1) for name, c in counts.items()}
+        return {"mean_iou": Measurement(value, 0.0, "", "supernet", 1), **counted}
 
     directions = [objective.direction for objective in problem.objectives]
     record = optuna.create_study(directions=directions, sampler=strategy.sampler(problem, seed))
@@ -221,12 +231,14 @@ def volumes(trail: Trail, most: float, least: float, scale: str) -> np.ndarray:
     return np.array([hypervolume(costs[: n + 1], np.ones(2)) for n in range(len(costs))])
 
 
-def compare_stages(laboratory: Laboratory, singles: Sequence[Trail], order: str, first: int) -> list[Trail]:
-    """Print evaluations and seconds until two stages are where a single one ended; return their trails."""
+def compare_stages(
+    laboratory: Laboratory, engine: str, singles: Sequence[Trail], order: str, first: int
+) -> None:
+    """Print evaluations and seconds until two stages are where a single one ended."""
     space, counter = laboratory.prepared.problem.space, laboratory.prepared.counter
     ends = counter.counts(space.indices([space.largest(), space.smallest()])).macs.astype(float)
     evaluations = len(singles[0].seconds)
-    trails = [run_search(laboratory, order, seed, evaluations, first) for seed in range(len(singles))]
+    trails = [run_search(laboratory, engine, order, seed, evaluations, first) for seed in range(len(singles))]
     for scale in ("logarithm of MACs", "MACs"):
         print(f"\ntwo stages ({order} first, {first} of {evaluations} evaluations) against one, {scale}")
         shares = []
@@ -239,7 +251,6 @@ def compare_stages(laboratory: Laboratory, singles: Sequence[Trail], order: str,
         for name, column in (("evaluations", 0), ("time", 1)):
             mean = np.mean([share[column] for share in shares])
             print(f"  mean share of {name}: {mean:.2f} (published: 0.54 of the time)")
-    return trails
 
 
 def find_share_needed(
@@ -296,70 +307,6 @@ def mean_seconds(trails: Sequence[Trail]) -> float:
     return float(np.mean([trail.seconds[-1] / len(trail.seconds) for trail in trails]))
 
 
-def show_winner(laboratory: Laboratory, trails: Sequence[Trail], epochs: int) -> None:
-    """Fine-tune the whole network and the best of at most half its MACs and time; print both on the test tiles."""
-    prepared = laboratory.prepared
-    space, splits = prepared.problem.space, prepared.splits
-    recipe = replace(prepared.study.winners.recipe, epochs=epochs)
-    whole = finish(laboratory, space.largest(), recipe, None)
-    winner = choose_winner(laboratory, trails)
-    finished = {space.largest(): whole, winner: finish(laboratory, winner, recipe, whole)}
-    times = latencies(laboratory, list(finished.values()), 5.0)
-    print(
-        f"\nfine-tuned for {epochs} epochs each, the winner with the whole network as its teacher; on the test tiles"
-    )
-    for (architecture, module), measured in zip(finished.items(), times, strict=True):
-        macs = prepared.counter.counts(space.indices([architecture])).macs[0]
-        value, by_class = mean_iou(module, splits.test)
-        classes = " ".join(f"{one:.3f}" for one in by_class)
-        print(
-            f"  mean IoU {value:.4f} ({classes}), {macs / 1e6:.2f} M MACs, {measured.value:.2f} ms "
-            f"(spread {measured.spread:.2f}): {dict(architecture)}"
-        )
-
-
-def choose_winner(laboratory: Laboratory, trails: Sequence[Trail]) -> Architecture:
-    """Return the best network in the search of at most half the whole one's MACs and measured time."""
-    prepared = laboratory.prepared
-    whole = prepared.problem.space.largest()
-    most = prepared.counter.counts(prepared.problem.space.indices([whole])).macs[0] / 2
-    values = np.concatenate([trail.values for trail in trails])
-    evaluated = [a for trail in trails for a in trail.architectures]
-    ranked = [row for row in np.argsort(-values[:, 0], kind="stable") if values[row, 1] <= most]
-    for row in dict.fromkeys(ranked):
-        modules = [prepared.supernet.extract(a).eval() for a in (whole, evaluated[row])]
-        times = latencies(laboratory, modules, 0.5)
-        if times[1].value <= times[0].value / 2:
-            return evaluated[row]
-    raise SystemExit("no network of half the MACs takes half the time: give the search more evaluations")
-
-
-def latencies(laboratory: Laboratory, modules: Sequence[nn.Module], seconds: float) -> list[Measurement]:
-    """Return the milliseconds of a block in ONNX Runtime, measured in turns."""
-    splits = laboratory.prepared.splits
-    latency = LatencyMs(long_seconds=seconds)
-    bench = Bench(splits.test, True, latency.calibrate())
-    return latency.measure([SubnetCandidate(module, splits.inputs) for module in modules], bench)
-
-
-def finish(
-    laboratory: Laboratory, architecture: Architecture, recipe: Recipe, teacher: nn.Module | None
-) -> nn.Module:
-    """Return an architecture with the supernet's weights, fine-tuned; remembered."""
-    prepared = laboratory.prepared
-    task, split = prepared.splits.task, prepared.splits.train
-    module = prepared.supernet.extract(architecture)
-    path = laboratory.out / f"finished-{architecture.id}-{recipe.epochs}.safetensors"
-    if not path.exists():
-        alone = make_supervised_step(module, task, recipe)
-        step = alone if teacher is None else distillation_step(module, teacher, task, recipe)
-        train(module, step, split, recipe, seed=0, device=CPU)
-        calibrate(module, split)
-        save_file(module.state_dict(), path)
-    module.load_state_dict(load_file(path))
-    return module.eval()
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -368,10 +315,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/sss3d"))
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--evaluations", type=int, default=60)
+    parser.add_argument("--engine", choices=list(ENGINES), default="ours", help="searches in every stage")
     parser.add_argument("--orders", nargs="*", choices=list(ORDERS), default=list(ORDERS))
     parser.add_argument("--first", type=int, default=20, help="evaluations of the first stage")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--fine-tuning-epochs", type=int, default=6, help="0 leaves the winner out")
     arguments = parser.parse_args()
     if arguments.data is not None:
         os.environ["NAS_DATA"] = str(arguments.data)
@@ -381,13 +328,12 @@ def main() -> None:
     cardinality = laboratory.prepared.problem.space.cardinality()
     print(f"{cardinality:,} networks = {cardinality:.2e} (published 2.88e17)")
     trails = [
-        run_search(laboratory, "single", seed, arguments.evaluations, 0) for seed in range(arguments.seeds)
+        run_search(laboratory, arguments.engine, "single", seed, arguments.evaluations, 0)
+        for seed in range(arguments.seeds)
     ]
     compare_cost(laboratory, trails, arguments.epochs)
     for order in arguments.orders:
-        trails += compare_stages(laboratory, trails[: arguments.seeds], order, arguments.first)
-    if arguments.fine_tuning_epochs:
-        show_winner(laboratory, trails, arguments.fine_tuning_epochs)
+        compare_stages(laboratory, arguments.engine, trails, order, arguments.first)
 
 
 if __name__ == "__main__":
