@@ -18,7 +18,7 @@ import argparse
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -197,8 +197,22 @@ def run_search(
     return Trail(architectures, np.stack([quality, macs], 1), np.array([row["seconds"] for row in rows]))
 
 
-def walk(laboratory: Laboratory, strategy: Strategy, seed: int, evaluations: int) -> list[dict[str, object]]:
-    """Search, and return each architecture with the seconds until it was judged."""
+def walk(
+    laboratory: Laboratory,
+    strategy: Strategy,
+    seed: int,
+    evaluations: int,
+    measure: Callable[[Architecture], Mapping[str, Measurement]] = lambda _: {},
+) -> list[dict[str, object]]:
+    """Search, and return each architecture with the seconds until it was judged.
+
+    Args:
+        laboratory: Evaluates.
+        strategy: Proposes.
+        seed: Its seed.
+        evaluations: How many.
+        measure: Gives the objectives beside mean IoU that aren't counted.
+    """
     problem = laboratory.prepared.problem
     rows: list[dict[str, object]] = []
     begin, added = time.process_time(), 0.0
@@ -211,7 +225,7 @@ def walk(laboratory: Laboratory, strategy: Strategy, seed: int, evaluations: int
         rows.append({"options": dict(architecture), "seconds": time.process_time() - begin + added})
         counts = problem.count(problem.space.indices([architecture]))
         counted = {name: Measurement(float(c[0]), 0.0, "", "counted", 1) for name, c in counts.items()}
-        return {"mean_iou": Measurement(value, 0.0, "", "supernet", 1), **counted}
+        return {"mean_iou": Measurement(value, 0.0, "", "supernet", 1), **counted, **measure(architecture)}
 
     directions = [objective.direction for objective in problem.objectives]
     record = optuna.create_study(directions=directions, sampler=strategy.sampler(problem, seed))
