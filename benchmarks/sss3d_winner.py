@@ -39,8 +39,6 @@ from nas.training.loop import train
 
 _TURNS = 15
 """Of two networks, whose median is their time in the search."""
-_SHARE = 0.48
-"""Of the whole network's time: what the search calls half, so that the measured time is half at most."""
 _DRAWS = 1000
 """Of the bootstrap, so that a standard deviation is known to 2 % (Efron 1993, section 6.4)."""
 
@@ -50,7 +48,7 @@ def search_half(laboratory: Laboratory, evaluations: int, seed: int) -> list[Arc
     prepared = laboratory.prepared
     space, latency = prepared.problem.space, LatencyMs()
     macs = float(prepared.counter.counts(space.indices([space.largest()])).macs[0])
-    limits = Constraint(Macs(), macs / 2), Constraint(latency, 100 * _SHARE)
+    limits = Constraint(Macs(), macs / 2), Constraint(latency, 50)
     chosen = replace(prepared.study, objectives=(MeanIoU(), latency), constraints=limits)
     bounded = replace(laboratory, prepared=replace(prepared, problem=prepare(chosen, CPU).problem))
     whole = open_session(laboratory, space.largest())
@@ -61,7 +59,7 @@ def search_half(laboratory: Laboratory, evaluations: int, seed: int) -> list[Arc
         return {"latency_ms": Measurement(percents[architecture], 0.0, "ms", "processor", _TURNS)}
 
     walk(bounded, strategy_of("ours", "single", 0), seed, evaluations, time_candidate)
-    fast = [architecture for architecture, percent in percents.items() if percent <= 100 * _SHARE]
+    fast = [architecture for architecture, percent in percents.items() if percent <= 50]
     return sorted(fast, key=lambda architecture: -laboratory.known[architecture.id][0])
 
 
