@@ -55,7 +55,9 @@ def search_half(laboratory: Laboratory, evaluations: int, seed: int) -> list[Arc
     percents: dict[Architecture, float] = {}  # of the whole network's time, which is the unit of the limit
 
     def time_candidate(architecture: Architecture) -> dict[str, Measurement]:
-        percents[architecture] = 100 * time_share(laboratory, whole, open_session(laboratory, architecture))
+        percents[architecture] = 100 * measure_time_share(
+            laboratory, whole, open_session(laboratory, architecture)
+        )
         return {"latency_ms": Measurement(percents[architecture], 0.0, "ms", "processor", _TURNS)}
 
     walk(bounded, strategy_of("ours", "single", 0), seed, evaluations, time_candidate)
@@ -72,7 +74,7 @@ def open_session(laboratory: Laboratory, architecture: Architecture) -> Inferenc
     return InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
-def time_share(laboratory: Laboratory, whole: InferenceSession, other: InferenceSession) -> float:
+def measure_time_share(laboratory: Laboratory, whole: InferenceSession, other: InferenceSession) -> float:
     """Return a network's share of the whole one's time: the processor's, which a busy machine changes little."""
     block = laboratory.prepared.splits.search.batch(slice(0, 1)).numpy()
     seconds = np.zeros((_TURNS, 2))
@@ -113,7 +115,7 @@ def finish(
     return module.eval()
 
 
-def judge(laboratory: Laboratory, module: nn.Module, split: Split) -> FloatArray:
+def judge_network(laboratory: Laboratory, module: nn.Module, split: Split) -> FloatArray:
     """Return the statistics of the mean IoU, a row for each block."""
     return collect_statistics(MeanIoU(), SubnetCandidate(module, laboratory.prepared.splits.inputs), split)
 
@@ -133,7 +135,7 @@ def print_winners(
     splits, counter = laboratory.prepared.splits, laboratory.prepared.counter
     macs = counter.counts(laboratory.prepared.problem.space.indices(list(finished))).macs
     times = measure_latencies(laboratory, list(finished.values()), 5.0)
-    judged = [judge(laboratory, module, splits.test) for module in finished.values()]
+    judged = [judge_network(laboratory, module, splits.test) for module in finished.values()]
     print(
         "| network | MACs | latency, ms | MACs | time | search mean IoU | test mean IoU | points lost |\n"
         "|---|---|---|---|---|---|---|---|"
@@ -142,7 +144,7 @@ def print_winners(
         name = "whole" if row == 0 else ("winner" if architecture == winner else "other")
         test = measure_statistics(MeanIoU(), judged[row])
         lost, spread = bootstrap_loss(judged[0], judged[row])
-        searched = MeanIoU().value(judge(laboratory, module, splits.search))
+        searched = MeanIoU().value(judge_network(laboratory, module, splits.search))
         print(
             f"| {name} | {macs[row] / 1e6:.2f} M | {times[row].value:.2f} ± {times[row].spread:.2f} "
             f"| {macs[row] / macs[0]:.2f} | {times[row].value / times[0].value:.2f} | {100 * searched:.1f} "
@@ -179,7 +181,7 @@ def main() -> None:
     whole = finish(laboratory, largest, recipe, None)
     finished = {largest: whole, **{a: finish(laboratory, a, recipe, whole) for a in chosen}}
     search = laboratory.prepared.splits.search
-    winner = max(chosen, key=lambda a: MeanIoU().value(judge(laboratory, finished[a], search)))
+    winner = max(chosen, key=lambda a: MeanIoU().value(judge_network(laboratory, finished[a], search)))
     print_winners(laboratory, finished, winner)
 
 
