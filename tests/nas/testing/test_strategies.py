@@ -24,6 +24,7 @@ from nas.testing import (
 )
 
 
+@dataclass(frozen=True)
 class Forgetful:
     """Its sampler's generator starts again after a resume."""
 
@@ -31,6 +32,7 @@ class Forgetful:
         return RandomSampler(seed=seed)
 
 
+@dataclass(frozen=True)
 class Unseeded:
     def sampler(self, problem: Problem, seed: int) -> BaseSampler:
         return RandomSampler()
