@@ -25,11 +25,11 @@ from nas.runner.finishing import finish_winners
 from nas.runner.original import export_original
 from nas.runner.preparation import Prepared, prepare
 from nas.runner.prior import keep_priors, with_priors
+from nas.runner.processor import suit_processor
 from nas.runner.progress import Silent, StatusFile
 from nas.runner.reporting import results_of, write_report
 from nas.runner.searching import forecast_gain, search_architectures
 from nas.runner.supernet_training import find_training_seconds
-from nas.runner.threads import suitable_threads
 from nas.runner.trust import measure_trust
 from nas.runner.weights import Weights, weights_of
 from nas.runner.workplace import Workers, Workplace, open_workplace, this_process
@@ -39,6 +39,7 @@ from nas.search.record.trials import complete_trials
 from nas.search.warm_start import check
 from nas.study import Study
 from nas.training import ALONE, Ranks, join_ranks
+from nas.training.kept_memory import return_freed_memory
 
 
 def run(
@@ -92,7 +93,7 @@ def run(
         cardinality = prepared.problem.space.cardinality()
         listener.say(f"{study.name}: {cardinality:,} architectures; results go to {path}")
         try:
-            with _suitable_threads(prepared):
+            with _adjust_processor(prepared):
                 export_original(prepared, directory)
                 weights = weights_of(prepared, directory)
                 make_study = make_study or partial(_keep_study, prepared.study)
@@ -123,7 +124,7 @@ def assist(
         StudyError: the study has no supernet.
     """
     prepared = prepare(study, training_device, ranks)
-    with _suitable_threads(prepared):
+    with _adjust_processor(prepared):
         weights_of(prepared, RunDirectory(path)).train(progress or Silent(), ranks)
 
 
@@ -152,14 +153,15 @@ def _assist_at(
 
 
 @contextlib.contextmanager
-def _suitable_threads(prepared: Prepared) -> Iterator[None]:
-    """Within, torch computes with as many threads as suit the network."""
+def _adjust_processor(prepared: Prepared) -> Iterator[None]:
+    """Within, torch computes with as many threads as suit the network, and afterwards as before."""
     threads = torch.get_num_threads()
-    torch.set_num_threads(suitable_threads(prepared))
+    suit_processor(prepared)
     try:
         yield
     finally:
         torch.set_num_threads(threads)
+        return_freed_memory()
 
 
 @contextlib.contextmanager

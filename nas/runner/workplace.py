@@ -17,9 +17,9 @@ from nas.objective import Measurement
 from nas.runner.directory import RunDirectory
 from nas.runner.measuring import Known, PartialEvaluation
 from nas.runner.preparation import Prepared, prepare
+from nas.runner.processor import suit_processor
 from nas.runner.proxy import on_proxy
 from nas.runner.sparing import Sparing
-from nas.runner.threads import suitable_threads
 from nas.runner.weights import EvaluationBasis, Weights, weights_of
 from nas.search.spared import SparedBasis
 from nas.space import Architecture
@@ -81,7 +81,7 @@ def open_workplace(make_study: Callable[[], Study], path: Path, training_device:
             f"a worker doesn't see the run directory {path}: put it on a disk that all workers see under this path."
         )
     prepared = prepare(make_study(), training_device)
-    torch.set_num_threads(suitable_threads(prepared))
+    suit_processor(prepared)
     run.claim(prepared.description())
     weights = weights_of(prepared, run)
     weights.load()

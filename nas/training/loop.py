@@ -24,6 +24,7 @@ from nas.training.checkpoint import load_checkpoint, save_checkpoint
 from nas.training.depth import StochasticDepth
 from nas.training.division import Division
 from nas.training.kardam import GradientFilter
+from nas.training.kept_memory import keep_freed_memory, return_freed_memory
 from nas.training.losses import add_gradients
 from nas.training.memory import explain_out_of_memory, is_out_of_memory
 from nas.training.optimization import Optimization
@@ -83,6 +84,7 @@ def train(
         DamagedFileError: the checkpoint can't be read.
     """
     recipe.check_device(device)
+    keep_freed_memory()
     # PyTorch's convolutions are faster with channels last, on CPUs and on GPUs.
     model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     data = place_split(data, device)
@@ -107,6 +109,7 @@ def train(
             loop.save(checkpoint, generator, losses)
         on_epoch(epoch + 1, losses[-1])
     loop.finish()
+    return_freed_memory()
     return losses
 
 

@@ -1,14 +1,21 @@
-"""How many threads torch computes with."""
+"""How torch uses the processor: how many threads compute, and what memory is kept."""
 
 from __future__ import annotations
 
 import torch
 
 from nas.runner.preparation import Prepared
+from nas.training.kept_memory import keep_freed_memory
 
 _MACS_FOR_THREADS = 10_000_000
 """Chosen: with a tenth of it small networks would wait for their own threads, as measured below; with ten times more,
 networks that keep several cores busy would have one."""
+
+
+def suit_processor(prepared: Prepared) -> None:
+    """Let torch compute with as many threads as suit the network, and keep the memory that tensors leave free."""
+    torch.set_num_threads(suitable_threads(prepared))
+    keep_freed_memory()
 
 
 def suitable_threads(prepared: Prepared) -> int:
