@@ -5,9 +5,11 @@
 
 Runs one of the studies with accuracy, latency and bytes as objectives, and a pipeline of pruning, fine-tuning and
 clustered weights (of 4 or 8 bits; of Transformers, weights in blocks of 4 or 8 bits). The largest network goes through
-the same fine-tuning, in float32. All files are measured together: accuracy on the test split, latency in turns on one
-core, bytes of the file. The last columns say how many times smaller and faster each is than the largest, and how many
-points it loses. Goes on where it was stopped.
+the same fine-tuning, in float32, for as many epochs or for ``--largest-epochs``. Above the table stand the seconds of
+the run's stages, of which the finishing of the winners is what remains of all, and of the largest's fine-tuning. All
+files are measured together: accuracy on the test split, latency in turns on one core, bytes of the file. The last
+columns say how many times smaller and faster each is than the largest, and how many points it loses. Goes on where it
+was stopped.
 """
 
 from __future__ import annotations
@@ -15,11 +17,13 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import os
+import time
 from pathlib import Path
 
 import torch
 
 from benchmarks.cifar10_jpeg import FILE, Cifar10Jpeg
+from benchmarks.fashion_front import keep_seconds
 from nas import Accuracy, FineTune, LatencyMs, Pipeline, Prune, SinglePath, Study, WeightBytes
 from nas.compression import Cluster, WeightOnly
 from nas.data import DatasetPair
@@ -70,16 +74,20 @@ def make_study(arguments: argparse.Namespace) -> Study:
     )
 
 
-def finish_largest(study: Study, out: Path) -> tuple[Prepared, Path]:
-    """Return the largest network's float32 file, after the fine-tuning of winners."""
-    plain = dataclasses.replace(study, pipeline=Pipeline())
-    prepared, directory, file = prepare(plain, _CPU), RunDirectory(out), out / "largest.onnx"
+def finish_largest(study: Study, out: Path, epochs: int | None) -> tuple[Prepared, Path]:
+    """Return the largest network's float32 file, after the fine-tuning of winners for so many epochs."""
+    recipe = dataclasses.replace(study.winners.recipe, epochs=epochs or study.winners.recipe.epochs)
+    winners = dataclasses.replace(study.winners, recipe=recipe)
+    prepared = prepare(dataclasses.replace(study, pipeline=Pipeline(), winners=winners), _CPU)
+    directory, file, begin = RunDirectory(out), out / "largest.onnx", time.process_time()
     if not file.exists():
         train_supernet(prepared, directory, Silent())
         record = directory.open_study(study.name, prepared.problem.objectives, None)
         weights, largest = SupernetWeights(prepared, directory), prepared.problem.space.largest()
         made = finish_network(prepared, largest, weights, record.user_attrs[CALIBRATION], out / "largest")
         write_bytes(file, made.candidate(prepared).onnx_model)
+    seconds = keep_seconds(out / "largest.json", time.process_time() - begin)
+    print(f"largest, {recipe.epochs} epochs: {seconds:.0f} s", flush=True)
     return prepared, file
 
 
@@ -95,14 +103,22 @@ def main() -> None:
     parser.add_argument("--evaluations", type=int)
     parser.add_argument("--winners", type=int)
     parser.add_argument("--fine-tuning-epochs", type=int)
+    parser.add_argument(
+        "--largest-epochs", type=int, help="of its fine-tuning; as many as of a winner's unless stated"
+    )
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     os.environ["NAS_DATA"] = str(arguments.data)
     torch.set_num_threads(1)
     study = make_study(arguments)
+    begin = time.process_time()
     results = run(study, arguments.out, training_device=_CPU, progress=Silent())
-    print({stage: round(spent) for stage, spent in results.facts["seconds"].items()}, flush=True)
-    prepared, largest = finish_largest(study, arguments.out)
+    spent = {
+        **results.facts["seconds"],
+        "all": keep_seconds(arguments.out / "all.json", time.process_time() - begin),
+    }
+    print({stage: round(seconds) for stage, seconds in spent.items()}, flush=True)
+    prepared, largest = finish_largest(study, arguments.out, arguments.largest_epochs)
     shipped = [(w, v) for w in results.winners for v in w.variants]
     files = [largest, *(arguments.out / "winners" / w.id / v.file for w, v in shipped)]
     candidates, latency = [OnnxCandidate(file) for file in files], LatencyMs()
@@ -115,10 +131,11 @@ def main() -> None:
         ("the largest, fine-tuned", ""),
         *((f"{w.id} {v.name}", "; ".join(v.applied)) for w, v in shipped),
     ]
-    for (name, done), accuracy, time, size in zip(names, accuracies, times, sizes, strict=True):
+    for (name, done), accuracy, latency_ms, size in zip(names, accuracies, times, sizes, strict=True):
         print(
-            f"| {name} | {done} | {accuracy.value:.2%} ± {accuracy.spread:.2%} | {time.value:.4f} ± {time.spread:.2g} "
-            f"| {size:,} | {sizes[0] / size:.2f} | {times[0].value / time.value:.2f} "
+            f"| {name} | {done} | {accuracy.value:.2%} ± {accuracy.spread:.2%} "
+            f"| {latency_ms.value:.4f} ± {latency_ms.spread:.2g} | {size:,} "
+            f"| {sizes[0] / size:.2f} | {times[0].value / latency_ms.value:.2f} "
             f"| {100 * (accuracies[0].value - accuracy.value):+.2f} |"
         )
 
