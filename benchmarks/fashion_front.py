@@ -36,8 +36,10 @@ from nas.pareto import non_dominated
 from nas.report.results import Results
 from nas.runner import run
 from nas.runner.baselines import uniform_family
+from nas.runner.directory import RunDirectory
 from nas.runner.preparation import Prepared, prepare
 from nas.runner.progress import Silent
+from nas.runner.weights import SupernetWeights
 from nas.search.record.reference_box import ReferenceBox
 from nas.space import Architecture, FloatArray
 from surrogates.mixture import Mixture
@@ -111,8 +113,10 @@ def compare_fronts(study: Study, out: Path, picture: Path | None) -> None:
     again = train_alone(prepared, found, epochs, out / "winners")
     scaled = scale_family(prepared, compute, epochs, out / "scaled")
     costs = measure_networks(prepared, {"ours": ours, "scaled": scaled, "again": again})
+    shared = [judge_shared(prepared, out / "run", group.architectures) for group in (ours, scaled)]
     quality = prepared.problem.objectives[0].name.replace("_", " ")
     print_fronts(costs, compute, scaled, again, quality)
+    print_shared(dict(zip(("ours", "scaled"), shared, strict=True)), costs, quality)
     print_search_cost(results, float(np.mean(again.seconds)))
     if picture is not None:
         plot(costs, picture, quality)
@@ -193,6 +197,27 @@ def print_fronts(
     for name, table in costs.items():
         for error, macs, latency in table[np.argsort(table[:, 1])]:
             print(f"| {name} | {1 - error:.4f} | {macs:,.0f} | {latency:.4f} ms |")
+
+
+def judge_shared(prepared: Prepared, run_folder: Path, architectures: list[Architecture]) -> list[float]:
+    """Return the qualities of architectures with the supernet's weights, on the search split."""
+    weights = SupernetWeights(prepared, RunDirectory(run_folder))
+    weights.load()
+    candidates = [prepared.candidate(weights.module(architecture)) for architecture in architectures]
+    measured = prepared.measured[0]
+    bench = Bench(prepared.splits.search, thorough=True, calibration=measured.calibrate())
+    return [found.value for found in measured.measure(candidates, bench)]
+
+
+def print_shared(shared: dict[str, list[float]], costs: dict[str, FloatArray], quality: str) -> None:
+    """Print what the search saw of each network beside what it reached."""
+    print(
+        f"| front | MACs | {quality} in the supernet, search split | finished, test split |\n|---|---|---|---|"
+    )
+    for name, values in shared.items():
+        for row in np.argsort(costs[name][:, 1]):
+            error, macs, _ = costs[name][row]
+            print(f"| {name} | {macs:,.0f} | {values[row]:.4f} | {1 - error:.4f} |")
 
 
 def print_search_cost(results: Results, alone: float) -> None:

@@ -4,7 +4,7 @@ from functools import partial
 
 from torchvision.transforms import v2
 
-from nas import Int8, LatencyMs, Macs, ProgressiveShrinking, Recipe, Study, SurrogateSearch, Trust, Winners
+from nas import Int8, LatencyMs, Macs, Recipe, Study, SurrogateSearch, Trust, Winners
 from nas.data import DigitsSegmentation
 from nas.evaluation import MeanIoU
 from search_spaces.unet import unet
@@ -26,8 +26,6 @@ def study() -> Study:
         data=DigitsSegmentation(digits=_DIGITS),
         objectives=(MeanIoU(), Macs(), LatencyMs()),
         recipe=Recipe(epochs=20, batch_size=16, augment=shake),
-        # The smallest subnets hardly tell digits apart, and with the sandwich rule they hold up the largest for long.
-        training=ProgressiveShrinking(largest_share=0.4),
         strategy=SurrogateSearch(Mixture),
         evaluations=40,
         winners=Winners(
