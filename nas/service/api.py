@@ -19,12 +19,19 @@ from nas.service.downloads import file_of, files_of, zip_winners
 from nas.service.numbers import Whole
 from nas.service.problems import Problem, document_problems
 from nas.service.processes import tail
-from nas.service.runs import RunView, Snapshot, describe_front, describe_run, describe_trial
+from nas.service.runs import (
+    RunView,
+    Snapshot,
+    describe_front,
+    describe_if_readable,
+    describe_run,
+    describe_trial,
+)
 from nas.service.starting import make_limit_problem
 from nas.service.state import State, state_of
 from nas.service.store import Action, Run
 
-_RUN_ID = re.compile(r"[A-Za-z0-9_]{1,100}-[0-9a-f]{8}", re.ASCII)
+_RUN_ID = re.compile(r"[A-Za-z0-9_-]{1,100}-[0-9a-f]{8}", re.ASCII)
 
 _ANSWERS = document_problems(401, 414, 422, 429)  # whatever is asked for
 router = APIRouter(prefix="/api/v1", dependencies=[Depends(reader)], responses=_ANSWERS)
@@ -116,9 +123,9 @@ def runs(
 
 
 @of_run.get("", tags=["runs"])
-def run(run: TheRun, service: Service) -> models.RunModel:
+def run(run: TheRun, view: TheView) -> models.RunModel:
     """Tell how a run stands."""
-    return _describe(service, run)
+    return describe_run(run, view.snapshot())
 
 
 @of_run.post("/{action:action}", responses=document_problems(403, 409), tags=["runs"])
@@ -265,7 +272,7 @@ def pareto_zip(run: TheRun, view: TheView) -> StreamingResponse:
 
 
 def _describe(service: State, run: Run) -> models.RunModel:
-    return describe_run(run, service.runs.view(run).snapshot())
+    return describe_if_readable(run, service.runs.view(run))
 
 
 def _describe_winner(view: RunView, winner: Winner) -> models.WinnerModel:

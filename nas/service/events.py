@@ -114,7 +114,7 @@ class Watches:
         yield b"retry: 2000\n\n"
         while not self.is_ending:
             bell = watch.changed  # before reading, so that no change is missed
-            pieces = []
+            pieces, is_behind = [], False
             snapshot = watch.snapshot
             for position in range(trials, len(snapshot.rows)):
                 trials = position + 1
@@ -126,15 +126,19 @@ class Watches:
                 lines, log = await asyncio.to_thread(_lines, watch.log, log)
                 if lines:
                     pieces.append(_event("log", json.dumps({"lines": lines}), f"{trials}-{log}"))
+                    is_behind = watch.log_bytes > log
             if watch.status != status:
                 status = watch.status
                 pieces.append(_event("status", status, f"{trials}-{log}"))
-            if watch.run.state in OVER:
+            is_over = watch.run.state in OVER and not is_behind
+            if is_over:
                 pieces.append(_event("done", status, f"{trials}-{log}"))
             if pieces:
                 yield b"".join(pieces)
-            if watch.run.state in OVER:
+            if is_over:
                 return
+            if is_behind:
+                continue
             try:
                 await asyncio.wait_for(bell.wait(), self._keep_alive_s)
             except TimeoutError:

@@ -184,6 +184,9 @@ class RunModel(_Given):
     hypervolume: float | None
     surrogate: Trust | None = Field(description="Null while nothing is known.")
     has_winners: bool
+    fault: str | None = Field(
+        None, description="Why its files can't be read, so that nothing they hold is told; null if they can."
+    )
 
 
 class RunsPage(_Given):

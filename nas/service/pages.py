@@ -19,7 +19,7 @@ from nas.service.middleware import redirect, root_of
 from nas.service.models import DeviceModel, RunModel, RunsPage, StudyModel
 from nas.service.problems import Problem
 from nas.service.rendering import page
-from nas.service.runs import describe_run
+from nas.service.runs import describe_if_readable
 from nas.service.words import now_line
 
 router = APIRouter(include_in_schema=False, dependencies=[Depends(reader)])
@@ -132,7 +132,7 @@ def _start_page(
     problem: str | None,
     status: int = 200,
 ) -> Response:
-    earlier = [describe_run(run, service.runs.view(run).snapshot()) for run in service.earlier(study)]
+    earlier = [describe_if_readable(run, service.runs.view(run)) for run in service.earlier(study)]
     sent = form.model_dump()
     return page(
         request,

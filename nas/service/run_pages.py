@@ -101,9 +101,8 @@ def compare_fronts(
     request: Request, service: Service, a: Name | None = None, b: Name | None = None
 ) -> Response:
     """Show the fronts of two runs in one picture."""
-    offered = [
-        r for r in service.store.runs(before=None, limit=_MAX_RUNS) if service.runs.view(r).snapshot().rows
-    ]
+    newest = service.store.runs(before=None, limit=_MAX_RUNS)
+    offered = [r for r in newest if service.runs.view(r).try_snapshot()[0].rows]
     chosen = [run for id_ in (a, b) for run in offered if run.id == id_]
     if len(chosen) < sum(1 for id_ in (a, b) if id_):
         raise Problem(404, "unknown-run", "There is no run of that name that has evaluated something.")

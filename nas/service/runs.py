@@ -139,6 +139,13 @@ class RunView:
                 self._lock.release()
         return self._snapshot
 
+    def try_snapshot(self) -> tuple[Snapshot, str | None]:
+        """Return the run as it is now, and None; or nothing of it, and why its files can't be read."""
+        try:
+            return self.snapshot(), None
+        except NasError as error:
+            return _NOTHING, str(error).replace(f"{self.directory.path.parent}{os.sep}", "")
+
     def answer(self, key: object, make: Callable[[Snapshot], object]) -> Response:
         """Return what ``make`` makes of the snapshot, sent as JSON; made once per snapshot and key."""
         snapshot = self.snapshot()
@@ -220,6 +227,12 @@ def describe_run(run: Run, snapshot: Snapshot) -> RunModel:
         surrogate=describe_trust(snapshot),
         has_winners=bool(snapshot.winners),
     )
+
+
+def describe_if_readable(run: Run, view: RunView) -> RunModel:
+    """Return a run as the API shows it beside others, which are shown too where its files can't be read."""
+    snapshot, fault = view.try_snapshot()
+    return describe_run(run, snapshot).model_copy(update={"fault": fault})
 
 
 def describe_trust(snapshot: Snapshot) -> Trust | None:

@@ -54,6 +54,11 @@ def _describe() -> list[StudyModel]:
             stdin=subprocess.DEVNULL,
         )
         return CATALOGUE.validate_json(done.stdout)
+    except subprocess.TimeoutExpired as error:
+        raise CatalogError(
+            f"the studies can't be listed (it took longer than {_PATIENCE_S} s): see with 'nas studies --json' which "
+            "one computes or loads much while it is imported."
+        ) from error
     except (subprocess.SubprocessError, ValueError, OSError) as error:
         words = (getattr(error, "stderr", None) or str(error)).strip().splitlines() or [""]
         raise CatalogError(f"the studies can't be listed ({words[-1]}): try 'nas studies --json'.") from error
@@ -67,5 +72,7 @@ def _files() -> dict[str, float]:
         with contextlib.suppress(Exception):  # what is wrong with it is said by _describe
             spec = importlib.util.find_spec(package)
         for folder in (spec.submodule_search_locations if spec else None) or []:
-            found.update({str(path): path.stat().st_mtime for path in Path(folder).glob("*.py")})
+            for path in Path(folder).glob("*.py"):
+                with contextlib.suppress(OSError):  # it is gone, or a link that an editor keeps leads nowhere
+                    found[str(path)] = path.stat().st_mtime
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import secrets
 import threading
 import time
@@ -28,6 +29,8 @@ _AFTER_FAILURE_S = 5.0  # a database that was locked or away is not asked four t
 _PATIENCE_S = 1.5  # after the last process was killed: some looks, to see that it is gone
 _MISTAKE = 2  # exit code of the command line for what a user can put right
 _STOPPED = (130, 143, -2, -15)  # Ctrl-C and SIGTERM, as the command line and as the system tell of them
+
+_STRANGE = re.compile(r"[^A-Za-z0-9_-]")
 
 _ACTIONS: dict[Action, tuple[str, State, tuple[State, ...]]] = {
     "pause": ("paused", "paused", ("queued", "running")),
@@ -121,7 +124,8 @@ class Supervisor:
         self, study: str, changes: Mapping[str, JsonValue], *, evaluations: int, device: str, token_id: str
     ) -> Run:
         """Put a study at the end of the queue. Everything must have been checked."""
-        id_, now = f"{study}-{secrets.token_hex(4)}", self._now()
+        # A file may be named as it likes, and the run's name is part of addresses, of headers and of a path.
+        id_, now = f"{_STRANGE.sub('_', study)}-{secrets.token_hex(4)}", self._now()
         run = Run(id_, study, dict(changes), evaluations, device, token_id, "queued", now)
         self._store.add_run(run)
         self._wake.set()

@@ -179,6 +179,30 @@ def test_a_finished_run(reader: TestClient, finished_run: Run, service: State) -
     assert log == {"lines": ["second line", "last line"]}
 
 
+def test_a_study_may_be_named_as_any_file_may(runner: TestClient, service: State) -> None:
+    for study in ("my-study", "my study", "größe", "x" * 100):
+        run = service.supervisor.submit(study, {}, evaluations=6, device="cpu", token_id="ann")
+        assert runner.get(f"/api/v1/runs/{run.id}").json()["study"] == study
+        assert runner.post(f"/api/v1/runs/{run.id}/cancel").json()["state"] == "cancelled"
+
+
+@pytest.mark.parametrize("name", ["report.json", "run.json"])
+def test_a_damaged_run_hides_no_other(
+    runner: TestClient, finished_run: Run, service: State, name: str
+) -> None:
+    other = service.supervisor.submit("tiny", {}, evaluations=6, device="cpu", token_id="ann")
+    (service.settings.runs / FINISHED / name).write_text("{")
+    shown = runner.get("/api/v1/runs").json()["runs"]
+    assert [run["id"] for run in shown] == [other.id, FINISHED]
+    assert [name in (run["fault"] or "") for run in shown] == [False, True]
+    assert str(service.settings.runs) not in shown[1]["fault"]
+    page = runner.get("/runs", headers={"Accept": "text/html"})
+    assert page.status_code == 200
+    assert f"{FINISHED}/{name} is damaged" in page.text
+    assert runner.get("/compare", headers={"Accept": "text/html"}).status_code == 200
+    assert runner.get(f"/api/v1/runs/{FINISHED}/front").status_code == 409
+
+
 def test_a_run_that_hasnt_begun_is_empty(runner: TestClient) -> None:
     address = f"{RUNS}/{runner.post(RUNS, json={'study': 'tiny'}).json()['id']}"
     assert runner.get(f"{address}/trials").json()["trials"] == []

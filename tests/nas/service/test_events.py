@@ -56,6 +56,17 @@ def test_who_has_the_trials_gets_only_later_ones(reader: TestClient, finished_ru
     assert kinds(parsed(reader.get(EVENTS, params={"after": 4}).text)).count("trial") == 2
 
 
+def test_a_long_log_is_told_to_its_end(reader: TestClient, finished_run: Run, service: State) -> None:
+    log = service.settings.runs / FINISHED / "log.txt"
+    known = log.stat().st_size
+    lines = [f"line {number} {'x' * 80}" for number in range(3000)]
+    with log.open("a") as stream:
+        stream.write("".join(f"{line}\n" for line in lines))
+    events = parsed(reader.get(EVENTS, headers={"Last-Event-ID": f"6-{known}"}).text)
+    assert [line for kind, _, data in events if kind == "log" for line in data["lines"]] == lines
+    assert kinds(events)[-1] == "done"
+
+
 async def first(stream: AsyncIterator[bytes], *wanted: str) -> list[tuple[str, str, Any]]:
     """Read until each kind of event was there once."""
     events: list[tuple[str, str, Any]] = []
