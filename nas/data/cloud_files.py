@@ -85,7 +85,7 @@ def _ply_header(
         raise DataError(f"{path} doesn't begin with 'ply': it is no PLY file.")
     while words != [b"end_header"]:
         words = (line := next_line()).split()
-        match [word.decode() for word in words]:
+        match [word.decode(errors="replace") for word in words]:  # a comment may be in any encoding
             case ["format", name, _] if name in _PLY_ORDERS:
                 form = name
             case ["element", name, count]:

@@ -48,10 +48,17 @@ def read_tiles(path: Path, layout: Layout) -> list[Cloud]:
     """
     fields = read_fields(path)
     _check_fields(path, fields, layout)
-    places, features = (_columns(path, names, fields) for names in (layout.coordinates, layout.features))
+    places = _columns(path, layout.coordinates, fields)
+    features = _columns(path, layout.features, fields) if layout.features else np.zeros((len(places), 0))
     if places.shape[1] != 3:
         raise DataError(f"{path} has {places.shape[1]} coordinates in {layout.coordinates}: 3 are expected.")
-    labels = np.asarray(fields[layout.label]).reshape(-1)
+    labels = np.asarray(fields[layout.label])
+    if labels.size != len(places):
+        raise DataError(
+            f"{path} has labels of shape {labels.shape} for {len(places)} points: one class for each is expected, in a "
+            "field of its own."
+        )
+    labels = labels.reshape(-1)
     whole = Cloud(path.stem, places, features, _targets(path, labels, layout))
     if layout.tile is None:
         tiles = [whole]
@@ -78,8 +85,7 @@ def _check_fields(path: Path, fields: Fields, layout: Layout) -> None:
 
 def _columns(path: Path, names: Sequence[str], fields: Fields) -> FloatArray:
     """Return ``(n, columns)`` of all those fields."""
-    count = len(np.atleast_1d(next(iter(fields.values()))))
-    found = [np.zeros((count, 0))] if not names else []
+    found = []
     for name in names:
         values = np.asarray(fields[name])
         if not np.issubdtype(values.dtype, np.number) or values.ndim not in (1, 2):

@@ -163,12 +163,20 @@ def _integers(found: Sequence[Any], name: str) -> IntArray:
         with np.errstate(invalid="ignore"):  # what is no number differs below
             whole = labels.astype(np.int64)
     except (TypeError, ValueError, OverflowError) as error:
-        raise DataError(_not_integers(name, found[0])) from error
+        raise DataError(_not_integers(name, next(filter(_is_strange, found), found[0]))) from error
     if labels.ndim != 1 and len(found):
         raise DataError(_not_integers(name, found[0]))
     if not np.array_equal(whole, labels):
         raise DataError(_not_integers(name, found[int(np.flatnonzero(whole != labels)[0])]))
     return whole.reshape(len(found))
+
+
+def _is_strange(label: Any) -> bool:
+    """Whether this alone is no integer that numpy holds."""
+    try:
+        return bool(np.int64(label) != label)
+    except (TypeError, ValueError, OverflowError):
+        return True
 
 
 def _target(item: Any, row: int, name: str) -> Any:

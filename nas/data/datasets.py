@@ -62,15 +62,26 @@ class DatasetPair(RawData):
 
         Raises:
             DataError: a data set is not map-style, its labels are no integers or can't be read, its masks can't be
-                used, or it changes from one reading to the next.
+                used, it changes from one reading to the next, or both name a label differently.
         """
         if self.masks is not None:
             return _make_masked(self.name, self.train, self.test, self.masks, self._decoding)
         train = items_of(self.train, f"train part of {self.name}", self.skip_corrupt)
-        test = None
+        names, test = _class_names(self.train), None
         if self.test is not None:
             test = items_of(self.test, f"test part of {self.name}", self.skip_corrupt)
-        return FoundItems(self.name, train, test, _class_names(self.train))
+            self._check_names(names, _class_names(self.test), test)
+        return FoundItems(self.name, train, test, names)
+
+    def _check_names(self, names: Sequence[str], test_names: Sequence[str], test: Items) -> None:
+        """Refuse a test part that calls a label otherwise, as one whose folders are other classes does."""
+        for label in np.unique(test.labels).tolist():
+            known = 0 <= label < min(len(names), len(test_names))
+            if known and names[label] != test_names[label]:
+                raise DataError(
+                    f"label {label} is {names[label]!r} in the train part of {self.name} and {test_names[label]!r} in "
+                    "its test part: both must number the same classes alike."
+                )
 
 
 def _make_masked(

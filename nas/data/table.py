@@ -18,7 +18,7 @@ def read_columns(path: Path, columns: Mapping[str, str]) -> list[list[str]]:
         columns: Names of columns, by the arguments with which a user names them.
 
     Raises:
-        DataError: the file can't be read, lacks a column, or has lines of other lengths.
+        DataError: the file can't be read, lacks a column or has it twice, or has lines of other lengths.
     """
     try:
         lines = path.read_text(encoding="utf-8-sig").removesuffix("\n").split("\n")
@@ -34,6 +34,12 @@ def read_columns(path: Path, columns: Mapping[str, str]) -> list[list[str]]:
             f"the table {path} has the columns {head} in its first line: "
             f"{' and '.join(map(repr, columns.values()))} are expected, separated by tabs; name others with "
             f"{' and '.join(f'{argument}=' for argument in columns)}."
+        )
+    twice = [name for name in columns.values() if head.count(name) > 1]
+    if twice:
+        raise DataError(
+            f"the table {path} has more than one column {twice[0]!r} in its first line: rename all but the one that is "
+            "meant."
         )
     for number, row in enumerate(rows[1:], start=2):
         if len(row) != len(head):

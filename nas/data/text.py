@@ -107,7 +107,8 @@ class TextTable:
         test_share: See there.
         seed: See there.
         class_cap: See there.
-        group: Name of a column, such as the author: texts of one group go into one split. None where all are apart.
+        group: Name of a column, such as the author: texts of one group go into one split. Spaces around it don't count.
+            None where all are apart.
     """
 
     train: str | Path
@@ -191,7 +192,7 @@ class TextTable:
             np.array([known.index(label) for label in labels], dtype=np.int64),
             lambda row: texts[row],
             lambda row: f"line {row + 2} of {path}",
-            groups=as_groups(groups[0], len(texts)) if groups else None,
+            groups=as_groups([_plain(group) for group in groups[0]], len(texts)) if groups else None,
         )
         return items, known
 
@@ -225,12 +226,16 @@ def _tell_lengths(path: Path, lengths: Sequence[int], max_length: int) -> None:
 
 
 def _labels(found: Sequence[str], path: Path) -> list[str]:
-    labels = [unicodedata.normalize("NFC", label.strip()) for label in found]
+    labels = [_plain(label) for label in found]
     if "" in labels:
         raise DataError(
             f"line {labels.index('') + 2} of the table {path} has no label: give it one, or remove it."
         )
     return labels
+
+
+def _plain(entry: str) -> str:
+    return unicodedata.normalize("NFC", entry.strip())
 
 
 def _order(label: str) -> tuple[bool, float, str]:

@@ -43,6 +43,12 @@ def test_ply_files_of_every_form(tmp_path: Path, form: str) -> None:
     }
 
 
+def test_the_comments_of_a_ply_file_may_be_in_any_encoding(tmp_path: Path) -> None:
+    content = ply("ascii").replace(b"made by hand", "Créé par CloudCompare".encode("latin-1"))
+    (tmp_path / "a.ply").write_bytes(content)
+    assert read_fields(tmp_path / "a.ply")["x"].tolist() == [1.5, -1]
+
+
 def test_arrays_with_named_fields_and_with_columns(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", xyz=np.zeros((2, 3)), label=np.ones(2))
     assert sorted(read_fields(tmp_path / "a.npz")) == ["label", "xyz"]

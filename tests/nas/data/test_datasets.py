@@ -356,13 +356,28 @@ def labelled(labels: list[Any]) -> list[tuple[Any, Any]]:
         (labelled(["cat", "dog"] * 9), "'cat'"),
         (labelled([{"boxes": 1}] * 9), "boxes"),
         (labelled([0.5, 1.0] * 9), "0.5"),
+        (labelled([0, 1, None] * 9), "the label None"),
+        (labelled([0, 1, 2**70] * 9), f"the label {2**70}"),
         (labelled([torch.tensor([0, 1])] * 9), "tensor"),
         (labelled([-1, 0, 1] * 9), "-1"),
         (labelled([0] * 9), "one class"),
         (labelled([0, 2] * 9), "class 1"),
         ([torch.zeros(1, 4, 4)] * 9, "pair"),
     ],
-    ids=["endless", "empty", "words", "boxes", "floats", "many", "negative", "one class", "gap", "no pairs"],
+    ids=[
+        "endless",
+        "empty",
+        "words",
+        "boxes",
+        "floats",
+        "missing",
+        "huge",
+        "many",
+        "negative",
+        "one class",
+        "gap",
+        "no pairs",
+    ],
 )
 def test_what_is_no_classification_is_a_sentence(dataset: Any, said: str) -> None:
     assert said in refused(DatasetPair(dataset))
@@ -370,6 +385,16 @@ def test_what_is_no_classification_is_a_sentence(dataset: Any, said: str) -> Non
 
 def test_a_test_part_with_more_classes_is_a_sentence() -> None:
     assert "same classes" in refused(DatasetPair(labelled([0, 1] * 9), labelled([0, 1, 2])))
+
+
+def test_a_test_part_that_numbers_its_classes_otherwise_is_a_sentence(tmp_path: Path) -> None:
+    for part, classes in (("train", ("Dog", "cat")), ("test", ("cat", "dog"))):
+        for name in classes:
+            (tmp_path / part / name).mkdir(parents=True)
+            for number in range(9):
+                Image.new("L", (4, 4), number).save(tmp_path / part / name / f"{number}.png")
+    source = DatasetPair(Folder(tmp_path / "train"), Folder(tmp_path / "test"))
+    assert "label 0 is 'Dog' in the train part of data set and 'cat' in its test part" in refused(source)
 
 
 def test_a_test_part_that_lacks_a_class_is_a_sentence() -> None:

@@ -135,6 +135,10 @@ BAD: list[tuple[Callable[[Arrays], object], str]] = [
     (lambda a: a.update(label=a["label"] + 0.5), "no integers"),
     (lambda a: a.update(label=np.array(["wall"] * 150)), "no integers"),
     (lambda a: a.update(label=a["label"][:100]), "'label': 100} entries"),
+    (
+        lambda a: a.update(label=np.stack([a["label"], 1 - a["label"]], 1)),
+        r"labels of shape \(150, 2\) for 150",
+    ),
     (lambda a: a.pop("brightness"), "no such field: 'brightness' is expected among"),
     (lambda a: a.update(brightness=np.array(["dark"] * 150)), "numbers are expected"),
     (lambda a: a.update(xyz=a["xyz"][:, :2]), "2 coordinates"),
@@ -150,6 +154,18 @@ def test_what_is_no_cloud_of_labelled_points_is_one_sentence(
         source(tmp_path).load()
     assert "tile_0" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_what_a_file_holds_besides_its_points_changes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "plain").mkdir()
+    (tmp_path / "more").mkdir()
+    for number in range(5):
+        arrays = tile(number)
+        np.savez(tmp_path / "plain" / f"tile_{number}.npz", **arrays)
+        named = {"epsg": np.array(32633), **arrays, "label": arrays["label"][:, None]}
+        np.savez(tmp_path / "more" / f"tile_{number}.npz", **named)
+    plain, more = (source(tmp_path / name, features=(), name="x").load() for name in ("plain", "more"))
+    assert plain.fingerprint == more.fingerprint
 
 
 def test_a_tile_without_any_class_is_told(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import unicodedata
 from pathlib import Path
 
@@ -76,6 +77,7 @@ def test_a_name_and_a_limit_are_in_the_name(tmp_path: Path) -> None:
         ([], "columns []"),
         (["a\tb", "x\t1"], "'text' and 'label'"),
         (["text\tlabel", "x\t1", "y"], "line 3"),
+        (["text\tlabel\tlabel", *["x\t1\t2"] * 9], "more than one column 'label'"),
         (["text\tlabel"], "no items"),
         (["text\tlabel", *["x\t1"] * 9], "one class"),
     ],
@@ -142,6 +144,14 @@ def test_labels_that_are_numbers_are_in_their_order(tmp_path: Path, ordered: tup
 def test_spaces_and_forms_of_labels_make_no_classes(tmp_path: Path) -> None:
     path = table(tmp_path / "t.tsv", numbered(["caf\u00e9", "cafe\u0301 ", " tea"]))
     assert TextTable(path).load().facts.names == ("caf\u00e9", "tea")
+
+
+def test_spaces_and_forms_of_groups_make_no_groups(tmp_path: Path) -> None:
+    names = ["ren\u00e9", "rene\u0301 ", "  ren\u00e9", *"abcdefg"]
+    lines = [f"word{number}\t{number % 2}\t{names[number // 2 % 10]}" for number in range(80)]
+    source = TextTable(table(tmp_path / "t.tsv", ["text\tlabel\tby", *lines]), min_count=1, group="by")
+    counts = re.findall(r"\d+", source.load().notes[0])
+    assert sum(map(int, counts)) == 8
 
 
 def test_a_line_without_a_label_is_a_sentence(tmp_path: Path) -> None:
