@@ -108,14 +108,21 @@ class AgentLink:
         import httpx2
 
         client, limits = self._open_client(), httpx2.Timeout(seconds, connect=_CONNECT_S)
-        request = client.build_request(
-            method, f"{self._url}{path}", content=content, json=json, timeout=limits
-        )
         try:
+            request = client.build_request(
+                method, f"{self._url}{path}", content=content, json=json, timeout=limits
+            )
             try:
                 response = client.send(request)
             except (httpx2.ReadError, httpx2.WriteError, httpx2.RemoteProtocolError):
                 response = client.send(request)  # a connection was reset: every request may be made twice
+        except (
+            httpx2.InvalidURL,
+            UnicodeError,
+        ) as error:  # no name of a host, such as one with an empty part
+            raise DeviceRefusedError(
+                f"{self._url} is no address ({kind_and_line(error)}): give one such as http://10.0.0.7:8710."
+            ) from error
         except (httpx2.HTTPError, httpx2.StreamError) as error:
             raise DeviceUnavailableError(
                 f"the agent at {self._url} doesn't answer ({kind_and_line(error)}): it must run there, and the network "

@@ -107,7 +107,11 @@ class Client:
                 if response.is_error or kind not in ("application/json", "application/zip"):
                     raise self._not_ours(f"{response.status_code} ({kind or 'nothing'})")
                 yield response
-        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+        except (
+            httpx2.HTTPError,
+            httpx2.InvalidURL,
+            UnicodeError,
+        ) as error:  # the last of a host that is no name
             raise ServiceError(
                 f"the server {self._url} can't be reached ({error}): check the address, and that 'nas serve' runs "
                 "there."

@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nas.checks import quote
+from nas.errors import ObjectiveError
 from nas.evaluation.quality.ratios import mean_of_known, ratio_of_known
 from nas.objective import Objective
 from nas.space import FloatArray
@@ -45,9 +47,18 @@ class ClassIoU:
 
     Args:
         number: The class.
+
+    Raises:
+        ObjectiveError: it is no number of a class.
     """
 
     number: int
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.number, int) or isinstance(self.number, bool) or self.number < 0:
+            raise ObjectiveError(
+                f"ClassIoU has number={quote(self.number)}: the number of a class, from 0, is expected."
+            )
 
     @property
     def objective(self) -> Objective:
@@ -55,9 +66,17 @@ class ClassIoU:
         return Objective(f"iou_of_class_{self.number}", "", "maximize")
 
     def statistics(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return ``(n, 2)``: positions in the intersection and in the union."""
-        counted = count_overlap(outputs, targets)
-        return counted[:, [self.number, self.number + outputs.shape[1]]]
+        """Return ``(n, 2)``: positions in the intersection and in the union.
+
+        Raises:
+            ObjectiveError: there is no such class.
+        """
+        classes = outputs.shape[1]
+        if self.number >= classes:
+            raise ObjectiveError(
+                f"ClassIoU has number={self.number}, and there are {classes} classes: give one from 0 to {classes - 1}."
+            )
+        return count_overlap(outputs, targets)[:, [self.number, self.number + classes]]
 
     def value(self, statistics: FloatArray) -> float:
         """Return the share."""

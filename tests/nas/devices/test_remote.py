@@ -103,6 +103,12 @@ def test_an_address_that_is_none_is_refused(url: Any) -> None:
         Remote(url)
 
 
+@pytest.mark.parametrize("host", ["..", "board..local", "[:::::]", "a" * 64])
+def test_a_host_that_has_no_such_name_is_refused_and_not_waited_for(host: str) -> None:
+    with pytest.raises(DeviceRefusedError, match=r"is no address .*: give one such as"):
+        Remote(f"http://{host}:8710", token="t").facts()
+
+
 @pytest.mark.parametrize("threads", [0, -1, 1.5, True])
 def test_threads_without_sense_are_refused(threads: Any) -> None:
     with pytest.raises(StudyError, match="threads="):

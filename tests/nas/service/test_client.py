@@ -109,9 +109,10 @@ def test_half_a_zip(tmp_path: Path) -> None:
         remote.export(answering(200, b"PK\x03\x04", "application/zip"), "r", tmp_path / "to")
 
 
-def test_nobody_listens() -> None:
+@pytest.mark.parametrize("host", ["127.0.0.1:1", "gpu..box:8000", "a" * 64])
+def test_nobody_listens(host: str) -> None:
     with pytest.raises(ServiceError, match="can't be reached"):
-        Client("http://127.0.0.1:1", "nas_x").studies()
+        Client(f"http://{host}", "nas_x").studies()
 
 
 def test_without_a_token_or_an_address(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import torch
 import torchmetrics.functional.classification as metrics
 from torch import Tensor
 
+from nas.errors import ObjectiveError
 from nas.evaluation import (
     ClassIoU,
     MeanIoU,
@@ -37,6 +39,17 @@ def test_mean_iou_is_that_of_torchmetrics() -> None:
     assert value(MeanIoU(), PIXELS, MASKS) == pytest.approx(float(by_class.mean()))
     for number in range(4):
         assert value(ClassIoU(number), PIXELS, MASKS) == pytest.approx(float(by_class[number]))
+
+
+@pytest.mark.parametrize("number", [-1, 1.5, True, "road"])
+def test_what_numbers_no_class_is_refused(number: Any) -> None:
+    with pytest.raises(ObjectiveError, match="the number of a class, from 0, is expected"):
+        ClassIoU(number)
+
+
+def test_a_class_that_the_task_lacks_is_refused() -> None:
+    with pytest.raises(ObjectiveError, match="there are 4 classes: give one from 0 to 3"):
+        value(ClassIoU(4), PIXELS, MASKS)
 
 
 def test_a_class_that_is_nowhere_is_left_out() -> None:
