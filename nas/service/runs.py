@@ -226,6 +226,7 @@ def describe_run(run: Run, snapshot: Snapshot) -> RunModel:
         hypervolume=snapshot.hypervolume[-1] if snapshot.hypervolume else None,
         surrogate=describe_trust(snapshot),
         has_winners=bool(snapshot.winners),
+        fault=None,
     )
 
 

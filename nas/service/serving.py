@@ -98,9 +98,10 @@ def _listening(settings: Settings) -> Iterator[socket.socket]:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind((settings.host, settings.port))
             listener.listen()  # whoever follows the printed address at once waits instead of being refused
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # the latter of a host that is no name
+            reason = getattr(error, "strerror", None) or error
             raise ServiceError(
-                f"the service can't listen on {settings.host}, port {settings.port} ({error.strerror or error}): "
+                f"the service can't listen on {settings.host}, port {settings.port} ({reason}): "
                 "choose another --host or --port."
             ) from error
         yield listener

@@ -136,6 +136,10 @@ def _check(options: argparse.Namespace) -> None:
         raise UsageError("--max-cache-mb is less than --max-model-mb: the largest model must fit.")
     if not 0 <= options.port < 65536:
         raise UsageError(f"--port is {options.port}: it must be between 0 and 65535.")
+    try:
+        options.host.encode("idna")  # as a socket does
+    except UnicodeError:
+        raise UsageError(f"--host is {options.host}: it must be an address, or the name of a host.") from None
 
 
 def _token(file: Path | None, folder: Path) -> str:

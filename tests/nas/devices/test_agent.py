@@ -73,6 +73,7 @@ def test_it_imports_nothing_but_python_numpy_and_onnxruntime() -> None:
         (["--max-model-mb", 0], "--max-model-mb is 0: it must be 1 or more"),
         (["--max-model-mb", 9, "--max-cache-mb", 8], "the largest model must fit"),
         (["--port", 70000], "between 0 and 65535"),
+        (["--host", "my..board"], "--host is my..board: it must be an address"),
         (["--core", 4096], "--core is 4096: it must be one of"),
         (["--token-file", os.devnull], "holds no token"),
         (["--token-file", "no/such/file"], "No such file"),

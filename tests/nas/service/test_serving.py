@@ -119,9 +119,10 @@ def test_others_may_only_connect_where_somebody_has_a_token(tmp_path: Path) -> N
         serve(settings, print)
 
 
-def test_a_port_that_is_taken(tmp_path: Path) -> None:
-    with pytest.raises(ServiceError, match=r"can't listen on 203\.0\.113\.1"):
-        serve(Settings(folder=tmp_path, host="203.0.113.1"), print)
+@pytest.mark.parametrize("host", ["203.0.113.1", "gpu..box"])
+def test_an_address_that_cant_be_had(tmp_path: Path, host: str) -> None:
+    with pytest.raises(ServiceError, match=f"can't listen on {re.escape(host)}, port"):
+        serve(Settings(folder=tmp_path, host=host), print)
 
 
 def test_a_device_that_isnt_there_is_refused_at_the_start(tmp_path: Path) -> None:
