@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,8 +69,8 @@ class ImageFolder(RawData):
         """Find the files.
 
         Raises:
-            DataError: a folder is missing, can't be read, holds no classes or a class without images, or holds parts
-                of a data set where classes are expected.
+            DataError: a folder is missing, can't be read, holds no classes or a class without images, is in two classes
+                through a link, or holds parts of a data set where classes are expected.
         """
         train, names = _items(Path(self.root).expanduser(), self.group)
         test = None
@@ -118,10 +119,24 @@ def _images(root: Path, classes: Sequence[str]) -> list[list[Path]]:
             f"{root} must hold one folder of images per class, and {empty} hold no image that Pillow can read"
             f"{counted}: remove those folders, or convert their files to PNG or JPEG."
         )
+    _check_one_class_each(classes, images)
     if others:
         what = "%d files in %s are left out, because Pillow reads no images of their kind: %s"
         logger.warning(what, len(others), root, count_kinds(others))
     return images
+
+
+def _check_one_class_each(classes: Sequence[str], images: Sequence[Sequence[Path]]) -> None:
+    """Refuse a folder that a link brings into a second class."""
+    owners: dict[str, str] = {}
+    for name, paths in zip(classes, images, strict=True):
+        for folder in dict.fromkeys(path.parent for path in paths):
+            owner = owners.setdefault(os.path.realpath(folder), name)
+            if owner != name:
+                raise DataError(
+                    f"the images in {folder} are of the class {name!r} and, through a link, of {owner!r}: remove the "
+                    "link, so that each has one class."
+                )
 
 
 def _classes(root: Path) -> list[str]:

@@ -417,3 +417,9 @@ def test_links_in_a_circle_count_once(root: Path) -> None:
     (root / "a" / "gone.png").symlink_to(root / "nowhere.png")
     assert len(ImageFolder(root).find_items().train.labels) == 31
     assert "1 of 31" in refused(ImageFolder(root))
+
+
+@pytest.mark.parametrize("target", ["b", "."])
+def test_a_link_that_brings_images_into_a_second_class_is_a_sentence(root: Path, target: str) -> None:
+    (root / "a" / "more").symlink_to(root / target)
+    assert "of the class 'b' and, through a link, of 'a'" in refused(ImageFolder(root))
