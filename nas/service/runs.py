@@ -117,6 +117,7 @@ class RunView:
         self._lock = threading.Lock()
         self._looked = -1e9
         self._seen: tuple[object, ...] = ()
+        self._described: object = None
         self._snapshot = _NOTHING
         self._texts: tuple[int, dict[object, bytes]] = (0, {})
 
@@ -163,6 +164,11 @@ class RunView:
         seen = tuple(_signature(path) for path in watched)
         if seen == self._seen and not files.storage.exists():  # no file tells of new trials on a server
             return
+        if self._described not in (None, seen[0]):
+            self._record = Record(
+                files
+            )  # whoever deletes a run's directory and resumes it has another run there
+        self._described = seen[0]
         before = len(self._record.rows), self._record.failed
         record = self._record
         is_whole = record.refresh()
