@@ -15,12 +15,12 @@ from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullForma
 from nas.compression.pipeline import PLAIN
 from nas.objective import Objective
 from nas.report.markdown import plain
-from nas.report.results import Results, Variant
+from nas.report.results import Baseline, Results, Variant
 from nas.search.record.credibility import are_credible
 from nas.space import FloatArray
 
 _GREY, _BLUE, _ORANGE, _GREEN = "#b8bec6", "#2f6fb0", "#d9722c", "#3b8f5a"
-_BASELINE_COLOURS = ("#8a63b3", "#8c564b")
+_BASELINE_COLOURS = ("#8a63b3", "#8c564b", "#c7549a")
 _WIDE_RANGE = 1e3
 """Beyond it, three labels for each power of ten would touch."""
 _VARIANT_MARKERS = ("*", "D", "s", "^", "v", "P")
@@ -48,13 +48,19 @@ def hypervolume_png(results: Results) -> bytes:
     figure = Figure(figsize=(6.4, 4.0), layout="constrained")
     axis = figure.subplots()
     axis.plot(range(1, len(results.hypervolume) + 1), results.hypervolume, color=_BLUE, label="this search")
-    for baseline, colour in zip(results.baselines, _BASELINE_COLOURS, strict=False):
+    for baseline, colour in _with_colours(results):
         steps = range(1, len(baseline.hypervolume) + 1)
         axis.plot(steps, baseline.hypervolume, color=colour, label=baseline.name)
     axis.set(xlabel="evaluations", ylabel="hypervolume (1 = start-up box)", title=results.study)
     axis.legend(frameon=False)
     _tidy(axis)
     return _png(figure)
+
+
+def _with_colours(results: Results) -> list[tuple[Baseline, str]]:
+    """Return the baselines that have any value, each with its colour."""
+    coloured = zip(results.baselines, itertools.cycle(_BASELINE_COLOURS), strict=False)
+    return [(baseline, colour) for baseline, colour in coloured if baseline.values]
 
 
 @final
@@ -105,7 +111,7 @@ class _Panel:
         )
 
     def _draw_baselines(self) -> None:
-        for baseline, colour in zip(self.results.baselines, _BASELINE_COLOURS, strict=False):
+        for baseline, colour in _with_colours(self.results):
             rows = np.array(baseline.values)
             self.axis.scatter(
                 rows[:, self.column],

@@ -48,7 +48,8 @@ def run_baselines(context: RunContext, record: optuna.Study) -> tuple[Baseline, 
     run_search_loop(
         context, random, make_evaluation_work(context.workers.home, random, known), evaluations, RANDOM_SEARCH
     )
-    family = uniform_family(prepared.problem)[:evaluations]
+    whole = uniform_family(prepared.problem)
+    family = whole[:evaluations]
     uniform = run.open_study(f"{name}-uniform", objectives, RandomSampler(seed=seed), to_search=True)
     for architecture in family:  # also after a kill half-way through this loop: nothing else may be sampled
         uniform.enqueue_trial(dict(architecture), skip_if_exists=True)
@@ -58,13 +59,17 @@ def run_baselines(context: RunContext, record: optuna.Study) -> tuple[Baseline, 
     )
     notes = {
         "random search": "with weights from the same source",
-        "uniform scaling": f"all {len(family)} members of the family, each trained from scratch",
+        "uniform scaling": f"{_tell_members(len(family), len(whole))} of the family, each trained from scratch",
     }
     found = tuple(
         _baseline(prepared, study, name, notes[name], box)
         for name, study in (("random search", random), ("uniform scaling", uniform))
     )
     return (*found, prune_by_hand(context, known, box))
+
+
+def _tell_members(count: int, whole: int) -> str:
+    return f"all {whole} members" if count == whole else f"the {count} smallest of {whole} members"
 
 
 def _evaluate_alone(architecture: Architecture, known: Known, here: Workplace) -> Rest[Workplace]:

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from nas.report import figures
 from nas.report.figures import add_legend, scale_by_log
+from nas.report.results import Baseline, Results
 
 
 @pytest.mark.parametrize(
@@ -48,3 +52,20 @@ def test_a_legend_is_no_wider_than_its_figure(num_panels: int, columns: int, var
     assert box.x0 >= 0
     assert box.x1 <= figure.bbox.width
     assert len({round(text.get_window_extent().x0) for text in legend.get_texts()}) >= columns
+
+
+def test_every_baseline_is_drawn_that_has_values(cli_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[Figure] = []
+    monkeypatch.setattr(figures, "_png", drawn.append)
+    results = Results.read(cli_run / "report.json")
+    row, names = results.values[0], ("random search", "uniform scaling", "pruned and quantized")
+    baselines = tuple(Baseline(name, "", [row], [0.5]) for name in names)
+    front_png, hypervolume_png = figures.front_png, figures.hypervolume_png
+    hypervolume_png(replace(results, baselines=baselines))
+    assert [line.get_label() for line in drawn[-1].axes[0].lines] == ["this search", *names]
+    front_png(replace(results, baselines=baselines))
+    labels = {text.get_text() for text in drawn[-1].legends[0].get_texts()}
+    assert {f"{name} (search split)" for name in names} <= labels
+    front_png(replace(results, baselines=(baselines[0], Baseline(names[1], "", [], []), baselines[2])))
+    labels = {text.get_text() for text in drawn[-1].legends[0].get_texts()}
+    assert {f"{name} (search split)" for name in names} - labels == {f"{names[1]} (search split)"}

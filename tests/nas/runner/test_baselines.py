@@ -8,6 +8,7 @@ import pytest
 import torch
 from fakes import run_in, tiny_study
 
+from nas import Constraint, NumParams, Recipe, Trust
 from nas.runner.baselines import uniform_family
 from nas.runner.preparation import prepare
 from nas.search.record.trials import architecture_of
@@ -40,6 +41,20 @@ def test_baselines_have_the_same_budget_and_are_paid_for_once(tiny_copy: Path) -
     again = run_in(tiny_study(evaluations=10), tiny_copy, baselines=True)
     assert again.baselines == results.baselines
     assert [trials(tiny_copy, f"tiny-{name}") for name in ("random", "uniform")] == before
+
+
+def test_baselines_meet_the_constraints_and_tell_what_they_are(tmp_path: Path) -> None:
+    study = tiny_study(
+        constraints=(Constraint(NumParams(), 800),),
+        evaluations=2,
+        recipe=Recipe(epochs=1),
+        trust=Trust(count=0),
+    )
+    random, uniform, pruned = run_in(study, tmp_path / "run", baselines=True).baselines
+    assert all(size <= 800 for baseline in (random, uniform, pruned) for _, size in baseline.values)
+    assert uniform.note.startswith("the 2 smallest of ")
+    assert 0 < len(pruned.values) < 6
+    assert pruned.note.startswith(f"the largest network with {len(pruned.values) // 2} of 3 shares")
 
 
 def test_a_kill_while_the_family_is_queued_lets_nothing_else_in(
