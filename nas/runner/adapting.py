@@ -18,14 +18,13 @@ from nas.executors import run_all
 from nas.objective import Measurement, Objective
 from nas.progress import ADAPT_CANDIDATES
 from nas.report.tables import format_value, label
-from nas.runner.choosing import near_front
+from nas.runner.choosing import goes_by_expectation, near_front
 from nas.runner.compressing import compress_in_search
 from nas.runner.context import RunContext
 from nas.runner.fine_tuning import final_quality
 from nas.runner.measuring import CALIBRATION, Known
 from nas.runner.steps import CachedStep
 from nas.runner.workplace import Workplace
-from nas.search.models.stand_alone import stand_alone_values
 from nas.search.record.trials import architecture_of, measurements_of
 from nas.space import Architecture
 from nas.splits import Split, Splits
@@ -82,7 +81,7 @@ def adapt_candidates(context: RunContext, record: optuna.Study) -> Adapted:
     knows already what architectures reach on their own, and where too few candidates were evaluated.
     """
     prepared, progress, plan = context.prepared, context.progress, context.prepared.study.winners.adaptation
-    if plan is None or not context.weights.are_shared or stand_alone_values(record):
+    if plan is None or not context.weights.are_shared or goes_by_expectation(prepared, record):
         return Adapted()
     near = near_front(prepared, record, plan.candidates)
     if len(near) < max(_FIRST, prepared.study.winners.count + 1):

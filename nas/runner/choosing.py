@@ -53,11 +53,26 @@ def choose_winners(
         costs = costs_of(problem.objectives, trials)
         costs[:, 0] = [problem.objectives[0].cost(adapted[trial.number]) for trial in trials]
         return _spread_front(prepared, trials, costs, ReferenceBox.around(costs))
+    searched, expected = costs_of(problem.objectives, trials), _expect(prepared, record, trials)
+    costs = searched if expected is None else expected
+    stored = reference_box(record, problem.objectives) if expected is None else None
+    return _spread_front(prepared, trials, costs, stored or ReferenceBox.around(costs))
+
+
+def goes_by_expectation(prepared: Prepared, record: optuna.Study) -> bool:
+    """Whether winners are chosen by what architectures are expected to reach on their own."""
+    if not stand_alone_values(record):
+        return False
+    return _expect(prepared, record, _eligible_trials(prepared, record)) is not None
+
+
+def _expect(prepared: Prepared, record: optuna.Study, trials: Sequence[FrozenTrial]) -> FloatArray | None:
+    """Return the costs that trials are expected to have on their own; None where the values of the search count."""
+    problem = prepared.problem
     searched = costs_of(problem.objectives, trials)
     numbers, indices = np.array([t.number for t in trials]), indices_of(problem.space, trials)
     costs = expect_alone(problem, stand_alone_values(record), numbers, indices, searched)
-    stored = reference_box(record, problem.objectives) if costs is searched else None
-    return _spread_front(prepared, trials, costs, stored or ReferenceBox.around(costs))
+    return None if costs is searched else costs
 
 
 def near_front(prepared: Prepared, record: optuna.Study, count: int) -> list[FrozenTrial]:

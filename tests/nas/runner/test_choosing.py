@@ -9,7 +9,7 @@ from optuna.trial import create_trial
 
 from nas import Winners
 from nas.errors import EvaluationError
-from nas.runner.choosing import choose_winners, near_front
+from nas.runner.choosing import choose_winners, goes_by_expectation, near_front
 from nas.runner.preparation import Prepared, prepare
 from nas.search.models.stand_alone import keep_stand_alone
 from nas.search.record.trials import distributions
@@ -55,6 +55,15 @@ def test_winners_are_chosen_by_what_they_are_expected_to_reach() -> None:
     alone = {trial.number: trial.params["width"] / 10 for trial in record.trials[:12]}
     keep_stand_alone(record, "alone", alone)
     assert choose_winners(prepared, record)[0].params["width"] == 8
+    assert goes_by_expectation(prepared, record)
+
+
+def test_where_all_are_expected_to_reach_the_same_winners_are_chosen_by_the_search() -> None:
+    prepared = prepare(tiny_study(), torch.device("cpu"))
+    record = recorded(prepared, [[0.5 + number / 100, float(number)] for number in range(12)])
+    keep_stand_alone(record, "alone", dict.fromkeys(range(12), 0.9))
+    assert choose_winners(prepared, record)[0].number == 11
+    assert not goes_by_expectation(prepared, record)
 
 
 def test_no_winner_has_values_too_good_to_be_true(caplog: pytest.LogCaptureFixture) -> None:
