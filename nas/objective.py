@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal, final
 
@@ -55,6 +55,10 @@ class Objective:
     def value(self, cost: float) -> float:
         """Undo :meth:`cost`."""
         return self.cost(cost)
+
+    def is_rate(self, values: Iterable[float]) -> bool:
+        """Whether values are shares, which are shown in percent: without a unit, maximised, and from 0 to 1."""
+        return self.unit == "" and self.direction == "maximize" and all(0 <= value <= 1 for value in values)
 
 
 def relative_excess(values: FloatArray, at_most: float) -> FloatArray:

@@ -15,7 +15,15 @@ from nas.objective import Objective
 from nas.report.confusion import commonest_confusions, confusion_table
 from nas.report.markdown import code, escape, plain
 from nas.report.results import FILE_BYTES, Results, Variant, Winner
-from nas.report.tables import Table, details_table, format_value, tell_counted, tell_kept, with_spread
+from nas.report.tables import (
+    Table,
+    choose_unit,
+    details_table,
+    format_value,
+    tell_counted,
+    tell_kept,
+    with_spread,
+)
 
 _NO_MODULE = re.compile("__main__|study_[0-9a-f]{16}")
 """Names of what a script, or a file that is named like another module, is imported as."""
@@ -38,11 +46,11 @@ def card_text(results: Results, winner: Winner) -> str:
 
 
 def _write_head(results: Results, winner: Winner) -> str:
-    one = escape(results.facts["task"]["item"])
+    one, several = escape(results.facts["task"]["item"]), "multi-objective " * (len(results.objectives) > 1)
     return f"""# {escape(f"{results.study}-{winner.id}")}
 
 A network of {winner.num_params:,} parameters and {winner.macs:,} multiply-accumulates per {one}, found by
-multi-objective architecture search over {escape(", ".join(o.name for o in results.objectives))} among
+{several}architecture search over {escape(", ".join(o.name for o in results.objectives))} among
 {results.facts["space"]["cardinality"]} architectures{_fine_tuning(results, winner)}.
 
 ![The front, with this model marked]({PICTURE})
@@ -95,19 +103,27 @@ def _write_measurement(results: Results, winner: Winner) -> str:
     name = escape(quality.name)
     measured = winner.variants[0].values
     devices = [m.device for known, m in measured.items() if m.device and known != quality.name]
+    searched = results.as_searched(winner)
+    as_what = "" if searched.name == PLAIN else f" as {searched.name}"
     tuned = format_value(winner.fine_tuned.value, quality) + (", not kept" if winner.kept else "")
     stages = Table(
         ["", quality.name],
         [
-            ["in the search, search split", format_value(winner.searched[quality.name].value, quality)],
+            [
+                f"in the search, {_tell_split(results)}",
+                format_value(winner.searched[quality.name].value, quality),
+            ],
             ["fine-tuned, search split", tuned],
-            ["exported, test split", format_value(measured[quality.name].value, quality)],
+            [
+                f"exported{as_what}, test split",
+                format_value(searched.values[quality.name].value, quality),
+            ],
         ],
     )
     return f"""## How it was measured
 
-Every measured number is of the exported file. {name}: on the test split, which was not read before the winners
-were chosen and fine-tuned; ± is one standard deviation.{_engine(results)}{_latency(devices)}
+Every measured number is of the exported file. {name}: on the test split, by which nothing was trained, searched or
+chosen; ± is one standard deviation.{_engine(results)}{_latency(devices)}
 {escape(tell_counted(results))} MACs: torch's counter, FLOPs / 2.
 
 {stages.markdown()}
@@ -222,6 +238,11 @@ def _origin(facts: dict[str, Any]) -> str:
     return "".join(f"\n\n{escape(sentence)}" for sentence in sentences if sentence)
 
 
+def _tell_split(results: Results) -> str:
+    """Return what candidates were evaluated on."""
+    return "a part of the search split" if results.proxy and results.proxy["chosen"] else "search split"
+
+
 def _engine(results: Results) -> str:
     """Return who answered for the quality: of the files, and in the search."""
     engine = results.facts.get("engine")  # older runs lack it
@@ -249,12 +270,12 @@ def _shape(sizes: Sequence[int | str]) -> str:
 
 
 def _noise(winner: Winner, quality: Objective) -> str:
-    spread = winner.variants[0].values[quality.name].spread
-    return (
-        f", so differences of about {escape(format_value(2 * spread, quality))} are noise"
-        if spread > 0
-        else ""
-    )
+    measured = winner.variants[0].values[quality.name]
+    if measured.spread == 0:
+        return ""
+    unit, factor = choose_unit(quality, [measured.value])
+    differences = f"{2 * factor * measured.spread:.3g} {'points' if unit == '%' else unit}".rstrip()
+    return f", so differences of about {escape(differences)} are noise"
 
 
 def _classes(task: dict[str, Any]) -> str:

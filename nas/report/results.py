@@ -192,6 +192,11 @@ class Results:
         """The first objective."""
         return self.objectives[0]
 
+    def as_searched(self, winner: Winner) -> Variant:
+        """Return the variant that the search evaluated: the file of the pipeline's passes, or else the float32 one."""
+        name = self.facts.get("searched_variant")  # older runs lack it
+        return next((variant for variant in winner.variants if variant.name == name), winner.variants[0])
+
     def save(self, path: Path) -> None:
         """Write as JSON."""
         write_stored(path, asdict(self))

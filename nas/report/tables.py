@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
+from nas.compression.pipeline import PLAIN
 from nas.objective import Measurement, Objective
 from nas.report.markdown import escape
 from nas.report.results import FILE_BYTES, Results, Variant
@@ -29,7 +30,7 @@ class Table:
 
 def choose_unit(objective: Objective, values: Iterable[float]) -> tuple[str, float]:
     """Return the unit to show values in, and the factor to it: rates are shown in percent, bytes in KiB."""
-    if objective.unit == "" and objective.direction == "maximize" and all(0 <= v <= 1 for v in values):
+    if objective.is_rate(values):
         return "%", 100.0
     return ("KiB", 1 / 1024) if objective.unit == "B" else (objective.unit, 1.0)
 
@@ -142,7 +143,7 @@ def _beside(variant: Variant) -> str:
 
 
 def trust_table(results: Results) -> Table:
-    """Return the winners' quality as predicted, in the search, and after fine-tuning."""
+    """Return the winners' quality as predicted, in the search, and after fine-tuning: of the file that was searched."""
     quality = results.quality
     head = ["model", "trial", "surrogate predicted", "in the search", "fine-tuned", "exported, test split"]
     rows = [
@@ -152,11 +153,16 @@ def trust_table(results: Results) -> Table:
             "–" if winner.predicted is None else format_value(winner.predicted, quality),
             format_value(winner.searched[quality.name].value, quality),
             format_value(winner.fine_tuned.value, quality) + (", not kept" if winner.kept else ""),
-            format_value(winner.variants[0].values[quality.name].value, quality),
+            _format_exported(results.as_searched(winner), quality),
         ]
         for winner in results.winners
     ]
     return Table(head, rows)
+
+
+def _format_exported(variant: Variant, quality: Objective) -> str:
+    value = format_value(variant.values[quality.name].value, quality)
+    return value if variant.name == PLAIN else f"{value} ({variant.name})"
 
 
 def tell_kept(fine_tuned: Measurement, kept: Measurement, quality: Objective) -> str:

@@ -25,7 +25,7 @@ _TOLD_ABOVE = {
     "zero_cost",
     *("seconds", "space", "ended", "forecast", "epochs"),
     *("winners_chosen_by", "adaptation", "counted", "outside_weights", "hub_dataset", "sources"),
-    "pretrained",
+    *("pretrained", "searched_variant"),
 }
 """Facts that have a sentence of their own."""
 
@@ -71,9 +71,9 @@ def _winners(results: Results) -> list[str]:
     facts = results.facts
     return [
         "## Winners",
-        "Every row was measured on the exported file: quality on the test split, which nothing in this run has read "
-        "before this table; latency with all rows taking turns; ± is one standard deviation. The final front is "
-        f"taken over all rows of winners{_within(facts)} and all columns.{_ties(results)}",
+        "Every row was measured on the exported file: quality on the test split, by which nothing in this run was "
+        "trained, searched or chosen; latency with all rows taking turns; ± is one standard deviation. The final front "
+        f"is taken over all rows of winners{_within(facts)} and all columns.{_ties(results)}",
         *filter(None, [escape(tell_counted(results)), escape(facts.get("outside_weights") or "")]),
         *_tell_pretraining(facts),
         " ".join([f"Chosen by {facts['winners_chosen_by']}.", *_adaptation(facts)]),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import final
@@ -87,7 +87,10 @@ class TrustResult:
             objectives: Objectives of the study, the quality first.
         """
         found, lost = self.agreement(objectives[0]), self.regret(objectives)
-        return [*self._of_ranking(found), *([] if lost is None else [regret_sentence(lost, objectives[0])])]
+        told = (
+            [] if lost is None else [regret_sentence(lost, objectives[0], [row.alone for row in self.rows])]
+        )
+        return [*self._of_ranking(found), *told]
 
     def save(self, path: Path) -> None:
         """Write as JSON."""
@@ -103,9 +106,20 @@ class TrustResult:
         """
         return read_stored(path, cls)
 
+    def _why_unchecked(self) -> str:
+        count = len(self.rows)
+        if count < 2:
+            return "it takes two architectures or more, and there is one"
+        where = (
+            " in the search"
+            if len({row.searched for row in self.rows}) == 1
+            else f" when they are {self.how}"
+        )
+        return f"all of {count} architectures are equally good{where}"
+
     def _of_ranking(self, found: Agreement | None) -> list[str]:
         if found is None:
-            return [f"The ranking can't be checked: all of {len(self.rows)} architectures are equally good."]
+            return [f"The ranking can't be checked: {self._why_unchecked()}."]
         swaps, pairs = self.front_swaps()
         places = f"; {swaps} of {pairs} pairs of winners changed places" if pairs else ""
         lines = [
@@ -125,10 +139,15 @@ class TrustResult:
         return lines
 
 
-def regret_sentence(lost: Regret, quality: Objective) -> str:
-    """Return what the winners lose in words: in points where the quality is a rate."""
-    is_rate = quality.unit == "" and quality.direction == "maximize"
-    factor, unit = (100.0, " points") if is_rate else (1.0, f" {quality.unit}".rstrip())
+def regret_sentence(lost: Regret, quality: Objective, values: Iterable[float]) -> str:
+    """Return what the winners lose in words: in points where the quality is a rate.
+
+    Args:
+        lost: What they lose.
+        quality: In which they lose it.
+        values: Values of it, which show whether it is a rate.
+    """
+    factor, unit = (100.0, " points") if quality.is_rate(values) else (1.0, f" {quality.unit}".rstrip())
     value, low, high = (f"{factor * end:.2g}" for end in (lost.best.value, lost.best.low, lost.best.high))
     return (
         f"Regret, of {lost.count} architectures that were each trained on their own: the best winner loses "

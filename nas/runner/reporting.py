@@ -18,6 +18,7 @@ from nas.files import write_bytes, write_text
 from nas.report.figures import front_png, hypervolume_png
 from nas.report.results import Results, Winner
 from nas.report.text import report_markdown
+from nas.runner.choosing import goes_by_expectation
 from nas.runner.context import RunContext
 from nas.runner.delivery import report_step
 from nas.runner.directory import RunDirectory
@@ -137,6 +138,7 @@ def _describe_study(prepared: Prepared) -> dict[str, Any]:
         "training": stable_repr(study.training),
         "winners": stable_repr(study.winners),
         "pipeline": stable_repr(study.pipeline) if study.pipeline.passes else None,
+        "searched_variant": study.pipeline.file_name or None,
     }
 
 
@@ -171,7 +173,7 @@ def _describe_search(prepared: Prepared, record: optuna.Study, trials: list[Froz
         "seed": prepared.study.seed,
         "ended": record.user_attrs.get(ENDED),
         "forecast": None if gain is None else str(gain),
-        "winners_chosen_by": _tell_choice(record),
+        "winners_chosen_by": _tell_choice(prepared, record),
         "surrogate": quality_sentences(objectives, trials),
         "sources": source_sentences(prepared.problem, trials),
     }
@@ -185,10 +187,18 @@ def _describe_run(context: RunContext, trials: list[FrozenTrial]) -> dict[str, A
         "hub_dataset": prepared.study.hub_dataset,
         "counted": tell_counted_on(prepared),
         "outside_weights": outside_weights(prepared, context.weights),
-        "engine": "ONNX Runtime" if prepared.runs_exported else f"PyTorch on {prepared.training_device.type}",
+        "engine": _tell_engine(prepared),
         "machine": machine_facts(),
         "epochs": _count_candidates_by_epochs(trials),
     }
+
+
+def _tell_engine(prepared: Prepared) -> str:
+    """Return who answered for the quality in the search."""
+    if prepared.runs_exported:
+        return "ONNX Runtime"
+    engine = f"PyTorch on {prepared.training_device.type}"
+    return f"{engine} (ONNX Runtime where a pass made a file)" if prepared.study.pipeline.on_file else engine
 
 
 def _tell_of_predictions(prepared: Prepared, trials: list[FrozenTrial]) -> list[str]:
@@ -220,11 +230,13 @@ def _pixel_range(splits: Splits) -> list[float] | None:
     return [float(ends.min()), float(ends.max())]
 
 
-def _tell_choice(record: optuna.Study) -> str:
-    known = stand_alone_values(record)
-    if not known:
+def _tell_choice(prepared: Prepared, record: optuna.Study) -> str:
+    if not goes_by_expectation(prepared, record):
         return "their places on the search's front"
-    return f"what they were expected to reach on their own, given {len(known)} architectures that had been trained so"
+    count = len(stand_alone_values(record))
+    return (
+        f"what they were expected to reach on their own, given {count} architectures that had been trained so"
+    )
 
 
 def _count_candidates_by_epochs(trials: list[FrozenTrial]) -> dict[str, int]:

@@ -141,6 +141,32 @@ def test_no_difference_is_called_noise_where_the_spread_is_none(results: Results
     assert "are noise" not in (tmp_path / "README.md").read_text()
 
 
+@pytest.mark.parametrize(
+    ("chosen", "split"), [({"items": 9}, "a part of the search split"), (None, "search split")]
+)
+def test_a_card_tells_what_candidates_were_evaluated_on(
+    results: Results, tmp_path: Path, chosen: dict[str, int] | None, split: str
+) -> None:
+    card = card_of(dataclasses.replace(results, proxy={"chosen": chosen}), tmp_path)
+    assert f"| in the search, {split} |" in card
+
+
+@pytest.mark.parametrize(
+    ("value", "spread", "noise"),
+    [(0.9, 0.01, "2 points"), (87.5, 0.4, "0.8"), (-0.3, 0.1, "0.2")],
+)
+def test_what_is_noise_is_told_on_the_scale_of_the_quality(
+    results: Results, tmp_path: Path, value: float, spread: float, noise: str
+) -> None:
+    plain, *others = results.winners[0].variants
+    other = dataclasses.replace(
+        plain, values={**plain.values, "accuracy": Measurement(value, spread, "", "", 40)}
+    )
+    write_card(tmp_path, results, dataclasses.replace(results.winners[0], variants=(other, *others)))
+    card = (tmp_path / "README.md").read_text().replace("\\", "")
+    assert f"differences of about {noise} are noise" in card
+
+
 @pytest.mark.parametrize("shipped", [True, False])
 def test_a_card_tells_how_to_load_what_is_delivered(results: Results, tmp_path: Path, shipped: bool) -> None:
     plain, *others = results.winners[0].variants

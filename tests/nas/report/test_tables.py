@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from nas.export.card_text import card_text
 from nas.objective import Measurement, Objective
 from nas.report.figures import front_png, hypervolume_png
 from nas.report.results import FILE_BYTES, Results
@@ -77,3 +79,17 @@ def test_report_and_figures_are_made_of_the_stored_results_alone(cli_run: Path) 
     assert hypervolume_png(results) == (cli_run / "hypervolume.png").read_bytes()
     marked = front_png(results, marked=results.winners[0].id)
     assert marked == (cli_run / "winners" / results.winners[0].id / "front.png").read_bytes()
+
+
+def test_the_search_is_compared_with_the_file_that_it_evaluated(cli_run: Path) -> None:
+    results = Results.read(cli_run / "report.json")
+    winner = results.winners[0]
+    plain, values = winner.variants[0], winner.variants[0].values
+    name = results.quality.name
+    packed = replace(plain, name="packed", values={**values, name: replace(values[name], value=0.125)})
+    results = replace(results, winners=(replace(winner, variants=(plain, packed)),))
+    assert trust_table(results).rows[0][-1] == format_value(values[name].value, results.quality)
+    results = replace(results, facts={**results.facts, "searched_variant": "packed"})
+    assert trust_table(results).rows[0][-1] == f"{format_value(0.125, results.quality)} (packed)"
+    card = card_text(results, results.winners[0]).replace("\\", "")
+    assert f"| exported as packed, test split | {format_value(0.125, results.quality)} |" in card

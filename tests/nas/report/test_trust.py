@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from nas import Accuracy
 from nas.objective import Objective
@@ -60,7 +61,11 @@ def test_a_quality_to_be_minimised_ranks_the_same_way() -> None:
 
 def test_what_is_constant_can_not_be_checked() -> None:
     (line,) = result([0.5, 0.5, 0.5], [0.5, 0.6, 0.7]).sentences([QUALITY])
-    assert "can't be checked" in line
+    assert line.endswith("can't be checked: all of 3 architectures are equally good in the search.")
+    (line,) = result([0.5, 0.6, 0.7], [0.5, 0.5, 0.5]).sentences([QUALITY])
+    assert line.endswith("are equally good when they are fine-tuned for 2 epochs.")
+    (line,) = result([0.5], [0.6]).sentences([QUALITY])
+    assert line.endswith("can't be checked: it takes two architectures or more, and there is one.")
 
 
 def test_it_survives_being_stored(tmp_path: Path) -> None:
@@ -69,15 +74,18 @@ def test_it_survives_being_stored(tmp_path: Path) -> None:
     assert TrustResult.read(tmp_path / "trust.json") == found
 
 
-def test_what_the_winners_lose_is_told_in_points() -> None:
+@pytest.mark.parametrize(("scale", "loses"), [(1.0, "1 points"), (100.0, "1")])
+def test_what_the_winners_lose_is_told_in_points_where_the_quality_is_a_rate(
+    scale: float, loses: str
+) -> None:
     macs = Objective("macs", "", "minimize")
     rows = tuple(
-        Alone(f"id{number}", number, number == 0, 0.9, alone, others=(cost,))
+        Alone(f"id{number}", number, number == 0, 0.9 * scale, alone * scale, others=(cost,))
         for number, (alone, cost) in enumerate([(0.98, 5.0), (0.99, 5.0), (0.8, 1.0)])
     )
     line = TrustResult(how="fine-tuned for 2 epochs", rows=rows).sentences([QUALITY, macs])[-1]
     assert line.startswith("Regret, of 3 architectures")
-    assert "points" in line
+    assert f"the best winner loses {loses} (95 %" in line
     assert "of the hypervolume of all." in line
 
 
