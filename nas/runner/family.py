@@ -15,6 +15,7 @@ import torch
 from nas.choices import Option
 from nas.compression.pipeline import Pipeline
 from nas.errors import RunDirectoryError, SpaceError, StudyError, one_line
+from nas.evaluation import LatencyMs
 from nas.evaluation.counts import count_macs
 from nas.evaluation.from_scratch import FromScratch, fresh_network
 from nas.objective import Measurement
@@ -188,18 +189,24 @@ class Family:
         return ScaledNetwork(self._study.network, Growth(self._options, self._scaling, factors))
 
     def study_of(self, member: Member) -> Study:
-        """Return the study that trains, finishes and measures a member."""
+        """Return the study that trains, finishes and measures a member.
+
+        What earlier runs or a device's profile tell of the whole space says nothing of a space of one network.
+        """
         study = self._study
+        objectives = (replace(o, profile=None) if isinstance(o, LatencyMs) else o for o in study.objectives)
         return replace(
             study,
             name=f"{study.name}-phi-{member.phi:g}",
             network=self._network(member.factors),
+            objectives=tuple(objectives),
             training=FromScratch(),
             evaluations=1,
             winners=replace(study.winners, count=1),
             pipeline=Pipeline(),
             constraints=(),
             warm_start=(),
+            prior=(),
             proxy=None,
             weights=None,
             pretraining=None,

@@ -10,7 +10,7 @@ import pytest
 import torch
 from fakes import tiny_study
 
-from nas import Contrastive, Recipe, choice
+from nas import Contrastive, LatencyMs, Recipe, choice
 from nas.data.digits_segmentation import DigitsSegmentation
 from nas.errors import RunDirectoryError, StudyError
 from nas.report.results import Results
@@ -55,6 +55,16 @@ def test_phi_of_zero_is_the_winner_itself(results: Results) -> None:
 def test_a_family_of_a_pretrained_supernet_is_trained_from_scratch(results: Results) -> None:
     family = family_of(results, replace(STUDY, pretraining=Contrastive(Recipe(epochs=1))))
     assert family.study_of(family.member(Shares(1, 1, 1), 0.0)).pretraining is None
+
+
+def test_a_member_asks_nothing_that_is_known_of_the_whole_space(results: Results, tmp_path: Path) -> None:
+    spared = LatencyMs(measurements=20, profile=tmp_path / "profile.json")
+    family = family_of(
+        results, replace(STUDY, prior=("runs/earlier",), objectives=(*STUDY.objectives, spared))
+    )
+    member = family.study_of(family.first)
+    assert member.prior == ()
+    assert member.objectives == (*STUDY.objectives, replace(spared, profile=None))
 
 
 def test_what_can_not_be_scaled_is_told(results: Results) -> None:
