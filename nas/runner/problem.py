@@ -82,14 +82,19 @@ def check_feasible(
     if violation > 0:
         counts = counting.counts(closest[None])
         found = "; ".join(
-            f"{quantity.objective.name} is {count_costs(quantity, counts)[0]:,.0f} and at most {at_most:,.0f} is "
-            "asked for"
+            f"{quantity.objective.name} is {_format(count_costs(quantity, counts)[0])} and at most "
+            f"{_format(at_most)} is asked for"
             for quantity, at_most in limits
         )
         raise InfeasibleError(
             f"no architecture of the space meets the constraints; in the closest one {found}: loosen the "
             "constraints or add smaller options. Nothing was trained."
         )
+
+
+def _format(value: float) -> str:
+    """Return a whole number as it is, and another one with the digits that tell it from a limit."""
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.6g}"
 
 
 def feasible_architecture(problem: Problem, rng: np.random.Generator) -> Architecture:

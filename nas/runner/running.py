@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import optuna
 import torch
 
 from nas.errors import EvaluationError
@@ -35,7 +36,7 @@ from nas.runner.weights import Weights, weights_of
 from nas.runner.workplace import Workers, Workplace, open_workplace, this_process
 from nas.runner.zero_cost import know_untrained
 from nas.search.record.storage import DATABASE_ERRORS, storage_error
-from nas.search.record.trials import complete_trials
+from nas.search.record.trials import ENDED, complete_trials, list_paid_trials
 from nas.search.warm_start import check
 from nas.study import Study
 from nas.training import ALONE, Ranks, join_ranks
@@ -193,9 +194,7 @@ def _stages(context: RunContext, baselines: bool, command: str, trained_seconds:
     if gain is not None:
         progress.say(str(gain))
     if not complete_trials(record):
-        raise EvaluationError(
-            "every evaluation failed, so there is no front: see 'nas status' for what they said."
-        )
+        raise EvaluationError(_why_no_front(record))
     adapted = adapt_candidates(context, record)
     winners, original = finish_winners(context, record, adapted.qualities)
     outdated = check_report(context.run)
@@ -207,3 +206,12 @@ def _stages(context: RunContext, baselines: bool, command: str, trained_seconds:
     write_report(context.run, results, outdated)
     progress.start(DONE, 0, 0)
     return results
+
+
+def _why_no_front(record: optuna.Study) -> str:
+    if list_paid_trials(record):
+        return "every evaluation failed, so there is no front: see 'nas status' for what they said."
+    return (
+        f"nothing was evaluated, so there is no front: the search ended because {record.user_attrs.get(ENDED)}. Loosen "
+        "the constraints or what ends the search, or use a strategy that knows them, such as SurrogateSearch."
+    )

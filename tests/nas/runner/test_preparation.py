@@ -28,7 +28,9 @@ from nas import (
 )
 from nas.errors import InfeasibleError, NasError, ObjectiveError, StudyError
 from nas.objective import Objective
+from nas.objectives import Counts
 from nas.runner.preparation import choose_training_device, prepare
+from nas.space import FloatArray
 from nas.splits import Split, Splits
 from nas.supernet import elastic
 from nas.supernet.sandwich import draw_architectures
@@ -75,6 +77,21 @@ def test_several_constraints_add_up() -> None:
 def test_a_limit_that_nothing_meets_names_the_closest(at_most: float) -> None:
     with pytest.raises(InfeasibleError, match="Nothing was trained"):
         prepare(tiny_study(constraints=(Constraint(NumParams(), at_most),)), CPU)
+
+
+@dataclass(frozen=True)
+class Energy:
+    """A counted quantity whose values are far below 1."""
+
+    objective: Objective = Objective("energy_mj", "mJ", "minimize")
+
+    def count(self, counts: Counts) -> FloatArray:
+        return counts.macs.astype(float) * 1e-6
+
+
+def test_a_small_limit_is_told_with_the_digits_that_matter() -> None:
+    with pytest.raises(InfeasibleError, match=r"energy_mj is 0\.00\d+ and at most 0\.0001 is asked for"):
+        prepare(tiny_study(constraints=(Constraint(Energy(), 1e-4),)), CPU)
 
 
 def test_a_limit_that_one_architecture_meets_is_feasible() -> None:

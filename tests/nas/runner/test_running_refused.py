@@ -12,11 +12,13 @@ from run_folders import snapshot
 
 from nas import (
     Constraint,
+    FromScratch,
     Macs,
     NumParams,
     OptunaSampler,
 )
 from nas.errors import (
+    EvaluationError,
     InfeasibleError,
     NasError,
     RunDirectoryError,
@@ -30,6 +32,19 @@ def test_an_infeasible_constraint_is_told_before_anything_is_trained(tmp_path: P
         run_in(study, tmp_path / "run")
     assert "\n" not in str(caught.value)
     assert not digests(tmp_path / "run", "*.safetensors", "checkpoint*", "*.db", "run.json")
+
+
+def test_a_search_that_finds_nothing_to_evaluate_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nas.search.stopping._MAX_UNPAID_IN_A_ROW", 1)
+    study = tiny_study(
+        training=FromScratch(),
+        strategy=OptunaSampler("RandomSampler"),
+        constraints=(Constraint(NumParams(), 68),),  # which next to none meets
+    )
+    with pytest.raises(EvaluationError, match=r"nothing was evaluated.*the sampler proposed nothing new"):
+        run_in(study, tmp_path / "run")
 
 
 def test_a_hard_constraint_holds_for_every_trial_and_winner(tmp_path: Path) -> None:
