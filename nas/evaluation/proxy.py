@@ -78,7 +78,8 @@ def proxy_sizes(
     """Return how well parts of each size rank, smallest first.
 
     A part is contained in the whole, so even a useless ranking by the whole would be met to some extent:
-    tau here says what the part loses, not whether the whole is right.
+    tau here says what the part loses, not whether the whole is right. An architecture without a finite quality, which
+    fails in the search, is left out; a part that gives another one none has a tau of 0.
 
     Args:
         settings: Sizes and number of parts.
@@ -90,11 +91,16 @@ def proxy_sizes(
     Raises:
         ObjectiveError: all architectures are equally good, so nothing can be ranked.
     """
-    whole = [quality.value(known) for known in statistics]
+    num_given = len(statistics)
+    finite = [known for known in statistics if np.isfinite(known).all()]
+    pairs = [(value, known) for known in finite if np.isfinite(value := quality.value(known))]
+    whole, statistics = [value for value, _ in pairs], [known for _, known in pairs]
     if len(set(whole)) < 2:
+        name = quality.objective.name
+        same = f"the same {name} ({whole[0]})" if whole else f"no finite {name}"
         raise ObjectiveError(
-            f"all {len(whole)} architectures have the same {quality.objective.name} ({whole[0]}) on the search "
-            "split, so no part of it can be chosen: train the supernet for longer, or leave Study.proxy out."
+            f"all {len(whole) or num_given} architectures have {same} on the search split, so no part of it can be "
+            "chosen: train the supernet for longer, or leave Study.proxy out."
         )
     sizes = []
     for share in sorted(settings.sizes):
@@ -126,4 +132,5 @@ def subset_rows(split: Split, share: float, seed: int) -> Tensor:
 
 
 def _tau(whole: list[float], part: list[float]) -> float:
-    return float(kendalltau(whole, part).statistic) if len(set(part)) > 1 else 0.0
+    is_ranked = len(set(part)) > 1 and np.isfinite(part).all()
+    return float(kendalltau(whole, part).statistic) if is_ranked else 0.0

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from nas import Accuracy, ProxySubset
 from nas.errors import ObjectiveError, StudyError
 from nas.evaluation.proxy import choose_size, proxy_sizes, subset_rows
 from nas.evaluation.quality.measuring import statistics_of
+from nas.objective import Objective
 from nas.space import FloatArray
 from nas.splits import Split
 
@@ -50,6 +53,35 @@ def test_values_of_a_part_are_those_of_its_rows() -> None:
         known[40 - 8 * (number + 1) :] = 0.0
     (size,) = proxy_sizes(ProxySubset(sizes=(0.9,), draws=5), Accuracy(), statistics, data, 0)
     assert size.mean_tau == 1.0
+
+
+def test_a_network_without_a_finite_quality_changes_nothing() -> None:
+    data, settings = split(40), ProxySubset(sizes=(0.5,), draws=4)
+    known = networks([0.2, 0.5, 0.9], data.targets)
+    expected = proxy_sizes(settings, Accuracy(), known, data, 0)
+    broken = np.full_like(known[0], np.nan)
+    assert proxy_sizes(settings, Accuracy(), [*known, broken], data, 0) == expected
+    with pytest.raises(ObjectiveError, match="all 2 architectures have no finite accuracy"):
+        proxy_sizes(settings, Accuracy(), [broken, broken], data, 0)
+
+
+@dataclass(frozen=True)
+class OfTheWhole:
+    """The accuracy of a whole split; NaN for a part."""
+
+    objective: Objective = Accuracy().objective
+
+    def statistics(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return Accuracy().statistics(outputs, targets)
+
+    def value(self, statistics: FloatArray) -> float:
+        return float(statistics.mean()) if len(statistics) >= 39 else np.nan
+
+
+def test_a_part_that_says_no_quality_ranks_nothing() -> None:
+    data, settings = split(40), ProxySubset(sizes=(0.5,), draws=2)
+    (size,) = proxy_sizes(settings, OfTheWhole(), networks([0.2, 0.5, 0.9], data.targets), data, 0)
+    assert (size.mean_tau, size.low_tau) == (0.0, 0.0)
 
 
 def test_parts_are_stratified_sorted_and_the_same_again() -> None:
