@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import shutil
 from pathlib import Path
 from typing import Annotated
@@ -61,14 +62,19 @@ def export(
 
 
 def _copy_winners(winners: Path, chosen: list[Winner], to: Path) -> None:
-    """Make ``to`` whole or not at all; variants that aren't shipped stay behind."""
+    """Make ``to`` whole or not at all.
+
+    Variants that aren't shipped stay behind, and those of an earlier run that the study makes no more.
+    """
     partial = to.with_name(f".{to.name}.part")
     shutil.rmtree(partial, ignore_errors=True)
     try:
         for winner in chosen:
-            withheld = [name for v in winner.variants if not v.shipped for name in variant_files(v.name)]
-            ignored = shutil.ignore_patterns("finished*.json", *withheld)
-            shutil.copytree(winners / winner.id, partial / winner.id, ignore=ignored)
+            folder = winners / winner.id
+            shipped = {name for v in winner.variants if v.shipped for name in variant_files(v.name)}
+            withheld = {path.name for path in folder.glob("model.*")} - shipped
+            ignored = shutil.ignore_patterns("finished*.json", *map(glob.escape, withheld))
+            shutil.copytree(folder, partial / winner.id, ignore=ignored)
         shutil.copy(winners / "README.md", partial / "README.md")
         partial.rename(to)
     finally:

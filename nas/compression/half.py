@@ -61,7 +61,7 @@ class Half(RoundingPass):
         check_bits("Half", self.bits, (16, FLOAT_BITS))
 
     def apply(self, model: Model, options: Mapping[str, Option], lab: Lab) -> Model:
-        """Return the file in float16.
+        """Return the file in float16; as it is where no weight is stored so.
 
         Raises:
             SpaceError: the options are others than those of its choice.
@@ -76,7 +76,8 @@ class Half(RoundingPass):
                 made = convert_float_to_float16(made, keep_io_types=True)
                 OnnxModel(made).topological_sort()  # it leaves its casts at the end
             return with_file(model, made.SerializeToString(), f"{self.name}: computed in float16")
-        pack_weights(made.graph, _in_half)
+        if not pack_weights(made.graph, _in_half):
+            return model
         return with_file(model, made.SerializeToString(), f"{self.name}: weights stored as float16")
 
 

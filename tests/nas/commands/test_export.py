@@ -8,6 +8,7 @@ from command_line import Command, one_sentence
 from run_folders import copy_run
 
 import nas
+from nas.export.names import variant_files
 from nas.report.results import Results
 
 
@@ -36,6 +37,19 @@ def test_by_default_the_final_front_alone_is_exported(
     assert {p.name for p in out.iterdir() if p.is_dir()} == kept
     card = (out / "README.md").read_text()
     assert all(id_ in card for id_ in kept)
+
+
+def test_a_variant_of_an_earlier_run_stays_behind(
+    nas_command: Command, tmp_path: Path, cli_run: Path
+) -> None:
+    run = copy_run(cli_run, tmp_path / "run")
+    winner = Results.read(run / "report.json").winners[0]
+    for name in variant_files("half"):
+        (run / "winners" / winner.id / name).write_text("of the weights before")
+    assert nas_command("export", run, "--to", tmp_path / "models", "--all") == 0
+    delivered = {path.name for path in (tmp_path / "models" / winner.id).iterdir()}
+    assert not delivered & set(variant_files("half"))
+    assert {"model.onnx", "model.safetensors", *(v.file for v in winner.variants if v.shipped)} <= delivered
 
 
 def test_exporting_over_something_is_one_sentence(

@@ -60,6 +60,12 @@ def test_a_file_of_half_the_bytes_answers_nearly_the_same(lab: Lab, computes: bo
     assert made.module is None
 
 
+def test_a_file_without_a_weight_to_store_so_stays_as_it_is(lab: Lab) -> None:
+    module = nn.Sequential(nn.Flatten(), nn.Linear(36, 1)).eval()
+    given = Model(as_spec(SHAPE), module, export_onnx(module, SHAPE))
+    assert Half().apply(given, {}, lab) is given
+
+
 @pytest.mark.parametrize("made", [Half(bits=(16, 32)), Half(computes=True)])
 def test_the_contract_is_kept(tmp_path: Path, made: Half) -> None:
     check_compression_pass(made, tmp_path)
