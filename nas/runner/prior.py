@@ -86,6 +86,7 @@ def with_priors(prepared: Prepared, directory: RunDirectory) -> Prepared:
     if directory.prior.exists():
         known = _read_stored_knowledge(directory.prior, problem.space)
     else:
+        _check_different(prepared.study.prior, directory)
         known = [by for name in prepared.study.prior for by in _read(name, directory, problem)]
     return replace(prepared, problem=replace(problem, knowledge=(*problem.knowledge, *known)))
 
@@ -102,6 +103,16 @@ def _read_stored_knowledge(path: Path, space: SearchSpace) -> list[Knowledge]:
         return [taken.knowledge(space) for taken in read_stored(path, _Snapshot).taken]
     except SpaceError as error:
         raise make_damage_error(path, one_line(error)) from error
+
+
+def _check_different(names: Sequence[str], directory: RunDirectory) -> None:
+    """Refuse an earlier run that is named twice, whose results would count twice."""
+    first: dict[Path, str] = {}
+    for name in names:
+        place = directory.beside(Path(name)).path.resolve()
+        if place in first:
+            raise StudyError(f"the priors {first[place]} and {name} are the same run: name it once.")
+        first[place] = name
 
 
 def _read(name: str, directory: RunDirectory, problem: Problem) -> list[Knowledge]:

@@ -11,7 +11,7 @@ from run_folders import copy_run
 from torch import nn
 
 from nas.choices import choice
-from nas.errors import NasError, StudyChangedError
+from nas.errors import NasError, StudyChangedError, StudyError
 from nas.runner.directory import RunDirectory, open_record
 from nas.search.record.trials import read_source_values
 from nas.supernet import elastic
@@ -118,3 +118,12 @@ def test_a_prior_that_can_teach_nothing_is_one_sentence(
         run_in(tiny_study(prior=(str(prior),), **changes), tmp_path / "new")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "new" / "run.json").exists()
+
+
+def test_a_prior_counts_once(tmp_path: Path, earlier: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(earlier)
+    for again in (link, earlier):
+        study = tiny_study(prior=(str(earlier), str(again)))
+        with pytest.raises(StudyError, match=r"the priors .* and .* are the same run: name it once"):
+            run_in(study, tmp_path / "new")
