@@ -50,13 +50,14 @@ def test_other_bits_are_refused(bits: int | tuple[int, ...]) -> None:
         Int8(bits=bits)
 
 
-def test_weights_are_int8_within_seven_bits_and_the_file_is_valid() -> None:
-    model = onnx.load_model_from_string(quantized(*exported(), Int8()))
+@pytest.mark.parametrize(("reduce_range", "largest"), [(True, 64), (False, 127)])
+def test_weights_are_int8_within_their_bits_and_the_file_is_valid(reduce_range: bool, largest: int) -> None:
+    model = onnx.load_model_from_string(quantized(*exported(), Int8(reduce_range=reduce_range)))
     onnx.checker.check_model(model)
     arrays = [onnx.numpy_helper.to_array(i) for i in model.graph.initializer]
     weights = [a for a in arrays if a.dtype == np.int8 and a.ndim > 1]
     assert weights
-    assert all(np.abs(w.astype(int)).max() <= 64 for w in weights)
+    assert max(np.abs(w.astype(int)).max() for w in weights) == largest
 
 
 def test_the_int8_network_answers_nearly_as_the_float_one() -> None:
