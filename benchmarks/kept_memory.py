@@ -63,11 +63,12 @@ def main() -> None:
     )
     parser.add_argument("--batches", type=int, default=8, help="of each run")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
     arguments = parser.parse_args()
     print(
         "| largest network | ms a batch, plain | kept | plain / kept | MiB, plain | kept |\n|---|---|---|---|---|---|"
     )
-    for name, trains in ((name, trains) for name in CASES for trains in (True, False)):
+    for name, trains in ((name, trains) for name in arguments.cases for trains in (True, False)):
         found = np.zeros((arguments.rounds, 2, 2))
         for turn in range(arguments.rounds):
             for column, kept in enumerate((False, True)):

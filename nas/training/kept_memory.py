@@ -17,8 +17,8 @@ def keep_freed_memory() -> None:
     """Let the C library keep the memory that tensors leave free, for the whole process and from now on.
 
     glibc maps each block of more than 32 MiB on its own and gives it back once it is free. Every pass through a network
-    with activations that large then begins with fresh pages, which the kernel clears one by one: a tenth to half of the
-    time (``benchmarks/kept_memory.py``). Other C libraries stay as they are.
+    with activations that large then begins with fresh pages, which the kernel clears one by one: up to a third of the
+    time of a training and more of an evaluation (``benchmarks/kept_memory.py``). Other C libraries stay as they are.
     """
     library = _find_glibc()
     if library is not None:
