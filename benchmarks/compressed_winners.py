@@ -9,7 +9,7 @@ the same fine-tuning, in float32, for as many epochs or for ``--largest-epochs``
 the run's stages, of which the finishing of the winners is what remains of all, and of the largest's fine-tuning. All
 files are measured together: accuracy on the test split, latency in turns on one core, bytes of the file. The last
 columns say how many times smaller and faster each is than the largest, and how many points it loses. Goes on where it
-was stopped.
+was stopped; what a stopped attempt spent is then missing from all, and from the largest's fine-tuning.
 """
 
 from __future__ import annotations

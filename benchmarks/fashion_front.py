@@ -9,7 +9,8 @@ Runs a study (supernet, search, fine-tuned winners), then trains from scratch
 - each winner, for as many epochs as the supernet was trained.
 
 All are judged side by side: accuracy on the test split, MACs, and latency in turns on one core. Prints the
-hypervolume of each front in one box, and what the search cost against training every candidate from scratch. Seconds
+hypervolume of each front in one box, what the search saw of both fronts' networks in the supernet, and what it cost
+against training every candidate from scratch. Seconds
 of training are of a core, those of the search are by the clock: run it on an idle machine. Goes on where it was
 stopped; what a killed attempt spent is then missing from the compute.
 """

@@ -2,7 +2,7 @@
 
     python -m benchmarks.kept_memory
 
-Trains the largest network of four spaces on random images and evaluates it, with and without
+Trains the largest networks of two spaces on random images of several sizes and evaluates them, with and without
 ``nas.training.kept_memory``, in turns and each time in a process of its own. Prints the medians of the processor's time
 for a batch, and of the peak memory.
 """

@@ -116,10 +116,7 @@ class AgentLink:
                 response = client.send(request)
             except (httpx2.ReadError, httpx2.WriteError, httpx2.RemoteProtocolError):
                 response = client.send(request)  # a connection was reset: every request may be made twice
-        except (
-            httpx2.InvalidURL,
-            UnicodeError,
-        ) as error:  # no name of a host, such as one with an empty part
+        except (httpx2.InvalidURL, UnicodeError) as error:  # no name of a host: a part is empty, say
             raise DeviceRefusedError(
                 f"{self._url} is no address ({kind_and_line(error)}): give one such as http://10.0.0.7:8710."
             ) from error

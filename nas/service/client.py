@@ -107,11 +107,8 @@ class Client:
                 if response.is_error or kind not in ("application/json", "application/zip"):
                     raise self._not_ours(f"{response.status_code} ({kind or 'nothing'})")
                 yield response
-        except (
-            httpx2.HTTPError,
-            httpx2.InvalidURL,
-            UnicodeError,
-        ) as error:  # the last of a host that is no name
+        # A host that is no name is a UnicodeError.
+        except (httpx2.HTTPError, httpx2.InvalidURL, UnicodeError) as error:
             raise ServiceError(
                 f"the server {self._url} can't be reached ({error}): check the address, and that 'nas serve' runs "
                 "there."

@@ -165,9 +165,8 @@ class RunView:
         if seen == self._seen and not files.storage.exists():  # no file tells of new trials on a server
             return
         if self._described not in (None, seen[0]):
-            self._record = Record(
-                files
-            )  # whoever deletes a run's directory and resumes it has another run there
+            # Whoever deletes a run's directory and resumes it has another run there.
+            self._record = Record(files)
         self._described = seen[0]
         before = len(self._record.rows), self._record.failed
         record = self._record
